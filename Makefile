@@ -1,0 +1,70 @@
+# What a contributor runs. Every target works on a machine with Python 3.11+ and a C compiler.
+#
+#   make demo       install into .venv and train on handwritten digits
+#   make test       lint, type check and run all tests; what continuous integration calls
+#   make bench      run the benchmarks
+#   make golden     rewrite the expected halves of tests/cases (and fail, so that it is looked at)
+#
+# PYTHON chooses the interpreter for .venv; PYTEST_ARGS goes to pytest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TREE := frontend compiler runtime tests examples benchmarks
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint format typecheck pytest golden clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# One stamp per set of packages, so that an install happens once per change of pyproject.toml.
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/digits.py
+
+test: lint typecheck pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check $(TREE)
+	$(BIN)/ruff format --check $(TREE)
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix $(TREE)
+	$(BIN)/ruff format $(TREE)
+
+# mypy wants a folder named gradc: build/typing/gradc holds links to the three folders' contents.
+typecheck: $(VENV)/.installed-dev
+	rm -rf build/typing
+	mkdir -p build/typing/gradc
+	ln -s $(CURDIR)/frontend/* $(CURDIR)/compiler $(CURDIR)/runtime build/typing/gradc/
+	MYPYPATH=build/typing $(BIN)/mypy -p gradc
+
+pytest: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS) </dev/null
+
+bench: $(VENV)/.installed $(VENV)/.installed-bench
+	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+
+golden: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --update-golden </dev/null
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,149 @@
+"""The compiled artefact: all that a runtime must know to run compiled code.
+
+An artefact is a table of *entry points* over one state block. This module imports the standard
+library alone, because `runtime/` sees nothing of the compiler but this page.
+
+One entry point is a C function `void entry(struct gradc_arguments *)`:
+
+    struct gradc_arguments {
+        void        *state;        // the state block, `state_bytes` long, 64-byte aligned
+        void        *arena;        // scratch, `arena_bytes` long, 64-byte aligned
+        const void *const *inputs; // one pointer per entry.inputs: row-major arrays
+        const int64_t *order;      // sample numbers, rows_maximum per iteration; see below
+        int64_t      first_step;   // iteration i reads order + (first_step + i) * rows_maximum
+        int64_t      count;        // iterations to run
+        int64_t      rows;         // samples in each iteration, 1 <= rows <= rows_maximum
+        void *const *outputs;      // one pointer per entry.outputs; see below
+        int64_t     *status;       // 0, or set by compiled checks
+        const void *const *constants;  // one pointer per artefact.constants
+        void        *pool;         // from pool_create(threads), or null for one thread
+    };
+
+The same struct serves every entry point. `init` fills the state block from seed. `run`, `evaluate`
+and `predict` loop `count` times: an iteration gathers its batch from the data sets in `inputs`
+(rows `order[...]` of every input that is `gathered`; other inputs are used whole), computes, and
+stores its outputs. Iteration i stores output k at `outputs[k] + i * bytes_of_one_iteration`, so a
+scalar output becomes an array of `count` numbers. `call` (gc.compile) runs once and gathers nothing.
+
+A program with a named batch dimension has two forms of each entry: full (`rows` is rows_maximum,
+everything static) and bounded (`rows` is read at run time). Both read a batch of `rows` samples.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+FORMAT_VERSION = 1
+
+
+class Arguments(ctypes.Structure):
+    """`struct gradc_arguments`, field for field."""
+
+    _fields_ = [
+        ("state", ctypes.c_void_p),
+        ("arena", ctypes.c_void_p),
+        ("inputs", ctypes.c_void_p),
+        ("order", ctypes.c_void_p),
+        ("first_step", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("outputs", ctypes.c_void_p),
+        ("status", ctypes.c_void_p),
+        ("constants", ctypes.c_void_p),
+        ("pool", ctypes.c_void_p),
+    ]
+
+
+ARGUMENT_FIELDS = tuple(name for name, _ in Arguments._fields_)  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class TensorField:
+    """One input or output. `dtype` is a NumPy name. A named extent is a string.
+
+    gathered_axis: the axis along which `order` picks samples, or None for an input used whole.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    gathered_axis: int | None = None
+
+
+@dataclass(frozen=True)
+class StateField:
+    """One named state in the state block.
+
+    order         the logical axes in physical order, outermost first; (0, 1) is row-major
+    trained       a parameter: saved by `save`, listed by `trainer.parameters`
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset_bytes: int
+    order: tuple[int, ...]
+    trained: bool
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """One kernel, for people: what it computes and what it costs."""
+
+    name: str
+    description: str
+    flops: float
+    bytes_moved: float
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """One compiled function. `address` is set in-process, `symbol` in a shared library."""
+
+    kind: str
+    inputs: tuple[TensorField, ...]
+    outputs: tuple[TensorField, ...]
+    arena_bytes: int
+    rows_maximum: int
+    bounded: bool
+    symbol: str
+    address: int
+    kernels: tuple[KernelInfo, ...]
+    compile_seconds: float
+    from_cache: bool
+
+
+class Artifact(Protocol):
+    """What an executor asks of a compiled program. The driver's is lazy, a saved one is a table.
+
+    state, state_bytes   the layout of the state block, equal for all entry points
+    constants            row-major bytes of the constant arrays that entry points read
+    fingerprint          hex digest of program and target: equal digests continue each other's runs
+    state_digest         hex digest of the state's names, types and roles alone
+    owner                keeps the code loaded; hold it as long as an address may be called
+    """
+
+    @property
+    def state(self) -> tuple[StateField, ...]: ...
+    @property
+    def state_bytes(self) -> int: ...
+    @property
+    def constants(self) -> tuple[bytes, ...]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def pool_create(self) -> int:
+        """Address of `void *pool_create(int64_t threads)`."""
+    @property
+    def pool_destroy(self) -> int:
+        """Address of `void pool_destroy(void *pool)`."""
+
+    def variant(self, kind: str, dims: Mapping[str, int], bounded: bool) -> EntryPoint:
+        """The entry point of `kind` with these dimensions bound; compiled now if need be."""
+        ...
+
+    @property
+    def owner(self) -> Any: ...

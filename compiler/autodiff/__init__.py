@@ -1,0 +1,1 @@
+"""Derivatives as graphs: reverse accumulation, and forward mode built from it twice."""

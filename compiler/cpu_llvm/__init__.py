@@ -1,0 +1,1 @@
+"""The CPU back end: text LLVM IR through llvmlite."""

@@ -1,0 +1,72 @@
+"""What every generated kernel function is given, and how it finds its buffers.
+
+All kernel functions have one signature, so that the step function and the thread pool can call
+any of them:
+
+    void kernel(ptr state, ptr arena, ptr inputs, ptr outputs, ptr constants, ptr order,
+                i64 iteration, i64 rows, i64 tid, i64 threads)
+
+`order` points at this iteration's sample numbers. An output buffer moves on by its own size with
+every iteration.
+"""
+
+from __future__ import annotations
+
+from ..loops.ir import Buffer
+from .emit import FunctionEmitter, Value
+
+KERNEL_PARAMETERS = (
+    ("ptr", "state"), ("ptr", "arena"), ("ptr", "inputs"), ("ptr", "outputs"),
+    ("ptr", "constants"), ("ptr", "order"), ("i64", "iteration"), ("i64", "rows"),
+    ("i64", "tid"), ("i64", "threads"),
+)  # fmt: skip
+_POSITION = {name: n for n, (_, name) in enumerate(KERNEL_PARAMETERS)}
+
+
+class KernelContext:
+    """Parameters of a kernel function under construction, and base addresses of buffers."""
+
+    def __init__(self, f: FunctionEmitter) -> None:
+        self.f = f
+        self._bases: dict[Buffer, Value] = {}
+
+    def parameter(self, name: str) -> Value:
+        return self.f.parameter(_POSITION[name])
+
+    def prepare(self, buffers: tuple[Buffer, ...]) -> None:
+        """Compute the base address of each buffer; call it in the entry block."""
+        for buffer in buffers:
+            if buffer not in self._bases:
+                self._bases[buffer] = self._base(buffer)
+
+    def base(self, buffer: Buffer) -> Value:
+        return self._bases[buffer]
+
+    def _base(self, buffer: Buffer) -> Value:
+        f = self.f
+        if buffer.space in ("state", "arena"):
+            return f.gep(self.parameter(buffer.space), buffer.offset_bytes, "i8")
+        if buffer.space == "order":
+            return self.parameter("order")
+        if buffer.space == "constant":
+            return self._constant(buffer)
+        table = {"input": "inputs", "output": "outputs"}[buffer.space]
+        start = f.load("ptr", f.gep(self.parameter(table), buffer.slot, "ptr"))
+        if buffer.space == "output":
+            size = buffer.layout.size_elements * buffer.type.dtype.size_bytes
+            start = f.gep(start, f.binary("mul", self.parameter("iteration"), size), "i8")
+        return start
+
+    def _constant(self, buffer: Buffer) -> Value:
+        """An array constant is a table in the code, aligned like any buffer."""
+        data = "".join(f"\\{byte:02X}" for byte in buffer.content)
+        self.f.tables[buffer.name] = (
+            f"@{buffer.name} = internal constant [{len(buffer.content)} x i8] "
+            f'c"{data}", align 64'
+        )
+        return Value(f"@{buffer.name}", "ptr")
+
+
+def new_kernel_function(name: str, attributes: str = "nounwind") -> FunctionEmitter:
+    """An empty function with the signature of a kernel."""
+    return FunctionEmitter(name, KERNEL_PARAMETERS, linkage="internal", attributes=attributes)

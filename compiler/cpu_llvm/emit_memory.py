@@ -1,0 +1,200 @@
+"""The emitter's memory operations: addresses, loads, stores, masks, gathers.
+
+Addresses are typed by the element, never by the vector, and vectors are aligned to one element
+unless the caller knows more. In memory a bool is one byte, 0 or 1; in a register it is i1.
+"""
+
+from __future__ import annotations
+
+from .emit_values import ValueEmitter
+from .values import SIZE_BYTES, Operand, Value, constant, mangled, vector_type
+
+
+class MemoryEmitter(ValueEmitter):
+    """Operations that read, write or compute addresses."""
+
+    def gep(
+        self, pointer: Value, index: Operand, element_type: str, inbounds: bool = True
+    ) -> Value:
+        """Address of element `index`; a vector of indices gives a vector of addresses.
+
+        Constant steps from one base are folded into one offset from it, in bytes. An address that
+        may lie outside its buffer, for lanes that a mask switches off, needs inbounds=False.
+        """
+        at = self.operand(index, "i64")
+        if at.integer is not None:
+            return self._offset(pointer, at.integer * SIZE_BYTES[element_type], inbounds)
+        memory = _in_memory(element_type)
+        text = f"getelementptr{' inbounds' if inbounds else ''} {memory}, {pointer}, {at}"
+        return self.emit(text, "ptr", max(pointer.lanes, at.lanes))
+
+    def _offset(self, pointer: Value, offset_bytes: int, inbounds: bool) -> Value:
+        known = self._addresses
+        base, before = known.get(pointer.name, (pointer, 0))
+        total = before + offset_bytes
+        if total == 0:
+            return base
+        if offset_bytes == 0:
+            return pointer
+        word = "getelementptr inbounds" if inbounds else "getelementptr"
+        result = self.emit(f"{word} i8, {base}, i64 {total}", "ptr", base.lanes)
+        known[result.name] = (base, total)
+        return result
+
+    def load(
+        self,
+        scalar: str,
+        pointer: Value,
+        lanes: int = 1,
+        align: int | None = None,
+        suffix: str = "",
+    ) -> Value:
+        """`lanes` consecutive elements; `align` in bytes, one element if None.
+
+        suffix: text behind the alignment, as ", !invariant.load !0".
+        """
+        memory = _in_memory(scalar)
+        aligned = align or SIZE_BYTES[scalar]
+        kind = vector_type(memory, lanes)
+        value = self.emit(f"load {kind}, {pointer}, align {aligned}{suffix}", memory, lanes)
+        return self._from_memory(value, scalar)
+
+    def store(
+        self,
+        value: Value,
+        pointer: Value,
+        align: int | None = None,
+        nontemporal: bool = False,
+    ) -> None:
+        """Write all lanes to consecutive elements. `nontemporal` asks for a streaming store."""
+        aligned = align or SIZE_BYTES[value.type]
+        hint = ", !nontemporal !0" if nontemporal else ""
+        self.raw(f"store {self._to_memory(value)}, {pointer}, align {aligned}{hint}")
+
+    def masked_load(
+        self,
+        scalar: str,
+        pointer: Value,
+        mask: Value,
+        lanes: int,
+        other: Value | None = None,
+        align: int | None = None,
+    ) -> Value:
+        """The lanes whose mask is set; the others get `other` (zero if None), and touch nothing."""
+        memory, wide = _in_memory(scalar), max(lanes, 1)
+        kind = _vector(memory, wide)
+        rest = "zeroinitializer" if other is None else self._one_lane(self._to_memory(other)).name
+        bits = self._one_lane(mask)
+        name = f"llvm.masked.load.{_mangled_vector(memory, wide)}.p0"
+        self.declarations[name] = f"declare {kind} @{name}(ptr, <{wide} x i1>, {kind})"
+        value = self.emit(
+            f"call {kind} @{name}(ptr align {align or SIZE_BYTES[scalar]} {pointer.name}, "
+            f"<{wide} x i1> {bits.name}, {kind} {rest})",
+            memory,
+            wide,
+        )
+        return self._from_memory(self._scalar_lane(value), scalar)
+
+    def masked_store(
+        self, value: Value, pointer: Value, mask: Value, align: int | None = None
+    ) -> None:
+        """Write the lanes whose mask is set; the others touch nothing."""
+        aligned = align or SIZE_BYTES[value.type]
+        stored, bits = self._one_lane(self._to_memory(value)), self._one_lane(mask)
+        kind, wide = _vector(stored.type, stored.lanes), stored.lanes
+        name = f"llvm.masked.store.{_mangled_vector(stored.type, wide)}.p0"
+        self.declarations[name] = f"declare void @{name}({kind}, ptr, <{wide} x i1>)"
+        self.raw(
+            f"call void @{name}({kind} {stored.name}, ptr align {aligned} {pointer.name}, "
+            f"<{wide} x i1> {bits.name})"
+        )
+
+    def gather(
+        self,
+        scalar: str,
+        base: Value,
+        index: Value,
+        mask: Value | None = None,
+        other: Value | None = None,
+    ) -> Value:
+        """Elements base[index], an index a lane (i64 or i32, in elements); as `masked_load`."""
+        at = self.gep(base, index, scalar, inbounds=mask is None)
+        if index.lanes == 1:
+            if mask is None:
+                return self.load(scalar, at)
+            return self.masked_load(scalar, at, mask, 1, other)
+        memory, lanes = _in_memory(scalar), index.lanes
+        kind = vector_type(memory, lanes)
+        rest = constant(memory, 0, lanes) if other is None else self._to_memory(other)
+        bits = constant("i1", True, lanes) if mask is None else mask
+        name = f"llvm.masked.gather.{mangled(memory, lanes)}.v{lanes}p0"
+        head = f"<{lanes} x ptr>"
+        self.declarations[name] = f"declare {kind} @{name}({head}, <{lanes} x i1>, {kind})"
+        value = self.emit(
+            f"call {kind} @{name}({head} align {SIZE_BYTES[scalar]} {at.name}, {bits}, {rest})",
+            memory,
+            lanes,
+        )
+        return self._from_memory(value, scalar)
+
+    def scatter(self, value: Value, base: Value, index: Value, mask: Value | None = None) -> None:
+        """base[index] = value, a lane after the other; equal indices: the highest lane stays."""
+        at = self.gep(base, index, value.type, inbounds=mask is None)
+        if index.lanes == 1:
+            if mask is None:
+                self.store(value, at)
+            else:
+                self.masked_store(value, at, mask)
+            return
+        lanes, stored = index.lanes, self._to_memory(self.splat(value, index.lanes))
+        bits = constant("i1", True, lanes) if mask is None else mask
+        name = f"llvm.masked.scatter.{mangled(stored.type, lanes)}.v{lanes}p0"
+        head = f"<{lanes} x ptr>"
+        self.declarations[name] = f"declare void @{name}({stored.llvm}, {head}, <{lanes} x i1>)"
+        size = SIZE_BYTES[value.type]
+        self.raw(f"call void @{name}({stored}, {head} align {size} {at.name}, {bits})")
+
+    def prefetch(self, pointer: Value, write: bool = False, locality: int = 3) -> None:
+        """Ask for the cache line at `pointer`; locality 3 keeps it in every cache level."""
+        self.declarations["llvm.prefetch.p0"] = "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
+        self.raw(
+            f"call void @llvm.prefetch.p0({pointer}, i32 {int(write)}, i32 {locality}, i32 1)"
+        )
+
+    def alloca(self, scalar: str, count: int = 1, align: int = 64) -> Value:
+        """Stack memory for `count` elements, taken once in the entry block."""
+        result = self.new_value("ptr")
+        memory = _in_memory(scalar)
+        self._entry.append(f"  {result.name} = alloca [{count} x {memory}], align {align}")
+        return result
+
+    def _from_memory(self, value: Value, scalar: str) -> Value:
+        return self.compare("ne", value, 0) if scalar == "i1" else value
+
+    def _to_memory(self, value: Value) -> Value:
+        return self.cast("zext", value, "i8") if value.type == "i1" else value
+
+    def _one_lane(self, value: Value) -> Value:
+        """A scalar as `<1 x type>`: masked memory intrinsics take vectors only."""
+        if value.lanes > 1:
+            return value
+        return self.emit(
+            f"insertelement <1 x {value.type}> poison, {value}, i64 0", value.type, 1
+        )
+
+    def _scalar_lane(self, value: Value) -> Value:
+        if value.lanes > 1:
+            return value
+        return self.emit(f"extractelement <1 x {value.type}> {value.name}, i64 0", value.type)
+
+
+def _in_memory(scalar: str) -> str:
+    return "i8" if scalar == "i1" else scalar
+
+
+def _vector(scalar: str, lanes: int) -> str:
+    return f"<{lanes} x {scalar}>"
+
+
+def _mangled_vector(scalar: str, lanes: int) -> str:
+    return f"v{lanes}{mangled(scalar)}"

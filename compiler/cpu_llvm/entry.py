@@ -1,0 +1,99 @@
+"""From a planned program to a module: kernels, the loop over iterations, the entry point.
+
+    void SYMBOL(struct gradc_arguments *)            what the runtime calls (see artifact.py)
+    void SYMBOL_body(arguments, tid, threads, pool)  what every thread runs: the whole loop
+
+Threads are SPMD: each runs the whole loop on its share of every kernel, with barriers where
+barriers.py asks for them.
+"""
+
+from __future__ import annotations
+
+from ..artifact import ARGUMENT_FIELDS
+from ..loops.ir import Kernel
+from ..program import Program, Repeat
+from .barriers import barriers_before
+from .contraction import emit_contraction, find_contraction
+from .emit import FunctionEmitter, ModuleEmitter, Value
+from .nest import emit_nest, is_threaded
+
+_BODY_PARAMETERS = (("ptr", "arguments"), ("i64", "tid"), ("i64", "threads"), ("ptr", "pool"))
+
+
+def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
+    """Text LLVM IR of one entry point. Calls gradc_pool_run and gradc_barrier from outside."""
+    module = ModuleEmitter(symbol)
+    threaded: dict[str, bool] = {}
+    for kernel in program.kernels():
+        contraction = find_contraction(kernel)
+        if contraction is None:
+            module.add(emit_nest(kernel))
+            threaded[kernel.name] = is_threaded(kernel)
+        else:
+            module.add(emit_contraction(contraction, vector_bytes))
+            threaded[kernel.name] = True
+    module.add(_emit_body(program, symbol, threaded))
+    module.add(_emit_entry(symbol))
+    return module.text()
+
+
+def _field(f: FunctionEmitter, arguments: Value, name: str) -> Value:
+    kind = "i64" if name in ("first_step", "count", "rows") else "ptr"
+    return f.load(kind, f.gep(arguments, ARGUMENT_FIELDS.index(name), "i64"))
+
+
+def _emit_body(program: Program, symbol: str, threaded: dict[str, bool]) -> FunctionEmitter:
+    f = FunctionEmitter(f"{symbol}_body", _BODY_PARAMETERS, linkage="internal",
+                        attributes="nounwind")
+    arguments, tid, threads, pool = (f.parameter(n) for n in range(4))
+    names = ("state", "arena", "inputs", "outputs", "constants", "order", "first_step", "rows")
+    fields = {name: _field(f, arguments, name) for name in names}
+    repeats = any(isinstance(i, Repeat) for i in program.body)
+    count = _field(f, arguments, "count") if repeats else f.const("i64", 1)
+    before = barriers_before(program.kernels(), lambda kernel: threaded[kernel.name])
+    anyone = any(threaded.values())
+    with f.loop(0, count) as loop:
+        step = f.binary("add", fields["first_step"], loop.index)
+        start = f.binary("mul", step, program.rows_maximum)
+        order = f.gep(fields["order"], start, "i64")
+        own = [fields[n] for n in ("state", "arena", "inputs", "outputs", "constants")]
+        own += [order, loop.index, fields["rows"], tid, threads]
+
+        def run(kernel: Kernel) -> None:
+            if kernel.name in before:
+                _barrier(f, pool, tid, threads)
+            f.call("void", 1, kernel.name, own)
+
+        if anyone:
+            for kernel in program.kernels():
+                run(kernel)
+        else:
+            with f.if_(f.compare("eq", tid, 0)):
+                for kernel in program.kernels():
+                    run(kernel)
+        if anyone:
+            _barrier(f, pool, tid, threads)
+    f.ret()
+    return f
+
+
+def _barrier(f: FunctionEmitter, pool: Value, tid: Value, threads: Value) -> None:
+    """Wait for all threads; one thread does not even call."""
+    f.declarations["gradc_barrier"] = "declare void @gradc_barrier(ptr, i64, i64)"
+    with f.if_(f.compare("ne", threads, 1)):
+        f.call("void", 1, "gradc_barrier", [pool, tid, threads])
+
+
+def _emit_entry(symbol: str) -> FunctionEmitter:
+    f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes="nounwind")
+    f.declarations["gradc_pool_run"] = "declare void @gradc_pool_run(ptr, ptr, ptr)"
+    arguments = f.parameter(0)
+    pool = _field(f, arguments, "pool")
+    body = Value(f"@{symbol}_body", "ptr")
+    with f.if_else(f.compare("eq", pool, Value("null", "ptr"))) as alone:
+        one = [arguments, f.const("i64", 0), f.const("i64", 1), Value("null", "ptr")]
+        f.call("void", 1, f"{symbol}_body", one)
+        alone.otherwise()
+        f.call("void", 1, "gradc_pool_run", [pool, body, arguments])
+    f.ret()
+    return f

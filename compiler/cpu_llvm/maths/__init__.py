@@ -1,0 +1,1 @@
+"""Elementary functions on vectors, as LLVM IR without calls; any number of lanes."""

@@ -1,0 +1,347 @@
+"""The generic schedule: any kernel as a nest of loops, one axis of it vectorised.
+
+One axis gets 16 lanes. If it is a parallel axis, every lane works on its own element and
+reductions walk their axes in order; if it is the last axis of the inner loops, a reduction keeps
+16 partial results and ends in a tree. The choice depends on shapes and layouts alone, so it is the
+same for every target and number of threads:
+
+* cost of an axis = sum over loads and stores of 1 if lanes lie together or share one element,
+  16 if they must be gathered, divided by the part of the lanes that is used;
+* the cheapest axis wins; ties go to inner loops, then to later axes.
+
+Threads share the first parallel axis with enough points (in blocks of 16 if it is the vectorised
+one); a kernel too small for that runs on thread 0. What is left over at the end of a vectorised
+axis runs once more with a mask, so a ragged end gives the same bits as a whole block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ..loops.flatten import flatten_kernel
+from ..loops.build import ScalarBuilder
+from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar
+from .context import KernelContext, new_kernel_function
+from .emit import FunctionEmitter, Value
+from .reductions import Accumulator, combine, fused_product, identity, tree
+from .vectors import LANES, ExpressionEmitter, step_in
+
+THREADING_FLOOR = 32_768
+"""Work (points times loads, stores and reductions) below which one thread does all of it."""
+
+
+def emit_nest(kernel: Kernel) -> FunctionEmitter:
+    """The kernel as one function with the signature of context.py."""
+    f = new_kernel_function(kernel.name)
+    flat = flatten_kernel(kernel, ScalarBuilder())
+    if any(a.extent == 0 for a in flat.axes):
+        f.ret()
+        return f
+    NestEmitter(flat, KernelContext(f), choose_vector_axis(flat)).emit()
+    f.ret()
+    return f
+
+
+def work(kernel: Kernel) -> int:
+    """Elements touched, to decide whether threads are worth their barrier."""
+    points = 1
+    for axis in kernel.axes:
+        points *= axis.extent
+    total = 0
+    for loop in kernel.loops:
+        inner = points
+        for axis in loop.axes:
+            inner *= axis.extent
+        total += inner * (len(loop.stores) + len(loop.reductions))
+    return max(total * (1 + len(kernel.loads())), int(kernel.flops))
+
+
+def is_threaded(kernel: Kernel) -> bool:
+    """Whether every thread takes part; otherwise thread 0 does all of it."""
+    return bool(kernel.axes) and work(kernel) >= THREADING_FLOOR
+
+
+def axis_limit(context: KernelContext, axis: Axis) -> Value:
+    """Where an axis ends: its extent, or the run-time rows."""
+    if not axis.bounded:
+        return context.f.const("i64", axis.extent)
+    return context.f.binary("mul", context.parameter("rows"), axis.per_row)
+
+
+def choose_vector_axis(kernel: Kernel) -> Axis | None:
+    """The axis that gets lanes; see the module docstring. Takes a flattened kernel."""
+    inner = _common_inner_axis(kernel)
+    candidates = list(kernel.axes) + ([inner] if inner is not None else [])
+    addresses = [load.args[0] for load in kernel.loads()]
+    addresses += [store.index[0] for store in kernel.stores()]
+    best: tuple[float, Axis | None] = (float("inf"), None)
+    for axis in candidates:
+        if axis.extent < 2:
+            continue
+        cost = 0.0
+        for address in addresses:
+            if axis is inner and not address.axes & {inner}:
+                continue
+            cost += 1.0 if step_in(address, axis) in (0, 1) else 16.0
+        used = axis.extent / (-(-axis.extent // LANES) * LANES)
+        cost = (cost + 0.5) / used
+        if cost <= best[0]:
+            best = (cost, axis)
+    return best[1]
+
+
+def _common_inner_axis(kernel: Kernel) -> Axis | None:
+    """The last axis that all inner loops share, if lanes may run along it."""
+    last = {loop.axes[-1] for loop in kernel.loops if loop.axes}
+    bad = any(loop.running for loop in kernel.loops)
+    bad = bad or any(store.accumulate for store in kernel.stores())
+    return last.pop() if len(last) == 1 and not bad else None
+
+
+class NestEmitter:
+    """Emits one flattened kernel."""
+
+    def __init__(self, kernel: Kernel, context: KernelContext, vector_axis: Axis | None) -> None:
+        self.kernel = kernel
+        self.context = context
+        self.f = context.f
+        self.e = ExpressionEmitter(context)
+        self.vector_axis = vector_axis
+
+    def emit(self) -> None:
+        self.context.prepare(self.kernel.reads + self.kernel.writes)
+        outer = [a for a in self.kernel.axes if a is not self.vector_axis]
+        if self.vector_axis in self.kernel.axes:
+            outer.append(self.vector_axis)  # type: ignore[arg-type]
+        if is_threaded(self.kernel):
+            split = max(outer, key=lambda a: (min(a.extent, 64), -outer.index(a)))
+            self._parallel(outer, split)
+        elif not self.kernel.axes:
+            self._on_thread_zero(lambda: self._parallel([], None))
+        else:
+            self._on_thread_zero(lambda: self._parallel(outer, None))
+
+    def _on_thread_zero(self, body: Callable[[], None]) -> None:
+        first = self.f.compare("eq", self.context.parameter("tid"), 0)
+        with self.f.if_(first), self.e.level():
+            body()
+
+    # -- axes -------------------------------------------------------------------------------
+
+    def _parallel(self, axes: Sequence[Axis], split: Axis | None) -> None:
+        """The parallel axes from the outside in, then the inner loops."""
+        inner = list(axes)
+        for loop in self.kernel.loops:
+            inner += loop.axes
+        self.e.hoist(self._roots(), inner)
+        if not axes:
+            self._inner_loops()
+            return
+        axis, rest = axes[0], axes[1:]
+        low, high = self._range(axis, split)
+        if axis is self.vector_axis:
+            whole = not axis.bounded and axis.extent % LANES == 0
+            for _ in self.blocks(axis, low, high, whole):
+                self._parallel(rest, split)
+        else:
+            with self.f.loop(low, high) as loop, self.e.level():
+                self.e.bind(axis, loop.index)
+                self._parallel(rest, split)
+
+    def _range(self, axis: Axis, split: Axis | None) -> tuple[Value, Value]:
+        """Where this thread starts and ends on an axis."""
+        f, limit = self.f, axis_limit(self.context, axis)
+        if axis is not split:
+            return f.const("i64", 0), limit
+        unit = LANES if axis is self.vector_axis else 1
+        units = f.binary("udiv", f.binary("add", limit, unit - 1), unit)
+        tid, threads = self.context.parameter("tid"), self.context.parameter("threads")
+        low = f.binary("udiv", f.binary("mul", units, tid), threads)
+        high = f.binary("udiv", f.binary("mul", units, f.binary("add", tid, 1)), threads)
+        low, high = f.binary("mul", low, unit), f.binary("mul", high, unit)
+        return low, f.intrinsic("llvm.umin", "i64", high, limit)
+
+    def blocks(
+        self, axis: Axis, low: Value, high: Value, always_whole: bool
+    ) -> Iterator[None]:
+        """Emit the caller's body for whole blocks of 16 points, then once for the rest, masked.
+
+        always_whole: the caller knows that nothing is ever left over.
+        """
+        f, e = self.f, self.e
+        first, last = low.integer, high.integer
+        exact = first is not None and last is not None
+        whole = f.binary("sub", high, f.binary("and", f.binary("sub", high, low), LANES - 1))
+        if exact:
+            whole = f.const("i64", last - (last - first) % LANES)  # type: ignore[operator]
+        if not exact or whole.integer > first:  # type: ignore[operator]
+            with f.loop(low, whole, LANES) as loop, e.level():
+                e.vectorise(axis, loop.index, None)
+                yield
+        if exact and whole.integer == last:
+            return
+        if not exact and always_whole:
+            return
+        with self._if_some_left(whole, high, exact), e.level():
+            left = f.binary("sub", high, whole)
+            e.vectorise(axis, whole, self._mask(left))
+            yield
+
+    @contextmanager
+    def _if_some_left(self, whole: Value, high: Value, known: bool) -> Iterator[None]:
+        if known:
+            yield
+        else:
+            with self.f.if_(self.f.compare("slt", whole, high)):
+                yield
+
+    def _mask(self, left: Value) -> Value:
+        if left.integer is not None:
+            return self.f.vector("i1", [lane < left.integer for lane in range(LANES)])
+        return self.f.compare("slt", self.f.iota("i64", LANES), self.f.splat(left, LANES))
+
+    # -- inner loops ------------------------------------------------------------------------
+
+    def _inner_loops(self) -> None:
+        for loop in self.kernel.loops:
+            if any(a.extent == 0 for a in loop.axes):
+                self._bind_results(loop, self._identities(loop))
+            elif loop.running:
+                self._running(loop)
+            elif loop.axes:
+                self._loop(loop)
+            else:
+                self._bind_results(loop, self._step(loop, self._identities(loop)))
+
+    def _loop(self, loop: Loop) -> None:
+        """One inner loop: accumulators start at the identity and end bound to their names."""
+        inner_lanes = loop.axes[-1] is self.vector_axis
+        start = self._identities(loop)
+        results = self._walk(loop, loop.axes, start)
+        if inner_lanes:
+            trees = [tree(self.f, r, results[r.name]) for r in loop.reductions]
+            results = {r.name: t for r, t in zip(loop.reductions, trees, strict=True)}
+        self._bind_results(loop, results)
+
+    def _identities(self, loop: Loop) -> dict[str, Accumulator]:
+        lanes = LANES if self.vector_axis is not None else 1
+        if loop.axes and loop.axes[-1] is self.vector_axis:
+            lanes = LANES
+        elif self.e.lanes is None:
+            lanes = 1
+        return {r.name: identity(self.f, r, lanes) for r in loop.reductions}
+
+    def _bind_results(self, loop: Loop, results: dict[str, Accumulator]) -> None:
+        for reduction in loop.reductions:
+            best = results[reduction.name]
+            value = best[1] if reduction.combiner.startswith("arg") else best[0]
+            self.e.bind_reduced(reduction.name, value)
+
+    def _walk(
+        self, loop: Loop, axes: Sequence[Axis], state: dict[str, Accumulator]
+    ) -> dict[str, Accumulator]:
+        """Walk the loop's axes from the outside in, carrying the accumulators."""
+        if not axes:
+            return self._step(loop, state)
+        axis, rest = axes[0], axes[1:]
+        self.e.hoist(self.loop_roots(loop), axes)
+        zero, limit = self.f.const("i64", 0), axis_limit(self.context, axis)
+        if axis is not self.vector_axis:
+            return self._carried(loop, rest, axis, zero, limit, 1, state, None)
+        whole = self.f.binary("and", limit, -LANES)
+        if limit.integer is not None:
+            whole = self.f.const("i64", limit.integer // LANES * LANES)
+        if whole.integer != 0:
+            state = self._carried(loop, rest, axis, zero, whole, LANES, state, None)
+        if limit.integer is None or whole.integer != limit.integer:
+            mask = self._mask(self.f.binary("sub", limit, whole))
+            state = self._carried(loop, rest, axis, whole, limit, LANES, state, mask)
+        return state
+
+    def _carried(
+        self,
+        loop: Loop,
+        rest: Sequence[Axis],
+        axis: Axis,
+        low: Value,
+        high: Value,
+        step: int,
+        state: dict[str, Accumulator],
+        mask: Value | None,
+    ) -> dict[str, Accumulator]:
+        carried = [value for accumulator in state.values() for value in accumulator]
+        with self.f.loop(low, high, step, carried=carried) as emitted:
+            with self.e.level():
+                if axis is self.vector_axis:
+                    self.e.vectorise(axis, emitted.index, mask)
+                else:
+                    self.e.bind(axis, emitted.index)
+                inside = self._walk(loop, rest, _unpack(state, emitted.carried))
+                if carried:
+                    emitted.next([v for accumulator in inside.values() for v in accumulator])
+        return _unpack(state, emitted.results)
+
+    def _step(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
+        """One point of a loop: every reduction takes one element, every store writes one."""
+        result = {r.name: self._reduce(r, loop, state[r.name]) for r in loop.reductions}
+        self.store_all(loop)
+        return result
+
+    def _reduce(self, reduction: Reduction, loop: Loop, old: Accumulator) -> Accumulator:
+        f, e = self.f, self.e
+        if reduction.combiner == "dot":
+            a, b = (e.value(x) for x in reduction.value.args)
+            new = [fused_product(f, a, b, old[0], reduction.value.dtype)]
+        elif reduction.combiner.startswith("arg"):
+            position = e.point(loop.axes[0]) if loop.axes else f.const("i64", 0)
+            value = e.value(reduction.value)
+            lanes = old[0].lanes
+            new = combine(f, reduction, old, [f.splat(value, lanes), f.splat(position, lanes)])
+        else:
+            new = combine(f, reduction, old, [f.splat(e.value(reduction.value), old[0].lanes)])
+        mask = e.lanes.mask if e.lanes is not None else None
+        along = bool(loop.axes) and loop.axes[-1] is self.vector_axis
+        if mask is not None and along:
+            new = [f.select(mask, n, o) for n, o in zip(new, old, strict=True)]
+        return new
+
+    def store_all(self, loop: Loop) -> None:
+        """Values first, then stores: two stores of one loop do not see each other."""
+        values = [self.e.value(store.value) for store in loop.stores]
+        for store, value in zip(loop.stores, values, strict=True):
+            self.e.store(store, value)
+
+    def _running(self, loop: Loop) -> None:
+        """A loop whose stores see the partial result so far."""
+        (axis,) = loop.axes or (None,)
+        state = self._identities(loop)
+        if axis is None:
+            self._bind_results(loop, self._step_running(loop, state))
+            return
+        carried = [value for accumulator in state.values() for value in accumulator]
+        with self.f.loop(0, axis_limit(self.context, axis), carried=carried) as emitted, self.e.level():
+            self.e.bind(axis, emitted.index)
+            after = self._step_running(loop, _unpack(state, emitted.carried))
+            emitted.next([v for accumulator in after.values() for v in accumulator])
+
+    def _step_running(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
+        after = {r.name: self._reduce(r, loop, state[r.name]) for r in loop.reductions}
+        self._bind_results(loop, after)
+        self.store_all(loop)
+        return after
+
+    def _roots(self) -> list[Scalar]:
+        return [s for loop in self.kernel.loops for s in self.loop_roots(loop)]
+
+    def loop_roots(self, loop: Loop) -> list[Scalar]:
+        roots = [r.value for r in loop.reductions]
+        for store in loop.stores:
+            roots += [store.value, *store.index]
+        return roots
+
+
+def _unpack(shape: dict[str, Accumulator], values: Sequence[Value]) -> dict[str, Accumulator]:
+    """The flat list of carried values, as accumulators again."""
+    remaining = list(values)
+    return {name: [remaining.pop(0) for _ in old] for name, old in shape.items()}

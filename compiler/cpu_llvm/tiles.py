@@ -1,0 +1,194 @@
+"""Building blocks of the blocked contraction: the register tile and the packing routines.
+
+Shared by every contraction of a module: strides and lengths are run-time arguments, so a training
+step needs two or three register tiles in all, which is most of what its compilation costs.
+
+Packed operands. The broadcast operand A lies in panels of `rows` x kc, element (i, k) at
+k * PANEL + i; the vector operand B in strips kc x `columns`, element (k, j) at k * columns + j.
+Padding rows and columns hold copies of real elements or nothing at all; what they produce is
+never stored.
+
+The register tile keeps rows x columns accumulators in vector registers: for each k it loads the
+strip's vectors, broadcasts one element of A per row and issues one FMA per accumulator. The order
+over k is that of the loop, one rounding per step, whatever the tile and the target.
+Source: Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..types import DType
+from .emit import FunctionEmitter, Value, llvm_type
+from .values import SIZE_BYTES
+
+PANEL = 16
+_BLOCK = 8
+
+
+@dataclass(frozen=True)
+class TileShape:
+    """rows x columns accumulators, `lanes` of them to a register."""
+
+    rows: int
+    columns: int
+    lanes: int
+    scalar: str
+
+
+def largest_tile(dtype: DType, vector_bytes: int, columns_wanted: int) -> TileShape:
+    """The biggest register tile that does not spill: 28 of 32 registers, or 12 of 16."""
+    scalar = llvm_type(dtype)
+    lanes = vector_bytes // SIZE_BYTES[scalar]
+    wide = vector_bytes == 64
+    vectors = 2 if wide else max(2, 16 // lanes)
+    if wide and columns_wanted <= lanes and lanes == 16:
+        vectors = 1
+    registers = 28 if wide else 12
+    return TileShape(min(14, registers // vectors), vectors * lanes, lanes, scalar)
+
+
+def tile_function(f: FunctionEmitter, tile: TileShape) -> str:
+    """void tile(a, b, c, kc, accumulate): c (+)= A panel times B strip; c is rows x columns."""
+    name = f"tile_{tile.scalar}_{tile.rows}x{tile.columns}x{tile.lanes}"
+    if name not in f.helpers:
+        f.helpers[name] = _emit_tile(name, tile)
+    return name
+
+
+def _emit_tile(name: str, tile: TileShape) -> FunctionEmitter:
+    parameters = (("ptr", "a"), ("ptr", "b"), ("ptr", "c"), ("i64", "kc"), ("i1", "accumulate"))
+    g = FunctionEmitter(name, parameters, linkage="internal", attributes="noinline nounwind")
+    a, b, c, kc, accumulate = (g.parameter(n) for n in range(5))
+    kind, vectors = tile.scalar, tile.columns // tile.lanes
+    places = [(i, j) for i in range(tile.rows) for j in range(vectors)]
+
+    def at(i: int, j: int) -> Value:
+        return g.gep(c, i * tile.columns + j * tile.lanes, kind)
+
+    with g.if_else(accumulate) as start:
+        start.give(*(g.load(kind, at(i, j), tile.lanes) for i, j in places))
+        start.otherwise()
+        start.give(*(g.const(kind, 0, tile.lanes) for _ in places))
+    with g.loop(0, kc, carried=[a, b, *start.results], guard=False) as loop:
+        left, right, *sums = loop.carried
+        strip = [g.load(kind, g.gep(right, j * tile.lanes, kind), tile.lanes)
+                 for j in range(vectors)]
+        for i in range(tile.rows):
+            element = g.splat(g.load(kind, g.gep(left, i, kind)), tile.lanes)
+            for j in range(vectors):
+                place = i * vectors + j
+                sums[place] = g.fma(element, strip[j], sums[place])
+        loop.next([g.gep(left, PANEL, kind), g.gep(right, tile.columns, kind), *sums])
+    for (i, j), total in zip(places, loop.results[2:], strict=True):
+        g.store(total, at(i, j))
+    g.ret()
+    return g
+
+
+PACK_PARAMETERS = (
+    ("ptr", "source"), ("i64", "stride_k"), ("i64", "stride_n"), ("i64", "valid"),
+    ("i64", "kc"), ("ptr", "target"), ("i64", "width"),
+)  # fmt: skip
+"""source: element (k, n) at k * stride_k + n * stride_n; target: at k * width + n.
+
+valid columns are read, at least one; width is a multiple of 16."""
+
+
+def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
+    """Packing where stride_n is 1: rows of up to `width` elements are copied."""
+    name = f"pack_rows_{kind}"
+    if name not in f.helpers:
+        g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal",
+                            attributes="noinline nounwind")
+        f.helpers[name] = g
+        source, stride_k, _, valid, kc, target, width = (g.parameter(n) for n in range(7))
+        with g.loop(0, width, PANEL) as group:
+            left = g.binary("sub", valid, group.index)
+            from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
+            with g.if_else(g.compare("sge", left, PANEL)) as whole:
+                with g.loop(0, kc, carried=[from_, to]) as loop:
+                    row, out = loop.carried
+                    g.store(g.load(kind, row, PANEL), out)
+                    loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+                whole.otherwise()
+                mask = g.compare("slt", g.iota("i64", PANEL), g.splat(left, PANEL))
+                with g.loop(0, kc, carried=[from_, to]) as loop:
+                    row, out = loop.carried
+                    g.store(g.masked_load(kind, row, mask, PANEL), out)
+                    loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+        g.ret()
+    return name
+
+
+def pack_columns_function(f: FunctionEmitter, kind: str) -> str:
+    """Packing where stride_k is 1: 8 x 8 blocks are transposed in registers.
+
+    A column beyond `valid` is a copy of the last valid one, so that no element outside is read.
+    """
+    name = f"pack_columns_{kind}"
+    if name not in f.helpers:
+        f.helpers[name] = _emit_pack_columns(name, kind)
+    return name
+
+
+def _emit_pack_columns(name: str, kind: str) -> FunctionEmitter:
+    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
+    source, _, stride_n, valid, kc, target, width = (g.parameter(n) for n in range(7))
+    whole = g.binary("and", kc, -_BLOCK)
+    with g.loop(0, width, _BLOCK) as group:
+        columns = []
+        for i in range(_BLOCK):
+            column = g.binary("add", group.index, i)
+            inside = g.intrinsic("llvm.smin", "i64", column, g.binary("sub", valid, 1))
+            columns.append(g.gep(source, g.binary("mul", inside, stride_n), kind))
+        to = g.gep(target, group.index, kind)
+        with g.loop(0, whole, _BLOCK) as loop:
+            rows = [g.load(kind, g.gep(c, loop.index, kind), _BLOCK) for c in columns]
+            out = g.gep(to, g.binary("mul", loop.index, width), kind)
+            for row in transpose(g, rows):
+                g.store(row, out)
+                out = g.gep(out, width, kind)
+        with g.loop(whole, kc) as loop:
+            out = g.gep(to, g.binary("mul", loop.index, width), kind)
+            for i, column in enumerate(columns):
+                element = g.load(kind, g.gep(column, loop.index, kind))
+                g.store(element, g.gep(out, i, kind))
+    g.ret()
+    return g
+
+
+def transpose(f: FunctionEmitter, rows: Sequence[Value]) -> list[Value]:
+    """A square of vectors transposed: log2(n) rounds of exchanges between rows s apart."""
+    size = len(rows)
+    result, step = list(rows), size // 2
+    while step:
+        for i in range(size):
+            if i & step:
+                continue
+            a, b = result[i], result[i | step]
+            low = [lane if not lane & step else size + lane - step for lane in range(size)]
+            high = [lane + step if not lane & step else size + lane for lane in range(size)]
+            result[i], result[i | step] = f.shuffle(a, b, low), f.shuffle(a, b, high)
+        step //= 2
+    return result
+
+
+def pack_any_function(f: FunctionEmitter, kind: str) -> str:
+    """Packing with two arbitrary strides, element by element."""
+    name = f"pack_any_{kind}"
+    if name not in f.helpers:
+        g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal",
+                            attributes="noinline nounwind")
+        f.helpers[name] = g
+        source, stride_k, stride_n, valid, kc, target, width = (g.parameter(n) for n in range(7))
+        columns = g.intrinsic("llvm.smin", "i64", valid, width)
+        with g.loop(0, kc) as outer:
+            row = g.gep(source, g.binary("mul", outer.index, stride_k), kind)
+            out = g.gep(target, g.binary("mul", outer.index, width), kind)
+            with g.loop(0, columns) as loop:
+                element = g.load(kind, g.gep(row, g.binary("mul", loop.index, stride_n), kind))
+                g.store(element, g.gep(out, loop.index, kind))
+        g.ret()
+    return name

@@ -1,0 +1,209 @@
+"""Emitting scalar expressions over lanes: which are one number, which differ from lane to lane.
+
+One axis of a kernel may be vectorised: 16 consecutive points are 16 lanes. An expression that
+does not depend on that axis is computed once and splatted where it meets one that does. An
+address that steps by one element per lane becomes a vector load, by none a scalar load, by
+anything else a gather. Values are cached per nesting level: what an inner loop needs but does not
+change is emitted before it (`hoist`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..loops.build import coefficient
+from ..loops.ir import Axis, Scalar, Store, walk
+from ..types import int64
+from .context import KernelContext
+from .emit import Value, llvm_type
+from .scalar import SCALAR
+
+LANES = 16
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """The vectorised axis at one place: lane l is the point base + l; `mask` None means all."""
+
+    axis: Axis
+    base: Value
+    mask: Value | None
+
+
+class ExpressionEmitter:
+    """Emits scalar expressions of one kernel into one function."""
+
+    def __init__(self, context: KernelContext) -> None:
+        self.context = context
+        self.f = context.f
+        self.lanes: Lanes | None = None
+        self._points: dict[Axis, Value] = {}
+        self._reduced: dict[str, Value] = {}
+        self._levels: list[dict[tuple[Scalar, bool], Value]] = [{}]
+
+    # -- scopes -----------------------------------------------------------------------------
+
+    @contextmanager
+    def level(self) -> Iterator[None]:
+        """Values emitted inside are not used after it: they are in a loop or a branch."""
+        self._levels.append({})
+        points, reduced, lanes = dict(self._points), dict(self._reduced), self.lanes
+        yield
+        self._levels.pop()
+        self._points, self._reduced, self.lanes = points, reduced, lanes
+
+    def bind(self, axis: Axis, point: Value) -> None:
+        """The axis is at `point` here (lane 0, if it is the vectorised one)."""
+        self._points[axis] = point
+
+    def vectorise(self, axis: Axis, base: Value, mask: Value | None) -> None:
+        self._points[axis] = base
+        self.lanes = Lanes(axis, base, mask)
+
+    def bind_reduced(self, name: str, value: Value) -> None:
+        self._reduced[name] = value
+
+    def hoist(self, roots: Iterable[Scalar], inner: Iterable[Axis]) -> None:
+        """Emit here what `roots` need and no axis of `inner`, nor a reduction to come, changes."""
+        changing = frozenset(inner)
+        seen: set[Scalar] = set()
+        for root in roots:
+            for scalar in walk(root, seen):
+                parts = (scalar,) if scalar is root else ()
+                if not self._is_fixed(scalar, changing):
+                    parts = scalar.args
+                for part in parts:
+                    if part.op not in ("constant", "axis") and self._is_fixed(part, changing):
+                        self.value(part)
+
+    def _is_fixed(self, scalar: Scalar, changing: frozenset[Axis]) -> bool:
+        if scalar.axes & changing or not scalar.axes <= self._points.keys():
+            return False
+        return all(name in self._reduced for name in scalar.reduced)
+
+    # -- values -----------------------------------------------------------------------------
+
+    def value(self, scalar: Scalar) -> Value:
+        """The expression as a scalar where it is the same in all lanes, else as a vector."""
+        return self._cached(scalar, False)
+
+    def at_lane_zero(self, scalar: Scalar) -> Value:
+        """The expression at lane 0, as a scalar; only for what is affine in the vector axis."""
+        return self._cached(scalar, self._differs(scalar))
+
+    def _differs(self, scalar: Scalar) -> bool:
+        return self.lanes is not None and self.lanes.axis in scalar.axes
+
+    def _cached(self, scalar: Scalar, lane_zero: bool) -> Value:
+        key = (scalar, lane_zero)
+        for level in reversed(self._levels):
+            if key in level:
+                return level[key]
+        result = self._emit(scalar, lane_zero)
+        self._levels[-1][key] = result
+        return result
+
+    def _emit(self, scalar: Scalar, lane_zero: bool) -> Value:
+        if scalar.op == "constant":
+            return self.f.const(llvm_type(scalar.dtype), scalar.payload)
+        if scalar.op == "rows":
+            return self.context.parameter("rows")
+        if scalar.op == "reduced":
+            return self._reduced[scalar.payload]
+        if scalar.op == "axis":
+            return self.point(scalar.payload, lane_zero)
+        if scalar.op == "load":
+            return self._load(scalar)
+        args = [self._cached(a, lane_zero and self._differs(a)) for a in scalar.args]
+        lanes = max(arg.lanes for arg in args)
+        args = [self.f.splat(arg, lanes) for arg in args]
+        dtype = scalar.args[-1].dtype if scalar.op == "select" else scalar.args[0].dtype
+        return SCALAR[scalar.op](self.f, args, dtype, scalar.dtype)
+
+    def point(self, axis: Axis, lane_zero: bool = False) -> Value:
+        """Where the axis stands: a number, or one per lane if it is the vectorised axis."""
+        point = self._points[axis]
+        if self.lanes is None or axis is not self.lanes.axis or lane_zero:
+            return point
+        return self.f.binary("add", self.f.splat(point, LANES), self.f.iota("i64", LANES))
+
+    # -- memory -----------------------------------------------------------------------------
+
+    def step(self, address: Scalar) -> int | None:
+        """Elements from lane to lane; 0 for one address, None if it is no fixed step."""
+        if any(self._reduced[name].lanes > 1 for name in address.reduced):
+            return None
+        return coefficient(address, self.lanes.axis) if self.lanes is not None else 0
+
+    def _load(self, scalar: Scalar) -> Value:
+        (address,) = scalar.args
+        base, kind = self.context.base(scalar.payload), llvm_type(scalar.dtype)
+        step = self.step(address)
+        if step == 0:
+            return self.f.load(kind, self.f.gep(base, self.value(address), kind))
+        assert self.lanes is not None
+        mask = self.lanes.mask
+        if step == 1:
+            pointer = self._lane_zero_pointer(base, address, kind)
+            if mask is None:
+                return self.f.load(kind, pointer, LANES)
+            return self.f.masked_load(kind, pointer, mask, LANES)
+        pointer, index = self._lane_addresses(base, address, step, kind)
+        return self.f.gather(kind, pointer, index, mask)
+
+    def _lane_zero_pointer(self, base: Value, address: Scalar, kind: str) -> Value:
+        return self.f.gep(base, self.at_lane_zero(address), kind)
+
+    def _lane_addresses(
+        self, base: Value, address: Scalar, step: int | None, kind: str
+    ) -> tuple[Value, Value]:
+        """A base pointer and the vector of element numbers from it."""
+        if step is None:
+            return base, self.f.splat(self.value(address), LANES)
+        pointer = self._lane_zero_pointer(base, address, kind)
+        return pointer, self.f.vector("i64", [lane * step for lane in range(LANES)])
+
+    def store(self, store: Store, value: Value) -> None:
+        """Write `value` to the store's address in every active lane."""
+        (address,) = store.index
+        base, kind = self.context.base(store.buffer), llvm_type(store.buffer.type.dtype)
+        step = self.step(address)
+        if step == 0 and value.lanes == 1:
+            pointer = self.f.gep(base, self.value(address), kind)
+            if store.accumulate:
+                value = self._sum(self.f.load(kind, pointer), value, store)
+            self.f.store(value, pointer)
+            return
+        assert self.lanes is not None
+        mask = self.lanes.mask
+        value = self.f.splat(value, LANES)
+        if step == 1:
+            pointer = self._lane_zero_pointer(base, address, kind)
+            if store.accumulate:
+                old = (
+                    self.f.load(kind, pointer, LANES)
+                    if mask is None
+                    else self.f.masked_load(kind, pointer, mask, LANES)
+                )
+                value = self._sum(old, value, store)
+            if mask is None:
+                self.f.store(value, pointer)
+            else:
+                self.f.masked_store(value, pointer, mask)
+            return
+        pointer, index = self._lane_addresses(base, address, step, kind)
+        if store.accumulate:
+            value = self._sum(self.f.gather(kind, pointer, index, mask), value, store)
+        self.f.scatter(value, pointer, index, mask)
+
+    def _sum(self, old: Value, value: Value, store: Store) -> Value:
+        dtype = store.buffer.type.dtype
+        op = "or" if dtype.is_bool else "add"
+        return SCALAR[op](self.f, [old, value], dtype, dtype)
+
+
+def step_in(address: Scalar, axis: Axis) -> int | None:
+    """Like `ExpressionEmitter.step`, before anything is emitted."""
+    return coefficient(address, axis) if address.dtype == int64 else None

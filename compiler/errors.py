@@ -1,0 +1,116 @@
+"""Errors are part of the interface: their types, and the one function that lays out a message.
+
+A message answers, in this order: which operation, what is wrong, the facts with types, the user's
+own source line, and a hint only when one was computed:
+
+    ShapeError: matmul: inner extents differ: lhs f32[64, 784], rhs f32[128, 784]
+      lhs axis 1 has extent 784, rhs axis 0 has extent 128
+      at examples/mnist_mlp.py:31 in MLP.forward: hidden = x @ self.w1
+      hint: rhs axis 1 has the needed extent; transpose rhs
+
+Each type also derives from the built-in exception that a Python user would expect to catch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """One line of the user's own program: where an operation was written."""
+
+    file: str
+    line: int
+    function: str
+    text: str
+
+    def __str__(self) -> str:
+        text = f": {self.text}" if self.text else ""
+        return f"{self.file}:{self.line} in {self.function}{text}"
+
+
+class GradcError(Exception):
+    """Base of every error that gradc raises for a user's mistake or a damaged file."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        operation: str = "",
+        facts: Sequence[str] = (),
+        source: SourceLine | None = None,
+        hint: str = "",
+    ) -> None:
+        self.operation = operation
+        self.problem = problem
+        self.facts = tuple(facts)
+        self.source = source
+        self.hint = hint
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return lay_out_message(self.operation, self.problem, self.facts, self.source, self.hint)
+
+    def located(self, operation: str, source: SourceLine | None) -> GradcError:
+        """This error, with operation and source line filled in where they were unknown."""
+        self.operation = self.operation or operation
+        self.source = self.source or source
+        return self
+
+
+class ShapeError(GradcError, ValueError):
+    """Extents or ranks that do not fit an operation."""
+
+
+class DTypeError(GradcError, TypeError):
+    """A dtype that an operation does not take."""
+
+
+class ArgumentError(GradcError, ValueError):
+    """An argument with a wrong name or value."""
+
+
+class GradientError(GradcError, ValueError):
+    """A derivative that does not exist or is not defined for these arguments."""
+
+
+class FileError(GradcError, OSError):
+    """A missing, damaged or unwritable file. Nothing was changed."""
+
+
+class IRSyntaxError(GradcError, SyntaxError):
+    """Text IR that does not parse; the message begins `FILE:LINE:COLUMN:`."""
+
+    def __init__(self, file: str, line: int, column: int, problem: str) -> None:
+        super().__init__(f"{file}:{line}:{column}: {problem}")
+        self.file, self.line, self.column = file, line, column
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class VerifyError(GradcError, ValueError):
+    """IR at any level that breaks one of its rules: a bug in a pass, or in hand-written text."""
+
+
+class CompileError(GradcError, RuntimeError):
+    """The back end cannot compile a kernel; the message names the kernel."""
+
+
+def lay_out_message(
+    operation: str,
+    problem: str,
+    facts: Sequence[str] = (),
+    source: SourceLine | None = None,
+    hint: str = "",
+) -> str:
+    """The one layout of an error message; see the module docstring."""
+    lines = [f"{operation}: {problem}" if operation else problem]
+    lines += [f"  {fact}" for fact in facts]
+    if source is not None:
+        lines.append(f"  at {source}")
+    if hint:
+        lines.append(f"  hint: {hint}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The graph level: nodes, text, verifier, reference evaluator, rewriting."""

@@ -1,0 +1,208 @@
+"""The graph level: immutable nodes, and the closed graph that a program is.
+
+    graph   ::= "graph" name "(" [ decl { "," decl } ] ")" [ "state" "(" decl { "," decl } ")" ]
+                "{" { line } "}"
+    decl    ::= "%" name ":" type [ "trained" ]
+    line    ::= "%" name "=" operation [ operand { "," operand } ] [ attributes ] ":" type
+              | "update" "%" name "=" operand
+              | "return" [ result { "," result } ]
+    operand ::= "%" name
+    result  ::= operand | name "=" operand
+    attributes ::= "{" name "=" value { "," name "=" value } "}"
+    value   ::= integer | float | "true" | "false" | string | dtype | "[" [ value { "," value } ] "]"
+              | "hex" string | graph
+    comment ::= "//" to the end of the line
+
+A graph is pure: nodes have no effect, and the only change it makes to state is the list of
+`update` lines, all of which see the old values and take effect together when the graph ends.
+A result without a name is named by its position. A region (the body of a scan or a branch) is an
+attribute that holds a closed graph; what it captures is an explicit input of the node.
+
+Nodes compare by identity. `key` says when two nodes compute the same value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ..errors import GradcError, SourceLine
+from ..types import DType, TensorType
+
+if TYPE_CHECKING:
+    from ..ops.definition import OpDef
+
+
+class Literal:
+    """An immutable array as an attribute: row-major, read-only, compared by type and bits."""
+
+    __slots__ = ("_key", "array")
+
+    def __init__(self, array: Any) -> None:
+        copy = np.array(array, order="C", copy=True)
+        copy.setflags(write=False)
+        self.array = copy
+        self._key = (copy.dtype.str, copy.shape, copy.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"Literal({self.array.tolist()!r})"
+
+
+Attribute: TypeAlias = "int | float | bool | str | DType | Literal | Graph | tuple[Attribute, ...]"
+
+
+class Node:
+    """One operation in a graph: operation, inputs, attributes, type, source line. Immutable."""
+
+    __slots__ = ("attributes", "inputs", "op", "source", "type")
+
+    op: OpDef
+    inputs: tuple[Node, ...]
+    attributes: Mapping[str, Attribute]
+    type: TensorType
+    source: SourceLine | None
+
+    def __init__(
+        self,
+        op: OpDef,
+        inputs: tuple[Node, ...],
+        attributes: Mapping[str, Attribute],
+        type: TensorType,
+        source: SourceLine | None = None,
+    ) -> None:
+        object.__setattr__(self, "op", op)
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "attributes", dict(sorted(attributes.items())))
+        object.__setattr__(self, "type", type)
+        object.__setattr__(self, "source", source)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a node is immutable; {name} cannot be set")
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for two nodes that compute the same value from the same operand nodes.
+
+        Floats in attributes are compared by their bits, so that 0.0 and -0.0 stay apart.
+        """
+        attributes = tuple((name, _hashable(value)) for name, value in self.attributes.items())
+        return (self.op.name, tuple(map(id, self.inputs)), attributes, self.type)
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        """This node on other operands of the same types; itself if nothing changes."""
+        if all(a is b for a, b in zip(inputs, self.inputs, strict=True)):
+            return self
+        return Node(self.op, inputs, self.attributes, self.type, self.source)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} : {self.type}>"
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, float):
+        return ("float", value.hex())
+    if isinstance(value, tuple):
+        return tuple(map(_hashable, value))
+    return (type(value).__name__, value)
+
+
+def apply(
+    op: OpDef, *inputs: Node, source: SourceLine | None = None, **attributes: Attribute
+) -> Node:
+    """A new node; its type is inferred. Errors name the operation and the source line."""
+    try:
+        result = op.infer(*(node.type for node in inputs), **attributes)
+    except GradcError as error:
+        raise error.located(op.name, source) from None
+    return Node(op, inputs, attributes, result, source)
+
+
+@dataclass(frozen=True)
+class Update:
+    """State `state` takes the value of node `value` when the graph ends."""
+
+    state: Node
+    value: Node
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A closed graph: every node is reachable from outputs and updates, or an input or state.
+
+    inputs   nodes of operation `input`; every declared one, also where nothing reads it
+    states   nodes of operation `state`, in the order of the state block
+    outputs  (name, node) pairs
+    updates  at most one per state
+    """
+
+    name: str
+    inputs: tuple[Node, ...]
+    states: tuple[Node, ...]
+    outputs: tuple[tuple[str, Node], ...]
+    updates: tuple[Update, ...] = ()
+
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        """What must be computed: outputs, then updated values."""
+        return tuple(n for _, n in self.outputs) + tuple(u.value for u in self.updates)
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node once, operands first: inputs, states, then the rest in a stable order."""
+        seen: set[int] = set()
+        for node in self.inputs + self.states:
+            seen.add(id(node))
+            yield node
+        yield from topological(self.roots, seen)
+
+    def readers(self) -> dict[Node, list[Node]]:
+        """For every node the nodes that read it, in order; a node that reads twice is there once."""
+        result: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
+        for node in result:
+            for operand in dict.fromkeys(node.inputs):
+                result[operand].append(node)
+        return result
+
+    def rewrite(self, rule: Callable[[Node], Node]) -> Graph:
+        """The graph with `rule` applied to every node, operands first.
+
+        `rule` sees a node whose operands are already rewritten. It is not asked about inputs and
+        states. Returns this graph itself if nothing changed.
+        """
+        replaced: dict[Node, Node] = {node: node for node in self.inputs + self.states}
+        for node in self.nodes():
+            if node not in replaced:
+                replaced[node] = rule(node.with_inputs(tuple(replaced[i] for i in node.inputs)))
+        return self.replace_roots(replaced)
+
+    def replace_roots(self, replaced: Mapping[Node, Node]) -> Graph:
+        """The graph whose outputs and updated values are looked up in `replaced`."""
+        outputs = tuple((name, replaced.get(node, node)) for name, node in self.outputs)
+        updates = tuple(Update(u.state, replaced.get(u.value, u.value)) for u in self.updates)
+        old = [node for _, node in self.outputs] + [u.value for u in self.updates]
+        new = [node for _, node in outputs] + [u.value for u in updates]
+        if all(a is b for a, b in zip(old, new, strict=True)):
+            return self
+        return Graph(self.name, self.inputs, self.states, outputs, updates)
+
+
+def topological(roots: Iterable[Node], seen: set[int] | None = None) -> Iterator[Node]:
+    """Nodes reachable from `roots`, operands first, depth first; without recursion."""
+    seen = set() if seen is None else seen
+    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(tuple(roots))]
+    while stack:
+        node, operands_done = stack.pop()
+        if operands_done:
+            yield node
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((operand, False) for operand in reversed(node.inputs))

@@ -1,0 +1,1 @@
+"""The loop level: one kernel's axes, scalar expressions, reductions and stores."""

@@ -1,0 +1,262 @@
+"""Building scalar expressions: interning, constant folding of indices, and affine analysis.
+
+A `ScalarBuilder` makes equal expressions one object. Index arithmetic (int64) is simplified while
+it is built, with the known range of each axis, so that a reshape of a reshape is again one affine
+index; value arithmetic is left exactly as written, because every rewrite of it could change bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..types import DType, TensorType, bool_, int64
+from .ir import LOGICAL, PREDICATES, PRIMITIVES, Axis, Buffer, Scalar
+
+
+class ScalarBuilder:
+    """Makes and interns scalars. Every primitive is a method: `k.tanh(x)`, `k.add(x, y)`."""
+
+    def __init__(self) -> None:
+        self._interned: dict[tuple[Any, ...], Scalar] = {}
+
+    def _make(
+        self, op: str, args: tuple[Scalar, ...], dtype: DType, payload: Any = None
+    ) -> Scalar:
+        identity = payload
+        if op == "constant":
+            identity = (type(payload), float(payload).hex() if dtype.is_float else int(payload))
+        key = (op, args, dtype, identity)
+        found = self._interned.get(key)
+        if found is None:
+            axes = frozenset().union(*(a.axes for a in args)) if args else frozenset()
+            reduced = frozenset().union(*(a.reduced for a in args)) if args else frozenset()
+            if op == "axis":
+                axes = frozenset((payload,))
+            elif op == "reduced":
+                reduced = frozenset((payload,))
+            found = self._interned[key] = Scalar(op, args, dtype, payload, axes, reduced)
+        return found
+
+    # -- leaves -----------------------------------------------------------------------------
+
+    def constant(self, value: Any, dtype: DType) -> Scalar:
+        """A number of the given dtype; rounded to it here, so that equal values are one scalar."""
+        rounded = np.asarray(value).astype(dtype.numpy)
+        number: Any = bool(rounded) if dtype.is_bool else rounded.item()
+        if dtype.is_float:
+            number = float(rounded.astype(np.float64))
+        return self._make("constant", (), dtype, number)
+
+    def index(self, value: int) -> Scalar:
+        """An integer constant used as an index."""
+        return self._make("constant", (), int64, int(value))
+
+    def axis(self, axis: Axis) -> Scalar:
+        if axis.extent == 1 and not axis.bounded:
+            return self.index(0)
+        return self._make("axis", (), int64, axis)
+
+    def rows(self) -> Scalar:
+        """The number of samples in this batch, known at run time."""
+        return self._make("rows", (), int64)
+
+    def load(self, buffer: Buffer, index: tuple[Scalar, ...]) -> Scalar:
+        return self._make("load", index, buffer.type.dtype, buffer)
+
+    def reduced(self, name: str, dtype: DType) -> Scalar:
+        return self._make("reduced", (), dtype, name)
+
+    # -- primitives -------------------------------------------------------------------------
+
+    def primitive(self, op: str, *args: Scalar, dtype: DType | None = None) -> Scalar:
+        """Any primitive by name. The result has the last operand's dtype if none is given."""
+        if dtype is None:
+            dtype = bool_ if op in PREDICATES else args[-1].dtype
+        if dtype == int64 and op in _FOLDS:
+            return self._index_arithmetic(op, args[0], args[1])
+        return self._make(op, args, dtype)
+
+    def __getattr__(self, op: str) -> Callable[..., Scalar]:
+        name = op.rstrip("_")
+        if name not in PRIMITIVES:
+            raise AttributeError(f"no scalar primitive {op!r}")
+        return lambda *args, dtype=None: self.primitive(name, *args, dtype=dtype)
+
+    def select(self, condition: Scalar, if_true: Scalar, if_false: Scalar) -> Scalar:
+        if condition.op == "constant":
+            return if_true if condition.payload else if_false
+        return self._make("select", (condition, if_true, if_false), if_true.dtype)
+
+    def cast(self, x: Scalar, dtype: DType) -> Scalar:
+        if x.dtype == dtype:
+            return x
+        if x.op == "constant" and x.dtype.is_integer and dtype.is_integer:
+            return self.constant(x.payload, dtype)
+        return self._make("cast", (x,), dtype)
+
+    def bitcast(self, x: Scalar, dtype: DType) -> Scalar:
+        return x if x.dtype == dtype else self._make("bitcast", (x,), dtype)
+
+    def all_of(self, conditions: list[Scalar]) -> Scalar:
+        """Conjunction; true for none."""
+        wanted = [c for c in conditions if not (c.op == "constant" and c.payload)]
+        result = self.constant(True, bool_)
+        for number, condition in enumerate(wanted):
+            result = condition if number == 0 else self._make("and", (result, condition), bool_)
+        return result
+
+    # -- index arithmetic -------------------------------------------------------------------
+
+    def less(self, index: Scalar, limit: int) -> Scalar:
+        """index < limit, folded where the range of the index decides it."""
+        low, high = index_range(index)
+        if high is not None and high < limit:
+            return self.constant(True, bool_)
+        if low is not None and low >= limit:
+            return self.constant(False, bool_)
+        return self._make("lt", (index, self.index(limit)), bool_)
+
+    def at_least(self, index: Scalar, limit: int) -> Scalar:
+        """index >= limit, folded where the range of the index decides it."""
+        low, high = index_range(index)
+        if low is not None and low >= limit:
+            return self.constant(True, bool_)
+        if high is not None and high < limit:
+            return self.constant(False, bool_)
+        return self._make("ge", (index, self.index(limit)), bool_)
+
+    def _index_arithmetic(self, op: str, a: Scalar, b: Scalar) -> Scalar:
+        if a.op == "constant" and b.op == "constant":
+            if op in ("floor_div", "mod") and b.payload == 0:
+                return self.index(0)
+            return self.index(_wrap(_FOLDS[op](a.payload, b.payload)))
+        if a.op == "constant" and op in ("add", "mul"):
+            a, b = b, a
+        if b.op == "constant":
+            return self._with_constant(op, a, b.payload, b)
+        return self._make(op, (a, b), int64)
+
+    def _with_constant(self, op: str, a: Scalar, c: int, b: Scalar) -> Scalar:
+        if (op in ("add", "sub") and c == 0) or (op in ("mul", "floor_div") and c == 1):
+            return a
+        if (op == "mul" and c == 0) or (op == "mod" and c == 1):
+            return self.index(0)
+        if op == "sub":
+            return self._with_constant("add", a, -c, self.index(-c))
+        if op in ("add", "mul") and a.op == op and a.args[1].op == "constant":
+            folded = _wrap(_FOLDS[op](a.args[1].payload, c))
+            return self._with_constant(op, a.args[0], folded, self.index(folded))
+        if op in ("floor_div", "mod") and c > 0:
+            simpler = self._divide(op, a, c)
+            if simpler is not None:
+                return simpler
+        return self._make(op, (a, b), int64)
+
+    def _divide(self, op: str, a: Scalar, c: int) -> Scalar | None:
+        """a // c or a % c where the terms of `a` split into multiples of c and a small rest."""
+        low, high = index_range(a)
+        if low is not None and high is not None and 0 <= low and high < c:
+            return self.index(0) if op == "floor_div" else a
+        multiple, rest = self._split(a, c)
+        if multiple is None:
+            return None
+        low, high = index_range(rest)
+        if low is None or high is None:
+            return None
+        if op == "mod":
+            return rest if 0 <= low and high < c else None
+        if 0 <= low and high < c:
+            return multiple
+        return None
+
+    def _split(self, a: Scalar, c: int) -> tuple[Scalar | None, Scalar]:
+        """(m, r) with a == m * c + r; m is None if no term is a multiple of c."""
+        if a.op == "mul" and a.args[1].op == "constant" and a.args[1].payload % c == 0:
+            return self.primitive("mul", a.args[0], self.index(a.args[1].payload // c)), self.index(0)
+        if a.op == "constant" and a.payload % c == 0 and a.payload:
+            return self.index(a.payload // c), self.index(0)
+        if a.op == "add":
+            left, left_rest = self._split(a.args[0], c)
+            right, right_rest = self._split(a.args[1], c)
+            if left is None and right is None:
+                return None, a
+            zero = self.index(0)
+            multiple = self.primitive("add", left or zero, right or zero)
+            return multiple, self.primitive("add", left_rest, right_rest)
+        return None, a
+
+
+def _wrap(value: int) -> int:
+    """A Python integer as int64 arithmetic gives it."""
+    return (value + 2**63) % 2**64 - 2**63
+
+
+_FOLDS: Mapping[str, Callable[[int, int], int]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "floor_div": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+}
+assert set(LOGICAL) <= PRIMITIVES
+
+
+def index_range(index: Scalar) -> tuple[int | None, int | None]:
+    """Bounds (inclusive) of an index expression; None where nothing is known."""
+    if index.op == "constant":
+        return index.payload, index.payload
+    if index.op == "axis":
+        return 0, index.payload.extent - 1
+    if index.op in ("add", "mul") and index.dtype == int64:
+        (a_low, a_high), (b_low, b_high) = map(index_range, index.args)
+        if None in (a_low, a_high, b_low, b_high):
+            return None, None
+        fold = _FOLDS[index.op]
+        ends = [fold(x, y) for x in (a_low, a_high) for y in (b_low, b_high)]  # type: ignore[arg-type]
+        return min(ends), max(ends)
+    if index.op == "mod" and index.args[1].op == "constant" and index.args[1].payload > 0:
+        return 0, index.args[1].payload - 1
+    if index.op == "floor_div" and index.args[1].op == "constant" and index.args[1].payload > 0:
+        low, high = index_range(index.args[0])
+        c = index.args[1].payload
+        return (None if low is None else low // c), (None if high is None else high // c)
+    return None, None
+
+
+def coefficient(index: Scalar, axis: Axis) -> int | None:
+    """d index / d axis if the index is affine in the axis, else None."""
+    if axis not in index.axes:
+        return 0
+    if index.op == "axis":
+        return 1
+    if index.op in ("add", "sub"):
+        a, b = (coefficient(arg, axis) for arg in index.args)
+        return None if a is None or b is None else (a + b if index.op == "add" else a - b)
+    if index.op == "mul" and index.args[1].op == "constant":
+        a = coefficient(index.args[0], axis)
+        return None if a is None else a * index.args[1].payload
+    return None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an `Indexed` lowering sees: where it is, and how to read its operands.
+
+    index      one int64 scalar per axis of the result
+    result     the result's type, with maximum extents
+    operands   the operands' types, with maximum extents
+    attributes the node's attributes
+    extents    the real extent of each axis of the result: a constant, or `rows` where bounded
+    read       read(operand number, index) -> the element there
+    """
+
+    index: tuple[Scalar, ...]
+    result: TensorType
+    operands: tuple[TensorType, ...]
+    attributes: Mapping[str, Any]
+    extents: tuple[Scalar, ...]
+    read: Callable[[int, tuple[Scalar, ...]], Scalar]

@@ -1,0 +1,91 @@
+"""Expanding graph nodes into scalar expressions: element `index` of a node as a formula.
+
+In: a node, an index (one int64 scalar per axis), and a function `stop` that says where expansion
+ends: at what is in memory, or already computed in this kernel.
+Out: one scalar. Elementwise operations become primitives, movement becomes index arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..errors import CompileError
+from ..graph.ir import Literal, Node
+from ..ops.definition import Elementwise, Indexed
+from ..types import Shape, TensorType, int64
+from .build import Context, ScalarBuilder
+from .ir import Axis, Scalar
+
+Index = tuple[Scalar, ...]
+Stop = Callable[[Node, Index], Scalar | None]
+
+
+class Expander:
+    """Expands nodes with one builder. `maxima` gives the static maximum of a named dimension."""
+
+    def __init__(self, k: ScalarBuilder, maxima: Mapping[str, int]) -> None:
+        self.k = k
+        self.maxima = maxima
+
+    def extent(self, entry: int | str) -> int:
+        """The static extent, or the maximum of a named dimension."""
+        return entry if isinstance(entry, int) else self.maxima[entry]
+
+    def static(self, type: TensorType) -> TensorType:
+        """The type with named dimensions at their maximum."""
+        return type.with_shape(self.extent(e) for e in type.shape)
+
+    def axis(self, name: str, entry: int | str) -> Axis:
+        return Axis(name, self.extent(entry), isinstance(entry, str))
+
+    def run_time_extents(self, shape: Shape) -> Index:
+        """The real extent of each axis: a constant, or `rows` for a named dimension."""
+        return tuple(self.k.index(e) if isinstance(e, int) else self.k.rows() for e in shape)
+
+    def value(self, node: Node, index: Index, stop: Stop) -> Scalar:
+        """Element `index` of `node`."""
+        return self._value(node, index, stop, {})
+
+    def operand(self, node: Node, number: int, index: Index, stop: Stop) -> Scalar:
+        """Element `index` of an operand of `node`."""
+        return self._value(node.inputs[number], index, stop, {})
+
+    def below(self, node: Node, index: Index, stop: Stop) -> Scalar:
+        """Element `index` of `node`, computed here whatever `stop` says of the node itself."""
+        return self._compute(node, index, stop, {})
+
+    def _value(self, node: Node, index: Index, stop: Stop, memo: dict[object, Scalar]) -> Scalar:
+        key = (node, index)
+        if key not in memo:
+            found = stop(node, index)
+            memo[key] = self._compute(node, index, stop, memo) if found is None else found
+        return memo[key]
+
+    def _compute(self, node: Node, index: Index, stop: Stop, memo: dict[object, Scalar]) -> Scalar:
+        k, lowering = self.k, node.op.lowering
+        if node.op.name == "constant":
+            number = node.attributes["value"]
+            if isinstance(number, Literal):
+                number = number.array.reshape(-1)[0]
+            return k.constant(number, node.type.dtype)
+        if node.op.name == "extent":
+            result = k.index(1)
+            for extent in self.run_time_extents(node.attributes["shape"]):  # type: ignore[arg-type]
+                result = k.primitive("mul", result, extent, dtype=int64)
+            return result
+        if isinstance(lowering, Elementwise):
+            operands = [self._value(i, index, stop, memo) for i in node.inputs]
+            if node.op.name == "cast":
+                return k.cast(operands[0], node.type.dtype)
+            return lowering.body(k, *operands)
+        if isinstance(lowering, Indexed):
+            context = Context(
+                index,
+                self.static(node.type),
+                tuple(self.static(i.type) for i in node.inputs),
+                node.attributes,
+                self.run_time_extents(node.type.shape),
+                lambda number, at: self._value(node.inputs[number], at, stop, memo),
+            )
+            return lowering.body(k, context)
+        raise CompileError(f"{node.op.name} cannot be computed inside another kernel")

@@ -1,0 +1,213 @@
+"""The loop level: one kernel is parallel axes around a sequence of inner loops.
+
+    kernel ::= "kernel" name "{" { axis } { loop } "}"
+    axis   ::= "parallel" name "in" extent            extent ::= integer [ "bounded" ]
+    loop   ::= "loop" [ name "in" extent { "," ... } ] [ "running" ] "{" { reduction } { store } "}"
+    reduction ::= "%" name "=" combiner "(" scalar ")" ":" dtype
+    store  ::= buffer "[" scalar { "," scalar } "]" [ "+" ] "=" scalar
+    scalar ::= constant | axis name | "rows" | "%" reduction | buffer "[" ... "]" | primitive "(" ... ")"
+
+For every point of the parallel axes (in any order, on any thread) the loops run one after the
+other. A loop without axes runs once. Its reductions start at the combiner's identity; their values
+are read by name in *later* loops, or, in a `running` loop, by its own stores: the inclusive
+partial result so far. A store with `+` adds to what is there.
+
+An axis marked `bounded` has a static maximum, and runs to `rows`, a number known at run time.
+
+Order is part of the meaning, because it decides bits. A reduction over an axis that is walked in
+order adds element after element; one that the emitter vectorises keeps 16 partial results, lane l
+holding elements l, l+16, ..., and combines them as a binary tree of halves. Which of the two is
+chosen depends on shapes and layouts alone (see cpu_llvm/nest.py), never on the machine.
+
+A scalar expression is a DAG of `Scalar`s, made by `build.ScalarBuilder`, which makes equal
+expressions one object: they compare by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..types import DType, TensorType
+
+UNARY = (
+    "neg abs sign sqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh "
+    "tanh asinh acosh atanh erf erfc sigmoid floor ceil trunc round"
+).split()
+BINARY = (
+    "add sub mul div floor_div mod min max pow atan2 hypot copysign shl shr mulhi_u32"
+).split()
+PREDICATES = "isnan isinf isfinite eq ne lt le gt ge".split()
+LOGICAL = "and or xor not".split()
+OTHER = "fma select cast bitcast".split()
+PRIMITIVES = frozenset(UNARY + BINARY + PREDICATES + LOGICAL + OTHER)
+"""Every scalar primitive. `not`, `and`, `or`, `xor` are bitwise on integers, logical on bool."""
+
+COMBINERS = ("sum", "dot", "prod", "max", "min", "any", "all", "argmax", "argmin")
+"""`dot` is the sum of a product, `value` being the product, with one rounding per element (fma)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the elements of a buffer lie: a physical order of its logical axes, densely packed.
+
+    order            logical axes, outermost first; (0, 1) is row-major, (1, 0) its transpose
+    strides          per logical axis, in elements
+    offset           of element zero, in elements (a halo before it)
+    size_elements    all that is allocated
+    """
+
+    order: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    size_elements: int
+
+
+def dense_layout(shape: tuple[int, ...], order: tuple[int, ...] | None = None) -> Layout:
+    """A layout without gaps; row-major if no order is given."""
+    order = tuple(range(len(shape))) if order is None else order
+    strides = [0] * len(shape)
+    size = 1
+    for axis in reversed(order):
+        strides[axis] = size
+        size *= shape[axis]
+    return Layout(order, tuple(strides), 0, size)
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """Memory that a kernel reads or writes.
+
+    space   "arena"    scratch, at `offset_bytes` in the arena once the plan is made
+            "state"    in the state block at `offset_bytes`
+            "input"    `inputs[slot]` of the argument struct
+            "output"   `outputs[slot]`, moving on by one iteration's bytes per iteration
+            "constant" part of the code: `content`, row-major
+            "order"    the iteration's sample numbers
+    type    element type and maximum shape; named extents are replaced by their maximum, except
+            for a data set's number of samples, which no address depends on (its extent is 0)
+    """
+
+    name: str
+    type: TensorType
+    layout: Layout
+    space: str
+    slot: int = 0
+    offset_bytes: int = 0
+    content: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<buffer {self.name} : {self.type} in {self.space}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One loop axis, from 0 to `extent`; where `bounded`, to the run-time `rows` * `per_row`."""
+
+    name: str
+    extent: int
+    bounded: bool = False
+    per_row: int = 1
+
+    def __repr__(self) -> str:
+        return f"<{self.name} in {self.extent}{' bounded' if self.bounded else ''}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar:
+    """One scalar expression; interned by the builder that made it.
+
+    op     a primitive, or "constant" (payload: Python number), "axis" (payload: Axis), "rows",
+           "load" (payload: Buffer; args: one index per axis), "reduced" (payload: reduction name)
+    """
+
+    op: str
+    args: tuple[Scalar, ...]
+    dtype: DType
+    payload: Any = None
+    axes: frozenset[Axis] = field(default=frozenset(), repr=False)
+    reduced: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """`name` becomes the combination of `value` over the loop's axes."""
+
+    name: str
+    combiner: str
+    value: Scalar
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """`buffer[index] = value`, or `+=` where `accumulate`."""
+
+    buffer: Buffer
+    index: tuple[Scalar, ...]
+    value: Scalar
+    accumulate: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """One inner loop; see the module docstring."""
+
+    axes: tuple[Axis, ...]
+    reductions: tuple[Reduction, ...] = ()
+    stores: tuple[Store, ...] = ()
+    running: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One kernel: parallel axes, then loops in order.
+
+    description   for people: the operations in it
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    loops: tuple[Loop, ...]
+    description: str = ""
+    flops: float = 0.0
+
+    def scalars(self) -> Iterator[Scalar]:
+        """Every scalar expression once, operands first."""
+        seen: set[Scalar] = set()
+        for loop in self.loops:
+            roots = [r.value for r in loop.reductions]
+            roots += [s for store in loop.stores for s in (*store.index, store.value)]
+            for root in roots:
+                yield from walk(root, seen)
+
+    def loads(self) -> list[Scalar]:
+        return [s for s in self.scalars() if s.op == "load"]
+
+    def stores(self) -> list[Store]:
+        return [store for loop in self.loops for store in loop.stores]
+
+    @property
+    def reads(self) -> tuple[Buffer, ...]:
+        """Buffers read, each once; an accumulating store reads too."""
+        found = [s.payload for s in self.loads()]
+        found += [s.buffer for s in self.stores() if s.accumulate]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def writes(self) -> tuple[Buffer, ...]:
+        return tuple(dict.fromkeys(store.buffer for store in self.stores()))
+
+
+def walk(root: Scalar, seen: set[Scalar]) -> Iterator[Scalar]:
+    """`root` and what it is made of, operands first, skipping what `seen` holds."""
+    stack = [(root, False)]
+    while stack:
+        scalar, done = stack.pop()
+        if done:
+            yield scalar
+        elif scalar not in seen:
+            seen.add(scalar)
+            stack.append((scalar, True))
+            stack.extend((arg, False) for arg in reversed(scalar.args))

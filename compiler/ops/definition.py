@@ -1,0 +1,162 @@
+"""The record of one operation: what type, what value, what gradient, what loops, what cost.
+
+There is no default for any field: an operation without a derivative says NOT_DIFFERENTIABLE.
+The attributes of a node reach every function of its record as keyword arguments.
+
+    infer(*operand types, **attributes) -> TensorType         raises ShapeError, DTypeError
+    evaluate(*operand arrays, **attributes) -> array          the reference value, in NumPy
+    gradient(dy, y, *operands, **attributes) -> one node or None per operand
+    lowering                                                  one of the classes below
+    cost(result type, *operand types, **attributes) -> FLOPs
+
+An attribute called `shape` holds extents, which may be named dimensions; no other attribute does.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DTypeError, ShapeError
+from ..types import TensorType
+
+if TYPE_CHECKING:
+    from ..graph.ir import Node
+    from ..loops.build import Context, ScalarBuilder
+    from ..loops.ir import Scalar
+
+
+class NotDifferentiable:
+    """The derivative does not exist or is zero wherever it exists: no gradient flows."""
+
+    def __repr__(self) -> str:
+        return "NOT_DIFFERENTIABLE"
+
+
+NOT_DIFFERENTIABLE = NotDifferentiable()
+
+
+class Flag(enum.Flag):
+    """Facts that passes decide by, in place of lists of names.
+
+    VIEW          only renames elements: free when fused as an index map
+    RECOMPUTABLE  cheap enough to be computed again in each kernel that reads it
+    COMMUTATIVE   the two operands may change places
+    """
+
+    NONE = 0
+    VIEW = enum.auto()
+    RECOMPUTABLE = enum.auto()
+    COMMUTATIVE = enum.auto()
+
+
+NO_FLAGS = Flag.NONE
+VIEW = Flag.VIEW
+RECOMPUTABLE = Flag.RECOMPUTABLE
+COMMUTATIVE = Flag.COMMUTATIVE
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """Element i of the result is `body(k, element i of each operand)`. Operands have one shape."""
+
+    body: Callable[..., Scalar]
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Element `context.index` of the result is a scalar expression of elements of the operands.
+
+    `body(k, context)` reads operand n at any index by `context.read(n, index)`: transposes,
+    slices, pads, gathers and counters are all of this kind, and all of them fuse.
+    """
+
+    body: Callable[[ScalarBuilder, Context], Scalar]
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """The first operand is combined over `axes(**attributes)`.
+
+    combiner  sum, prod, max, min, any, all, argmax or argmin
+    """
+
+    combiner: str
+    axes: Callable[..., tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Cumulate:
+    """Like Reduce over the one axis `axis(**attributes)`, keeping every partial result."""
+
+    combiner: str
+    axis: Callable[..., int]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """dot_general: see ops/contraction.py for the meaning of its attributes."""
+
+
+@dataclass(frozen=True)
+class ScatterAdd:
+    """The second operand's indices say where the third's slices are added to the first's."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Not computed: an input, a state, or a value that an earlier pass must have settled."""
+
+
+Lowering = Elementwise | Indexed | Reduce | Cumulate | Contract | ScatterAdd | Leaf
+
+
+@dataclass(frozen=True)
+class OpDef:
+    """One operation of the catalogue; see the module docstring."""
+
+    name: str
+    infer: Callable[..., TensorType]
+    evaluate: Callable[..., Any]
+    gradient: Callable[..., tuple[Node | None, ...]] | NotDifferentiable
+    lowering: Lowering
+    cost: Callable[..., float]
+    flags: Flag
+
+    def __repr__(self) -> str:
+        return f"OpDef({self.name})"
+
+
+def elementwise(body: Callable[..., Scalar]) -> Elementwise:
+    """Lowering of an elementwise operation: `lambda k, x: k.tanh(x)`."""
+    return Elementwise(body)
+
+
+def per_element(flops: float) -> Callable[..., float]:
+    """Cost of an operation that spends `flops` on every element of its result."""
+
+    def cost(result: TensorType, *operands: TensorType, **attributes: Any) -> float:
+        return flops * result.size_elements
+
+    return cost
+
+
+def per_operand_element(flops: float) -> Callable[..., float]:
+    """Cost of an operation that spends `flops` on every element of its first operand."""
+
+    def cost(result: TensorType, *operands: TensorType, **attributes: Any) -> float:
+        return flops * operands[0].size_elements
+
+    return cost
+
+
+def same_type(x: TensorType, *others: TensorType, **attributes: Any) -> TensorType:
+    """Result type of an operation on equal types."""
+    from_facts = [f"operand {n} is {t}" for n, t in enumerate((x, *others))]
+    if any(t.shape != x.shape for t in others):
+        raise ShapeError("operand shapes differ", facts=from_facts)
+    if any(t.dtype != x.dtype for t in others):
+        raise DTypeError("operand dtypes differ", facts=from_facts)
+    return x

@@ -1,0 +1,43 @@
+"""Reference values of 16-bit floats: computed in float32 and rounded once at the end.
+
+NumPy's own float16 and ml_dtypes' bfloat16 round after each step or lack a function; compiled code
+computes 16-bit floats in float32 too, so this is what it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..types import bfloat16, float16
+
+
+def is_half(array: Any) -> bool:
+    """Whether the elements are 16-bit floats."""
+    return array.dtype in (float16.numpy, bfloat16.numpy)
+
+
+def rounding_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` from arrays to an array of the first operand's dtype; see the module docstring.
+
+    Attributes are passed on. The result is an array also where NumPy would return a scalar.
+    """
+
+    def evaluate(*operands: Any, **attributes: Any) -> Any:
+        dtype = operands[0].dtype
+        if is_half(operands[0]):
+            operands = tuple(o.astype(np.float32) if o.dtype == dtype else o for o in operands)
+        return np.asarray(function(*operands, **attributes)).astype(dtype, copy=False)
+
+    return evaluate
+
+
+def as_array(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with its result made an array, also where NumPy would return a scalar."""
+
+    def evaluate(*operands: Any, **attributes: Any) -> Any:
+        return np.asarray(function(*operands, **attributes))
+
+    return evaluate

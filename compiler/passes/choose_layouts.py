@@ -1,0 +1,57 @@
+"""Layouts of state: in which physical order a parameter lies in memory.
+
+    before   w: f32[out, in], read as x @ w.T     row-major, so lanes along `out` must be gathered
+    after    w lies [in, out]: the forward contraction reads it in rows, and so does the update
+
+A state of rank 2 that a contraction reads as its second operand, contracted over the last axis,
+lies transposed; so do the states that its update combines with it element by element (momentum,
+moments). The choice follows from the graph alone, so that every entry point of a program makes the
+same one. Save, load and `parameters` show the logical order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..graph.ir import Graph, Node
+from ..ops.definition import VIEW, Contract, Elementwise
+
+Order = tuple[int, ...]
+
+
+def choose_layouts(graph: Graph) -> Mapping[str, Order]:
+    """Physical order of the axes of each state that is not row-major, by the state's name."""
+    transposed = {
+        node.inputs[1]
+        for node in graph.nodes()
+        if isinstance(node.op.lowering, Contract)
+        and node.inputs[1].op.name == "state"
+        and node.inputs[1].type.rank == 2
+        and node.attributes["rhs_contract"] == (1,)
+        and not node.attributes["rhs_batch"]
+    }
+    for update in graph.updates:
+        together = _combined(update.state, update.value)
+        if together & transposed:
+            transposed |= together
+    for update in graph.updates:
+        together = _combined(update.state, update.value)
+        if together & transposed:
+            transposed |= together
+    return {str(node.attributes["name"]): (1, 0) for node in transposed}
+
+
+def _combined(state: Node, value: Node) -> set[Node]:
+    """States of one shape that an update combines element by element."""
+    found = {state}
+    stack, seen = [value], {value}
+    while stack:
+        node = stack.pop()
+        if node.op.name == "state" and node.type.shape == state.type.shape:
+            found.add(node)
+        if isinstance(node.op.lowering, Elementwise) and VIEW not in node.op.flags:
+            fresh = [i for i in node.inputs if i not in seen and i.type.shape == state.type.shape]
+            seen.update(fresh)
+            stack.extend(fresh)
+    return found
+

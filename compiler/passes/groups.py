@@ -1,0 +1,155 @@
+"""Groups: which nodes share a kernel. The data that fuse builds and lower reads.
+
+A group iterates over `axes`. Its members live at one of two levels: *full*, one element per point
+of all axes, or *outer*, one element per point of the axes that are not reduced. A member's
+`index` is where its element lies, in terms of the axes; a reader in the same group that reads it
+at exactly that index gets the value from a register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ..graph.ir import Graph, Literal, Node
+from ..loops.build import ScalarBuilder
+from ..loops.expand import Expander, Index
+from ..loops.ir import Axis, Buffer, Scalar, dense_layout
+from ..ops.definition import RECOMPUTABLE, VIEW, Elementwise, Indexed, Leaf
+
+SCALAR_GROUPS_SEARCHED = 8
+PARALLEL_FLOOR = 16
+SERIAL_CEILING_ELEMENTS = 16_384
+
+
+@dataclass(eq=False)
+class Group:
+    """Nodes that one kernel computes.
+
+    kind     "map", "reduce", "contract", "cumulate" or "scatter"
+    axes     every axis; `reduced` are those that a reduction consumes
+    index    the canonical index of each member
+    needs    groups that must run before this one
+    """
+
+    number: int
+    kind: str
+    axes: tuple[Axis, ...]
+    reduced: tuple[Axis, ...] = ()
+    index: dict[Node, Index] = field(default_factory=dict)
+    needs: set[Group] = field(default_factory=set)
+
+    @property
+    def outer(self) -> tuple[Axis, ...]:
+        """The axes that are not reduced."""
+        return tuple(axis for axis in self.axes if axis not in self.reduced)
+
+    def reaches(self, target: Group) -> bool:
+        """Whether `target` must run before this group, directly or not; or is this group."""
+        stack, seen = [self], {self}
+        while stack:
+            group = stack.pop()
+            if group is target:
+                return True
+            fresh = group.needs - seen
+            seen |= fresh
+            stack.extend(fresh)
+        return False
+
+    def __repr__(self) -> str:
+        return f"<group {self.number} {self.kind} of {', '.join(n.op.name for n in self.index)}>"
+
+
+def is_leaf(node: Node) -> bool:
+    """In memory before the program starts: an input, a state, or an array constant."""
+    return isinstance(node.op.lowering, Leaf) and node.op.name not in ("constant", "extent") or (
+        is_array_constant(node)
+    )
+
+
+def is_array_constant(node: Node) -> bool:
+    value = node.attributes.get("value")
+    return node.op.name == "constant" and isinstance(value, Literal) and value.array.size > 1
+
+
+def is_pointwise(node: Node) -> bool:
+    return isinstance(node.op.lowering, Elementwise | Indexed)
+
+
+def is_free(node: Node) -> bool:
+    """Costs nothing to expand wherever it is read: a renaming, a counter, a number."""
+    if VIEW in node.op.flags or node.op.name in ("constant", "extent"):
+        return not is_array_constant(node)
+    return not node.inputs and is_pointwise(node)
+
+
+def is_recomputable(node: Node) -> bool:
+    return RECOMPUTABLE in node.op.flags and is_pointwise(node)
+
+
+@dataclass(eq=False)
+class Grouping:
+    """The whole graph in groups; what `fuse` returns.
+
+    leaf_buffers  where inputs, states and array constants lie
+    inlined     nodes that are expanded in each reader instead of being members
+    recomputed  members whose value other groups compute again instead of reading it
+    placeholder one buffer per grouped node, used where its value is in memory
+    """
+
+    graph: Graph
+    expander: Expander
+    leaf_buffers: Mapping[Node, Buffer]
+    groups: list[Group] = field(default_factory=list)
+    group_of: dict[Node, Group] = field(default_factory=dict)
+    inlined: set[Node] = field(default_factory=set)
+    recomputed: set[Node] = field(default_factory=set)
+    roots: frozenset[Node] = frozenset()
+    _buffers: dict[Node, Buffer] = field(default_factory=dict)
+
+    @property
+    def k(self) -> ScalarBuilder:
+        return self.expander.k
+
+    def is_transparent(self, node: Node) -> bool:
+        """Whether a reader looks through this node to what it is made of."""
+        if node in self.group_of:
+            return False
+        return node in self.inlined or (is_free(node) and node not in self.roots)
+
+    def buffer(self, node: Node) -> Buffer:
+        """The buffer that holds a leaf, or would hold a grouped node's value."""
+        if node in self.leaf_buffers:
+            return self.leaf_buffers[node]
+        if node not in self._buffers:
+            type = self.expander.static(node.type)
+            name = f"t{len(self._buffers)}"
+            layout = dense_layout(type.shape)  # type: ignore[arg-type]
+            self._buffers[node] = Buffer(name, type, layout, "arena")
+        return self._buffers[node]
+
+    def producers(self, node: Node) -> Iterator[Node]:
+        """Grouped nodes and leaves that `node` reads, looking through transparent nodes."""
+        stack, seen = list(node.inputs), set(node.inputs)
+        while stack:
+            operand = stack.pop()
+            if self.is_transparent(operand):
+                fresh = [i for i in operand.inputs if i not in seen]
+                seen.update(fresh)
+                stack.extend(fresh)
+            else:
+                yield operand
+
+    def reads(self, node: Node, index: Index) -> list[tuple[Node, Index]]:
+        """Every (grouped node, index) that computing element `index` of a pointwise node reads."""
+        found: list[tuple[Node, Index]] = []
+
+        def stop(operand: Node, at: Index) -> Scalar | None:
+            if self.is_transparent(operand):
+                return None
+            if operand in self.group_of:
+                found.append((operand, at))
+            return self.k.load(self.buffer(operand), at)
+
+        self.expander.below(node, index, stop)
+        return found

@@ -1,0 +1,349 @@
+"""Lowering: every group becomes a kernel, every value that crosses groups a buffer.
+
+In: a `Grouping`. Out: an unscheduled `Program`, kernels in group order, with the edges that any
+schedule must keep.
+
+A kernel's loops follow from its reductions. A reduction that reads no other is computed in loop 0,
+one that reads reductions of loop n in loop n + 1; a full-level value is stored in the first loop
+in which all it reads is known, outer-level values after the last loop. Sibling reductions share a
+loop; a value used in two loops is computed in both.
+
+Updates. The kernel that computes a state's new value stores it straight into the state if it reads
+the old value only at the element it writes, and every other reader of the old value can run
+before it: those become write-after-read edges. Otherwise the new value goes through the arena and
+a copy at the end, and a `Decision` says why.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..graph.ir import Node, Update
+from ..loops.expand import Index
+from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, dense_layout
+from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
+from ..program import Decision, Program
+from ..types import TensorType
+from .groups import Group, Grouping, is_leaf
+from .lower_special import contraction_loop, scatter_kernel
+
+
+@dataclass(eq=False)
+class _Draft:
+    """A group on its way to a kernel: the scalar of each member, where each is stored."""
+
+    group: Group
+    name: str
+    values: dict[Node, Scalar] = field(default_factory=dict)
+    reductions: dict[str, Reduction] = field(default_factory=dict)
+    stores: list[tuple[Node, Buffer]] = field(default_factory=list)
+    kernel: Kernel | None = None
+
+
+def lower(
+    grouping: Grouping, name: str, rows_maximum: int, bounded: bool
+) -> Program:
+    """The program that computes the graph behind `grouping`."""
+    return _Lowering(grouping).run(name, rows_maximum, bounded)
+
+
+class _Lowering:
+    def __init__(self, grouping: Grouping) -> None:
+        self.grouping = grouping
+        self.k = grouping.k
+        self.graph = grouping.graph
+        self.drafts = {g: _Draft(g, f"k{g.number}") for g in grouping.groups}
+        self.decisions: list[Decision] = []
+        self.home: dict[Node, Buffer] = {}
+        self.outputs: dict[Node, list[Buffer]] = defaultdict(list)
+        for slot, (label, node) in enumerate(self.graph.outputs):
+            type = grouping.expander.static(node.type)
+            layout = dense_layout(type.shape)  # type: ignore[arg-type]
+            self.outputs[node].append(Buffer(f"out_{label}", type, layout, "output", slot))
+
+    def run(self, name: str, rows_maximum: int, bounded: bool) -> Program:
+        for group, draft in self.drafts.items():
+            self._compute_values(group, draft)
+        kernels = [k for k in map(self._finish_special, self.drafts.values()) if k]
+        self._place_outputs()
+        copies = self._place_updates()
+        for draft in self.drafts.values():
+            if draft.kernel is None:
+                kernels.append(self._kernel(draft))
+        kernels.sort(key=lambda kernel: int(kernel.name[1:]))
+        kernels += copies
+        edges = _dependences(kernels) | self._write_after_read(kernels)
+        buffers = tuple(dict.fromkeys(b for k in kernels for b in k.reads + k.writes))
+        return Program(
+            name,
+            tuple(kernels),
+            frozenset(edges),
+            buffers,
+            tuple((str(n.attributes["name"]), n.type) for n in self.graph.inputs),
+            tuple((label, n.type) for label, n in self.graph.outputs),
+            rows_maximum,
+            bounded,
+            decisions=tuple(self.decisions),
+        )
+
+    # -- values -----------------------------------------------------------------------------
+
+    def _compute_values(self, group: Group, draft: _Draft) -> None:
+        stop = self._stop_for(group, draft)
+        expander = self.grouping.expander
+        for node, index in group.index.items():
+            lowering = node.op.lowering
+            if isinstance(lowering, Reduce):
+                full = self._operand_index(node, group)
+                value = expander.operand(node, 0, full, stop)
+                draft.values[node] = self._reduce(draft, node, lowering.combiner, value)
+            elif isinstance(lowering, Contract):
+                product = contraction_loop(node, index, group, expander, stop)
+                draft.values[node] = self._reduce(draft, node, "dot", product)
+            elif isinstance(lowering, Cumulate):
+                value = expander.operand(node, 0, index, stop)
+                draft.values[node] = self._reduce(draft, node, lowering.combiner, value)
+            elif not isinstance(lowering, ScatterAdd):
+                draft.values[node] = expander.below(node, index, stop)
+
+    def _reduce(self, draft: _Draft, node: Node, combiner: str, value: Scalar) -> Scalar:
+        name = f"{draft.name}_r{len(draft.reductions)}"
+        draft.reductions[name] = Reduction(name, combiner, value, node.type.dtype)
+        return self.k.reduced(name, node.type.dtype)
+
+    def _operand_index(self, node: Node, group: Group) -> Index:
+        """The full-level index of a reduction's operand, from the group's axes."""
+        remaining = list(group.axes)
+        index = []
+        for entry in node.inputs[0].type.shape:
+            if entry == 1:
+                index.append(self.k.index(0))
+            else:
+                index.append(self.k.axis(remaining.pop(0)))
+        return tuple(index)
+
+    def _stop_for(self, group: Group, draft: _Draft):  # type: ignore[no-untyped-def]
+        g = self.grouping
+
+        def stop(node: Node, index: Index) -> Scalar | None:
+            if group.index.get(node) == index and node in draft.values:
+                return draft.values[node]
+            if g.is_transparent(node):
+                return None
+            if node in g.group_of:
+                if node in g.recomputed and g.group_of[node] is not group:
+                    return None
+                return self.k.load(self._stored(node), index)
+            return self.k.load(g.leaf_buffers[node], index)
+
+        return stop
+
+    def _stored(self, node: Node) -> Buffer:
+        """The buffer through which other kernels read this node; asking for it creates it."""
+        if node not in self.home:
+            outputs = self.outputs.get(node)
+            self.home[node] = outputs[0] if outputs else self.grouping.buffer(node)
+        return self.home[node]
+
+    # -- stores -----------------------------------------------------------------------------
+
+    def _place_outputs(self) -> None:
+        for node, group in self.grouping.group_of.items():
+            wanted = list(self.outputs.get(node, ()))
+            if node in self.home and self.home[node] not in wanted:
+                wanted.append(self.home[node])
+            if self.drafts[group].kernel is None:
+                self.drafts[group].stores += [(node, buffer) for buffer in wanted]
+
+    def _place_updates(self) -> list[Kernel]:
+        """Store new values into state, in place where legal. Returns the copies needed."""
+        copies = []
+        for number, update in enumerate(self.graph.updates):
+            state = self.grouping.leaf_buffers[update.state]
+            label = str(update.state.attributes["name"])
+            reason = self._why_not_in_place(update, state)
+            if reason is None:
+                group = self.grouping.group_of[update.value]
+                self.drafts[group].stores.append((update.value, state))
+                kind = "contraction" if group.kind == "contract" else group.kind
+                self.decisions.append(
+                    Decision(f"update {label}", "in place", f"fused into {kind} k{group.number}")
+                )
+            else:
+                self.decisions.append(Decision(f"update {label}", "copied", reason))
+                name = f"k{len(self.drafts) + number}"
+                copies.append(self._copy_kernel(name, update, state))
+        return copies
+
+    def _why_not_in_place(self, update: Update, state: Buffer) -> str | None:
+        group = self.grouping.group_of[update.value]
+        draft = self.drafts[group]
+        if draft.kernel is not None:
+            return "computed by a kernel that cannot write in place"
+        here = group.index[update.value]
+        for load in self._loads(draft):
+            if load.payload is state and load.args != here:
+                return f"{draft.name} reads other elements of the old value"
+        if draft.values[update.value].reduced and _is_full(here, group):
+            last = self._last_loop_reading(draft, state)
+            if last > self._stage(draft, draft.values[update.value]):
+                return f"a later loop of {draft.name} reads the old value"
+        readers = [d.group for d in self.drafts.values() if d is not draft and self._reads(d, state)]
+        for reader in readers:
+            if reader.reaches(group):
+                return f"k{reader.number} reads the old value and needs {draft.name}"
+        group.needs.update(readers)
+        return None
+
+    def _copy_kernel(self, name: str, update: Update, state: Buffer) -> Kernel:
+        source = self._stored(update.value)
+        group = self.grouping.group_of[update.value]
+        draft = self.drafts[group]
+        if draft.kernel is None and (update.value, source) not in draft.stores:
+            draft.stores.append((update.value, source))
+        axes = tuple(
+            self.grouping.expander.axis(f"i{d}", e) for d, e in enumerate(update.state.type.shape)
+        )
+        index = tuple(self.k.axis(a) for a in axes)
+        kept = tuple(a for a in axes if a.extent != 1)
+        store = Store(state, index, self.k.load(source, index))
+        return Kernel(name, kept, (Loop((), (), (store,)),), "copy")
+
+    def _loads(self, draft: _Draft) -> list[Scalar]:
+        if draft.kernel is not None:
+            return draft.kernel.loads()
+        roots = [Store(_NOWHERE, (), v) for v in draft.values.values()]
+        loop = Loop((), tuple(draft.reductions.values()), tuple(roots))
+        return Kernel(draft.name, (), (loop,)).loads()
+
+    def _reads(self, draft: _Draft, buffer: Buffer) -> bool:
+        return any(load.payload is buffer for load in self._loads(draft))
+
+    # -- kernels ----------------------------------------------------------------------------
+
+    def _finish_special(self, draft: _Draft) -> Kernel | None:
+        """Scatters are built whole, before the stores of the others are known."""
+        (node,) = draft.group.index if len(draft.group.index) == 1 else (None,)
+        if node is None or not isinstance(node.op.lowering, ScatterAdd):
+            return None
+        wanted = self.outputs.get(node) or [self._stored(node)]
+        stop = self._stop_for(draft.group, draft)
+        draft.kernel = scatter_kernel(draft.name, node, wanted, self.grouping.expander, stop)
+        return draft.kernel
+
+    def _kernel(self, draft: _Draft) -> Kernel:
+        group = draft.group
+        if group.kind == "cumulate":
+            return self._cumulate_kernel(draft)
+        stages: dict[int, tuple[list[Reduction], list[Store]]] = defaultdict(lambda: ([], []))
+        last: list[Store] = []
+        in_place = {u.value: self.grouping.leaf_buffers[u.state] for u in self.graph.updates}
+        used = self._used_reductions(draft)
+        for reduction in draft.reductions.values():
+            if reduction.name in used:
+                stages[self._stage(draft, reduction.value)][0].append(reduction)
+        final = max(stages, default=0)
+        for node, buffer in draft.stores:
+            index, value = group.index[node], draft.values[node]
+            if _is_full(index, group) and group.reduced and group.kind != "contract":
+                stage = self._stage(draft, value)
+                if in_place.get(node) is buffer:
+                    stage = max(stage, self._last_loop_reading(draft, buffer), final)
+                stages[stage][1].append(Store(buffer, index, value))
+            else:
+                last.append(Store(buffer, index, value))
+        loops = [Loop(group.reduced, tuple(r), tuple(s)) for _, (r, s) in sorted(stages.items())]
+        if last:
+            loops.append(Loop((), (), tuple(last)))
+        outer = group.outer if group.reduced or group.kind == "contract" else group.axes
+        return Kernel(draft.name, outer, tuple(loops), _describe(group), self._flops(group))
+
+    def _cumulate_kernel(self, draft: _Draft) -> Kernel:
+        (node,) = draft.group.index
+        lowering = node.op.lowering
+        assert isinstance(lowering, Cumulate)
+        axis = self.grouping.group_of[node].index[node][lowering.axis(**node.attributes)]
+        walked = tuple(a for a in draft.group.axes if axis.op == "axis" and axis.payload is a)
+        stores = tuple(Store(b, draft.group.index[n], draft.values[n]) for n, b in draft.stores)
+        loop = Loop(walked, tuple(draft.reductions.values()), stores, running=True)
+        outer = tuple(a for a in draft.group.axes if a not in walked)
+        group = draft.group
+        return Kernel(draft.name, outer, (loop,), _describe(group), self._flops(group))
+
+    def _used_reductions(self, draft: _Draft) -> set[str]:
+        """Reductions that a store needs, directly or through other reductions."""
+        used: set[str] = set()
+        pending = [name for node, _ in draft.stores for name in draft.values[node].reduced]
+        while pending:
+            name = pending.pop()
+            if name not in used:
+                used.add(name)
+                pending.extend(draft.reductions[name].value.reduced)
+        return used
+
+    def _stage(self, draft: _Draft, value: Scalar) -> int:
+        """The loop in which `value` can be computed: after every reduction it reads."""
+        stages = [self._stage(draft, draft.reductions[n].value) + 1 for n in value.reduced]
+        return max(stages, default=0)
+
+    def _last_loop_reading(self, draft: _Draft, buffer: Buffer) -> int:
+        stages = [0]
+        roots = [r.value for r in draft.reductions.values()]
+        roots += [draft.values[node] for node, _ in draft.stores]
+        for root in roots:
+            loop = Loop((), (), (Store(_NOWHERE, (), root),))
+            if any(load.payload is buffer for load in Kernel("", (), (loop,)).loads()):
+                stages.append(self._stage(draft, root))
+        return max(stages)
+
+    def _flops(self, group: Group) -> float:
+        static = self.grouping.expander.static
+        return sum(
+            n.op.cost(static(n.type), *(static(i.type) for i in n.inputs), **n.attributes)
+            for n in group.index
+        )
+
+    # -- edges ------------------------------------------------------------------------------
+
+    def _write_after_read(self, kernels: list[Kernel]) -> set[tuple[str, str]]:
+        """Readers of a state's old value run before the kernel that replaces it."""
+        edges = set()
+        states = {self.grouping.leaf_buffers[u.state] for u in self.graph.updates}
+        for writer in kernels:
+            for state in states.intersection(writer.writes):
+                for reader in kernels:
+                    if reader is not writer and state in reader.reads:
+                        edges.add((reader.name, writer.name))
+        return edges
+
+
+_NOWHERE = Buffer("nowhere", TensorType.__new__(TensorType), dense_layout(()), "arena")
+
+
+def _is_full(index: Index, group: Group) -> bool:
+    walked = {scalar.payload for scalar in index if scalar.op == "axis"}
+    return any(axis in walked for axis in group.reduced)
+
+
+def _dependences(kernels: list[Kernel]) -> set[tuple[str, str]]:
+    writers: Mapping[Buffer, Kernel] = {
+        b: k for k in kernels for b in k.writes if b.space in ("arena", "output")
+    }
+    return {
+        (writers[b].name, k.name)
+        for k in kernels
+        for b in k.reads
+        if b in writers and writers[b] is not k
+    }
+
+
+def _describe(group: Group) -> str:
+    names = list(dict.fromkeys(n.op.name for n in group.index))
+    return " ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+
+
+def needs_copy(node: Node) -> bool:
+    """Whether a root must be wrapped in a copying node before fusion: it is already in memory."""
+    return is_leaf(node)

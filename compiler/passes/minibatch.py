@@ -1,0 +1,61 @@
+"""Minibatches: inputs become data sets, and the program picks its rows itself.
+
+    before   graph f(%x: f32[batch, 3]) { ... exp %x ... }
+    after    graph f(%x: f32[samples, 3], %order: i64[batch]) { %0 = sample %x, %order  ... exp %0 ... }
+
+Every input whose first axis is the batch dimension is gathered; the others are used whole. The
+number of samples stays open: no address depends on it. This pass runs once, when a program is made
+that loops over a data set; it is not part of the optimisation pipeline.
+"""
+
+from __future__ import annotations
+
+from ..errors import ShapeError
+from ..graph.ir import Graph, Node, apply
+from ..ops.minibatch import sample
+from ..ops.source import INPUT
+from ..types import int64
+
+SAMPLES = "samples"
+ORDER = "gradc.order"
+
+
+def gathered_axis(node: Node, batch_dimension: str | None) -> int | None:
+    """0 if the input is gathered, None if it is used whole. Refuses batch axes elsewhere."""
+    axes = [axis for axis, extent in enumerate(node.type.shape) if extent == batch_dimension]
+    if not axes or batch_dimension is None:
+        return None
+    if axes != [0]:
+        raise ShapeError(
+            f"the batch dimension {batch_dimension!r} must be the first axis of an input and no other",
+            operation=f"input {node.attributes['name']}",
+            facts=[f"its type is {node.type}"],
+            source=node.source,
+        )
+    return 0
+
+
+def gather_minibatches(graph: Graph, batch_dimension: str | None) -> Graph:
+    """The graph over data sets; itself if no input has the batch dimension."""
+    gathered = [n for n in graph.inputs if gathered_axis(n, batch_dimension) == 0]
+    if not gathered:
+        return graph
+    order = apply(INPUT, name=ORDER, shape=(batch_dimension,), dtype=int64)
+    inputs: list[Node] = []
+    replaced: dict[Node, Node] = {}
+    for node in graph.inputs:
+        if node in gathered:
+            shape = (SAMPLES, *node.type.shape[1:])
+            data = apply(
+                INPUT, source=node.source, name=node.attributes["name"], shape=shape,
+                dtype=node.type.dtype,
+            )  # fmt: skip
+            inputs.append(data)
+            replaced[node] = sample(data, order)
+        else:
+            inputs.append(node)
+    for node in graph.nodes():
+        if node not in replaced:
+            replaced[node] = node.with_inputs(tuple(replaced[i] for i in node.inputs))
+    moved = graph.replace_roots(replaced)
+    return Graph(graph.name, (*inputs, order), graph.states, moved.outputs, moved.updates)

@@ -1,0 +1,220 @@
+"""Element types, tensor types, named dimensions, broadcasting and promotion.
+
+    type   ::= dtype "[" [ extent { "," extent } ] "]"        f32[batch, 784]
+    dtype  ::= f64 | f32 | f16 | bf16 | i64 | i32 | i16 | i8 | u8 | bool
+    extent ::= integer | name                                  a name is a named dimension
+
+A named dimension is an extent that is fixed later: `specialize` replaces it by an integer, or it
+stays, and the program then gets its value at run time (`rows`), bounded by a static maximum.
+Two extents are the same if they are the same integer or the same name. gradc does no arithmetic
+on names: an operation whose result extent would be a sum or product with a name raises ShapeError.
+
+Promotion follows the Python Array API (2023.12, section "Type promotion rules") and, between
+kinds, where the Array API leaves it open, integers yield to floating point types of any width.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from .errors import DTypeError, ShapeError
+
+Extent = int | str
+Shape = tuple[Extent, ...]
+
+
+@dataclass(frozen=True)
+class DType:
+    """One element type. `kind` is "float", "int", "uint" or "bool"."""
+
+    name: str
+    short: str
+    kind: str
+    bits: int
+    numpy: np.dtype[Any]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of one element in memory; a bool takes one byte."""
+        return self.numpy.itemsize
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "float"
+
+    @property
+    def is_integer(self) -> bool:
+        return self.kind in ("int", "uint")
+
+    @property
+    def is_bool(self) -> bool:
+        return self.kind == "bool"
+
+    def __repr__(self) -> str:
+        return f"gradc.{self.name}"
+
+    def __str__(self) -> str:
+        return self.short
+
+
+float64 = DType("float64", "f64", "float", 64, np.dtype(np.float64))
+float32 = DType("float32", "f32", "float", 32, np.dtype(np.float32))
+float16 = DType("float16", "f16", "float", 16, np.dtype(np.float16))
+bfloat16 = DType("bfloat16", "bf16", "float", 16, np.dtype(ml_dtypes.bfloat16))
+int64 = DType("int64", "i64", "int", 64, np.dtype(np.int64))
+int32 = DType("int32", "i32", "int", 32, np.dtype(np.int32))
+int16 = DType("int16", "i16", "int", 16, np.dtype(np.int16))
+int8 = DType("int8", "i8", "int", 8, np.dtype(np.int8))
+uint8 = DType("uint8", "u8", "uint", 8, np.dtype(np.uint8))
+bool_ = DType("bool", "bool", "bool", 1, np.dtype(np.bool_))
+
+DTYPES = (float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool_)
+DTYPE_WITH_SHORT = {dtype.short: dtype for dtype in DTYPES}
+
+
+def dtype_of(value: Any) -> DType:
+    """The DType meant by a DType, a NumPy dtype or type, or a name. Raises DTypeError."""
+    if isinstance(value, DType):
+        return value
+    for dtype in DTYPES:
+        if value in (dtype.name, dtype.short):
+            return dtype
+    if value is bool or value is int or value is float:
+        return {bool: bool_, int: int64, float: float64}[value]
+    try:
+        wanted = np.dtype(value)
+    except TypeError:
+        wanted = None
+    for dtype in DTYPES:
+        if wanted is not None and dtype.numpy == wanted:
+            return dtype
+    known = ", ".join(d.name for d in DTYPES)
+    raise DTypeError(f"unknown dtype {value!r}", facts=[f"known dtypes: {known}"])
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """The type of one tensor: element type and logical shape."""
+
+    dtype: DType
+    shape: Shape
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every extent is an integer."""
+        return all(isinstance(extent, int) for extent in self.shape)
+
+    @property
+    def size_elements(self) -> int:
+        """Number of elements. Raises ShapeError while a named dimension is left."""
+        return math.prod(static_shape(self.shape))
+
+    @property
+    def size_bytes(self) -> int:
+        return self.size_elements * self.dtype.size_bytes
+
+    def with_shape(self, shape: Iterable[Extent]) -> TensorType:
+        return TensorType(self.dtype, tuple(shape))
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        return TensorType(dtype, self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype.short}[{', '.join(map(str, self.shape))}]"
+
+
+def static_shape(shape: Shape) -> tuple[int, ...]:
+    """The shape as integers. Raises ShapeError while a named dimension is left."""
+    for extent in shape:
+        if not isinstance(extent, int):
+            raise ShapeError(f"dimension {extent!r} has no value yet; specialize it first")
+    return shape  # type: ignore[return-value]
+
+
+def bind_shape(shape: Shape, dims: dict[str, int]) -> Shape:
+    """The shape with every dimension named in `dims` replaced by its value."""
+    return tuple(dims.get(e, e) if isinstance(e, str) else e for e in shape)
+
+
+def normalize_axis(axis: int, rank: int, operation: str = "") -> int:
+    """A non-negative axis, counting from the end where `axis` is negative."""
+    if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+        raise DTypeError(f"an axis is an integer, not {axis!r}", operation=operation)
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} is out of range for rank {rank}", operation=operation)
+    return int(axis) % rank if rank else 0
+
+
+def normalize_axes(axis: Any, rank: int, operation: str = "") -> tuple[int, ...]:
+    """Sorted non-negative axes from None (all), an integer or a sequence. Refuses duplicates."""
+    if axis is None:
+        return tuple(range(rank))
+    given = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    axes = tuple(sorted(normalize_axis(a, rank, operation) for a in given))
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"an axis is named twice in {given}", operation=operation)
+    return axes
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """The common shape of all, right-aligned; an extent of 1 stretches. Raises ShapeError."""
+    rank = max((len(s) for s in shapes), default=0)
+    result: list[Extent] = [1] * rank
+    for shape in shapes:
+        for position, extent in enumerate(shape, start=rank - len(shape)):
+            if result[position] == 1:
+                result[position] = extent
+            elif extent not in (1, result[position]):
+                listed = " and ".join(f"[{', '.join(map(str, s))}]" for s in shapes)
+                raise ShapeError(
+                    f"shapes {listed} do not broadcast",
+                    facts=[f"extents {result[position]} and {extent} meet, and neither is 1"],
+                )
+    return tuple(result)
+
+
+_SIGNED_WITH_BITS = {8: int8, 16: int16, 32: int32, 64: int64}
+
+
+def promote(*dtypes: DType) -> DType:
+    """The dtype that holds a result of operands with these dtypes (Array API rules)."""
+    if not dtypes:
+        raise DTypeError("promotion needs at least one dtype")
+    return functools.reduce(_promote_pair, dtypes)
+
+
+def _promote_pair(a: DType, b: DType) -> DType:
+    if a == b or b.is_bool:
+        return a
+    if a.is_bool:
+        return b
+    if a.is_float and b.is_float:
+        if a.bits == b.bits:  # float16 with bfloat16: neither holds the other
+            return float32
+        return a if a.bits > b.bits else b
+    if a.is_float or b.is_float:
+        return a if a.is_float else b
+    if a.kind == b.kind:
+        return a if a.bits > b.bits else b
+    signed, unsigned = (a, b) if a.kind == "int" else (b, a)
+    return signed if signed.bits > unsigned.bits else _SIGNED_WITH_BITS[unsigned.bits * 2]
+
+
+def weak_dtype(scalar: bool | int | float, like: DType) -> DType:
+    """The dtype that a Python scalar takes beside a tensor of dtype `like`: it never widens it."""
+    if isinstance(scalar, (bool, np.bool_)):
+        return bool_ if like.is_bool else like
+    if isinstance(scalar, (int, np.integer)):
+        return int64 if like.is_bool else like
+    return like if like.is_float else float32

@@ -1,0 +1,438 @@
+"""The symbolic tensor: one node of the graph, with Python's operators and the usual methods.
+
+A Tensor has a type and no values. Each operator builds nodes and returns a new Tensor; nothing is
+computed until a graph is compiled. NumPy arrays and Python numbers are operands too: arrays keep
+their dtype, numbers and NumPy scalars are weak and take the tensor's. `==` builds a comparison, so
+tensors hash by identity. What needs values (`if x:`, `float(x)`, iterating) raises with a hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.graph.ir import Node
+from gradc.compiler.ops.definition import OpDef
+from gradc.compiler.ops import comparison as compare
+from gradc.compiler.ops import elementwise as each
+from gradc.compiler.ops import reduction as reduction
+from gradc.compiler.types import DType, Shape, dtype_of, normalize_axis
+
+from . import nodes, reductions
+from .indexing import index
+from .nodes import Operand
+from .tracing import fail
+
+Axis: TypeAlias = "int | Sequence[int] | None"
+
+
+class Tensor:
+    """A symbolic tensor. Made by gc.input, gc.parameter, gc.constant and by operations.
+
+    node      the graph node that computes it
+    declared  inputs that a program with this result takes though the node does not read them:
+              the inputs of a function whose derivative is constant
+    """
+
+    __slots__ = ("declared", "node")
+    __array_ufunc__ = None  # NumPy arrays leave their operators to the reflected methods here
+
+    node: Node
+    declared: frozenset[Node]
+
+    def __init__(self, node: Node, declared: frozenset[Node] = frozenset()) -> None:
+        object.__setattr__(self, "node", node)
+        object.__setattr__(self, "declared", declared)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a tensor is immutable; {name} cannot be set")
+
+    # ------------------------------------------------------------ facts
+
+    @property
+    def shape(self) -> Shape:
+        """Extents: integers, or the names of dimensions that are bound later."""
+        return self.node.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.node.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.node.type.rank
+
+    @property
+    def size(self) -> int:
+        """Number of elements. Raises ShapeError while a named dimension is left."""
+        return self.node.type.size_elements
+
+    def __repr__(self) -> str:
+        name = self.node.attributes.get("name")
+        what = f"{self.node.op.name} {name!r}" if name else self.node.op.name
+        line = f", {self.node.source}" if self.node.source else ""
+        return f"<{type(self).__name__} {self.node.type}: {what}{line}>"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # ------------------------------------------------------------ what needs values
+
+    def _no_value(self, wanted: str, hint: str) -> NoReturn:
+        fail(
+            DTypeError,
+            wanted,
+            f"a tensor has no values before it is compiled: {self.node.type}",
+            hint=hint,
+        )
+
+    def __bool__(self) -> NoReturn:
+        self._no_value("bool", "choose between values with gc.where")
+
+    def __float__(self) -> NoReturn:
+        self._no_value("float", "compile the tensor and call it: gc.compile(tensor)(...)")
+
+    def __int__(self) -> NoReturn:
+        self._no_value("int", "compile the tensor and call it: gc.compile(tensor)(...)")
+
+    def __index__(self) -> NoReturn:
+        self._no_value("index", "pick elements with gc.take")
+
+    def __complex__(self) -> NoReturn:
+        self._no_value("complex", "compile the tensor and call it: gc.compile(tensor)(...)")
+
+    def __array__(self, *arguments: Any, **options: Any) -> NoReturn:
+        self._no_value("array", "compile the tensor and call it: gc.compile(tensor)(...)")
+
+    def __iter__(self) -> NoReturn:
+        self._no_value("iter", "index with integers or gc.take; gc.sum and others reduce an axis")
+
+    def __len__(self) -> int:
+        if not self.shape or isinstance(self.shape[0], str):
+            fail(ShapeError, "len", f"the first extent of {self.node.type} is not an integer")
+        return int(self.shape[0])
+
+    def __contains__(self, item: object) -> NoReturn:
+        self._no_value("in", "use gc.any(x == item)")
+
+    # ------------------------------------------------------------ operators
+
+    def __add__(self, other: Any) -> Tensor:
+        return _binary(each.ADD, self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _binary(each.ADD, other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _binary(each.SUB, self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _binary(each.SUB, other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _binary(each.MUL, self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _binary(each.MUL, other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _binary(each.DIV, self, other, floating=True)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _binary(each.DIV, other, self, floating=True)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _binary(each.FLOOR_DIV, self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _binary(each.FLOOR_DIV, other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return _binary(each.MOD, self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return _binary(each.MOD, other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        if _is_operand(other) and isinstance(other, (int, float)) and other == 2:
+            return _binary(each.MUL, self, self)
+        return _binary(each.POW, self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _binary(each.POW, other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _product(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _product(other, self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return _binary(compare.AND, self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return _binary(compare.AND, other, self)
+
+    def __or__(self, other: Any) -> Tensor:
+        return _binary(compare.OR, self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return _binary(compare.OR, other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _binary(compare.XOR, self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return _binary(compare.XOR, other, self)
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return _binary(compare.SHL, self, other)
+
+    def __rlshift__(self, other: Any) -> Tensor:
+        return _binary(compare.SHL, other, self)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return _binary(compare.SHR, self, other)
+
+    def __rrshift__(self, other: Any) -> Tensor:
+        return _binary(compare.SHR, other, self)
+
+    def __neg__(self) -> Tensor:
+        return unary(each.NEG, self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return unary(each.ABS, self)
+
+    def __invert__(self) -> Tensor:
+        return unary(compare.NOT, self)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _binary(compare.EQ, self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _binary(compare.NE, self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _binary(compare.LT, self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _binary(compare.LE, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _binary(compare.GT, self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _binary(compare.GE, self, other)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        """x[i], x[a:b:c], x[..., None] and x[integer tensor] as in NumPy; no boolean masks."""
+        entries = key if isinstance(key, tuple) else (key,)
+        plain = [e.node if isinstance(e, Tensor) else e for e in entries]
+        return derive(index(self.node, plain), self, *entries)
+
+    # ------------------------------------------------------------ shape methods
+
+    @property
+    def T(self) -> Tensor:
+        """All axes in reverse order."""
+        return self.transpose()
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        if self.ndim < 2:
+            fail(ShapeError, "matrix_transpose", f"a matrix has two axes; this is {self.node.type}")
+        return self.transpose(*range(self.ndim - 2), -1, -2)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Axes in the given order; without arguments, in reverse order."""
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        order = order or tuple(reversed(range(self.ndim)))
+        return derive(nodes.transpose(self.node, order), self)
+
+    permute = transpose
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Another shape for the same elements; one extent may be -1."""
+        single = len(shape) == 1 and isinstance(shape[0], (tuple, list))
+        return derive(nodes.reshape(self.node, shape[0] if single else shape), self)
+
+    def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+        """The axes from start_axis to end_axis, both included, made one."""
+        if self.ndim == 0:
+            return self.reshape(1)
+        first = normalize_axis(start_axis, self.ndim, "flatten")
+        last = normalize_axis(end_axis, self.ndim, "flatten")
+        merged = self.shape[first : last + 1]
+        named = [e for e in merged if isinstance(e, str)]
+        if named and (len(merged) > 1):
+            problem = f"named dimension {named[0]!r} cannot be merged with another axis"
+            fail(ShapeError, "flatten", problem, [f"x is {self.node.type}"])
+        size = nodes.product_of(merged)
+        return self.reshape(self.shape[:first] + (size,) + self.shape[last + 1 :])
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without the axes of extent 1 (all of them, or those named)."""
+        return derive(nodes.squeeze(self.node, axis), self)
+
+    def expand_dims(self, axis: int | Sequence[int] = 0) -> Tensor:
+        """With new axes of extent 1 at these positions of the result."""
+        return derive(nodes.expand_dims(self.node, axis), self)
+
+    def broadcast_to(self, shape: Sequence[Any]) -> Tensor:
+        """Stretched to `shape` by the broadcasting rules."""
+        return derive(nodes.broadcast_checked(self.node, nodes.check_shape(shape, "broadcast_to")), self)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Converted to another dtype; floats to integers round toward zero."""
+        return derive(nodes.cast(self.node, dtype_of(dtype)), self)
+
+    # ------------------------------------------------------------ reductions
+
+    def sum(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+        """Sum over axis (None: all). Integers and bools are summed in int64."""
+        return derive(reductions.total(self.node, axis, dtype, keepdims), self)
+
+    def prod(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+        """Product over axis (None: all). Integers and bools are multiplied in int64."""
+        return derive(reductions.product(self.node, axis, dtype, keepdims), self)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Arithmetic mean over axis (None: all)."""
+        return derive(reductions.mean(self.node, axis, keepdims), self)
+
+    def var(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+        """Variance over axis; the divisor is the number of elements less `correction`."""
+        return derive(reductions.variance(self.node, axis, correction, keepdims), self)
+
+    def std(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+        """Standard deviation over axis: the root of `var`."""
+        return unary(each.SQRT, self.var(axis, correction, keepdims))
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Greatest element over axis (None: all); NaN if there is one."""
+        return derive(nodes.reduce(reduction.MAX, self.node, axis, keepdims), self)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Least element over axis (None: all); NaN if there is one."""
+        return derive(nodes.reduce(reduction.MIN, self.node, axis, keepdims), self)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether every element is true, or not zero."""
+        return derive(reductions.truth(reduction.ALL, self.node, axis, keepdims), self)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether an element is true, or not zero."""
+        return derive(reductions.truth(reduction.ANY, self.node, axis, keepdims), self)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Position of the first greatest element along axis (None: of all, row-major)."""
+        return derive(reductions.position(reduction.ARGMAX, self.node, axis, keepdims), self)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Position of the first least element along axis (None: of all, row-major)."""
+        return derive(reductions.position(reduction.ARGMIN, self.node, axis, keepdims), self)
+
+    # ------------------------------------------------------------ elementwise methods
+
+    def abs(self) -> Tensor:
+        return unary(each.ABS, self)
+
+    def square(self) -> Tensor:
+        return _binary(each.MUL, self, self)
+
+    def sqrt(self) -> Tensor:
+        return unary(each.SQRT, self, floating=True)
+
+    def exp(self) -> Tensor:
+        return unary(each.EXP, self, floating=True)
+
+    def log(self) -> Tensor:
+        return unary(each.LOG, self, floating=True)
+
+    def sin(self) -> Tensor:
+        return unary(each.SIN, self, floating=True)
+
+    def cos(self) -> Tensor:
+        return unary(each.COS, self, floating=True)
+
+    def tan(self) -> Tensor:
+        return unary(each.TAN, self, floating=True)
+
+    def tanh(self) -> Tensor:
+        return unary(each.TANH, self, floating=True)
+
+    def sigmoid(self) -> Tensor:
+        return unary(each.SIGMOID, self, floating=True)
+
+    def erf(self) -> Tensor:
+        return unary(each.ERF, self, floating=True)
+
+    def relu(self) -> Tensor:
+        return _binary(each.MAXIMUM, self, 0)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Limited to min <= element <= max; a limit that is None does not apply."""
+        low = self if min is None else _binary(each.MAXIMUM, self, min)
+        return low if max is None else _binary(each.MINIMUM, low, max)
+
+
+TensorLike: TypeAlias = "Tensor | np.ndarray[Any, Any] | bool | int | float"
+
+
+def derive(node: Node, *operands: Any) -> Tensor:
+    """A tensor of `node` that takes every input which its operands declare."""
+    declared = frozenset().union(*(t.declared for t in operands if isinstance(t, Tensor)))
+    return Tensor(node, declared)
+
+
+def operand_of(x: Any) -> Operand:
+    """The node of a tensor; arrays and numbers as they are."""
+    return x.node if isinstance(x, Tensor) else x
+
+
+def as_tensor(x: Any) -> Tensor:
+    """A tensor of anything that can be an operand."""
+    return x if isinstance(x, Tensor) else Tensor(nodes.constant(x))
+
+
+def unary(op: OpDef, x: Any, floating: bool = False) -> Tensor:
+    """One elementwise operation on one operand; `floating` moves integers to float32."""
+    return derive(nodes.elementwise(op, operand_of(x), floating=floating), x)
+
+
+def binary(op: OpDef, x: Any, y: Any, floating: bool = False) -> Tensor:
+    """One elementwise operation on two operands, promoted and broadcast."""
+    for operand in (x, y):
+        if not _is_operand(operand):
+            fail(
+                ArgumentError,
+                op.name,
+                f"operands are tensors, arrays and numbers, not {type(operand).__name__}",
+            )
+    node = nodes.elementwise(op, operand_of(x), operand_of(y), floating=floating)
+    return derive(node, x, y)
+
+
+def _is_operand(x: object) -> bool:
+    return isinstance(x, (Tensor, np.ndarray, np.generic, bool, int, float, list))
+
+
+def _binary(op: OpDef, x: Any, y: Any, floating: bool = False) -> Tensor:
+    """`binary` for an operator: what it does not know is left to the other operand's class."""
+    if not (_is_operand(x) and _is_operand(y)):
+        return NotImplemented  # type: ignore[no-any-return]
+    return binary(op, x, y, floating)
+
+
+def _product(x: Any, y: Any) -> Tensor:
+    if not (_is_operand(x) and _is_operand(y)):
+        return NotImplemented  # type: ignore[no-any-return]
+    x, y = as_tensor(x), as_tensor(y)
+    return derive(nodes.matmul(x.node, y.node), x, y)

@@ -1,0 +1,63 @@
+"""Where in the user's program an operation was written.
+
+`here()` walks the stack to the first frame outside gradc and returns it as a SourceLine: path
+(relative to the working folder where it lies under it), line, qualified function name, source text.
+A model of a thousand nodes costs a few milliseconds: a frame walk and two cached look-ups per node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import linecache
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from gradc.compiler.errors import GradcError, SourceLine
+
+
+def here() -> SourceLine | None:
+    """The innermost line of the call stack that is not gradc's own; None if there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_own(frame.f_globals.get("__name__")):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    code, line = frame.f_code, frame.f_lineno
+    text = linecache.getline(code.co_filename, line, frame.f_globals).strip()
+    return SourceLine(_shown_path(code.co_filename, os.getcwd()), line, code.co_qualname, text)
+
+
+def _is_own(module_name: str | None) -> bool:
+    return module_name is not None and (module_name == "gradc" or module_name[:6] == "gradc.")
+
+
+@functools.lru_cache(maxsize=1024)
+def _shown_path(path: str, folder: str) -> str:
+    if path.startswith("<"):
+        return path
+    full = os.path.abspath(path)
+    return os.path.relpath(full, folder) if full.startswith(folder + os.sep) else full
+
+
+@contextlib.contextmanager
+def located(operation: str) -> Iterator[None]:
+    """Errors raised inside name `operation` and the user's line, where they named none."""
+    try:
+        yield
+    except GradcError as error:
+        raise error.located(operation, here()) from None
+
+
+def fail(
+    kind: type[GradcError],
+    operation: str,
+    problem: str,
+    facts: Sequence[str] = (),
+    hint: str = "",
+) -> NoReturn:
+    """Raise an error of `kind` that names the operation and the user's own line."""
+    raise kind(problem, operation=operation, facts=facts, source=here(), hint=hint)

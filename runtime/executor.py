@@ -1,0 +1,300 @@
+"""Running entry points: the state block, the arena, the threads and the constants of one artefact.
+
+In: an artefact (compiler/artifact.py) and a number of threads. Out: calls of its entry points on
+NumPy arrays, and its named state as arrays in their logical layout.
+
+A prepared `Call` holds a filled argument struct, so that running it again sets three integers and
+jumps: about a microsecond. Calls of one executor share its state and arena and exclude each other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradc.compiler.artifact import Arguments, Artifact, EntryPoint, StateField, TensorField
+from gradc.compiler.errors import ArgumentError, GradcError, ShapeError
+
+from .arena import ALIGNMENT_BYTES, Arena, Array, address_of, aligned_array, aligned_bytes
+from .arena import numpy_dtype as dtype_named
+from .inputs import bound_shape, cast, check_inputs
+
+SEED_STATE = "gradc.seed"
+
+_ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_POOL_CREATE_TYPE = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)
+_POOL_DESTROY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Executor:
+    """One loaded program: its state, and the entry points that work on it."""
+
+    def __init__(self, artifact: Artifact, threads: int = 1) -> None:
+        if threads < 1:
+            raise ArgumentError(f"threads is at least 1, not {threads}")
+        self.artifact = artifact
+        self.threads = min(threads, usable_cpus())
+        self.state = State(artifact.state, artifact.state_bytes)
+        self.arena = Arena()
+        self.lock = threading.RLock()
+        self.pool = 0
+        self._constants = _Constants(artifact.constants)
+        self._calls: dict[tuple[tuple[str, int], ...], Call] = {}
+        if self.threads > 1:
+            self.pool = _POOL_CREATE_TYPE(artifact.pool_create)(self.threads) or 0
+            weakref.finalize(self, _destroy_pool, artifact, self.pool, os.getpid())
+
+    def initialize(self, seed: int, dims: Mapping[str, int] | None = None) -> None:
+        """Fill the state block from the seed, through the "init" entry point."""
+        self.state.clear()
+        if SEED_STATE in self.state:
+            self.state[SEED_STATE] = np.int64(seed)
+        entry = self.artifact.variant("init", dims=dims or {}, bounded=False)
+        self.prepare(entry, (), None, ()).run(0, 1, entry.rows_maximum)
+
+    def prepare(
+        self,
+        entry: EntryPoint,
+        inputs: Sequence[Array],
+        order: Array | None,
+        outputs: Sequence[Array],
+    ) -> Call:
+        """A call of this entry point on these arrays, ready to run any number of times.
+
+        inputs, outputs   row-major arrays in the entry's order and dtypes; kept alive by the call
+        order             int64 sample numbers, or None where nothing is gathered
+        """
+        self.arena.reserve(entry.arena_bytes)
+        if len(self.artifact.constants) != len(self._constants):
+            self._constants = _Constants(self.artifact.constants)
+        return Call(self, entry, self._constants, inputs, order, outputs)
+
+    def execute(
+        self,
+        entry: EntryPoint,
+        inputs: Sequence[Array],
+        order: Array | None,
+        first_step: int,
+        count: int,
+        rows: int,
+        outputs: Sequence[Array],
+    ) -> None:
+        """Run `count` iterations of an entry point once; see `prepare`."""
+        self.prepare(entry, inputs, order, outputs).run(first_step, count, rows)
+
+    def call(
+        self,
+        fields: Sequence[TensorField],
+        values: Mapping[str, Any],
+        dims: Mapping[str, int] | None = None,
+    ) -> list[Array]:
+        """One evaluation of a compiled function: its outputs, as fresh arrays.
+
+        fields   every declared input, those included that the compiled code does not read
+        dims     named dimensions that no input binds
+        """
+        arrays, bound = check_inputs(fields, values, "call")
+        bound.update((name, value) for name, value in (dims or {}).items() if name not in bound)
+        key = tuple(sorted(bound.items()))
+        with self.lock:
+            call = self._calls.get(key)
+            if call is None:
+                entry = self.artifact.variant("call", dims=bound, bounded=False)
+                inputs = [arrays[field.name] for field in entry.inputs]
+                call = self.prepare(entry, inputs, None, allocate_outputs(entry, 1, bound))
+                self._calls[key] = call
+            for position, field in enumerate(call.entry.inputs):
+                call.set_input(position, arrays[field.name])
+            outputs = allocate_outputs(call.entry, 1, bound)
+            for position, output in enumerate(outputs):
+                call.set_output(position, output)
+            call.run(0, 1, call.entry.rows_maximum)
+        return [output.reshape(output.shape[1:]) for output in outputs]
+
+
+class Call:
+    """A filled argument struct and the function that takes it."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        entry: EntryPoint,
+        constants: _Constants,
+        inputs: Sequence[Array],
+        order: Array | None,
+        outputs: Sequence[Array],
+    ) -> None:
+        self.entry = entry
+        self.inputs, self.order, self.outputs = list(inputs), order, list(outputs)
+        self._executor, self._constants = executor, constants
+        self._input_table = _address_table(self.inputs)
+        self._output_table = _address_table(self.outputs)
+        self._status = np.zeros(1, np.int64)
+        self._function = _ENTRY_TYPE(entry.address)
+        self._arguments = Arguments(
+            state=executor.state.address,
+            inputs=ctypes.addressof(self._input_table),
+            order=None if order is None else address_of(order),
+            outputs=ctypes.addressof(self._output_table),
+            status=address_of(self._status),
+            constants=constants.address,
+            pool=executor.pool or None,
+        )
+        self._address = ctypes.addressof(self._arguments)
+
+    def set_input(self, position: int, array: Array) -> None:
+        """Read another array of the same dtype and shape from now on."""
+        self.inputs[position] = array
+        self._input_table[position] = address_of(array)
+
+    def set_output(self, position: int, array: Array) -> None:
+        """Write to another array of the same dtype and shape from now on."""
+        self.outputs[position] = array
+        self._output_table[position] = address_of(array)
+
+    def set_order(self, order: Array) -> None:
+        """Take the sample numbers from another array from now on."""
+        self.order = order
+        self._arguments.order = address_of(order)
+
+    def run(self, first_step: int, count: int, rows: int) -> None:
+        """Run `count` iterations of `rows` samples each, beginning with `first_step`."""
+        executor, arguments = self._executor, self._arguments
+        with executor.lock:
+            arguments.arena = executor.arena.address
+            arguments.first_step = first_step
+            arguments.count = count
+            arguments.rows = rows
+            self._function(self._address)
+        if self._status[0]:
+            status, self._status[0] = int(self._status[0]), 0
+            raise GradcError(f"{self.entry.kind}: a compiled check failed with status {status}")
+
+
+class State(Mapping[str, Array]):
+    """The named state in one aligned block; reading copies, writing checks and converts.
+
+    Arrays go in and out in the logical layout of `StateField.shape`, whatever the physical order.
+    """
+
+    def __init__(self, fields: Sequence[StateField], size_bytes: int) -> None:
+        self.fields = {field.name: field for field in fields}
+        self._block = aligned_bytes(size_bytes)
+        self.address = address_of(self._block)
+        self._views = {field.name: _logical_view(self._block, field) for field in fields}
+
+    def __getitem__(self, name: str) -> Array:
+        return np.array(self._view(name), order="C", copy=True)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        view, field = self._view(name), self.fields[name]
+        array = cast(TensorField(name, field.dtype, field.shape), value, "state")
+        if array.shape != view.shape:
+            raise ShapeError(
+                f"state {name!r} has shape {list(view.shape)}, not {list(array.shape)}"
+            )
+        view[...] = array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.fields
+
+    def clear(self) -> None:
+        """Set every byte to zero."""
+        self._block[:] = 0
+
+    def snapshot(self) -> bytes:
+        """All of the block, to be given to `restore`."""
+        return self._block.tobytes()
+
+    def restore(self, snapshot: bytes) -> None:
+        """The block as it was when the snapshot was taken."""
+        self._block[:] = np.frombuffer(snapshot, np.uint8)
+
+    def arrays_of(self, snapshot: bytes) -> dict[str, Array]:
+        """The named arrays that a snapshot holds, in their logical layout."""
+        block = np.frombuffer(snapshot, np.uint8)
+        return {
+            name: np.ascontiguousarray(_logical_view(block, field)).reshape(field.shape)
+            for name, field in self.fields.items()
+        }
+
+    def snapshot_of(self, arrays: Mapping[str, Array]) -> bytes:
+        """The snapshot that holds these arrays: the inverse of `arrays_of`."""
+        block = np.zeros(self._block.size, np.uint8)
+        for name, field in self.fields.items():
+            _logical_view(block, field)[...] = arrays[name]
+        return block.tobytes()
+
+    def _view(self, name: str) -> Array:
+        if name not in self._views:
+            known = ", ".join(map(repr, self._views)) or "none"
+            raise KeyError(f"no state named {name!r}; known: {known}")
+        return self._views[name]
+
+
+class _Constants:
+    """The constant arrays of an artefact at aligned addresses, and the table of their addresses."""
+
+    def __init__(self, constants: Sequence[bytes]) -> None:
+        sizes = [-(-len(data) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for data in constants]
+        self._block = aligned_bytes(sum(sizes))
+        arrays, offset = [], 0
+        for data, size in zip(constants, sizes, strict=True):
+            arrays.append(self._block[offset : offset + len(data)])
+            arrays[-1][:] = np.frombuffer(data, np.uint8)
+            offset += size
+        self._table = _address_table(arrays)
+        self._length = len(constants)
+        self.address = ctypes.addressof(self._table)
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def allocate_outputs(
+    entry: EntryPoint, count: int, dims: Mapping[str, int] | None = None
+) -> list[Array]:
+    """Zeroed arrays [count, *shape] for the outputs of `count` iterations of an entry point."""
+    return [
+        aligned_array((count, *bound_shape(field.shape, dims or {})), dtype_named(field.dtype))
+        for field in entry.outputs
+    ]
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _logical_view(block: Array, field: StateField) -> Array:
+    """The field's bytes as an array with the logical axes in their logical places."""
+    physical_shape = tuple(field.shape[axis] for axis in field.order)
+    dtype = dtype_named(field.dtype)
+    size_bytes = int(np.prod(physical_shape, dtype=np.int64)) * dtype.itemsize
+    data = block[field.offset_bytes : field.offset_bytes + size_bytes]
+    physical = data.view(dtype).reshape(physical_shape)
+    return physical.transpose(np.argsort(field.order)) if field.order else physical
+
+
+def _address_table(arrays: Sequence[Array]) -> Any:
+    return (ctypes.c_void_p * max(1, len(arrays)))(*map(address_of, arrays))
+
+
+def _destroy_pool(artifact: Artifact, pool: int, owner_process: int) -> None:
+    """Join the threads; a forked child has none of them and must not wait for them."""
+    if pool and os.getpid() == owner_process:
+        _POOL_DESTROY_TYPE(artifact.pool_destroy)(pool)

@@ -1,0 +1,64 @@
+"""The numbers of a training run, one per epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+class History(Mapping[str, list[float]]):
+    """`history["loss"]`, `["validation_loss"]`, `["accuracy"]`...: one number per epoch."""
+
+    def __init__(self, columns: Mapping[str, list[float]]) -> None:
+        self._columns = {name: list(values) for name, values in columns.items()}
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self._columns:
+            known = ", ".join(map(repr, self._columns)) or "none"
+            raise KeyError(f"no column {name!r} in the history; known: {known}")
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        epochs = len(self._columns.get("loss", []))
+        return f"History({epochs} epochs: {', '.join(self._columns)})"
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Index of the lowest validation loss, else of the lowest loss; None if none is finite."""
+        column = self._columns.get("validation_loss") or self._columns.get("loss", [])
+        finite = [(value, epoch) for epoch, value in enumerate(column) if math.isfinite(value)]
+        return min(finite)[1] if finite else None
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """A plain copy, ready for JSON or a data frame."""
+        return {name: list(values) for name, values in self._columns.items()}
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw every column over the epochs; returns the matplotlib axes.
+
+        Needs the optional extra `gradc[plot]`. Losses and other numbers share one x axis; numbers
+        that are not losses get a second y axis.
+        """
+        import matplotlib.pyplot as plt
+
+        axes = axes if axes is not None else plt.figure().subplots()
+        losses = [name for name in self if name.endswith("loss")]
+        others = [name for name in self if name not in losses]
+        second = axes.twinx() if losses and others else axes
+        for names, target, style in ((losses, axes, "-"), (others, second, "--")):
+            for name in names:
+                values = self._columns[name]
+                target.plot(range(1, len(values) + 1), values, style, label=name)
+        axes.set_xlabel("epoch")
+        if losses:
+            axes.set_ylabel("loss")
+        handles = [line for ax in dict.fromkeys((axes, second)) for line in ax.get_lines()]
+        axes.legend(handles, [line.get_label() for line in handles])
+        return axes

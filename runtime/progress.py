@@ -1,0 +1,102 @@
+"""Showing how a run goes: a display on a terminal, plain lines elsewhere, or nothing.
+
+Everything goes to standard error, so that a program's own output stays clean.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+SECONDS_BETWEEN_LINES = 0.5
+
+
+class Progress(Protocol):
+    """What a run reports to."""
+
+    def update(self, epoch: int, part: float, values: Mapping[str, float]) -> None:
+        """`epoch` epochs are complete and `part` of the next; values of the last complete one."""
+        ...
+
+    def close(self) -> None:
+        """The run has ended, by itself or not."""
+        ...
+
+
+def open_progress(wanted: bool | None, epochs: int) -> Progress:
+    """wanted: True shows lines also without a terminal; None shows nothing there; False nothing."""
+    if wanted is False:
+        return Silent()
+    if sys.stderr.isatty():
+        return Display(epochs)
+    return Lines(epochs) if wanted else Silent()
+
+
+class Silent:
+    """Shows nothing."""
+
+    def update(self, epoch: int, part: float, values: Mapping[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Lines:
+    """One line per epoch, at most two a second, and always one for the last."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._shown_epoch = 0
+        self._shown_at = -SECONDS_BETWEEN_LINES
+        self._last: tuple[int, Mapping[str, float]] | None = None
+
+    def update(self, epoch: int, part: float, values: Mapping[str, float]) -> None:
+        if epoch == self._shown_epoch or not values:
+            return
+        self._last = (epoch, values)
+        if time.monotonic() - self._shown_at >= SECONDS_BETWEEN_LINES:
+            self._show()
+
+    def close(self) -> None:
+        if self._last is not None:
+            self._show()
+
+    def _show(self) -> None:
+        assert self._last is not None
+        epoch, values = self._last
+        print(f"epoch {epoch}/{self._epochs}  {described(values)}", file=sys.stderr, flush=True)
+        self._shown_epoch, self._shown_at, self._last = epoch, time.monotonic(), None
+
+
+class Display:
+    """A bar that moves with the epochs, and the numbers of the last one."""
+
+    def __init__(self, epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns: tuple[Any, ...] = (
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = RichProgress(*columns, console=Console(stderr=True))
+        self._task = self._bar.add_task("epoch", total=epochs, values="")
+        self._bar.start()
+
+    def update(self, epoch: int, part: float, values: Mapping[str, float]) -> None:
+        self._bar.update(self._task, completed=epoch + part, values=described(values))
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+def described(values: Mapping[str, float]) -> str:
+    """The numbers on one line: `loss 0.2500  accuracy 0.9100`."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -1,0 +1,116 @@
+"""The training position: all that a run needs, beside its state, to go on where it stopped.
+
+It is stored as canonical JSON: ASCII, keys sorted, no spaces, so that equal positions are equal
+bytes. A float is the 16 hexadecimal digits of its IEEE 754 binary64 bits, most significant first,
+which keeps every bit, NaN and infinities included.
+
+    format       integer       version of this description
+    fingerprint  string        the program and target that the state belongs to
+    seed         integer       what the parameters and the order of samples were made from
+    epoch        integer       epochs completed
+    position     integer       batches done in the epoch begun
+    rows         integer       samples seen in the epoch begun
+    step         integer       batches done in all
+    sums         floats        loss and metrics of the epoch begun, each times its rows, added up
+    best         float|null    the best monitored value so far, and the epoch that it belongs to
+    best_epoch   integer
+    waited       integer       epochs without improvement
+    finished     boolean       whether the run ended by itself; then the best state is the result
+    samples      integer       size of the data set, 0 if unknown
+    batch_size, shuffle, drop_last      what the position depends on
+    history      {string: floats}
+    checksum     string        see checkpoint.py
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+FORMAT_VERSION = 1
+
+
+@dataclass
+class RunRecord:
+    """See the module docstring; `fingerprint`, `format` and `checksum` are the file's own."""
+
+    seed: int = 0
+    epoch: int = 0
+    position: int = 0
+    rows: int = 0
+    step: int = 0
+    sums: list[float] = field(default_factory=list)
+    best: float | None = None
+    best_epoch: int = -1
+    waited: int = 0
+    finished: bool = False
+    samples: int = 0
+    batch_size: int = 0
+    shuffle: bool = False
+    drop_last: bool = False
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The record as JSON values, floats as their bits."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["sums"] = [float_bits(value) for value in self.sums]
+        plain["best"] = None if self.best is None else float_bits(self.best)
+        plain["history"] = {
+            name: [float_bits(value) for value in column] for name, column in self.history.items()
+        }
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> RunRecord:
+        """The inverse of `to_plain`. Raises ValueError naming the first value that is wrong."""
+        values: dict[str, Any] = {}
+        for f in fields(cls):
+            if f.name not in plain:
+                raise ValueError(f"{f.name!r} is missing")
+            values[f.name] = plain[f.name]
+        values["sums"] = _floats("sums", plain["sums"])
+        if plain["best"] is not None:
+            values["best"] = _floats("best", [plain["best"]])[0]
+        if not isinstance(plain["history"], dict):
+            raise ValueError("'history' is not an object")
+        values["history"] = {
+            name: _floats(f"history.{name}", column) for name, column in plain["history"].items()
+        }
+        for name in ("epoch", "position", "rows", "step", "waited", "samples", "batch_size"):
+            _check_integer(name, values[name], minimum=0)
+        _check_integer("seed", values["seed"], minimum=-(2**63))
+        _check_integer("best_epoch", values["best_epoch"], minimum=-1)
+        for name in ("finished", "shuffle", "drop_last"):
+            if not isinstance(values[name], bool):
+                raise ValueError(f"{name!r} is not a boolean")
+        return cls(**values)
+
+
+def canonical_json(plain: dict[str, Any]) -> str:
+    """ASCII, keys sorted, no spaces."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def float_bits(value: float) -> str:
+    """The bits of a binary64 as 16 hexadecimal digits."""
+    return struct.pack(">d", value).hex()
+
+
+def _floats(name: str, texts: Any) -> list[float]:
+    if not isinstance(texts, list):
+        raise ValueError(f"{name!r} is not a list")
+    values = []
+    for text in texts:
+        if not isinstance(text, str) or len(text) != 16:
+            raise ValueError(f"{name!r} holds {text!r}, not 16 hexadecimal digits")
+        values.append(float(struct.unpack(">d", bytes.fromhex(text))[0]))
+    return values
+
+
+def _check_integer(name: str, value: Any, minimum: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name!r} is not an integer")
+    if not minimum <= value < 2**63:
+        raise ValueError(f"{name!r} is {value}, out of range")
