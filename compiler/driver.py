@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from .artifact import EntryPoint, KernelInfo, StateField, TensorField
-from .cpu_llvm.entry import emit_program
+from .cpu_llvm.entry import emit_program, optimization_level
 from .cpu_llvm.jit import LoadedObject, process_engine
 from .cpu_llvm.object_cache import ObjectCache, default_cache
 from .cpu_llvm.target import Target, compile_module, find_target
@@ -44,6 +44,7 @@ from .passes.groups import is_array_constant, is_leaf
 from .passes.lower import lower
 from .passes.minibatch import ORDER, SAMPLES, gather_minibatches, gathered_axis
 from .passes.plan_memory import plan_memory
+from .passes.promote import promote
 from .passes.schedule import buffer_bytes, schedule
 from .passes.specialize import specialize
 from .program import Program, Repeat, verify_program
@@ -170,7 +171,7 @@ class CompiledProgram:
             text = emit_program(program, symbol, self._target.vector_bytes)
             marks["emit"] = time.perf_counter() - begin
             begin = time.perf_counter()
-            payload = compile_module(text, self._target)
+            payload = compile_module(text, self._target, optimization_level(program))
             marks["llvm"] = time.perf_counter() - begin
             entry = self._describe(program, kind, symbol, bounded)
             self._cache.store(cache_key, _pack(entry, payload))
@@ -203,7 +204,7 @@ class CompiledProgram:
         program = schedule(lower(grouping, graph.name, rows, bounded))
         if kind in LOOPING_KINDS:
             program = program.with_body((Repeat(program.body),))
-        program = plan_memory(program)
+        program = promote(plan_memory(program))
         verify_program(program)
         marks["program passes"] = time.perf_counter() - begin
         self.programs[key] = program

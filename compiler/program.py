@@ -2,7 +2,7 @@
 
     program     ::= "program" name "{" { buffer } { instruction } "}"
     buffer      ::= "buffer" name ":" type "in" space [ "at" offset ] [ "order" "[" ... "]" ]
-    instruction ::= kernel | "repeat" "{" { instruction } "}"
+    instruction ::= kernel | "repeat" [ "promoted" ] "{" { instruction } "}"
 
 A program is a tree. Today its nodes are `Kernel` (see loops/ir.py) and `Repeat`, which runs its
 body `count` times, a number known at run time; conditional branches and data-dependent loops are
@@ -26,9 +26,13 @@ from .types import TensorType
 
 @dataclass(frozen=True, eq=False)
 class Repeat:
-    """The body, `count` times (from the argument struct), one iteration after the other."""
+    """The body, `count` times (from the argument struct), one iteration after the other.
+
+    promoted   state and arena are held in registers over all iterations (see passes/promote.py)
+    """
 
     body: tuple[Instruction, ...]
+    promoted: bool = False
 
 
 Instruction = Kernel | Repeat

@@ -16,9 +16,8 @@ import numpy as np
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.definition import OpDef
-from gradc.compiler.ops import comparison as compare
 from gradc.compiler.ops import elementwise as each
-from gradc.compiler.ops import reduction as reduction
+from gradc.compiler.ops import reduction
 from gradc.compiler.types import DType, Shape, dtype_of, normalize_axis
 
 from . import nodes, reductions
@@ -171,34 +170,34 @@ class Tensor:
         return _product(other, self)
 
     def __and__(self, other: Any) -> Tensor:
-        return _binary(compare.AND, self, other)
+        return _binary(each.AND, self, other)
 
     def __rand__(self, other: Any) -> Tensor:
-        return _binary(compare.AND, other, self)
+        return _binary(each.AND, other, self)
 
     def __or__(self, other: Any) -> Tensor:
-        return _binary(compare.OR, self, other)
+        return _binary(each.OR, self, other)
 
     def __ror__(self, other: Any) -> Tensor:
-        return _binary(compare.OR, other, self)
+        return _binary(each.OR, other, self)
 
     def __xor__(self, other: Any) -> Tensor:
-        return _binary(compare.XOR, self, other)
+        return _binary(each.XOR, self, other)
 
     def __rxor__(self, other: Any) -> Tensor:
-        return _binary(compare.XOR, other, self)
+        return _binary(each.XOR, other, self)
 
     def __lshift__(self, other: Any) -> Tensor:
-        return _binary(compare.SHL, self, other)
+        return _binary(each.SHL, self, other)
 
     def __rlshift__(self, other: Any) -> Tensor:
-        return _binary(compare.SHL, other, self)
+        return _binary(each.SHL, other, self)
 
     def __rshift__(self, other: Any) -> Tensor:
-        return _binary(compare.SHR, self, other)
+        return _binary(each.SHR, self, other)
 
     def __rrshift__(self, other: Any) -> Tensor:
-        return _binary(compare.SHR, other, self)
+        return _binary(each.SHR, other, self)
 
     def __neg__(self) -> Tensor:
         return unary(each.NEG, self)
@@ -210,25 +209,25 @@ class Tensor:
         return unary(each.ABS, self)
 
     def __invert__(self) -> Tensor:
-        return unary(compare.NOT, self)
+        return unary(each.NOT, self)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return _binary(compare.EQ, self, other)
+        return _binary(each.EQ, self, other)
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return _binary(compare.NE, self, other)
+        return _binary(each.NE, self, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return _binary(compare.LT, self, other)
+        return _binary(each.LT, self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return _binary(compare.LE, self, other)
+        return _binary(each.LE, self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return _binary(compare.GT, self, other)
+        return _binary(each.GT, self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return _binary(compare.GE, self, other)
+        return _binary(each.GE, self, other)
 
     def __getitem__(self, key: Any) -> Tensor:
         """x[i], x[a:b:c], x[..., None] and x[integer tensor] as in NumPy; no boolean masks."""

@@ -13,6 +13,7 @@ every iteration.
 from __future__ import annotations
 
 from ..loops.ir import Buffer
+from .arguments import constant_table
 from .emit import FunctionEmitter, Value
 
 KERNEL_PARAMETERS = (
@@ -49,22 +50,13 @@ class KernelContext:
         if buffer.space == "order":
             return self.parameter("order")
         if buffer.space == "constant":
-            return self._constant(buffer)
+            return constant_table(self.f, buffer)
         table = {"input": "inputs", "output": "outputs"}[buffer.space]
         start = f.load("ptr", f.gep(self.parameter(table), buffer.slot, "ptr"))
         if buffer.space == "output":
             size = buffer.layout.size_elements * buffer.type.dtype.size_bytes
             start = f.gep(start, f.binary("mul", self.parameter("iteration"), size), "i8")
         return start
-
-    def _constant(self, buffer: Buffer) -> Value:
-        """An array constant is a table in the code, aligned like any buffer."""
-        data = "".join(f"\\{byte:02X}" for byte in buffer.content)
-        self.f.tables[buffer.name] = (
-            f"@{buffer.name} = internal constant [{len(buffer.content)} x i8] "
-            f'c"{data}", align 64'
-        )
-        return Value(f"@{buffer.name}", "ptr")
 
 
 def new_kernel_function(name: str, attributes: str = "nounwind") -> FunctionEmitter:

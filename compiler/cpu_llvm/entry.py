@@ -9,20 +9,37 @@ barriers.py asks for them.
 
 from __future__ import annotations
 
-from ..artifact import ARGUMENT_FIELDS
 from ..loops.ir import Kernel
 from ..program import Program, Repeat
+from .arguments import argument_field
 from .barriers import barriers_before
 from .contraction import emit_contraction, find_contraction
 from .emit import FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest, is_threaded
+from .promoted import emit_promoted
+from .target import Optimize
 
 _BODY_PARAMETERS = (("ptr", "arguments"), ("i64", "tid"), ("i64", "threads"), ("ptr", "pool"))
+
+
+def is_promoted(program: Program) -> bool:
+    """Whether the program is one loop that is held in registers."""
+    return len(program.body) == 1 and isinstance(program.body[0], Repeat) and (
+        program.body[0].promoted
+    )
+
+
+def optimization_level(program: Program) -> Optimize:
+    """Kernels are emitted as they should be; straight-line code profits from LLVM's pipeline."""
+    return "full" if is_promoted(program) else "none"
 
 
 def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
     """Text LLVM IR of one entry point. Calls gradc_pool_run and gradc_barrier from outside."""
     module = ModuleEmitter(symbol)
+    if is_promoted(program):
+        module.add(emit_promoted(program, symbol))
+        return module.text()
     threaded: dict[str, bool] = {}
     for kernel in program.kernels():
         contraction = find_contraction(kernel)
@@ -37,19 +54,14 @@ def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
     return module.text()
 
 
-def _field(f: FunctionEmitter, arguments: Value, name: str) -> Value:
-    kind = "i64" if name in ("first_step", "count", "rows") else "ptr"
-    return f.load(kind, f.gep(arguments, ARGUMENT_FIELDS.index(name), "i64"))
-
-
 def _emit_body(program: Program, symbol: str, threaded: dict[str, bool]) -> FunctionEmitter:
     f = FunctionEmitter(f"{symbol}_body", _BODY_PARAMETERS, linkage="internal",
                         attributes="nounwind")
     arguments, tid, threads, pool = (f.parameter(n) for n in range(4))
     names = ("state", "arena", "inputs", "outputs", "constants", "order", "first_step", "rows")
-    fields = {name: _field(f, arguments, name) for name in names}
+    fields = {name: argument_field(f, arguments, name) for name in names}
     repeats = any(isinstance(i, Repeat) for i in program.body)
-    count = _field(f, arguments, "count") if repeats else f.const("i64", 1)
+    count = argument_field(f, arguments, "count") if repeats else f.const("i64", 1)
     before = barriers_before(program.kernels(), lambda kernel: threaded[kernel.name])
     anyone = any(threaded.values())
     with f.loop(0, count) as loop:
@@ -88,7 +100,7 @@ def _emit_entry(symbol: str) -> FunctionEmitter:
     f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes="nounwind")
     f.declarations["gradc_pool_run"] = "declare void @gradc_pool_run(ptr, ptr, ptr)"
     arguments = f.parameter(0)
-    pool = _field(f, arguments, "pool")
+    pool = argument_field(f, arguments, "pool")
     body = Value(f"@{symbol}_body", "ptr")
     with f.if_else(f.compare("eq", pool, Value("null", "ptr"))) as alone:
         one = [arguments, f.const("i64", 0), f.const("i64", 1), Value("null", "ptr")]

@@ -15,6 +15,7 @@ from . import (
     contraction,
     elementwise,
     indexing,
+    minibatch,
     movement,
     random,
     reduction,
@@ -110,6 +111,7 @@ CATALOGUE: tuple[OpDef, ...] = (
     indexing.TAKE_ALONG_AXIS,
     indexing.INDEX_ADD,
     indexing.SCATTER_ADD,
+    minibatch.SAMPLE,
     contraction.DOT_GENERAL,
     random.RANDOM_BITS,
 )

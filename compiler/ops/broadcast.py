@@ -4,8 +4,8 @@
     sum{axes}                adds over `axes`, which leave the shape
 
 `broadcast` is XLA's broadcast_in_dim: `axes` has one entry per operand axis, in increasing order,
-and result axes that it does not name are new. A sum keeps its dtype, so a sum of integers wraps; a
-caller that wants a wider one casts first. Summing bool is refused: cast it, or use `any`.
+and result axes that it does not name are new. A sum keeps its dtype: integers wrap, and the sum of
+bools is whether one is true. A caller that wants a wider one casts first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from ..errors import ShapeError
 from ..graph.ir import Node, apply
 from ..types import Shape, TensorType, static_shape
-from .arithmetic import number_type
 from .definition import (
     NO_FLAGS,
     RECOMPUTABLE,
@@ -114,7 +113,7 @@ def reduced_shape(x: TensorType, axes: Axes) -> Shape:
 
 
 def _sum_type(x: TensorType, *, axes: Axes) -> TensorType:
-    return number_type(x).with_shape(reduced_shape(x, axes))
+    return x.with_shape(reduced_shape(x, axes))
 
 
 def _sum_value(x: Any, *, axes: Axes) -> Any:

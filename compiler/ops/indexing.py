@@ -120,7 +120,7 @@ def _infer_index_add(
 
 def _evaluate_index_add(x: Array, indices: Array, updates: Array, axis: int) -> Array:
     result = x.copy()
-    where_to = (*(slice(None),) * axis, _settled(indices, x.shape[axis]))
+    where_to: Any = (*(slice(None),) * axis, _settled(indices, x.shape[axis]))
     np.add.at(result, where_to, updates)
     return result
 

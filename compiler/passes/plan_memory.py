@@ -175,7 +175,8 @@ def _substitute(program: Program, planned: Mapping[Buffer, Buffer]) -> Program:
 
 def _substitute_in(instruction: Instruction, planned: Mapping[Buffer, Buffer]) -> Instruction:
     if isinstance(instruction, Repeat):
-        return Repeat(tuple(_substitute_in(i, planned) for i in instruction.body))
+        body = tuple(_substitute_in(i, planned) for i in instruction.body)
+        return replace(instruction, body=body)
     memo: dict[Scalar, Scalar] = {}
     seen: set[Scalar] = set()
 

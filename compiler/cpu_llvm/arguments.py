@@ -1,0 +1,25 @@
+"""What generated code is given from outside: the argument struct, and constant arrays."""
+
+from __future__ import annotations
+
+from ..artifact import ARGUMENT_FIELDS
+from ..loops.ir import Buffer
+from .emit import FunctionEmitter, Value
+
+_NUMBERS = ("first_step", "count", "rows")
+
+
+def argument_field(f: FunctionEmitter, arguments: Value, name: str) -> Value:
+    """Load one field; all are eight bytes long."""
+    kind = "i64" if name in _NUMBERS else "ptr"
+    return f.load(kind, f.gep(arguments, ARGUMENT_FIELDS.index(name), "i64"))
+
+
+def constant_table(f: FunctionEmitter, buffer: Buffer) -> Value:
+    """An array constant as a table in the code, aligned like any buffer."""
+    data = "".join(f"\\{byte:02X}" for byte in buffer.content)
+    size = len(buffer.content)
+    f.tables[buffer.name] = (
+        f"@{buffer.name} = internal constant [{size} x i8] c\"{data}\", align 64"
+    )
+    return Value(f"@{buffer.name}", "ptr")

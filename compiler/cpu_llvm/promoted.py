@@ -1,0 +1,230 @@
+"""A promoted Repeat: every kernel unrolled, every element of state and arena a value.
+
+The emitter walks each kernel point by point, as an interpreter would, with addresses as Python
+integers and elements as LLVM values. State is loaded before the loop, carried through it and
+stored after it; only the data set is read and only outputs are written inside. A reduction adds
+element after element. The code is straight-line, so LLVM's own pipeline packs it into vectors
+where it can; it changes no value, for no instruction allows it to.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from ..loops.build import ScalarBuilder
+from ..loops.flatten import flatten_kernel
+from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
+from ..program import Program
+from .arguments import argument_field, constant_table
+from .emit import FunctionEmitter, Value, llvm_type
+from .reductions import Accumulator, combine, fused_product, identity
+from .scalar import SCALAR
+
+_INDEX_OPERATIONS = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "floor_div": lambda a, b: a // b if b else 0,
+    "mod": lambda a, b: a % b if b else 0,
+}
+Point = dict[Axis, int]
+Cell = tuple[Buffer | str, int, int]
+"""One element: (arena or output buffer, 0, element), or ("state", offset in bytes, element)."""
+
+
+def emit_promoted(program: Program, symbol: str) -> FunctionEmitter:
+    """The entry point of a promoted program: one function, one thread, whatever the pool."""
+    f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes="nounwind")
+    emitter = _PromotedEmitter(f, program)
+    emitter.emit()
+    f.ret()
+    return f
+
+
+class _PromotedEmitter:
+    def __init__(self, f: FunctionEmitter, program: Program) -> None:
+        self.f = f
+        self.program = program
+        self.kernels = [flatten_kernel(k, ScalarBuilder()) for k in program.kernels()]
+        self.values: dict[Cell, Value] = {}
+        self.inputs: dict[int, Value] = {}
+        self.order = self.rows = Value("null", "ptr")
+        self.iteration = f.const("i64", 0)
+
+    def emit(self) -> None:
+        f, arguments = self.f, self.f.parameter(0)
+        state = argument_field(f, arguments, "state")
+        self.rows = argument_field(f, arguments, "rows")
+        table = argument_field(f, arguments, "inputs")
+        read = {b for k in self.kernels for b in k.reads}
+        for buffer in sorted((b for b in read if b.space == "input"), key=lambda b: b.slot):
+            self.inputs[buffer.slot] = f.load("ptr", f.gep(table, buffer.slot, "ptr"))
+        cells = self._state_cells(state)
+        written = {b for k in self.kernels for b in k.writes if b.space == "state"}
+        carried = [key for key in cells if key[0] in {b.offset_bytes for b in written}]
+        first = argument_field(f, arguments, "first_step")
+        orders = argument_field(f, arguments, "order")
+        self.outputs = argument_field(f, arguments, "outputs")
+        start = [self.values[("state", *key)] for key in carried]
+        count = argument_field(f, arguments, "count")
+        with f.loop(0, count, carried=start) as loop:
+            self.iteration = loop.index
+            for key, value in zip(carried, loop.carried, strict=True):
+                self.values[("state", *key)] = value
+            row = f.binary("mul", f.binary("add", first, loop.index), self.program.rows_maximum)
+            self.order = f.gep(orders, row, "i64")
+            for kernel in self.kernels:
+                _KernelUnroller(self, kernel).unroll()
+            loop.next([self.values[("state", *key)] for key in carried])
+        for key, value in zip(carried, loop.results, strict=True):
+            f.store(value, cells[key])
+
+    def _state_cells(self, state: Value) -> dict[tuple[int, int], Value]:
+        """Load every element of every state that is read or written; address of each."""
+        f = self.f
+        cells: dict[tuple[int, int], Value] = {}
+        states = [b for b in self.program.buffers if b.space == "state"]
+        for buffer in sorted(states, key=lambda b: b.offset_bytes):
+            kind = llvm_type(buffer.type.dtype)
+            base = f.gep(state, buffer.offset_bytes, "i8")
+            for element in range(buffer.layout.size_elements):
+                pointer = f.gep(base, element, kind)
+                key = (buffer.offset_bytes, element)
+                cells[key] = pointer
+                self.values[("state", *key)] = f.load(kind, pointer)
+        return cells
+
+    def cell(self, buffer: Buffer, element: int) -> Cell:
+        """The key of one element in `values`: arena buffers by identity, state by place."""
+        if buffer.space == "state":
+            return ("state", buffer.offset_bytes, element)
+        return (buffer, 0, element)
+
+    def input_pointer(self, buffer: Buffer) -> Value:
+        return self.order if buffer.space == "order" else self.inputs[buffer.slot]
+
+    def output_pointer(self, buffer: Buffer) -> Value:
+        f = self.f
+        start = f.load("ptr", f.gep(self.outputs, buffer.slot, "ptr"))
+        size = buffer.layout.size_elements * buffer.type.dtype.size_bytes
+        return f.gep(start, f.binary("mul", self.iteration, size), "i8")
+
+
+class _KernelUnroller:
+    """One kernel, point by point."""
+
+    def __init__(self, owner: _PromotedEmitter, kernel: Kernel) -> None:
+        self.owner = owner
+        self.f = owner.f
+        self.kernel = kernel
+        self.memo: dict[tuple[Scalar, tuple[int, ...]], Value | int] = {}
+        self.reduced: dict[str, Value] = {}
+        self.bases: dict[Buffer, Value] = {}
+
+    def unroll(self) -> None:
+        for outer in _points(self.kernel.axes):
+            self.reduced = {}
+            self.memo = {k: v for k, v in self.memo.items() if not k[0].reduced}
+            for loop in self.kernel.loops:
+                self._loop(loop, outer)
+
+    def _loop(self, loop: Loop, outer: Point) -> None:
+        state = {r.name: identity(self.f, r, 1) for r in loop.reductions}
+        for inner in _points(loop.axes):
+            point = {**outer, **inner}
+            for reduction in loop.reductions:
+                state[reduction.name] = self._reduce(reduction, loop, point, state[reduction.name])
+            if loop.running:
+                self._finish(loop, state)
+            values = [self._value(store.value, point) for store in loop.stores]
+            for store, value in zip(loop.stores, values, strict=True):
+                self._store(store, value, point)
+        self._finish(loop, state)
+
+    def _finish(self, loop: Loop, state: dict[str, Accumulator]) -> None:
+        names = {r.name for r in loop.reductions}
+        self.memo = {k: v for k, v in self.memo.items() if not k[0].reduced & names}
+        for reduction in loop.reductions:
+            best = state[reduction.name]
+            self.reduced[reduction.name] = best[-1]
+
+    def _reduce(
+        self, reduction: Reduction, loop: Loop, point: Point, old: Accumulator
+    ) -> Accumulator:
+        if reduction.combiner == "dot":
+            a, b = (self._value(x, point) for x in reduction.value.args)
+            return [fused_product(self.f, a, b, old[0], reduction.value.dtype)]
+        new = [self._value(reduction.value, point)]
+        if reduction.combiner.startswith("arg"):
+            new.append(self.f.const("i64", point[loop.axes[0]] if loop.axes else 0))
+        return combine(self.f, reduction, old, new)
+
+    # -- expressions ------------------------------------------------------------------------
+
+    def _value(self, scalar: Scalar, point: Point) -> Value:
+        found = self._evaluate(scalar, point)
+        return self.f.const("i64", found) if isinstance(found, int) else found
+
+    def _evaluate(self, scalar: Scalar, point: Point) -> Value | int:
+        """A Python integer where the value is known now, else an LLVM value."""
+        axes = sorted(scalar.axes, key=lambda axis: axis.name)
+        key = (scalar, tuple(point[axis] for axis in axes))
+        if key not in self.memo:
+            self.memo[key] = self._compute(scalar, point)
+        return self.memo[key]
+
+    def _compute(self, scalar: Scalar, point: Point) -> Value | int:
+        if scalar.op == "axis":
+            return point[scalar.payload]
+        if scalar.op == "constant":
+            if scalar.dtype.short == "i64":
+                return int(scalar.payload)
+            return self.f.const(llvm_type(scalar.dtype), scalar.payload)
+        if scalar.op == "rows":
+            return self.owner.rows
+        if scalar.op == "reduced":
+            return self.reduced[scalar.payload]
+        args = [self._evaluate(a, point) for a in scalar.args]
+        if scalar.op == "load":
+            return self._load(scalar.payload, args[0])
+        if scalar.op in _INDEX_OPERATIONS and all(isinstance(a, int) for a in args):
+            return int(_INDEX_OPERATIONS[scalar.op](*args))
+        values = [self.f.const("i64", a) if isinstance(a, int) else a for a in args]
+        dtype = scalar.args[-1].dtype if scalar.op == "select" else scalar.args[0].dtype
+        return SCALAR[scalar.op](self.f, values, dtype, scalar.dtype)
+
+    def _load(self, buffer: Buffer, address: Value | int) -> Value:
+        if isinstance(address, int):
+            known = self.owner.values.get(self.owner.cell(buffer, address))
+            if known is not None:
+                return known
+        if buffer not in self.bases:
+            self.bases[buffer] = self._base(buffer)
+        kind = llvm_type(buffer.type.dtype)
+        return self.f.load(kind, self.f.gep(self.bases[buffer], address, kind))
+
+    def _base(self, buffer: Buffer) -> Value:
+        if buffer.space == "constant":
+            return constant_table(self.f, buffer)
+        return self.owner.input_pointer(buffer)
+
+    def _store(self, store: Store, value: Value, point: Point) -> None:
+        address = self._evaluate(store.index[0], point)
+        assert isinstance(address, int)
+        key = self.owner.cell(store.buffer, address)
+        dtype = store.buffer.type.dtype
+        if store.accumulate:
+            old = self.owner.values[key]
+            value = SCALAR["or" if dtype.is_bool else "add"](self.f, [old, value], dtype, dtype)
+        self.owner.values[key] = value
+        if store.buffer.space == "output":
+            kind = llvm_type(dtype)
+            pointer = self.owner.output_pointer(store.buffer)
+            self.f.store(value, self.f.gep(pointer, address, kind))
+
+
+def _points(axes: Sequence[Axis]) -> Iterator[Point]:
+    for numbers in itertools.product(*(range(axis.extent) for axis in axes)):
+        yield dict(zip(axes, numbers, strict=True))
+

@@ -1,0 +1,71 @@
+"""Tiny programs: the whole training loop in registers, on one thread.
+
+    before   repeat { k0 (reads w)  k1  k2 (writes w) }          eight kernels, each a few elements
+    after    repeat promoted { ... }                              one kernel; w is loop-carried
+
+For a network of a few dozen weights, calling kernels and touching memory costs more than the
+arithmetic. A promoted Repeat tells the back end to unroll every kernel of the loop into
+straight-line code in which each element of state and arena is a value, loaded before the loop and
+stored after it. Whether a program is promoted depends on its sizes alone, so the same program
+always takes the same form and gives the same bits.
+
+A program qualifies if its sizes are static and small, and no address in state or arena depends on
+data. Addresses in the data set may.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ..loops.ir import Kernel, Scalar, walk
+from ..program import Program, Repeat
+from .schedule import buffer_bytes
+
+MOST_POINTS = 2_048
+MOST_STATE_ELEMENTS = 256
+MOST_ARENA_BYTES = 8_192
+
+
+def promote(program: Program) -> Program:
+    """The program with its Repeat promoted if it is tiny; else the same program."""
+    if program.bounded or not _fits(program):
+        return program
+    body = tuple(
+        replace(i, promoted=True) if isinstance(i, Repeat) else i for i in program.body
+    )
+    return program.with_body(body)
+
+
+def _fits(program: Program) -> bool:
+    kernels = program.kernels()
+    if sum(map(_points, kernels)) > MOST_POINTS:
+        return False
+    arena = sum(buffer_bytes(b) for b in program.buffers if b.space == "arena")
+    state = sum(b.layout.size_elements for b in program.buffers if b.space == "state")
+    if arena > MOST_ARENA_BYTES or state > MOST_STATE_ELEMENTS:
+        return False
+    return not any(_has_data_address(kernel) for kernel in kernels)
+
+
+def _points(kernel: Kernel) -> int:
+    outer = math.prod(axis.extent for axis in kernel.axes)
+    inner = 0
+    for loop in kernel.loops:
+        points = math.prod(axis.extent for axis in loop.axes)
+        inner += points * (len(loop.reductions) + len(loop.stores))
+    return outer * inner
+
+
+def _has_data_address(kernel: Kernel) -> bool:
+    """Whether an address in state, arena or output is computed from loaded data."""
+    addresses = [
+        i for s in kernel.loads() if s.payload.space in ("state", "arena") for i in s.args
+    ]
+    addresses += [index for store in kernel.stores() for index in store.index]
+    return any(_reads_data(address) for address in addresses)
+
+
+def _reads_data(address: Scalar) -> bool:
+    seen: set[Scalar] = set()
+    return any(s.op in ("load", "reduced", "rows") for s in walk(address, seen))

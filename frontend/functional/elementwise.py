@@ -1,0 +1,385 @@
+"""Elementwise functions with the Array API's names. Operands promote and broadcast.
+
+Functions that need floating point (sqrt, exp, sin, ...) convert integers to float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradc.compiler.ops import elementwise as each
+from gradc.compiler.ops.definition import OpDef
+
+from .. import nodes
+from ..tensor import Tensor, TensorLike, as_tensor, binary, derive, operand_of, unary
+
+# ---------------------------------------------------------------- arithmetic
+
+
+def add(x: TensorLike, y: TensorLike) -> Tensor:
+    """x + y."""
+    return binary(each.ADD, x, y)
+
+
+def subtract(x: TensorLike, y: TensorLike) -> Tensor:
+    """x - y."""
+    return binary(each.SUB, x, y)
+
+
+def multiply(x: TensorLike, y: TensorLike) -> Tensor:
+    """x * y."""
+    return binary(each.MUL, x, y)
+
+
+def divide(x: TensorLike, y: TensorLike) -> Tensor:
+    """x / y in floating point; integers are divided in float32."""
+    return binary(each.DIV, x, y, floating=True)
+
+
+def floor_divide(x: TensorLike, y: TensorLike) -> Tensor:
+    """The quotient rounded down. An integer divided by zero gives 0."""
+    return binary(each.FLOOR_DIV, x, y)
+
+
+def remainder(x: TensorLike, y: TensorLike) -> Tensor:
+    """x - floor(x / y) * y, which has the sign of y. An integer modulo zero gives 0."""
+    return binary(each.MOD, x, y)
+
+
+def pow(x: TensorLike, y: TensorLike) -> Tensor:
+    """x to the power of y."""
+    return as_tensor(x) ** y
+
+
+def maximum(x: TensorLike, y: TensorLike) -> Tensor:
+    """The greater of two elements; NaN if one is NaN."""
+    return binary(each.MAXIMUM, x, y)
+
+
+def minimum(x: TensorLike, y: TensorLike) -> Tensor:
+    """The lesser of two elements; NaN if one is NaN."""
+    return binary(each.MINIMUM, x, y)
+
+
+def negative(x: TensorLike) -> Tensor:
+    """-x."""
+    return unary(each.NEG, x)
+
+
+def positive(x: TensorLike) -> Tensor:
+    """x."""
+    return as_tensor(x)
+
+
+def abs(x: TensorLike) -> Tensor:
+    """|x|. The gradient at 0 is 0."""
+    return unary(each.ABS, x)
+
+
+def sign(x: TensorLike) -> Tensor:
+    """-1, 0 or 1; NaN stays."""
+    return unary(each.SIGN, x)
+
+
+def square(x: TensorLike) -> Tensor:
+    """x * x."""
+    return binary(each.MUL, x, x)
+
+
+def reciprocal(x: TensorLike) -> Tensor:
+    """1 / x."""
+    return binary(each.DIV, 1, as_tensor(x), floating=True)
+
+
+def clip(x: TensorLike, min: Any = None, max: Any = None) -> Tensor:
+    """x limited to min <= x <= max; a limit that is None does not apply."""
+    return as_tensor(x).clip(min, max)
+
+
+def hypot(x: TensorLike, y: TensorLike) -> Tensor:
+    """sqrt(x * x + y * y) without overflow in between."""
+    return binary(each.HYPOT, x, y, floating=True)
+
+
+def copysign(x: TensorLike, y: TensorLike) -> Tensor:
+    """|x| with the sign of y."""
+    return binary(each.COPYSIGN, x, y, floating=True)
+
+
+# ---------------------------------------------------------------- exponentials and roots
+
+
+def sqrt(x: TensorLike) -> Tensor:
+    """Square root; NaN for x < 0."""
+    return unary(each.SQRT, x, floating=True)
+
+
+def rsqrt(x: TensorLike) -> Tensor:
+    """1 / sqrt(x)."""
+    return reciprocal(sqrt(x))
+
+
+def exp(x: TensorLike) -> Tensor:
+    """e to the power of x."""
+    return unary(each.EXP, x, floating=True)
+
+
+def exp2(x: TensorLike) -> Tensor:
+    """2 to the power of x."""
+    return unary(each.EXP2, x, floating=True)
+
+
+def expm1(x: TensorLike) -> Tensor:
+    """exp(x) - 1, exact near 0."""
+    return unary(each.EXPM1, x, floating=True)
+
+
+def log(x: TensorLike) -> Tensor:
+    """Natural logarithm."""
+    return unary(each.LOG, x, floating=True)
+
+
+def log2(x: TensorLike) -> Tensor:
+    """Logarithm to base 2."""
+    return unary(each.LOG2, x, floating=True)
+
+
+def log10(x: TensorLike) -> Tensor:
+    """Logarithm to base 10."""
+    return unary(each.LOG10, x, floating=True)
+
+
+def log1p(x: TensorLike) -> Tensor:
+    """log(1 + x), exact near 0."""
+    return unary(each.LOG1P, x, floating=True)
+
+
+def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
+    """log(exp(x) + exp(y)) without overflow: the greater plus log1p(exp(-distance)).
+
+    Equal operands have distance 0 by definition, so that two equal infinities give themselves.
+    """
+    a, b = (derive(n) for n in nodes.common(operand_of(x), operand_of(y), floating=True))
+    distance = where(a == b, 0.0, abs(a - b))
+    return derive((maximum(a, b) + log1p(exp(-distance))).node, x, y)
+
+
+# ---------------------------------------------------------------- angles
+
+
+def sin(x: TensorLike) -> Tensor:
+    """Sine of x in radians."""
+    return unary(each.SIN, x, floating=True)
+
+
+def cos(x: TensorLike) -> Tensor:
+    """Cosine of x in radians."""
+    return unary(each.COS, x, floating=True)
+
+
+def tan(x: TensorLike) -> Tensor:
+    """Tangent of x in radians."""
+    return unary(each.TAN, x, floating=True)
+
+
+def asin(x: TensorLike) -> Tensor:
+    """Arcsine, -pi/2 to pi/2."""
+    return unary(each.ASIN, x, floating=True)
+
+
+def acos(x: TensorLike) -> Tensor:
+    """Arccosine, 0 to pi."""
+    return unary(each.ACOS, x, floating=True)
+
+
+def atan(x: TensorLike) -> Tensor:
+    """Arctangent, -pi/2 to pi/2."""
+    return unary(each.ATAN, x, floating=True)
+
+
+def atan2(x: TensorLike, y: TensorLike) -> Tensor:
+    """The angle of the point (y, x): arctangent of x / y in the right quadrant."""
+    return binary(each.ATAN2, x, y, floating=True)
+
+
+def sinh(x: TensorLike) -> Tensor:
+    """Hyperbolic sine."""
+    return unary(each.SINH, x, floating=True)
+
+
+def cosh(x: TensorLike) -> Tensor:
+    """Hyperbolic cosine."""
+    return unary(each.COSH, x, floating=True)
+
+
+def tanh(x: TensorLike) -> Tensor:
+    """Hyperbolic tangent."""
+    return unary(each.TANH, x, floating=True)
+
+
+def asinh(x: TensorLike) -> Tensor:
+    """Inverse hyperbolic sine."""
+    return unary(each.ASINH, x, floating=True)
+
+
+def acosh(x: TensorLike) -> Tensor:
+    """Inverse hyperbolic cosine."""
+    return unary(each.ACOSH, x, floating=True)
+
+
+def atanh(x: TensorLike) -> Tensor:
+    """Inverse hyperbolic tangent."""
+    return unary(each.ATANH, x, floating=True)
+
+
+def erf(x: TensorLike) -> Tensor:
+    """The error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x."""
+    return unary(each.ERF, x, floating=True)
+
+
+def erfc(x: TensorLike) -> Tensor:
+    """1 - erf(x), exact for large x."""
+    return unary(each.ERFC, x, floating=True)
+
+
+# ---------------------------------------------------------------- rounding
+
+
+def floor(x: TensorLike) -> Tensor:
+    """The greatest integer <= x, in the dtype of x."""
+    return _rounded(each.FLOOR, x)
+
+
+def ceil(x: TensorLike) -> Tensor:
+    """The least integer >= x, in the dtype of x."""
+    return _rounded(each.CEIL, x)
+
+
+def trunc(x: TensorLike) -> Tensor:
+    """x rounded toward zero, in the dtype of x."""
+    return _rounded(each.TRUNC, x)
+
+
+def round(x: TensorLike) -> Tensor:
+    """x rounded to the nearest integer, halves to the even one, in the dtype of x."""
+    return _rounded(each.ROUND, x)
+
+
+def _rounded(op: OpDef, x: TensorLike) -> Tensor:
+    """Integers are whole already."""
+    tensor = as_tensor(x)
+    return unary(op, tensor) if tensor.dtype.is_float else tensor
+
+
+# ---------------------------------------------------------------- comparison and logic
+
+
+def equal(x: TensorLike, y: TensorLike) -> Tensor:
+    """x == y."""
+    return binary(each.EQ, x, y)
+
+
+def not_equal(x: TensorLike, y: TensorLike) -> Tensor:
+    """x != y."""
+    return binary(each.NE, x, y)
+
+
+def less(x: TensorLike, y: TensorLike) -> Tensor:
+    """x < y."""
+    return binary(each.LT, x, y)
+
+
+def less_equal(x: TensorLike, y: TensorLike) -> Tensor:
+    """x <= y."""
+    return binary(each.LE, x, y)
+
+
+def greater(x: TensorLike, y: TensorLike) -> Tensor:
+    """x > y."""
+    return binary(each.GT, x, y)
+
+
+def greater_equal(x: TensorLike, y: TensorLike) -> Tensor:
+    """x >= y."""
+    return binary(each.GE, x, y)
+
+
+def isnan(x: TensorLike) -> Tensor:
+    """Whether x is NaN."""
+    return unary(each.ISNAN, x, floating=True)
+
+
+def isinf(x: TensorLike) -> Tensor:
+    """Whether x is infinite."""
+    return unary(each.ISINF, x, floating=True)
+
+
+def isfinite(x: TensorLike) -> Tensor:
+    """Whether x is neither infinite nor NaN."""
+    return unary(each.ISFINITE, x, floating=True)
+
+
+def _truth(x: TensorLike) -> Tensor:
+    tensor = as_tensor(x)
+    return tensor if tensor.dtype.is_bool else tensor != 0
+
+
+def logical_and(x: TensorLike, y: TensorLike) -> Tensor:
+    """Whether both are true; numbers are true unless they are 0."""
+    return binary(each.AND, _truth(x), _truth(y))
+
+
+def logical_or(x: TensorLike, y: TensorLike) -> Tensor:
+    """Whether one or both are true; numbers are true unless they are 0."""
+    return binary(each.OR, _truth(x), _truth(y))
+
+
+def logical_xor(x: TensorLike, y: TensorLike) -> Tensor:
+    """Whether exactly one is true; numbers are true unless they are 0."""
+    return binary(each.XOR, _truth(x), _truth(y))
+
+
+def logical_not(x: TensorLike) -> Tensor:
+    """Whether x is false; numbers are true unless they are 0."""
+    return unary(each.NOT, _truth(x))
+
+
+def bitwise_and(x: TensorLike, y: TensorLike) -> Tensor:
+    """Bits set in both."""
+    return binary(each.AND, x, y)
+
+
+def bitwise_or(x: TensorLike, y: TensorLike) -> Tensor:
+    """Bits set in one or both."""
+    return binary(each.OR, x, y)
+
+
+def bitwise_xor(x: TensorLike, y: TensorLike) -> Tensor:
+    """Bits set in exactly one."""
+    return binary(each.XOR, x, y)
+
+
+def bitwise_invert(x: TensorLike) -> Tensor:
+    """Every bit flipped."""
+    return unary(each.NOT, x)
+
+
+def bitwise_left_shift(x: TensorLike, y: TensorLike) -> Tensor:
+    """x shifted left by y bits."""
+    return binary(each.SHL, x, y)
+
+
+def bitwise_right_shift(x: TensorLike, y: TensorLike) -> Tensor:
+    """x shifted right by y bits; the sign is kept."""
+    return binary(each.SHR, x, y)
+
+
+def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
+    """Elements of x where the bool condition holds, of y elsewhere."""
+    node = nodes.select(operand_of(condition), operand_of(x), operand_of(y))
+    return derive(node, condition, x, y)
+
+
+def stop_gradient(x: TensorLike) -> Tensor:
+    """x itself, through which no derivative flows."""
+    return unary(each.STOP_GRADIENT, x)

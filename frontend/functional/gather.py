@@ -1,0 +1,73 @@
+"""Reading and adding at computed positions.
+
+Negative indices count from the end. An index out of range is moved to the nearest one in range, in
+all four functions alike: a compiled program never reads or writes outside a tensor.
+"""
+
+from __future__ import annotations
+
+from gradc.compiler.errors import DTypeError, ShapeError
+from gradc.compiler.ops.indexing import INDEX_ADD, SCATTER_ADD, TAKE, TAKE_ALONG_AXIS
+from gradc.compiler.types import normalize_axis
+
+from .. import nodes
+from ..tensor import Tensor, TensorLike, as_tensor, derive
+from ..tracing import fail
+
+
+def _indices(index: TensorLike, operation: str) -> Tensor:
+    tensor = as_tensor(index)
+    if not tensor.dtype.is_integer:
+        fail(DTypeError, operation, f"indices are integers, not {tensor.node.type}")
+    return tensor
+
+
+def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
+    """The slices of x at `indices` along an axis, which may be omitted for one axis.
+
+    The shape is that of x with the axis replaced by the shape of indices.
+    """
+    tensor, index = as_tensor(x), _indices(indices, "take")
+    if axis is None and tensor.ndim != 1:
+        fail(ShapeError, "take", f"{tensor.node.type} needs an axis")
+    along = normalize_axis(0 if axis is None else axis, tensor.ndim, "take")
+    return derive(nodes.build(TAKE, tensor.node, index.node, axis=along), tensor, index)
+
+
+def take_along_axis(x: TensorLike, indices: TensorLike, axis: int = -1) -> Tensor:
+    """Element [.., i, ..] of the result is x[.., indices[.., i, ..], ..]; other axes broadcast."""
+    tensor, index = as_tensor(x), _indices(indices, "take_along_axis")
+    along = normalize_axis(axis, tensor.ndim, "take_along_axis")
+    if index.ndim != tensor.ndim:
+        problem = f"x and indices have one rank: x {tensor.node.type}, indices {index.node.type}"
+        fail(ShapeError, "take_along_axis", problem)
+    shape = list(tensor.shape)
+    wanted = list(index.shape)
+    for a in range(tensor.ndim):
+        if a != along and shape[a] != wanted[a]:
+            shape[a] = wanted[a] = wanted[a] if shape[a] == 1 else shape[a]
+    wanted[along], shape[along] = index.shape[along], tensor.shape[along]
+    data = nodes.broadcast_checked(tensor.node, tuple(shape))
+    picked = nodes.broadcast_checked(index.node, tuple(wanted))
+    return derive(nodes.build(TAKE_ALONG_AXIS, data, picked, axis=along), tensor, index)
+
+
+def scatter_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) -> Tensor:
+    """x with src[.., i, ..] added at position index[.., i, ..] along the axis.
+
+    index and src have one shape. Equal indices all add, in the order of src.
+    """
+    tensor, where, added = as_tensor(x), _indices(index, "scatter_add"), as_tensor(src)
+    along = normalize_axis(axis, tensor.ndim, "scatter_add")
+    values = added.astype(tensor.dtype)
+    node = nodes.build(SCATTER_ADD, tensor.node, where.node, values.node, axis=along)
+    return derive(node, tensor, where, added)
+
+
+def index_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) -> Tensor:
+    """x with slice i of src added to slice index[i] along the axis. Equal indices all add."""
+    tensor, where, added = as_tensor(x), _indices(index, "index_add"), as_tensor(src)
+    along = normalize_axis(axis, tensor.ndim, "index_add")
+    values = added.astype(tensor.dtype)
+    node = nodes.build(INDEX_ADD, tensor.node, where.node, values.node, axis=along)
+    return derive(node, tensor, where, added)

@@ -1,0 +1,227 @@
+"""Shape functions with the Array API's names: they move elements and compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.ops.slicing import CONCATENATE
+from gradc.compiler.types import (
+    broadcast_shapes,
+    normalize_axes,
+    normalize_axis,
+    promote,
+)
+
+from .. import nodes
+from ..indexing import slice_nodes
+from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
+from ..tracing import fail, located
+
+
+def reshape(x: TensorLike, shape: Any) -> Tensor:
+    """The same elements in another shape; one extent may be -1. Named dimensions stay axes."""
+    tensor = as_tensor(x)
+    return derive(nodes.reshape(tensor.node, shape), tensor)
+
+
+def permute_dims(x: TensorLike, axes: Sequence[int]) -> Tensor:
+    """Axis i of the result is axis axes[i] of x."""
+    tensor = as_tensor(x)
+    return derive(nodes.transpose(tensor.node, axes), tensor)
+
+
+def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
+    """Axes in the given order; None reverses them."""
+    tensor = as_tensor(x)
+    return permute_dims(tensor, tuple(reversed(range(tensor.ndim))) if axes is None else axes)
+
+
+def moveaxis(x: TensorLike, source: Any, destination: Any) -> Tensor:
+    """The axes `source` moved to the positions `destination`; the others keep their order."""
+    tensor = as_tensor(x)
+    rank = tensor.ndim
+    sources = [source] if isinstance(source, int) else list(source)
+    targets = [destination] if isinstance(destination, int) else list(destination)
+    if len(sources) != len(targets):
+        fail(ArgumentError, "moveaxis", f"{len(sources)} axes for {len(targets)} positions")
+    with located("moveaxis"):
+        normalize_axes(sources, rank)
+        normalize_axes(targets, rank)
+        places = {normalize_axis(t, rank): normalize_axis(s, rank)
+                  for s, t in zip(sources, targets, strict=True)}
+    others = iter(a for a in range(rank) if a not in places.values())
+    return permute_dims(tensor, [places[a] if a in places else next(others) for a in range(rank)])
+
+
+def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged."""
+    return moveaxis(x, (axis1, axis2), (axis2, axis1))
+
+
+def expand_dims(x: TensorLike, axis: int | Sequence[int] = 0) -> Tensor:
+    """New axes of extent 1 at these positions of the result."""
+    return as_tensor(x).expand_dims(axis)
+
+
+def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
+    """Without the axes of extent 1: those named, or all."""
+    return as_tensor(x).squeeze(axis)
+
+
+def flatten(x: TensorLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+    """The axes from start_axis to end_axis, both included, made one."""
+    return as_tensor(x).flatten(start_axis, end_axis)
+
+
+def broadcast_to(x: TensorLike, shape: Any) -> Tensor:
+    """x stretched to `shape` by the broadcasting rules."""
+    return as_tensor(x).broadcast_to(shape)
+
+
+def broadcast_arrays(*arrays: TensorLike) -> list[Tensor]:
+    """Every operand stretched to the common shape."""
+    tensors = [as_tensor(a) for a in arrays]
+    with located("broadcast_arrays"):
+        shape = broadcast_shapes(*(t.shape for t in tensors))
+    return [derive(nodes.broadcast_to(t.node, shape), t) for t in tensors]
+
+
+def concat(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
+    """Operands joined along an existing axis; None flattens them first."""
+    if not arrays:
+        fail(ArgumentError, "concat", "needs at least one operand")
+    tensors = [as_tensor(a) for a in arrays]
+    if axis is None:
+        tensors, axis = [t.reshape(-1) for t in tensors], 0
+    dtype = promote(*(t.dtype for t in tensors))
+    along = normalize_axis(axis, tensors[0].ndim, "concat")
+    joined = [t.astype(dtype).node for t in tensors]
+    if len(joined) == 1:
+        return derive(joined[0], *tensors)
+    return derive(nodes.build(CONCATENATE, *joined, axis=along), *tensors)
+
+
+def concatenate(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
+    """Operands joined along an existing axis; None flattens them first."""
+    return concat(arrays, axis)
+
+
+def stack(arrays: Sequence[TensorLike], axis: int = 0) -> Tensor:
+    """Operands of one shape joined along a new axis."""
+    tensors = [as_tensor(a) for a in arrays]
+    if not tensors:
+        fail(ArgumentError, "stack", "needs at least one operand")
+    for tensor in tensors:
+        if tensor.shape != tensors[0].shape:
+            facts = [f"operand {i} is {t.node.type}" for i, t in enumerate(tensors)]
+            fail(ShapeError, "stack", "operand shapes differ", facts)
+    along = normalize_axis(axis, tensors[0].ndim + 1, "stack")
+    return concat([t.expand_dims(along) for t in tensors], axis=along)
+
+
+def unstack(x: TensorLike, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis, without that axis."""
+    tensor = as_tensor(x)
+    along = normalize_axis(axis, tensor.ndim, "unstack")
+    extent = tensor.shape[along]
+    if isinstance(extent, str):
+        fail(ShapeError, "unstack", f"axis {along} is the named dimension {extent!r}")
+    before = (slice(None),) * along
+    return tuple(tensor[(*before, i)] for i in range(extent))
+
+
+def split(x: TensorLike, sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Consecutive parts along an axis: of the given sizes, or of one size but for the last."""
+    tensor = as_tensor(x)
+    along = normalize_axis(axis, tensor.ndim, "split")
+    extent = tensor.shape[along]
+    if isinstance(extent, str):
+        fail(ShapeError, "split", f"axis {along} is the named dimension {extent!r}")
+    if isinstance(sizes, int):
+        if sizes < 1:
+            fail(ArgumentError, "split", f"a size is at least 1, not {sizes}")
+        sizes = [min(sizes, extent - at) for at in range(0, extent, sizes)]
+    if sum(sizes) != extent:
+        fail(ShapeError, "split", f"sizes {list(sizes)} do not add up to extent {extent}")
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(tensor[(*(slice(None),) * along, slice(start, start + size))])
+        start += size
+    return tuple(parts)
+
+
+def flip(x: TensorLike, axis: Axis = None) -> Tensor:
+    """Elements in reverse order along these axes (None: all)."""
+    tensor = as_tensor(x)
+    axes = normalize_axes(axis, tensor.ndim, "flip") if tensor.ndim else ()
+    starts, steps = [0] * tensor.ndim, [1] * tensor.ndim
+    for a in axes:
+        extent = tensor.shape[a]
+        if isinstance(extent, str):
+            fail(ShapeError, "flip", f"axis {a} is the named dimension {extent!r}")
+        starts[a], steps[a] = max(extent - 1, 0), -1 if extent > 1 else 1
+    return derive(slice_nodes(tensor.node, starts, steps, tensor.shape), tensor)
+
+
+def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
+    """Elements moved along axes, those pushed out coming in again on the other side."""
+    tensor = as_tensor(x)
+    if axis is None:
+        if not isinstance(shift, int):
+            fail(ArgumentError, "roll", "without an axis, shift is one integer")
+        return roll(tensor.reshape(-1), shift, 0).reshape(tensor.shape)
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    if len(shifts) != len(axes):
+        fail(ArgumentError, "roll", f"{len(shifts)} shifts for {len(axes)} axes")
+    for amount, a in zip(shifts, axes, strict=True):
+        along = normalize_axis(a, tensor.ndim, "roll")
+        extent = tensor.shape[along]
+        if isinstance(extent, str):
+            fail(ShapeError, "roll", f"axis {along} is the named dimension {extent!r}")
+        cut = (-amount) % extent if extent else 0
+        if cut:
+            front, back = split(tensor, [cut, extent - cut], axis=along)
+            tensor = concat([back, front], axis=along)
+    return tensor
+
+
+def repeat(x: TensorLike, repeats: int, axis: int | None = None) -> Tensor:
+    """Every element along an axis repeated in place; None flattens first."""
+    tensor = as_tensor(x)
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 0:
+        fail(ArgumentError, "repeat", f"repeats is an integer >= 0, not {repeats!r}")
+    if axis is None:
+        tensor, axis = tensor.reshape(-1), 0
+    along = normalize_axis(axis, tensor.ndim, "repeat")
+    return _repeated(tensor, along, along + 1, repeats)
+
+
+def tile(x: TensorLike, repetitions: Sequence[int]) -> Tensor:
+    """x laid side by side repetitions[i] times along axis i, right-aligned."""
+    tensor = as_tensor(x)
+    times = [repetitions] if isinstance(repetitions, int) else list(repetitions)
+    rank = max(tensor.ndim, len(times))
+    times = [1] * (rank - len(times)) + times
+    tensor = tensor.reshape((1,) * (rank - tensor.ndim) + tensor.shape)
+    for axis, count in enumerate(times):
+        tensor = tensor if count == 1 else _repeated(tensor, axis, axis, count)
+    return tensor
+
+
+def _repeated(x: Tensor, axis: int, new_axis: int, count: int) -> Tensor:
+    """A new axis of extent `count` at `new_axis`, merged with `axis`."""
+    extent = x.shape[axis]
+    if isinstance(extent, str):
+        fail(ShapeError, "repeat", f"axis {axis} is the named dimension {extent!r}")
+    wide = x.shape[:new_axis] + (count,) + x.shape[new_axis:]
+    kept = tuple(a for a in range(x.ndim + 1) if a != new_axis)
+    merged = x.shape[:axis] + (extent * count,) + x.shape[axis + 1 :]
+    return derive(nodes.reshape(nodes.spread(x.node, wide, kept), merged), x)
+
+
+def astype(x: TensorLike, dtype: Any) -> Tensor:
+    """x converted to another dtype; floats to integers round toward zero."""
+    return as_tensor(x).astype(dtype)

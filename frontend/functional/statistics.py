@@ -1,0 +1,110 @@
+"""Reductions with the Array API's names and arguments.
+
+`axis` is an integer, a sequence of integers or None for all axes; `keepdims` keeps reduced axes with
+extent 1. A mean over a named dimension divides by the rows that a batch has, the last one included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradc.compiler.errors import ShapeError
+from gradc.compiler.ops.definition import OpDef
+from gradc.compiler.ops.reduction import CUMPROD, CUMSUM
+from gradc.compiler.types import dtype_of, int64, normalize_axis
+
+from .. import nodes
+from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
+from ..tracing import fail
+
+
+def sum(x: TensorLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """Sum; integers and bools are summed in int64, 16-bit floats in float32 and rounded once."""
+    return as_tensor(x).sum(axis, dtype, keepdims)
+
+
+def prod(x: TensorLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """Product; integers and bools are multiplied in int64."""
+    return as_tensor(x).prod(axis, dtype, keepdims)
+
+
+def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Arithmetic mean; integers are averaged in float32."""
+    return as_tensor(x).mean(axis, keepdims)
+
+
+def var(
+    x: TensorLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Tensor:
+    """Mean squared distance from the mean; the divisor is the number of elements - correction."""
+    return as_tensor(x).var(axis, correction, keepdims)
+
+
+def std(
+    x: TensorLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Tensor:
+    """The root of `var`."""
+    return as_tensor(x).std(axis, correction, keepdims)
+
+
+def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Greatest element; NaN if there is one. Equal greatest elements share the gradient."""
+    return as_tensor(x).max(axis, keepdims)
+
+
+def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Least element; NaN if there is one. Equal least elements share the gradient."""
+    return as_tensor(x).min(axis, keepdims)
+
+
+def all(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether every element is true; numbers are true unless they are 0."""
+    return as_tensor(x).all(axis, keepdims)
+
+
+def any(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether an element is true; numbers are true unless they are 0."""
+    return as_tensor(x).any(axis, keepdims)
+
+
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Position of the first greatest element along axis, as int64; None: of all elements."""
+    return as_tensor(x).argmax(axis, keepdims)
+
+
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Position of the first least element along axis, as int64; None: of all elements."""
+    return as_tensor(x).argmin(axis, keepdims)
+
+
+def cumulative_sum(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """Running sum along an axis, which may be omitted for one axis; integers in int64."""
+    return _cumulated(CUMSUM, x, axis, dtype, "cumulative_sum")
+
+
+def cumulative_prod(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """Running product along an axis, which may be omitted for one axis; integers in int64."""
+    return _cumulated(CUMPROD, x, axis, dtype, "cumulative_prod")
+
+
+def cumsum(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """`cumulative_sum` by its NumPy name."""
+    return cumulative_sum(x, axis, dtype)
+
+
+def cumprod(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """`cumulative_prod` by its NumPy name."""
+    return cumulative_prod(x, axis, dtype)
+
+
+def _cumulated(op: OpDef, x: TensorLike, axis: int | None, dtype: Any, operation: str) -> Tensor:
+    tensor = as_tensor(x)
+    if axis is None:
+        if tensor.ndim != 1:
+            fail(ShapeError, operation, f"{tensor.node.type} needs an axis")
+        axis = 0
+    wanted = dtype_of(dtype) if dtype is not None else tensor.dtype
+    if dtype is None and not wanted.is_float:
+        wanted = int64
+    along = normalize_axis(axis, tensor.ndim, operation)
+    return derive(nodes.build(op, tensor.astype(wanted).node, axis=along), tensor)

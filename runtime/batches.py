@@ -1,0 +1,266 @@
+"""Feeding entry points: whole data sets in one call of many iterations, or one batch at a time.
+
+A `DataSet` is a checked mapping of arrays. A `Sweep` runs one kind of entry point over a data set:
+full batches through the full form, a ragged last batch through the bounded form of the same batch
+size. `BatchCalls` runs one batch given by the caller, through the full form of the largest batch
+seen so far or, with fewer rows, through its bounded form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradc.compiler.artifact import EntryPoint, TensorField
+from gradc.compiler.errors import ArgumentError, ShapeError
+
+from .arena import Array, numpy_dtype
+from .executor import Call, Executor, allocate_outputs
+from .inputs import check_inputs
+
+EVALUATION_ROWS = 256  # batch size where the caller has named none
+CALL_STEPS_MAXIMUM = 65_536  # iterations in one call; bounds the memory for their outputs
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a training program declares: its inputs, and the dimension that batches run along."""
+
+    inputs: tuple[TensorField, ...]
+    batch_dimension: str | None
+
+
+@dataclass
+class LargestBatch:
+    """The largest batch size that anything was compiled for; shared by all calls of a trainer."""
+
+    rows: int = 0
+
+    def including(self, rows: int) -> int:
+        """The largest, this one included."""
+        self.rows = max(self.rows, rows)
+        return self.rows
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Arrays of the declared dtypes. `samples` is 0 where the program has no batch dimension."""
+
+    arrays: dict[str, Array]
+    dims: dict[str, int]
+    samples: int
+    batch_dimension: str | None
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How an epoch over a data set falls into batches: `full` of equal size, then `tail` rows."""
+
+    batch_size: int
+    full: int
+    tail: int
+
+    @property
+    def steps(self) -> int:
+        return self.full + (self.tail > 0)
+
+
+def open_data_set(
+    declared: Declared, values: Mapping[str, Any], operation: str, optional: bool = False
+) -> DataSet:
+    """Check arrays against the declaration. optional: declared inputs may be left out."""
+    fields = declared.inputs
+    if optional:
+        fields = tuple(field for field in fields if field.name in values) if values else fields
+        unknown = set(values) - {field.name for field in declared.inputs}
+        fields = declared.inputs if unknown else fields
+    arrays, dims = check_inputs(fields, values, operation)
+    batch = declared.batch_dimension
+    if batch is None:
+        return DataSet(arrays, dims, 0, None)
+    for field in fields:
+        if batch in field.shape[1:]:
+            raise ShapeError(
+                f"input {field.name!r} has dimension {batch!r} as axis {field.shape.index(batch)}",
+                operation=operation,
+                facts=["samples are gathered along axis 0 only; give single batches to step"],
+            )
+    if not dims.get(batch):
+        raise ArgumentError("the data set has no samples", operation=operation)
+    return DataSet(arrays, dims, dims[batch], batch)
+
+
+def batching(data: DataSet, batch_size: int, drop_last: bool, operation: str) -> Batching:
+    """The batches of an epoch. Raises ArgumentError where none is left."""
+    if data.batch_dimension is None:
+        return Batching(0, 1, 0)
+    full, tail = divmod(data.samples, batch_size)
+    if drop_last and not full:
+        raise ArgumentError(
+            f"drop_last leaves no batch: {data.samples} samples, batch size {batch_size}",
+            operation=operation,
+        )
+    return Batching(batch_size, full, 0 if drop_last else tail)
+
+
+class Sweep:
+    """One kind of entry point over one data set, many iterations per call.
+
+    capacity   iterations whose outputs one call can hold
+    """
+
+    def __init__(
+        self, executor: Executor, kind: str, data: DataSet, batches: Batching, capacity: int
+    ) -> None:
+        self.batches = batches
+        self._executor, self._kind, self._data = executor, kind, data
+        self._capacity = max(1, min(capacity, CALL_STEPS_MAXIMUM))
+        self._calls: dict[bool, Call] = {}
+
+    def entry(self, bounded: bool) -> EntryPoint:
+        """The entry point that full batches (or the bounded one that the last) run through."""
+        data, dims = self._data, dict(self._data.dims)
+        if data.batch_dimension is not None:
+            dims[data.batch_dimension] = self.batches.batch_size
+        return self._executor.artifact.variant(self._kind, dims=dims, bounded=bounded)
+
+    def run(self, order: Array | None, first: int, count: int) -> tuple[list[Array], int, int]:
+        """Run up to `count` batches, beginning with number `first` of the order.
+
+        Returns the outputs (views [done, ...] that the next call overwrites), the number of
+        batches done and the rows of each. With a ragged batch the order is that of one epoch.
+        """
+        batches = self.batches
+        in_tail = batches.tail > 0 and first == batches.full
+        call = self._call(in_tail, order)
+        done = 1 if in_tail else min(count, self._capacity)
+        if batches.tail and not in_tail:
+            done = min(done, batches.full - first)
+        rows = batches.tail if in_tail else batches.batch_size or call.entry.rows_maximum
+        call.run(first, done, rows)
+        return [output[:done] for output in call.outputs], done, rows
+
+    def _call(self, bounded: bool, order: Array | None) -> Call:
+        call = self._calls.get(bounded)
+        if call is None:
+            entry = self.entry(bounded)
+            inputs = inputs_of(entry, self._data.arrays, self._kind)
+            dims = self._data.dims | {self._data.batch_dimension or "": self.batches.batch_size}
+            outputs = allocate_outputs(entry, 1 if bounded else self._capacity, dims)
+            call = self._executor.prepare(entry, inputs, order, outputs)
+            self._calls[bounded] = call
+        elif order is not None and call.order is not order:
+            call.set_order(order)
+        return call
+
+
+class BatchCalls:
+    """One kind of entry point on one batch at a time, a prepared call for every batch shape."""
+
+    def __init__(
+        self, executor: Executor, kind: str, declared: Declared, largest: LargestBatch
+    ) -> None:
+        self._executor, self._kind = executor, kind
+        self._declared, self._largest = declared, largest
+        self._plans: dict[tuple[tuple[str, int], ...], _BatchPlan] = {}
+        self._last: _BatchPlan | None = None
+
+    def run(self, values: Mapping[str, Any]) -> tuple[Sequence[Array], int]:
+        """Run one batch. Returns its outputs ([1, ...] each, overwritten next) and its rows."""
+        plan = self._last
+        if plan is None or not plan.takes(values):
+            plan = self._last = self._plan_for(values)
+        plan.call.run(0, 1, plan.rows)
+        return plan.call.outputs, plan.rows
+
+    def _plan_for(self, values: Mapping[str, Any]) -> _BatchPlan:
+        operation = {"run": "step"}.get(self._kind, self._kind)
+        arrays, dims = check_inputs(self._declared.inputs, values, operation)
+        key = tuple(sorted(dims.items()))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._new_plan(arrays, dims, operation)
+        for position, field in enumerate(plan.call.entry.inputs):
+            plan.call.set_input(position, arrays[field.name])
+        return plan
+
+    def _new_plan(
+        self, arrays: Mapping[str, Array], dims: dict[str, int], operation: str
+    ) -> _BatchPlan:
+        batch, bounded, rows = self._declared.batch_dimension, False, 0
+        bound = dict(dims)
+        if batch is not None:
+            rows = dims[batch]
+            if rows < 1:
+                raise ArgumentError("a batch has at least one row", operation=operation)
+            bound[batch] = self._largest.including(rows)
+            bounded = rows < bound[batch]
+        entry = self._executor.artifact.variant(self._kind, dims=bound, bounded=bounded)
+        order = np.arange(entry.rows_maximum, dtype=np.int64)
+        outputs = allocate_outputs(entry, 1, bound)
+        call = self._executor.prepare(entry, inputs_of(entry, arrays, operation), order, outputs)
+        shapes = {name: array.shape for name, array in arrays.items()}
+        return _BatchPlan(call, rows or entry.rows_maximum, self._declared.inputs, shapes)
+
+
+class _BatchPlan:
+    """A prepared call, and the shapes and dtypes of the arrays that it takes as they are."""
+
+    def __init__(
+        self,
+        call: Call,
+        rows: int,
+        fields: Sequence[TensorField],
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self.call, self.rows = call, rows
+        positions = {field.name: i for i, field in enumerate(call.entry.inputs)}
+        self._expected = [
+            (f.name, numpy_dtype(f.dtype), shapes[f.name], positions.get(f.name, -1))
+            for f in fields
+        ]
+
+    def takes(self, values: Mapping[str, Any]) -> bool:
+        """Whether these arrays need no conversion; if so they are the call's inputs now."""
+        if len(values) != len(self._expected):
+            return False
+        for name, dtype, shape, position in self._expected:
+            array = values.get(name)
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                return False
+            flags = array.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return False
+            if position >= 0:
+                self.call.set_input(position, array)
+        return True
+
+
+def inputs_of(entry: EntryPoint, arrays: Mapping[str, Array], operation: str) -> list[Array]:
+    """The arrays that an entry point reads, in its order. Raises ArgumentError if one lacks."""
+    missing = [field.name for field in entry.inputs if field.name not in arrays]
+    if missing:
+        needed = ", ".join(repr(field.name) for field in entry.inputs)
+        raise ArgumentError(
+            ", ".join(f"missing input {name!r}" for name in missing),
+            operation=operation,
+            facts=[f"needed inputs: {needed}"],
+        )
+    return [arrays[field.name] for field in entry.inputs]
+
+
+def add_weighted(sums: list[float], outputs: Sequence[Array], rows: int) -> None:
+    """Add every iteration's scalars times `rows` to the sums, in float64 and in order.
+
+    The order of additions is that of the iterations, so that it does not matter how many of them
+    one call ran.
+    """
+    with np.errstate(all="ignore"):
+        for k, output in enumerate(outputs):
+            terms = np.empty(len(output) + 1, np.float64)
+            terms[0] = sums[k]
+            np.multiply(output.reshape(-1), rows, out=terms[1:], dtype=np.float64)
+            sums[k] = float(np.add.accumulate(terms)[-1])
