@@ -17,7 +17,7 @@ import numpy as np
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.ir import Attribute, Literal, Node, apply
 from gradc.compiler.ops.broadcast import BROADCAST
-from gradc.compiler.ops.elementwise import CAST, WHERE
+from gradc.compiler.ops.comparison import CAST, WHERE
 from gradc.compiler.ops.contraction import DOT_GENERAL
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.ops.movement import RESHAPE, TRANSPOSE

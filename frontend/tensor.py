@@ -16,8 +16,7 @@ import numpy as np
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.definition import OpDef
-from gradc.compiler.ops import elementwise as each
-from gradc.compiler.ops import reduction
+from gradc.compiler.ops import arithmetic, comparison, elementwise, reduction
 from gradc.compiler.types import DType, Shape, dtype_of, normalize_axis
 
 from . import nodes, reductions
@@ -120,48 +119,48 @@ class Tensor:
     # ------------------------------------------------------------ operators
 
     def __add__(self, other: Any) -> Tensor:
-        return _binary(each.ADD, self, other)
+        return _binary(arithmetic.ADD, self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return _binary(each.ADD, other, self)
+        return _binary(arithmetic.ADD, other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return _binary(each.SUB, self, other)
+        return _binary(arithmetic.SUB, self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _binary(each.SUB, other, self)
+        return _binary(arithmetic.SUB, other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return _binary(each.MUL, self, other)
+        return _binary(arithmetic.MUL, self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return _binary(each.MUL, other, self)
+        return _binary(arithmetic.MUL, other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return _binary(each.DIV, self, other, floating=True)
+        return _binary(arithmetic.DIV, self, other, floating=True)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _binary(each.DIV, other, self, floating=True)
+        return _binary(arithmetic.DIV, other, self, floating=True)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        return _binary(each.FLOOR_DIV, self, other)
+        return _binary(arithmetic.FLOOR_DIV, self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        return _binary(each.FLOOR_DIV, other, self)
+        return _binary(arithmetic.FLOOR_DIV, other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return _binary(each.MOD, self, other)
+        return _binary(arithmetic.MOD, self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return _binary(each.MOD, other, self)
+        return _binary(arithmetic.MOD, other, self)
 
     def __pow__(self, other: Any) -> Tensor:
         if _is_operand(other) and isinstance(other, (int, float)) and other == 2:
-            return _binary(each.MUL, self, self)
-        return _binary(each.POW, self, other)
+            return _binary(arithmetic.MUL, self, self)
+        return _binary(elementwise.POW, self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return _binary(each.POW, other, self)
+        return _binary(elementwise.POW, other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
         return _product(self, other)
@@ -170,64 +169,64 @@ class Tensor:
         return _product(other, self)
 
     def __and__(self, other: Any) -> Tensor:
-        return _binary(each.AND, self, other)
+        return _binary(comparison.AND, self, other)
 
     def __rand__(self, other: Any) -> Tensor:
-        return _binary(each.AND, other, self)
+        return _binary(comparison.AND, other, self)
 
     def __or__(self, other: Any) -> Tensor:
-        return _binary(each.OR, self, other)
+        return _binary(comparison.OR, self, other)
 
     def __ror__(self, other: Any) -> Tensor:
-        return _binary(each.OR, other, self)
+        return _binary(comparison.OR, other, self)
 
     def __xor__(self, other: Any) -> Tensor:
-        return _binary(each.XOR, self, other)
+        return _binary(comparison.XOR, self, other)
 
     def __rxor__(self, other: Any) -> Tensor:
-        return _binary(each.XOR, other, self)
+        return _binary(comparison.XOR, other, self)
 
     def __lshift__(self, other: Any) -> Tensor:
-        return _binary(each.SHL, self, other)
+        return _binary(comparison.SHL, self, other)
 
     def __rlshift__(self, other: Any) -> Tensor:
-        return _binary(each.SHL, other, self)
+        return _binary(comparison.SHL, other, self)
 
     def __rshift__(self, other: Any) -> Tensor:
-        return _binary(each.SHR, self, other)
+        return _binary(comparison.SHR, self, other)
 
     def __rrshift__(self, other: Any) -> Tensor:
-        return _binary(each.SHR, other, self)
+        return _binary(comparison.SHR, other, self)
 
     def __neg__(self) -> Tensor:
-        return unary(each.NEG, self)
+        return unary(arithmetic.NEG, self)
 
     def __pos__(self) -> Tensor:
         return self
 
     def __abs__(self) -> Tensor:
-        return unary(each.ABS, self)
+        return unary(arithmetic.ABS, self)
 
     def __invert__(self) -> Tensor:
-        return unary(each.NOT, self)
+        return unary(comparison.NOT, self)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return _binary(each.EQ, self, other)
+        return _binary(comparison.EQ, self, other)
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return _binary(each.NE, self, other)
+        return _binary(comparison.NE, self, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return _binary(each.LT, self, other)
+        return _binary(comparison.LT, self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return _binary(each.LE, self, other)
+        return _binary(comparison.LE, self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return _binary(each.GT, self, other)
+        return _binary(comparison.GT, self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return _binary(each.GE, self, other)
+        return _binary(comparison.GE, self, other)
 
     def __getitem__(self, key: Any) -> Tensor:
         """x[i], x[a:b:c], x[..., None] and x[integer tensor] as in NumPy; no boolean masks."""
@@ -312,7 +311,7 @@ class Tensor:
 
     def std(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
         """Standard deviation over axis: the root of `var`."""
-        return unary(each.SQRT, self.var(axis, correction, keepdims))
+        return unary(elementwise.SQRT, self.var(axis, correction, keepdims))
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Greatest element over axis (None: all); NaN if there is one."""
@@ -341,45 +340,55 @@ class Tensor:
     # ------------------------------------------------------------ elementwise methods
 
     def abs(self) -> Tensor:
-        return unary(each.ABS, self)
+        return unary(arithmetic.ABS, self)
 
     def square(self) -> Tensor:
-        return _binary(each.MUL, self, self)
+        return _binary(arithmetic.MUL, self, self)
 
     def sqrt(self) -> Tensor:
-        return unary(each.SQRT, self, floating=True)
+        return unary(elementwise.SQRT, self, floating=True)
 
     def exp(self) -> Tensor:
-        return unary(each.EXP, self, floating=True)
+        return unary(elementwise.EXP, self, floating=True)
 
     def log(self) -> Tensor:
-        return unary(each.LOG, self, floating=True)
+        return unary(elementwise.LOG, self, floating=True)
 
     def sin(self) -> Tensor:
-        return unary(each.SIN, self, floating=True)
+        return unary(elementwise.SIN, self, floating=True)
 
     def cos(self) -> Tensor:
-        return unary(each.COS, self, floating=True)
+        return unary(elementwise.COS, self, floating=True)
 
     def tan(self) -> Tensor:
-        return unary(each.TAN, self, floating=True)
+        return unary(elementwise.TAN, self, floating=True)
 
     def tanh(self) -> Tensor:
-        return unary(each.TANH, self, floating=True)
+        return unary(elementwise.TANH, self, floating=True)
 
     def sigmoid(self) -> Tensor:
-        return unary(each.SIGMOID, self, floating=True)
+        return unary(elementwise.SIGMOID, self, floating=True)
 
     def erf(self) -> Tensor:
-        return unary(each.ERF, self, floating=True)
+        return unary(elementwise.ERF, self, floating=True)
 
     def relu(self) -> Tensor:
-        return _binary(each.MAXIMUM, self, 0)
+        """max(x, 0), with derivative 0 at 0; NaN stays."""
+        return derive(nodes.select((self <= 0).node, 0, self.node), self)
 
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
-        """Limited to min <= element <= max; a limit that is None does not apply."""
-        low = self if min is None else _binary(each.MAXIMUM, self, min)
-        return low if max is None else _binary(each.MINIMUM, low, max)
+        """Limited to min <= element <= max; a limit that is None does not apply.
+
+        At a limit the derivative is that of the element, as in PyTorch; NaN stays.
+        """
+        result = self
+        if min is not None:
+            below = (result < min).node
+            result = derive(nodes.select(below, operand_of(min), result.node), result, min)
+        if max is not None:
+            above = (result > max).node
+            result = derive(nodes.select(above, operand_of(max), result.node), result, max)
+        return result
 
 
 TensorLike: TypeAlias = "Tensor | np.ndarray[Any, Any] | bool | int | float"

@@ -115,7 +115,7 @@ class Sweep:
     def __init__(
         self, executor: Executor, kind: str, data: DataSet, batches: Batching, capacity: int
     ) -> None:
-        self.batches = batches
+        self.batches, self.samples = batches, data.samples
         self._executor, self._kind, self._data = executor, kind, data
         self._capacity = max(1, min(capacity, CALL_STEPS_MAXIMUM))
         self._calls: dict[bool, Call] = {}

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, deserialize, serialize
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
 
 from gradc.compiler.errors import FileError
 
@@ -192,11 +193,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _serialized(tensors: Mapping[str, Array], metadata: dict[str, str] | None) -> bytes:
-    described = {
-        name: {"dtype": str(array.dtype), "shape": array.shape, "data": array.tobytes()}
-        for name, array in sorted(tensors.items())
+    ordered = {
+        name: np.require(array, requirements=("C", "A")) for name, array in sorted(tensors.items())
     }
-    return bytes(serialize(described, metadata))
+    return save(ordered, metadata)
 
 
 def _deserialized(path: Path, data: bytes) -> dict[str, Array]:

@@ -41,7 +41,7 @@ class Interrupts:
     """While open, SIGINT sets a flag. In other threads than the main one nothing changes."""
 
     def __init__(self) -> None:
-        self._requested = False
+        self.requested = False
         self._installed = False
         self._previous: Any = None
 
@@ -59,8 +59,8 @@ class Interrupts:
 
     def check(self) -> None:
         """Raise Interrupted if SIGINT has arrived."""
-        if self._requested:
+        if self.requested:
             raise Interrupted
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self._requested = True
+        self.requested = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gradc.compiler.errors import ArgumentError
@@ -36,8 +37,10 @@ class EarlyStopping:
 
     def improves(self, value: float, best: float | None) -> bool:
         """Whether `value` counts as better than the best so far (None: nothing so far)."""
+        if not math.isfinite(value):
+            return False
         if best is None:
-            return value == value and abs(value) != float("inf")
+            return True
         if self.mode == "min":
             return value < best - self.min_delta
         return value > best + self.min_delta

@@ -71,11 +71,13 @@ class Run:
         validate: Callable[[Interrupts], list[float]],
         progress: Progress,
     ) -> None:
-        self.record, self.best = record, best
+        stopping = options.early_stopping
+        self.record = record
+        self.best = best if stopping is not None and stopping.restore_best else None
         self._executor, self._source, self._options = executor, source, options
         self._validate, self._progress = validate, progress
         self._pace, self._interrupts = Pace(), Interrupts()
-        self._monitor = options.monitor if options.early_stopping else ""
+        self._monitor = "" if stopping is None else options.monitor
         if not record.history:
             record.sums = [0.0] * len(options.names) if not record.sums else record.sums
             names = list(options.names)
@@ -94,6 +96,8 @@ class Run:
                     self._write_checkpoint()
                     raise KeyboardInterrupt from None
                 self._finish()
+            if self._interrupts.requested:
+                raise KeyboardInterrupt
         finally:
             self._progress.close()
 
@@ -180,8 +184,8 @@ class Run:
     def _report(self) -> None:
         record = self.record
         values = {name: column[-1] for name, column in record.history.items() if column}
-        part = record.position / self._source.steps_per_epoch if record.position else 0.0
-        self._progress.update(record.epoch, min(part, 1.0) if part == part else 0.0, values)
+        steps = self._source.steps_per_epoch  # 0 where it is unknown
+        self._progress.update(record.epoch, record.position / steps if steps else 0.0, values)
 
     def _write_checkpoint(self) -> None:
         if self._options.checkpoint is None:

@@ -49,7 +49,7 @@ BLOCKED_FLOOR = 4_096
 
 FEW_ROWS = 160
 WORKSPACE_BYTES = 262_144
-DEPTH_BLOCK = 768
+DEPTH_BLOCK = 1_024
 STRIP_BLOCK_BYTES = 524_288
 
 
@@ -256,7 +256,10 @@ class _ContractionEmitter:
             sums = f.gep(sums, f.binary("mul", place, self.tile_elements), self.kind)
         name = tile_function(f, self.tile)
         again = f.compare("ne", k0, 0)
-        f.call("void", 1, name, [self._panel(a_at), self._strip(b_at), sums, depth, again])
+        panel, b_strip = self._panel(a_at), self._strip(b_at)
+        ahead = self._next_strip(strip, k0) if self.few_rows else None
+        upcoming, stride = ahead or (panel, f.const("i64", 0))
+        f.call("void", 1, name, [panel, b_strip, sums, depth, again, upcoming, stride])
         m0, n0 = (f.binary("mul", v, s) for v, s in
                   ((tile, self.tile.rows), (strip, self.tile.columns)))
         m1 = self._clip(m0, self.tile.rows, self.m_limit)
@@ -269,7 +272,24 @@ class _ContractionEmitter:
             with f.if_(f.compare("eq", done, self.k_limit)), self.e.level():
                 self._call_epilogue(arguments)
 
+    def _next_strip(self, strip: Value, k0: Value) -> tuple[Value, Value] | None:
+        """Where the strip after this one starts, if its rows are what packing reads."""
+        strides = self._strides(self.c.b, self.c.n)
+        if strides is None or strides[1] != 1:
+            return None
+        column = self.f.binary("mul", self.f.binary("add", strip, 1), self.tile.columns)
+        source = self._source(self.c.b, self.c.n, column, k0)
+        return source, self.f.const("i64", strides[0])
+
     # -- packing ----------------------------------------------------------------------------
+
+    def _source(self, operand: Scalar, axis: Axis, start: Value, k0: Value) -> Value:
+        """Address of a plain operand's element at (start, k0); it may lie past the end."""
+        with self.e.level():
+            self.e.bind(axis, start)
+            self.e.bind(self.c.k, k0)
+            base, address = self.context.base(operand.payload), self.e.value(operand.args[0])
+            return self.f.gep(base, address, self.kind, inbounds=False)
 
     def _pack_tile(self, tile: Value, place: Value, k0: Value, depth: Value) -> None:
         start = self.f.binary("mul", tile, self.tile.rows)
@@ -293,11 +313,7 @@ class _ContractionEmitter:
             self._pack_expression(operand, axis, start, end, k0, depth, target, width)
             return
         by_k, by_axis = strides
-        with self.e.level():
-            self.e.bind(axis, start)
-            self.e.bind(self.c.k, k0)
-            (address,) = operand.args
-            source = f.gep(self.context.base(operand.payload), self.e.value(address), self.kind)
+        source = self._source(operand, axis, start, k0)
         if by_axis == 1 and width % PANEL == 0:
             name = pack_rows_function(f, self.kind)
         elif by_k == 1 and width % 8 == 0:

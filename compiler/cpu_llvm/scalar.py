@@ -100,11 +100,12 @@ def _sign_float(f: FunctionEmitter, x: Value) -> Value:
 
 
 def _copysign(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
-    """16-bit floats by their bits: LLVM 22 aborts on some copysigns of bfloat."""
+    """16-bit floats by a choice of bits: LLVM 22 aborts on copysigns that it sees in bfloat."""
     if dtype.bits != 16 or not dtype.is_float:
         return _single(copysign)(f, args, dtype, result)
     size, sign = (f.cast("bitcast", a, "i16") for a in f.alike(*args))
-    bits = f.binary("or", f.binary("and", size, 0x7FFF), f.binary("and", sign, 0x8000))
+    plus, minus = f.binary("and", size, 0x7FFF), f.binary("or", size, 0x8000)
+    bits = f.select(f.compare("slt", sign, 0), minus, plus)
     return f.cast("bitcast", bits, args[0].type)
 
 

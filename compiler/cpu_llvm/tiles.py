@@ -24,6 +24,7 @@ from .emit import FunctionEmitter, Value, llvm_type
 from .values import SIZE_BYTES
 
 PANEL = 16
+CACHE_LINE_BYTES = 64
 _BLOCK = 8
 
 
@@ -50,7 +51,12 @@ def largest_tile(dtype: DType, vector_bytes: int, columns_wanted: int) -> TileSh
 
 
 def tile_function(f: FunctionEmitter, tile: TileShape) -> str:
-    """void tile(a, b, c, kc, accumulate): c (+)= A panel times B strip; c is rows x columns."""
+    """void tile(a, b, c, kc, accumulate, next, stride): c (+)= A panel times B strip.
+
+    c is rows x columns. `next` is the first of kc rows, `stride` elements apart, that the next
+    packing will read: their cache lines are fetched meanwhile. Rows that lie a page apart are
+    beyond what the hardware prefetches by itself.
+    """
     name = f"tile_{tile.scalar}_{tile.rows}x{tile.columns}x{tile.lanes}"
     if name not in f.helpers:
         f.helpers[name] = _emit_tile(name, tile)
@@ -58,9 +64,12 @@ def tile_function(f: FunctionEmitter, tile: TileShape) -> str:
 
 
 def _emit_tile(name: str, tile: TileShape) -> FunctionEmitter:
-    parameters = (("ptr", "a"), ("ptr", "b"), ("ptr", "c"), ("i64", "kc"), ("i1", "accumulate"))
+    parameters = (
+        ("ptr", "a"), ("ptr", "b"), ("ptr", "c"), ("i64", "kc"), ("i1", "accumulate"),
+        ("ptr", "next"), ("i64", "stride"),
+    )  # fmt: skip
     g = FunctionEmitter(name, parameters, linkage="internal", attributes="noinline nounwind")
-    a, b, c, kc, accumulate = (g.parameter(n) for n in range(5))
+    a, b, c, kc, accumulate, upcoming, stride = (g.parameter(n) for n in range(7))
     kind, vectors = tile.scalar, tile.columns // tile.lanes
     places = [(i, j) for i in range(tile.rows) for j in range(vectors)]
 
@@ -71,8 +80,10 @@ def _emit_tile(name: str, tile: TileShape) -> FunctionEmitter:
         start.give(*(g.load(kind, at(i, j), tile.lanes) for i, j in places))
         start.otherwise()
         start.give(*(g.const(kind, 0, tile.lanes) for _ in places))
-    with g.loop(0, kc, carried=[a, b, *start.results], guard=False) as loop:
-        left, right, *sums = loop.carried
+    with g.loop(0, kc, carried=[a, b, upcoming, *start.results], guard=False) as loop:
+        left, right, ahead, *sums = loop.carried
+        for line in range(0, tile.columns * SIZE_BYTES[kind], CACHE_LINE_BYTES):
+            g.prefetch(g.gep(ahead, line, "i8"), locality=2)
         strip = [g.load(kind, g.gep(right, j * tile.lanes, kind), tile.lanes)
                  for j in range(vectors)]
         for i in range(tile.rows):
@@ -80,8 +91,9 @@ def _emit_tile(name: str, tile: TileShape) -> FunctionEmitter:
             for j in range(vectors):
                 place = i * vectors + j
                 sums[place] = g.fma(element, strip[j], sums[place])
-        loop.next([g.gep(left, PANEL, kind), g.gep(right, tile.columns, kind), *sums])
-    for (i, j), total in zip(places, loop.results[2:], strict=True):
+        following = g.gep(ahead, stride, kind, inbounds=False)
+        loop.next([g.gep(left, PANEL, kind), g.gep(right, tile.columns, kind), following, *sums])
+    for (i, j), total in zip(places, loop.results[3:], strict=True):
         g.store(total, at(i, j))
     g.ret()
     return g

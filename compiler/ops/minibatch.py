@@ -16,7 +16,7 @@ from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
 from ..types import TensorType, int64
-from .definition import NOT_DIFFERENTIABLE, RECOMPUTABLE, Indexed, OpDef, per_element
+from .definition import NO_FLAGS, NOT_DIFFERENTIABLE, Indexed, OpDef, per_element
 
 
 def _infer(data: TensorType, order: TensorType) -> TensorType:
@@ -41,7 +41,7 @@ SAMPLE = OpDef(
     gradient=NOT_DIFFERENTIABLE,
     lowering=Indexed(_lower),
     cost=per_element(flops=0),
-    flags=RECOMPUTABLE,
+    flags=NO_FLAGS,
 )
 
 

@@ -13,7 +13,9 @@ value from a register, or starts a group of its own:
   group of a sibling that reduces the same operand;
 * what reads a reduction or contraction at its own index is its epilogue, optimizer updates
   included (an update is an elementwise node whose last operand is a gradient);
-* a cheap node with one reader, a contraction, is inlined there: its prologue.
+* a cheap node with one reader, a contraction, is inlined there: its prologue;
+* a few cheap operations on what is in memory anyway are computed again by every reader, where
+  storing the result would cost more (1 - h * h beside a stored h = tanh x; a mask, a one-hot row).
 
 A group may not come to depend on itself: a join that would close a cycle is refused. A reduction
 does not join a map group if that would leave too few parallel points for a large tensor.
@@ -25,7 +27,7 @@ fusing the optimizer into the gradient's contraction as in Lv et al., 2023 (LOMO
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
@@ -35,6 +37,8 @@ from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..types import Shape
 from .groups import (
     PARALLEL_FLOOR,
+    RECOMPUTED_NODES,
+    RECOMPUTED_OPERANDS,
     SCALAR_GROUPS_SEARCHED,
     SERIAL_CEILING_ELEMENTS,
     Group,
@@ -69,12 +73,13 @@ class _Fuser:
         self.grouping = grouping
         self.k = grouping.k
         self.readers = grouping.graph.readers()
+        self.inlined_size: dict[Node, int] = {}
 
     def run(self) -> None:
         for node in self.grouping.graph.nodes():
             if is_leaf(node) or self.grouping.is_transparent(node):
                 continue
-            if self._is_prologue(node):
+            if self._is_prologue(node) or self._is_cheap_from_memory(node):
                 self.grouping.inlined.add(node)
             else:
                 self._place(node)
@@ -107,6 +112,19 @@ class _Fuser:
                 return reader
             node = reader
 
+    def _is_cheap_from_memory(self, node: Node) -> bool:
+        """A few cheap operations on what is in memory anyway: expanded in every reader."""
+        if not is_recomputable(node) or node in self.grouping.roots:
+            return False
+        producers = list(self.grouping.producers(node))
+        if any(not is_leaf(p) for p in producers) or len(producers) > RECOMPUTED_OPERANDS:
+            return False
+        size = 1 + sum(self.inlined_size.get(i, 0) for i in node.inputs)
+        if size > RECOMPUTED_NODES:
+            return False
+        self.inlined_size[node] = size
+        return True
+
     def _choose_recomputed(self) -> None:
         """Cheap members read by other groups are computed again if all they read is in memory."""
         g = self.grouping
@@ -118,13 +136,30 @@ class _Fuser:
                     read_across[producer] = None
         stored.update(n for n in read_across if not is_recomputable(n))
         for node in read_across:
-            if node in stored:
-                continue
-            needed = [p for p in g.producers(node) if not is_leaf(p)]
-            if len(needed) <= 1 and all(p in stored for p in needed):
-                g.recomputed.add(node)
-            else:
+            chain = None if node in stored else self._recomputable_chain(node, stored)
+            if chain is None:
                 stored.add(node)
+            else:
+                g.recomputed |= chain
+
+    def _recomputable_chain(self, node: Node, stored: set[Node]) -> set[Node] | None:
+        """The cheap nodes between `node` and memory, or None if they are too many."""
+        chain: set[Node] = set()
+        memory: set[Node] = set()
+        pending = [node]
+        while pending:
+            current = pending.pop()
+            chain.add(current)
+            for producer in self.grouping.producers(current):
+                if producer in stored or is_leaf(producer):
+                    memory.add(producer)
+                elif not is_recomputable(producer):
+                    return None
+                elif producer not in chain:
+                    pending.append(producer)
+            if len(chain) > RECOMPUTED_NODES or len(memory) > RECOMPUTED_OPERANDS:
+                return None
+        return chain
 
     # -- placing ----------------------------------------------------------------------------
 
@@ -174,7 +209,7 @@ class _Fuser:
         axes = self._axes(operand.type.shape)
         group = self._start("reduce", axes)
         index = self._index_of(operand.type.shape, axes)
-        group.reduced = tuple(a for d, a in enumerate(axes) if d in reduced)
+        group.reduced = _walked(a for d, a in enumerate(axes) if d in reduced)
         self._join(node, group, self._without(index, reduced))
 
     def _start_special(self, node: Node) -> None:
@@ -188,7 +223,7 @@ class _Fuser:
                 for n, axis in enumerate(node.attributes["lhs_contract"])  # type: ignore[arg-type]
             )
             group = self._start("contract", axes + contracted)
-            group.reduced = contracted
+            group.reduced = _walked(contracted)
         else:
             group = self._start("cumulate" if isinstance(lowering, Cumulate) else "scatter", axes)
         self._join(node, group, index)
@@ -256,8 +291,7 @@ class _Fuser:
     # -- axes and indices -------------------------------------------------------------------
 
     def _start(self, kind: str, axes: tuple[Axis, ...]) -> Group:
-        kept = tuple(a for a in axes if a.extent != 1 or a.bounded)
-        group = Group(len(self.grouping.groups), kind, kept)
+        group = Group(len(self.grouping.groups), kind, _walked(axes))
         self.grouping.groups.append(group)
         return group
 
@@ -290,3 +324,7 @@ class _Fuser:
     def _without(self, index: Index, reduced: set[int]) -> Index:
         return tuple(scalar for d, scalar in enumerate(index) if d not in reduced)
 
+
+def _walked(axes: Iterable[Axis]) -> tuple[Axis, ...]:
+    """The axes that a kernel walks: one of extent 1 has its index folded to 0 instead."""
+    return tuple(axis for axis in axes if axis.extent != 1 or axis.bounded)

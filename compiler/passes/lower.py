@@ -72,6 +72,7 @@ class _Lowering:
         for draft in self.drafts.values():
             if draft.kernel is None:
                 kernels.append(self._kernel(draft))
+        kernels = [k for k in kernels if k.loops]
         kernels.sort(key=lambda kernel: int(kernel.name[1:]))
         kernels += copies
         edges = _dependences(kernels) | self._write_after_read(kernels)

@@ -2,7 +2,7 @@
 
 dot_general:  result axes are batch, then lhs free, then rhs free (see ops/contraction.py);
               value = sum over k of lhs[...] * rhs[...].
-index_add:    out = x; then, update after update, out[.., indices[u], ..] += updates[.., u, ..]
+index_add:    out = x; then, update after update, out[.., indices[u..], ..] += updates[.., u.., ..]
 scatter_add:  out = x; then out[.., indices[i], ..] += updates[i] for every element i.
 Updates that hit one element are added in index order by one thread, so the bits do not depend on
 the number of threads: only axes that updates cannot share are parallel.
@@ -66,25 +66,25 @@ def scatter_kernel(
     axis: int = node.attributes["axis"]  # type: ignore[assignment]
     updates = node.inputs[2].type.shape
     shape = node.type.shape
-    shared = [d for d in range(len(shape)) if d != axis and updates[d] == shape[d]]
+    picks = node.inputs[1].type.rank if node.op.name == "index_add" else 1
+    moved = {d: d if d < axis else d + picks - 1 for d in range(len(shape)) if d != axis}
+    shared = [d for d, u in moved.items() if updates[u] == shape[d]]
     if len(shared) != len(shape) - 1:
         shared = []
     axes = [expander.axis(f"i{d}", extent) for d, extent in enumerate(shape)]
-    walked = [
-        axes[d] if d in shared else expander.axis(f"u{d}", extent)
-        for d, extent in enumerate(updates)
-    ]
+    same = {moved[d]: axes[d] for d in shared}
+    walked = [same.get(u) or expander.axis(f"u{u}", extent) for u, extent in enumerate(updates)]
     at = tuple(k.axis(a) for a in axes)
     source = tuple(k.axis(a) for a in walked)
-    picked = (source[axis],) if node.op.name == "index_add" else source
+    picked = source[axis : axis + picks] if node.op.name == "index_add" else source
     raw = expander.operand(node, 1, picked, stop)
     target = _in_range(k, k.cast(raw, int64), _extent(k, expander, shape[axis]))
-    to = tuple(target if d == axis else source[d] for d in range(len(shape)))
+    to = tuple(target if d == axis else source[moved[d]] for d in range(len(shape)))
     first = expander.operand(node, 0, at, stop)
     added = expander.operand(node, 2, source, stop)
     parallel = tuple(_kept([axes[d] for d in shared]))
     copy_axes = _kept([a for d, a in enumerate(axes) if d not in shared])
-    add_axes = _kept([a for d, a in enumerate(walked) if d not in shared])
+    add_axes = _kept([a for u, a in enumerate(walked) if u not in same])
     loops = (
         Loop(tuple(copy_axes), (), tuple(Store(b, at, first) for b in wanted)),
         Loop(tuple(add_axes), (), tuple(Store(b, to, added, accumulate=True) for b in wanted)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradc.compiler.ops import elementwise as each
+from gradc.compiler.ops import arithmetic, comparison, elementwise
 from gradc.compiler.ops.definition import OpDef
 
 from .. import nodes
@@ -18,32 +18,32 @@ from ..tensor import Tensor, TensorLike, as_tensor, binary, derive, operand_of, 
 
 def add(x: TensorLike, y: TensorLike) -> Tensor:
     """x + y."""
-    return binary(each.ADD, x, y)
+    return binary(arithmetic.ADD, x, y)
 
 
 def subtract(x: TensorLike, y: TensorLike) -> Tensor:
     """x - y."""
-    return binary(each.SUB, x, y)
+    return binary(arithmetic.SUB, x, y)
 
 
 def multiply(x: TensorLike, y: TensorLike) -> Tensor:
     """x * y."""
-    return binary(each.MUL, x, y)
+    return binary(arithmetic.MUL, x, y)
 
 
 def divide(x: TensorLike, y: TensorLike) -> Tensor:
     """x / y in floating point; integers are divided in float32."""
-    return binary(each.DIV, x, y, floating=True)
+    return binary(arithmetic.DIV, x, y, floating=True)
 
 
 def floor_divide(x: TensorLike, y: TensorLike) -> Tensor:
     """The quotient rounded down. An integer divided by zero gives 0."""
-    return binary(each.FLOOR_DIV, x, y)
+    return binary(arithmetic.FLOOR_DIV, x, y)
 
 
 def remainder(x: TensorLike, y: TensorLike) -> Tensor:
     """x - floor(x / y) * y, which has the sign of y. An integer modulo zero gives 0."""
-    return binary(each.MOD, x, y)
+    return binary(arithmetic.MOD, x, y)
 
 
 def pow(x: TensorLike, y: TensorLike) -> Tensor:
@@ -53,17 +53,17 @@ def pow(x: TensorLike, y: TensorLike) -> Tensor:
 
 def maximum(x: TensorLike, y: TensorLike) -> Tensor:
     """The greater of two elements; NaN if one is NaN."""
-    return binary(each.MAXIMUM, x, y)
+    return binary(arithmetic.MAXIMUM, x, y)
 
 
 def minimum(x: TensorLike, y: TensorLike) -> Tensor:
     """The lesser of two elements; NaN if one is NaN."""
-    return binary(each.MINIMUM, x, y)
+    return binary(arithmetic.MINIMUM, x, y)
 
 
 def negative(x: TensorLike) -> Tensor:
     """-x."""
-    return unary(each.NEG, x)
+    return unary(arithmetic.NEG, x)
 
 
 def positive(x: TensorLike) -> Tensor:
@@ -73,22 +73,22 @@ def positive(x: TensorLike) -> Tensor:
 
 def abs(x: TensorLike) -> Tensor:
     """|x|. The gradient at 0 is 0."""
-    return unary(each.ABS, x)
+    return unary(arithmetic.ABS, x)
 
 
 def sign(x: TensorLike) -> Tensor:
     """-1, 0 or 1; NaN stays."""
-    return unary(each.SIGN, x)
+    return unary(arithmetic.SIGN, x)
 
 
 def square(x: TensorLike) -> Tensor:
     """x * x."""
-    return binary(each.MUL, x, x)
+    return binary(arithmetic.MUL, x, x)
 
 
 def reciprocal(x: TensorLike) -> Tensor:
     """1 / x."""
-    return binary(each.DIV, 1, as_tensor(x), floating=True)
+    return binary(arithmetic.DIV, 1, as_tensor(x), floating=True)
 
 
 def clip(x: TensorLike, min: Any = None, max: Any = None) -> Tensor:
@@ -98,12 +98,12 @@ def clip(x: TensorLike, min: Any = None, max: Any = None) -> Tensor:
 
 def hypot(x: TensorLike, y: TensorLike) -> Tensor:
     """sqrt(x * x + y * y) without overflow in between."""
-    return binary(each.HYPOT, x, y, floating=True)
+    return binary(elementwise.HYPOT, x, y, floating=True)
 
 
 def copysign(x: TensorLike, y: TensorLike) -> Tensor:
     """|x| with the sign of y."""
-    return binary(each.COPYSIGN, x, y, floating=True)
+    return binary(arithmetic.COPYSIGN, x, y, floating=True)
 
 
 # ---------------------------------------------------------------- exponentials and roots
@@ -111,7 +111,7 @@ def copysign(x: TensorLike, y: TensorLike) -> Tensor:
 
 def sqrt(x: TensorLike) -> Tensor:
     """Square root; NaN for x < 0."""
-    return unary(each.SQRT, x, floating=True)
+    return unary(elementwise.SQRT, x, floating=True)
 
 
 def rsqrt(x: TensorLike) -> Tensor:
@@ -121,37 +121,37 @@ def rsqrt(x: TensorLike) -> Tensor:
 
 def exp(x: TensorLike) -> Tensor:
     """e to the power of x."""
-    return unary(each.EXP, x, floating=True)
+    return unary(elementwise.EXP, x, floating=True)
 
 
 def exp2(x: TensorLike) -> Tensor:
     """2 to the power of x."""
-    return unary(each.EXP2, x, floating=True)
+    return unary(elementwise.EXP2, x, floating=True)
 
 
 def expm1(x: TensorLike) -> Tensor:
     """exp(x) - 1, exact near 0."""
-    return unary(each.EXPM1, x, floating=True)
+    return unary(elementwise.EXPM1, x, floating=True)
 
 
 def log(x: TensorLike) -> Tensor:
     """Natural logarithm."""
-    return unary(each.LOG, x, floating=True)
+    return unary(elementwise.LOG, x, floating=True)
 
 
 def log2(x: TensorLike) -> Tensor:
     """Logarithm to base 2."""
-    return unary(each.LOG2, x, floating=True)
+    return unary(elementwise.LOG2, x, floating=True)
 
 
 def log10(x: TensorLike) -> Tensor:
     """Logarithm to base 10."""
-    return unary(each.LOG10, x, floating=True)
+    return unary(elementwise.LOG10, x, floating=True)
 
 
 def log1p(x: TensorLike) -> Tensor:
     """log(1 + x), exact near 0."""
-    return unary(each.LOG1P, x, floating=True)
+    return unary(elementwise.LOG1P, x, floating=True)
 
 
 def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
@@ -169,77 +169,77 @@ def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
 
 def sin(x: TensorLike) -> Tensor:
     """Sine of x in radians."""
-    return unary(each.SIN, x, floating=True)
+    return unary(elementwise.SIN, x, floating=True)
 
 
 def cos(x: TensorLike) -> Tensor:
     """Cosine of x in radians."""
-    return unary(each.COS, x, floating=True)
+    return unary(elementwise.COS, x, floating=True)
 
 
 def tan(x: TensorLike) -> Tensor:
     """Tangent of x in radians."""
-    return unary(each.TAN, x, floating=True)
+    return unary(elementwise.TAN, x, floating=True)
 
 
 def asin(x: TensorLike) -> Tensor:
     """Arcsine, -pi/2 to pi/2."""
-    return unary(each.ASIN, x, floating=True)
+    return unary(elementwise.ASIN, x, floating=True)
 
 
 def acos(x: TensorLike) -> Tensor:
     """Arccosine, 0 to pi."""
-    return unary(each.ACOS, x, floating=True)
+    return unary(elementwise.ACOS, x, floating=True)
 
 
 def atan(x: TensorLike) -> Tensor:
     """Arctangent, -pi/2 to pi/2."""
-    return unary(each.ATAN, x, floating=True)
+    return unary(elementwise.ATAN, x, floating=True)
 
 
 def atan2(x: TensorLike, y: TensorLike) -> Tensor:
     """The angle of the point (y, x): arctangent of x / y in the right quadrant."""
-    return binary(each.ATAN2, x, y, floating=True)
+    return binary(elementwise.ATAN2, x, y, floating=True)
 
 
 def sinh(x: TensorLike) -> Tensor:
     """Hyperbolic sine."""
-    return unary(each.SINH, x, floating=True)
+    return unary(elementwise.SINH, x, floating=True)
 
 
 def cosh(x: TensorLike) -> Tensor:
     """Hyperbolic cosine."""
-    return unary(each.COSH, x, floating=True)
+    return unary(elementwise.COSH, x, floating=True)
 
 
 def tanh(x: TensorLike) -> Tensor:
     """Hyperbolic tangent."""
-    return unary(each.TANH, x, floating=True)
+    return unary(elementwise.TANH, x, floating=True)
 
 
 def asinh(x: TensorLike) -> Tensor:
     """Inverse hyperbolic sine."""
-    return unary(each.ASINH, x, floating=True)
+    return unary(elementwise.ASINH, x, floating=True)
 
 
 def acosh(x: TensorLike) -> Tensor:
     """Inverse hyperbolic cosine."""
-    return unary(each.ACOSH, x, floating=True)
+    return unary(elementwise.ACOSH, x, floating=True)
 
 
 def atanh(x: TensorLike) -> Tensor:
     """Inverse hyperbolic tangent."""
-    return unary(each.ATANH, x, floating=True)
+    return unary(elementwise.ATANH, x, floating=True)
 
 
 def erf(x: TensorLike) -> Tensor:
     """The error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x."""
-    return unary(each.ERF, x, floating=True)
+    return unary(elementwise.ERF, x, floating=True)
 
 
 def erfc(x: TensorLike) -> Tensor:
     """1 - erf(x), exact for large x."""
-    return unary(each.ERFC, x, floating=True)
+    return unary(elementwise.ERFC, x, floating=True)
 
 
 # ---------------------------------------------------------------- rounding
@@ -247,22 +247,22 @@ def erfc(x: TensorLike) -> Tensor:
 
 def floor(x: TensorLike) -> Tensor:
     """The greatest integer <= x, in the dtype of x."""
-    return _rounded(each.FLOOR, x)
+    return _rounded(arithmetic.FLOOR, x)
 
 
 def ceil(x: TensorLike) -> Tensor:
     """The least integer >= x, in the dtype of x."""
-    return _rounded(each.CEIL, x)
+    return _rounded(arithmetic.CEIL, x)
 
 
 def trunc(x: TensorLike) -> Tensor:
     """x rounded toward zero, in the dtype of x."""
-    return _rounded(each.TRUNC, x)
+    return _rounded(arithmetic.TRUNC, x)
 
 
 def round(x: TensorLike) -> Tensor:
     """x rounded to the nearest integer, halves to the even one, in the dtype of x."""
-    return _rounded(each.ROUND, x)
+    return _rounded(arithmetic.ROUND, x)
 
 
 def _rounded(op: OpDef, x: TensorLike) -> Tensor:
@@ -276,47 +276,47 @@ def _rounded(op: OpDef, x: TensorLike) -> Tensor:
 
 def equal(x: TensorLike, y: TensorLike) -> Tensor:
     """x == y."""
-    return binary(each.EQ, x, y)
+    return binary(comparison.EQ, x, y)
 
 
 def not_equal(x: TensorLike, y: TensorLike) -> Tensor:
     """x != y."""
-    return binary(each.NE, x, y)
+    return binary(comparison.NE, x, y)
 
 
 def less(x: TensorLike, y: TensorLike) -> Tensor:
     """x < y."""
-    return binary(each.LT, x, y)
+    return binary(comparison.LT, x, y)
 
 
 def less_equal(x: TensorLike, y: TensorLike) -> Tensor:
     """x <= y."""
-    return binary(each.LE, x, y)
+    return binary(comparison.LE, x, y)
 
 
 def greater(x: TensorLike, y: TensorLike) -> Tensor:
     """x > y."""
-    return binary(each.GT, x, y)
+    return binary(comparison.GT, x, y)
 
 
 def greater_equal(x: TensorLike, y: TensorLike) -> Tensor:
     """x >= y."""
-    return binary(each.GE, x, y)
+    return binary(comparison.GE, x, y)
 
 
 def isnan(x: TensorLike) -> Tensor:
     """Whether x is NaN."""
-    return unary(each.ISNAN, x, floating=True)
+    return unary(comparison.ISNAN, x, floating=True)
 
 
 def isinf(x: TensorLike) -> Tensor:
     """Whether x is infinite."""
-    return unary(each.ISINF, x, floating=True)
+    return unary(comparison.ISINF, x, floating=True)
 
 
 def isfinite(x: TensorLike) -> Tensor:
     """Whether x is neither infinite nor NaN."""
-    return unary(each.ISFINITE, x, floating=True)
+    return unary(comparison.ISFINITE, x, floating=True)
 
 
 def _truth(x: TensorLike) -> Tensor:
@@ -326,52 +326,52 @@ def _truth(x: TensorLike) -> Tensor:
 
 def logical_and(x: TensorLike, y: TensorLike) -> Tensor:
     """Whether both are true; numbers are true unless they are 0."""
-    return binary(each.AND, _truth(x), _truth(y))
+    return binary(comparison.AND, _truth(x), _truth(y))
 
 
 def logical_or(x: TensorLike, y: TensorLike) -> Tensor:
     """Whether one or both are true; numbers are true unless they are 0."""
-    return binary(each.OR, _truth(x), _truth(y))
+    return binary(comparison.OR, _truth(x), _truth(y))
 
 
 def logical_xor(x: TensorLike, y: TensorLike) -> Tensor:
     """Whether exactly one is true; numbers are true unless they are 0."""
-    return binary(each.XOR, _truth(x), _truth(y))
+    return binary(comparison.XOR, _truth(x), _truth(y))
 
 
 def logical_not(x: TensorLike) -> Tensor:
     """Whether x is false; numbers are true unless they are 0."""
-    return unary(each.NOT, _truth(x))
+    return unary(comparison.NOT, _truth(x))
 
 
 def bitwise_and(x: TensorLike, y: TensorLike) -> Tensor:
     """Bits set in both."""
-    return binary(each.AND, x, y)
+    return binary(comparison.AND, x, y)
 
 
 def bitwise_or(x: TensorLike, y: TensorLike) -> Tensor:
     """Bits set in one or both."""
-    return binary(each.OR, x, y)
+    return binary(comparison.OR, x, y)
 
 
 def bitwise_xor(x: TensorLike, y: TensorLike) -> Tensor:
     """Bits set in exactly one."""
-    return binary(each.XOR, x, y)
+    return binary(comparison.XOR, x, y)
 
 
 def bitwise_invert(x: TensorLike) -> Tensor:
     """Every bit flipped."""
-    return unary(each.NOT, x)
+    return unary(comparison.NOT, x)
 
 
 def bitwise_left_shift(x: TensorLike, y: TensorLike) -> Tensor:
     """x shifted left by y bits."""
-    return binary(each.SHL, x, y)
+    return binary(comparison.SHL, x, y)
 
 
 def bitwise_right_shift(x: TensorLike, y: TensorLike) -> Tensor:
     """x shifted right by y bits; the sign is kept."""
-    return binary(each.SHR, x, y)
+    return binary(comparison.SHR, x, y)
 
 
 def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
@@ -382,4 +382,4 @@ def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
 
 def stop_gradient(x: TensorLike) -> Tensor:
     """x itself, through which no derivative flows."""
-    return unary(each.STOP_GRADIENT, x)
+    return unary(comparison.STOP_GRADIENT, x)

@@ -32,7 +32,7 @@ def remainder(f: FunctionEmitter, a: Value, b: Value) -> Value:
     with f.do_while([start]) as loop:
         rest = loop.carried[0]
         gap = f.sub(_exponent(f, rest), _exponent(f, size))
-        spare = f.sub(gap, layout.stored - 2)
+        spare = f.sub(gap, layout.stored - 1)  # at most twice the largest exponent
         shift = f.select(f.compare("sgt", spare, 0), spare, 0)
         half = f.binary("lshr", shift, 1)
         unit = f.mul(size, power_of_two(f, half))
@@ -47,8 +47,13 @@ def remainder(f: FunctionEmitter, a: Value, b: Value) -> Value:
 
 
 def _exponent(f: FunctionEmitter, x: Value) -> Value:
-    """The exponent field of x >= 0, as an integer."""
-    return f.binary("lshr", to_bits(f, x), format_of(x).stored)
+    """The exponent of x >= 0 as an integer, biased; below the smallest normal it goes on down."""
+    layout = format_of(x)
+    up = layout.stored + 1
+    small = f.compare("olt", x, layout.smallest_normal)
+    normal = f.select(small, f.mul(x, 2.0**up), x)
+    field = f.binary("lshr", to_bits(f, normal), layout.stored)
+    return f.sub(field, f.select(small, f.const(field.type, up, x.lanes), 0))
 
 
 def _adjust(f: FunctionEmitter, b: Value, rest: Value) -> Value:

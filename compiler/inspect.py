@@ -1,0 +1,108 @@
+"""A program explained: its kernels, why each fusion did or did not happen, its memory over time.
+
+In: a planned program. Out: text for a terminal. `gradc inspect FILE` prints it.
+
+The picture of the arena has one row per buffer and one column per kernel: a buffer is drawn from
+the kernel that writes it to the last that reads it, and what is drawn in one column lies in
+memory at the same time. FLOPs and bytes are those of the logical operation: every buffer that a
+kernel names is counted once.
+"""
+
+from __future__ import annotations
+
+from .loops.ir import Buffer, Kernel
+from .passes.plan_memory import lifetimes
+from .passes.schedule import buffer_bytes, peak_bytes
+from .program import Program
+
+MOST_BUFFERS = 40
+
+
+def explain(program: Program) -> str:
+    """Everything there is to say about a program, as text."""
+    parts = [headline(program), kernel_table(program), decisions(program), memory_picture(program)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def headline(program: Program) -> str:
+    """One line: kernels, arena, what the plan saves."""
+    kernels = program.kernels()
+    naive = sum(buffer_bytes(b) for b in program.buffers if b.space == "arena")
+    peak = peak_bytes(list(kernels))
+    return (
+        f"{program.name}: {len(kernels)} kernels, arena {in_bytes(program.arena_bytes)} "
+        f"(live peak {in_bytes(peak)}, without reuse {in_bytes(naive)})"
+    )
+
+
+def kernel_table(program: Program) -> str:
+    """One line per kernel: iteration space, work, intensity, operations."""
+    rows = [("kernel", "axes", "MFLOP", "bytes", "FLOP/byte", "operations")]
+    for kernel in program.kernels():
+        moved = bytes_moved(kernel)
+        intensity = kernel.flops / moved if moved else 0.0
+        rows.append(
+            (
+                kernel.name,
+                _axes(kernel),
+                f"{kernel.flops / 1e6:.3f}",
+                in_bytes(moved),
+                f"{intensity:.2f}",
+                kernel.description,
+            )
+        )
+    return _table(rows)
+
+
+def decisions(program: Program) -> str:
+    """The recorded choices of fuse and lower, one per line."""
+    return "\n".join(f"  {decision}" for decision in program.decisions)
+
+
+def memory_picture(program: Program) -> str:
+    """Which buffer lives when; see the module docstring."""
+    kernels = program.kernels()
+    lives = lifetimes(kernels)
+    if not lives:
+        return "no intermediate buffers"
+    ordered = sorted(lives, key=lambda b: (lives[b], b.offset_bytes))
+    lines = [f"arena over time ({len(kernels)} kernels, left to right)"]
+    for buffer in ordered[:MOST_BUFFERS]:
+        first, last = lives[buffer]
+        bar = " " * first + "#" * (last - first + 1) + " " * (len(kernels) - last - 1)
+        lines.append(f"  |{bar}| {_place(buffer)}")
+    if len(ordered) > MOST_BUFFERS:
+        lines.append(f"  and {len(ordered) - MOST_BUFFERS} more buffers")
+    return "\n".join(lines)
+
+
+def bytes_moved(kernel: Kernel) -> int:
+    """Bytes of all buffers that a kernel reads or writes, each counted once."""
+    return sum(buffer_bytes(b) for b in dict.fromkeys(kernel.reads + kernel.writes))
+
+
+def in_bytes(count: float) -> str:
+    """A byte count for people: 512 B, 1.5 KiB, 3.0 MiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _place(buffer: Buffer) -> str:
+    return f"{buffer.offset_bytes:>9} + {in_bytes(buffer_bytes(buffer)):>9}  {buffer.type}"
+
+
+def _axes(kernel: Kernel) -> str:
+    outer = "x".join(f"{a.extent}{'<' if a.bounded else ''}" for a in kernel.axes) or "1"
+    inner = max(("x".join(str(a.extent) for a in loop.axes) for loop in kernel.loops), default="")
+    return f"{outer} | {inner}" if inner else outer
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

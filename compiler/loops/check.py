@@ -1,0 +1,247 @@
+"""The verifier of the loop level: a kernel that passes means what ir.py says.
+
+In: a kernel with logical indices, as `lower` makes it (before flatten.py).
+Out: nothing, or a VerifyError that names the kernel and the place in it.
+
+Checked: names are unique; every axis is bound where it is used; a reduction is read only after the
+loop that computes it, or by the stores of its own `running` loop; operand counts and dtypes of
+every primitive; loads and stores have one i64 index per axis of the buffer; nothing is stored into
+an input, a constant or the order; no index is provably outside its axis.
+
+An index that is affine in its axes takes its extreme values, so any excess is an error; of any
+other index only bounds are known, and it is refused if no value in them is inside. A gathered axis
+of a data set has no extent at compile time (0), and is not checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..errors import VerifyError
+from ..types import DType, bool_, int32, int64
+from .build import coefficient, index_range
+from .ir import (
+    BINARY,
+    COMBINERS,
+    LOGICAL,
+    OTHER,
+    PREDICATES,
+    PRIMITIVES,
+    UNARY,
+    Axis,
+    Buffer,
+    Kernel,
+    Loop,
+    Reduction,
+    Scalar,
+    Store,
+    walk,
+)
+
+WRITABLE_SPACES = ("arena", "state", "output")
+SPACES = ("arena", "state", "input", "output", "constant", "order")
+LEAVES = ("constant", "axis", "rows", "load", "reduced")
+
+
+def operand_count(op: str) -> int:
+    """How many operands a primitive takes."""
+    if op in ("fma", "select"):
+        return 3
+    if op in UNARY or op in ("isnan", "isinf", "isfinite", "not", "cast", "bitcast"):
+        return 1
+    return 2
+
+
+def verify_kernel(kernel: Kernel) -> None:
+    """Raise VerifyError if the kernel breaks a rule; see the module docstring."""
+    _Checker(kernel).run()
+
+
+class _Checker:
+    """One check of one kernel. `done` are the reductions that may be read so far."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.empty = any(a.extent == 0 for a in kernel.axes)
+
+    def run(self) -> None:
+        axes = dict.fromkeys(self.kernel.axes)
+        axes.update(dict.fromkeys(axis for loop in self.kernel.loops for axis in loop.axes))
+        self._check_axes(list(axes))
+        done: dict[str, DType] = {}
+        for number, loop in enumerate(self.kernel.loops):
+            self._check_loop(f"loop {number}", loop, done)
+
+    def _refuse(self, place: str, problem: str, facts: Sequence[str] = ()) -> VerifyError:
+        where = f"{place}: {problem}" if place else problem
+        return VerifyError(where, operation=f"kernel {self.kernel.name}", facts=facts)
+
+    def _check_axes(self, axes: Sequence[Axis]) -> None:
+        names = [axis.name for axis in axes]
+        for name in names:
+            if names.count(name) > 1:
+                raise self._refuse("", f"two axes are named {name}")
+        for axis in axes:
+            if axis.extent < 0 or axis.per_row < 1:
+                raise self._refuse("", f"axis {axis.name} has extent {axis.extent}")
+        for loop in self.kernel.loops:
+            both = [a.name for a in loop.axes if a in self.kernel.axes]
+            if both:
+                raise self._refuse("", f"axis {both[0]} is parallel and walked by a loop")
+
+    def _check_loop(self, place: str, loop: Loop, done: dict[str, DType]) -> None:
+        if loop.running and len(loop.axes) > 1:
+            raise self._refuse(place, f"a running loop walks one axis, not {len(loop.axes)}")
+        bound = frozenset(self.kernel.axes) | frozenset(loop.axes)
+        empty = self.empty or any(a.extent == 0 for a in loop.axes)
+        for reduction in loop.reductions:
+            self._check_reduction(f"{place}, %{reduction.name}", reduction, done)
+            self._check_scalars(f"{place}, %{reduction.name}", [reduction.value], bound, done, empty)
+        after = {**done, **{r.name: r.dtype for r in loop.reductions}}
+        for store in loop.stores:
+            here = f"{place}, store to {store.buffer.name}"
+            self._check_store(here, store, empty)
+            known = after if loop.running else done
+            self._check_scalars(here, [*store.index, store.value], bound, known, empty)
+        done.update(after)
+
+    def _check_reduction(self, place: str, reduction: Reduction, done: dict[str, DType]) -> None:
+        combiner, value = reduction.combiner, reduction.value.dtype
+        if reduction.name in done:
+            raise self._refuse(place, "this name is taken by another reduction")
+        if combiner not in COMBINERS:
+            raise self._refuse(place, f"unknown combiner {combiner!r}")
+        wanted = int64 if combiner.startswith("arg") else value
+        if combiner in ("any", "all") and value != bool_:
+            raise self._refuse(place, f"{combiner} combines bool, not {value}")
+        if reduction.dtype != wanted:
+            raise self._refuse(place, f"{combiner} of {value} is {wanted}, not {reduction.dtype}")
+        if combiner == "dot" and reduction.value.op != "mul":
+            raise self._refuse(place, f"dot combines a mul, not {reduction.value.op}")
+
+    def _check_store(self, place: str, store: Store, empty: bool) -> None:
+        if store.buffer.space not in WRITABLE_SPACES:
+            raise self._refuse(place, f"{store.buffer.space} memory is not writable")
+        if store.value.dtype != store.buffer.type.dtype:
+            problem = f"the value is {store.value.dtype}, the buffer {store.buffer.type}"
+            raise self._refuse(place, problem)
+        self._check_index(place, store.buffer, store.index, empty)
+
+    # -- scalars ----------------------------------------------------------------------------
+
+    def _check_scalars(
+        self,
+        place: str,
+        roots: Iterable[Scalar],
+        bound: frozenset[Axis],
+        done: dict[str, DType],
+        empty: bool,
+    ) -> None:
+        seen: set[Scalar] = set()
+        for root in roots:
+            for scalar in walk(root, seen):
+                if scalar.op == "axis" and scalar.payload not in bound:
+                    raise self._refuse(place, f"axis {scalar.payload.name} is not bound here")
+                if scalar.op == "reduced":
+                    self._check_read(place, scalar, done)
+                elif scalar.op == "load":
+                    self._check_load(place, scalar, empty)
+                elif scalar.op in PRIMITIVES:
+                    self._check_primitive(place, scalar)
+                elif scalar.op not in LEAVES:
+                    raise self._refuse(place, f"unknown primitive {scalar.op!r}")
+
+    def _check_read(self, place: str, scalar: Scalar, done: dict[str, DType]) -> None:
+        if scalar.payload not in done:
+            raise self._refuse(place, f"%{scalar.payload} is read before it is computed")
+        if done[scalar.payload] != scalar.dtype:
+            problem = f"%{scalar.payload} is {done[scalar.payload]}, read as {scalar.dtype}"
+            raise self._refuse(place, problem)
+
+    def _check_load(self, place: str, scalar: Scalar, empty: bool) -> None:
+        buffer: Buffer = scalar.payload
+        if scalar.dtype != buffer.type.dtype:
+            raise self._refuse(place, f"a load of {scalar.dtype} from {buffer.name} {buffer.type}")
+        self._check_index(place, buffer, scalar.args, empty)
+
+    def _check_index(
+        self, place: str, buffer: Buffer, index: Sequence[Scalar], empty: bool
+    ) -> None:
+        if buffer.space not in SPACES:
+            raise self._refuse(place, f"buffer {buffer.name} is in unknown space {buffer.space!r}")
+        if len(index) != buffer.type.rank:
+            problem = f"{len(index)} indices for {buffer.name} {buffer.type}"
+            raise self._refuse(place, problem)
+        for axis, (scalar, extent) in enumerate(zip(index, buffer.type.shape, strict=True)):
+            if scalar.dtype != int64:
+                raise self._refuse(place, f"index {axis} of {buffer.name} is {scalar.dtype}")
+            unknown = extent == 0 and buffer.space == "input"
+            if isinstance(extent, int) and not empty and not unknown:
+                self._check_range(place, buffer, axis, scalar, extent)
+
+    def _check_range(
+        self, place: str, buffer: Buffer, axis: int, scalar: Scalar, extent: int
+    ) -> None:
+        low, high = index_range(scalar)
+        exact = _is_affine(scalar)
+        outside = (low is not None and low >= extent) or (high is not None and high < 0)
+        if exact and low is not None and high is not None:
+            outside = low < 0 or high >= extent
+        if outside:
+            ends = f"from {'?' if low is None else low} to {'?' if high is None else high}"
+            raise self._refuse(
+                place,
+                f"index {axis} of {buffer.name} leaves the buffer",
+                [f"it runs {ends}", f"{buffer.name} is {buffer.type}"],
+            )
+
+    def _check_primitive(self, place: str, scalar: Scalar) -> None:
+        op, operands = scalar.op, [arg.dtype for arg in scalar.args]
+        listed = ", ".join(map(str, operands))
+        if len(operands) != operand_count(op):
+            problem = f"{op} takes {operand_count(op)} operands, not {len(operands)}"
+            raise self._refuse(place, problem)
+        if not _fits(op, operands, scalar.dtype):
+            raise self._refuse(place, f"{op}({listed}) cannot be {scalar.dtype}")
+
+
+def _fits(op: str, operands: Sequence[DType], result: DType) -> bool:
+    """Whether a primitive takes these dtypes and gives that one."""
+    first = operands[0]
+    if op == "select":
+        return first == bool_ and operands[1] == operands[2] == result
+    if op == "cast":
+        return True
+    if op == "bitcast":
+        return first.bits == result.bits and first.is_bool == result.is_bool
+    if any(dtype != first for dtype in operands):
+        return False
+    if op in PREDICATES:
+        return result == bool_
+    if op == "mulhi_u32":
+        return first == int32 == result
+    if op in LOGICAL:
+        return result == first and not first.is_float
+    if op in ("shl", "shr"):
+        return result == first and first.is_integer
+    return result == first
+
+
+def _is_affine(scalar: Scalar) -> bool:
+    """Whether `index_range` is attained: a sum of constants and of each axis at most once."""
+    if any(coefficient(scalar, axis) is None for axis in scalar.axes):
+        return False
+    found: list[Axis] = []
+    stack = [scalar]
+    while stack:
+        part = stack.pop()
+        if part.op == "axis":
+            found.append(part.payload)
+        elif part.op in ("add", "mul"):
+            stack.extend(part.args)
+        elif part.op != "constant":
+            return False
+    return len(found) == len(set(found))
+
+
+assert set(UNARY) | set(BINARY) | set(PREDICATES) | set(LOGICAL) | set(OTHER) == PRIMITIVES

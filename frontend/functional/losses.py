@@ -1,0 +1,323 @@
+"""Losses with PyTorch's names, arguments and formulas, and accuracy.
+
+`reduction` is "mean", "sum" or "none". A mean over a named dimension divides by the rows of the
+batch at hand. Labels are compared with class numbers, never used as addresses: a loss and its
+gradient are elementwise code and row sums, which fuse.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.types import float32, normalize_axis
+
+from ..tensor import Tensor, TensorLike, as_tensor
+from ..tracing import fail
+from . import elementwise as each
+from .neural import log_softmax, one_hot_mask
+
+
+def cross_entropy(
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Negative log-likelihood of the labels under softmax(input), in nats.
+
+    input    f32[batch, classes, ...]   scores before softmax; or f32[classes]
+    target   i32[batch, ...]            class numbers; or probabilities in the shape of input
+    weight   f32[classes]               a factor per class
+    result   f32[] unless reduction="none"
+
+    The row maximum is subtracted first, so large scores do not overflow. With class numbers, rows
+    labelled ignore_index count neither in the sum nor in the divisor of a mean, which is the sum of
+    the weights of the labels. With probabilities the divisor is the number of rows.
+    The compiled program does not check labels: out of range, that row's loss is meaningless.
+    Raises ShapeError if the shapes do not fit.
+    Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3.
+    """
+    scores, labels = as_tensor(input), as_tensor(target)
+    _check_scores(scores, labels, "cross_entropy")
+    axis = 1 if scores.ndim > 1 else 0
+    factors = _class_weights(weight, scores, axis, "cross_entropy")
+    if not 0.0 <= label_smoothing <= 1.0:
+        problem = f"label_smoothing lies in 0 to 1, not {label_smoothing}"
+        fail(ArgumentError, "cross_entropy", problem)
+    if labels.dtype.is_float:
+        return _soft_cross_entropy(scores, labels, factors, reduction, label_smoothing, axis)
+    shifted = scores - each.stop_gradient(scores.max(axis=axis, keepdims=True))
+    log_sum = each.log(each.exp(shifted).sum(axis=axis))
+    chosen = one_hot_mask(labels, scores.shape[axis], axis)
+    counted = _counted(labels, ignore_index)
+    own_weight = None if factors is None else each.where(chosen, factors, 0).sum(axis=axis)
+    loss = log_sum - each.where(chosen, shifted, 0).sum(axis=axis)
+    loss = loss if own_weight is None else loss * own_weight
+    if label_smoothing:
+        classes = _class_count(scores, axis, "cross_entropy")
+        if factors is None:
+            smooth = classes * log_sum - shifted.sum(axis=axis)
+        else:
+            smooth = factors.sum(axis=axis) * log_sum - (factors * shifted).sum(axis=axis)
+        loss = (1.0 - label_smoothing) * loss + (label_smoothing / classes) * smooth
+    return _reduce_labelled(loss, own_weight, counted, reduction, "cross_entropy")
+
+
+def _soft_cross_entropy(
+    scores: Tensor,
+    target: Tensor,
+    factors: Tensor | None,
+    reduction: str,
+    label_smoothing: float,
+    axis: int,
+) -> Tensor:
+    """Cross-entropy with a target distribution per row."""
+    if label_smoothing:
+        classes = _class_count(scores, axis, "cross_entropy")
+        target = target * (1.0 - label_smoothing) + label_smoothing / classes
+    terms = log_softmax(scores, axis) * target
+    loss = -(terms if factors is None else terms * factors).sum(axis=axis)
+    return _reduce(loss, reduction, "cross_entropy")
+
+
+def nll_loss(
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-likelihood of class numbers, given log-probabilities [batch, classes, ...]."""
+    scores, labels = as_tensor(input), as_tensor(target)
+    if labels.dtype.is_float:
+        fail(DTypeError, "nll_loss", f"labels are class numbers, not {labels.node.type}")
+    _check_scores(scores, labels, "nll_loss")
+    axis = 1 if scores.ndim > 1 else 0
+    factors = _class_weights(weight, scores, axis, "nll_loss")
+    chosen = one_hot_mask(labels, scores.shape[axis], axis)
+    own_weight = None if factors is None else each.where(chosen, factors, 0).sum(axis=axis)
+    loss = -each.where(chosen, scores, 0).sum(axis=axis)
+    loss = loss if own_weight is None else loss * own_weight
+    return _reduce_labelled(loss, own_weight, _counted(labels, ignore_index), reduction, "nll_loss")
+
+
+def _check_scores(scores: Tensor, labels: Tensor, operation: str) -> None:
+    facts = [f"input is {scores.node.type}, target {labels.node.type}"]
+    if not scores.dtype.is_float:
+        fail(DTypeError, operation, "the input is not floating point", facts)
+    if labels.dtype.is_bool:
+        fail(DTypeError, operation, "labels are class numbers or probabilities", facts)
+    if scores.ndim == 0:
+        fail(ShapeError, operation, "the input has no class axis", facts)
+    wanted = scores.shape[:1] + scores.shape[2:] if scores.ndim > 1 else ()
+    if labels.dtype.is_float:
+        wanted = scores.shape
+    if labels.shape != wanted:
+        listed = ", ".join(map(str, wanted))
+        fail(ShapeError, operation, f"the target's shape is not [{listed}]", facts)
+
+
+def _class_weights(
+    weight: TensorLike | None, scores: Tensor, axis: int, operation: str
+) -> Tensor | None:
+    """A factor for every score."""
+    if weight is None:
+        return None
+    factors = as_tensor(weight).astype(scores.dtype)
+    if factors.shape != (scores.shape[axis],):
+        facts = [f"input is {scores.node.type}, weight {factors.node.type}"]
+        fail(ShapeError, operation, "weight has not one number per class", facts)
+    column = factors.reshape(factors.shape + (1,) * (scores.ndim - axis - 1))
+    return column.broadcast_to(scores.shape)
+
+
+def _class_count(scores: Tensor, axis: int, operation: str) -> int:
+    extent = scores.shape[axis]
+    if isinstance(extent, str):
+        fail(ShapeError, operation, f"the class axis is the named dimension {extent!r}")
+    return extent
+
+
+def _counted(labels: Tensor, ignore_index: int) -> Tensor | None:
+    """Whether a row counts; None where the labels' dtype cannot hold ignore_index."""
+    bits = labels.dtype.bits
+    low, high = (0, 2**bits) if labels.dtype.kind == "uint" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return labels != ignore_index if low <= ignore_index < high else None
+
+
+def _reduce_labelled(
+    loss: Tensor,
+    own_weight: Tensor | None,
+    counted: Tensor | None,
+    reduction: str,
+    operation: str,
+) -> Tensor:
+    """The mean divides by the weights of the labels that count."""
+    if counted is not None:
+        loss = each.where(counted, loss, 0)
+    if reduction != "mean" or (counted is None and own_weight is None):
+        return _reduce(loss, reduction, operation)
+    parts = counted.astype(loss.dtype) if own_weight is None and counted is not None else own_weight
+    assert parts is not None
+    if own_weight is not None and counted is not None:
+        parts = each.where(counted, own_weight, 0)
+    return loss.sum() / parts.sum()
+
+
+def _reduce(loss: Tensor, reduction: str, operation: str) -> Tensor:
+    if reduction == "mean":
+        return loss.mean()
+    if reduction == "sum":
+        return loss.sum()
+    if reduction != "none":
+        fail(ArgumentError, operation, f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+    return loss
+
+
+def _pair(input: TensorLike, target: TensorLike, operation: str) -> tuple[Tensor, Tensor]:
+    """Prediction and target, of one shape: a broadcast here is nearly always a mistake."""
+    x, y = as_tensor(input), as_tensor(target)
+    if x.shape != y.shape:
+        facts = [f"input is {x.node.type}, target {y.node.type}"]
+        fail(ShapeError, operation, "input and target differ in shape", facts)
+    if not x.dtype.is_float:
+        fail(DTypeError, operation, f"the input is not floating point: {x.node.type}")
+    return x, y.astype(x.dtype) if not y.dtype.is_float else y
+
+
+def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
+    """(input - target)^2."""
+    x, y = _pair(input, target, "mse_loss")
+    return _reduce((x - y).square(), reduction, "mse_loss")
+
+
+def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
+    """|input - target|."""
+    x, y = _pair(input, target, "l1_loss")
+    return _reduce(each.abs(x - y), reduction, "l1_loss")
+
+
+def smooth_l1_loss(
+    input: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2."""
+    x, y = _pair(input, target, "smooth_l1_loss")
+    if beta < 0:
+        fail(ArgumentError, "smooth_l1_loss", f"beta is not negative, not {beta}")
+    if beta == 0:
+        return _reduce(each.abs(x - y), reduction, "smooth_l1_loss")
+    distance = each.abs(x - y)
+    loss = each.where(distance < beta, distance * distance * (0.5 / beta), distance - 0.5 * beta)
+    return _reduce(loss, reduction, "smooth_l1_loss")
+
+
+def huber_loss(
+    input: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0
+) -> Tensor:
+    """d^2 / 2 where d = |input - target| <= delta, else delta * (d - delta / 2)."""
+    x, y = _pair(input, target, "huber_loss")
+    if delta <= 0:
+        fail(ArgumentError, "huber_loss", f"delta is positive, not {delta}")
+    distance = each.abs(x - y)
+    quadratic = 0.5 * (distance * distance)
+    loss = each.where(distance <= delta, quadratic, delta * (distance - 0.5 * delta))
+    return _reduce(loss, reduction, "huber_loss")
+
+
+def binary_cross_entropy(
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)); logarithms are at least -100, as in PyTorch."""
+    p, t = _pair(input, target, "binary_cross_entropy")
+    yes, no = each.log(p).clip(-100.0), each.log1p(-p).clip(-100.0)
+    loss = (t - 1.0) * no - t * yes
+    loss = loss if weight is None else loss * weight
+    return _reduce(loss, reduction, "binary_cross_entropy")
+
+
+def binary_cross_entropy_with_logits(
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    reduction: str = "mean",
+    pos_weight: TensorLike | None = None,
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(input), stable for large scores.
+
+    pos_weight   a factor for the positive term, broadcast against the input
+    """
+    x, t = _pair(input, target, "binary_cross_entropy_with_logits")
+    tail = each.log1p(each.exp(-each.abs(x))) + each.maximum(-x, 0)
+    if pos_weight is None:
+        loss = (1.0 - t) * x + tail
+    else:
+        loss = (1.0 - t) * x + ((as_tensor(pos_weight) - 1.0) * t + 1.0) * tail
+    loss = loss if weight is None else loss * weight
+    return _reduce(loss, reduction, "binary_cross_entropy_with_logits")
+
+
+def kl_div(
+    input: TensorLike, target: TensorLike, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
+    """target * (log(target) - input), input being log-probabilities; 0 where target is 0.
+
+    reduction   also "batchmean": the sum divided by the first extent
+    """
+    x, t = _pair(input, target, "kl_div")
+    if log_target:
+        loss = each.exp(t) * (t - x)
+    else:
+        positive = t > 0
+        loss = each.where(positive, t * (each.log(each.where(positive, t, 1)) - x), 0)
+    if reduction == "batchmean":
+        return loss.reshape(loss.shape[0], -1).sum(axis=1).mean() if loss.ndim > 1 else loss.mean()
+    return _reduce(loss, reduction, "kl_div")
+
+
+def hinge_embedding_loss(
+    input: TensorLike, target: TensorLike, margin: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """x where the target is 1, max(0, margin - x) where it is -1."""
+    x, t = _pair(input, target, "hinge_embedding_loss")
+    loss = each.where(t == 1, x, each.where(t == -1, (margin - x).relu(), 0))
+    return _reduce(loss, reduction, "hinge_embedding_loss")
+
+
+def gaussian_nll_loss(
+    input: TensorLike,
+    target: TensorLike,
+    var: TensorLike,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """(log(var) + (input - target)^2 / var) / 2, var being at least eps."""
+    x, t = _pair(input, target, "gaussian_nll_loss")
+    variance = as_tensor(var)
+    variance = variance + each.stop_gradient(variance.clip(eps) - variance)
+    loss = 0.5 * (each.log(variance) + (x - t).square() / variance)
+    loss = loss + 0.5 * math.log(2.0 * math.pi) if full else loss
+    return _reduce(loss, reduction, "gaussian_nll_loss")
+
+
+def accuracy(input: TensorLike, target: TensorLike, axis: int = -1) -> Tensor:
+    """The share of rows whose greatest score is at the label, as f32[].
+
+    input    [batch, classes]   scores or probabilities; the first of equal ones counts
+    target   [batch]            class numbers, or one-hot rows in the shape of input
+    """
+    scores, labels = as_tensor(input), as_tensor(target)
+    along = normalize_axis(axis, scores.ndim, "accuracy")
+    if labels.ndim == scores.ndim:
+        labels = labels.argmax(axis=along)
+    wanted = scores.shape[:along] + scores.shape[along + 1 :]
+    if labels.shape != wanted:
+        facts = [f"input is {scores.node.type}, target {labels.node.type}"]
+        fail(ShapeError, "accuracy", "input and target do not fit", facts)
+    return (scores.argmax(axis=along) == labels).astype(float32).mean()

@@ -1,0 +1,392 @@
+"""Neural functions with PyTorch's names and argument order; `dim` is spelled `axis`.
+
+Compositions of array functions: fusion makes one kernel of each. Formulas as in
+torch.nn.functional (PyTorch 2), at points without a derivative its choice of subgradient too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.ops.slicing import PAD
+from gradc.compiler.types import int64, normalize_axis
+
+from .. import nodes, random
+from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
+from ..tracing import fail
+from . import elementwise as each
+from .creation import training_mode
+from .gather import take
+from .manipulation import concat, flip
+from .statistics import sum as total
+
+# ---------------------------------------------------------------- activations
+
+
+def relu(input: TensorLike) -> Tensor:
+    """max(x, 0), with derivative 0 at 0; NaN stays."""
+    x = as_tensor(input)
+    return each.where(x <= 0, 0, x)
+
+
+def leaky_relu(input: TensorLike, negative_slope: float = 0.01) -> Tensor:
+    """x where x > 0, else negative_slope * x."""
+    x = as_tensor(input)
+    return each.where(x > 0, x, x * negative_slope)
+
+
+def prelu(input: TensorLike, weight: TensorLike) -> Tensor:
+    """leaky_relu with a trained slope: one, or one per channel (axis 1)."""
+    x, slope = as_tensor(input), as_tensor(weight)
+    if slope.ndim == 1 and slope.shape != (1,) and x.ndim > 1:
+        slope = slope.reshape(slope.shape + (1,) * (x.ndim - 2))
+    return each.where(x > 0, x, slope * x)
+
+
+def elu(input: TensorLike, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+    x = as_tensor(input)
+    return each.where(x > 0, x, alpha * each.expm1(each.minimum(x, 0)))
+
+
+def celu(input: TensorLike, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
+    x = as_tensor(input)
+    return each.where(x > 0, x, alpha * each.expm1(each.minimum(x, 0) / alpha))
+
+
+def selu(input: TensorLike) -> Tensor:
+    """Scaled elu with the constants of Klambauer et al. (2017), which keep mean 0, variance 1."""
+    return 1.0507009873554804934193349852946 * elu(input, 1.6732632423543772848170429916717)
+
+
+def gelu(input: TensorLike, approximate: str = "none") -> Tensor:
+    """x * Phi(x) with Phi the normal distribution: by erf, or by tanh for approximate="tanh".
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
+    """
+    x = as_tensor(input)
+    if approximate == "tanh":
+        inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))
+        return 0.5 * x * (1.0 + each.tanh(inner))
+    if approximate != "none":
+        fail(ArgumentError, "gelu", f"approximate is 'none' or 'tanh', not {approximate!r}")
+    return 0.5 * x * (1.0 + each.erf(x * math.sqrt(0.5)))
+
+
+def silu(input: TensorLike) -> Tensor:
+    """x * sigmoid(x)."""
+    x = as_tensor(input)
+    return x * sigmoid(x)
+
+
+def mish(input: TensorLike) -> Tensor:
+    """x * tanh(softplus(x))."""
+    x = as_tensor(input)
+    return x * each.tanh(softplus(x))
+
+
+def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold."""
+    x = as_tensor(input)
+    scaled = x * beta
+    smooth = each.log1p(each.exp(each.minimum(scaled, threshold))) / beta
+    return each.where(scaled > threshold, x, smooth)
+
+
+def softsign(input: TensorLike) -> Tensor:
+    """x / (1 + |x|)."""
+    x = as_tensor(input)
+    return x / (1.0 + each.abs(x))
+
+
+def hardtanh(input: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x limited to min_val..max_val, with derivative 0 at the limits."""
+    x = as_tensor(input)
+    return each.where(x <= min_val, min_val, each.where(x >= max_val, max_val, x))
+
+
+def relu6(input: TensorLike) -> Tensor:
+    """x limited to 0..6."""
+    return hardtanh(input, 0.0, 6.0)
+
+
+def hardsigmoid(input: TensorLike) -> Tensor:
+    """x / 6 + 1/2 limited to 0..1."""
+    return relu6(as_tensor(input) + 3.0) / 6.0
+
+
+def hardswish(input: TensorLike) -> Tensor:
+    """x * hardsigmoid(x)."""
+    x = as_tensor(input)
+    return x * hardsigmoid(x)
+
+
+def sigmoid(input: TensorLike) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return as_tensor(input).sigmoid()
+
+
+def logsigmoid(input: TensorLike) -> Tensor:
+    """log(sigmoid(x)) without underflow."""
+    x = as_tensor(input)
+    return each.minimum(x, 0) - each.log1p(each.exp(-each.abs(x)))
+
+
+def tanh(input: TensorLike) -> Tensor:
+    """Hyperbolic tangent."""
+    return each.tanh(input)
+
+
+def glu(input: TensorLike, axis: int = -1) -> Tensor:
+    """The first half of the axis times the sigmoid of the second half."""
+    x = as_tensor(input)
+    along = normalize_axis(axis, x.ndim, "glu")
+    extent = x.shape[along]
+    if isinstance(extent, str) or extent % 2:
+        fail(ShapeError, "glu", f"axis {along} of {x.node.type} does not have an even extent")
+    before = (slice(None),) * along
+    half = extent // 2
+    return x[(*before, slice(0, half))] * sigmoid(x[(*before, slice(half, extent))])
+
+
+# ---------------------------------------------------------------- normalised exponentials
+
+
+def _shifted(input: TensorLike, axis: int) -> Tensor:
+    """x less its greatest element along the axis, so that exp does not overflow."""
+    x = as_tensor(input)
+    return x - each.stop_gradient(x.max(axis=axis, keepdims=True))
+
+
+def softmax(input: TensorLike, axis: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis."""
+    powers = each.exp(_shifted(input, axis))
+    return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def softmin(input: TensorLike, axis: int = -1) -> Tensor:
+    """softmax(-x)."""
+    return softmax(-as_tensor(input), axis)
+
+
+def log_softmax(input: TensorLike, axis: int = -1) -> Tensor:
+    """log(softmax(x)) without underflow."""
+    shifted = _shifted(input, axis)
+    return shifted - each.log(each.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def logsumexp(input: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) without overflow; infinite only where x is."""
+    x = as_tensor(input)
+    greatest = each.stop_gradient(x.max(axis=axis, keepdims=True))
+    greatest = each.where(each.isfinite(greatest), greatest, 0)
+    sums = each.log(each.exp(x - greatest).sum(axis=axis, keepdims=True)) + greatest
+    return sums if keepdims else sums.squeeze(tuple(range(x.ndim)) if axis is None else axis)
+
+
+# ---------------------------------------------------------------- layers as functions
+
+
+def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None) -> Tensor:
+    """input @ weight.T + bias.
+
+    input   [..., in]    weight  [out, in]    bias  [out]    result  [..., out]
+    """
+    x, w = as_tensor(input), as_tensor(weight)
+    if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[1]:
+        facts = [f"input is {x.node.type}, weight {w.node.type}"]
+        if w.ndim == 2 and x.ndim:
+            facts.append(
+                f"input axis {x.ndim - 1} has extent {x.shape[-1]}, "
+                f"weight axis 1 has extent {w.shape[1]}"
+            )
+        fail(ShapeError, "linear", "input and weight do not fit", facts)
+    node = nodes.contract("linear", x.node, w.node, ((x.ndim - 1,), (1,)))
+    product = derive(node, x, w)
+    return product if bias is None else product + bias
+
+
+def embedding(input: TensorLike, weight: TensorLike) -> Tensor:
+    """The rows of weight [classes, features] whose numbers are in input."""
+    return take(weight, input, axis=0)
+
+
+def one_hot(tensor: TensorLike, num_classes: int) -> Tensor:
+    """int64 [..., num_classes]: 1 where the last index equals the class number, else 0."""
+    return one_hot_mask(as_tensor(tensor), num_classes, -1).astype(int64)
+
+
+def one_hot_mask(labels: Tensor, num_classes: Any, axis: int) -> Tensor:
+    """Whether a new axis' position equals the label: a comparison, so that it fuses."""
+    if not labels.dtype.is_integer:
+        fail(ArgumentError, "one_hot", f"class numbers are integers, not {labels.node.type}")
+    along = normalize_axis(axis, labels.ndim + 1, "one_hot")
+    shape = labels.shape[:along] + (num_classes,) + labels.shape[along:]
+    classes = Tensor(nodes.iota(shape, along, labels.dtype if labels.dtype.bits > 8 else int64))
+    kept = tuple(a for a in range(labels.ndim + 1) if a != along)
+    wide = labels.astype(classes.dtype)
+    return derive(nodes.spread(wide.node, shape, kept), labels) == classes
+
+
+def dropout(input: TensorLike, p: float = 0.5) -> Tensor:
+    """In training each element is 0 with probability p, else divided by 1 - p; else x itself.
+
+    The mode decides, so there is no `training` argument. Every call has its own random numbers.
+    """
+    x = as_tensor(input)
+    if not 0.0 <= p <= 1.0:
+        fail(ArgumentError, "dropout", f"a probability lies in 0 to 1, not {p}")
+    if p == 0.0:
+        return x
+    if p == 1.0:
+        return each.where(training_mode(), 0, x)
+    kept = random.bernoulli(1.0 - p, x.shape)
+    return each.where(training_mode(), each.where(kept, x * (1.0 / (1.0 - p)), 0), x)
+
+
+def layer_norm(
+    input: TensorLike,
+    normalized_shape: int | Sequence[int],
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean 0, variance 1 over the last axes, then weight and bias.
+
+    Source: Ba, Kiros, Hinton, "Layer Normalization" (2016).
+    """
+    x = as_tensor(input)
+    axes = _normalized_axes(x, normalized_shape, "layer_norm")
+    centred = x - x.mean(axis=axes, keepdims=True)
+    spread = (centred * centred).mean(axis=axes, keepdims=True)
+    result = centred * each.rsqrt(spread + eps)
+    result = result if weight is None else result * weight
+    return result if bias is None else result + bias
+
+
+def rms_norm(
+    input: TensorLike,
+    normalized_shape: int | Sequence[int],
+    weight: TensorLike | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """x / sqrt(mean(x * x) + eps) over the last axes, times weight; eps None: the dtype's.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
+    """
+    x = as_tensor(input)
+    axes = _normalized_axes(x, normalized_shape, "rms_norm")
+    machine = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+    small = machine[x.dtype.name] if eps is None else eps
+    result = x * each.rsqrt((x * x).mean(axis=axes, keepdims=True) + small)
+    return result if weight is None else result * weight
+
+
+def _normalized_axes(x: Tensor, shape: int | Sequence[int], operation: str) -> tuple[int, ...]:
+    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not wanted or x.shape[-len(wanted) :] != wanted:
+        problem = f"the last axes of {x.node.type} are not {nodes.show(wanted)}"
+        fail(ShapeError, operation, problem)
+    return tuple(range(x.ndim - len(wanted), x.ndim))
+
+
+def normalize(
+    input: TensorLike, p: float = 2.0, axis: int = 1, eps: float = 1e-12
+) -> Tensor:
+    """x divided by the larger of eps and its p-norm along an axis."""
+    x = as_tensor(input)
+    if p == 2.0:
+        norm = each.sqrt((x * x).sum(axis=axis, keepdims=True))
+    elif p == 1.0:
+        norm = each.abs(x).sum(axis=axis, keepdims=True)
+    elif p == math.inf:
+        norm = each.abs(x).max(axis=axis, keepdims=True)
+    else:
+        norm = each.pow(each.pow(each.abs(x), p).sum(axis=axis, keepdims=True), 1.0 / p)
+    return x / each.maximum(norm, eps)
+
+
+def cosine_similarity(
+    x1: TensorLike, x2: TensorLike, axis: int = 1, eps: float = 1e-8
+) -> Tensor:
+    """Product of x1 and x2 along an axis over the product of their norms, each at least eps."""
+    a, b = as_tensor(x1), as_tensor(x2)
+    norms = [
+        each.maximum(each.sqrt((x * x).sum(axis=axis, keepdims=True)), eps) for x in (a, b)
+    ]
+    return total((a / norms[0]) * (b / norms[1]), axis=axis)
+
+
+def pad(
+    input: TensorLike, pad: Sequence[int], mode: str = "constant", value: float = 0.0
+) -> Tensor:
+    """Margins around the last axes: pad is (left, right) of the last axis, then of the one before...
+
+    mode   "constant" (filled with `value`; a negative margin cuts), "reflect", "replicate" or
+           "circular"
+    """
+    x = as_tensor(input)
+    if len(pad) % 2 or len(pad) > 2 * x.ndim:
+        fail(ArgumentError, "pad", f"{len(pad)} margins for {x.node.type}: two per axis are needed")
+    margins = {x.ndim - 1 - i: (pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)}
+    if mode == "constant":
+        return _pad_constant(x, margins, value)
+    if mode not in ("reflect", "replicate", "circular"):
+        fail(ArgumentError, "pad", f"unknown mode {mode!r}")
+    for axis, (low, high) in margins.items():
+        x = _pad_axis(x, axis, low, high, mode)
+    return x
+
+
+def _pad_constant(x: Tensor, margins: dict[int, tuple[int, int]], value: float) -> Tensor:
+    cuts = [slice(None)] * x.ndim
+    for axis, (low, high) in margins.items():
+        if low < 0 or high < 0:
+            cuts[axis] = slice(max(-low, 0), None if high >= 0 else high)
+    x = x[tuple(cuts)]
+    low_margins = tuple(max(margins.get(a, (0, 0))[0], 0) for a in range(x.ndim))
+    high_margins = tuple(max(margins.get(a, (0, 0))[1], 0) for a in range(x.ndim))
+    if not any(low_margins + high_margins):
+        return x
+    node = nodes.build(
+        PAD,
+        x.node,
+        nodes.constant(value, x.dtype),
+        low=low_margins,
+        high=high_margins,
+        interior=(0,) * x.ndim,
+    )
+    return derive(node, x)
+
+
+def _pad_axis(x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
+    extent = x.shape[axis]
+    limit = {"reflect": -1, "circular": 0}.get(mode)
+    if isinstance(extent, str):
+        fail(ShapeError, "pad", f"axis {axis} is the named dimension {extent!r}")
+    if min(low, high) < 0 or (limit is not None and max(low, high) > extent + limit):
+        fail(ShapeError, "pad", f"{mode} margins {low} and {high} do not fit extent {extent}")
+
+    def part(start: int, stop: int) -> Tensor:
+        return x[(*(slice(None),) * axis, slice(start, stop))]
+
+    def ends() -> tuple[Tensor, Tensor]:
+        if mode == "reflect":
+            return (
+                flip(part(1, low + 1), axis=axis),
+                flip(part(extent - 1 - high, extent - 1), axis=axis),
+            )
+        if mode == "circular":
+            return part(extent - low, extent), part(0, high)
+        shape = list(x.shape)
+        shape[axis] = low
+        first = part(0, 1).broadcast_to(shape)
+        shape[axis] = high
+        return first, part(extent - 1, extent).broadcast_to(shape)
+
+    before, after = ends()
+    return concat([p for p, n in ((before, low), (x, 1), (after, high)) if n], axis=axis)

@@ -1,0 +1,226 @@
+"""Initialisers: how parameters begin. PyTorch's names (without the underscore) and formulas.
+
+Each one is given as it is, `init=gc.init.xavier_uniform`, or with options,
+`init=gc.init.xavier_uniform(gain=2.0)`. An initialiser builds graph nodes, and the values are
+computed by the compiled program from its seed. For a weight (out, in, *kernel) fan_in is
+in * prod(kernel) and fan_out is out * prod(kernel). Orthogonal initialisation is not offered: it
+needs a QR decomposition, which no graph operation expresses.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.types import DType, dtype_of
+
+from . import random
+from .functional import creation
+from .functional.elementwise import erf, exp, log, sqrt, where
+from .tensor import Tensor
+from .tracing import fail
+
+Shape = tuple[int, ...]
+
+
+class Initializer:
+    """A formula for a parameter's first values, with its options bound."""
+
+    def __init__(self, formula: Callable[..., Tensor], options: dict[str, Any]) -> None:
+        self._formula = formula
+        self._options = options
+        self.__doc__ = formula.__doc__
+        self.__name__ = formula.__name__
+
+    def __call__(self, *values: Any, **options: Any) -> Initializer:
+        """This initialiser with other options, in the order of PyTorch's arguments."""
+        signature = inspect.signature(self._formula)
+        names = list(signature.parameters)[2:]
+        if len(values) > len(names) or not set(options) <= set(names):
+            problem = f"unknown options {sorted(set(options) - set(names)) or values}"
+            fail(ArgumentError, self.__name__, problem, [f"options: {', '.join(names) or 'none'}"])
+        given = dict(zip(names, values, strict=False)) | options
+        return Initializer(self._formula, self._options | given)
+
+    def values(self, shape: Shape, dtype: DType) -> Tensor:
+        """A tensor of first values."""
+        return self._formula(shape, dtype, **self._options)
+
+    def __repr__(self) -> str:
+        listed = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
+        return f"gradc.init.{self.__name__}({listed})" if listed else f"gradc.init.{self.__name__}"
+
+
+def _initializer(formula: Callable[..., Tensor]) -> Initializer:
+    return Initializer(formula, {})
+
+
+@_initializer
+def zeros(shape: Shape, dtype: DType) -> Tensor:
+    """All 0."""
+    return creation.zeros(shape, dtype)
+
+
+@_initializer
+def ones(shape: Shape, dtype: DType) -> Tensor:
+    """All 1."""
+    return creation.ones(shape, dtype)
+
+
+@_initializer
+def constant(shape: Shape, dtype: DType, val: float = 0.0) -> Tensor:
+    """All `val`."""
+    return creation.full(shape, val, dtype)
+
+
+@_initializer
+def eye(shape: Shape, dtype: DType) -> Tensor:
+    """The identity matrix; needs two axes."""
+    if len(shape) != 2:
+        fail(ShapeError, "init.eye", f"a matrix has two axes; the shape is {list(shape)}")
+    return creation.eye(shape[0], shape[1], dtype=dtype)
+
+
+@_initializer
+def uniform(shape: Shape, dtype: DType, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Uniform in a <= x < b."""
+    return random.uniform(shape, a, b, dtype)
+
+
+@_initializer
+def normal(shape: Shape, dtype: DType, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Normal with the given mean and standard deviation."""
+    return random.normal(shape, mean, std, dtype)
+
+
+@_initializer
+def trunc_normal(
+    shape: Shape,
+    dtype: DType,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+) -> Tensor:
+    """Normal limited to a <= x <= b, by the inverse of the cumulative distribution."""
+    low, high = (math.erf((limit - mean) / (std * math.sqrt(2.0))) for limit in (a, b))
+    wide = dtype_of("float64") if dtype.bits == 64 else dtype_of("float32")
+    quantile = random.uniform(shape, low, high, wide)
+    return (_erfinv(quantile) * (std * math.sqrt(2.0)) + mean).clip(a, b).astype(dtype)
+
+
+@_initializer
+def xavier_uniform(shape: Shape, dtype: DType, gain: float = 1.0) -> Tensor:
+    """Uniform in +-gain * sqrt(6 / (fan_in + fan_out)). Source: Glorot and Bengio (2010)."""
+    bound = gain * math.sqrt(6.0 / sum(_fans(shape, "xavier_uniform")))
+    return random.uniform(shape, -bound, bound, dtype)
+
+
+@_initializer
+def xavier_normal(shape: Shape, dtype: DType, gain: float = 1.0) -> Tensor:
+    """Normal, deviation gain * sqrt(2 / (fan_in + fan_out)). Source: Glorot and Bengio (2010)."""
+    std = gain * math.sqrt(2.0 / sum(_fans(shape, "xavier_normal")))
+    return random.normal(shape, 0.0, std, dtype)
+
+
+@_initializer
+def kaiming_uniform(
+    shape: Shape,
+    dtype: DType,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    gain: float | None = None,
+) -> Tensor:
+    """Uniform in +-gain * sqrt(3 / fan), gain as calculate_gain unless given.
+
+    Source: He, Zhang, Ren, Sun, "Delving Deep into Rectifiers" (2015).
+    """
+    std = _kaiming_std(shape, a, mode, nonlinearity, gain, "kaiming_uniform")
+    bound = math.sqrt(3.0) * std
+    return random.uniform(shape, -bound, bound, dtype)
+
+
+@_initializer
+def kaiming_normal(
+    shape: Shape,
+    dtype: DType,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    gain: float | None = None,
+) -> Tensor:
+    """Normal, deviation gain / sqrt(fan), gain as calculate_gain unless given.
+
+    Source: He, Zhang, Ren, Sun, "Delving Deep into Rectifiers" (2015).
+    """
+    std = _kaiming_std(shape, a, mode, nonlinearity, gain, "kaiming_normal")
+    return random.normal(shape, 0.0, std, dtype)
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """PyTorch's recommended gain for a nonlinearity; `param` is the slope of leaky_relu."""
+    fixed = {"relu": math.sqrt(2.0), "tanh": 5.0 / 3.0, "selu": 0.75, "linear": 1.0}
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return math.sqrt(2.0 / (1.0 + slope**2))
+    if nonlinearity in fixed:
+        return fixed[nonlinearity]
+    if nonlinearity == "sigmoid" or nonlinearity.startswith("conv"):
+        return 1.0
+    known = ", ".join([*fixed, "leaky_relu", "sigmoid", "conv..."])
+    fail(
+        ArgumentError,
+        "calculate_gain",
+        f"unknown nonlinearity {nonlinearity!r}",
+        [f"known: {known}"],
+    )
+
+
+def _fans(shape: Shape, operation: str) -> tuple[int, int]:
+    """fan_in and fan_out of a weight (out, in, *kernel)."""
+    if len(shape) < 2:
+        problem = f"fan_in and fan_out need two axes or more; the shape is {list(shape)}"
+        fail(ShapeError, operation, problem)
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def _kaiming_std(
+    shape: Shape, a: float, mode: str, nonlinearity: str, gain: float | None, operation: str
+) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        fail(ArgumentError, operation, f"mode is 'fan_in' or 'fan_out', not {mode!r}")
+    fan = _fans(shape, operation)[0 if mode == "fan_in" else 1]
+    return (calculate_gain(nonlinearity, a) if gain is None else gain) / math.sqrt(fan)
+
+
+# Giles, "Approximating the erfinv function" (GPU Computing Gems, 2012), single precision.
+_NEAR = (
+    2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
+    -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
+)
+_FAR = (
+    -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
+    -0.0076224613, 0.00943887047, 1.00167406, 2.83297682,
+)
+
+
+def _erfinv(x: Tensor) -> Tensor:
+    """The inverse of erf: Giles' polynomials, then one Newton step for float64."""
+    w = -log((1.0 - x) * (1.0 + x))
+    y = where(w < 5.0, _polynomial(_NEAR, w - 2.5), _polynomial(_FAR, sqrt(w) - 3.0)) * x
+    if x.dtype.bits < 64:
+        return y
+    return y - (erf(y) - x) / (2.0 / math.sqrt(math.pi) * exp(-y * y))
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
+    """Horner's scheme, highest coefficient first."""
+    result = creation.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        result = result * x + coefficient
+    return result

@@ -1,0 +1,211 @@
+"""What a program reads by name: inputs, parameters and other state.
+
+A state's name is settled when a graph is assembled, not when the state is made, because a module
+learns only later where it sits in a model: `weight` of a Linear is `0.weight` in a Sequential. So a
+state node carries a *cell*, which knows the module that owns it, how the state begins, and which
+value it takes at the end of a training step. The cell is the only thing here that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.graph.ir import Node
+from gradc.compiler.ops.source import INPUT, STATE
+from gradc.compiler.types import DType, dtype_of, float32, int64
+
+from . import nodes
+from .tensor import Tensor, as_tensor
+from .tracing import fail, here, located
+
+SEED = "gradc.seed"
+STEP = "gradc.step"
+RESERVED_PREFIX = "gradc."
+
+
+class Initial(Protocol):
+    """How a state begins: gc.init's initialisers are of this kind."""
+
+    def values(self, shape: tuple[int, ...], dtype: DType) -> Tensor: ...
+
+
+Beginning: TypeAlias = "Initial | Callable[..., Any] | np.ndarray[Any, Any] | float | None"
+
+
+class Owner(Protocol):
+    """A module, as far as naming goes."""
+
+    def path(self) -> str: ...
+
+
+class StateCell:
+    """What is known about one state beside its type. Two tensors of one state share the cell."""
+
+    __slots__ = ("attribute", "given_name", "initial", "owner", "update")
+
+    def __init__(self, given_name: str, initial: Beginning) -> None:
+        self.given_name = given_name
+        self.initial = initial
+        self.owner: Owner | None = None
+        self.attribute = ""
+        self.update: Tensor | None = None
+
+    @property
+    def name(self) -> str:
+        """The name in a graph: the owner's path and the attribute, or the name given."""
+        if self.owner is None:
+            return self.given_name
+        path = self.owner.path()
+        return f"{path}.{self.attribute}" if path else self.attribute
+
+
+class StateNode(Node):
+    """A node of operation `state` that knows its cell; its attribute `name` is provisional."""
+
+    __slots__ = ("cell",)
+
+    cell: StateCell
+
+
+class State(Tensor):
+    """A tensor that is a named state: a parameter, or what gc.state declared."""
+
+    __slots__ = ()
+
+    @property
+    def cell(self) -> StateCell:
+        assert isinstance(self.node, StateNode)
+        return self.node.cell
+
+    @property
+    def name(self) -> str:
+        """The name under which checkpoints and trainer.parameters know this state."""
+        return self.cell.name
+
+    @property
+    def trained(self) -> bool:
+        """Whether an optimizer updates it."""
+        return bool(self.node.attributes["trained"])
+
+
+def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
+    """A named input of the program. A shape entry is an integer or the name of a dimension."""
+    _check_name(name, "input")
+    attributes = {
+        "name": name,
+        "shape": nodes.check_shape(shape, "input"),
+        "dtype": _known_dtype(dtype, "input"),
+    }
+    return Tensor(nodes.build(INPUT, **attributes))
+
+
+def parameter(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -> State:
+    """A trained state: an optimizer updates it, `trainer.parameters` lists it.
+
+    init   an initialiser of gc.init, an array of values, or a function of (shape, dtype) that
+           returns one of them; without one the parameter begins as zeros
+    """
+    return _declare(name, shape, dtype, init, trained=True, operation="parameter")
+
+
+def state(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -> State:
+    """A state that is not trained: `gc.update` says what it becomes after a training step."""
+    return _declare(name, shape, dtype, init, trained=False, operation="state")
+
+
+def update(state: Tensor, value: Any) -> None:
+    """After each training step `state` takes `value`; all updates see the old values.
+
+    A state has one update: a later call replaces an earlier one. Evaluation updates nothing.
+    """
+    if not isinstance(state, State) or state.trained:
+        fail(ArgumentError, "update", "the first argument is a state made by gc.state")
+    new = as_tensor(value)
+    if new.shape != state.shape:
+        facts = [f"state {state.name!r} is {state.node.type}, the value {new.node.type}"]
+        fail(ShapeError, "update", "state and value differ in shape", facts)
+    state.cell.update = new.astype(state.dtype)
+
+
+def seed_state() -> State:
+    """The seed of every random number; set by `seed=` when a program is compiled."""
+    return _make(SEED, (), int64, None, trained=False)
+
+
+def step_state() -> State:
+    """Training steps done, which random numbers and schedules depend on."""
+    return _make(STEP, (), int64, None, trained=False)
+
+
+def optimizer_state(name: str, like: Tensor, initial: Beginning = None) -> State:
+    """State of an optimizer in the type of a parameter; it begins as zeros unless told."""
+    return _make(name, like.shape, like.dtype, initial, trained=False)
+
+
+def beginning_of(cell: StateCell, shape: tuple[int, ...], dtype: DType) -> Tensor:
+    """The tensor of values with which a state begins."""
+    initial: Any = cell.initial
+    if initial is None:
+        return Tensor(nodes.constant(0, dtype, shape))
+    if hasattr(initial, "values") and not isinstance(initial, np.ndarray):
+        made = initial.values(shape, dtype)
+    else:
+        made = initial(shape, dtype) if callable(initial) else initial
+    if hasattr(made, "values") and not isinstance(made, (np.ndarray, Tensor)):
+        made = made.values(shape, dtype)
+    tensor = as_tensor(made).astype(dtype)
+    if tensor.shape == () and shape != ():
+        tensor = tensor.broadcast_to(shape)
+    if tensor.shape != shape:
+        facts = [f"state {cell.name!r} has shape {nodes.show(shape)}"]
+        fail(ShapeError, "init", f"the initial values are {tensor.node.type}", facts)
+    return tensor
+
+
+def _declare(
+    name: str, shape: Any, dtype: Any, init: Beginning, trained: bool, operation: str
+) -> State:
+    _check_name(name, operation)
+    if name.startswith(RESERVED_PREFIX):
+        fail(ArgumentError, operation, f"names that begin with {RESERVED_PREFIX!r} are reserved")
+    extents = nodes.check_shape(shape, operation)
+    named = [e for e in extents if isinstance(e, str)]
+    if named:
+        fail(ShapeError, operation, f"a state has no named dimension, {name!r} has {named[0]!r}")
+    if isinstance(init, (np.ndarray, list)):
+        init = np.array(init)
+        if init.shape != extents:
+            facts = [f"{name!r} has shape {nodes.show(extents)}"]
+            problem = f"the initial values have shape {nodes.show(init.shape)}"
+            fail(ShapeError, operation, problem, facts)
+    elif init is not None and not callable(init) and not isinstance(init, (int, float, Tensor)):
+        fail(ArgumentError, operation, f"init is an initialiser or an array, not {init!r}")
+    return _make(name, extents, _known_dtype(dtype, operation), init, trained)
+
+
+def _make(name: str, shape: Any, dtype: DType, init: Beginning, trained: bool) -> State:
+    attributes = {"name": name, "shape": shape, "dtype": dtype, "trained": trained}
+    with located("state"):
+        node = StateNode(STATE, (), attributes, STATE.infer(**attributes), here())
+    object.__setattr__(node, "cell", StateCell(name, init))
+    return State(node)
+
+
+def _check_name(name: object, operation: str) -> None:
+    if not isinstance(name, str) or not name or not all(p.isalnum() or p in "._" for p in name):
+        fail(
+            ArgumentError,
+            operation,
+            f"a name is made of letters, digits, dots and underscores, not {name!r}",
+        )
+
+
+def _known_dtype(dtype: Any, operation: str) -> DType:
+    try:
+        return dtype_of(dtype)
+    except DTypeError as error:
+        fail(DTypeError, operation, error.problem, error.facts)

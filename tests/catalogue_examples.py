@@ -1,0 +1,661 @@
+"""Examples of every operation of the catalogue: operands with attributes, by operation name.
+
+`EXAMPLES[name]` gives examples of values: NaN, infinities, signed zeros, odd and empty shapes,
+scalars, every dtype. `SMOOTH[name]` gives float64 examples at which the operation is differentiable,
+away from kinks, for comparison with finite differences. test_catalogue.py runs over both.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradc.compiler.graph.ir import Graph, Literal, apply
+from gradc.compiler.ops import OP_WITH_NAME
+from gradc.compiler.ops.source import input_
+from gradc.compiler.types import (
+    DTYPES,
+    DType,
+    bfloat16,
+    bool_,
+    dtype_of,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+)
+
+Array = np.ndarray[Any, Any]
+FLOATS = (float64, float32, float16, bfloat16)
+INTEGERS = (int64, int32, int16, int8, uint8)
+NUMBERS = FLOATS + INTEGERS
+SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (17,), (3, 17), (0,), (2, 0, 3))
+SPECIAL = (
+    float("nan"), float("inf"), -float("inf"), -0.0, 0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.5, 3.5,
+    1e-3, 17.0, -88.0, 100.0, 1e-30, -1e-39, 1e20, -6e4,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Example:
+    """One application of an operation. `own` is the value of an input or state itself."""
+
+    operation: str
+    operands: tuple[Array, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    own: Array | None = None
+
+    def __str__(self) -> str:
+        types = [f"{dtype_of(a.dtype)}{list(a.shape)}" for a in self.operands]
+        attributes = [f"{name}={value}" for name, value in self.attributes.items()]
+        return "-".join([self.operation, *types, *attributes]).replace(" ", "")[:80]
+
+    def graph(self) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
+        """The closed graph, its inputs and its states."""
+        names = [f"x{n}" for n in range(len(self.operands))]
+        leaves = [
+            input_(name, array.shape, dtype_of(array.dtype))
+            for name, array in zip(names, self.operands, strict=True)
+        ]
+        node = apply(OP_WITH_NAME[self.operation], *leaves, **self.attributes)
+        if self.own is None:
+            graph = Graph("example", tuple(leaves), (), (("y", node),))
+            return graph, dict(zip(names, self.operands, strict=True)), {}
+        own = {str(self.attributes["name"]): self.own}
+        if self.operation == "state":
+            return Graph("example", (), (node,), (("y", node),)), {}, own
+        return Graph("example", (node,), (), (("y", node),)), own, {}
+
+
+def generator(seed: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(seed.encode()))
+
+
+def sample_array(
+    rng: np.random.Generator, dtype: DType, shape: Sequence[int], low: float = -3, high: float = 3
+) -> Array:
+    """Uniform numbers; of integers small ones."""
+    if dtype.is_bool:
+        return np.asarray(rng.integers(0, 2, shape)).astype(np.bool_)
+    if dtype.is_integer:
+        first = 0 if dtype.kind == "uint" else -5
+        return np.asarray(rng.integers(first, 6, shape)).astype(dtype.numpy)
+    return np.asarray(rng.uniform(low, high, shape)).astype(dtype.numpy)
+
+
+def special_array(dtype: DType) -> Array:
+    """The values at which mistakes are made."""
+    if dtype.is_bool:
+        return np.array([False, True])
+    if dtype.is_integer:
+        limits = np.iinfo(dtype.numpy)
+        listed = [limits.min, limits.min + 1, 0, 1, 2, 3, 7, 33, limits.max - 1, limits.max]
+        if dtype.kind == "int":
+            listed += [-1, -2, -3, -7]
+        return np.array(listed, dtype.numpy)
+    with np.errstate(all="ignore"):
+        return np.array(SPECIAL).astype(dtype.numpy)
+
+
+def all_pairs(a: Array, b: Array) -> tuple[Array, Array]:
+    first, second = np.meshgrid(a, b, indexing="ij")
+    return first.reshape(-1).copy(), second.reshape(-1).copy()
+
+
+# -- elementwise families -------------------------------------------------------------------
+
+
+def unary(dtypes: Sequence[DType]) -> Callable[[str], list[Example]]:
+    def make(name: str) -> list[Example]:
+        rng = generator(name)
+        made = [Example(name, (special_array(dtype),)) for dtype in dtypes]
+        made += [Example(name, (sample_array(rng, dtypes[0], shape),)) for shape in SHAPES]
+        return [*made, Example(name, (sample_array(rng, dtypes[-1], (3, 17)),))]
+
+    return make
+
+
+def binary(dtypes: Sequence[DType]) -> Callable[[str], list[Example]]:
+    def make(name: str) -> list[Example]:
+        rng = generator(name)
+        made = [
+            Example(name, all_pairs(special_array(dtype), special_array(dtype))) for dtype in dtypes
+        ]
+        for shape in SHAPES:
+            pair = (sample_array(rng, dtypes[0], shape), sample_array(rng, dtypes[0], shape))
+            made.append(Example(name, pair))
+        return made
+
+    return make
+
+
+def where_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    made = []
+    for dtype in DTYPES:
+        values = special_array(dtype)
+        condition = sample_array(rng, bool_, values.shape)
+        made.append(Example(name, (condition, values, values[::-1].copy())))
+    for shape in SHAPES:
+        arrays = [sample_array(rng, dtype, shape) for dtype in (bool_, float32, float32)]
+        made.append(Example(name, tuple(arrays)))
+    return made
+
+
+def cast_examples(name: str) -> list[Example]:
+    return [
+        Example(name, (special_array(source),), {"dtype": target})
+        for source in DTYPES
+        for target in DTYPES
+    ] + [Example(name, (sample_array(generator(name), float32, s),), {"dtype": int8}) for s in SHAPES]
+
+
+# -- sources --------------------------------------------------------------------------------
+
+
+def declared(role: str) -> Callable[[str], list[Example]]:
+    def make(name: str) -> list[Example]:
+        made = []
+        for dtype in DTYPES:
+            values = special_array(dtype)
+            attributes: dict[str, Any] = {"name": "v", "shape": values.shape, "dtype": dtype}
+            if role == "state":
+                attributes["trained"] = dtype.is_float
+            made.append(Example(name, (), attributes, own=values))
+        return made
+
+    return make
+
+
+def constant_examples(name: str) -> list[Example]:
+    made = []
+    for dtype in DTYPES:
+        for number in special_array(dtype).tolist():
+            attributes = {"value": number, "shape": (3,), "dtype": dtype}
+            made.append(Example(name, (), attributes))
+        values = special_array(dtype)
+        attributes = {"value": Literal(values), "shape": values.shape, "dtype": dtype}
+        made.append(Example(name, (), attributes))
+    for shape in SHAPES:
+        made.append(Example(name, (), {"value": 0.1, "shape": shape, "dtype": float32}))
+        literal = Literal(sample_array(generator(name), float32, shape))
+        made.append(Example(name, (), {"value": literal, "shape": shape, "dtype": float32}))
+    return made
+
+
+def iota_examples(name: str) -> list[Example]:
+    return [
+        Example(name, (), {"shape": shape, "axis": axis, "dtype": dtype})
+        for dtype in NUMBERS
+        for shape, axis in (((17,), 0), ((3, 17), 0), ((3, 17), 1), ((2, 0, 3), 2), ((1,), 0))
+    ] + [Example(name, (), {"shape": (300,), "axis": 0, "dtype": uint8})]
+
+
+# -- shapes ---------------------------------------------------------------------------------
+
+
+def broadcast_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    cases: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = [
+        ((), (), ()),
+        ((), (3, 17), ()),
+        ((17,), (3, 17), (1,)),
+        ((3,), (3, 17), (0,)),
+        ((3, 1), (3, 17), (0, 1)),
+        ((1, 1), (2, 3, 17), (0, 2)),
+        ((1,), (0,), (0,)),
+        ((2, 1), (2, 1, 1), (0, 2)),
+        ((3, 17), (3, 17), (0, 1)),
+    ]
+    return [
+        Example(name, (sample_array(rng, dtype, operand),), {"shape": shape, "axes": axes})
+        for operand, shape, axes in cases
+        for dtype in (float64, bfloat16, uint8, bool_)
+    ]
+
+
+def reshape_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    cases: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((), (1, 1)),
+        ((1,), ()),
+        ((6, 4), (24,)),
+        ((24,), (2, 3, 4)),
+        ((4, 6), (3, 8)),
+        ((3, 17), (17, 3)),
+        ((3, 17), (3, 1, 17, 1)),
+        ((2, 0, 3), (0, 7)),
+    ]
+    return [
+        Example(name, (sample_array(rng, dtype, operand),), {"shape": shape})
+        for operand, shape in cases
+        for dtype in (float64, float16, int8, bool_)
+    ]
+
+
+def transpose_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    cases: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((), ()),
+        ((17,), (0,)),
+        ((3, 17), (1, 0)),
+        ((2, 3, 17), (2, 0, 1)),
+        ((2, 3, 4, 5), (0, 2, 1, 3)),
+        ((2, 0, 3), (2, 1, 0)),
+    ]
+    return [
+        Example(name, (sample_array(rng, dtype, operand),), {"permutation": permutation})
+        for operand, permutation in cases
+        for dtype in (float64, bfloat16, int64, bool_)
+    ]
+
+
+def slice_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    cases = [
+        ((17,), (0,), (1,), (17,)),
+        ((17,), (16,), (-1,), (17,)),
+        ((17,), (1,), (5,), (4,)),
+        ((17,), (15,), (-4,), (4,)),
+        ((3, 17), (1, 2), (1, 3), (2, 5)),
+        ((3, 17), (2, 0), (-2, 1), (2, 17)),
+        ((3, 17), (0, 0), (1, 1), (3, 0)),
+        ((2, 0, 3), (0, 0, 1), (1, 1, 1), (2, 0, 2)),
+        ((), (), (), ()),
+    ]
+    return [
+        Example(
+            name,
+            (sample_array(rng, dtype, operand),),
+            {"starts": starts, "steps": steps, "shape": shape},
+        )
+        for operand, starts, steps, shape in cases
+        for dtype in (float64, float16, int32, bool_)
+    ]
+
+
+def pad_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    cases = [
+        ((), (), (), ()),
+        ((3,), (1,), (2,), (0,)),
+        ((3,), (0,), (0,), (2,)),
+        ((17,), (0,), (1,), (1,)),
+        ((3, 17), (1, 0), (0, 2), (2, 0)),
+        ((0,), (2,), (1,), (3,)),
+        ((1,), (0,), (0,), (4,)),
+        ((2, 0, 3), (0, 1, 0), (0, 0, 1), (0, 2, 1)),
+    ]
+    return [
+        Example(
+            name,
+            (sample_array(rng, dtype, operand), sample_array(rng, dtype, ())),
+            {"low": low, "high": high, "interior": interior},
+        )
+        for operand, low, high, interior in cases
+        for dtype in (float64, bfloat16, int16, bool_)
+    ]
+
+
+def concatenate_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    cases: list[tuple[list[tuple[int, ...]], int]] = [
+        ([(3,)], 0),
+        ([(3,), (17,), (1,)], 0),
+        ([(0,), (3,), (0,)], 0),
+        ([(0,), (0,)], 0),
+        ([(3, 2), (3, 17)], 1),
+        ([(1, 17), (2, 17), (3, 17), (1, 17)], 0),
+        ([(2, 3, 2), (2, 1, 2)], 1),
+    ]
+    return [
+        Example(name, tuple(sample_array(rng, dtype, s) for s in shapes), {"axis": axis})
+        for shapes, axis in cases
+        for dtype in (float64, float16, uint8, bool_)
+    ]
+
+
+# -- reductions -----------------------------------------------------------------------------
+
+REDUCED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((17,), (0,)),
+    ((1,), (0,)),
+    ((3, 17), (0,)),
+    ((3, 17), (1,)),
+    ((3, 17), (0, 1)),
+    ((2, 3, 5), (0, 2)),
+    ((2, 3, 5), (1,)),
+    ((0, 3), (1,)),
+    ((3, 17), ()),
+    ((), ()),
+    ((70, 40), (1,)),
+    ((70, 40), (0,)),
+)
+
+
+def special_rows(dtype: DType) -> Array:
+    """Rows with NaN, infinities and ties in different places."""
+    if not dtype.is_float:
+        return np.tile(special_array(dtype), (3, 1))
+    rows = np.zeros((6, 5))
+    rows[0, 3] = np.nan
+    rows[1, 1:3] = np.inf, np.nan
+    rows[2] = -np.inf
+    rows[3] = 1, 3, -2, 3, -2
+    rows[4, 0], rows[4, 2] = -np.inf, np.inf
+    rows[5] = np.nan
+    return rows.astype(dtype.numpy)
+
+
+def reduction(dtypes: Sequence[DType], empty: bool) -> Callable[[str], list[Example]]:
+    """empty: whether the operation has a value for no elements."""
+
+    def make(name: str) -> list[Example]:
+        rng = generator(name)
+        made = []
+        for dtype in dtypes:
+            made.append(Example(name, (special_rows(dtype),), {"axes": (1,)}))
+            made.append(Example(name, (special_rows(dtype),), {"axes": (0,)}))
+        cases = REDUCED + ((((0,), (0,)), ((2, 0, 3), (1, 2))) if empty else ())
+        for shape, axes in cases:
+            for dtype in dtypes[:2]:
+                array = sample_array(rng, dtype, shape, -1.5, 1.5)
+                made.append(Example(name, (array,), {"axes": axes}))
+        return made
+
+    return make
+
+
+def along_axis(dtypes: Sequence[DType], empty: bool) -> Callable[[str], list[Example]]:
+    def make(name: str) -> list[Example]:
+        rng = generator(name)
+        made = [Example(name, (special_rows(dtype),), {"axis": 1}) for dtype in dtypes]
+        cases = [((17,), 0), ((1,), 0), ((3, 17), 0), ((3, 17), 1), ((2, 5, 3), 1), ((0, 3), 1)]
+        for shape, axis in [*cases, ((70, 40), 0), *([((0,), 0)] if empty else [])]:
+            for dtype in dtypes[:2]:
+                array = sample_array(rng, dtype, shape, -1.5, 1.5)
+                made.append(Example(name, (array,), {"axis": axis}))
+        return made
+
+    return make
+
+
+# -- indexing, contraction, random bits -----------------------------------------------------
+
+TAKEN: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...] = (
+    ((17,), (5,), 0),
+    ((17, 3), (4,), 0),
+    ((3, 17), (4,), 1),
+    ((2, 5, 3), (7,), 1),
+    ((1, 3), (2,), 0),
+    ((3,), (0,), 0),
+    ((0, 3), (0,), 0),
+    ((5, 3), (), 0),
+    ((5, 3), (2, 4), 0),
+)
+
+
+def sample_indices(
+    rng: np.random.Generator, shape: Sequence[int], extent: int, dtype: DType = int64
+) -> Array:
+    """Indices of both signs, repeated, and some out of range."""
+    lowest = 0 if dtype.kind == "uint" else -extent - 2
+    return np.asarray(rng.integers(lowest, extent + 3, shape)).astype(dtype.numpy)
+
+
+def take_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    made = []
+    for shape, indices, axis in TAKEN:
+        for dtype, kind in ((float64, int64), (bfloat16, int32), (int8, uint8)):
+            at = sample_indices(rng, indices, shape[axis], kind)
+            operands: list[Array] = [sample_array(rng, dtype, shape), at]
+            if name == "index_add":
+                result = (*shape[:axis], *indices, *shape[axis + 1 :])
+                operands.append(sample_array(rng, dtype, result))
+            made.append(Example(name, tuple(operands), {"axis": axis}))
+    return made
+
+
+ALONG: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...] = (
+    ((17,), (5,), 0),
+    ((3, 17), (3, 4), 1),
+    ((3, 17), (5, 17), 0),
+    ((3, 17), (2, 4), 1),
+    ((2, 5, 3), (2, 9, 3), 1),
+    ((1,), (3,), 0),
+    ((3, 17), (3, 0), 1),
+)
+
+
+def along_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    made = []
+    for shape, indices, axis in ALONG:
+        for dtype, kind in ((float64, int64), (float16, int32), (int64, int8)):
+            at = sample_indices(rng, indices, shape[axis], kind)
+            operands: list[Array] = [sample_array(rng, dtype, shape), at]
+            if name == "scatter_add":
+                operands.append(sample_array(rng, dtype, indices))
+            made.append(Example(name, tuple(operands), {"axis": axis}))
+    return made
+
+
+def sample_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    order = np.array([3, 0, 16, 3, 9], np.int64)
+    return [
+        Example(name, (sample_array(rng, dtype, shape), order))
+        for shape in ((17,), (17, 3), (17, 2, 5), (17, 0))
+        for dtype in (float32, uint8, bool_)
+    ]
+
+
+DOTS: tuple[tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]], ...] = (
+    ((3, 17), (17, 5), ((), (), (1,), (0,))),
+    ((17, 3), (17, 5), ((), (), (0,), (0,))),
+    ((3, 17), (5, 17), ((), (), (1,), (1,))),
+    ((17, 3), (5, 17), ((), (), (0,), (1,))),
+    ((17,), (17,), ((), (), (0,), (0,))),
+    ((3,), (5,), ((), (), (), ())),
+    ((2, 3, 7), (2, 7, 4), ((0,), (0,), (2,), (1,))),
+    ((3, 2, 7), (7, 4, 2), ((1,), (2,), (2,), (0,))),
+    ((2, 3, 4), (4, 3, 5), ((), (), (1, 2), (1, 0))),
+    ((2, 3, 4, 5), (3, 2, 5, 6), ((0, 1), (1, 0), (3,), (2,))),
+    ((3, 0), (0, 5), ((), (), (1,), (0,))),
+    ((0, 17), (17, 5), ((), (), (1,), (0,))),
+    ((1, 1), (1, 1), ((), (), (1,), (0,))),
+    ((65, 33), (33, 70), ((), (), (1,), (0,))),
+)
+
+
+def dot_attributes(axes: tuple[tuple[int, ...], ...]) -> dict[str, tuple[int, ...]]:
+    names = ("lhs_batch", "rhs_batch", "lhs_contract", "rhs_contract")
+    return dict(zip(names, axes, strict=True))
+
+
+def dot_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    return [
+        Example(
+            name,
+            (sample_array(rng, dtype, lhs), sample_array(rng, dtype, rhs)),
+            dot_attributes(axes),
+        )
+        for lhs, rhs, axes in DOTS
+        for dtype in (float64, float32, bfloat16, int32, uint8)
+    ]
+
+
+def random_examples(name: str) -> list[Example]:
+    made = []
+    for seed, step, stream in ((0, 0, 0), (1, 2, 3), (-1, 2**40 + 5, 2**32 - 1), (2**63 - 1, -7, 9)):
+        operands = (np.array(seed, np.int64), np.array(step, np.int64))
+        for shape in SHAPES:
+            made.append(Example(name, operands, {"shape": shape, "stream": stream}))
+    return made
+
+
+def fixed(*attributes: Mapping[str, Any]) -> Callable[[str], list[Example]]:
+    return lambda name: [Example(name, (), a) for a in attributes]
+
+
+FLOAT_FUNCTIONS = (
+    "sqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh "
+    "acosh atanh erf erfc sigmoid"
+).split()
+
+EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
+    "input": declared("input"),
+    "state": declared("state"),
+    "constant": constant_examples,
+    "iota": iota_examples,
+    "extent": fixed(*({"shape": shape} for shape in SHAPES)),
+    "training": fixed({}),
+    **dict.fromkeys(FLOAT_FUNCTIONS, unary(FLOATS)),
+    **dict.fromkeys("isnan isinf isfinite".split(), unary(FLOATS)),
+    **dict.fromkeys("neg abs sign floor ceil trunc round".split(), unary(NUMBERS)),
+    **dict.fromkeys("add sub mul floor_div mod maximum minimum pow".split(), binary(NUMBERS)),
+    **dict.fromkeys("div atan2 hypot copysign".split(), binary(FLOATS)),
+    **dict.fromkeys("eq ne lt le gt ge".split(), binary(DTYPES)),
+    **dict.fromkeys("and or xor".split(), binary((*INTEGERS, bool_))),
+    **dict.fromkeys("shl shr".split(), binary(INTEGERS)),
+    "not": unary((*INTEGERS, bool_)),
+    "where": where_examples,
+    "cast": cast_examples,
+    "stop_gradient": unary(DTYPES),
+    "broadcast": broadcast_examples,
+    "sum": reduction(DTYPES, empty=True),
+    "reshape": reshape_examples,
+    "transpose": transpose_examples,
+    "slice": slice_examples,
+    "pad": pad_examples,
+    "concatenate": concatenate_examples,
+    "prod": reduction(NUMBERS, empty=True),
+    **dict.fromkeys(("max", "min"), reduction(NUMBERS, empty=False)),
+    **dict.fromkeys(("any", "all"), reduction((bool_,), empty=True)),
+    **dict.fromkeys(("argmax", "argmin"), along_axis(NUMBERS, empty=False)),
+    **dict.fromkeys(("cumsum", "cumprod"), along_axis(NUMBERS, empty=True)),
+    **dict.fromkeys(("take", "index_add"), take_examples),
+    **dict.fromkeys(("take_along_axis", "scatter_add"), along_examples),
+    "sample": sample_examples,
+    "dot_general": dot_examples,
+    "random_bits": random_examples,
+}
+
+
+# -- examples at which the derivative exists ------------------------------------------------
+
+DOMAINS: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys("sqrt log log2 log10".split(), (0.5, 3.0)),
+    **dict.fromkeys("asin acos atanh".split(), (-0.8, 0.8)),
+    "acosh": (1.3, 3.0),
+    "log1p": (-0.6, 2.0),
+    "tan": (-1.2, 1.2),
+}
+
+
+def smooth_unary(name: str) -> list[Example]:
+    rng = generator(name + "smooth")
+    low, high = DOMAINS.get(name, (-2.0, 2.0))
+    return [Example(name, (sample_array(rng, float64, s, low, high),)) for s in ((), (3,), (2, 3))]
+
+
+def smooth_steps(name: str) -> list[Example]:
+    """At points a quarter or more away from integers and halves, where roundings jump."""
+    return [Example(name, (np.array([-2.25, -1.75, -0.25, 0.25, 0.75, 1.25]),))]
+
+
+def smooth_binary(name: str) -> list[Example]:
+    """Operands that are apart, not zero, and no near multiples of each other."""
+    rng = generator(name + "smooth")
+    a = np.array([1.3, -1.3, 0.4, -2.6, 2.2])
+    b = np.array([0.8, 0.8, -0.9, -1.1, 3.0])
+    random_pair = sample_array(rng, float64, (2, 3), 1.1, 1.9), sample_array(
+        rng, float64, (2, 3), 0.55, 0.9
+    )
+    return [Example(name, (a, b)), Example(name, random_pair), Example(name, (a[0], b[0]))]
+
+
+def smooth_pow(name: str) -> list[Example]:
+    rng = generator(name + "smooth")
+    base = sample_array(rng, float64, (5,), 0.3, 2.5)
+    return [Example(name, (base, np.array([-1.5, 0.0, 0.5, 1.0, 2.0]))), Example(name, (base, base))]
+
+
+def floats_only(make: Callable[[str], list[Example]]) -> Callable[[str], list[Example]]:
+    """The float64 ones among the examples of values, small ones, without NaN and infinities."""
+
+    def kept(example: Example) -> bool:
+        floats = [a for a in example.operands if dtype_of(a.dtype) == float64]
+        finite = all(np.isfinite(a).all() and a.size <= 120 for a in floats)
+        return bool(floats) and finite
+
+    return lambda name: [e for e in make(name) if kept(e)]
+
+
+def smooth_where(name: str) -> list[Example]:
+    rng = generator(name + "smooth")
+    arrays = [sample_array(rng, dtype, (3, 2)) for dtype in (bool_, float64, float64)]
+    return [Example(name, tuple(arrays))]
+
+
+def smooth_reduction(name: str) -> list[Example]:
+    """Distinct elements; for products also with one and two zeros in a row."""
+    rng = generator(name + "smooth")
+    key = "axis" if name.startswith(("cum", "arg")) else "axes"
+    apart = rng.permutation(24).reshape(2, 3, 4) / 8.0 - 1.45
+    made = []
+    for axes in ((0,), (1,), (2,)) if key == "axis" else ((0,), (1,), (0, 2), (0, 1, 2), ()):
+        made.append(Example(name, (apart,), {key: axes[0] if key == "axis" else axes}))
+    if name in ("prod", "cumprod"):
+        zeros = np.array([[0.0, 2.0, 3.0, 0.5], [1.5, 0.0, 0.0, 0.7], [1.0, 0.0, 2.0, 0.0]])
+        made.append(Example(name, (zeros,), {key: 1 if key == "axis" else (1,)}))
+        made.append(Example(name, (zeros,), {key: 0 if key == "axis" else (0, 1)}))
+    return made
+
+
+def smooth_cast(name: str) -> list[Example]:
+    return [Example(name, (np.array([0.5, -1.5]),), {"dtype": float64})]
+
+
+SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
+    **dict.fromkeys((*FLOAT_FUNCTIONS, "neg", "abs"), smooth_unary),
+    **dict.fromkeys("floor ceil trunc round".split(), smooth_steps),
+    "sign": smooth_unary,
+    **dict.fromkeys(
+        "add sub mul div floor_div mod maximum minimum atan2 hypot copysign".split(), smooth_binary
+    ),
+    "pow": smooth_pow,
+    "where": smooth_where,
+    "cast": smooth_cast,
+    "broadcast": floats_only(broadcast_examples),
+    "reshape": floats_only(reshape_examples),
+    "transpose": floats_only(transpose_examples),
+    "slice": floats_only(slice_examples),
+    "pad": floats_only(pad_examples),
+    "concatenate": floats_only(concatenate_examples),
+    **dict.fromkeys("sum prod max min cumsum cumprod".split(), smooth_reduction),
+    **dict.fromkeys(("take", "index_add"), floats_only(take_examples)),
+    **dict.fromkeys(("take_along_axis", "scatter_add"), floats_only(along_examples)),
+    "dot_general": floats_only(dot_examples),
+}
+
+NO_DERIVATIVE: Mapping[str, str] = {
+    **dict.fromkeys("input state constant iota extent training".split(), "has no operands"),
+    **dict.fromkeys("isnan isinf isfinite eq ne lt le gt ge".split(), "gives bool"),
+    **dict.fromkeys("and or xor not shl shr any all".split(), "is of integers or bools"),
+    **dict.fromkeys(("argmax", "argmin"), "gives integers"),
+    "stop_gradient": "has derivative zero by definition, not in fact",
+    "sample": "reads a data set, which no gradient flows to",
+    "random_bits": "is of integers",
+}
+"""Why an operation has no entry in SMOOTH."""

@@ -1,0 +1,196 @@
+"""Driving the lower levels by hand: a graph to a planned program, to machine code, to arrays.
+
+`plan` is fuse, lower, schedule and plan_memory; `run_compiled` compiles the result for this CPU and
+runs it. No graph pass runs, so a test sees exactly the graph that it wrote.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradc.compiler.artifact import Arguments
+from gradc.compiler.cpu_llvm.entry import emit_program
+from gradc.compiler.cpu_llvm.jit import LoadedObject, process_engine
+from gradc.compiler.cpu_llvm.target import Target, compile_module, find_target
+from gradc.compiler.cpu_llvm.threads import pool_text
+from gradc.compiler.graph.ir import Graph, Literal, Node, Update
+from gradc.compiler.loops.check import verify_kernel
+from gradc.compiler.loops.ir import Buffer, dense_layout
+from gradc.compiler.passes.fuse import fuse
+from gradc.compiler.passes.groups import Grouping, is_array_constant
+from gradc.compiler.passes.lower import lower
+from gradc.compiler.passes.plan_memory import plan_memory
+from gradc.compiler.passes.schedule import buffer_bytes, schedule
+from gradc.compiler.program import Program, Repeat, verify_program
+from gradc.compiler.types import bind_shape, static_shape
+
+Array = np.ndarray[Any, Any]
+Order = tuple[int, ...]
+POOL = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
+
+
+def graph_of(
+    outputs: Mapping[str, Node], updates: Sequence[tuple[Node, Node]] = (), name: str = "f"
+) -> Graph:
+    """The closed graph of these outputs and updates; inputs and states in order of appearance."""
+    roots = Graph(name, (), (), tuple(outputs.items()), tuple(Update(*u) for u in updates))
+    inputs = tuple(n for n in roots.nodes() if n.op.name == "input")
+    states = tuple(n for n in roots.nodes() if n.op.name == "state")
+    return Graph(name, inputs, states, roots.outputs, roots.updates)
+
+
+def leaf_buffers(
+    graph: Graph, maxima: Mapping[str, int], orders: Mapping[str, Order]
+) -> dict[Node, Buffer]:
+    """Where inputs, states and array constants lie; states one after the other."""
+    buffers: dict[Node, Buffer] = {}
+    for slot, node in enumerate(graph.inputs):
+        type = node.type.with_shape(bind_shape(node.type.shape, dict(maxima)))
+        layout = dense_layout(static_shape(type.shape))
+        buffers[node] = Buffer(str(node.attributes["name"]), type, layout, "input", slot)
+    offset = 0
+    for node in graph.states:
+        name = str(node.attributes["name"])
+        layout = dense_layout(static_shape(node.type.shape), orders.get(name))
+        buffers[node] = Buffer(name, node.type, layout, "state", offset_bytes=offset)
+        offset += -(-max(buffer_bytes(buffers[node]), 1) // 64) * 64
+    for node in graph.nodes():
+        if is_array_constant(node):
+            value = node.attributes["value"]
+            assert isinstance(value, Literal)
+            layout = dense_layout(static_shape(node.type.shape))
+            content = value.array.tobytes()
+            name = f"const_{len(buffers)}"
+            buffers[node] = Buffer(name, node.type, layout, "constant", content=content)
+    return buffers
+
+
+def group(
+    graph: Graph, maxima: Mapping[str, int] | None = None, orders: Mapping[str, Order] | None = None
+) -> Grouping:
+    """The graph after fusion."""
+    return fuse(graph, maxima or {}, leaf_buffers(graph, maxima or {}, orders or {}))
+
+
+def plan(
+    graph: Graph,
+    maxima: Mapping[str, int] | None = None,
+    orders: Mapping[str, Order] | None = None,
+    repeat: bool = False,
+) -> Program:
+    """The planned and verified program of a graph."""
+    rows = next(iter((maxima or {}).values()), 1)
+    program = schedule(lower(group(graph, maxima, orders), graph.name, rows, bool(maxima)))
+    if repeat:
+        program = program.with_body((Repeat(program.body),))
+    program = plan_memory(program)
+    verify_program(program)
+    for kernel in program.kernels():
+        verify_kernel(kernel)
+    return program
+
+
+def run_compiled(
+    program: Program,
+    inputs: Mapping[str, Array],
+    state: Mapping[str, Array] | None = None,
+    *,
+    rows: int = 1,
+    count: int = 1,
+    order: Array | None = None,
+    threads: int = 1,
+    target: str = "native",
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Outputs by name and the new state by name, computed by machine code."""
+    code = _code(program, target)
+    states = [b for b in program.buffers if b.space == "state"]
+    block = _aligned(max((b.offset_bytes + buffer_bytes(b) for b in states), default=0))
+    for buffer in states:
+        _physical(block, buffer)[...] = (state or {})[buffer.name]
+    arrays = [_padded(np.asarray(inputs[n]), t, program, rows) for n, t in program.inputs]
+    outputs = [
+        np.zeros((count, *_maximum(type.shape, program)), type.dtype.numpy)
+        for _, type in program.outputs
+    ]
+    numbers = np.zeros(1, np.int64) if order is None else np.ascontiguousarray(order)
+    arena = _aligned(program.arena_bytes)
+    arena[...] = 0xFF
+    tables = [_pointers(arrays), _pointers(outputs)]
+    pool = _pool(target).address(POOL[0])
+    made = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)(pool)(threads) if threads > 1 else None
+    arguments = Arguments(
+        state=block.ctypes.data, arena=arena.ctypes.data, inputs=ctypes.addressof(tables[0]),
+        outputs=ctypes.addressof(tables[1]), order=numbers.ctypes.data, first_step=0, count=count,
+        rows=rows, pool=made,
+    )  # fmt: skip
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("gradc_test"))(
+        ctypes.addressof(arguments)
+    )
+    if made is not None:
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_pool(target).address(POOL[1]))(made)
+    repeats = any(isinstance(i, Repeat) for i in program.body)
+    named = {}
+    for (name, type), array in zip(program.outputs, outputs, strict=True):
+        cut = tuple(slice(rows) if isinstance(e, str) else slice(None) for e in type.shape)
+        named[name] = array[(slice(None), *cut)] if repeats else array[0][cut]
+    return named, {b.name: _physical(block, b).copy() for b in states}
+
+
+def _maximum(shape: tuple[int | str, ...], program: Program) -> tuple[int, ...]:
+    return tuple(program.rows_maximum if isinstance(e, str) else e for e in shape)
+
+
+def _padded(array: Array, type: Any, program: Program, rows: int) -> Array:
+    """An input with a named extent, at its maximum; what lies beyond `rows` is garbage."""
+    if type.is_static or "samples" in type.shape:
+        return np.ascontiguousarray(array)
+    full = np.full(_maximum(type.shape, program), 77, type.dtype.numpy)
+    full[tuple(slice(rows) if isinstance(e, str) else slice(None) for e in type.shape)] = array
+    return full
+
+
+def _aligned(size: int) -> Array:
+    raw = np.zeros(size + 128, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size + 64]
+
+
+def _physical(block: Array, buffer: Buffer) -> Array:
+    """A view of a buffer's elements in its logical shape."""
+    size = buffer.type.dtype.size_bytes
+    return np.ndarray(
+        static_shape(buffer.type.shape),
+        buffer.type.dtype.numpy,
+        block.data,
+        buffer.offset_bytes + buffer.layout.offset * size,
+        tuple(stride * size for stride in buffer.layout.strides),
+    )
+
+
+def _pointers(arrays: Sequence[Array]) -> Any:
+    return (ctypes.c_void_p * max(1, len(arrays)))(*[a.ctypes.data for a in arrays])
+
+
+@functools.cache
+def _pool(target: str) -> LoadedObject:
+    machine = find_target(target)
+    return process_engine().load(compile_module(pool_text(machine), machine), list(POOL))
+
+
+@functools.cache
+def _target(name: str) -> Target:
+    return find_target(name)
+
+
+def _code(program: Program, target: str) -> LoadedObject:
+    """The program's machine code, unoptimised IR passes apart: quick to compile."""
+    machine = _target(target)
+    text = emit_program(program, "gradc_test", machine.vector_bytes)
+    return process_engine().load(
+        compile_module(text, machine), ["gradc_test"], _pool(target).addresses
+    )
