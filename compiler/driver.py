@@ -19,7 +19,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any
 from .artifact import EntryPoint, KernelInfo, StateField, TensorField
 from .cpu_llvm.entry import emit_program, optimization_level
 from .cpu_llvm.jit import LoadedObject, process_engine
-from .cpu_llvm.object_cache import ObjectCache, default_cache
+from .cpu_llvm.object_cache import ObjectCache, compile_cached, default_cache
 from .cpu_llvm.target import Target, compile_module, find_target
 from .cpu_llvm.threads import pool_text
 from .errors import ArgumentError, CompileError
@@ -36,7 +36,7 @@ from .graph.ir import Graph, Literal, Node, apply
 from .graph.text_print import print_graph
 from .graph.verify import verify_graph
 from .loops.ir import Buffer, Kernel, dense_layout
-from .ops.elementwise import CAST
+from .ops.comparison import CAST
 from .passes import optimize
 from .passes.choose_layouts import Order, choose_layouts
 from .passes.fuse import fuse
@@ -54,6 +54,7 @@ LOOPING_KINDS = ("run", "evaluate", "predict")
 STATE_ALIGNMENT_BYTES = 64
 PRECISIONS = ("float32",)
 TARGETS = ("cpu",)
+EMBEDDED_CONSTANT_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class CompiledProgram:
         self._loaded: list[LoadedObject] = []
         self._state: tuple[StateField, ...] | None = None
         self._pool: LoadedObject | None = None
+        self._large_constants = _large_constants(self.graphs.values())
 
     # -- what the runtime asks --------------------------------------------------------------
 
@@ -122,7 +124,8 @@ class CompiledProgram:
 
     @property
     def constants(self) -> tuple[bytes, ...]:
-        return ()
+        """Contents of the large array constants, by slot; small ones are part of the code."""
+        return tuple(self._large_constants)
 
     @property
     def fingerprint(self) -> str:
@@ -243,13 +246,17 @@ class CompiledProgram:
             )
         for node in graph.nodes():
             if is_array_constant(node):
-                value = node.attributes["value"]
-                assert isinstance(value, Literal)
-                name = "const_" + hashlib.sha256(value.array.tobytes()).hexdigest()[:16]
-                layout = dense_layout(static_shape(node.type.shape))
-                content = value.array.tobytes()
-                buffers[node] = Buffer(name, node.type, layout, "constant", content=content)
+                buffers[node] = self._constant_buffer(node)
         return buffers
+
+    def _constant_buffer(self, node: Node) -> Buffer:
+        content = _content(node)
+        layout = dense_layout(static_shape(node.type.shape))
+        name = "const_" + hashlib.sha256(content).hexdigest()[:16]
+        if content in self._large_constants:
+            slot = self._large_constants[content]
+            return Buffer(name, node.type, layout, "constant", slot)
+        return Buffer(name, node.type, layout, "constant", content=content)
 
     # -- state ------------------------------------------------------------------------------
 
@@ -323,6 +330,22 @@ class CompiledProgram:
         )  # fmt: skip
 
 
+def _large_constants(graphs: Iterable[Graph]) -> dict[bytes, int]:
+    """Slots of the array constants that are handed over as data, in order of appearance."""
+    slots: dict[bytes, int] = {}
+    for graph in graphs:
+        for node in graph.nodes():
+            if is_array_constant(node) and node.type.size_bytes > EMBEDDED_CONSTANT_BYTES:
+                slots.setdefault(_content(node), len(slots))
+    return slots
+
+
+def _content(node: Node) -> bytes:
+    value = node.attributes["value"]
+    assert isinstance(value, Literal)
+    return value.array.tobytes()
+
+
 def _copy_roots_in_memory(graph: Graph) -> Graph:
     """Outputs and new values that are inputs or states themselves are copied by a node."""
     copies = {n: apply(CAST, n, dtype=n.type.dtype) for n in graph.roots if is_leaf(n)}
@@ -348,7 +371,7 @@ def _item_bytes(name: str) -> int:
 @cache
 def _load_pool(target: Target) -> LoadedObject:
     names = ["gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier"]
-    payload = compile_module(pool_text(target), target)
+    payload = compile_cached(pool_text(target), target, "none", default_cache())
     return process_engine().load(payload, names)
 
 

@@ -81,7 +81,9 @@ def main() -> None:
         early_stopping=gc.EarlyStopping(patience=3),
         progress=True,
     )
-XX    accuracy = trainer.evaluate(sets["validation"])["accuracy"]
+    first, last = history["loss"][0], history["loss"][-1]
+    print(f"loss: {first:.4f} in the first epoch, {last:.4f} in the last")
+    accuracy = trainer.evaluate(sets["validation"])["accuracy"]
     print(f"held-out accuracy: {100 * accuracy:.1f} %")
 
 

@@ -128,7 +128,7 @@ class Sweep:
         return self._executor.artifact.variant(self._kind, dims=dims, bounded=bounded)
 
     def run(self, order: Array | None, first: int, count: int) -> tuple[list[Array], int, int]:
-        """Run up to `count` batches, beginning with number `first` of the order.
+        """Run up to `count` batches, all of which the order holds, beginning with number `first`.
 
         Returns the outputs (views [done, ...] that the next call overwrites), the number of
         batches done and the rows of each. With a ragged batch the order is that of one epoch.

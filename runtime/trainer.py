@@ -191,7 +191,7 @@ class Trainer:
         axes: list[int | None] = [None] * len(pieces)
         first = 0
         while first < batches.steps:
-            outputs, done, rows = sweep.run(order, first, batches.steps)
+            outputs, done, rows = sweep.run(order, first, batches.steps - first)
             fields = sweep.entry(batches.tail > 0 and first == batches.full).outputs
             for k, (field, output) in enumerate(zip(fields, outputs, strict=True)):
                 axes[k] = _batch_axis(field, self._declared.batch_dimension)
@@ -345,7 +345,8 @@ class Trainer:
         pace, first = Pace(), 0
         while first < data.batches.steps:
             pace.start()
-            outputs, done, rows = data.run(order, first, pace.steps)
+            wanted = min(pace.steps, data.batches.steps - first)
+            outputs, done, rows = data.run(order, first, wanted)
             pace.stop(done)
             first += done
             yield outputs, done, rows

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue_examples import EXAMPLES, NO_DERIVATIVE, SMOOTH, Example, generator
 
+from catalogue_examples import EXAMPLES, Example, generator
+from catalogue_smooth import NO_DERIVATIVE, SMOOTH
 from gradc.compiler.autodiff.reverse import vjp_many, vjp_nodes
 from gradc.compiler.errors import GradcError, GradientError, ShapeError
 from gradc.compiler.graph.evaluate import evaluate, evaluate_nodes
@@ -22,7 +23,15 @@ from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
 from gradc.compiler.ops.definition import NotDifferentiable
 from gradc.compiler.ops.random import philox
 from gradc.compiler.ops.source import constant, input_, zeros_like
-from gradc.compiler.types import Shape, bfloat16, dtype_of, float16, float32, float64
+from gradc.compiler.types import (
+    Shape,
+    bfloat16,
+    dtype_of,
+    float16,
+    float32,
+    float64,
+    static_shape,
+)
 
 Array = np.ndarray[Any, Any]
 Backend = Callable[[Graph, Mapping[str, Array], Mapping[str, Array]], Mapping[str, Array]]
@@ -151,8 +160,8 @@ class Differentiated:
         second = vjp_many(pairs, [*self.x, self.c])
         self.second = self._filled(second, [*self.x, self.c])
         self.at = [self.fixed.pop(i) for i in self.x]
-        self.c_at = np.asarray(rng.uniform(-1, 1, self.c.type.shape))
-        self.w_at = [np.asarray(rng.uniform(-1, 1, i.type.shape)) for i in self.x]
+        self.c_at = np.asarray(rng.uniform(-1, 1, static_shape(self.c.type.shape)))
+        self.w_at = [np.asarray(rng.uniform(-1, 1, static_shape(i.type.shape))) for i in self.x]
         self.rng = rng
 
     @staticmethod
@@ -190,9 +199,7 @@ def test_gradient_of_the_gradient_is_the_slope(example: Example) -> None:
     gradient = case.values(case.second, case.at, case.c_at)
     for _ in range(2):
         d = case.direction(at)
-        slope = slope_along(
-            lambda z: product(case.values(case.g, z[:-1], z[-1]), case.w_at), at, d
-        )
+        slope = slope_along(lambda z: product(case.values(case.g, z[:-1], z[-1]), case.w_at), at, d)
         scale = 1 + product([abs(g) for g in gradient], [abs(a) for a in d])
         assert abs(product(gradient, d) - slope) <= 1e-8 * scale
 

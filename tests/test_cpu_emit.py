@@ -59,7 +59,9 @@ def test_text_of_a_loop() -> None:
         value = f.load("float", f.gep(x, loop.index, "float"))
         loop.next([f.add(loop.carried[0], value)])
     f.ret(loop.results[0])
-    assert f.text() == """\
+    assert (
+        f.text()
+        == """\
 define float @sum(ptr noalias %x, i64 %n) nounwind {
 entry:
   %v3 = icmp slt i64 0, %n
@@ -78,6 +80,7 @@ done2:
   ret float %v11
 }
 """
+    )
 
 
 def test_one_constant_trip_and_known_trips_need_no_check() -> None:
@@ -129,10 +132,10 @@ def test_do_while_and_branches() -> None:
     with f.if_(f.compare("sgt", n, 10)):
         f.store(n, f.gep(out, 1, "i64"))
     f.ret()
-    for start, steps, second in ((6, 1008, 0), (27, 222, 27)):
+    for start, first, second in ((6, 1008, 0), (27, 222, 27)):
         got = np.zeros(2, np.int64)
         run(f, got, n=start)
-        assert got.tolist() == [steps, second]
+        assert got.tolist() == [first, second]
 
 
 def test_integer_literals_and_constant_addresses_fold() -> None:
@@ -317,7 +320,7 @@ def test_every_target_compiles_at_every_level(name: str) -> None:
     target = find_target(name)
     assert target.vector_bytes in (16, 32, 64) and target.data_layout
     for level in ("none", "scalar", "full"):
-        assert compile_module(small_text(), target, level)[:4] == b"\x7fELF"  # type: ignore[arg-type]
+        assert compile_module(small_text(), target, level)[:4] == b"\x7fELF"
     assert "llvm.fma.f64" in optimized_text(small_text(), target, "scalar")
 
 

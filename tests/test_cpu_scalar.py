@@ -250,7 +250,7 @@ def test_targets_give_the_same_bits(target: str) -> None:
 
 def _takes(name: str, dtype: DType) -> tuple[Spec, ...]:
     """Kernels of every arity-1 to 3 primitive that takes this dtype, at both lane counts."""
-    if name in ("select", "cast", "bitcast") or name.endswith("_u32") and dtype is not int32:
+    if name in ("select", "cast", "bitcast") or (name.endswith("_u32") and dtype is not int32):
         return ()
     logical = ("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite")
     result = bool_ if name in logical else dtype
@@ -466,6 +466,7 @@ def test_fma_rounds_once() -> None:
 def test_short_floats_round_the_float32_result(name: str, dtype: DType) -> None:
     bits = np.random.default_rng(0).integers(0, 2**16, (2, 4096), np.uint16)
     a, b = bits[0].view(dtype.numpy), bits[1].view(dtype.numpy)
+    reference: dict[str, Callable[..., Array]]
     reference = {"add": np.add, "exp": lambda x: np.exp(x.astype(np.float64)), "max": np.maximum}
     for spec in _takes(name, dtype):
         operands = (a, b)[: len(spec.operands)]
@@ -481,9 +482,7 @@ def test_short_floats_round_the_float32_result(name: str, dtype: DType) -> None:
 
 @functools.cache
 def cast_kernels() -> Kernels:
-    return Kernels(
-        [Spec("cast", (a,), b, n) for a in DTYPES for b in DTYPES for n in (1, LANES)]
-    )
+    return Kernels([Spec("cast", (a,), b, n) for a in DTYPES for b in DTYPES for n in (1, LANES)])
 
 
 def castable(source: DType, target: DType) -> Array:

@@ -49,9 +49,9 @@ class KernelContext:
             return f.gep(self.parameter(buffer.space), buffer.offset_bytes, "i8")
         if buffer.space == "order":
             return self.parameter("order")
-        if buffer.space == "constant":
+        if buffer.content:
             return constant_table(self.f, buffer)
-        table = {"input": "inputs", "output": "outputs"}[buffer.space]
+        table = {"input": "inputs", "output": "outputs", "constant": "constants"}[buffer.space]
         start = f.load("ptr", f.gep(self.parameter(table), buffer.slot, "ptr"))
         if buffer.space == "output":
             size = buffer.layout.size_elements * buffer.type.dtype.size_bytes

@@ -71,7 +71,8 @@ def find_contraction(kernel: Kernel) -> Contraction | None:
     first, *rest = kernel.loops
     if len(first.reductions) != 1 or first.reductions[0].combiner != "dot" or first.stores:
         return None
-    if not first.reductions[0].dtype.is_float or any(loop.axes or loop.reductions for loop in rest):
+    dtype = first.reductions[0].dtype
+    if not dtype.is_float or dtype.bits < 32 or any(loop.axes or loop.reductions for loop in rest):
         return None
     flat = flatten_kernel(kernel, ScalarBuilder())
     product = flat.loops[0].reductions[0].value

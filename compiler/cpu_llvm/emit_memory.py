@@ -2,6 +2,9 @@
 
 Addresses are typed by the element, never by the vector, and vectors are aligned to one element
 unless the caller knows more. In memory a bool is one byte, 0 or 1; in a register it is i1.
+
+Masked intrinsics are written as LLVM 20 and 21 want them, the alignment an operand; LLVM 22 reads
+that too.
 """
 
 from __future__ import annotations
@@ -86,9 +89,9 @@ class MemoryEmitter(ValueEmitter):
         rest = "zeroinitializer" if other is None else self._one_lane(self._to_memory(other)).name
         bits = self._one_lane(mask)
         name = f"llvm.masked.load.{_mangled_vector(memory, wide)}.p0"
-        self.declarations[name] = f"declare {kind} @{name}(ptr, <{wide} x i1>, {kind})"
+        self.declarations[name] = f"declare {kind} @{name}(ptr, i32, <{wide} x i1>, {kind})"
         value = self.emit(
-            f"call {kind} @{name}(ptr align {align or SIZE_BYTES[scalar]} {pointer.name}, "
+            f"call {kind} @{name}({pointer}, i32 {align or SIZE_BYTES[scalar]}, "
             f"<{wide} x i1> {bits.name}, {kind} {rest})",
             memory,
             wide,
@@ -103,9 +106,9 @@ class MemoryEmitter(ValueEmitter):
         stored, bits = self._one_lane(self._to_memory(value)), self._one_lane(mask)
         kind, wide = _vector(stored.type, stored.lanes), stored.lanes
         name = f"llvm.masked.store.{_mangled_vector(stored.type, wide)}.p0"
-        self.declarations[name] = f"declare void @{name}({kind}, ptr, <{wide} x i1>)"
+        self.declarations[name] = f"declare void @{name}({kind}, ptr, i32, <{wide} x i1>)"
         self.raw(
-            f"call void @{name}({kind} {stored.name}, ptr align {aligned} {pointer.name}, "
+            f"call void @{name}({kind} {stored.name}, {pointer}, i32 {aligned}, "
             f"<{wide} x i1> {bits.name})"
         )
 
@@ -129,9 +132,9 @@ class MemoryEmitter(ValueEmitter):
         bits = constant("i1", True, lanes) if mask is None else mask
         name = f"llvm.masked.gather.{mangled(memory, lanes)}.v{lanes}p0"
         head = f"<{lanes} x ptr>"
-        self.declarations[name] = f"declare {kind} @{name}({head}, <{lanes} x i1>, {kind})"
+        self.declarations[name] = f"declare {kind} @{name}({head}, i32, <{lanes} x i1>, {kind})"
         value = self.emit(
-            f"call {kind} @{name}({head} align {SIZE_BYTES[scalar]} {at.name}, {bits}, {rest})",
+            f"call {kind} @{name}({at}, i32 {SIZE_BYTES[scalar]}, {bits}, {rest})",
             memory,
             lanes,
         )
@@ -150,16 +153,16 @@ class MemoryEmitter(ValueEmitter):
         bits = constant("i1", True, lanes) if mask is None else mask
         name = f"llvm.masked.scatter.{mangled(stored.type, lanes)}.v{lanes}p0"
         head = f"<{lanes} x ptr>"
-        self.declarations[name] = f"declare void @{name}({stored.llvm}, {head}, <{lanes} x i1>)"
+        self.declarations[name] = (
+            f"declare void @{name}({stored.llvm}, {head}, i32, <{lanes} x i1>)"
+        )
         size = SIZE_BYTES[value.type]
-        self.raw(f"call void @{name}({stored}, {head} align {size} {at.name}, {bits})")
+        self.raw(f"call void @{name}({stored}, {at}, i32 {size}, {bits})")
 
     def prefetch(self, pointer: Value, write: bool = False, locality: int = 3) -> None:
         """Ask for the cache line at `pointer`; locality 3 keeps it in every cache level."""
         self.declarations["llvm.prefetch.p0"] = "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
-        self.raw(
-            f"call void @llvm.prefetch.p0({pointer}, i32 {int(write)}, i32 {locality}, i32 1)"
-        )
+        self.raw(f"call void @llvm.prefetch.p0({pointer}, i32 {int(write)}, i32 {locality}, i32 1)")
 
     def alloca(self, scalar: str, count: int = 1, align: int = 64) -> Value:
         """Stack memory for `count` elements, taken once in the entry block."""
@@ -178,9 +181,7 @@ class MemoryEmitter(ValueEmitter):
         """A scalar as `<1 x type>`: masked memory intrinsics take vectors only."""
         if value.lanes > 1:
             return value
-        return self.emit(
-            f"insertelement <1 x {value.type}> poison, {value}, i64 0", value.type, 1
-        )
+        return self.emit(f"insertelement <1 x {value.type}> poison, {value}, i64 0", value.type, 1)
 
     def _scalar_lane(self, value: Value) -> Value:
         if value.lanes > 1:

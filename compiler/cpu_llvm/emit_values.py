@@ -234,7 +234,11 @@ class ValueEmitter:
         return self.emit(text, returns_type, lanes)
 
     def call_helper(
-        self, returns: Value | None, name: str, args: Sequence[Value], build: Callable[[], ValueEmitter]
+        self,
+        returns: Value | None,
+        name: str,
+        args: Sequence[Value],
+        build: Callable[[], ValueEmitter],
     ) -> Value:
         """Call of an internal function that `build` makes once for the module.
 

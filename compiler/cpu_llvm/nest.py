@@ -206,7 +206,7 @@ class NestEmitter:
     def _inner_loops(self) -> None:
         for loop in self.kernel.loops:
             if any(a.extent == 0 for a in loop.axes):
-                self._bind_results(loop, self._identities(loop))
+                self._bind_results(loop, {r.name: identity(self.f, r, 1) for r in loop.reductions})
             elif loop.running:
                 self._running(loop)
             elif loop.axes:

@@ -102,6 +102,9 @@ class _PromotedEmitter:
         return (buffer, 0, element)
 
     def input_pointer(self, buffer: Buffer) -> Value:
+        if buffer.space == "constant":
+            table = argument_field(self.f, self.f.parameter(0), "constants")
+            return self.f.load("ptr", self.f.gep(table, buffer.slot, "ptr"))
         return self.order if buffer.space == "order" else self.inputs[buffer.slot]
 
     def output_pointer(self, buffer: Buffer) -> Value:
@@ -205,7 +208,7 @@ class _KernelUnroller:
         return self.f.load(kind, self.f.gep(self.bases[buffer], address, kind))
 
     def _base(self, buffer: Buffer) -> Value:
-        if buffer.space == "constant":
+        if buffer.content:
             return constant_table(self.f, buffer)
         return self.owner.input_pointer(buffer)
 

@@ -80,11 +80,9 @@ def _tied(f: FunctionEmitter, dtype: DType, old: Value, new: Value) -> Value:
 def fused_product(f: FunctionEmitter, a: Value, b: Value, old: Value, dtype: DType) -> Value:
     """One step of a `dot`: old + a * b, rounded once where the dtype is a float."""
     a, b, old = f.alike(a, b, old)
-    if dtype.is_float:
-        return f.fma(a, b, old)
     if dtype.is_bool:
         return f.binary("or", f.binary("and", a, b), old)
-    return f.binary("add", f.binary("mul", a, b), old)
+    return SCALAR["fma"](f, [a, b, old], dtype, dtype)
 
 
 def tree(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumulator:

@@ -123,10 +123,10 @@ def _arithmetic(name: str, of_bool: str | None) -> Emit:
         if dtype.is_float:
             return floating(f, args, dtype, result)
         if not dtype.is_bool:
-            return f.binary(name, *args)
+            return f.binary(name, args[0], args[1])
         if of_bool is None:
             raise _refuse(name, dtype)
-        return f.binary(of_bool, *args)
+        return f.binary(of_bool, args[0], args[1])
 
     return emit
 
@@ -150,6 +150,8 @@ def _fma_integer(f: FunctionEmitter, a: Value, b: Value, c: Value, dtype: DType)
 
 def _abs(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
     x = args[0]
+    if dtype.is_float and dtype.bits == 16:
+        return _with_bits(f, x, "and", 0x7FFF)
     if dtype.is_float:
         return absolute(f, x)
     if dtype.kind != "int":
@@ -160,7 +162,15 @@ def _abs(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType)
 def _neg(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
     if dtype.is_bool:
         raise _refuse("neg", dtype)
+    if dtype.is_float and dtype.bits == 16:
+        return _with_bits(f, args[0], "xor", 0x8000)
     return f.fneg(args[0]) if dtype.is_float else f.sub(0, args[0])
+
+
+def _with_bits(f: FunctionEmitter, x: Value, op: str, mask: int) -> Value:
+    """A 16-bit float with its bits changed; LLVM 20 would convert a bfloat to change its sign."""
+    bits = f.binary(op, f.cast("bitcast", x, "i16"), mask)
+    return f.cast("bitcast", bits, x.type)
 
 
 def _sign(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
@@ -214,7 +224,7 @@ def _bitwise(op: str) -> Emit:
     def emit(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
         if dtype.is_float:
             raise _refuse(op, dtype)
-        return f.binary(op, *args)
+        return f.binary(op, args[0], args[1])
 
     return emit
 

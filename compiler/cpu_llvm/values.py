@@ -1,7 +1,7 @@
 """Values of text LLVM IR: typed names and literals that the emitter hands around.
 
-A scalar LLVM type is one of double, float, half, bfloat, i128, i64, i32, i16, i8, i1, ptr. A value of
-`lanes` > 1 is a vector of them. A literal is a value too: its name is the text that LLVM reads,
+A scalar LLVM type is one of double, float, half, bfloat, i128, i64, i32, i16, i8, i1, ptr. A value
+of `lanes` > 1 is a vector of them. A literal is a value too: its name is the text that LLVM reads,
 `0x3FF0000000000000` or `splat (float 0x3FF0000000000000)`; floats are always written as bits.
 Source: LLVM Language Reference, "Constants" and "Intrinsic Functions" (mangling), LLVM 22.
 """
@@ -53,7 +53,7 @@ class Value:
     def integer(self) -> int | None:
         """The number that a scalar integer literal stands for; None for anything else."""
         text = self.name
-        if self.lanes != 1 or not (text.isdecimal() or text[:1] == "-" and text[1:].isdecimal()):
+        if self.lanes != 1 or not (text.isdecimal() or (text[:1] == "-" and text[1:].isdecimal())):
             return None
         return int(text)
 

@@ -65,9 +65,7 @@ def evaluate_nodes(
     return [values[node] for node in wanted]
 
 
-def _value(
-    node: Node, operands: list[Array], dims: dict[str, int], training: bool | None
-) -> Array:
+def _value(node: Node, operands: list[Array], dims: dict[str, int], training: bool | None) -> Array:
     if node.op.name == "training" and training is not None:
         return np.asarray(training)
     attributes: dict[str, Any] = dict(node.attributes)

@@ -218,6 +218,8 @@ def index_range(index: Scalar) -> tuple[int | None, int | None]:
         fold = _FOLDS[index.op]
         ends = [fold(x, y) for x in (a_low, a_high) for y in (b_low, b_high)]  # type: ignore[arg-type]
         return min(ends), max(ends)
+    if index.op in ("min", "max", "select"):
+        return _range_of_choice(index)
     if index.op == "mod" and index.args[1].op == "constant" and index.args[1].payload > 0:
         return 0, index.args[1].payload - 1
     if index.op == "floor_div" and index.args[1].op == "constant" and index.args[1].payload > 0:
@@ -225,6 +227,20 @@ def index_range(index: Scalar) -> tuple[int | None, int | None]:
         c = index.args[1].payload
         return (None if low is None else low // c), (None if high is None else high // c)
     return None, None
+
+
+def _range_of_choice(index: Scalar) -> tuple[int | None, int | None]:
+    """Bounds of a minimum, maximum or select of two indices."""
+    (a_low, a_high), (b_low, b_high) = map(index_range, index.args[-2:])
+    lows = [x for x in (a_low, b_low) if x is not None]
+    highs = [x for x in (a_high, b_high) if x is not None]
+    low = min(lows) if len(lows) == 2 else None
+    high = max(highs) if len(highs) == 2 else None
+    if index.op == "min":
+        return low, min(highs, default=None)
+    if index.op == "max":
+        return max(lows, default=None), high
+    return low, high
 
 
 def coefficient(index: Scalar, axis: Axis) -> int | None:

@@ -83,7 +83,7 @@ class Buffer:
             "state"    in the state block at `offset_bytes`
             "input"    `inputs[slot]` of the argument struct
             "output"   `outputs[slot]`, moving on by one iteration's bytes per iteration
-            "constant" part of the code: `content`, row-major
+            "constant" part of the code: `content`, row-major; or, if large, `constants[slot]`
             "order"    the iteration's sample numbers
     type    element type and maximum shape; named extents are replaced by their maximum, except
             for a data set's number of samples, which no address depends on (its extent is 0)

@@ -8,12 +8,14 @@ A caller that multiplies it by zero gets NaN, and selects a safe operand first (
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ..graph.ir import Node, apply
+from ..types import DType, bfloat16, float16, float32, float64
 from .arithmetic import (
     abs_,
     add,
@@ -163,14 +165,22 @@ def _power(x: Any, p: Any) -> Any:
     return integer_power(x, p) if x.dtype.kind in "iu" else np.power(x, p)
 
 
+NEAR_ZERO: Mapping[DType, float] = MappingProxyType(
+    {float64: 2.0**-255, float32: 2.0**-31, bfloat16: 2.0**-31, float16: 2.0**-3}
+)
+"""Below this, x ** -4 is not a finite number of the dtype: 4th root of the smallest normal one."""
+
+
 def _pow_gradient(dy: Node, y: Node, x: Node, p: Node) -> tuple[Node | None, ...]:
     """d(x^p) = p x^(p-1) dx + ln(x) x^p dp, with no 0 * inf.
 
-    At p = 0 the slope in x is 0 for every x. At x = 0 the slope in p is 0 (the limit for p > 0).
+    At p = 0 the slope in x is 0 for every x; where x is so near 0 that a negative power of it is
+    infinite, the power is not taken. At x = 0 the slope in p is 0 (the limit for p > 0).
     At x < 0 the slope in p does not exist and is NaN.
     """
     zero, one = zeros_like(p), ones_like(p)
-    no_power = eq(p, zero)
+    far_from_zero = ge(abs_(x), constant_like(x, NEAR_ZERO[x.type.dtype]))
+    no_power = and_(eq(p, zero), not_(far_from_zero))
     lower = pow_(x, where(no_power, one, sub(p, one)))
     dx = where(no_power, zero, mul(p, lower))
     log_x = log(where(eq(x, zero), one, x))

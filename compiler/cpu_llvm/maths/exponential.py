@@ -32,9 +32,9 @@ from .tables import EXPM1_F32, EXPM1_F64, LN2_F32, LN2_F64
 class _Limits:
     """ln(2) in a part whose product with n is exact and the rest; arguments that still matter.
 
-    highest, lowest: exp is infinite above, zero below; n is at most one too large for 2^n. split: results may be below normal
-    under it, and are then built 2^offset too large. minus_one: expm1 is -1 below it. one: tanh is
-    1 above it.
+    highest, lowest: exp is infinite above, zero below; n is at most one too large for 2^n.
+    split: results may be below normal under it, and are then built 2^offset too large.
+    minus_one: expm1 is -1 below it. one: tanh is 1 above it.
     """
 
     ln2: tuple[float, float]

@@ -17,8 +17,8 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import mpmath
-from mpmath import mp, mpf
+import mpmath  # type: ignore[import-untyped]
+from mpmath import mp, mpf  # type: ignore[import-untyped]
 
 Function = Callable[[mpf], mpf]
 _GRID = 1200
@@ -131,9 +131,7 @@ def _log_f32() -> Fit:
     return Fit(
         "LOG_F32",
         "P with log(1+f) = f - f^2/2 + f^3 P(f), sqrt(1/2) <= 1+f <= sqrt(2)",
-        _near_zero(
-            lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, lambda f: mpf(1) / 3 - f / 4
-        ),
+        _near_zero(lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, lambda f: mpf(1) / 3 - f / 4),
         lambda f: f * f + mpf("1e-6"),
         mp.sqrt(mpf(1) / 2) - 1 - mpf("1e-4"),
         mp.sqrt(2) - 1 + mpf("1e-4"),
@@ -173,9 +171,7 @@ def _cosine(bits: int, degree: int) -> Fit:
     return Fit(
         f"COS_F{bits}",
         "C with cos(r) = 1 - z/2 + z^2 C(z), z = r^2, |r| <= pi/4",
-        _of_square(
-            lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4, lambda z: mpf(1) / 24 - z / 720
-        ),
+        _of_square(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4, lambda z: mpf(1) / 24 - z / 720),
         lambda z: z * z + mpf("1e-6"),
         mpf(0),
         (mp.pi / 4) ** 2 * mpf("1.001"),

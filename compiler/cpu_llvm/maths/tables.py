@@ -1,6 +1,6 @@
 """Coefficients of the vector maths, lowest power first. Generated:
 
-    python -m gradc.compiler.cpu_llvm.maths.fit > compiler/cpu_llvm/maths/tables.py
+python -m gradc.compiler.cpu_llvm.maths.fit > compiler/cpu_llvm/maths/tables.py
 """
 
 # Q with exp(r) - 1 = r + r^2 Q(r), |r| <= ln(2)/2.
