@@ -31,30 +31,30 @@ from .cpu_llvm.jit import LoadedObject, process_engine
 from .cpu_llvm.object_cache import ObjectCache, compile_cached, default_cache
 from .cpu_llvm.target import Target, compile_module, find_target
 from .cpu_llvm.threads import pool_text
-from .errors import ArgumentError, CompileError
-from .graph.ir import Graph, Literal, Node, apply
+from .errors import ArgumentError, CompileError, DTypeError
+from .graph.ir import Graph, Literal, Node
 from .graph.text_print import print_graph
 from .graph.verify import verify_graph
 from .loops.ir import Buffer, Kernel, dense_layout
-from .ops.comparison import CAST
 from .passes import optimize
 from .passes.choose_layouts import Order, choose_layouts
 from .passes.fuse import fuse
-from .passes.groups import is_array_constant, is_leaf
-from .passes.lower import lower
+from .passes.groups import is_array_constant
+from .passes.lower import copy_roots_in_memory, lower
 from .passes.minibatch import ORDER, SAMPLES, gather_minibatches, gathered_axis
 from .passes.plan_memory import plan_memory
 from .passes.promote import promote
 from .passes.schedule import buffer_bytes, schedule
 from .passes.specialize import specialize
 from .program import Program, Repeat, verify_program
-from .types import Shape, TensorType, bind_shape, static_shape
+from .types import Shape, TensorType, bfloat16, bind_shape, float16, static_shape
 
 LOOPING_KINDS = ("run", "evaluate", "predict")
 STATE_ALIGNMENT_BYTES = 64
 PRECISIONS = ("float32",)
 TARGETS = ("cpu",)
 EMBEDDED_CONSTANT_BYTES = 65_536
+UNSUPPORTED_DTYPES = (float16, bfloat16)
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,8 @@ class CompiledProgram:
         if kind in LOOPING_KINDS:
             graph = gather_minibatches(graph, self.batch_dimension)
         graph = specialize(graph, bound, training=kind == "run")
-        graph = _copy_roots_in_memory(optimize(graph, verify=self.options.verify))
+        graph = copy_roots_in_memory(optimize(graph, verify=self.options.verify))
+        _check_dtypes(graph)
         if self.options.verify:
             verify_graph(graph)
         return graph
@@ -346,10 +347,16 @@ def _content(node: Node) -> bytes:
     return value.array.tobytes()
 
 
-def _copy_roots_in_memory(graph: Graph) -> Graph:
-    """Outputs and new values that are inputs or states themselves are copied by a node."""
-    copies = {n: apply(CAST, n, dtype=n.type.dtype) for n in graph.roots if is_leaf(n)}
-    return graph.replace_roots(copies) if copies else graph
+def _check_dtypes(graph: Graph) -> None:
+    """Refuse what the CPU back end does not compute with, naming the user's line."""
+    for node in graph.nodes():
+        if node.type.dtype in UNSUPPORTED_DTYPES:
+            raise DTypeError(
+                f"{node.type.dtype.name} is not compiled for the CPU",
+                operation=node.op.name,
+                facts=[f"the result is {node.type}; cast to float32"],
+                source=node.source,
+            )
 
 
 def _at_most(type: TensorType, program: Program, batch: str | None) -> Shape:

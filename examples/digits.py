@@ -18,11 +18,14 @@ from gradc import nn, optim
 DATA = Path(__file__).parent / "data"
 HELD_OUT = 450
 BATCH_SIZE = 64
-EPOCHS = 40
+EPOCHS = 60
+STEPS = EPOCHS * -(-(1797 - HELD_OUT) // BATCH_SIZE)
 
 model = nn.Sequential(
-    nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
-)
+    nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5),
+    nn.Linear(256, 256), nn.ReLU(), nn.Dropout(0.5),
+    nn.Linear(256, 10),
+)  # fmt: skip
 
 pixels = gc.input("pixels", ("batch", 64))
 labels = gc.input("labels", ("batch",), gc.int32)
@@ -31,7 +34,7 @@ loss = gc.cross_entropy(logits, labels)
 
 program = gc.training(
     loss,
-    optimizer=optim.Adam(lr=2e-3, weight_decay=1e-4),
+    optimizer=optim.AdamW(lr=optim.schedule.cosine(3e-3, T_max=STEPS), weight_decay=1e-2),
     metrics={"accuracy": gc.accuracy(logits, labels)},
     outputs={"logits": logits},
 )

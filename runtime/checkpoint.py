@@ -6,8 +6,8 @@
                alone, because the order of several is not fixed in the format.
 
 Equal state gives equal bytes: no times, no host names. `checksum` is the SHA-256, in hexadecimal,
-of the canonical JSON without that key, a newline, and for every tensor, sorted by name, the line
-`name dtype extents` (dtype as in the file, extents joined by commas) with its newline and its bytes.
+of the canonical JSON without that key, a newline, and for every tensor, sorted by name, its bytes
+after the line `name dtype extents` (dtype as in the file, extents joined by commas, newline).
 
 A file without the metadata key is a file of parameters alone, whoever wrote it.
 
@@ -247,5 +247,3 @@ def damaged(path: Path, problem: str, facts: tuple[str, ...] = ()) -> FileError:
     previous = path.with_name(path.name + ".previous")
     hint = f"the file before it is {previous}" if previous.exists() else ""
     return FileError(f"{path}: {problem}", facts=facts, hint=hint)
-
-

@@ -52,9 +52,7 @@ class Source(Protocol):
 class ArraySource:
     """A data set in memory; the order is a function of seed and epoch."""
 
-    def __init__(
-        self, executor: Executor, data: DataSet, batches: Batching, shuffle: bool
-    ) -> None:
+    def __init__(self, executor: Executor, data: DataSet, batches: Batching, shuffle: bool) -> None:
         self.samples, self.steps_per_epoch = data.samples, batches.steps
         self._sweep = Sweep(executor, "run", data, batches, CALL_STEPS_MAXIMUM)
         self._batches, self._shuffle = batches, shuffle

@@ -82,9 +82,7 @@ class Trainer:
         self._seed = seed
         self._largest = LargestBatch()
         self._step = BatchCalls(self.executor, "run", self._declared, self._largest)
-        self._evaluate_batch = BatchCalls(
-            self.executor, "evaluate", self._declared, self._largest
-        )
+        self._evaluate_batch = BatchCalls(self.executor, "evaluate", self._declared, self._largest)
         self._record = RunRecord(seed=seed)
 
     @property
@@ -101,8 +99,7 @@ class Trainer:
         """Train on one batch; returns the loss and the metrics before the update."""
         outputs, _ = self._step.run(batch)
         return {
-            name: float(output.item())
-            for name, output in zip(self._names, outputs, strict=True)
+            name: float(output.item()) for name, output in zip(self._names, outputs, strict=True)
         }
 
     def fit(
@@ -197,7 +194,9 @@ class Trainer:
                 axes[k] = _batch_axis(field, self._declared.batch_dimension)
                 pieces[k].append(_join_batches(list(output), axes[k], rows))
             first += done
-        joined = [_join_batches(parts, axis, None) for parts, axis in zip(pieces, axes, strict=True)]
+        joined = [
+            _join_batches(parts, axis, None) for parts, axis in zip(pieces, axes, strict=True)
+        ]
         return dict(zip(self._outputs, joined, strict=True))
 
     def save(self, path: str | os.PathLike[str], *, parameters_only: bool = False) -> None:
@@ -291,9 +290,7 @@ class Trainer:
         record.shuffle, record.drop_last = shuffle, drop_last
         return ArraySource(self.executor, opened, batches, shuffle), record
 
-    def _batch_size(
-        self, data: DataSet, wanted: int | None, default: int, operation: str
-    ) -> int:
+    def _batch_size(self, data: DataSet, wanted: int | None, default: int, operation: str) -> int:
         if data.batch_dimension is not None:
             return wanted or default
         if wanted is not None:
@@ -390,7 +387,11 @@ class _Batches:
 
 
 def _check_counts(epochs: int, batch_size: int | None, checkpoint_every: int | None) -> None:
-    counts = (("epochs", epochs), ("batch_size", batch_size), ("checkpoint_every", checkpoint_every))
+    counts = (
+        ("epochs", epochs),
+        ("batch_size", batch_size),
+        ("checkpoint_every", checkpoint_every),
+    )
     for name, value in counts:
         if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
             raise ArgumentError(f"{name} is a positive integer, not {value!r}")

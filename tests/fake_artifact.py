@@ -108,8 +108,7 @@ class FakeArtifact:
         state = _state(arguments)
         order = _array(arguments.order, np.int64, None)
         losses, errors = (
-            _array(_pointer(arguments.outputs, k), np.float32, (arguments.count,))
-            for k in range(2)
+            _array(_pointer(arguments.outputs, k), np.float32, (arguments.count,)) for k in range(2)
         )
         for i in range(arguments.count):
             first = (arguments.first_step + i) * rows_maximum
@@ -122,9 +121,7 @@ class FakeArtifact:
             if kind == "run":
                 self._update(arguments, state, x, difference)
 
-    def _update(
-        self, arguments: Arguments, state: dict[str, Any], x: Any, difference: Any
-    ) -> None:
+    def _update(self, arguments: Arguments, state: dict[str, Any], x: Any, difference: Any) -> None:
         lr = _array(_pointer(arguments.constants, 0), np.float32, (1,))[0]
         momentum = _array(_pointer(arguments.constants, 1), np.float32, (1,))[0]
         step = int(state["gradc.step"])

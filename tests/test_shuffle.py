@@ -27,7 +27,12 @@ def _order_by_definition(n: int, seed: int, epoch: int) -> list[int]:
         key = [seed & low, seed >> 32 & low]
         for _ in range(10):
             a, b = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
-            counter = [b >> 32 ^ counter[1] ^ key[0], b & low, a >> 32 ^ counter[3] ^ key[1], a & low]
+            counter = [
+                b >> 32 ^ counter[1] ^ key[0],
+                b & low,
+                a >> 32 ^ counter[3] ^ key[1],
+                a & low,
+            ]
             key = [key[0] + 0x9E3779B9 & low, key[1] + 0xBB67AE85 & low]
         keys += counter
 

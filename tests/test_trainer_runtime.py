@@ -1,4 +1,4 @@
-"""The training loop on an artefact made of NumPy callbacks: what it runs, and resuming it exactly."""
+"""The training loop on an artefact made of NumPy callbacks: what it runs, and resuming it."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_generator_lasts_one_epoch() -> None:
     assert len(_trainer().fit(generated(), epochs=1)["loss"]) == 1
     with pytest.raises(ArgumentError, match="the iterable gave no batches in epoch 2"):
         _trainer().fit(generated(), epochs=2)
-    with pytest.raises(ArgumentError, match="a batch is a mapping .* not tuple"):
+    with pytest.raises(ArgumentError, match=r"a batch is a mapping .* not tuple"):
         _trainer().fit([(1, 2)], epochs=1)
 
 
@@ -358,9 +358,7 @@ def test_early_stopping_checks_its_arguments() -> None:
     with pytest.raises(ArgumentError, match="mode is 'min' or 'max', not 'best'"):
         EarlyStopping(patience=1, mode="best")
     with pytest.raises(ArgumentError) as caught:
-        _trainer().fit(
-            made_data(8), early_stopping=EarlyStopping(patience=1, monitor="accuracy")
-        )
+        _trainer().fit(made_data(8), early_stopping=EarlyStopping(patience=1, monitor="accuracy"))
     assert str(caught.value) == (
         "fit: EarlyStopping cannot monitor 'accuracy'\n  known: 'loss', 'error'"
     )

@@ -66,7 +66,7 @@ class Expander:
         if node.op.name == "constant":
             number = node.attributes["value"]
             if isinstance(number, Literal):
-                number = number.array.reshape(-1)[0]
+                number = number.array.flat[0] if number.array.size else 0
             return k.constant(number, node.type.dtype)
         if node.op.name == "extent":
             result = k.index(1)

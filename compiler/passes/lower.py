@@ -20,9 +20,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..graph.ir import Node, Update
+from ..graph.ir import Graph, Node, Update, apply
 from ..loops.expand import Index
 from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, dense_layout
+from ..ops.comparison import CAST
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..program import Decision, Program
 from ..types import TensorType
@@ -345,6 +346,7 @@ def _describe(group: Group) -> str:
     return " ".join(names[:8]) + (" ..." if len(names) > 8 else "")
 
 
-def needs_copy(node: Node) -> bool:
-    """Whether a root must be wrapped in a copying node before fusion: it is already in memory."""
-    return is_leaf(node)
+def copy_roots_in_memory(graph: Graph) -> Graph:
+    """The graph fit for fusion: a root that is in memory already is copied by a node of its own."""
+    copies = {n: apply(CAST, n, dtype=n.type.dtype) for n in graph.roots if is_leaf(n)}
+    return graph.replace_roots(copies) if copies else graph

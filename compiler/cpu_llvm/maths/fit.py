@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mpmath  # type: ignore[import-untyped]
-from mpmath import mp, mpf  # type: ignore[import-untyped]
+from mpmath import mp, mpf
 
 Function = Callable[[mpf], mpf]
 _GRID = 1200

@@ -1,0 +1,206 @@
+"""Rewriting: rules, and the driver that applies them everywhere until none fits.
+
+    Rule("sub-of-neg", "sub(x, neg(y))", "add(x, y)")
+    CodeRule("transpose-of-transpose", "transpose", merge_transposes)
+
+In: a graph and a tuple of rules. Out: an equal graph in which no rule fits, and how often each
+rule fired. Nodes are visited operands first, and what a rule builds is settled in the same way
+before its readers are seen; a match reads nothing but a node and what lies under it, so one sweep
+is enough. At every node the first rule in the tuple that fits is taken.
+
+A rule keeps the type: one that does not is refused with its name. A rule is bit-exact, or says in
+`inexact` why not. The steps spent on one node of the graph are limited by a fixed number, whatever
+the graph's size; the error then lists the last rules fired.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+from ..errors import GradcError, VerifyError
+from .ir import Graph, Node
+from .patterns import Bindings, Call, Pattern, build, matches, names_in, parse_pattern
+from .text_print import print_node
+
+STEP_LIMIT = 200  # rules fired for one node of the graph: far above the depth of any rule's result
+LISTED_RULES = 8
+
+Condition: TypeAlias = Callable[[Node, Bindings], bool]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`before` becomes `after`, both in the text form of patterns.py, where `when` holds.
+
+    inexact  why the value may change in its last bits or its sign of zero; empty: bit-exact
+    """
+
+    name: str
+    before: str
+    after: str
+    inexact: str = ""
+    when: Condition | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pattern, Call):
+            raise VerifyError(f"rule {self.name}: a rule begins at an operation")
+        unknown = names_in(self.template) - names_in(self.pattern)
+        if unknown:
+            raise VerifyError(f"rule {self.name}: unknown names {sorted(unknown)} in {self.after}")
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        return parse_pattern(self.before)
+
+    @cached_property
+    def template(self) -> Pattern:
+        return parse_pattern(self.after)
+
+    @property
+    def operation(self) -> str:
+        assert isinstance(self.pattern, Call)
+        return self.pattern.op.name
+
+    def fire(self, node: Node, uses: Uses) -> Node | None:
+        for bindings in matches(self.pattern, node, Bindings()):
+            if self.when is None or self.when(node, bindings):
+                return build(self.template, bindings, node)
+        return None
+
+
+@dataclass(frozen=True)
+class CodeRule:
+    """A rule that the text form cannot say: a function from a node to its replacement or None.
+
+    operation  name of the operation at which it begins; "" for any operation
+    """
+
+    name: str
+    operation: str
+    function: Callable[[Node, Uses], Node | None]
+    inexact: str = ""
+
+    def fire(self, node: Node, uses: Uses) -> Node | None:
+        return self.function(node, uses)
+
+
+AnyRule: TypeAlias = Rule | CodeRule
+
+
+class Uses:
+    """How many readers a node has, for rules that would otherwise compute something twice."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._original: Counter[Node] = Counter(graph.roots)
+        for node in graph.nodes():
+            self._original.update(dict.fromkeys(node.inputs, 1))
+        self._settled: Counter[Node] = Counter()
+
+    def settle(self, original: Node, settled: Node) -> None:
+        """The readers of `original` will read `settled`."""
+        self._settled[settled] += self._original[original]
+
+    def is_single(self, node: Node) -> bool:
+        """Whether at most one node or result reads it; a node that a rule just built has one."""
+        return self._settled[node] <= 1
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A rewritten graph, and how often each rule fired."""
+
+    graph: Graph
+    fired: Counter[str]
+
+
+def rewrite_with(graph: Graph, rules: Sequence[AnyRule]) -> Rewritten:
+    """The graph with no rule left to apply. Raises VerifyError for a rule that breaks its terms."""
+    driver = _Driver(graph, rules)
+    return Rewritten(graph.rewrite(driver.visit), driver.fired)
+
+
+@dataclass
+class _Driver:
+    graph: Graph
+    rules: Sequence[AnyRule]
+    fired: Counter[str] = field(default_factory=Counter)
+    settled: dict[Node, Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.uses = Uses(self.graph)
+        self.originals = (
+            n for n in self.graph.nodes() if n not in set(self.graph.inputs + self.graph.states)
+        )
+        self.last: deque[str] = deque(maxlen=LISTED_RULES)
+        self.steps = 0
+        self.at: dict[str, list[AnyRule]] = {}
+        for node in (*self.graph.inputs, *self.graph.states):
+            self.settled[node] = node
+            self.uses.settle(node, node)
+
+    def visit(self, node: Node) -> Node:
+        """The settled form of a node; `Graph.rewrite` visits nodes in their own order."""
+        original = next(self.originals)
+        self.steps = 0
+        result = self.settle(node)
+        self.uses.settle(original, result)
+        return result
+
+    def settle(self, node: Node) -> Node:
+        if node in self.settled:
+            return self.settled[node]
+        current: Node | None = node
+        seen = [node]
+        while current is not None and current not in self.settled:
+            current = current.with_inputs(tuple(map(self.settle, current.inputs)))
+            seen.append(current)
+            current = self.step(current)
+        final = seen[-1] if current is None else self.settled[current]
+        for passed in seen:
+            self.settled[passed] = final
+        return final
+
+    def step(self, node: Node) -> Node | None:
+        """What the first rule that fits makes of the node; None if no rule fits."""
+        for rule in self.rules_at(node.op.name):
+            try:
+                result = rule.fire(node, self.uses)
+            except GradcError as error:
+                raise VerifyError(
+                    f"rule {rule.name}: {error.problem}", facts=[f"at {print_node(node)}"]
+                ) from error
+            if result is not None and result is not node:
+                self.count(rule, node, result)
+                return result if result.source else _located(result, node, self.settled)
+        return None
+
+    def rules_at(self, operation: str) -> list[AnyRule]:
+        if operation not in self.at:
+            self.at[operation] = [r for r in self.rules if r.operation in (operation, "")]
+        return self.at[operation]
+
+    def count(self, rule: AnyRule, node: Node, result: Node) -> None:
+        if result.type != node.type:
+            raise VerifyError(
+                f"rule {rule.name} changes the type {node.type} to {result.type}",
+                facts=[f"at {print_node(node)}", f"result {print_node(result)}"],
+            )
+        self.fired[rule.name] += 1
+        self.last.append(rule.name)
+        self.steps += 1
+        if self.steps > STEP_LIMIT:
+            raise VerifyError(
+                f"rules still fire after {STEP_LIMIT} steps at one node",
+                facts=[f"the last rules: {', '.join(self.last)}", f"at {print_node(node)}"],
+            )
+
+
+def _located(result: Node, replaced: Node, settled: dict[Node, Node]) -> Node:
+    """A newly built node with the source line of the node that it replaces."""
+    if result in settled or replaced.source is None:
+        return result
+    return Node(result.op, result.inputs, result.attributes, result.type, replaced.source)

@@ -1,0 +1,156 @@
+"""The reference evaluator of the program level: a planned program over one arena, in NumPy.
+
+In: a program, its inputs, state and sample order as arrays.
+Out: its outputs, and the state after the last iteration.
+
+Buffers are views of one block of bytes at their planned offsets, and of the state block with their
+layouts; so a plan that lets two live buffers overlap gives wrong values here, as it would in
+compiled code. The arena is filled with garbage before every iteration. A kernel that writes over
+memory that it also reads runs point by point along its first axis (see loops/evaluate.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import ArgumentError
+from .loops.evaluate import run_kernel
+from .loops.ir import Buffer, Kernel
+from .passes.schedule import buffer_bytes
+from .program import Instruction, Program, Repeat
+from .types import Shape, TensorType
+
+Array = np.ndarray[Any, Any]
+GARBAGE = 0xFF
+"""Every bit set: NaN as a float, -1 as an integer."""
+
+
+def run_program(
+    program: Program,
+    inputs: Mapping[str, Array],
+    state: Mapping[str, Array] | None = None,
+    *,
+    rows: int = 1,
+    count: int = 1,
+    order: Array | None = None,
+    first_step: int = 0,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Outputs by name and the new state by name.
+
+    rows     samples in an iteration, at most `program.rows_maximum`
+    count    iterations of a Repeat; then every output has a leading axis of that extent
+    order    i64: iteration i reads the `rows_maximum` numbers from (first_step + i) * rows_maximum
+    Raises ArgumentError for a missing input or state.
+    """
+    return _ProgramRun(program, inputs, state or {}, rows, count, order).run(first_step)
+
+
+class _ProgramRun:
+    """One run: the blocks of memory, and the views of them that buffers are."""
+
+    def __init__(
+        self,
+        program: Program,
+        inputs: Mapping[str, Array],
+        state: Mapping[str, Array],
+        rows: int,
+        count: int,
+        order: Array | None,
+    ) -> None:
+        self.program, self.rows, self.count, self.order = program, rows, count, order
+        self.arena = bytearray(program.arena_bytes)
+        self.states = [b for b in program.buffers if b.space == "state"]
+        ends = [b.offset_bytes + buffer_bytes(b) for b in self.states]
+        self.block = bytearray(max(ends, default=0))
+        self.outputs = [
+            np.zeros((count, *self._maximum(type)), type.dtype.numpy) for _, type in program.outputs
+        ]
+        self.memory: dict[Buffer, Array] = {}
+        for buffer in program.buffers:
+            if buffer.space == "input":
+                name, type = program.inputs[buffer.slot]
+                self.memory[buffer] = self._input(_taken(inputs, "input", name), type)
+            elif buffer.space == "constant":
+                content = np.frombuffer(buffer.content, buffer.type.dtype.numpy)
+                self.memory[buffer] = content.reshape(self._maximum(buffer.type))
+            elif buffer.space in ("arena", "state"):
+                block = self.arena if buffer.space == "arena" else self.block
+                self.memory[buffer] = _view(block, buffer)
+        for buffer in self.states:
+            self.memory[buffer][...] = _taken(state, "state", buffer.name)
+
+    def run(self, first_step: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        self._run(self.program.body, first_step, 0)
+        repeats = any(isinstance(i, Repeat) for i in self.program.body)
+        outputs = {}
+        for (name, type), array in zip(self.program.outputs, self.outputs, strict=True):
+            cut = tuple(slice(self.rows if isinstance(e, str) else None) for e in type.shape)
+            outputs[name] = array[(slice(None), *cut)] if repeats else array[0][cut]
+        return outputs, {b.name: self.memory[b].copy() for b in self.states}
+
+    def _run(self, body: Sequence[Instruction], step: int, iteration: int) -> None:
+        self._begin_iteration(step, iteration)
+        for instruction in body:
+            if isinstance(instruction, Kernel):
+                aliased = _writes_over_operands(instruction)
+                run_kernel(instruction, self.memory, self.rows, pointwise=aliased)
+            else:
+                for number in range(self.count):
+                    self._run(instruction.body, step + number, number)
+
+    def _begin_iteration(self, step: int, iteration: int) -> None:
+        self.arena[:] = bytes([GARBAGE]) * len(self.arena)
+        for buffer in self.program.buffers:
+            if buffer.space == "output":
+                self.memory[buffer] = self.outputs[buffer.slot][iteration, ...]
+            elif buffer.space == "order" and self.order is not None:
+                start = step * self.program.rows_maximum
+                self.memory[buffer] = self.order[start : start + self.program.rows_maximum]
+
+    def _maximum(self, type: TensorType) -> tuple[int, ...]:
+        return tuple(self.program.rows_maximum if isinstance(e, str) else e for e in type.shape)
+
+    def _input(self, array: Array, type: TensorType) -> Array:
+        """An input at its maximum extents; only `rows` of it are given."""
+        if array.shape == self._maximum(type) or self.order is not None:
+            return array
+        full = np.full(self._maximum(type), GARBAGE, np.uint8).astype(type.dtype.numpy)
+        full[_rows_of(type.shape, self.rows)] = array
+        return full
+
+
+def _rows_of(shape: Shape, rows: int) -> tuple[slice, ...]:
+    return tuple(slice(rows if isinstance(extent, str) else None) for extent in shape)
+
+
+def _taken(arrays: Mapping[str, Array], role: str, name: str) -> Array:
+    if name not in arrays:
+        known = ", ".join(map(repr, arrays)) or "none"
+        raise ArgumentError(f"{role} {name!r} is missing", facts=[f"given: {known}"])
+    return np.asarray(arrays[name])
+
+
+def _view(block: bytearray, buffer: Buffer) -> Array:
+    """The elements of a buffer in its logical shape, where its plan says they lie."""
+    size, layout = buffer.type.dtype.size_bytes, buffer.layout
+    return np.ndarray(
+        buffer.type.shape,  # type: ignore[arg-type]
+        buffer.type.dtype.numpy,
+        block,
+        buffer.offset_bytes + layout.offset * size,
+        tuple(stride * size for stride in layout.strides),
+    )
+
+
+def _writes_over_operands(kernel: Kernel) -> bool:
+    """Whether the kernel stores into memory that it reads, in whatever buffer."""
+    written = [_interval(b) for b in kernel.writes if b.space in ("arena", "state")]
+    read = [_interval(b) for b in kernel.reads if b.space in ("arena", "state")]
+    return any(w[0] == r[0] and w[1] < r[2] and r[1] < w[2] for w in written for r in read)
+
+
+def _interval(buffer: Buffer) -> tuple[str, int, int]:
+    return buffer.space, buffer.offset_bytes, buffer.offset_bytes + buffer_bytes(buffer)

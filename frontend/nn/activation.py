@@ -1,0 +1,205 @@
+"""Activations as modules: PyTorch's classes over the functions of the same meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from gradc.compiler.types import float32
+
+from .. import functional, init
+from ..tensor import Tensor
+from ..variables import Beginning, parameter
+from .module import Module
+
+
+class _Activation(Module):
+    """A function of the input and of options that are attributes."""
+
+    function: ClassVar[Callable[..., Tensor]]
+    option_names: ClassVar[tuple[str, ...]] = ()
+
+    def forward(self, input: Any) -> Tensor:
+        """The function of the input."""
+        options = {name: getattr(self, name) for name in self.option_names}
+        return type(self).function(input, **options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.option_names)
+
+
+class ReLU(_Activation):
+    """max(x, 0)."""
+
+    function = staticmethod(functional.relu)
+
+
+class ReLU6(_Activation):
+    """x limited to 0..6."""
+
+    function = staticmethod(functional.relu6)
+
+
+class SELU(_Activation):
+    """Scaled ELU. See gc.selu."""
+
+    function = staticmethod(functional.selu)
+
+
+class SiLU(_Activation):
+    """x * sigmoid(x)."""
+
+    function = staticmethod(functional.silu)
+
+
+class Mish(_Activation):
+    """x * tanh(softplus(x))."""
+
+    function = staticmethod(functional.mish)
+
+
+class Softsign(_Activation):
+    """x / (1 + |x|)."""
+
+    function = staticmethod(functional.softsign)
+
+
+class Hardsigmoid(_Activation):
+    """x / 6 + 1/2 limited to 0..1."""
+
+    function = staticmethod(functional.hardsigmoid)
+
+
+class Hardswish(_Activation):
+    """x * hardsigmoid(x)."""
+
+    function = staticmethod(functional.hardswish)
+
+
+class Sigmoid(_Activation):
+    """1 / (1 + exp(-x))."""
+
+    function = staticmethod(functional.sigmoid)
+
+
+class LogSigmoid(_Activation):
+    """log(sigmoid(x))."""
+
+    function = staticmethod(functional.logsigmoid)
+
+
+class Tanh(_Activation):
+    """Hyperbolic tangent."""
+
+    function = staticmethod(functional.tanh)
+
+
+class LeakyReLU(_Activation):
+    """x where x > 0, else negative_slope * x."""
+
+    function = staticmethod(functional.leaky_relu)
+    option_names = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+
+class ELU(_Activation):
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+
+    function = staticmethod(functional.elu)
+    option_names = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+
+class CELU(_Activation):
+    """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
+
+    function = staticmethod(functional.celu)
+    option_names = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+
+class GELU(_Activation):
+    """x * Phi(x). See gc.gelu."""
+
+    function = staticmethod(functional.gelu)
+    option_names = ("approximate",)
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = approximate
+
+
+class Softplus(_Activation):
+    """log(1 + exp(beta * x)) / beta."""
+
+    function = staticmethod(functional.softplus)
+    option_names = ("beta", "threshold")
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        self.beta, self.threshold = beta, threshold
+
+
+class Hardtanh(_Activation):
+    """x limited to min_val..max_val."""
+
+    function = staticmethod(functional.hardtanh)
+    option_names = ("min_val", "max_val")
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        self.min_val, self.max_val = min_val, max_val
+
+
+class Softmax(_Activation):
+    """exp(x) / sum(exp(x)) along an axis."""
+
+    function = staticmethod(functional.softmax)
+    option_names = ("axis",)
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+
+class LogSoftmax(_Activation):
+    """log(softmax(x)) along an axis."""
+
+    function = staticmethod(functional.log_softmax)
+    option_names = ("axis",)
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+
+class GLU(_Activation):
+    """The first half of an axis times the sigmoid of the second."""
+
+    function = staticmethod(functional.glu)
+    option_names = ("axis",)
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+
+class PReLU(Module):
+    """leaky_relu with trained slopes: one, or one per channel (axis 1)."""
+
+    def __init__(
+        self, num_parameters: int = 1, init: Beginning = 0.25, dtype: Any = float32
+    ) -> None:
+        self.num_parameters = num_parameters
+        self.weight = parameter("weight", (num_parameters,), dtype, _filled(init))
+
+    def forward(self, input: Any) -> Tensor:
+        """The input with negative elements scaled."""
+        return functional.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"
+
+
+def _filled(value: Beginning) -> Beginning:
+    return init.constant(value) if isinstance(value, (int, float)) else value

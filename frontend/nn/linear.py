@@ -1,0 +1,138 @@
+"""Linear layers, embeddings, and the layers that only reshape or drop."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gradc.compiler.errors import ArgumentError
+from gradc.compiler.types import DType, float32
+
+from .. import init
+from ..functional import dropout, embedding, flatten, linear, stop_gradient, where
+from ..functional.creation import arange
+from ..tensor import Tensor, as_tensor
+from ..tracing import fail
+from ..variables import Beginning, parameter
+from .module import Module
+
+
+def check_count(value: Any, name: str, operation: str) -> int:
+    """`value` if it is an integer of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        fail(ArgumentError, operation, f"{name} is an integer of at least 1, not {value!r}")
+    return value
+
+
+class Linear(Module):
+    """x @ weight.T + bias, on the last axis.
+
+    weight  [out_features, in_features]   kaiming_uniform(a=sqrt(5)): +-1/sqrt(in_features)
+    bias    [out_features]                uniform in +-1/sqrt(in_features)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: Any = float32,
+        weight_init: Beginning = None,
+        bias_init: Beginning = None,
+    ) -> None:
+        self.in_features = check_count(in_features, "in_features", "Linear")
+        self.out_features = check_count(out_features, "out_features", "Linear")
+        bound = 1.0 / math.sqrt(in_features)
+        by_default = init.kaiming_uniform(a=math.sqrt(5.0))
+        weight_init = by_default if weight_init is None else weight_init
+        self.weight = parameter("weight", (out_features, in_features), dtype, weight_init)
+        self.bias = None
+        if bias:
+            bias_init = init.uniform(-bound, bound) if bias_init is None else bias_init
+            self.bias = parameter("bias", (out_features,), dtype, bias_init)
+
+    def forward(self, input: Any) -> Tensor:
+        """input [..., in_features] to [..., out_features]."""
+        return linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        has_bias = self.bias is not None
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={has_bias}"
+
+
+class Identity(Module):
+    """The input itself."""
+
+    def forward(self, input: Any) -> Tensor:
+        """The input."""
+        return as_tensor(input)
+
+
+class Flatten(Module):
+    """The axes from start_axis to end_axis made one; by default all but the first."""
+
+    def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
+        self.start_axis, self.end_axis = start_axis, end_axis
+
+    def forward(self, input: Any) -> Tensor:
+        """The input in its new shape."""
+        return flatten(input, self.start_axis, self.end_axis)
+
+    def extra_repr(self) -> str:
+        return f"start_axis={self.start_axis}, end_axis={self.end_axis}"
+
+
+class Dropout(Module):
+    """In training each element is 0 with probability p, else divided by 1 - p. See gc.dropout."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0.0 <= p <= 1.0:
+            fail(ArgumentError, "Dropout", f"a probability lies in 0 to 1, not {p}")
+        self.p = p
+
+    def forward(self, input: Any) -> Tensor:
+        """The input with elements dropped; in evaluation the input itself."""
+        return dropout(input, self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Embedding(Module):
+    """The rows of weight [num_embeddings, embedding_dim] by number; weight begins normal(0, 1).
+
+    padding_idx   this row begins as zeros and gets no gradient
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        dtype: Any = float32,
+        weight_init: Beginning = None,
+    ) -> None:
+        rows = check_count(num_embeddings, "num_embeddings", "Embedding")
+        shape = (rows, check_count(embedding_dim, "embedding_dim", "Embedding"))
+        if padding_idx is not None and not -rows <= padding_idx < rows:
+            fail(ArgumentError, "Embedding", f"padding_idx {padding_idx} is out of range")
+        self.padding_idx = None if padding_idx is None else padding_idx % rows
+        if weight_init is None:
+            weight_init = init.normal if padding_idx is None else self._padded_normal
+        self.weight = parameter("weight", shape, dtype, weight_init)
+
+    def _padded_normal(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
+        rows = arange(shape[0])[:, None]
+        return where(rows == self.padding_idx, 0, init.normal.values(shape, dtype))
+
+    def forward(self, input: Any) -> Tensor:
+        """Row numbers [...] to rows [..., embedding_dim]."""
+        numbers = as_tensor(input)
+        rows = embedding(numbers, self.weight)
+        if self.padding_idx is None:
+            return rows
+        return where((numbers == self.padding_idx)[..., None], stop_gradient(rows), rows)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}{padding}"

@@ -1,0 +1,8 @@
+"""Optimizers and schedules with PyTorch's names, options, defaults and formulas."""
+
+from . import schedule
+from .adam import Adam, AdamW
+from .optimizer import Optimizer, group
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "group", "schedule"]

@@ -1,0 +1,155 @@
+"""What every optimizer is: options, groups of options by parameter name, and an update rule.
+
+An optimizer is a record without state of its own. For every parameter its `update` builds the
+nodes of the new value from the old one, the gradient, and named state that it asks for; the whole
+update is part of the compiled training step. Numbers that depend on the step (schedules, bias
+corrections) are computed as float64 scalars, as PyTorch does in Python, and cast once.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from gradc.compiler.errors import ArgumentError, GradcError
+from gradc.compiler.types import float64
+
+from ..functional.elementwise import negative
+from ..tensor import Tensor
+from ..tracing import fail
+from ..variables import Beginning, State, optimizer_state
+from .schedule import Schedule
+
+Number = float | Schedule
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options for the parameters whose names match a pattern."""
+
+    pattern: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def group(pattern: str, **options: Any) -> Group:
+    """Options for the parameters whose names match `pattern`, in which * and ? are wild."""
+    return Group(pattern, options)
+
+
+class Slot:
+    """One parameter during the building of its update: its state, and the step's number.
+
+    step     steps done before this one, as a float64 scalar
+    updates  what the update rule has decided so far
+    """
+
+    def __init__(self, parameter: State, step: Tensor) -> None:
+        self.parameter = parameter
+        self.step = step
+        self.updates: list[tuple[State, Tensor]] = []
+
+    def state(self, kind: str, initial: Beginning = None) -> State:
+        """State named optimizer.<kind>.<parameter's name>, of the parameter's type."""
+        return optimizer_state(f"optimizer.{kind}.{self.parameter.name}", self.parameter, initial)
+
+    def set(self, state: State, value: Tensor) -> Tensor:
+        """Let `state` take `value` after the step; returns the value."""
+        self.updates.append((state, value))
+        return value
+
+    def number(self, value: Number | Tensor) -> float | Tensor:
+        """A factor in the parameter's dtype: a number, or a schedule's value at this step."""
+        if isinstance(value, Schedule):
+            value = value.at(self.step)
+        return value.astype(self.parameter.dtype) if isinstance(value, Tensor) else value
+
+    def wide(self, value: Number) -> float | Tensor:
+        """A number, or a schedule's value at this step as a float64 scalar."""
+        return value.at(self.step) if isinstance(value, Schedule) else value
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Base of all optimizers. Fields are options; `groups` overrides them by parameter name."""
+
+    def update(self, slot: Slot, gradient: Tensor) -> Tensor:
+        """The parameter's new value; state is set through the slot."""
+        raise NotImplementedError
+
+    def updates(
+        self, parameters: Sequence[tuple[State, Tensor]], step: Tensor
+    ) -> list[tuple[State, Tensor]]:
+        """New values of parameters, given with their gradients, and of the optimizer's state.
+
+        step   steps done, i64[]
+        """
+        names = [parameter.name for parameter, _ in parameters]
+        for entry in self.all_groups():
+            if not any(fnmatch.fnmatchcase(name, entry.pattern) for name in names):
+                known = ", ".join(names)
+                problem = f"group {entry.pattern!r} matches no parameter"
+                fail(ArgumentError, type(self).__name__, problem, [f"parameters: {known}"])
+        wide_step = step.astype(float64)
+        result: list[tuple[State, Tensor]] = []
+        for parameter, gradient in parameters:
+            slot = Slot(parameter, wide_step)
+            own = self.for_parameter(parameter.name)
+            result.append((parameter, own.update(slot, gradient)))
+            result.extend(slot.updates)
+        return result
+
+    def all_groups(self) -> tuple[Group, ...]:
+        """The groups given, in order."""
+        return tuple(getattr(self, "groups", ()))
+
+    def for_parameter(self, name: str) -> Optimizer:
+        """This optimizer with the options of every matching group; later groups win."""
+        options: dict[str, Any] = {}
+        for entry in self.all_groups():
+            if fnmatch.fnmatchcase(name, entry.pattern):
+                options |= dict(entry.options)
+        return replace(self, groups=(), **options) if options else self
+
+    def check_groups(self) -> None:
+        """Raise ArgumentError for an option that this optimizer does not have, or a bad value."""
+        known = [f.name for f in fields(self) if f.name != "groups"]
+        for entry in self.all_groups():
+            if not isinstance(entry, Group):
+                problem = f"groups are made by optim.group, not {entry!r}"
+                fail(ArgumentError, type(self).__name__, problem)
+            unknown = [name for name in entry.options if name not in known]
+            if unknown:
+                fail(
+                    ArgumentError,
+                    type(self).__name__,
+                    f"group {entry.pattern!r} sets the unknown option {unknown[0]!r}",
+                    [f"options: {', '.join(known)}"],
+                )
+            try:
+                replace(self, groups=(), **entry.options)
+            except GradcError as error:
+                problem = f"group {entry.pattern!r}: {error.problem}"
+                fail(ArgumentError, type(self).__name__, problem)
+
+    def require(self, condition: bool, problem: str) -> None:
+        """Raise ArgumentError with this optimizer's name unless the condition holds."""
+        if not condition:
+            fail(ArgumentError, type(self).__name__, problem)
+
+    def require_rate(self, name: str, value: Any) -> None:
+        """The option is a schedule or a number that is not negative."""
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        good = isinstance(value, Schedule) or (is_number and value >= 0)
+        self.require(good, f"{name} is a schedule or a number >= 0, not {value!r}")
+
+
+def signed(gradient: Tensor, maximize: bool) -> Tensor:
+    """The gradient, turned round when the loss is to grow."""
+    return negative(gradient) if maximize else gradient
+
+
+def is_zero(value: Any) -> bool:
+    """Whether an option is the plain number 0, so that its term can be left out."""
+    return isinstance(value, (int, float)) and value == 0

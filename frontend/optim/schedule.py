@@ -1,0 +1,235 @@
+"""Schedules: numbers that depend on how many steps have been done. One goes where a number goes.
+
+The value is computed inside the training step from the step's number t = 0, 1, 2... in float64.
+Formulas are the closed forms of PyTorch's schedulers of the same names, counting optimizer steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+
+from gradc.compiler.errors import ArgumentError
+from gradc.compiler.types import float64
+
+from .. import functional as fn
+from ..tensor import Tensor
+from ..tracing import fail
+
+
+@dataclass(frozen=True, repr=False)
+class Schedule:
+    """A number for every step.
+
+    formula   from t, a float64 scalar tensor, to the value, another
+    text      how it was made, for people
+    """
+
+    formula: Callable[[Tensor], Tensor]
+    text: str
+
+    def at(self, step: Tensor) -> Tensor:
+        """The value at a step's number, as a float64 scalar."""
+        return self.formula(step.astype(float64))
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _made(formula: Callable[[Tensor], Tensor], name: str, *options: object) -> Schedule:
+    return Schedule(formula, f"{name}({', '.join(map(repr, options))})")
+
+
+def _check_steps(name: str, option: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        fail(ArgumentError, name, f"{option} is an integer of at least 1, not {value!r}")
+
+
+def constant(value: float) -> Schedule:
+    """Always `value`."""
+    return _made(lambda t: fn.constant(float(value), float64), "constant", value)
+
+
+def linear(start: float, end: float, steps: int) -> Schedule:
+    """(1 - t / steps) * start + t / steps * end, and `end` from t = steps on."""
+    _check_steps("linear", "steps", steps)
+
+    def formula(t: Tensor) -> Tensor:
+        done = fn.minimum(t, steps) / steps
+        return (1.0 - done) * start + done * end
+
+    return _made(formula, "linear", start, end, steps)
+
+
+def step(start: float, step_size: int, gamma: float = 0.1) -> Schedule:
+    """start * gamma^floor(t / step_size)."""
+    _check_steps("step", "step_size", step_size)
+    return _made(
+        lambda t: start * _power(gamma, fn.floor(t / step_size)), "step", start, step_size, gamma
+    )
+
+
+def multi_step(start: float, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
+    """start * gamma^(number of milestones <= t)."""
+    marks = np.array(sorted(milestones), np.float64)
+
+    def formula(t: Tensor) -> Tensor:
+        return start * _power(gamma, (t >= marks).astype(float64).sum())
+
+    return _made(formula, "multi_step", start, list(milestones), gamma)
+
+
+def exponential(start: float, gamma: float) -> Schedule:
+    """start * gamma^t."""
+    return _made(lambda t: start * _power(gamma, t), "exponential", start, gamma)
+
+
+def polynomial(start: float, total_iters: int, power: float = 1.0) -> Schedule:
+    """start * (1 - min(t, total_iters) / total_iters)^power."""
+    _check_steps("polynomial", "total_iters", total_iters)
+
+    def formula(t: Tensor) -> Tensor:
+        return start * fn.pow(1.0 - fn.minimum(t, total_iters) / total_iters, power)
+
+    return _made(formula, "polynomial", start, total_iters, power)
+
+
+def cosine(start: float, T_max: int, eta_min: float = 0.0) -> Schedule:
+    """eta_min + (start - eta_min) * (1 + cos(pi t / T_max)) / 2.
+
+    Source: Loshchilov and Hutter, "SGDR" (2017), without restarts.
+    """
+    _check_steps("cosine", "T_max", T_max)
+    return _made(
+        lambda t: _cosine(start, eta_min, t / T_max), "cosine", start, T_max, eta_min
+    )
+
+
+def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> Schedule:
+    """The cosine from start to eta_min, begun again after T_0 steps, then T_0 * T_mult...
+
+    Source: Loshchilov and Hutter, "SGDR" (2017).
+    """
+    _check_steps("cosine_restarts", "T_0", T_0)
+    _check_steps("cosine_restarts", "T_mult", T_mult)
+
+    def formula(t: Tensor) -> Tensor:
+        if T_mult == 1:
+            return _cosine(start, eta_min, fn.remainder(t, T_0) / T_0)
+        begins, lengths, at, length = [], [], 0, T_0
+        while at < 2**53:  # beyond, float64 no longer tells steps apart
+            begins.append(float(at))
+            lengths.append(float(length))
+            at, length = at + length, length * T_mult
+        begun = t >= np.array(begins)
+        begin = fn.where(begun, np.array(begins), 0.0).max()
+        return _cosine(
+            start, eta_min, (t - begin) / fn.where(begun, np.array(lengths), 0.0).max()
+        )
+
+    return _made(formula, "cosine_restarts", start, T_0, T_mult, eta_min)
+
+
+def one_cycle(
+    max_lr: float,
+    total_steps: int,
+    pct_start: float = 0.3,
+    anneal_strategy: str = "cos",
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+    three_phase: bool = False,
+) -> Schedule:
+    """Up from max_lr / div_factor to max_lr, down to that over final_div_factor.
+
+    pct_start is the share of steps that go up. three_phase goes down as long as up, then
+    vanishes. After total_steps the last value stays.
+    Source: Smith and Topin, "Super-Convergence" (2018), as torch's OneCycleLR.
+    """
+    _check_steps("one_cycle", "total_steps", total_steps)
+    if anneal_strategy not in ("cos", "linear"):
+        problem = f"anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}"
+        fail(ArgumentError, "one_cycle", problem)
+    first, last = max_lr / div_factor, max_lr / div_factor / final_div_factor
+    top = pct_start * total_steps - 1.0
+    phases = [(top, first, max_lr), (total_steps - 1.0, max_lr, last)]
+    if three_phase:
+        middle = 2.0 * pct_start * total_steps - 2.0
+        phases = [(top, first, max_lr), (middle, max_lr, first), (total_steps - 1.0, first, last)]
+
+    def anneal(start: float, end: float, done: Tensor) -> Tensor:
+        if anneal_strategy == "linear":
+            return start + (end - start) * done
+        return end + (start - end) / 2.0 * (1.0 + fn.cos(math.pi * done))
+
+    def formula(t: Tensor) -> Tensor:
+        t = fn.minimum(t, total_steps - 1.0)
+        ends = [end for end, _, _ in phases]
+        begins = [0.0, *ends[:-1]]
+        values = [
+            anneal(start, end, (t - begin) / (stop - begin) if stop > begin else t * 0.0 + 1.0)
+            for begin, (stop, start, end) in zip(begins, phases, strict=True)
+        ]
+        result = values[-1]
+        for stop, value in reversed(list(zip(ends[:-1], values[:-1], strict=True))):
+            result = fn.where(t <= stop, value, result)
+        return result
+
+    return _made(formula, "one_cycle", max_lr, total_steps, pct_start, anneal_strategy)
+
+
+def warmup(schedule: Schedule | float, steps: int, start_factor: float = 1.0 / 3.0) -> Schedule:
+    """`schedule` times a factor that rises from start_factor to 1 over the first `steps` steps.
+
+    As PyTorch's LinearLR chained with the other scheduler, which keeps counting from t = 0.
+    """
+    _check_steps("warmup", "steps", steps)
+    inner = _as_schedule(schedule)
+
+    def formula(t: Tensor) -> Tensor:
+        done = fn.minimum(t, steps) / steps
+        return inner.at(t) * (start_factor + (1.0 - start_factor) * done)
+
+    return _made(formula, "warmup", schedule, steps, start_factor)
+
+
+def sequential(schedules: Sequence[Schedule | float], milestones: Sequence[int]) -> Schedule:
+    """schedules[i] from milestones[i - 1] on, each counting from 0 at its own beginning."""
+    if len(milestones) != len(schedules) - 1 or list(milestones) != sorted(milestones):
+        problem = f"{len(schedules)} schedules need {len(schedules) - 1} rising milestones"
+        fail(ArgumentError, "sequential", problem, [f"milestones: {list(milestones)}"])
+    parts = [_as_schedule(schedule) for schedule in schedules]
+
+    def formula(t: Tensor) -> Tensor:
+        result = parts[0].at(t)
+        for mark, part in zip(milestones, parts[1:], strict=True):
+            result = fn.where(t >= mark, part.at(fn.maximum(t - mark, 0.0)), result)
+        return result
+
+    return _made(formula, "sequential", list(schedules), list(milestones))
+
+
+def plateau(start: float, factor: float = 0.1, patience: int = 10) -> NoReturn:
+    """Not offered: it depends on the loss of an epoch, and schedules here on the step alone."""
+    fail(
+        ArgumentError,
+        "plateau",
+        "this version has no schedule that depends on the loss",
+        ["schedules: constant, cosine, cosine_restarts, exponential, linear, multi_step,"
+         " one_cycle, polynomial, sequential, step, warmup"],
+    )
+
+
+def _as_schedule(value: Schedule | float) -> Schedule:
+    return value if isinstance(value, Schedule) else constant(value)
+
+
+def _power(base: float, exponent: Tensor) -> Tensor:
+    return fn.pow(fn.constant(float(base), float64), exponent)
+
+
+def _cosine(start: float, end: float, done: Tensor) -> Tensor:
+    return end + (start - end) * (1.0 + fn.cos(math.pi * done)) / 2.0
