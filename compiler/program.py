@@ -1,8 +1,13 @@
 """The program level: kernels in order over one planned arena.
 
-    program     ::= "program" name "{" { buffer } { instruction } "}"
-    buffer      ::= "buffer" name ":" type "in" space [ "at" offset ] [ "order" "[" ... "]" ]
+    program     ::= "program" name [ "rows" integer ] [ "bounded" ] [ "arena" integer ]
+                    "{" { input } { output } { buffer } { edge } { instruction } "}"
+    input       ::= "input" "%" name ":" type
+    output      ::= "output" "%" name ":" type
+    edge        ::= "run" kernel name "after" kernel name { "," kernel name }
     instruction ::= kernel | "repeat" [ "promoted" ] "{" { instruction } "}"
+
+`buffer` and `kernel` are in loops/ir.py; see program_text.py. Decisions are comments.
 
 A program is a tree. Today its nodes are `Kernel` (see loops/ir.py) and `Repeat`, which runs its
 body `count` times, a number known at run time; conditional branches and data-dependent loops are

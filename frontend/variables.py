@@ -95,6 +95,7 @@ class State(Tensor):
 def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
     """A named input of the program. A shape entry is an integer or the name of a dimension."""
     _check_name(name, "input")
+    _check_not_reserved(name, "input")
     attributes = {
         "name": name,
         "shape": nodes.check_shape(shape, "input"),
@@ -170,8 +171,7 @@ def _declare(
     name: str, shape: Any, dtype: Any, init: Beginning, trained: bool, operation: str
 ) -> State:
     _check_name(name, operation)
-    if name.startswith(RESERVED_PREFIX):
-        fail(ArgumentError, operation, f"names that begin with {RESERVED_PREFIX!r} are reserved")
+    _check_not_reserved(name, operation)
     extents = nodes.check_shape(shape, operation)
     named = [e for e in extents if isinstance(e, str)]
     if named:
@@ -202,6 +202,11 @@ def _check_name(name: object, operation: str) -> None:
             operation,
             f"a name is made of letters, digits, dots and underscores, not {name!r}",
         )
+
+
+def _check_not_reserved(name: str, operation: str) -> None:
+    if name.startswith(RESERVED_PREFIX):
+        fail(ArgumentError, operation, f"names that begin with {RESERVED_PREFIX!r} are reserved")
 
 
 def _known_dtype(dtype: Any, operation: str) -> DType:

@@ -17,9 +17,9 @@ import numpy as np
 from gradc.compiler.artifact import EntryPoint, TensorField
 from gradc.compiler.errors import ArgumentError, ShapeError
 
-from .arena import Array, numpy_dtype
+from .arena import Array
 from .executor import Call, Executor, allocate_outputs
-from .inputs import check_inputs
+from .inputs import Expected, check_inputs, expect, fits_exactly
 
 EVALUATION_ROWS = 256  # batch size where the caller has named none
 CALL_STEPS_MAXIMUM = 65_536  # iterations in one call; bounds the memory for their outputs
@@ -72,13 +72,12 @@ def open_data_set(
     declared: Declared, values: Mapping[str, Any], operation: str, optional: bool = False
 ) -> DataSet:
     """Check arrays against the declaration. optional: declared inputs may be left out."""
-    fields = declared.inputs
-    if optional:
-        fields = tuple(field for field in fields if field.name in values) if values else fields
-        unknown = set(values) - {field.name for field in declared.inputs}
-        fields = declared.inputs if unknown else fields
+    fields, batch = declared.inputs, declared.batch_dimension
+    if optional and all(name in {field.name for field in fields} for name in values):
+        given = tuple(field for field in fields if field.name in values)
+        if batch is None or any(batch in field.shape for field in given):
+            fields = given
     arrays, dims = check_inputs(fields, values, operation)
-    batch = declared.batch_dimension
     if batch is None:
         return DataSet(arrays, dims, 0, None)
     for field in fields:
@@ -202,40 +201,24 @@ class BatchCalls:
         order = np.arange(entry.rows_maximum, dtype=np.int64)
         outputs = allocate_outputs(entry, 1, bound)
         call = self._executor.prepare(entry, inputs_of(entry, arrays, operation), order, outputs)
-        shapes = {name: array.shape for name, array in arrays.items()}
-        return _BatchPlan(call, rows or entry.rows_maximum, self._declared.inputs, shapes)
+        expected = expect(self._declared.inputs, arrays)
+        return _BatchPlan(call, rows or entry.rows_maximum, expected)
 
 
 class _BatchPlan:
-    """A prepared call, and the shapes and dtypes of the arrays that it takes as they are."""
+    """A prepared call for batches of one shape, and the arrays that it takes as they are."""
 
-    def __init__(
-        self,
-        call: Call,
-        rows: int,
-        fields: Sequence[TensorField],
-        shapes: Mapping[str, tuple[int, ...]],
-    ) -> None:
+    def __init__(self, call: Call, rows: int, expected: Sequence[Expected]) -> None:
         self.call, self.rows = call, rows
-        positions = {field.name: i for i, field in enumerate(call.entry.inputs)}
-        self._expected = [
-            (f.name, numpy_dtype(f.dtype), shapes[f.name], positions.get(f.name, -1))
-            for f in fields
-        ]
+        self._expected = expected
+        self._names = [field.name for field in call.entry.inputs]
 
     def takes(self, values: Mapping[str, Any]) -> bool:
         """Whether these arrays need no conversion; if so they are the call's inputs now."""
-        if len(values) != len(self._expected):
+        if not fits_exactly(self._expected, values):
             return False
-        for name, dtype, shape, position in self._expected:
-            array = values.get(name)
-            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
-                return False
-            flags = array.flags
-            if not (flags.c_contiguous and flags.aligned):
-                return False
-            if position >= 0:
-                self.call.set_input(position, array)
+        for position, name in enumerate(self._names):
+            self.call.set_input(position, values[name])
         return True
 
 

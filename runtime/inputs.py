@@ -100,6 +100,28 @@ def _check_kind(
             )
 
 
+Expected = tuple[str, np.dtype[Any], tuple[int, ...]]
+
+
+def expect(fields: Sequence[TensorField], arrays: Mapping[str, Array]) -> list[Expected]:
+    """What `fits_exactly` asks for: names with the dtypes and shapes of these arrays."""
+    return [(f.name, arrays[f.name].dtype, arrays[f.name].shape) for f in fields]
+
+
+def fits_exactly(expected: Sequence[Expected], values: Mapping[str, Any]) -> bool:
+    """Whether the compiled code can read every value as it is; the fast path of repeated calls."""
+    if len(values) != len(expected):
+        return False
+    for name, dtype, shape in expected:
+        array = values.get(name)
+        if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+            return False
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned):
+            return False
+    return True
+
+
 def bind_dimensions(
     fields: Sequence[TensorField], arrays: Mapping[str, Array], operation: str
 ) -> dict[str, int]:

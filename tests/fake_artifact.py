@@ -154,6 +154,49 @@ class FakeArtifact:
         _array(_pointer(arguments.outputs, 0), np.float32, (1,))[0] = x.sum()
 
 
+TARGET = TensorField("target", "float32", (2,))
+
+
+class DescentArtifact(FakeArtifact):
+    """Gradient descent on |w - target|^2 without a batch dimension; `target` may be absent."""
+
+    def __init__(self, with_target: bool) -> None:
+        super().__init__("descent")
+        self.state = (
+            StateField("w", "float32", (2,), 0, (0,), True),
+            StateField("gradc.step", "int64", (), 64, (), False),
+        )
+        self.inputs = (TARGET,) if with_target else ()
+
+    def _build(self, kind: str, rows_maximum: int, bounded: bool) -> EntryPoint:
+        def entry(address: int) -> None:
+            arguments = Arguments.from_address(address)
+            self.calls.append((kind, arguments.count, arguments.rows))
+            w = _array(arguments.state, np.float32, (2,))
+            if kind == "init":
+                w[...] = 1
+                return
+            target = np.zeros(2, np.float32)
+            if self.inputs:
+                target = _array(_pointer(arguments.inputs, 0), np.float32, (2,))
+            shape = (arguments.count, 2) if kind == "predict" else (arguments.count,)
+            output = _array(_pointer(arguments.outputs, 0), np.float32, shape)
+            for i in range(arguments.count):
+                output[i] = w if kind == "predict" else ((w - target) ** 2).sum()
+                if kind == "run":
+                    w -= np.float32(0.1) * (w - target)
+
+        function = _ENTRY(entry)
+        self._kept.append(function)
+        shape = (2,) if kind == "predict" else ()
+        outputs = () if kind == "init" else (TensorField("output", "float32", shape),)
+        inputs = self.inputs if kind in ("run", "evaluate") else ()
+        return EntryPoint(
+            kind, inputs, outputs, 0, 1, bounded, f"descent_{kind}",
+            _address(function), (), 0.0, False,
+        )  # fmt: skip
+
+
 def made_data(samples: int, seed: int = 0) -> dict[str, Any]:
     """A data set that a linear model fits."""
     generator = np.random.default_rng(seed)

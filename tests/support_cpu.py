@@ -128,9 +128,7 @@ def run_compiled(
         outputs=ctypes.addressof(tables[1]), order=numbers.ctypes.data, first_step=0, count=count,
         rows=rows, pool=made,
     )  # fmt: skip
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("gradc_test"))(
-        ctypes.addressof(arguments)
-    )
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("gradc_test"))(ctypes.addressof(arguments))
     if made is not None:
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_pool(target).address(POOL[1]))(made)
     repeats = any(isinstance(i, Repeat) for i in program.body)

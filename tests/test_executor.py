@@ -93,11 +93,14 @@ def test_execute_runs_an_entry_point() -> None:
 def test_call_binds_dimensions_and_returns_fresh_arrays() -> None:
     artifact = FakeArtifact()
     executor = Executor(artifact)
-    first = executor.call([X], {"x": np.ones((2, 3))})
-    second = executor.call([X], {"x": np.full((2, 3), 2.0, np.float32)})
-    third = executor.call([X], {"x": [[1, 2, 3]]})
+    fields = (X,)
+    first = executor.call(fields, {"x": np.ones((2, 3))})
+    second = executor.call(fields, {"x": np.full((2, 3), 2.0, np.float32)})
+    third = executor.call(fields, {"x": [[1, 2, 3]]})
     assert [float(r[0]) for r in (first, second, third)] == [6.0, 12.0, 6.0]
     assert first[0].shape == ()
+    with pytest.raises(ShapeError):
+        executor.call(fields, {"x": np.ones((2, 2), np.float32)})
     assert artifact.variants == [("call", {"batch": 2}, False), ("call", {"batch": 1}, False)]
 
 

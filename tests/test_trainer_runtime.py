@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_artifact import INPUTS, FakeArtifact, made_data
+from fake_artifact import INPUTS, DescentArtifact, FakeArtifact, made_data
 
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.runtime import EarlyStopping, History, Trainer
@@ -175,6 +175,23 @@ def test_fit_on_an_iterable_equals_fit_on_arrays() -> None:
     two = iterable.fit(_batches(data, 8), epochs=3, validation=_batches(data, 8))
     assert one.to_dict() == two.to_dict()
     assert arrays.executor.state.snapshot() == iterable.executor.state.snapshot()
+
+
+@pytest.mark.parametrize("with_target", [True, False])
+def test_programs_without_a_batch_dimension(with_target: bool) -> None:
+    artifact = DescentArtifact(with_target)
+    data = {"target": np.array([3.0, 4.0])} if with_target else {}
+    fitted = Trainer(artifact, artifact.inputs, None, (), ("w",), 0, 1)
+    history = fitted.fit(data or None, epochs=100)
+    assert len(history["loss"]) == 100
+    assert len([call for call in artifact.calls if call[0] == "run"]) < 20
+    stepped = Trainer(DescentArtifact(with_target), artifact.inputs, None, (), ("w",), 0, 1)
+    assert [stepped.step(**data)["loss"] for _ in range(100)] == history["loss"]
+    assert fitted.executor.state.snapshot() == stepped.executor.state.snapshot()
+    assert fitted.evaluate(data) == stepped.evaluate(**data)
+    np.testing.assert_array_equal(fitted.predict()["w"], fitted.parameters["w"])
+    with pytest.raises(ArgumentError, match="the program has no batch dimension"):
+        fitted.fit(data, batch_size=4)
 
 
 def test_a_generator_lasts_one_epoch() -> None:

@@ -29,7 +29,7 @@ from .ir import Attribute, Literal, Node, apply
 
 
 @dataclass(frozen=True)
-class Any_:  # noqa: N801
+class Variable:
     """Matches any node."""
 
     name: str
@@ -51,7 +51,7 @@ class Call:
     operands: tuple[Pattern, ...]
 
 
-Pattern: TypeAlias = Any_ | Splat | Call
+Pattern: TypeAlias = Variable | Splat | Call
 
 
 @dataclass
@@ -95,7 +95,7 @@ def _parse(words: list[str], text: str) -> tuple[Pattern, list[str]]:
     if rest[:1] not in (["("], ["{"]):
         if not word.isidentifier():
             raise VerifyError(f"bad pattern {text!r}: {word!r} is no name")
-        return Any_(word), rest
+        return Variable(word), rest
     if word not in OP_WITH_NAME:
         raise VerifyError(f"bad pattern {text!r}: unknown operation {word!r}")
     captures = []
@@ -119,7 +119,7 @@ def _parse(words: list[str], text: str) -> tuple[Pattern, list[str]]:
 
 def names_in(pattern: Pattern) -> frozenset[str]:
     """Every name of a node or an attribute in the pattern."""
-    if isinstance(pattern, Any_):
+    if isinstance(pattern, Variable):
         return frozenset([pattern.name])
     if isinstance(pattern, Splat):
         return frozenset()
@@ -129,7 +129,7 @@ def names_in(pattern: Pattern) -> frozenset[str]:
 
 def matches(pattern: Pattern, node: Node, bindings: Bindings) -> Iterator[Bindings]:
     """Every way in which the pattern matches, in the order described in the module docstring."""
-    if isinstance(pattern, Any_):
+    if isinstance(pattern, Variable):
         known = bindings.nodes.get(pattern.name)
         if known is None:
             bindings = bindings.copy()
@@ -179,7 +179,7 @@ def _is_number(found: bool | int | float | None, wanted: bool | int | float) -> 
 
 def build(pattern: Pattern, bindings: Bindings, like: Node) -> Node:
     """The node that the pattern describes; a bare number gets the type of `like`."""
-    if isinstance(pattern, Any_):
+    if isinstance(pattern, Variable):
         return bindings.nodes[pattern.name]
     if isinstance(pattern, Splat):
         return constant_like(like, pattern.number)

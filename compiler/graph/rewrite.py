@@ -132,9 +132,8 @@ class _Driver:
 
     def __post_init__(self) -> None:
         self.uses = Uses(self.graph)
-        self.originals = (
-            n for n in self.graph.nodes() if n not in set(self.graph.inputs + self.graph.states)
-        )
+        declared = set(self.graph.inputs + self.graph.states)
+        self.originals = (node for node in self.graph.nodes() if node not in declared)
         self.last: deque[str] = deque(maxlen=LISTED_RULES)
         self.steps = 0
         self.at: dict[str, list[AnyRule]] = {}

@@ -96,7 +96,9 @@ class _Checker:
         empty = self.empty or any(a.extent == 0 for a in loop.axes)
         for reduction in loop.reductions:
             self._check_reduction(f"{place}, %{reduction.name}", reduction, done)
-            self._check_scalars(f"{place}, %{reduction.name}", [reduction.value], bound, done, empty)
+            self._check_scalars(
+                f"{place}, %{reduction.name}", [reduction.value], bound, done, empty
+            )
         after = {**done, **{r.name: r.dtype for r in loop.reductions}}
         for store in loop.stores:
             here = f"{place}, store to {store.buffer.name}"

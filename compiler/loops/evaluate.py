@@ -138,7 +138,9 @@ class _Run:
                 raise VerifyError(
                     f"index {axis} of {buffer.name} leaves the buffer",
                     operation=f"kernel {self.kernel.name}",
-                    facts=[f"it runs from {numbers.min()} to {numbers.max()}, the extent is {extent}"],
+                    facts=[
+                        f"it runs from {numbers.min()} to {numbers.max()}, the extent is {extent}"
+                    ],
                 )
 
     # -- reductions -------------------------------------------------------------------------
@@ -167,9 +169,7 @@ class _Run:
 
     # -- stores -----------------------------------------------------------------------------
 
-    def _store(
-        self, store: Store, value: Array, index: tuple[Array, ...], loop: Loop
-    ) -> None:
+    def _store(self, store: Store, value: Array, index: tuple[Array, ...], loop: Loop) -> None:
         array = self.memory[store.buffer]
         self._check(store.buffer, array, index)
         extents = [1] * self.rank

@@ -1,16 +1,27 @@
 """The loop level: one kernel is parallel axes around a sequence of inner loops.
 
-    kernel ::= "kernel" name "{" { axis } { loop } "}"
-    axis   ::= "parallel" name "in" extent            extent ::= integer [ "bounded" ]
-    loop   ::= "loop" [ name "in" extent { "," ... } ] [ "running" ] "{" { reduction } { store } "}"
+    kernel    ::= "kernel" name [ string ] [ "flops" number ] "{" { "parallel" axis } { loop } "}"
+    axis      ::= name "in" integer [ "bounded" [ integer ] ]       the integer: points per row
+    loop      ::= "loop" [ axis { "," axis } ] [ "running" ] "{" { let } { reduction } { store } "}"
+    let       ::= "let" "%" name "=" scalar
     reduction ::= "%" name "=" combiner "(" scalar ")" ":" dtype
-    store  ::= buffer "[" scalar { "," scalar } "]" [ "+" ] "=" scalar
-    scalar ::= constant | axis name | "rows" | "%" reduction | buffer "[" ... "]" | primitive "(" ... ")"
+    store     ::= [ "accumulate" ] element "=" scalar
+    element   ::= "%" buffer "[" [ scalar { "," scalar } ] "]"
+    scalar    ::= constant | axis name | "rows" | "%" name | element
+                | primitive "(" scalar { "," scalar } ")" [ ":" dtype ]
+    constant  ::= number [ ":" dtype ] | "true" | "false"           i64 if no dtype is named
+    buffer    ::= "buffer" "%" name ":" type "in" space [ "at" integer ] [ "slot" integer ]
+                  [ "order" integers ] [ "strides" integers "from" integer "size" integer ]
+                  [ "hex" string ]
+
+A kernel as text of its own has the buffers that it names before it. A primitive has the dtype of
+its last operand (a predicate bool) unless another is written; a cast always names it. `%` names a
+let, a reduction or, before `[`, a buffer. A name that is no word stands in quotes: %"0.weight".
 
 For every point of the parallel axes (in any order, on any thread) the loops run one after the
 other. A loop without axes runs once. Its reductions start at the combiner's identity; their values
 are read by name in *later* loops, or, in a `running` loop, by its own stores: the inclusive
-partial result so far. A store with `+` adds to what is there.
+partial result so far. An accumulating store adds to what is there.
 
 An axis marked `bounded` has a static maximum, and runs to `rows`, a number known at run time.
 

@@ -11,6 +11,7 @@ value from a register, or starts a group of its own:
 * an elementwise chain shares one map group;
 * a reduction joins the group of what it reduces, at the same axes (softmax is one group), or the
   group of a sibling that reduces the same operand;
+* a small node joins a recent group of its shape even if they share nothing: one barrier less;
 * what reads a reduction or contraction at its own index is its epilogue, optimizer updates
   included (an update is an elementwise node whose last operand is a gradient);
 * a cheap node with one reader, a contraction, is inlined there: its prologue;
@@ -36,11 +37,12 @@ from ..loops.ir import Axis, Buffer
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..types import Shape
 from .groups import (
+    NEIGHBOURS_SEARCHED,
     PARALLEL_FLOOR,
     RECOMPUTED_NODES,
     RECOMPUTED_OPERANDS,
-    SCALAR_GROUPS_SEARCHED,
     SERIAL_CEILING_ELEMENTS,
+    SMALL_ELEMENTS,
     Group,
     Grouping,
     is_leaf,
@@ -237,9 +239,8 @@ class _Fuser:
         if isinstance(node.op.lowering, Reduce):
             for sibling in self._siblings(node):
                 found.add(g.group_of[sibling])
-        if is_pointwise(node) and node.type.is_static and node.type.size_elements == 1:
-            scalars = [x for x in g.groups if x.kind == "map" and not x.axes]
-            found.update(scalars[-SCALAR_GROUPS_SEARCHED:])
+        if is_pointwise(node) and g.expander.static(node.type).size_elements <= SMALL_ELEMENTS:
+            found.update(g.groups[-NEIGHBOURS_SEARCHED:])
         usable = [x for x in found if x.kind in ("map", "reduce", "contract")]
         return sorted(usable, key=lambda group: -group.number)
 

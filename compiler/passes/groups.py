@@ -17,7 +17,8 @@ from ..loops.expand import Expander, Index
 from ..loops.ir import Axis, Buffer, Scalar, dense_layout
 from ..ops.definition import RECOMPUTABLE, VIEW, Elementwise, Indexed, Leaf
 
-SCALAR_GROUPS_SEARCHED = 8
+NEIGHBOURS_SEARCHED = 8
+SMALL_ELEMENTS = 16_384
 PARALLEL_FLOOR = 16
 RECOMPUTED_NODES = 4
 RECOMPUTED_OPERANDS = 2

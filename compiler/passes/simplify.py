@@ -31,6 +31,11 @@ def is_float(node: Node, bindings: Bindings) -> bool:
     return node.type.dtype.is_float
 
 
+def is_signed(node: Node, bindings: Bindings) -> bool:
+    """The result has a sign."""
+    return node.type.dtype.kind != "uint"
+
+
 def keeps_type(node: Node, bindings: Bindings) -> bool:
     """The operand x has the type of the result already."""
     return bindings.nodes["x"].type == node.type
@@ -62,7 +67,7 @@ RULES: tuple[AnyRule, ...] = (
     Rule("div-of-neg", "div(neg(x), neg(y))", "div(x, y)"),
     Rule("div-neg-out", "div(neg(x), y)", "neg(div(x, y))"),
     Rule("div-neg-below", "div(x, neg(y))", "neg(div(x, y))"),
-    Rule("abs-of-neg", "abs(neg(x))", "abs(x)"),
+    Rule("abs-of-neg", "abs(neg(x))", "abs(x)", when=is_signed),
     Rule("abs-of-abs", "abs(abs(x))", "abs(x)"),
     # powers
     Rule("pow-zero", "pow(x, 0)", "1"),

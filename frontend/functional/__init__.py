@@ -175,4 +175,27 @@ from .statistics import (
     var,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "arange", "asarray", "constant", "eye", "full", "full_like", "linspace", "meshgrid", "ones",
+    "ones_like", "tril", "triu", "zeros", "zeros_like", "abs", "acos", "acosh", "add", "asin",
+    "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert", "bitwise_left_shift",
+    "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "clip", "copysign", "cos", "cosh",
+    "divide", "equal", "erf", "erfc", "exp", "exp2", "expm1", "floor", "floor_divide", "greater",
+    "greater_equal", "hypot", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p",
+    "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "maximum", "minimum", "multiply", "negative", "not_equal", "positive", "pow", "reciprocal",
+    "remainder", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "stop_gradient",
+    "subtract", "tan", "trunc", "where", "index_add", "scatter_add", "take", "take_along_axis",
+    "einsum", "matmul", "matrix_transpose", "outer", "tensordot", "vecdot", "accuracy",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy",
+    "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss",
+    "nll_loss", "smooth_l1_loss", "astype", "broadcast_arrays", "broadcast_to", "concat",
+    "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "permute_dims", "repeat",
+    "reshape", "roll", "split", "squeeze", "stack", "swapaxes", "tile", "transpose", "unstack",
+    "celu", "cosine_similarity", "dropout", "elu", "embedding", "gelu", "glu", "hardsigmoid",
+    "hardswish", "hardtanh", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid",
+    "logsumexp", "mish", "normalize", "one_hot", "pad", "prelu", "relu", "relu6", "rms_norm",
+    "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh", "all", "any",
+    "argmax", "argmin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "max", "mean",
+    "min", "prod", "std", "sum", "var",
+]

@@ -48,4 +48,12 @@ from ..functional.neural import (
     tanh,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy",
+    "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss",
+    "nll_loss", "smooth_l1_loss", "celu", "cosine_similarity", "dropout", "elu", "embedding",
+    "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "layer_norm", "leaky_relu", "linear",
+    "log_softmax", "logsigmoid", "logsumexp", "mish", "normalize", "one_hot", "pad", "prelu",
+    "relu", "relu6", "rms_norm", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus",
+    "softsign", "tanh",
+]

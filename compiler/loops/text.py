@@ -1,0 +1,524 @@
+"""Kernels as text, and back; the grammar is in ir.py.
+
+    buffer %x : f32[64, 10] in input slot 0
+    buffer %t0 : f32[64] in arena at 128
+    kernel k0 "exp sum" {
+      parallel i0 in 64
+      loop i1 in 10 {
+        %k0_r0 = sum(exp(%x[i0, i1])) : f32
+      }
+      loop {
+        %t0[i0] = %k0_r0
+      }
+    }
+
+An expression is a DAG: what a loop uses twice, or what is nested deeply, is written once as
+`let %v0 = ...`. Parsing makes exactly the expression that is written; nothing is simplified, so
+print, parse, print gives the same text. Where two buffers have one name, the text adds a number to
+the later one. Raises IRSyntaxError with line and column.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ..errors import IRSyntaxError
+from ..graph.text_lex import Token, position_at, quoted, tokens
+from ..types import DTYPE_WITH_SHORT, DType, TensorType, bool_, int64
+from .check import SPACES, operand_count
+from .ir import (
+    COMBINERS,
+    PREDICATES,
+    PRIMITIVES,
+    Axis,
+    Buffer,
+    Kernel,
+    Layout,
+    Loop,
+    Reduction,
+    Scalar,
+    Store,
+    dense_layout,
+    walk,
+)
+
+INDENT = "  "
+NESTING_LIMIT = 8
+"""Expressions nested deeper than this are split by a `let`."""
+
+Names = Mapping[Buffer, str]
+
+
+# -- printing -------------------------------------------------------------------------------
+
+
+def print_kernel(kernel: Kernel) -> str:
+    """The buffers that a kernel names, and the kernel."""
+    buffers = tuple(dict.fromkeys(kernel.reads + kernel.writes))
+    names = buffer_names(buffers)
+    lines = [buffer_line(buffer, names) for buffer in buffers]
+    return "\n".join([*lines, *kernel_lines(kernel, names)]) + "\n"
+
+
+def buffer_names(buffers: Iterable[Buffer]) -> dict[Buffer, str]:
+    """A name of its own for every buffer."""
+    names: dict[Buffer, str] = {}
+    taken: set[str] = set()
+    for buffer in buffers:
+        name, number = buffer.name, 1
+        while name in taken:
+            number += 1
+            name = f"{buffer.name}_{number}"
+        taken.add(name)
+        names[buffer] = name
+    return names
+
+
+def buffer_line(buffer: Buffer, names: Names) -> str:
+    """The declaration of a buffer."""
+    parts = [f"buffer %{quoted(names[buffer])} : {buffer.type} in {buffer.space}"]
+    if buffer.space in ("arena", "state"):
+        parts.append(f"at {buffer.offset_bytes}")
+    elif buffer.space in ("input", "output") or buffer.slot:
+        parts.append(f"slot {buffer.slot}")
+    layout, shape = buffer.layout, _static(buffer.type)
+    if layout.order != tuple(range(len(shape))):
+        parts.append(f"order {list(layout.order)}")
+    dense = dense_layout(shape, layout.order)
+    if _fields(layout) != _fields(dense):
+        parts.append(f"strides {list(layout.strides)}")
+        parts.append(f"from {layout.offset} size {layout.size_elements}")
+    if buffer.content:
+        parts.append(f'hex "{buffer.content.hex()}"')
+    return " ".join(parts)
+
+
+def _static(type: TensorType) -> tuple[int, ...]:
+    return tuple(extent if isinstance(extent, int) else 0 for extent in type.shape)
+
+
+def _fields(layout: Layout) -> tuple[Any, ...]:
+    return layout.strides, layout.offset, layout.size_elements
+
+
+def kernel_lines(kernel: Kernel, names: Names) -> list[str]:
+    """The lines of a kernel, without its buffers."""
+    head = f"kernel {quoted(kernel.name)}"
+    if kernel.description:
+        head += f" {json.dumps(kernel.description)}"
+    if kernel.flops:
+        head += f" flops {_number(kernel.flops)}"
+    lines = [head + " {"]
+    lines += [f"{INDENT}parallel {_axis_text(axis)}" for axis in kernel.axes]
+    taken = {r.name for loop in kernel.loops for r in loop.reductions}
+    taken |= set(names.values())
+    fresh = (name for n in range(2**31) if (name := f"v{n}") not in taken)
+    for loop in kernel.loops:
+        axes = ", ".join(map(_axis_text, loop.axes))
+        words = ["loop", *([axes] if axes else []), *(["running"] if loop.running else []), "{"]
+        lines.append(INDENT + " ".join(words))
+        lines += [INDENT * 2 + line for line in _LoopPrinter(loop, names, fresh).lines()]
+        lines.append(INDENT + "}")
+    return [*lines, "}"]
+
+
+def _axis_text(axis: Axis) -> str:
+    text = f"{axis.name} in {axis.extent}"
+    if axis.bounded:
+        text += " bounded" if axis.per_row == 1 else f" bounded {axis.per_row}"
+    return text
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == math.floor(value) and abs(value) < 2**53 else repr(value)
+
+
+class _LoopPrinter:
+    """Prints one loop; `fresh` gives names for what is written once and used several times."""
+
+    def __init__(self, loop: Loop, names: Names, fresh: Iterator[str]) -> None:
+        self.loop, self.names, self.fresh = loop, names, fresh
+        self.text: dict[Scalar, str] = {}
+        self.depth: dict[Scalar, int] = {}
+
+    def lines(self) -> list[str]:
+        roots = [r.value for r in self.loop.reductions]
+        roots += [s for store in self.loop.stores for s in (*store.index, store.value)]
+        uses: dict[Scalar, int] = {}
+        seen: set[Scalar] = set()
+        order = [scalar for root in roots for scalar in walk(root, seen)]
+        for used in [*roots, *(arg for scalar in order for arg in scalar.args)]:
+            uses[used] = uses.get(used, 0) + 1
+        result = [let for scalar in order for let in self._let(scalar, uses[scalar])]
+        for reduction in self.loop.reductions:
+            value = self.text[reduction.value]
+            result.append(
+                f"%{quoted(reduction.name)} = {reduction.combiner}({value}) : {reduction.dtype}"
+            )
+        for store in self.loop.stores:
+            word = "accumulate " if store.accumulate else ""
+            place = self._element(store.buffer, store.index)
+            result.append(f"{word}{place} = {self.text[store.value]}")
+        return result
+
+    def _let(self, scalar: Scalar, uses: int) -> list[str]:
+        """Settle the text of a scalar; a `let` line if it gets a name."""
+        text = self._written(scalar)
+        depth = max((self.depth[a] for a in scalar.args), default=-1) + 1
+        named = bool(scalar.args) and (uses > 1 or depth >= NESTING_LIMIT)
+        if named:
+            name = f"%{next(self.fresh)}"
+            self.text[scalar], self.depth[scalar] = name, 0
+            return [f"let {name} = {text}"]
+        self.text[scalar], self.depth[scalar] = text, depth
+        return []
+
+    def _element(self, buffer: Buffer, index: tuple[Scalar, ...]) -> str:
+        return f"%{quoted(self.names[buffer])}[{', '.join(self.text[i] for i in index)}]"
+
+    def _written(self, scalar: Scalar) -> str:
+        if scalar.op == "constant":
+            return _constant_text(scalar)
+        if scalar.op == "axis":
+            return str(scalar.payload.name)
+        if scalar.op == "rows":
+            return "rows"
+        if scalar.op == "reduced":
+            return f"%{quoted(scalar.payload)}"
+        if scalar.op == "load":
+            return self._element(scalar.payload, scalar.args)
+        text = f"{scalar.op}({', '.join(self.text[a] for a in scalar.args)})"
+        return text if scalar.dtype == default_dtype(scalar) else f"{text} : {scalar.dtype}"
+
+
+def default_dtype(scalar: Scalar) -> DType | None:
+    """The dtype that a primitive's text need not name; None where it always does."""
+    return _default(scalar.op, scalar.args)
+
+
+def _default(op: str, args: tuple[Scalar, ...]) -> DType | None:
+    if op in ("cast", "bitcast"):
+        return None
+    return bool_ if op in PREDICATES else args[-1].dtype
+
+
+def _constant_text(scalar: Scalar) -> str:
+    value, dtype = scalar.payload, scalar.dtype
+    if dtype.is_bool:
+        return "true" if value else "false"
+    text = repr(float(value)) if dtype.is_float else str(int(value))
+    return text if dtype == int64 else f"{text} : {dtype}"
+
+
+# -- parsing --------------------------------------------------------------------------------
+
+
+def parse_kernel(text: str, file: str = "<text>") -> Kernel:
+    """The kernel in a text of buffers and one kernel."""
+    cursor = Cursor(text, file)
+    buffers: dict[str, Buffer] = {}
+    while cursor.at("buffer"):
+        parse_buffer(cursor, buffers)
+    kernel = KernelParser(cursor, buffers).kernel()
+    cursor.end()
+    return kernel
+
+
+class Cursor:
+    """Where a parser stands in a text."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text, file
+        self._tokens = list(tokens(text, file))
+        self._position = 0
+
+    @property
+    def token(self) -> Token:
+        return self._tokens[self._position]
+
+    def error(self, problem: str, token: Token | None = None) -> IRSyntaxError:
+        place = position_at(self.text, (token or self.token).offset)
+        return IRSyntaxError(self.file, *place, problem)
+
+    def at(self, *texts: str) -> bool:
+        return self.token.text in texts and self.token.kind != "string"
+
+    def next(self) -> Token:
+        token = self.token
+        self._position += token.kind != "end"
+        return token
+
+    def accept(self, text: str) -> bool:
+        """Step over `text` if it stands here."""
+        found = self.at(text)
+        if found:
+            self.next()
+        return found
+
+    def expect(self, text: str) -> Token:
+        if not self.at(text):
+            raise self.error(f"expected {text!r}, not {self.found()}")
+        return self.next()
+
+    def kind(self, kind: str, what: str) -> Token:
+        if self.token.kind != kind:
+            raise self.error(f"expected {what}, not {self.found()}")
+        return self.next()
+
+    def found(self) -> str:
+        return "the end of the text" if self.token.kind == "end" else repr(self.token.text)
+
+    def integer(self, what: str = "an integer") -> int:
+        token = self.kind("number", what)
+        try:
+            return int(token.text)
+        except ValueError:
+            raise self.error(f"expected {what}, not {token.text!r}", token) from None
+
+    def integers(self) -> tuple[int, ...]:
+        """[1, 2, 3]"""
+        self.expect("[")
+        found = []
+        while not self.accept("]"):
+            if found:
+                self.expect(",")
+            found.append(self.integer())
+        return tuple(found)
+
+    def word(self, what: str) -> str:
+        """A word or, in quotes, any text."""
+        if self.token.kind == "string":
+            return str(json.loads(self.next().text))
+        return self.kind("word", what).text
+
+    def name(self, what: str) -> str:
+        """The text behind a %."""
+        text = self.kind("name", what).text[1:]
+        return str(json.loads(text)) if text.startswith('"') else text
+
+    def dtype(self) -> DType:
+        token = self.kind("word", "a dtype")
+        if token.text not in DTYPE_WITH_SHORT:
+            raise self.error(f"unknown dtype {token.text!r}", token)
+        return DTYPE_WITH_SHORT[token.text]
+
+    def type(self) -> TensorType:
+        dtype = self.dtype()
+        self.expect("[")
+        shape: list[int | str] = []
+        while not self.accept("]"):
+            if shape:
+                self.expect(",")
+            if self.token.kind == "word":
+                shape.append(self.next().text)
+            else:
+                shape.append(self.integer("an extent"))
+        return TensorType(dtype, tuple(shape))
+
+    def end(self) -> None:
+        if self.token.kind != "end":
+            raise self.error(f"expected the end of the text, not {self.found()}")
+
+
+def parse_buffer(cursor: Cursor, buffers: dict[str, Buffer]) -> None:
+    """One declaration, added to `buffers`."""
+    cursor.expect("buffer")
+    start = cursor.token
+    name = cursor.name("a buffer's %name")
+    if name in buffers:
+        raise cursor.error(f"buffer %{name} is declared twice", start)
+    cursor.expect(":")
+    type = cursor.type()
+    cursor.expect("in")
+    token = cursor.kind("word", "a space")
+    if token.text not in SPACES:
+        raise cursor.error(f"unknown space {token.text!r}", token)
+    offset = cursor.integer() if cursor.accept("at") else 0
+    slot = cursor.integer() if cursor.accept("slot") else 0
+    order = cursor.integers() if cursor.accept("order") else tuple(range(type.rank))
+    if sorted(order) != list(range(type.rank)):
+        raise cursor.error(f"order {list(order)} does not permute {type.rank} axes", start)
+    layout = dense_layout(_static(type), order)
+    if cursor.accept("strides"):
+        strides = cursor.integers()
+        cursor.expect("from")
+        first = cursor.integer()
+        cursor.expect("size")
+        layout = Layout(order, strides, first, cursor.integer())
+        if len(strides) != type.rank:
+            raise cursor.error(f"{len(strides)} strides for {type.rank} axes", start)
+    content = b""
+    if cursor.accept("hex"):
+        digits = cursor.kind("string", "a string of hexadecimal digits")
+        try:
+            content = bytes.fromhex(json.loads(digits.text))
+        except ValueError:
+            raise cursor.error("not a string of hexadecimal digits", digits) from None
+    buffers[name] = Buffer(name, type, layout, token.text, slot, offset, content)
+
+
+class KernelParser:
+    """Parses one kernel over declared buffers."""
+
+    def __init__(self, cursor: Cursor, buffers: Mapping[str, Buffer]) -> None:
+        self.cursor, self.buffers = cursor, buffers
+        self.axes: dict[str, Axis] = {}
+        self.values: dict[str, Scalar] = {}
+        self._interned: dict[tuple[Any, ...], Scalar] = {}
+
+    def kernel(self) -> Kernel:
+        cursor = self.cursor
+        cursor.expect("kernel")
+        name = cursor.word("a kernel's name")
+        description = ""
+        if cursor.token.kind == "string":
+            description = str(json.loads(cursor.next().text))
+        flops = 0.0
+        if cursor.accept("flops"):
+            flops = float(cursor.kind("number", "a number").text)
+        cursor.expect("{")
+        axes, loops = [], []
+        while cursor.accept("parallel"):
+            axes.append(self._axis())
+        while cursor.at("loop"):
+            loops.append(self._loop())
+        cursor.expect("}")
+        return Kernel(name, tuple(axes), tuple(loops), description, flops)
+
+    def _axis(self) -> Axis:
+        """NAME in EXTENT [bounded [PER_ROW]]; a name seen before is the axis seen before."""
+        cursor, start = self.cursor, self.cursor.token
+        name = cursor.kind("word", "an axis name").text
+        cursor.expect("in")
+        extent = cursor.integer("an extent")
+        bounded = cursor.accept("bounded")
+        per_row = cursor.integer() if bounded and cursor.token.kind == "number" else 1
+        axis = self.axes.setdefault(name, Axis(name, extent, bounded, per_row))
+        if (axis.extent, axis.bounded, axis.per_row) != (extent, bounded, per_row):
+            raise cursor.error(f"axis {name} has another extent above", start)
+        return axis
+
+    def _loop(self) -> Loop:
+        cursor = self.cursor
+        cursor.expect("loop")
+        axes = []
+        while not cursor.at("{", "running"):
+            if axes:
+                cursor.expect(",")
+            axes.append(self._axis())
+        running = cursor.accept("running")
+        cursor.expect("{")
+        reductions: list[Reduction] = []
+        stores: list[Store] = []
+        while not cursor.accept("}"):
+            self._statement(reductions, stores, running)
+        return Loop(tuple(axes), tuple(reductions), tuple(stores), running)
+
+    def _statement(self, reductions: list[Reduction], stores: list[Store], running: bool) -> None:
+        cursor = self.cursor
+        if cursor.accept("let"):
+            start = cursor.token
+            name = cursor.name("a %name")
+            cursor.expect("=")
+            self._define(name, self.scalar(), start)
+            return
+        accumulate = cursor.accept("accumulate")
+        start = cursor.token
+        name = cursor.name("a %name")
+        if cursor.at("["):
+            buffer, index = self._buffer(name, start), self._list("[", "]")
+            cursor.expect("=")
+            stores.append(Store(buffer, index, self.scalar(), accumulate))
+            return
+        cursor.expect("=")
+        token = cursor.kind("word", "a combiner")
+        if token.text not in COMBINERS:
+            raise cursor.error(f"unknown combiner {token.text!r}", token)
+        cursor.expect("(")
+        value = self.scalar()
+        cursor.expect(")")
+        cursor.expect(":")
+        dtype = cursor.dtype()
+        reductions.append(Reduction(name, token.text, value, dtype))
+        self._define(name, self._make("reduced", (), dtype, name), start)
+
+    def _define(self, name: str, value: Scalar, start: Token) -> None:
+        if name in self.values:
+            raise self.cursor.error(f"%{name} is defined twice", start)
+        self.values[name] = value
+
+    def _buffer(self, name: str, start: Token) -> Buffer:
+        if name not in self.buffers:
+            raise self.cursor.error(f"buffer %{name} is not declared", start)
+        return self.buffers[name]
+
+    def _list(self, left: str, right: str) -> tuple[Scalar, ...]:
+        self.cursor.expect(left)
+        found: list[Scalar] = []
+        while not self.cursor.accept(right):
+            if found:
+                self.cursor.expect(",")
+            found.append(self.scalar())
+        return tuple(found)
+
+    # -- scalars ----------------------------------------------------------------------------
+
+    def scalar(self) -> Scalar:
+        cursor, start = self.cursor, self.cursor.token
+        if start.kind == "name":
+            name = cursor.name("a %name")
+            if cursor.at("["):
+                buffer = self._buffer(name, start)
+                return self._make("load", self._list("[", "]"), buffer.type.dtype, buffer)
+            if name not in self.values:
+                raise cursor.error(f"%{name} is not defined", start)
+            return self.values[name]
+        if start.kind == "number" or cursor.at("nan", "inf"):
+            return self._constant(cursor.next())
+        word = cursor.kind("word", "an expression").text
+        if word in ("true", "false"):
+            return self._make("constant", (), bool_, word == "true")
+        if cursor.at("("):
+            return self._primitive(word, start)
+        if word == "rows":
+            return self._make("rows", (), int64)
+        if word not in self.axes:
+            raise cursor.error(f"axis {word} is not known here", start)
+        return self._make("axis", (), int64, self.axes[word])
+
+    def _constant(self, token: Token) -> Scalar:
+        dtype = self.cursor.dtype() if self.cursor.accept(":") else int64
+        try:
+            value = float(token.text) if dtype.is_float else int(token.text)
+        except ValueError:
+            raise self.cursor.error(f"{token.text} is no {dtype}", token) from None
+        return self._make("constant", (), dtype, value)
+
+    def _primitive(self, op: str, start: Token) -> Scalar:
+        if op not in PRIMITIVES:
+            raise self.cursor.error(f"unknown primitive {op!r}", start)
+        args = self._list("(", ")")
+        if len(args) != operand_count(op):
+            problem = f"{op} takes {operand_count(op)} operands, not {len(args)}"
+            raise self.cursor.error(problem, start)
+        dtype = _default(op, args)
+        if self.cursor.accept(":"):
+            dtype = self.cursor.dtype()
+        if dtype is None:
+            raise self.cursor.error(f"{op} needs its dtype: {op}(...) : f32", start)
+        return self._make(op, args, dtype)
+
+    def _make(self, op: str, args: tuple[Scalar, ...], dtype: DType, payload: Any = None) -> Scalar:
+        """Exactly this expression; equal ones are one object."""
+        exact = repr(payload) if op == "constant" else payload
+        key = (op, args, dtype, exact)
+        if key not in self._interned:
+            axes = frozenset((payload,)) if op == "axis" else frozenset()
+            reduced = frozenset((payload,)) if op == "reduced" else frozenset()
+            axes = axes.union(*(a.axes for a in args))
+            reduced = reduced.union(*(a.reduced for a in args))
+            self._interned[key] = Scalar(op, args, dtype, payload, axes, reduced)
+        return self._interned[key]

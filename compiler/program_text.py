@@ -1,0 +1,127 @@
+"""Programs as text, and back; the grammar is in program.py.
+
+    program f rows 64 arena 4096 {
+      // update w: in place (fused into contraction k1)
+      input %x : f32[batch, 3]
+      output %loss : f32[]
+      buffer %t0 : f32[64, 3] in arena at 0
+      run k1 after k0
+      repeat {
+        kernel k0 ... { ... }
+      }
+    }
+
+Decisions are printed as comments, for people; parsing drops them. Everything else comes back: print,
+parse, print gives the same text, apart from decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .loops.ir import Buffer, Kernel
+from .loops.text import (
+    INDENT,
+    Cursor,
+    KernelParser,
+    Names,
+    buffer_line,
+    buffer_names,
+    kernel_lines,
+    parse_buffer,
+    quoted,
+)
+from .program import Instruction, Program, Repeat
+from .types import TensorType
+
+
+def print_program(program: Program) -> str:
+    """The program as text."""
+    names = buffer_names(program.buffers)
+    words = [f"program {quoted(program.name)} rows {program.rows_maximum}"]
+    words += ["bounded"] if program.bounded else []
+    words += [f"arena {program.arena_bytes}", "{"]
+    body = [f"// {_one_line(str(decision))}" for decision in program.decisions]
+    body += [f"input %{quoted(name)} : {type}" for name, type in program.inputs]
+    body += [f"output %{quoted(name)} : {type}" for name, type in program.outputs]
+    body += [buffer_line(buffer, names) for buffer in program.buffers]
+    earlier_of: dict[str, list[str]] = {}
+    for earlier, later in sorted(program.order_edges):
+        earlier_of.setdefault(later, []).append(earlier)
+    for later, earlier_names in sorted(earlier_of.items()):
+        body.append(f"run {quoted(later)} after {', '.join(map(quoted, earlier_names))}")
+    body += _instruction_lines(program.body, names)
+    return "\n".join([" ".join(words), *(INDENT + line for line in body), "}"]) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _instruction_lines(body: Sequence[Instruction], names: Names) -> list[str]:
+    lines: list[str] = []
+    for instruction in body:
+        if isinstance(instruction, Kernel):
+            lines += kernel_lines(instruction, names)
+        else:
+            lines.append("repeat promoted {" if instruction.promoted else "repeat {")
+            lines += [INDENT + line for line in _instruction_lines(instruction.body, names)]
+            lines.append("}")
+    return lines
+
+
+def parse_program(text: str, file: str = "<text>") -> Program:
+    """The program in a text. Raises IRSyntaxError; `verify_program` checks what it means."""
+    cursor = Cursor(text, file)
+    cursor.expect("program")
+    name = cursor.word("a program's name")
+    rows = cursor.integer() if cursor.accept("rows") else 1
+    bounded = cursor.accept("bounded")
+    arena_bytes = cursor.integer() if cursor.accept("arena") else 0
+    cursor.expect("{")
+    inputs = _tensors(cursor, "input")
+    outputs = _tensors(cursor, "output")
+    buffers: dict[str, Buffer] = {}
+    while cursor.at("buffer"):
+        parse_buffer(cursor, buffers)
+    edges = _edges(cursor)
+    body = _instructions(cursor, buffers)
+    cursor.end()
+    return Program(
+        name, body, edges, tuple(buffers.values()), inputs, outputs, rows, bounded, arena_bytes
+    )
+
+
+def _tensors(cursor: Cursor, role: str) -> tuple[tuple[str, TensorType], ...]:
+    found = []
+    while cursor.accept(role):
+        name = cursor.name(f"an {role}'s %name")
+        cursor.expect(":")
+        found.append((name, cursor.type()))
+    return tuple(found)
+
+
+def _edges(cursor: Cursor) -> frozenset[tuple[str, str]]:
+    edges = set()
+    while cursor.accept("run"):
+        later = cursor.word("a kernel's name")
+        cursor.expect("after")
+        edges.add((cursor.word("a kernel's name"), later))
+        while cursor.accept(","):
+            edges.add((cursor.word("a kernel's name"), later))
+    return frozenset(edges)
+
+
+def _instructions(cursor: Cursor, buffers: dict[str, Buffer]) -> tuple[Instruction, ...]:
+    """Instructions to the closing brace, which is stepped over."""
+    found: list[Instruction] = []
+    while not cursor.accept("}"):
+        if cursor.at("kernel"):
+            found.append(KernelParser(cursor, buffers).kernel())
+        elif cursor.accept("repeat"):
+            promoted = cursor.accept("promoted")
+            cursor.expect("{")
+            found.append(Repeat(_instructions(cursor, buffers), promoted))
+        else:
+            raise cursor.error(f"expected a kernel or 'repeat', not {cursor.found()}")
+    return tuple(found)

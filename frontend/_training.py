@@ -1,0 +1,215 @@
+"""gc.training: a loss, an optimizer and metrics become one training program of four graphs.
+
+    run        loss and metrics; updates of parameters, optimizer state, other state and the step
+    evaluate   loss and metrics
+    predict    outputs
+    init       updates of every state from its initialiser
+
+All four declare the same states in the same order. No optimizer code runs in Python: an update is
+nodes of the `run` graph like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from gradc.compiler.artifact import TensorField
+from gradc.compiler.autodiff.reverse import vjp_nodes
+from gradc.compiler.errors import ArgumentError
+from gradc.compiler.graph.ir import Graph, Node, topological
+from gradc.compiler.passes.specialize import specialize
+from gradc.compiler.types import float32
+from gradc.runtime.trainer import Trainer
+
+from . import nodes
+from .compiled import bound_dimensions, check_seed, driver_program, fields_of, thread_count
+from .graphs import Assembler, state_updates
+from .optim.optimizer import Optimizer
+from .tensor import Tensor
+from .tracing import fail
+from .variables import State, StateNode, seed_state, step_state
+
+
+@dataclass(frozen=True)
+class TrainingProgram:
+    """What gc.training makes: graphs by entry point, ready to be compiled.
+
+    inputs            every declared input
+    batch_dimension   the named dimension that batches run along, or None
+    metrics, outputs  names
+    """
+
+    graphs: Mapping[str, Graph]
+    inputs: tuple[TensorField, ...]
+    batch_dimension: str | None
+    metrics: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def compile(
+        self,
+        target: str = "cpu",
+        threads: int | None = None,
+        seed: int = 0,
+        precision: str = "float32",
+        dims: Mapping[str, int] | None = None,
+        batch: int | None = None,
+    ) -> Trainer:
+        """A trainer with initial parameters made from the seed. See gc.compile for arguments."""
+        bound = bound_dimensions(list(self.graphs.values()), dims, batch, "compile")
+        program = self if not bound else self.specialized(bound)
+        artifact = driver_program(program.graphs, program.batch_dimension, target, precision)
+        return Trainer(
+            artifact,
+            program.inputs,
+            program.batch_dimension,
+            program.metrics,
+            program.outputs,
+            check_seed(seed, "compile"),
+            thread_count(threads, "compile"),
+        )
+
+    def specialized(self, dims: Mapping[str, int]) -> TrainingProgram:
+        """This program with named dimensions fixed."""
+        graphs = {
+            kind: specialize(graph, dict(dims), training=kind == "run")
+            for kind, graph in self.graphs.items()
+        }
+        batch = None if self.batch_dimension in dims else self.batch_dimension
+        fields = _all_fields(graphs)
+        return TrainingProgram(graphs, fields, batch, self.metrics, self.outputs)
+
+    def build(self, name: str, kind: str = "executable", **options: Any) -> NoReturn:
+        """Not offered in this version: programs run in the process that compiled them."""
+        fail(
+            ArgumentError,
+            "build",
+            f"this version does not build a {kind}",
+            ["program.compile() runs the program in this process"],
+        )
+
+
+def training(
+    loss: Tensor,
+    optimizer: Optimizer,
+    metrics: Mapping[str, Tensor] | None = None,
+    outputs: Mapping[str, Tensor] | None = None,
+) -> TrainingProgram:
+    """A training program: every step lowers `loss` by the optimizer's rule.
+
+    loss      a floating-point scalar
+    metrics   scalars that are reported beside the loss, averaged over rows
+    outputs   what trainer.predict returns
+
+    Every parameter that the loss reads is trained.
+    """
+    _check(loss, optimizer, metrics, outputs)
+    reported = [("loss", loss), *((name, _metric(m)) for name, m in (metrics or {}).items())]
+    predicted = list((outputs or {}).items())
+    tensors = [t for _, t in reported + predicted]
+    assembler = Assembler("training")
+    step = step_state()
+    assembler.reserve(seed_state(), step)
+    assembler.settle(t.node for t in tensors)
+    updates = _updates(loss, optimizer, step, tensors)
+    assembler.settle(node for pair in updates for node in pair)
+    states = list(assembler.states)
+    graphs = {
+        "run": _graph(assembler, "train", reported, states, updates),
+        "evaluate": _graph(assembler, "evaluate", reported, states),
+        "predict": _graph(assembler, "predict", predicted, states),
+        "init": assembler.initial_graph(states),
+    }
+    return TrainingProgram(
+        graphs,
+        _all_fields(graphs),
+        _batch_dimension(graphs),
+        tuple(metrics or {}),
+        tuple(outputs or {}),
+    )
+
+
+def _graph(
+    assembler: Assembler,
+    name: str,
+    results: Sequence[tuple[str, Tensor]],
+    states: Sequence[str],
+    updates: Sequence[tuple[Node, Node]] = (),
+) -> Graph:
+    declared = frozenset().union(*(t.declared for _, t in results))
+    return assembler.graph(name, [(n, t.node) for n, t in results], updates, declared, states)
+
+
+def _updates(
+    loss: Tensor, optimizer: Optimizer, step: State, tensors: Sequence[Tensor]
+) -> list[tuple[Node, Node]]:
+    """Pairs (state, new value): parameters, optimizer state, other state, and the step."""
+    found = [n for n in topological([loss.node]) if isinstance(n, StateNode)]
+    parameters = [State(n, loss.declared) for n in found if n.attributes["trained"]]
+    gradients = vjp_nodes(
+        loss.node, [p.node for p in parameters], nodes.constant(1.0, loss.dtype)
+    )
+    pairs = [(p, Tensor(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    if not pairs:
+        fail(ArgumentError, "training", "the loss reads no parameter",
+             hint="make parameters with gc.parameter or the layers of gc.nn")
+    updates = [
+        (state.node, nodes.cast(value.node, state.dtype))
+        for state, value in optimizer.updates(pairs, step)
+    ]
+    updates += state_updates([t.node for t in tensors])
+    return [*updates, (step.node, (step + 1).node)]
+
+
+def _check(
+    loss: Any,
+    optimizer: Any,
+    metrics: Mapping[str, Tensor] | None,
+    outputs: Mapping[str, Tensor] | None,
+) -> None:
+    if not isinstance(loss, Tensor):
+        fail(ArgumentError, "training", f"the loss is a {type(loss).__name__}, not a tensor")
+    if loss.ndim or not loss.dtype.is_float:
+        problem = f"the loss is {loss.node.type}, not a floating-point scalar"
+        fail(ArgumentError, "training", problem, hint="gc.mean(loss)" if loss.ndim else "")
+    if not isinstance(optimizer, Optimizer):
+        problem = f"the optimizer is {optimizer!r}, not one of gc.optim"
+        hint = "instantiate the class" if isinstance(optimizer, type) else ""
+        fail(ArgumentError, "training", problem, hint=hint)
+    for what, tensors in (("metrics", metrics), ("outputs", outputs)):
+        if tensors is not None and not isinstance(tensors, Mapping):
+            fail(ArgumentError, "training", f"{what} is a dict of tensors, not {tensors!r}")
+        for name, tensor in (tensors or {}).items():
+            if not isinstance(name, str) or not isinstance(tensor, Tensor):
+                fail(ArgumentError, "training", f"{what}[{name!r}] is {tensor!r}, not a tensor")
+    if "loss" in (metrics or {}):
+        fail(ArgumentError, "training", "a metric cannot be named 'loss'")
+
+
+def _metric(tensor: Tensor) -> Tensor:
+    """A metric as a floating-point scalar."""
+    if tensor.ndim:
+        fail(ArgumentError, "training", f"a metric is a scalar, not {tensor.node.type}",
+             hint="gc.mean(metric)")
+    return tensor if tensor.dtype.is_float else tensor.astype(float32)
+
+
+def _all_fields(graphs: Mapping[str, Graph]) -> tuple[TensorField, ...]:
+    fields = {f.name: f for graph in graphs.values() for f in fields_of(graph)}
+    return tuple(fields.values())
+
+
+def _batch_dimension(graphs: Mapping[str, Graph]) -> str | None:
+    """The name that stands first in inputs and nowhere else; "batch" if there are several."""
+    shapes = [n.type.shape for graph in graphs.values() for n in graph.inputs]
+    first = dict.fromkeys(s[0] for s in shapes if s and isinstance(s[0], str))
+    later = {e for s in shapes for e in s[1:] if isinstance(e, str)}
+    candidates = [name for name in first if name not in later]
+    if len(candidates) > 1 and "batch" not in candidates:
+        listed = ", ".join(map(repr, candidates))
+        problem = f"several named dimensions could be the batch: {listed}"
+        fail(ArgumentError, "training", problem, hint="name one of them 'batch'")
+    if "batch" in candidates:
+        return "batch"
+    return candidates[0] if candidates else None

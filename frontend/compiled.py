@@ -1,0 +1,156 @@
+"""gc.compile: a structure of tensors becomes a function on NumPy arrays.
+
+A program with named dimensions is compiled once per value of them, when first called with it. A
+function that reads state (parameters) has a state of its own, made from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gradc.compiler.artifact import TensorField
+from gradc.compiler.errors import ArgumentError
+from gradc.compiler.graph.ir import Graph
+from gradc.compiler.passes.specialize import specialize
+from gradc.runtime.executor import Executor, usable_cpus
+from gradc.runtime.trainer import StateView
+
+from .graphs import ProgramText, assemble, dimension_names
+from .structure import flatten, unflatten_like
+from .tracing import fail
+
+
+class Function:
+    """A compiled function. Call it with its inputs by name; it returns fresh arrays.
+
+    graph   what was compiled
+    """
+
+    def __init__(self, graph: Graph, executor: Executor, structure: Any) -> None:
+        self.graph = graph
+        self._executor = executor
+        self._structure = structure
+        self._fields = fields_of(graph)
+
+    def __call__(self, **arrays: Any) -> Any:
+        """The results, in the structure that was compiled.
+
+        Raises ArgumentError for unknown or missing names, ShapeError and DTypeError for arrays
+        that do not fit. Within a kind (float, integer, bool) arrays are cast.
+        """
+        return unflatten_like(self._structure, self._executor.call(self._fields, arrays))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names that a call takes."""
+        return tuple(field.name for field in self._fields)
+
+    @property
+    def parameters(self) -> StateView:
+        """Trained state by name: reading copies, assignment checks and writes."""
+        return StateView(self._executor.state, trained=True)
+
+    @property
+    def state(self) -> StateView:
+        """State that is not trained, by name."""
+        return StateView(self._executor.state, trained=False)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{n.attributes['name']}: {n.type}" for n in self.graph.inputs)
+        outputs = ", ".join(f"{name}: {node.type}" for name, node in self.graph.outputs)
+        return f"<gradc function ({inputs}) -> ({outputs})>"
+
+
+def compile(
+    structure: Any,
+    target: str = "cpu",
+    threads: int | None = None,
+    seed: int = 0,
+    precision: str = "float32",
+    training: bool = False,
+    dims: Mapping[str, int] | None = None,
+    batch: int | None = None,
+) -> Function:
+    """Compile tensors in any structure of lists, tuples and dicts, or a graph from gc.parse.
+
+    target     "cpu"
+    threads    at most this many; None: every CPU that this process may use
+    training   the mode; in training, state is updated by every call
+    dims       values of named dimensions, fixed now; batch=64 is short for dims={"batch": 64}
+    """
+    if isinstance(structure, ProgramText):
+        graph, initial = structure.graph, structure.initial
+        structure = {name: name for name, _ in graph.outputs}
+        if [*structure] == [str(i) for i in range(len(structure))]:
+            structure = "0" if len(structure) == 1 else [*structure]
+        if not training:
+            graph = Graph(graph.name, graph.inputs, graph.states, graph.outputs)
+    else:
+        graph, assembler = assemble(structure, "compile", training)
+        states = list(assembler.states)
+        initial = assembler.initial_graph(states) if states else None
+        structure = unflatten_like(structure, [None] * len(flatten(structure)[0]))
+    bound = bound_dimensions([graph], dims, batch, "compile")
+    graph = specialize(graph, bound, training=training)
+    graphs = {"call": graph} if initial is None else {"call": graph, "init": initial}
+    program = driver_program(graphs, None, target, precision)
+    executor = Executor(program, thread_count(threads, "compile"))
+    if initial is not None:
+        executor.initialize(check_seed(seed, "compile"))
+    return Function(graph, executor, structure)
+
+
+def driver_program(
+    graphs: Mapping[str, Graph], batch_dimension: str | None, target: str, precision: str
+) -> Any:
+    """The compiler's program over these graphs; loads the back end, and not before."""
+    from gradc.compiler.driver import CompiledProgram, CompileOptions
+
+    options = CompileOptions(target=target, precision=precision)
+    return CompiledProgram(graphs, batch_dimension=batch_dimension, options=options)
+
+
+def fields_of(graph: Graph) -> tuple[TensorField, ...]:
+    """The declared inputs as the runtime checks them."""
+    return tuple(
+        TensorField(str(n.attributes["name"]), n.type.dtype.numpy.name, n.type.shape)
+        for n in graph.inputs
+    )
+
+
+def bound_dimensions(
+    graphs: list[Graph], dims: Mapping[str, int] | None, batch: int | None, operation: str
+) -> dict[str, int]:
+    """dims and batch as one, with names and values checked."""
+    bound = dict(dims or {})
+    if batch is not None:
+        if bound.setdefault("batch", batch) != batch:
+            problem = f"batch is {batch}, dims says {bound['batch']}"
+            fail(ArgumentError, operation, problem)
+    known = list(dict.fromkeys(dimension_names(graphs)))
+    for name, value in bound.items():
+        if name not in known:
+            listed = ", ".join(map(repr, known)) or "none"
+            problem = f"unknown dimension {name!r}"
+            fail(ArgumentError, operation, problem, [f"named dimensions: {listed}"])
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            problem = f"dimension {name!r} is an integer of at least 1, not {value!r}"
+            fail(ArgumentError, operation, problem)
+    return bound
+
+
+def thread_count(threads: int | None, operation: str) -> int:
+    """The number of threads asked for; by default every usable CPU."""
+    if threads is None:
+        return usable_cpus()
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        fail(ArgumentError, operation, f"threads is an integer of at least 1, not {threads!r}")
+    return threads
+
+
+def check_seed(seed: int, operation: str) -> int:
+    """A seed that fits int64."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
+        fail(ArgumentError, operation, f"a seed is an integer of 64 bits, not {seed!r}")
+    return seed

@@ -1,0 +1,225 @@
+"""Assembling: tensors in, a closed graph out.
+
+The nodes behind tensors are reached from results and updates. On the way
+* states take their final names (see variables.py), inputs of one name become one input, and the
+  seed and the step, which every random call reads anew, become one state each;
+* every call of the random number generator gets its own stream, numbered in the order in which
+  the nodes are reached: the same model built twice gives the same program.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradc.compiler.errors import ArgumentError
+from gradc.compiler.graph.ir import Graph, Node, Update, topological
+from gradc.compiler.graph.text_parse import parse_graph
+from gradc.compiler.graph.text_print import print_graph
+from gradc.compiler.ops.random import RANDOM_BITS
+from gradc.compiler.ops.source import INPUT, STATE
+
+from .structure import flatten
+from .tensor import Tensor
+from .tracing import fail
+from .variables import (
+    RESERVED_PREFIX,
+    SEED,
+    STEP,
+    StateCell,
+    StateNode,
+    beginning_of,
+    seed_state,
+    step_state,
+)
+
+# Streams from here on belong to initialisers: a mask of the first step is not made of the same
+# bits as a weight. Both halves have 2^31 streams.
+FIRST_INITIAL_STREAM = 2**31
+
+
+class Assembler:
+    """Builds graphs that belong together: one node per input and state, one numbering of streams."""
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self.states: dict[str, Node] = {}
+        self.cells: dict[str, StateCell] = {}
+        self.inputs: dict[str, Node] = {}
+        self._settled: dict[Node, Node] = {}
+        self._streams = itertools.count()
+
+    def settle(self, roots: Iterable[Node]) -> list[Node]:
+        """The nodes as they stand in a graph; everything they read is settled on the way."""
+        wanted = list(roots)
+        for node in topological(wanted, {id(known) for known in self._settled}):
+            self._settled[node] = self._settled_node(node)
+        return [self._settled[node] for node in wanted]
+
+    def graph(
+        self,
+        name: str,
+        outputs: Sequence[tuple[str, Node]],
+        updates: Sequence[tuple[Node, Node]] = (),
+        declared: Iterable[Node] = (),
+        states: Sequence[str] | None = None,
+    ) -> Graph:
+        """A closed graph. updates: pairs (state, value). declared: inputs that it takes besides
+        those it reads. states: the names it declares, in order; None: those it reads."""
+        roots = [node for _, node in outputs] + [node for pair in updates for node in pair]
+        settled = self.settle(roots)
+        results = [(key, n) for (key, _), n in zip(outputs, settled, strict=False)]
+        rest = settled[len(outputs) :]
+        pairs = tuple(Update(*pair) for pair in zip(rest[::2], rest[1::2], strict=True))
+        read = [n for n in topological(settled) if n.op in (INPUT, STATE)]
+        more = sorted(self.settle(declared), key=lambda n: str(n.attributes["name"]))
+        inputs = dict.fromkeys([n for n in read if n.op is INPUT] + more)
+        if states is None:
+            used = dict.fromkeys(n for n in read if n.op is STATE)
+        else:
+            used = dict.fromkeys(self.states[state] for state in states)
+        return Graph(name, tuple(inputs), tuple(used), tuple(results), pairs)
+
+    def initial_graph(self, states: Sequence[str]) -> Graph:
+        """The graph that gives every state its first value; the seed is left as it is."""
+        self._streams = itertools.count(FIRST_INITIAL_STREAM)
+        self.reserve(seed_state(), step_state())
+        updates = []
+        for name in states:
+            node = self.states[name]
+            if name != SEED:
+                shape: Any = node.type.shape
+                begin = beginning_of(self.cells[name], shape, node.type.dtype)
+                updates.append((node, begin.node))
+        graph = self.graph("init", (), updates, states=tuple(dict.fromkeys((SEED, STEP, *states))))
+        if graph.inputs:
+            name = graph.inputs[0].attributes["name"]
+            fail(ArgumentError, self.operation, f"an initial value reads the input {name!r}")
+        return graph
+
+    def reserve(self, *states: Tensor) -> None:
+        """Declare states before any that are only reached."""
+        self.settle(t.node for t in states)
+
+    def _settled_node(self, node: Node) -> Node:
+        if node.op is INPUT:
+            return self._input(node)
+        if node.op is STATE:
+            return self._state(node)
+        moved = node.with_inputs(tuple(self._settled[i] for i in node.inputs))
+        if node.op is RANDOM_BITS:
+            attributes = {**node.attributes, "stream": next(self._streams)}
+            return Node(node.op, moved.inputs, attributes, node.type, node.source)
+        return moved
+
+    def _input(self, node: Node) -> Node:
+        name = str(node.attributes["name"])
+        known = self.inputs.setdefault(name, node)
+        self._check_free(name, self.states, "an input and a state", node)
+        if known.type != node.type:
+            self._clash(f"two inputs named {name!r} differ in type", known, node)
+        return known
+
+    def _state(self, node: Node) -> Node:
+        if not isinstance(node, StateNode):  # a graph that was parsed from text
+            return self.states.setdefault(str(node.attributes["name"]), node)
+        name = node.cell.name
+        self._check_free(name, self.inputs, "an input and a state", node)
+        if name in self.states:
+            if self.cells[name] is not node.cell and not _is_shared(name):
+                self._clash(
+                    f"two different states are named {name!r}",
+                    self.states[name],
+                    node,
+                    hint="put the modules into one nn.Module or nn.ModuleDict, or rename one",
+                )
+            return self.states[name]
+        attributes = {**node.attributes, "name": name}
+        self.states[name] = Node(STATE, (), attributes, node.type, node.source)
+        self.cells[name] = node.cell
+        return self.states[name]
+
+    def _check_free(self, name: str, taken: Mapping[str, Node], what: str, node: Node) -> None:
+        if name in taken:
+            self._clash(f"{what} are both named {name!r}", taken[name], node)
+
+    def _clash(self, problem: str, first: Node, second: Node, hint: str = "") -> None:
+        facts = [f"{n.type} at {n.source}" for n in (first, second)]
+        fail(ArgumentError, self.operation, problem, facts, hint)
+
+
+def _is_shared(name: str) -> bool:
+    return name.startswith(RESERVED_PREFIX)
+
+
+@dataclass(frozen=True)
+class ProgramText:
+    """A graph as gc.graph and gc.parse give it: its text is the IR. gc.compile runs it.
+
+    initial   the graph of first values, None where they are unknown (a parsed text): zeros
+    """
+
+    graph: Graph
+    initial: Graph | None = None
+
+    def __str__(self) -> str:
+        return print_graph(self.graph)
+
+    def __repr__(self) -> str:
+        return f"<gradc graph {self.graph.name}: {sum(1 for _ in self.graph.nodes())} nodes>"
+
+
+def graph(structure: Any) -> ProgramText:
+    """The graph of a structure of tensors. print() shows it as text, which gc.parse reads back."""
+    graph, assembler = assemble(structure, "graph", training=True)
+    initial = assembler.initial_graph(list(assembler.states)) if assembler.states else None
+    return ProgramText(graph, initial)
+
+
+def parse(text: str, file: str = "<text>") -> ProgramText:
+    """A graph from its text. Raises IRSyntaxError, whose text begins FILE:LINE:COLUMN."""
+    return ProgramText(parse_graph(text, file))
+
+
+def assemble(structure: Any, operation: str, training: bool) -> tuple[Graph, Assembler]:
+    """The graph "main" of a structure of tensors. `training` takes the updates of states along."""
+    leaves, _ = flatten(structure)
+    if not leaves:
+        fail(ArgumentError, operation, "the structure holds no tensor")
+    for path, leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            where = f" at {'.'.join(path)!r}" if path else ""
+            problem = f"the structure holds a {type(leaf).__name__}{where}, not a tensor"
+            fail(ArgumentError, operation, problem)
+    outputs = [(".".join(path) or "0", leaf.node) for path, leaf in leaves]
+    names = [name for name, _ in outputs]
+    if len(set(names)) != len(names):
+        fail(ArgumentError, operation, f"two results have one name: {names}")
+    assembler = Assembler(operation)
+    declared = frozenset().union(*(leaf.declared for _, leaf in leaves))
+    updates = state_updates([n for _, n in outputs]) if training else []
+    return assembler.graph("main", outputs, updates, declared), assembler
+
+
+def state_updates(roots: Sequence[Node]) -> list[tuple[Node, Node]]:
+    """The updates that gc.update asked for, of states that are reached; pairs (state, value)."""
+    updates: list[tuple[Node, Node]] = []
+    seen: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        found = [n for n in topological(waiting, seen) if isinstance(n, StateNode)]
+        waiting = []
+        for node in found:
+            if node.cell.update is not None:
+                updates.append((node, node.cell.update.node))
+                waiting.append(node.cell.update.node)
+    return updates
+
+
+def dimension_names(graphs: Iterable[Graph]) -> Iterator[str]:
+    """Every named dimension of the inputs, in order."""
+    for graph in graphs:
+        for node in graph.inputs:
+            yield from (e for e in node.type.shape if isinstance(e, str))
