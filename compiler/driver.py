@@ -50,6 +50,7 @@ from .program import Program, Repeat, verify_program
 from .types import Shape, TensorType, bfloat16, bind_shape, float16, static_shape
 
 LOOPING_KINDS = ("run", "evaluate", "predict")
+_MODES = {"run": True, "evaluate": False, "predict": False}
 STATE_ALIGNMENT_BYTES = 64
 PRECISIONS = ("float32",)
 TARGETS = ("cpu",)
@@ -219,7 +220,7 @@ class CompiledProgram:
         graph = self.graphs[kind]
         if kind in LOOPING_KINDS:
             graph = gather_minibatches(graph, self.batch_dimension)
-        graph = specialize(graph, bound, training=kind == "run")
+        graph = specialize(graph, bound, training=_MODES.get(kind))
         graph = copy_roots_in_memory(optimize(graph, verify=self.options.verify))
         _check_dtypes(graph)
         if self.options.verify:
@@ -285,7 +286,7 @@ class CompiledProgram:
         stored = self._cache.load(key)
         if stored is not None:
             return {name: tuple(order) for name, order in json.loads(stored).items()}
-        graph = specialize(self.graphs[kind], {}, training=kind == "run")
+        graph = specialize(self.graphs[kind], {}, training=_MODES.get(kind))
         orders = choose_layouts(optimize(graph, verify=False))
         self._cache.store(key, json.dumps(orders).encode())
         return orders

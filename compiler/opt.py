@@ -19,7 +19,7 @@ from .graph.text_parse import parse_graph
 from .graph.text_print import print_graph
 from .graph.verify import verify_graph
 from .passes import GRAPH_PASSES
-from .passes.runner import Pass, PassReport, run_passes
+from .passes.runner import Dumper, Pass, PassReport, run_passes
 from .passes.specialize import specialize
 
 PIPELINE = "pipeline"
@@ -63,12 +63,13 @@ def run_steps(
     report: PassReport | None = None,
 ) -> Graph:
     """The graph after each step once, verified throughout."""
-    whole = Pass("input", lambda g: g)
-    report = PassReport() if report is None else report
-    for number, step in enumerate(steps or (whole,)):
-        directory = None if dump is None else dump / f"{number:02d}-{step.name}"
+    dumper = None
+    if dump is not None:
+        dumper = Dumper(dump)
+        dumper.write("input", graph)
+    for step in steps:
         group = GRAPH_PASSES if step.name == PIPELINE else (step,)
-        graph = run_passes(graph, group, verify=True, dump=directory, report=report)
+        graph = run_passes(graph, group, verify=True, dump=dumper, report=report)
     return graph
 
 

@@ -17,7 +17,7 @@ from gradc.runtime.executor import Executor, usable_cpus
 from gradc.runtime.trainer import StateView
 
 from .graphs import ProgramText, assemble, dimension_names
-from .structure import flatten, unflatten_like
+from .structure import unflatten_like
 from .tracing import fail
 
 
@@ -90,7 +90,7 @@ def compile(
         graph, assembler = assemble(structure, "compile", training)
         states = list(assembler.states)
         initial = assembler.initial_graph(states) if states else None
-        structure = unflatten_like(structure, [None] * len(flatten(structure)[0]))
+        structure = unflatten_like(structure, [name for name, _ in graph.outputs])
     bound = bound_dimensions([graph], dims, batch, "compile")
     graph = specialize(graph, bound, training=training)
     graphs = {"call": graph} if initial is None else {"call": graph, "init": initial}

@@ -55,9 +55,11 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = float32
 
 def bernoulli(p: float, shape: Any) -> Tensor:
     """A bool that is true with probability p."""
-    if not isinstance(p, Tensor) and not 0.0 <= p <= 1.0:
+    if not 0.0 <= p <= 1.0:
         fail(ArgumentError, "random.bernoulli", f"a probability lies in 0 to 1, not {p}")
-    return _unit(shape, float32) < p
+    # The same as uniform(shape) < p, without leaving the integers.
+    count = _FRACTION_BITS["float32"]
+    return ((bits(shape) >> (32 - count)) & (2**count - 1)) < math.ceil(p * 2**count)
 
 
 def randint(low: int, high: int, shape: Any, dtype: Any = int64) -> Tensor:

@@ -76,22 +76,29 @@ class Display:
 
     def __init__(self, epochs: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
+        def fixed(width: int) -> Column:
+            return Column(no_wrap=True, min_width=width)
+
+        digits = len(str(epochs))
         columns: tuple[Any, ...] = (
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(),
+            TextColumn(
+                f"epoch {{task.fields[epoch]}}/{epochs}", table_column=fixed(7 + 2 * digits)
+            ),
+            BarColumn(bar_width=16, table_column=fixed(16)),
+            TimeRemainingColumn(table_column=fixed(7)),
             TextColumn("{task.fields[values]}"),
-            TimeRemainingColumn(),
         )
         self._bar = RichProgress(*columns, console=Console(stderr=True))
-        self._task = self._bar.add_task("epoch", total=epochs, values="")
+        self._task = self._bar.add_task("epoch", total=epochs, epoch=0, values="")
         self._bar.start()
 
     def update(self, epoch: int, part: float, values: Mapping[str, float]) -> None:
-        self._bar.update(self._task, completed=epoch + part, values=described(values))
+        done = epoch + part
+        self._bar.update(self._task, completed=done, epoch=epoch, values=described(values))
 
     def close(self) -> None:
         self._bar.stop()

@@ -14,7 +14,7 @@ from .cse import eliminate_common_subexpressions
 from .dce import eliminate_dead_code
 from .decompose import decompose
 from .fold_constants import fold_constants
-from .runner import Pass, PassReport, check_order, run_passes
+from .runner import Dumper, Pass, PassReport, check_order, run_passes
 from .simplify import RULES
 
 GRAPH_PASSES = check_order(
@@ -34,5 +34,14 @@ def optimize(
     dump: Path | None = None,
     report: PassReport | None = None,
 ) -> Graph:
-    """The graph after all graph passes; arguments as for `run_passes`."""
-    return run_passes(graph, GRAPH_PASSES, verify=verify, dump=dump, report=report)
+    """The graph after all graph passes.
+
+    verify  check the graph before the first pass and after each
+    dump    a directory for the graph before and after each pass, numbered and parseable
+    report  is filled in
+    """
+    dumper = None
+    if dump is not None:
+        dumper = Dumper(dump)
+        dumper.write("input", graph)
+    return run_passes(graph, GRAPH_PASSES, verify=verify, dump=dumper, report=report)

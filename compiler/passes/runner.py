@@ -1,9 +1,9 @@
 """The runner: applies passes in order, and owns everything that is the same for all of them.
 
 Verification after each pass, timing, numbered dumps, statistics and the order check are here and
-nowhere else. A dump is one parseable file per pass that changed the graph:
+nowhere else. A dump is one parseable file per pass, in later rounds only where it changed anything:
 
-    DIR/00-input.ir  DIR/01-decompose.ir  DIR/02-simplify.ir ...
+    DIR/00-input.ir  DIR/01-decompose.ir  DIR/02-fold_constants.ir ...
 
 The passes are repeated until a whole round changes nothing, so that the result is a fixed point of
 every one of them; a graph that still changes after 8 rounds means two passes that undo each other.
@@ -61,6 +61,23 @@ class PassReport:
     fired: Counter[str] = field(default_factory=Counter)
 
 
+class Dumper:
+    """Numbered text files in one directory, which is made if it is missing."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.number = 0
+
+    def write(self, name: str, graph: Graph) -> None:
+        path = self.directory / f"{self.number:02d}-{name}.ir"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(print_graph(graph), encoding="utf-8")
+        except OSError as error:
+            raise FileError(f"cannot write {path}: {error.strerror}") from error
+        self.number += 1
+
+
 def check_order(passes: Sequence[Pass]) -> tuple[Pass, ...]:
     """The passes as a tuple. Raises ValueError if a name is taken or `after` does not hold."""
     earlier: set[str] = set()
@@ -82,27 +99,24 @@ def run_passes(
     passes: Sequence[Pass],
     *,
     verify: bool = False,
-    dump: Path | None = None,
+    dump: Dumper | None = None,
     report: PassReport | None = None,
     disabled: Collection[str] = (),
 ) -> Graph:
     """The graph after the passes, repeated until nothing changes; itself if nothing ever did.
 
     verify    check the graph before the first pass and after each
-    dump      a directory for numbered text files; it is made if it is missing
+    dump      takes the graph after each pass as a numbered text file
     report    is filled in
     disabled  names of passes and rules that are left out
     Raises VerifyError if a pass breaks the graph, FileError if a dump cannot be written.
     """
     report = PassReport() if report is None else report
-    dumper = None if dump is None else _Dumper(dump)
     if verify:
         verify_graph(graph)
-    if dumper:
-        dumper.write("input", graph)
     used = [step for step in passes if step.name not in disabled]
     changing: list[str] = []
-    for _ in range(ROUND_LIMIT):
+    for number in range(ROUND_LIMIT):
         changing = []
         for step in used:
             before = graph
@@ -111,8 +125,8 @@ def run_passes(
                 changing.append(step.name)
                 if verify:
                     _verify_after(step, graph)
-                if dumper:
-                    dumper.write(step.name, graph)
+            if dump and (number == 0 or graph is not before):
+                dump.write(step.name, graph)
         if not changing or len(used) == 1:
             return graph
     raise VerifyError(
@@ -140,20 +154,3 @@ def _verify_after(step: Pass, graph: Graph) -> None:
     except VerifyError as error:
         error.facts = (f"after pass {step.name}", *error.facts)
         raise
-
-
-class _Dumper:
-    """Numbered files in one directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.number = 0
-
-    def write(self, name: str, graph: Graph) -> None:
-        path = self.directory / f"{self.number:02d}-{name}.ir"
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            path.write_text(print_graph(graph), encoding="utf-8")
-        except OSError as error:
-            raise FileError(f"cannot write {path}: {error.strerror}") from error
-        self.number += 1

@@ -1,0 +1,246 @@
+"""The command line: gradc train | inspect | opt.
+
+FILE is a Python file that defines `program` (from gc.training) at top level and, for `train`, a
+function `data()` that returns {"train": {...}, "validation": {...}}.
+
+Exit status: 0 done; 1 a bad, damaged or missing file or a failed write; 2 bad or missing arguments;
+3 stopped by SIGINT or SIGTERM after writing a checkpoint. A user's mistake shows one message and no
+traceback.
+"""
+
+from __future__ import annotations
+
+import runpy
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from gradc.compiler.errors import ArgumentError, FileError, GradcError
+from gradc.compiler.opt import PASS_NAMES, optimize_text
+from gradc.runtime.stopping import EarlyStopping
+
+from ._training import TrainingProgram
+from .compiled import driver_program
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A gradient compiler: train, inspect and rewrite programs.",
+)
+
+BAD_FILE, BAD_ARGUMENTS, STOPPED = 1, 2, 3
+INSPECTED_ROWS = 64
+
+FileArgument = Annotated[Path, typer.Argument(help="Python file that defines `program`")]
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()
+
+
+@app.command()
+def train(
+    file: FileArgument,
+    epochs: Annotated[int, typer.Option(min=0, help="epochs in all, resumed runs included")] = 10,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="samples of a batch")] = None,
+    target: Annotated[str, typer.Option(help="cpu")] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="default: every CPU")] = None,
+    seed: Annotated[int, typer.Option(help="makes the initial parameters and the order")] = 0,
+    checkpoint: Annotated[Path | None, typer.Option(help="safetensors file to write")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
+    patience: Annotated[int | None, typer.Option(min=1, help="stop early after N epochs")] = None,
+    shuffle: Annotated[bool, typer.Option(help="a new order of samples in every epoch")] = True,
+    drop_last: Annotated[bool, typer.Option("--drop-last", help="full batches only")] = False,
+) -> None:
+    """Train FILE's program on FILE's data."""
+    if resume and checkpoint is None:
+        _stop(BAD_ARGUMENTS, "--resume needs --checkpoint")
+    names = _load(file)
+    program, data = _program_of(names, file), _data_of(names, file)
+
+    def run() -> None:
+        trainer = program.compile(target=target, threads=threads, seed=seed)
+        history = trainer.fit(
+            data["train"],
+            batch_size=batch_size,
+            epochs=epochs,
+            validation=data.get("validation"),
+            shuffle=shuffle,
+            drop_last=drop_last,
+            early_stopping=None if patience is None else EarlyStopping(patience),
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+        last = {name: values[-1] for name, values in history.items() if values}
+        typer.echo("  ".join(f"{name} {value:.6g}" for name, value in last.items()))
+
+    _guarded(run)
+
+
+@app.command()
+def inspect(
+    file: FileArgument,
+    batch: Annotated[int, typer.Option(min=1, help="rows of a batch")] = INSPECTED_ROWS,
+    entry: Annotated[str, typer.Option(help="run, evaluate, predict or init")] = "run",
+    target: Annotated[str, typer.Option(help="cpu")] = "cpu",
+    html: Annotated[Path | None, typer.Option(help="write an HTML page")] = None,
+) -> None:
+    """Show kernels, fusion decisions and the memory plan of FILE's program."""
+    program = _program_of(_load(file), file)
+
+    def run() -> None:
+        from gradc.compiler.inspect import explain
+        from gradc.compiler.inspect_html import explain_html
+
+        if entry not in program.graphs:
+            known = ", ".join(program.graphs)
+            raise ArgumentError(f"unknown entry {entry!r}", facts=[f"known: {known}"])
+        compiled = driver_program(program.graphs, program.batch_dimension, target, "float32")
+        dims = {} if program.batch_dimension is None else {program.batch_dimension: batch}
+        planned = compiled.lowered(entry, dims, False)
+        if html is None:
+            typer.echo(explain(planned))
+        else:
+            _write(html, explain_html(planned))
+
+    _guarded(run)
+
+
+@app.command()
+def opt(
+    file: Annotated[Path | None, typer.Argument(help="a graph as text")] = None,
+    passes: Annotated[str | None, typer.Option(help="comma-separated names")] = None,
+    dump: Annotated[Path | None, typer.Option(help="folder for the graph after each pass")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="default: stdout")] = None,
+    list_passes: Annotated[bool, typer.Option("--list", help="name the passes")] = False,
+) -> None:
+    """Text IR in, passes, text IR out."""
+    if list_passes:
+        typer.echo("\n".join(PASS_NAMES))
+        return
+    if file is None or passes is None:
+        _stop(BAD_ARGUMENTS, "opt needs FILE and --passes; --list names the passes")
+    text = _read(file)
+
+    def run() -> None:
+        try:
+            result = optimize_text(text, str(file), passes, dump)
+        except OSError as error:
+            if isinstance(error, GradcError):
+                raise
+            raise FileError(f"cannot write the dump: {error}") from None
+        if output is None:
+            sys.stdout.write(result)
+        else:
+            _write(output, result)
+
+    _guarded(run)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _load(file: Path) -> Mapping[str, Any]:
+    """The names that FILE defines. Its own errors end the command with its own line."""
+    if not file.is_file():
+        _stop(BAD_FILE, f"{file}: no such file")
+    folder, arguments = str(file.resolve().parent), sys.argv
+    sys.path.insert(0, folder)
+    sys.argv = [str(file)]
+    try:
+        return runpy.run_path(str(file), run_name="__program__")
+    except GradcError as error:
+        _stop(BAD_FILE, f"{file}: {type(error).__name__}: {error}")
+    except SystemExit as error:
+        _stop(BAD_FILE, f"{file}: it exits by itself with status {error.code}")
+    except Exception as error:
+        _stop(BAD_FILE, _own_line(file, error))
+    finally:
+        sys.argv = arguments
+
+
+def _own_line(file: Path, error: Exception) -> str:
+    """The message of any other error, with the last line of FILE that led to it."""
+    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
+    for frame in traceback.extract_tb(error.__traceback__):
+        if Path(frame.filename).resolve() == file.resolve():
+            line = frame.lineno
+    place = f"{file}:{line}" if line else str(file)
+    return f"{place}: {type(error).__name__}: {error}"
+
+
+def _program_of(names: Mapping[str, Any], file: Path) -> TrainingProgram:
+    program = names.get("program")
+    if not isinstance(program, TrainingProgram):
+        found = "nothing" if program is None else f"a {type(program).__name__}"
+        _stop(BAD_FILE, f"{file}: `program` is {found}, not the result of gc.training")
+    return program
+
+
+def _data_of(names: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
+    load = names.get("data")
+    if not callable(load):
+        _stop(BAD_FILE, f"{file}: there is no function data()")
+    try:
+        data = load()
+    except GradcError as error:
+        _stop(BAD_FILE, f"{file}: {type(error).__name__}: {error}")
+    except Exception as error:
+        _stop(BAD_FILE, _own_line(file, error))
+    if not isinstance(data, Mapping) or "train" not in data:
+        _stop(BAD_FILE, f"{file}: data() returns no dict with the key 'train'")
+    return data
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        _stop(BAD_FILE, f"{file}: cannot be read: {reason}")
+
+
+def _write(file: Path, text: str) -> None:
+    """The text in its place at once, or not at all."""
+    part = file.with_name(file.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise FileError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+# ---------------------------------------------------------------- endings
+
+
+def _guarded(run: Callable[[], None]) -> None:
+    """Run a command; a user's mistake or a signal becomes a message and an exit status."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        run()
+    except KeyboardInterrupt:
+        _stop(STOPPED, "stopped")
+    except GradcError as error:
+        status = BAD_ARGUMENTS if isinstance(error, ArgumentError) else BAD_FILE
+        _stop(status, f"{type(error).__name__}: {error}")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _stop(status: int, message: str) -> NoReturn:
+    typer.echo(f"gradc: {message}", err=True)
+    raise typer.Exit(status)
