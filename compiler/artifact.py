@@ -137,6 +137,7 @@ class Artifact(Protocol):
     @property
     def pool_create(self) -> int:
         """Address of `void *pool_create(int64_t threads)`."""
+
     @property
     def pool_destroy(self) -> int:
         """Address of `void pool_destroy(void *pool)`."""

@@ -16,6 +16,7 @@ compiler itself. A hit skips everything after the text of the graph.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import time
@@ -23,19 +24,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .artifact import EntryPoint, KernelInfo, StateField, TensorField
-from .cpu_llvm.entry import emit_program, optimization_level
-from .cpu_llvm.jit import LoadedObject, process_engine
-from .cpu_llvm.object_cache import ObjectCache, compile_cached, default_cache
-from .cpu_llvm.target import Target, compile_module, find_target
-from .cpu_llvm.threads import pool_text
 from .errors import ArgumentError, CompileError, DTypeError
 from .graph.ir import Graph, Literal, Node
 from .graph.text_print import print_graph
 from .graph.verify import verify_graph
 from .loops.ir import Buffer, Kernel, dense_layout
+from .object_cache import ObjectCache, default_cache
 from .passes import optimize
 from .passes.choose_layouts import Order, choose_layouts
 from .passes.fuse import fuse
@@ -53,7 +51,7 @@ LOOPING_KINDS = ("run", "evaluate", "predict")
 _MODES = {"run": True, "evaluate": False, "predict": False}
 STATE_ALIGNMENT_BYTES = 64
 PRECISIONS = ("float32",)
-TARGETS = ("cpu",)
+BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend"})
 EMBEDDED_CONSTANT_BYTES = 65_536
 UNSUPPORTED_DTYPES = (float16, bfloat16)
 
@@ -73,12 +71,11 @@ class CompileOptions:
     verify: bool = False
 
     def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise ArgumentError(f"unknown target {self.target!r}", facts=["known: cpu"])
+        if self.target not in BACK_ENDS:
+            known = ", ".join(BACK_ENDS)
+            raise ArgumentError(f"unknown target {self.target!r}", facts=[f"known: {known}"])
         if self.precision not in PRECISIONS:
-            raise ArgumentError(
-                f"unknown precision {self.precision!r}", facts=["known: float32"]
-            )
+            raise ArgumentError(f"unknown precision {self.precision!r}", facts=["known: float32"])
 
 
 class CompiledProgram:
@@ -103,11 +100,9 @@ class CompiledProgram:
         self.seconds: dict[tuple[Any, ...], dict[str, float]] = {}
         self._cache = default_cache() if cache is None else cache
         self._texts = {kind: print_graph(graph) for kind, graph in self.graphs.items()}
-        self._target = find_target(self.options.cpu)
+        self._backend = _back_end(self.options)
         self._entries: dict[tuple[Any, ...], EntryPoint] = {}
-        self._loaded: list[LoadedObject] = []
         self._state: tuple[StateField, ...] | None = None
-        self._pool: LoadedObject | None = None
         self._large_constants = _large_constants(self.graphs.values())
 
     # -- what the runtime asks --------------------------------------------------------------
@@ -136,11 +131,11 @@ class CompiledProgram:
 
     @property
     def pool_create(self) -> int:
-        return self._threads().address("gradc_pool_create")
+        return int(self._backend.pool_address("gradc_pool_create"))
 
     @property
     def pool_destroy(self) -> int:
-        return self._threads().address("gradc_pool_destroy")
+        return int(self._backend.pool_address("gradc_pool_destroy"))
 
     @property
     def owner(self) -> Any:
@@ -172,20 +167,18 @@ class CompiledProgram:
             program = self.lowered(kind, dims, bounded)
             marks = self.seconds.setdefault(key, {})
             begin = time.perf_counter()
-            text = emit_program(program, symbol, self._target.vector_bytes)
+            text = self._backend.emit(program, symbol)
             marks["emit"] = time.perf_counter() - begin
             begin = time.perf_counter()
-            payload = compile_module(text, self._target, optimization_level(program))
+            payload = self._backend.compile(program, text)
             marks["llvm"] = time.perf_counter() - begin
             entry = self._describe(program, kind, symbol, bounded)
             self._cache.store(cache_key, _pack(entry, payload))
         else:
             entry, payload = manifest
-        loaded = process_engine().load(payload, [symbol], self._thread_imports())
-        self._loaded.append(loaded)
         return replace(
             entry,
-            address=loaded.address(symbol),
+            address=self._backend.load(payload, symbol),
             compile_seconds=time.perf_counter() - started,
             from_cache=manifest is not None,
         )
@@ -295,19 +288,10 @@ class CompiledProgram:
 
     def _key(self, what: tuple[Any, ...]) -> str:
         parts = [
-            repr(what), json.dumps(asdict(self.options)), self._target.describe(),
+            repr(what), json.dumps(asdict(self.options)), self._backend.describe(),
             compiler_digest(), *(f"{k}\n{t}" for k, t in sorted(self._texts.items())),
         ]  # fmt: skip
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-    def _threads(self) -> LoadedObject:
-        if self._pool is None:
-            self._pool = _load_pool(self._target)
-        return self._pool
-
-    def _thread_imports(self) -> dict[str, int]:
-        names = ("gradc_pool_run", "gradc_barrier")
-        return {name: self._threads().address(name) for name in names}
 
     def _describe(self, program: Program, kind: str, symbol: str, bounded: bool) -> EntryPoint:
         batch = self.batch_dimension if kind in LOOPING_KINDS else None
@@ -319,8 +303,10 @@ class CompiledProgram:
             for n in self.graphs[kind].inputs
         )  # fmt: skip
         outputs = tuple(
-            TensorField(name, type.dtype.numpy.name, _at_most(type, program, batch))
-            for name, type in program.outputs
+            TensorField(name, type.dtype.numpy.name, _at_most(type, program), _axis(node, batch))
+            for (name, type), (_, node) in zip(
+                program.outputs, self.graphs[kind].outputs, strict=True
+            )
         )
         kernels = tuple(
             KernelInfo(k.name, k.description, k.flops, float(_bytes_moved(k)))
@@ -360,8 +346,15 @@ def _check_dtypes(graph: Graph) -> None:
             )
 
 
-def _at_most(type: TensorType, program: Program, batch: str | None) -> Shape:
-    return tuple(program.rows_maximum if e == batch else e for e in type.shape)
+def _at_most(type: TensorType, program: Program) -> Shape:
+    """The shape of one iteration's output: the batch dimension at its maximum."""
+    return tuple(program.rows_maximum if isinstance(e, str) else e for e in type.shape)
+
+
+def _axis(node: Node, batch: str | None) -> int | None:
+    """The axis of an output along which its rows lie, if it has one."""
+    axes = [axis for axis, extent in enumerate(node.type.shape) if extent == batch]
+    return axes[0] if axes and batch is not None else None
 
 
 def _bytes_moved(kernel: Kernel) -> int:
@@ -376,11 +369,9 @@ def _item_bytes(name: str) -> int:
     return 1 if name == "bool" else int("".join(c for c in name if c.isdigit())) // 8
 
 
-@cache
-def _load_pool(target: Target) -> LoadedObject:
-    names = ["gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier"]
-    payload = compile_cached(pool_text(target), target, "none", default_cache())
-    return process_engine().load(payload, names)
+def _back_end(options: CompileOptions) -> Any:
+    """The back end of a target, imported when it is asked for."""
+    return importlib.import_module(BACK_ENDS[options.target], __package__).Backend(options.cpu)
 
 
 @cache

@@ -50,9 +50,7 @@ def memory_svg(program: Program) -> str:
     return f"<svg width='{WIDTH}' height='{HEIGHT}' role='img'>{''.join(boxes)}</svg>"
 
 
-def _box(
-    buffer: Buffer, first: int, last: int, step: float, scale: float, number: int
-) -> str:
+def _box(buffer: Buffer, first: int, last: int, step: float, scale: float, number: int) -> str:
     size = buffer_bytes(buffer)
     x, width = MARGIN + first * step, (last - first + 1) * step - 1
     height = max(size * scale, 1.0)

@@ -98,5 +98,7 @@ def _specialization(arguments: str) -> Pass:
         elif value.isdecimal() and len(value) < 19:
             dims[name] = int(value)
         else:
-            raise ArgumentError(f"specialize: expected name=extent or training=true, not {argument!r}")
+            raise ArgumentError(
+                f"specialize: expected name=extent or training=true, not {argument!r}"
+            )
     return Pass("specialize", lambda graph: specialize(graph, dims, training))

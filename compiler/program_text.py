@@ -11,8 +11,8 @@
       }
     }
 
-Decisions are printed as comments, for people; parsing drops them. Everything else comes back: print,
-parse, print gives the same text, apart from decisions.
+Decisions are printed as comments, for people; parsing drops them. Everything else comes back:
+print, parse, print gives the same text, apart from decisions.
 """
 
 from __future__ import annotations

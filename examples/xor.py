@@ -21,7 +21,7 @@ model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
 outputs = model(inputs)
 loss = gc.mse_loss(outputs, targets)
 
-program = gc.training(loss, optimizer=optim.Adam(lr=0.02), outputs={"outputs": outputs})
+program = gc.training(loss, optimizer=optim.SGD(lr=0.1, momentum=0.9), outputs={"outputs": outputs})
 
 
 def data() -> dict[str, dict[str, np.ndarray]]:
@@ -56,7 +56,8 @@ def given_weights() -> np.ndarray:
     W = gc.constant(np.array([[1, 1], [1, 1]], np.float32))
     c = gc.constant(np.array([0, -1], np.float32))
     w = gc.constant(np.array([1, -2], np.float32))
-    f = gc.compile({"y": gc.relu(inputs @ W + c) @ w + 0.0})
+    b = 0.0
+    f = gc.compile({"y": gc.relu(inputs @ W + c) @ w + b})
     values: np.ndarray = f(inputs=X)["y"]
     return values
 

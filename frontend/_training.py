@@ -147,13 +147,15 @@ def _updates(
     """Pairs (state, new value): parameters, optimizer state, other state, and the step."""
     found = [n for n in topological([loss.node]) if isinstance(n, StateNode)]
     parameters = [State(n, loss.declared) for n in found if n.attributes["trained"]]
-    gradients = vjp_nodes(
-        loss.node, [p.node for p in parameters], nodes.constant(1.0, loss.dtype)
-    )
+    gradients = vjp_nodes(loss.node, [p.node for p in parameters], nodes.constant(1.0, loss.dtype))
     pairs = [(p, Tensor(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
     if not pairs:
-        fail(ArgumentError, "training", "the loss reads no parameter",
-             hint="make parameters with gc.parameter or the layers of gc.nn")
+        fail(
+            ArgumentError,
+            "training",
+            "the loss reads no parameter",
+            hint="make parameters with gc.parameter or the layers of gc.nn",
+        )
     updates = [
         (state.node, nodes.cast(value.node, state.dtype))
         for state, value in optimizer.updates(pairs, step)
@@ -190,8 +192,12 @@ def _check(
 def _metric(tensor: Tensor) -> Tensor:
     """A metric as a floating-point scalar."""
     if tensor.ndim:
-        fail(ArgumentError, "training", f"a metric is a scalar, not {tensor.node.type}",
-             hint="gc.mean(metric)")
+        fail(
+            ArgumentError,
+            "training",
+            f"a metric is a scalar, not {tensor.node.type}",
+            hint="gc.mean(metric)",
+        )
     return tensor if tensor.dtype.is_float else tensor.astype(float32)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradc.compiler.artifact import TensorField
+from gradc.compiler.driver import CompiledProgram, CompileOptions
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
@@ -105,8 +106,6 @@ def driver_program(
     graphs: Mapping[str, Graph], batch_dimension: str | None, target: str, precision: str
 ) -> Any:
     """The compiler's program over these graphs; loads the back end, and not before."""
-    from gradc.compiler.driver import CompiledProgram, CompileOptions
-
     options = CompileOptions(target=target, precision=precision)
     return CompiledProgram(graphs, batch_dimension=batch_dimension, options=options)
 

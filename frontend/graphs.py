@@ -41,7 +41,7 @@ FIRST_INITIAL_STREAM = 2**31
 
 
 class Assembler:
-    """Builds graphs that belong together: one node per input and state, one numbering of streams."""
+    """Builds graphs that belong together: one node per input and state, one order of streams."""
 
     def __init__(self, operation: str) -> None:
         self.operation = operation
@@ -95,8 +95,8 @@ class Assembler:
                 updates.append((node, begin.node))
         graph = self.graph("init", (), updates, states=tuple(dict.fromkeys((SEED, STEP, *states))))
         if graph.inputs:
-            name = graph.inputs[0].attributes["name"]
-            fail(ArgumentError, self.operation, f"an initial value reads the input {name!r}")
+            read = graph.inputs[0].attributes["name"]
+            fail(ArgumentError, self.operation, f"an initial value reads the input {read!r}")
         return graph
 
     def reserve(self, *states: Tensor) -> None:

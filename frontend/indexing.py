@@ -28,8 +28,12 @@ def index(x: Node, key: Sequence[Any]) -> Node:
     entries = _expand_ellipsis(x, [_as_entry(e) for e in key])
     tensors = [e for e in entries if isinstance(e, Node)]
     if len(tensors) > 1:
-        fail(ArgumentError, "getitem", "an index holds at most one integer tensor",
-             hint="use gc.take_along_axis, or gc.take once per axis")
+        fail(
+            ArgumentError,
+            "getitem",
+            "an index holds at most one integer tensor",
+            hint="use gc.take_along_axis, or gc.take once per axis",
+        )
     starts, steps, shape = [], [], []
     kept: list[Extent] = []
     taken: tuple[Node, int] | None = None
@@ -64,9 +68,7 @@ def slice_nodes(
     if whole:
         return x
     with located("getitem"):
-        return nodes.build(
-            SLICE, x, starts=tuple(starts), steps=tuple(steps), shape=tuple(shape)
-        )
+        return nodes.build(SLICE, x, starts=tuple(starts), steps=tuple(steps), shape=tuple(shape))
 
 
 def _as_entry(entry: Any) -> Any:

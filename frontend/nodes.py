@@ -107,7 +107,7 @@ def iota(shape: Shape, axis: int, dtype: DType) -> Node:
 def extent(extents: Sequence[Extent], dtype: DType) -> Node:
     """The product of `extents` as a scalar: a constant, or read when the program runs."""
     if all(isinstance(e, int) for e in extents):
-        return constant(math.prod(extents), dtype)  # type: ignore[type-var]
+        return constant(math.prod(extents), dtype)
     return cast(build(EXTENT, shape=tuple(extents)), dtype)
 
 
@@ -257,7 +257,9 @@ def check_shape(shape: Any, operation: str, wildcard: bool = False) -> Shape:
         is_int = isinstance(entry, (int, np.integer)) and not isinstance(entry, bool)
         if not is_int and not (isinstance(entry, str) and entry.isidentifier()):
             fail(
-                ShapeError, operation, f"an extent is an integer or a name, not {entry!r}",
+                ShapeError,
+                operation,
+                f"an extent is an integer or a name, not {entry!r}",
                 [f"shape {entries!r}"],
             )
         if is_int and entry < (-1 if wildcard else 0):
@@ -327,8 +329,8 @@ def _stacked_matmul(x: Node, y: Node) -> Node:
         stack = broadcast_shapes(x_stack, y_stack)
     x_at, y_at = _stack_axes(x_stack, stack), _stack_axes(y_stack, stack)
     both = [a for a in x_at if a in y_at]
-    x = reshape(x, [x.type.shape[i] for i in x_at.values()] + list(x.type.shape[len(x_stack):]))
-    y = reshape(y, [y.type.shape[i] for i in y_at.values()] + list(y.type.shape[len(y_stack):]))
+    x = reshape(x, [x.type.shape[i] for i in x_at.values()] + list(x.type.shape[len(x_stack) :]))
+    y = reshape(y, [y.type.shape[i] for i in y_at.values()] + list(y.type.shape[len(y_stack) :]))
     x_position = {a: i for i, a in enumerate(x_at)}
     y_position = {a: i for i, a in enumerate(y_at)}
     result = contract(
@@ -344,7 +346,7 @@ def _stacked_matmul(x: Node, y: Node) -> Node:
     y_free = [a for a in y_at if a not in both] + [rank + 1]
     order = both + x_free + y_free
     result = transpose(result, sorted(range(len(order)), key=lambda i: order[i]))
-    matrix = result.type.shape[len(set(x_at) | set(y_at)):]
+    matrix = result.type.shape[len(set(x_at) | set(y_at)) :]
     return reshape(result, stack + matrix)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from gradc.compiler.graph.ir import Node
+from gradc.compiler.ops.arithmetic import DIV, MUL, SUB
 from gradc.compiler.ops.broadcast import SUM
 from gradc.compiler.ops.comparison import NE
 from gradc.compiler.ops.definition import OpDef
-from gradc.compiler.ops.arithmetic import DIV, MUL, SUB
 from gradc.compiler.ops.reduction import PROD
 from gradc.compiler.types import DType, bool_, dtype_of, float32, int64, normalize_axes
 

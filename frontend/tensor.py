@@ -15,8 +15,8 @@ import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.ir import Node
-from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.ops import arithmetic, comparison, elementwise, reduction
+from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.types import DType, Shape, dtype_of, normalize_axis
 
 from . import nodes, reductions
@@ -285,7 +285,9 @@ class Tensor:
 
     def broadcast_to(self, shape: Sequence[Any]) -> Tensor:
         """Stretched to `shape` by the broadcasting rules."""
-        return derive(nodes.broadcast_checked(self.node, nodes.check_shape(shape, "broadcast_to")), self)
+        return derive(
+            nodes.broadcast_checked(self.node, nodes.check_shape(shape, "broadcast_to")), self
+        )
 
     def astype(self, dtype: Any) -> Tensor:
         """Converted to another dtype; floats to integers round toward zero."""
@@ -435,12 +437,12 @@ def _is_operand(x: object) -> bool:
 def _binary(op: OpDef, x: Any, y: Any, floating: bool = False) -> Tensor:
     """`binary` for an operator: what it does not know is left to the other operand's class."""
     if not (_is_operand(x) and _is_operand(y)):
-        return NotImplemented  # type: ignore[no-any-return]
+        return NotImplemented
     return binary(op, x, y, floating)
 
 
 def _product(x: Any, y: Any) -> Tensor:
     if not (_is_operand(x) and _is_operand(y)):
-        return NotImplemented  # type: ignore[no-any-return]
+        return NotImplemented
     x, y = as_tensor(x), as_tensor(y)
     return derive(nodes.matmul(x.node, y.node), x, y)

@@ -96,12 +96,8 @@ def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
     """A named input of the program. A shape entry is an integer or the name of a dimension."""
     _check_name(name, "input")
     _check_not_reserved(name, "input")
-    attributes = {
-        "name": name,
-        "shape": nodes.check_shape(shape, "input"),
-        "dtype": _known_dtype(dtype, "input"),
-    }
-    return Tensor(nodes.build(INPUT, **attributes))
+    extents, wanted = nodes.check_shape(shape, "input"), _known_dtype(dtype, "input")
+    return Tensor(nodes.build(INPUT, name=name, shape=extents, dtype=wanted))
 
 
 def parameter(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -> State:

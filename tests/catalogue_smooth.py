@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-
 from catalogue_examples import (
     FLOAT_FUNCTIONS,
     Example,
@@ -25,6 +24,7 @@ from catalogue_examples import (
     take_examples,
     transpose_examples,
 )
+
 from gradc.compiler.types import bool_, dtype_of, float64
 
 DOMAINS: Mapping[str, tuple[float, float]] = {

@@ -23,7 +23,7 @@ from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.ir import Buffer, dense_layout
 from gradc.compiler.passes.fuse import fuse
 from gradc.compiler.passes.groups import Grouping, is_array_constant
-from gradc.compiler.passes.lower import lower
+from gradc.compiler.passes.lower import copy_roots_in_memory, lower
 from gradc.compiler.passes.plan_memory import plan_memory
 from gradc.compiler.passes.schedule import buffer_bytes, schedule
 from gradc.compiler.program import Program, Repeat, verify_program
@@ -40,8 +40,9 @@ def graph_of(
     """The closed graph of these outputs and updates; inputs and states in order of appearance."""
     roots = Graph(name, (), (), tuple(outputs.items()), tuple(Update(*u) for u in updates))
     inputs = tuple(n for n in roots.nodes() if n.op.name == "input")
-    states = tuple(n for n in roots.nodes() if n.op.name == "state")
-    return Graph(name, inputs, states, roots.outputs, roots.updates)
+    states = dict.fromkeys(n for n in roots.nodes() if n.op.name == "state")
+    states.update(dict.fromkeys(state for state, _ in updates))
+    return Graph(name, inputs, tuple(states), roots.outputs, roots.updates)
 
 
 def leaf_buffers(
@@ -74,6 +75,7 @@ def group(
     graph: Graph, maxima: Mapping[str, int] | None = None, orders: Mapping[str, Order] | None = None
 ) -> Grouping:
     """The graph after fusion."""
+    graph = copy_roots_in_memory(graph)
     return fuse(graph, maxima or {}, leaf_buffers(graph, maxima or {}, orders or {}))
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from catalogue_examples import EXAMPLES, Example, generator
 from catalogue_smooth import NO_DERIVATIVE, SMOOTH
 from support_cpu import plan, run_compiled
@@ -54,7 +53,7 @@ def on_cpu(
 BACKENDS: Sequence[tuple[str, Backend, Sequence[DType]]] = (
     ("cpu", on_cpu, [d for d in DTYPES if d not in (float16, bfloat16)]),
 )
-"""(name, function, dtypes): function(graph, inputs, state) gives the graph's outputs in training."""
+"""(name, function, dtypes): function(graph, inputs, state) gives outputs in training."""
 
 RELATIVE_TOLERANCE = {float64: 1e-12, float32: 2e-6, float16: 2e-3, bfloat16: 1.6e-2}
 """Of a back end, against NumPy: NumPy's own float32 functions are off by a few units too."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from catalogue_examples import EXAMPLES, Example
+
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph

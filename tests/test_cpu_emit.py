@@ -14,14 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradc.compiler.cpu_llvm.cached import compile_cached, object_key
 from gradc.compiler.cpu_llvm.emit import FunctionEmitter, ModuleEmitter, Value
 from gradc.compiler.cpu_llvm.jit import process_engine
-from gradc.compiler.cpu_llvm.object_cache import (
-    ObjectCache,
-    compile_cached,
-    default_cache,
-    object_key,
-)
 from gradc.compiler.cpu_llvm.target import (
     TARGET_NAMES,
     compile_module,
@@ -30,6 +25,7 @@ from gradc.compiler.cpu_llvm.target import (
 )
 from gradc.compiler.cpu_llvm.values import literal, llvm_type
 from gradc.compiler.errors import ArgumentError, CompileError
+from gradc.compiler.object_cache import ObjectCache, default_cache
 from gradc.compiler.types import DTYPES
 
 faulthandler.enable()
@@ -331,7 +327,7 @@ def _refuse_to_compile(*_: object) -> bytes:
 def test_cache_finds_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, target = ObjectCache(tmp_path / "c"), find_target("native")
     first = compile_cached(small_text(), target, "none", cache)
-    monkeypatch.setattr("gradc.compiler.cpu_llvm.object_cache.compile_module", _refuse_to_compile)
+    monkeypatch.setattr("gradc.compiler.cpu_llvm.cached.compile_module", _refuse_to_compile)
     assert compile_cached(small_text(), target, "none", cache) == first
     others = [
         object_key(small_text("g"), target, "none"),

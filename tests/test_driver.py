@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from training_graphs import perceptron_step, random_batch, random_state
 
-from gradc.compiler.cpu_llvm.object_cache import ObjectCache
 from gradc.compiler.driver import CompiledProgram, CompileOptions
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import Graph, Literal, apply
+from gradc.compiler.object_cache import ObjectCache
 from gradc.compiler.ops.arithmetic import add
 from gradc.compiler.ops.elementwise import exp
 from gradc.compiler.ops.source import CONSTANT, input_

@@ -31,7 +31,6 @@ ALLOWED = {
 # wrappers of something that is optional or slow to load.
 LATE_IMPORTS = {
     "gradc.cli": ("*",),
-    "gradc.compiler.driver": ("*",),
     "gradc.runtime.history": ("matplotlib",),
     "gradc.runtime.progress": ("rich",),
 }

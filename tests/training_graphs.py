@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ def perceptron_step(sizes: Sequence[int], batch: Extent = "batch", rate: float =
     x = input_("x", (batch, sizes[0]), float32)
     labels = input_("labels", (batch,), int32)
     states, hidden = [], x
-    for number, (wide, out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, (wide, out) in enumerate(itertools.pairwise(sizes)):
         weight = apply(STATE, name=f"w{number}", shape=(out, wide), dtype=float32, trained=True)
         bias = apply(STATE, name=f"b{number}", shape=(out,), dtype=float32, trained=True)
         states += [weight, bias]

@@ -19,7 +19,5 @@ def constant_table(f: FunctionEmitter, buffer: Buffer) -> Value:
     """An array constant as a table in the code, aligned like any buffer."""
     data = "".join(f"\\{byte:02X}" for byte in buffer.content)
     size = len(buffer.content)
-    f.tables[buffer.name] = (
-        f"@{buffer.name} = internal constant [{size} x i8] c\"{data}\", align 64"
-    )
+    f.tables[buffer.name] = f'@{buffer.name} = internal constant [{size} x i8] c"{data}", align 64'
     return Value(f"@{buffer.name}", "ptr")

@@ -42,6 +42,4 @@ def _range(buffer: Buffer) -> _Range:
 
 
 def _meet(some: list[_Range], others: list[_Range]) -> bool:
-    return any(
-        a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for a in some for b in others
-    )
+    return any(a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for a in some for b in others)

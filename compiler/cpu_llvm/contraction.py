@@ -261,8 +261,9 @@ class _ContractionEmitter:
         ahead = self._next_strip(strip, k0) if self.few_rows else None
         upcoming, stride = ahead or (panel, f.const("i64", 0))
         f.call("void", 1, name, [panel, b_strip, sums, depth, again, upcoming, stride])
-        m0, n0 = (f.binary("mul", v, s) for v, s in
-                  ((tile, self.tile.rows), (strip, self.tile.columns)))
+        m0, n0 = (
+            f.binary("mul", v, s) for v, s in ((tile, self.tile.rows), (strip, self.tile.columns))
+        )
         m1 = self._clip(m0, self.tile.rows, self.m_limit)
         n1 = self._clip(n0, self.tile.columns, self.n_limit)
         arguments = [sums, m0, m1, n0, n1]
@@ -365,8 +366,9 @@ def _emit_epilogue(name: str, c: Contraction, tile: TileShape) -> FunctionEmitte
     """void epilogue(kernel parameters..., sums, m0, m1, n0, n1, batch points...)."""
     extra = (("ptr", "sums"), ("i64", "m0"), ("i64", "m1"), ("i64", "n0"), ("i64", "n1"))
     batch = tuple(("i64", f"b{n}") for n in range(len(c.batch)))
-    f = FunctionEmitter(name, KERNEL_PARAMETERS + extra + batch, linkage="internal",
-                        attributes="noinline nounwind")
+    f = FunctionEmitter(
+        name, KERNEL_PARAMETERS + extra + batch, linkage="internal", attributes="noinline nounwind"
+    )
     context = KernelContext(f)
     nest = NestEmitter(c.kernel, context, vector_axis=c.n)
     first = len(KERNEL_PARAMETERS)
@@ -398,4 +400,3 @@ def _emit_epilogue(name: str, c: Contraction, tile: TileShape) -> FunctionEmitte
             nest.store_all(loop)
     f.ret()
     return f
-

@@ -24,8 +24,10 @@ _BODY_PARAMETERS = (("ptr", "arguments"), ("i64", "tid"), ("i64", "threads"), ("
 
 def is_promoted(program: Program) -> bool:
     """Whether the program is one loop that is held in registers."""
-    return len(program.body) == 1 and isinstance(program.body[0], Repeat) and (
-        program.body[0].promoted
+    return (
+        len(program.body) == 1
+        and isinstance(program.body[0], Repeat)
+        and (program.body[0].promoted)
     )
 
 
@@ -55,8 +57,9 @@ def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
 
 
 def _emit_body(program: Program, symbol: str, threaded: dict[str, bool]) -> FunctionEmitter:
-    f = FunctionEmitter(f"{symbol}_body", _BODY_PARAMETERS, linkage="internal",
-                        attributes="nounwind")
+    f = FunctionEmitter(
+        f"{symbol}_body", _BODY_PARAMETERS, linkage="internal", attributes="nounwind"
+    )
     arguments, tid, threads, pool = (f.parameter(n) for n in range(4))
     names = ("state", "arena", "inputs", "outputs", "constants", "order", "first_step", "rows")
     fields = {name: argument_field(f, arguments, name) for name in names}

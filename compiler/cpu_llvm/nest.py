@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..loops.flatten import flatten_kernel
 from ..loops.build import ScalarBuilder
+from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
@@ -162,9 +162,7 @@ class NestEmitter:
         low, high = f.binary("mul", low, unit), f.binary("mul", high, unit)
         return low, f.intrinsic("llvm.umin", "i64", high, limit)
 
-    def blocks(
-        self, axis: Axis, low: Value, high: Value, always_whole: bool
-    ) -> Iterator[None]:
+    def blocks(self, axis: Axis, low: Value, high: Value, always_whole: bool) -> Iterator[None]:
         """Emit the caller's body for whole blocks of 16 points, then once for the rest, masked.
 
         always_whole: the caller knows that nothing is ever left over.
@@ -320,7 +318,10 @@ class NestEmitter:
             self._bind_results(loop, self._step_running(loop, state))
             return
         carried = [value for accumulator in state.values() for value in accumulator]
-        with self.f.loop(0, axis_limit(self.context, axis), carried=carried) as emitted, self.e.level():
+        with (
+            self.f.loop(0, axis_limit(self.context, axis), carried=carried) as emitted,
+            self.e.level(),
+        ):
             self.e.bind(axis, emitted.index)
             after = self._step_running(loop, _unpack(state, emitted.carried))
             emitted.next([v for accumulator in after.values() for v in accumulator])

@@ -230,4 +230,3 @@ class _KernelUnroller:
 def _points(axes: Sequence[Axis]) -> Iterator[Point]:
     for numbers in itertools.product(*(range(axis.extent) for axis in axes)):
         yield dict(zip(axes, numbers, strict=True))
-

@@ -84,8 +84,9 @@ def _emit_tile(name: str, tile: TileShape) -> FunctionEmitter:
         left, right, ahead, *sums = loop.carried
         for line in range(0, tile.columns * SIZE_BYTES[kind], CACHE_LINE_BYTES):
             g.prefetch(g.gep(ahead, line, "i8"), locality=2)
-        strip = [g.load(kind, g.gep(right, j * tile.lanes, kind), tile.lanes)
-                 for j in range(vectors)]
+        strip = [
+            g.load(kind, g.gep(right, j * tile.lanes, kind), tile.lanes) for j in range(vectors)
+        ]
         for i in range(tile.rows):
             element = g.splat(g.load(kind, g.gep(left, i, kind)), tile.lanes)
             for j in range(vectors):
@@ -112,8 +113,9 @@ def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
     """Packing where stride_n is 1: rows of up to `width` elements are copied."""
     name = f"pack_rows_{kind}"
     if name not in f.helpers:
-        g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal",
-                            attributes="noinline nounwind")
+        g = FunctionEmitter(
+            name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind"
+        )
         f.helpers[name] = g
         source, stride_k, _, valid, kc, target, width = (g.parameter(n) for n in range(7))
         with g.loop(0, width, PANEL) as group:
@@ -191,8 +193,9 @@ def pack_any_function(f: FunctionEmitter, kind: str) -> str:
     """Packing with two arbitrary strides, element by element."""
     name = f"pack_any_{kind}"
     if name not in f.helpers:
-        g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal",
-                            attributes="noinline nounwind")
+        g = FunctionEmitter(
+            name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind"
+        )
         f.helpers[name] = g
         source, stride_k, stride_n, valid, kc, target, width = (g.parameter(n) for n in range(7))
         columns = g.intrinsic("llvm.smin", "i64", valid, width)

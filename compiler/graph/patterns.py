@@ -142,9 +142,10 @@ def matches(pattern: Pattern, node: Node, bindings: Bindings) -> Iterator[Bindin
     elif node.op is pattern.op and len(node.inputs) == len(pattern.operands):
         bindings = bindings.copy()
         for name, capture in pattern.captures:
-            if bindings.attributes.setdefault(capture, node.attributes[name]) != node.attributes[
-                name
-            ]:
+            if (
+                bindings.attributes.setdefault(capture, node.attributes[name])
+                != node.attributes[name]
+            ):
                 return
         orders = [node.inputs]
         if COMMUTATIVE in node.op.flags and node.inputs[0] is not node.inputs[1]:

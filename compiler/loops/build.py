@@ -23,9 +23,7 @@ class ScalarBuilder:
     def __init__(self) -> None:
         self._interned: dict[tuple[Any, ...], Scalar] = {}
 
-    def _make(
-        self, op: str, args: tuple[Scalar, ...], dtype: DType, payload: Any = None
-    ) -> Scalar:
+    def _make(self, op: str, args: tuple[Scalar, ...], dtype: DType, payload: Any = None) -> Scalar:
         identity = payload
         if op == "constant":
             identity = (type(payload), float(payload).hex() if dtype.is_float else int(payload))
@@ -176,7 +174,9 @@ class ScalarBuilder:
     def _split(self, a: Scalar, c: int) -> tuple[Scalar | None, Scalar]:
         """(m, r) with a == m * c + r; m is None if no term is a multiple of c."""
         if a.op == "mul" and a.args[1].op == "constant" and a.args[1].payload % c == 0:
-            return self.primitive("mul", a.args[0], self.index(a.args[1].payload // c)), self.index(0)
+            return self.primitive("mul", a.args[0], self.index(a.args[1].payload // c)), self.index(
+                0
+            )
         if a.op == "constant" and a.payload % c == 0 and a.payload:
             return self.index(a.payload // c), self.index(0)
         if a.op == "add":

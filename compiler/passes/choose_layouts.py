@@ -54,4 +54,3 @@ def _combined(state: Node, value: Node) -> set[Node]:
             seen.update(fresh)
             stack.extend(fresh)
     return found
-

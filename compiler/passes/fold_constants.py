@@ -100,5 +100,3 @@ def _replacement(node: Node, value: np.ndarray[Any, Any]) -> Node:
     dtype, shape = node.type.dtype, node.type.shape
     literal = apply(CONSTANT, source=node.source, value=Literal(value), shape=shape, dtype=dtype)
     return _splat_of_equal(literal)
-
-

@@ -94,9 +94,7 @@ class _Fuser:
         if not is_recomputable(node) or node in self.grouping.roots:
             return False
         reader = self._only_reader(node)
-        if reader is None or not isinstance(
-            reader.op.lowering, Contract | ScatterAdd | Cumulate
-        ):
+        if reader is None or not isinstance(reader.op.lowering, Contract | ScatterAdd | Cumulate):
             return False
         producers = self.grouping.producers(node)
         return all(is_leaf(p) or self._only_reader(p) is None for p in producers)
@@ -197,9 +195,7 @@ class _Fuser:
             index = self._match(operand.type.shape, group.axes)
             if index is None:
                 continue
-            own = tuple(
-                a for a in group.axes if any(index[d] is self.k.axis(a) for d in reduced)
-            )
+            own = tuple(a for a in group.axes if any(index[d] is self.k.axis(a) for d in reduced))
             if group.kind == "reduce" and set(own) != set(group.reduced):
                 continue
             if group.kind == "map" and not self._may_reduce(group, own):
@@ -301,9 +297,7 @@ class _Fuser:
         self.grouping.group_of[node] = group
 
     def _axes(self, shape: Shape) -> tuple[Axis, ...]:
-        return tuple(
-            self.grouping.expander.axis(f"i{d}", extent) for d, extent in enumerate(shape)
-        )
+        return tuple(self.grouping.expander.axis(f"i{d}", extent) for d, extent in enumerate(shape))
 
     def _index_of(self, shape: Shape, axes: tuple[Axis, ...]) -> Index:
         return tuple(self.k.axis(axis) for axis in axes)

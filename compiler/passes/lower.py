@@ -43,9 +43,7 @@ class _Draft:
     kernel: Kernel | None = None
 
 
-def lower(
-    grouping: Grouping, name: str, rows_maximum: int, bounded: bool
-) -> Program:
+def lower(grouping: Grouping, name: str, rows_maximum: int, bounded: bool) -> Program:
     """The program that computes the graph behind `grouping`."""
     return _Lowering(grouping).run(name, rows_maximum, bounded)
 
@@ -192,7 +190,9 @@ class _Lowering:
             last = self._last_loop_reading(draft, state)
             if last > self._stage(draft, draft.values[update.value]):
                 return f"a later loop of {draft.name} reads the old value"
-        readers = [d.group for d in self.drafts.values() if d is not draft and self._reads(d, state)]
+        readers = [
+            d.group for d in self.drafts.values() if d is not draft and self._reads(d, state)
+        ]
         for reader in readers:
             if reader.reaches(group):
                 return f"k{reader.number} reads the old value and needs {draft.name}"

@@ -31,9 +31,7 @@ def promote(program: Program) -> Program:
     """The program with its Repeat promoted if it is tiny; else the same program."""
     if program.bounded or not _fits(program):
         return program
-    body = tuple(
-        replace(i, promoted=True) if isinstance(i, Repeat) else i for i in program.body
-    )
+    body = tuple(replace(i, promoted=True) if isinstance(i, Repeat) else i for i in program.body)
     return program.with_body(body)
 
 
@@ -59,9 +57,7 @@ def _points(kernel: Kernel) -> int:
 
 def _has_data_address(kernel: Kernel) -> bool:
     """Whether an address in state, arena or output is computed from loaded data."""
-    addresses = [
-        i for s in kernel.loads() if s.payload.space in ("state", "arena") for i in s.args
-    ]
+    addresses = [i for s in kernel.loads() if s.payload.space in ("state", "arena") for i in s.args]
     addresses += [index for store in kernel.stores() for index in store.index]
     return any(_reads_data(address) for address in addresses)
 

@@ -73,7 +73,6 @@ def _merge_broadcasts(node: Node, uses: Uses) -> Node | None:
     return broadcast(operand.inputs[0], node.type.shape, axes)
 
 
-
 def _broadcast_inserting_ones(node: Node, uses: Uses) -> Node | None:
     """broadcast(x) that only inserts axes of extent 1 -> reshape(x)"""
     x, axes = node.inputs[0], _attribute(node, "axes")
@@ -294,8 +293,6 @@ MOVEMENT_RULES: tuple[AnyRule, ...] = (
     CodeRule("reduce-nothing", "", _reduce_nothing),
     CodeRule("cumulate-nothing", "", _cumulate_nothing),
     CodeRule("sum-of-sum", "sum", _merge_sums, inexact="terms are added in another order"),
-    CodeRule(
-        "sum-of-broadcast", "sum", _sum_of_broadcast, inexact="one rounding in place of many"
-    ),
+    CodeRule("sum-of-broadcast", "sum", _sum_of_broadcast, inexact="one rounding in place of many"),
     CodeRule("sum-of-splat", "sum", _sum_of_splat, inexact="one rounding in place of many"),
 )

@@ -82,9 +82,11 @@ def _divide_scaled(node: Node, uses: Uses) -> Node | None:
     if scaled is None or not divisor:
         return None
     quotient = scaled[1] / divisor
-    return mul(scaled[0], constant_like(node, quotient)) if (
-        _is_normal(quotient, node.type.dtype)
-    ) else None
+    return (
+        mul(scaled[0], constant_like(node, quotient))
+        if (_is_normal(quotient, node.type.dtype))
+        else None
+    )
 
 
 def _divide_quotient(node: Node, uses: Uses) -> Node | None:

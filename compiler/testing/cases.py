@@ -41,7 +41,7 @@ _MARKER = re.compile(r"^// ---- after (.*)$", re.MULTILINE)
 _BOUND = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*=\s*([0-9]+)")
 
 
-class CaseFailure(Exception):  # noqa: N818
+class CaseFailure(Exception):
     """A case that does not hold; the message is what to print."""
 
 

@@ -1,4 +1,4 @@
-"""Products of matrices and tensors: each is one dot_general, with transposes only for the result."""
+"""Products of matrices and tensors: one dot_general each, then at most a transpose."""
 
 from __future__ import annotations
 

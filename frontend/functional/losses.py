@@ -144,7 +144,9 @@ def _class_count(scores: Tensor, axis: int, operation: str) -> int:
 def _counted(labels: Tensor, ignore_index: int) -> Tensor | None:
     """Whether a row counts; None where the labels' dtype cannot hold ignore_index."""
     bits = labels.dtype.bits
-    low, high = (0, 2**bits) if labels.dtype.kind == "uint" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    low, high = (
+        (0, 2**bits) if labels.dtype.kind == "uint" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    )
     return labels != ignore_index if low <= ignore_index < high else None
 
 

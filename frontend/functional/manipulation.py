@@ -49,8 +49,10 @@ def moveaxis(x: TensorLike, source: Any, destination: Any) -> Tensor:
     with located("moveaxis"):
         normalize_axes(sources, rank)
         normalize_axes(targets, rank)
-        places = {normalize_axis(t, rank): normalize_axis(s, rank)
-                  for s, t in zip(sources, targets, strict=True)}
+        places = {
+            normalize_axis(t, rank): normalize_axis(s, rank)
+            for s, t in zip(sources, targets, strict=True)
+        }
     others = iter(a for a in range(rank) if a not in places.values())
     return permute_dims(tensor, [places[a] if a in places else next(others) for a in range(rank)])
 

@@ -294,9 +294,7 @@ def _normalized_axes(x: Tensor, shape: int | Sequence[int], operation: str) -> t
     return tuple(range(x.ndim - len(wanted), x.ndim))
 
 
-def normalize(
-    input: TensorLike, p: float = 2.0, axis: int = 1, eps: float = 1e-12
-) -> Tensor:
+def normalize(input: TensorLike, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Tensor:
     """x divided by the larger of eps and its p-norm along an axis."""
     x = as_tensor(input)
     if p == 2.0:
@@ -310,21 +308,17 @@ def normalize(
     return x / each.maximum(norm, eps)
 
 
-def cosine_similarity(
-    x1: TensorLike, x2: TensorLike, axis: int = 1, eps: float = 1e-8
-) -> Tensor:
+def cosine_similarity(x1: TensorLike, x2: TensorLike, axis: int = 1, eps: float = 1e-8) -> Tensor:
     """Product of x1 and x2 along an axis over the product of their norms, each at least eps."""
     a, b = as_tensor(x1), as_tensor(x2)
-    norms = [
-        each.maximum(each.sqrt((x * x).sum(axis=axis, keepdims=True)), eps) for x in (a, b)
-    ]
+    norms = [each.maximum(each.sqrt((x * x).sum(axis=axis, keepdims=True)), eps) for x in (a, b)]
     return total((a / norms[0]) * (b / norms[1]), axis=axis)
 
 
 def pad(
     input: TensorLike, pad: Sequence[int], mode: str = "constant", value: float = 0.0
 ) -> Tensor:
-    """Margins around the last axes: pad is (left, right) of the last axis, then of the one before...
+    """Margins around the last axes: (left, right) of the last axis, then of the one before...
 
     mode   "constant" (filled with `value`; a negative margin cuts), "reflect", "replicate" or
            "circular"

@@ -1,7 +1,7 @@
 """Reductions with the Array API's names and arguments.
 
-`axis` is an integer, a sequence of integers or None for all axes; `keepdims` keeps reduced axes with
-extent 1. A mean over a named dimension divides by the rows that a batch has, the last one included.
+`axis` is an integer, a sequence of integers or None for all axes; `keepdims` keeps reduced axes
+with extent 1. A mean over a named dimension divides by the rows that the batch at hand has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Module: parameters and submodules registered by attribute, named as in PyTorch.
 
-A parameter's name is the path of attributes from the outermost module: `0.weight`, `encoder.fc1.bias`.
-The path is read when a graph is assembled, so modules may be put together in any order. A parameter
+A parameter's name is the path of attributes from the outermost module: `0.weight`, `fc1.bias`. The
+path is read when a graph is assembled, so modules may be put together in any order. A parameter
 that is assigned in two places is one parameter and keeps the name of its first place; a module put
 into another parent takes its place there.
 """
@@ -50,7 +50,7 @@ class Module:
         self._modules.pop(name, None)
         object.__delattr__(self, name)
 
-    def add_module(self, name: str, module: Module) -> None:
+    def add_module(self, name: str, module: Any) -> None:
         """Register a submodule under a name that need not be a Python identifier."""
         if not isinstance(module, Module):
             problem = f"{name!r} is a {type(module).__name__}, not a module"

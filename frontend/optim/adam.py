@@ -6,14 +6,13 @@ Loshchilov and Hutter (2019), Reddi, Kale, Kumar (2018).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..functional.creation import constant
 from ..functional.elementwise import maximum, pow, sqrt
 from ..tensor import Tensor
 from ..variables import State
-from .optimizer import Group, Number, Optimizer, Slot, is_zero, signed
+from .optimizer import Number, Optimizer, Slot, is_zero, signed
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,9 @@ class Adam(Optimizer):
     weight_decay: Number = 0.0
     amsgrad: bool = False
     maximize: bool = False
-    groups: Sequence[Group] = ()
 
     def __post_init__(self) -> None:
-        self.require_rate("lr", self.lr)
-        self.require_rate("weight_decay", self.weight_decay)
-        good = len(self.betas) == 2 and all(0.0 <= beta < 1.0 for beta in self.betas)
-        self.require(good, f"betas are two numbers in 0 <= beta < 1, not {self.betas!r}")
-        self.require(self.eps >= 0.0, f"eps is not negative, not {self.eps!r}")
-        self.check_groups()
+        _check_options(self)
 
     def update(self, slot: Slot, gradient: Tensor) -> Tensor:
         """One step of the class's formula, weight decay added to the gradient."""
@@ -61,9 +54,9 @@ class AdamW(Optimizer):
     weight_decay: Number = 1e-2
     amsgrad: bool = False
     maximize: bool = False
-    groups: Sequence[Group] = ()
 
-    __post_init__ = Adam.__post_init__
+    def __post_init__(self) -> None:
+        _check_options(self)
 
     def update(self, slot: Slot, gradient: Tensor) -> Tensor:
         """One step of the class's formula."""
@@ -72,6 +65,15 @@ class AdamW(Optimizer):
             factor = 1.0 - slot.wide(self.lr) * slot.wide(self.weight_decay)
             decayed = decayed * slot.number(factor)
         return decayed - _adam_step(self, slot, signed(gradient, self.maximize))
+
+
+def _check_options(options: Adam | AdamW) -> None:
+    options.require_rate("lr", options.lr)
+    options.require_rate("weight_decay", options.weight_decay)
+    good = len(options.betas) == 2 and all(0.0 <= beta < 1.0 for beta in options.betas)
+    options.require(good, f"betas are two numbers in 0 <= beta < 1, not {options.betas!r}")
+    options.require(options.eps >= 0.0, f"eps is not negative, not {options.eps!r}")
+    options.check_groups()
 
 
 def _adam_step(options: Adam | AdamW, slot: Slot, d: Tensor) -> Tensor:

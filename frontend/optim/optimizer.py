@@ -74,6 +74,8 @@ class Slot:
 class Optimizer:
     """Base of all optimizers. Fields are options; `groups` overrides them by parameter name."""
 
+    groups: Sequence[Group] = field(default=(), kw_only=True)
+
     def update(self, slot: Slot, gradient: Tensor) -> Tensor:
         """The parameter's new value; state is set through the slot."""
         raise NotImplementedError
@@ -86,7 +88,7 @@ class Optimizer:
         step   steps done, i64[]
         """
         names = [parameter.name for parameter, _ in parameters]
-        for entry in self.all_groups():
+        for entry in self.groups:
             if not any(fnmatch.fnmatchcase(name, entry.pattern) for name in names):
                 known = ", ".join(names)
                 problem = f"group {entry.pattern!r} matches no parameter"
@@ -100,14 +102,10 @@ class Optimizer:
             result.extend(slot.updates)
         return result
 
-    def all_groups(self) -> tuple[Group, ...]:
-        """The groups given, in order."""
-        return tuple(getattr(self, "groups", ()))
-
     def for_parameter(self, name: str) -> Optimizer:
         """This optimizer with the options of every matching group; later groups win."""
         options: dict[str, Any] = {}
-        for entry in self.all_groups():
+        for entry in self.groups:
             if fnmatch.fnmatchcase(name, entry.pattern):
                 options |= dict(entry.options)
         return replace(self, groups=(), **options) if options else self
@@ -115,10 +113,8 @@ class Optimizer:
     def check_groups(self) -> None:
         """Raise ArgumentError for an option that this optimizer does not have, or a bad value."""
         known = [f.name for f in fields(self) if f.name != "groups"]
-        for entry in self.all_groups():
-            if not isinstance(entry, Group):
-                problem = f"groups are made by optim.group, not {entry!r}"
-                fail(ArgumentError, type(self).__name__, problem)
+        for entry in self.groups:
+            self.require(isinstance(entry, Group), f"groups are made by optim.group, not {entry!r}")
             unknown = [name for name in entry.options if name not in known]
             if unknown:
                 fail(
@@ -128,7 +124,7 @@ class Optimizer:
                     [f"options: {', '.join(known)}"],
                 )
             try:
-                replace(self, groups=(), **entry.options)
+                replace(self, groups=(), **dict(entry.options))
             except GradcError as error:
                 problem = f"group {entry.pattern!r}: {error.problem}"
                 fail(ArgumentError, type(self).__name__, problem)

@@ -104,9 +104,7 @@ def cosine(start: float, T_max: int, eta_min: float = 0.0) -> Schedule:
     Source: Loshchilov and Hutter, "SGDR" (2017), without restarts.
     """
     _check_steps("cosine", "T_max", T_max)
-    return _made(
-        lambda t: _cosine(start, eta_min, t / T_max), "cosine", start, T_max, eta_min
-    )
+    return _made(lambda t: _cosine(start, eta_min, t / T_max), "cosine", start, T_max, eta_min)
 
 
 def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> Schedule:
@@ -127,9 +125,7 @@ def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.
             at, length = at + length, length * T_mult
         begun = t >= np.array(begins)
         begin = fn.where(begun, np.array(begins), 0.0).max()
-        return _cosine(
-            start, eta_min, (t - begin) / fn.where(begun, np.array(lengths), 0.0).max()
-        )
+        return _cosine(start, eta_min, (t - begin) / fn.where(begun, np.array(lengths), 0.0).max())
 
     return _made(formula, "cosine_restarts", start, T_0, T_mult, eta_min)
 
@@ -218,8 +214,10 @@ def plateau(start: float, factor: float = 0.1, patience: int = 10) -> NoReturn:
         ArgumentError,
         "plateau",
         "this version has no schedule that depends on the loss",
-        ["schedules: constant, cosine, cosine_restarts, exponential, linear, multi_step,"
-         " one_cycle, polynomial, sequential, step, warmup"],
+        [
+            "schedules: constant, cosine, cosine_restarts, exponential, linear, multi_step,"
+            " one_cycle, polynomial, sequential, step, warmup"
+        ],
     )
 
 

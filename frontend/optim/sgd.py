@@ -5,20 +5,19 @@ Source: the algorithm box of torch.optim.SGD (PyTorch 2); Sutskever et al. (2013
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..functional.elementwise import where
 from ..tensor import Tensor
-from .optimizer import Group, Number, Optimizer, Slot, is_zero, signed
+from .optimizer import Number, Optimizer, Slot, is_zero, signed
 
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """p - lr * d, with d = g + weight_decay * p, or its running sum with momentum.
 
-        buffer = momentum * buffer + (1 - dampening) * d      (the first step: buffer = d)
-        step along d + momentum * buffer if nesterov, else along buffer
+    buffer = momentum * buffer + (1 - dampening) * d      (the first step: buffer = d)
+    step along d + momentum * buffer if nesterov, else along buffer
     """
 
     lr: Number = 1e-3
@@ -27,7 +26,6 @@ class SGD(Optimizer):
     weight_decay: Number = 0.0
     nesterov: bool = False
     maximize: bool = False
-    groups: Sequence[Group] = ()
 
     def __post_init__(self) -> None:
         self.require_rate("lr", self.lr)

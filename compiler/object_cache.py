@@ -1,6 +1,6 @@
 """Compiled objects on disk, found by content.
 
-Key: SHA-256 of the module's text, LLVM's and llvmlite's versions, triple, CPU, features, options.
+Key: a SHA-256 that the caller makes of everything the object depends on.
 Entry: one file `<key>.o`: magic, SHA-256 of the payload, payload. Entries are written to a
 temporary file and renamed, so a reader sees all or nothing; one that is damaged counts as absent.
 The directory is GRADC_CACHE_DIR, or `gradc` in the user's cache directory; "off" disables it.
@@ -17,8 +17,6 @@ import tempfile
 from pathlib import Path
 
 import platformdirs
-
-from .target import Optimize, Target, compile_module
 
 DEFAULT_LIMIT_BYTES = 512 << 20
 _MAGIC = b"gradc object 1\n"
@@ -88,23 +86,6 @@ def default_cache() -> ObjectCache:
     if wanted == "off":
         return ObjectCache(None)
     return ObjectCache(Path(wanted or platformdirs.user_cache_dir("gradc")) / "objects")
-
-
-def object_key(text: str, target: Target, optimize: Optimize) -> str:
-    """The name of the object that this text compiles to."""
-    digest = hashlib.sha256(f"{optimize}\n{target.describe()}\n".encode())
-    digest.update(text.encode())
-    return digest.hexdigest()
-
-
-def compile_cached(text: str, target: Target, optimize: Optimize, cache: ObjectCache) -> bytes:
-    """`compile_module`, from the cache where it has been done before."""
-    key = object_key(text, target, optimize)
-    payload = cache.load(key)
-    if payload is None:
-        payload = compile_module(text, target, optimize)
-        cache.store(key, payload)
-    return payload
 
 
 def _is_private(directory: Path) -> bool:

@@ -1,0 +1,55 @@
+"""The CPU back end as the driver sees it: programs in, loaded code out.
+
+The driver asks for a back end by the name of its target and imports it then; nothing else of this
+folder is imported from outside.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from ..object_cache import default_cache
+from ..program import Program
+from .cached import compile_cached
+from .entry import emit_program, optimization_level
+from .jit import LoadedObject, process_engine
+from .target import Target, compile_module, find_target
+from .threads import pool_text
+
+POOL_SYMBOLS = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
+
+
+class Backend:
+    """Code for one CPU. `cpu` is a name of target.TARGET_NAMES."""
+
+    def __init__(self, cpu: str) -> None:
+        self.target = find_target(cpu)
+        self._loaded: list[LoadedObject] = []
+
+    def describe(self) -> str:
+        """Everything besides the program that object bytes depend on."""
+        return self.target.describe()
+
+    def emit(self, program: Program, symbol: str) -> str:
+        """The program's entry point as text LLVM IR."""
+        return emit_program(program, symbol, self.target.vector_bytes)
+
+    def compile(self, program: Program, text: str) -> bytes:
+        """The object made of what `emit` gave."""
+        return compile_module(text, self.target, optimization_level(program))
+
+    def load(self, payload: bytes, symbol: str) -> int:
+        """Address of the entry point in this process, valid while this back end lives."""
+        imports = {name: self.pool_address(name) for name in POOL_SYMBOLS[2:]}
+        self._loaded.append(process_engine().load(payload, [symbol], imports))
+        return self._loaded[-1].address(symbol)
+
+    def pool_address(self, symbol: str) -> int:
+        """Address of a function of the thread pool (see threads.py)."""
+        return _load_pool(self.target).address(symbol)
+
+
+@functools.cache
+def _load_pool(target: Target) -> LoadedObject:
+    payload = compile_cached(pool_text(target), target, "none", default_cache())
+    return process_engine().load(payload, POOL_SYMBOLS)

@@ -1,0 +1,68 @@
+"""Values of symbolic tensors by the reference evaluator: what the frontend's tests compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import gradc as gc
+from gradc._training import TrainingProgram
+from gradc.compiler.graph.evaluate import evaluate
+from gradc.compiler.graph.ir import Graph
+from gradc.compiler.graph.verify import verify_graph
+from gradc.graphs import assemble
+from gradc.structure import unflatten_like
+
+Array = np.ndarray[Any, Any]
+State = dict[str, Array]
+
+
+def values(
+    structure: Any, *, training: bool = False, seed: int = 0, step: int = 0, **inputs: Any
+) -> Any:
+    """The values of a structure of tensors; parameters begin as their initialisers say."""
+    graph, assembler = assemble(structure, "values", training=False)
+    verify_graph(graph)
+    state = initial_state(assembler.initial_graph(list(assembler.states)), seed)
+    state["gradc.step"] = np.asarray(step)
+    names = {str(node.attributes["name"]) for node in graph.states}
+    outputs, _ = evaluate(
+        graph,
+        typed_inputs(graph, inputs),
+        {name: array for name, array in state.items() if name in names},
+        training=training,
+    )
+    return unflatten_like(structure, list(outputs.values()))
+
+
+def typed_inputs(graph: Graph, inputs: Mapping[str, Any]) -> State:
+    """Arrays in the declared dtypes."""
+    dtypes = {str(n.attributes["name"]): n.type.dtype.numpy for n in graph.inputs}
+    return {name: np.asarray(value).astype(dtypes[name]) for name, value in inputs.items()}
+
+
+def initial_state(graph: Graph, seed: int = 0) -> State:
+    """The state that an init graph makes from a seed."""
+    verify_graph(graph)
+    empty = {
+        str(n.attributes["name"]): np.zeros(n.type.shape, n.type.dtype.numpy) for n in graph.states
+    }
+    empty["gradc.seed"] = np.asarray(seed)
+    return evaluate(graph, {}, empty)[1]
+
+
+def steps(program: TrainingProgram, batches: list[dict[str, Any]], seed: int = 0) -> list[State]:
+    """The state before training, and after each batch."""
+    run = program.graphs["run"]
+    verify_graph(run)
+    history = [initial_state(program.graphs["init"], seed)]
+    for batch in batches:
+        history.append(evaluate(run, typed_inputs(run, batch), history[-1], training=True)[1])
+    return history
+
+
+def array(values: Any, dtype: Any = gc.float64) -> gc.Tensor:
+    """A constant tensor."""
+    return gc.constant(np.asarray(values), dtype)

@@ -1,0 +1,120 @@
+"""The examples run as their readers would run them, and what they print is true."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gradc.data import load_cifar10
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+LINES_MAXIMUM = 150
+
+
+def run(command: list[str], cache: Path) -> str:
+    """Standard output of a command that must succeed; compiled code is cached for this run."""
+    environment = os.environ | {"GRADC_CACHE_DIR": str(cache)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=cache, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run_example(name: str, cache: Path, *arguments: str) -> str:
+    return run([sys.executable, str(EXAMPLES / f"{name}.py"), *arguments], cache)
+
+
+def found(pattern: str, text: str) -> list[float]:
+    """The numbers that the groups of the pattern match."""
+    match = re.search(pattern, text, re.MULTILINE)
+    assert match is not None, f"no {pattern!r} in:\n{text}"
+    return [float(group) for group in match.groups()]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < LINES_MAXIMUM
+
+
+def test_digits(cache: Path) -> None:
+    text = run_example("digits", cache)
+    kernels, arena, seconds = found(
+        r"^training step: (\d+) kernels, (\d+) bytes of arena, \w+ in ([\d.]+) s$",
+        re.sub(r"(?<=\d),(?=\d)", "", text),
+    )
+    assert kernels >= 1 and arena > 0 and seconds >= 0
+    (accuracy,) = found(r"^held-out accuracy: (\d\d\.\d) %\Z", text.rstrip("\n"))
+    assert accuracy >= 97.0
+
+
+def test_plane_fit(cache: Path) -> None:
+    text = run_example("plane_fit", cache)
+    (difference,) = found(r"^largest difference: (.+)$", text)
+    assert difference < 1e-12
+
+
+def test_xor(cache: Path) -> None:
+    text = run_example("xor", cache)
+    row = r"\s+(\S+) (\S+) (\S+) (\S+)$"
+    assert found("^linear model:" + row, text) == [0.5] * 4
+    assert found("^2-8-1, trained:" + row, text) == pytest.approx([0, 1, 1, 0], abs=0.01)
+    assert found("^given weights:" + row, text) == [0, 1, 1, 0]
+
+
+def test_chain(cache: Path) -> None:
+    text = run_example("chain", cache)
+    for name in "abcd":
+        assert f"dy_d{name}=%" in text
+    (difference,) = found(r"^largest difference: (.+)$", text)
+    assert difference < 1e-9
+
+
+def test_newton(cache: Path) -> None:
+    text = run_example("newton", cache)
+    (difference,) = found(r"difference from the solution of A x = b: (.+)$", text)
+    assert difference < 1e-12
+    (gradient,) = found(r"after step 7: f = \S+ largest gradient (.+)$", text)
+    assert gradient < 1e-12
+
+
+def test_cifar2_on_the_stand_in(cache: Path) -> None:
+    text = run_example("cifar2", cache)
+    assert "data: stand-in of two kinds of stripes, 1600 images to train on" in text
+    (accuracy,) = found(r"^held-out accuracy: (\d+\.\d) %$", text)
+    assert accuracy >= 95.0
+
+
+def test_cifar2_refuses_a_folder_that_is_none(cache: Path) -> None:
+    script = [sys.executable, str(EXAMPLES / "cifar2.py"), str(cache / "none")]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert done.stderr == f"{cache / 'none'} is not a folder\n"
+
+
+def test_make_cifar_sample(cache: Path, tmp_path: Path) -> None:
+    sample = tmp_path / "sample.bin"
+    assert run_example("make_cifar_sample", cache, str(sample), "6") == (
+        f"{sample}: 6 images, 18,438 bytes\n"
+    )
+    images, labels = load_cifar10(sample)
+    assert images.shape == (6, 3, 32, 32)
+    assert labels.tolist() == [3, 5, 3, 5, 3, 5]
+
+
+@pytest.mark.parametrize("name", ["digits", "plane_fit", "xor", "cifar2"])
+def test_gradc_train(name: str, cache: Path) -> None:
+    """`gradc train` takes the same files."""
+    file = str(EXAMPLES / f"{name}.py")
+    text = run([sys.executable, "-m", "gradc.cli", "train", file, "--epochs", "1"], cache)
+    assert found(r"^loss (\S+)", text)[0] > 0

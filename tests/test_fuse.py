@@ -1,0 +1,241 @@
+"""Fusion: what shares a kernel, what carries an optimizer's update, and what must be refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support_cpu import Array, graph_of, plan, run_compiled
+
+from gradc.compiler.graph.evaluate import evaluate
+from gradc.compiler.graph.ir import Graph, Node
+from gradc.compiler.loops.ir import Kernel
+from gradc.compiler.ops.broadcast import broadcast, sum_
+from gradc.compiler.ops.contraction import dot_general
+from gradc.compiler.ops.elementwise import add, cast, div, exp, mul, sub, tanh
+from gradc.compiler.ops.movement import transpose
+from gradc.compiler.ops.reduction import argmax, max_
+from gradc.compiler.ops.source import constant_like, input_, state
+from gradc.compiler.program import Program
+from gradc.compiler.program_evaluate import run_program
+from gradc.compiler.types import float32, float64
+
+RATE = 0.125
+
+
+def matmul(x: Node, w: Node, transposed: str = "") -> Node:
+    """x @ w, either of them transposed if named in `transposed`."""
+    lhs, rhs = (0,) if "x" in transposed else (1,), (1,) if "w" in transposed else (0,)
+    return dot_general(x, w, (), (), lhs, rhs)
+
+
+def scaled(x: Node, number: float) -> Node:
+    return mul(x, constant_like(x, number))
+
+
+def stepped(w: Node, gradient: Node) -> Node:
+    return sub(w, scaled(gradient, RATE))
+
+
+def softmax(x: Node) -> Node:
+    largest = broadcast(max_(x, (1,)), x.type.shape, (0,))
+    powers = exp(sub(x, largest))
+    return div(powers, broadcast(sum_(powers, (1,)), x.type.shape, (0,)))
+
+
+def weight(name: str, *shape: int) -> Node:
+    return state(name, shape, float64, trained=True)
+
+
+def values_for(graph: Graph) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Random inputs and states of a graph."""
+    rng = np.random.default_rng(0)
+    inputs, states = (
+        {
+            str(n.attributes["name"]): rng.standard_normal(n.type.shape).astype(n.type.dtype.numpy)
+            for n in nodes
+        }
+        for nodes in (graph.inputs, graph.states)
+    )
+    return inputs, states
+
+
+def check(graph: Graph) -> Program:
+    """The plan of a graph, whose values agree with the graph's in both evaluators and in code."""
+    program = plan(graph)
+    inputs, states = values_for(graph)
+    wanted = evaluate(graph, inputs, states)
+    for found in (
+        run_program(program, inputs, states),
+        run_compiled(program, inputs, states),
+        run_compiled(program, inputs, states, threads=2),
+    ):
+        for ours, reference in zip(found, wanted, strict=True):
+            for name, array in ours.items():
+                np.testing.assert_allclose(array, reference[name], rtol=1e-5, atol=1e-5)
+    return program
+
+
+def decisions(program: Program) -> dict[str, str]:
+    return {d.subject: f"{d.verdict}: {d.reason}" for d in program.decisions}
+
+
+def dots(program: Program) -> list[Kernel]:
+    """The kernels that hold a contraction."""
+    return [k for k in program.kernels() if any(r.combiner == "dot" for r in k.loops[0].reductions)]
+
+
+def test_an_elementwise_chain_is_one_kernel() -> None:
+    x = input_("x", (8, 5), float32)
+    program = check(graph_of({"y": tanh(add(exp(x), mul(x, x)))}))
+    (kernel,) = program.kernels()
+    assert len(kernel.loops) == 1 and program.arena_bytes == 0
+
+
+def test_softmax_is_one_kernel() -> None:
+    program = check(graph_of({"y": softmax(input_("x", (32, 10), float32))}))
+    (kernel,) = program.kernels()
+    assert [len(loop.reductions) for loop in kernel.loops] == [1, 1, 0]
+    assert program.arena_bytes == 0
+
+
+def test_transposes_are_index_maps() -> None:
+    x, y = input_("x", (8, 5), float32), input_("y", (5, 8), float32)
+    moved = add(transpose(mul(transpose(x, (1, 0)), y), (1, 0)), x)
+    program = check(graph_of({"y": exp(moved)}))
+    assert len(program.kernels()) == 1 and program.arena_bytes == 0
+
+
+def test_bias_and_activation_are_the_epilogue_of_a_contraction() -> None:
+    x, w = input_("x", (16, 24), float32), input_("w", (24, 20), float32)
+    b = input_("b", (20,), float32)
+    program = check(graph_of({"y": tanh(add(matmul(x, w), broadcast(b, (16, 20), (1,))))}))
+    (kernel,) = program.kernels()
+    assert kernel.loops[0].reductions[0].combiner == "dot"
+    assert [store.buffer.space for store in kernel.stores()] == ["output"]
+
+
+def test_a_cheap_operand_is_the_prologue_of_its_only_reader() -> None:
+    x, w = input_("x", (16, 24), float32), input_("w", (24, 20), float32)
+    assert len(check(graph_of({"y": matmul(mul(x, x), w)})).kernels()) == 1
+
+
+def test_an_expensive_operand_is_computed_once_into_memory() -> None:
+    x, w = input_("x", (16, 24), float32), input_("w", (24, 20), float32)
+    assert len(check(graph_of({"y": matmul(exp(x), w)})).kernels()) == 2
+
+
+def test_a_cheap_operand_of_two_contractions_is_not_hidden_in_one() -> None:
+    x, w = input_("x", (16, 24), float32), input_("w", (24, 20), float32)
+    square = mul(x, x)
+    program = check(graph_of({"y": matmul(square, w), "z": matmul(square, square, "x")}))
+    assert len(dots(program)) == 2
+
+
+def test_sibling_reductions_share_a_loop() -> None:
+    x = input_("x", (40, 30), float32)
+    outputs = {"s": sum_(x, (1,)), "q": sum_(mul(x, x), (1,)), "a": argmax(x, 1)}
+    (kernel,) = check(graph_of(outputs)).kernels()
+    assert len(kernel.loops[0].reductions) == 3
+
+
+def linear_step(w: Node, x: Node, dy: Node) -> tuple[Node, Node]:
+    """Gradient of w for y = x @ w, and that for x."""
+    return matmul(x, dy, "x"), matmul(dy, w, "w")
+
+
+def test_sgd_happens_inside_the_contraction_that_makes_the_gradient() -> None:
+    w, x, dy = weight("w", 24, 20), input_("x", (16, 24), float64), input_("dy", (16, 20), float64)
+    dw, dx = linear_step(w, x, dy)
+    program = check(graph_of({"dx": dx}, [(w, stepped(w, dw))]))
+    writer = next(k for k in program.kernels() if k.writes[0].space == "state")
+    reader = next(k for k in program.kernels() if k is not writer)
+    assert writer in dots(program) and len(program.kernels()) == 2
+    assert (reader.name, writer.name) in program.order_edges
+    assert decisions(program)["update w"] == f"in place: fused into contraction {writer.name}"
+    assert program.arena_bytes == 0
+
+
+def test_momentum_and_weight_decay_are_fused_too() -> None:
+    w, m = weight("w", 24, 20), weight("m", 24, 20)
+    x, dy = input_("x", (16, 24), float64), input_("dy", (16, 20), float64)
+    dw, dx = linear_step(w, x, dy)
+    momentum = add(scaled(m, 0.5), add(dw, scaled(w, 0.25)))
+    program = check(graph_of({"dx": dx}, [(w, stepped(w, momentum)), (m, momentum)]))
+    writer = next(k for k in program.kernels() if k.writes[0].space == "state")
+    assert {b.name for b in writer.writes} == {"w", "m"} and writer in dots(program)
+    assert len(program.kernels()) == 2 and program.arena_bytes == 0
+
+
+def test_a_gradient_that_is_an_output_too_is_computed_once() -> None:
+    w, x, dy = weight("w", 24, 20), input_("x", (16, 24), float64), input_("dy", (16, 20), float64)
+    dw, _ = linear_step(w, x, dy)
+    program = check(graph_of({"dw": dw}, [(w, stepped(w, dw))]))
+    (kernel,) = program.kernels()
+    assert {b.space for b in kernel.writes} == {"output", "state"}
+
+
+def test_of_a_shared_weight_the_last_contraction_carries_the_update() -> None:
+    w = weight("w", 24, 20)
+    pairs = [
+        (input_(f"x{n}", (16, 24), float64), input_(f"dy{n}", (16, 20), float64)) for n in range(3)
+    ]
+    first, *others = [linear_step(w, x, dy)[0] for x, dy in pairs]
+    total = first
+    for other in others:
+        total = add(total, other)
+    program = check(graph_of({}, [(w, stepped(w, total))]))
+    assert len(program.kernels()) == 3 and len(dots(program)) == 3
+    assert [b.space for b in program.kernels()[-1].writes] == ["state"]
+    assert decisions(program)["update w"].startswith("in place: fused into contraction")
+
+
+def test_an_update_that_a_reader_of_the_old_value_needs_is_copied() -> None:
+    """`y` reads the old w and the new one: it can neither precede nor follow the update."""
+    w, x, dy = weight("w", 24, 20), input_("x", (16, 24), float64), input_("dy", (16, 20), float64)
+    new = stepped(w, linear_step(w, x, dy)[0])
+    program = check(graph_of({"y": matmul(w, tanh(new), "x")}, [(w, new)]))
+    verdict = decisions(program)["update w"]
+    assert verdict.startswith("copied: ") and "reads the old value and needs" in verdict
+
+
+def test_an_update_that_moves_elements_is_copied() -> None:
+    w = weight("w", 6, 6)
+    program = check(graph_of({}, [(w, transpose(scaled(w, 2.0), (1, 0)))]))
+    assert "reads other elements of the old value" in decisions(program)["update w"]
+
+
+def test_two_states_that_trade_places() -> None:
+    a, b = weight("a", 7), weight("b", 7)
+    check(graph_of({}, [(a, cast(b, float64)), (b, cast(a, float64))]))
+
+
+def test_three_states_that_move_round() -> None:
+    a, b, c = weight("a", 7), weight("b", 7), weight("c", 7)
+    check(graph_of({}, [(a, scaled(b, 2.0)), (b, scaled(c, 2.0)), (c, scaled(a, 2.0))]))
+
+
+def test_one_new_value_for_two_states() -> None:
+    a, b = weight("a", 7), weight("b", 7)
+    new = exp(add(a, b))
+    check(graph_of({"y": sum_(new, (0,))}, [(a, new), (b, new)]))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 1), (1, 1, 4)])
+def test_updates_of_shapes_with_ones(shape: tuple[int, ...]) -> None:
+    w = weight("w", *shape)
+    program = check(graph_of({"old": exp(w)}, [(w, add(scaled(w, 0.5), exp(w)))]))
+    assert decisions(program)["update w"].startswith("in place")
+
+
+def test_a_state_normalised_by_its_own_sum() -> None:
+    """The new value needs a reduction over the old one, and is stored after it."""
+    w = weight("w", 40, 30)
+    program = check(graph_of({}, [(w, softmax(w))]))
+    assert len(program.kernels()) == 1
+
+
+def test_a_later_output_reads_the_old_value() -> None:
+    w, x = weight("w", 24, 20), input_("x", (16, 24), float64)
+    y = matmul(x, w)
+    norm = sum_(mul(w, w), (0, 1))
+    check(graph_of({"y": y, "norm": norm}, [(w, stepped(w, matmul(x, tanh(y), "x")))]))
