@@ -37,7 +37,7 @@ def headline(program: Program) -> str:
 
 def kernel_table(program: Program) -> str:
     """One line per kernel: iteration space, work, intensity, operations."""
-    rows = [("kernel", "axes", "MFLOP", "bytes", "FLOP/byte", "operations")]
+    rows: list[tuple[str, ...]] = [("kernel", "axes", "MFLOP", "bytes", "FLOP/byte", "operations")]
     for kernel in program.kernels():
         moved = bytes_moved(kernel)
         intensity = kernel.flops / moved if moved else 0.0

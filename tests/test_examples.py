@@ -14,6 +14,7 @@ from gradc.data import load_cifar10
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LINES_MAXIMUM = 150
+CLI = "from gradc.cli import main; main()"  # what the console script does
 
 
 def run(command: list[str], cache: Path) -> str:
@@ -116,5 +117,5 @@ def test_make_cifar_sample(cache: Path, tmp_path: Path) -> None:
 def test_gradc_train(name: str, cache: Path) -> None:
     """`gradc train` takes the same files."""
     file = str(EXAMPLES / f"{name}.py")
-    text = run([sys.executable, "-m", "gradc.cli", "train", file, "--epochs", "1"], cache)
+    text = run([sys.executable, "-c", CLI, "train", file, "--epochs", "1"], cache)
     assert found(r"^loss (\S+)", text)[0] > 0

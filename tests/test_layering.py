@@ -246,7 +246,12 @@ def test_import_gradc_is_light() -> None:
 
 
 def test_the_runtime_loads_no_pass() -> None:
-    assert "gradc.compiler.passes" not in _loaded_by("import gradc.runtime")
+    """With an empty package above it, for `import gradc` itself brings the frontend along."""
+    alone = "import sys, types; sys.modules['gradc'] = types.ModuleType('gradc'); "
+    alone += f"sys.modules['gradc'].__path__ = [{str(ROOT / 'frontend')!r}]; "
+    loaded = _loaded_by(alone + "import gradc.runtime.trainer")
+    assert "gradc.runtime.trainer" in loaded
+    assert not [name for name in loaded if _inside(name, ("gradc.compiler.passes", "llvmlite"))]
 
 
 def test_folders_are_never_modules() -> None:

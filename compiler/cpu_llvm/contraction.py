@@ -229,23 +229,23 @@ class _ContractionEmitter:
         with f.loop(outer[0], outer[1]) as first, self.e.level():
             pack_outer(first.index, f.const("i64", 0), k0, depth)
             with f.loop(inner[0], inner[1]) as second, self.e.level():
-                place = f.binary("sub", second.index, inner[0])
+                place, only = f.binary("sub", second.index, inner[0]), f.const("i64", 0)
                 if self.few_rows:
-                    tile, strip, a_at, b_at = second.index, first.index, place, 0
+                    tile, strip, a_at, b_at = second.index, first.index, place, only
                 else:
-                    tile, strip, a_at, b_at = first.index, second.index, 0, place
+                    tile, strip, a_at, b_at = first.index, second.index, only, place
                 self._tile(tile, strip, a_at, b_at, tiles, strips, k0, depth)
 
-    def _panel(self, number: Value | int) -> Value:
-        step = self.f.binary("mul", self.f.operand(number, "i64"), PANEL * self.depth)
+    def _panel(self, number: Value) -> Value:
+        step = self.f.binary("mul", number, PANEL * self.depth)
         return self.f.gep(self.a_packed, step, self.kind)
 
-    def _strip(self, number: Value | int) -> Value:
-        step = self.f.binary("mul", self.f.operand(number, "i64"), self.tile.columns * self.depth)
+    def _strip(self, number: Value) -> Value:
+        step = self.f.binary("mul", number, self.tile.columns * self.depth)
         return self.f.gep(self.b_packed, step, self.kind)
 
     def _tile(
-        self, tile: Value, strip: Value, a_at: Value | int, b_at: Value | int,
+        self, tile: Value, strip: Value, a_at: Value, b_at: Value,
         tiles: tuple[Value, Value], strips: tuple[Value, Value], k0: Value, depth: Value,
     ) -> None:  # fmt: skip
         """One register tile over this K block; after the last block, its epilogue."""

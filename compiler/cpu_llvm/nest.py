@@ -112,8 +112,8 @@ class NestEmitter:
     def emit(self) -> None:
         self.context.prepare(self.kernel.reads + self.kernel.writes)
         outer = [a for a in self.kernel.axes if a is not self.vector_axis]
-        if self.vector_axis in self.kernel.axes:
-            outer.append(self.vector_axis)  # type: ignore[arg-type]
+        if self.vector_axis is not None and self.vector_axis in self.kernel.axes:
+            outer.append(self.vector_axis)
         if is_threaded(self.kernel):
             split = max(outer, key=lambda a: (min(a.extent, 64), -outer.index(a)))
             self._parallel(outer, split)
@@ -145,8 +145,8 @@ class NestEmitter:
             for _ in self.blocks(axis, low, high, whole):
                 self._parallel(rest, split)
         else:
-            with self.f.loop(low, high) as loop, self.e.level():
-                self.e.bind(axis, loop.index)
+            with self.f.loop(low, high) as emitted, self.e.level():
+                self.e.bind(axis, emitted.index)
                 self._parallel(rest, split)
 
     def _range(self, axis: Axis, split: Axis | None) -> tuple[Value, Value]:

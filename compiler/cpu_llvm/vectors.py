@@ -71,9 +71,12 @@ class ExpressionEmitter:
         seen: set[Scalar] = set()
         for root in roots:
             for scalar in walk(root, seen):
-                parts = (scalar,) if scalar is root else ()
                 if not self._is_fixed(scalar, changing):
                     parts = scalar.args
+                elif scalar is root:
+                    parts = (scalar,)
+                else:
+                    continue
                 for part in parts:
                     if part.op not in ("constant", "axis") and self._is_fixed(part, changing):
                         self.value(part)

@@ -50,9 +50,11 @@ def _split_sum(node: Node) -> Node:
     if chunks < FEWEST_CHUNKS:
         return node
     axis = -axis
+    outer_axis = axis - sum(a < axis for a in axes)
+    if chunks == shape[axis]:  # the chunks are there already, as the other summed axes
+        return sum_(sum_(x, tuple(a for a in axes if a != axis)), (outer_axis,))
     split = reshape(x, (*shape[:axis], chunks, shape[axis] // chunks, *shape[axis + 1 :]))
     within = tuple(a if a < axis else a + 1 for a in axes)
-    outer_axis = axis - sum(a < axis for a in axes)
     return sum_(sum_(split, within), (outer_axis,))
 
 

@@ -216,9 +216,9 @@ class _Fuser:
         index = self._index_of(node.type.shape, axes)
         if isinstance(lowering, Contract):
             lhs = node.inputs[0].type.shape
+            positions: tuple[int, ...] = node.attributes["lhs_contract"]  # type: ignore[assignment]
             contracted = tuple(
-                self.grouping.expander.axis(f"k{n}", lhs[axis])
-                for n, axis in enumerate(node.attributes["lhs_contract"])  # type: ignore[arg-type]
+                self.grouping.expander.axis(f"k{n}", lhs[axis]) for n, axis in enumerate(positions)
             )
             group = self._start("contract", axes + contracted)
             group.reduced = _walked(contracted)

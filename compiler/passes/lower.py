@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from ..graph.ir import Graph, Node, Update, apply
 from ..loops.expand import Index
-from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, dense_layout
+from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, dense_layout, walk
 from ..ops.comparison import CAST
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..program import Decision, Program
@@ -241,26 +241,49 @@ class _Lowering:
             return self._cumulate_kernel(draft)
         stages: dict[int, tuple[list[Reduction], list[Store]]] = defaultdict(lambda: ([], []))
         last: list[Store] = []
-        in_place = {u.value: self.grouping.leaf_buffers[u.state] for u in self.graph.updates}
         used = self._used_reductions(draft)
         for reduction in draft.reductions.values():
             if reduction.name in used:
                 stages[self._stage(draft, reduction.value)][0].append(reduction)
-        final = max(stages, default=0)
+        in_loop = self._store_stages(draft, max(stages, default=0))
         for node, buffer in draft.stores:
-            index, value = group.index[node], draft.values[node]
-            if _is_full(index, group) and group.reduced and group.kind != "contract":
-                stage = self._stage(draft, value)
-                if in_place.get(node) is buffer:
-                    stage = max(stage, self._last_loop_reading(draft, buffer), final)
-                stages[stage][1].append(Store(buffer, index, value))
+            store = Store(buffer, group.index[node], draft.values[node])
+            if (node, buffer) in in_loop:
+                stages[in_loop[node, buffer]][1].append(store)
             else:
-                last.append(Store(buffer, index, value))
+                last.append(store)
         loops = [Loop(group.reduced, tuple(r), tuple(s)) for _, (r, s) in sorted(stages.items())]
         if last:
             loops.append(Loop((), (), tuple(last)))
         outer = group.outer if group.reduced or group.kind == "contract" else group.axes
         return Kernel(draft.name, outer, tuple(loops), _describe(group), self._flops(group))
+
+    def _store_stages(self, draft: _Draft, final: int) -> dict[tuple[Node, Buffer], int]:
+        """The loop of every store that a reducing loop makes; others come after all loops.
+
+        A state is replaced in or after the last loop that reads its old value. That moves the
+        store, and with it what the stored value reads, which may be another state's old value.
+        """
+        group = draft.group
+        if not group.reduced or group.kind == "contract":
+            return {}
+        stages: dict[tuple[Node, Buffer], int] = {}
+        for node, buffer in draft.stores:
+            if _is_full(group.index[node], group):
+                stage = self._stage(draft, draft.values[node])
+                if buffer.space == "state":
+                    stage = max(stage, self._last_loop_reading(draft, buffer), final)
+                stages[node, buffer] = stage
+        reads = {node: _buffers_in(draft.values[node]) for node, _ in stages}
+        settled = False
+        while not settled:
+            settled = True
+            for node, buffer in stages:
+                readers = [s for (other, _), s in stages.items() if buffer in reads[other]]
+                latest = max([stages[node, buffer], *readers])
+                if buffer.space == "state" and latest > stages[node, buffer]:
+                    stages[node, buffer], settled = latest, False
+        return stages
 
     def _cumulate_kernel(self, draft: _Draft) -> Kernel:
         (node,) = draft.group.index
@@ -294,10 +317,7 @@ class _Lowering:
         stages = [0]
         roots = [r.value for r in draft.reductions.values()]
         roots += [draft.values[node] for node, _ in draft.stores]
-        for root in roots:
-            loop = Loop((), (), (Store(_NOWHERE, (), root),))
-            if any(load.payload is buffer for load in Kernel("", (), (loop,)).loads()):
-                stages.append(self._stage(draft, root))
+        stages += [self._stage(draft, root) for root in roots if buffer in _buffers_in(root)]
         return max(stages)
 
     def _flops(self, group: Group) -> float:
@@ -322,6 +342,11 @@ class _Lowering:
 
 
 _NOWHERE = Buffer("nowhere", TensorType.__new__(TensorType), dense_layout(()), "arena")
+
+
+def _buffers_in(root: Scalar) -> set[Buffer]:
+    """The buffers that an expression loads from."""
+    return {scalar.payload for scalar in walk(root, set()) if scalar.op == "load"}
 
 
 def _is_full(index: Index, group: Group) -> bool:

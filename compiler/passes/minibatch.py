@@ -38,7 +38,7 @@ def gathered_axis(node: Node, batch_dimension: str | None) -> int | None:
 def gather_minibatches(graph: Graph, batch_dimension: str | None) -> Graph:
     """The graph over data sets; itself if no input has the batch dimension."""
     gathered = [n for n in graph.inputs if gathered_axis(n, batch_dimension) == 0]
-    if not gathered:
+    if batch_dimension is None or not gathered:
         return graph
     order = apply(INPUT, name=ORDER, shape=(batch_dimension,), dtype=int64)
     inputs: list[Node] = []

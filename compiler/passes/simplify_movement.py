@@ -290,7 +290,7 @@ MOVEMENT_RULES: tuple[AnyRule, ...] = (
     CodeRule("slice-of-slice", "slice", _merge_slices),
     CodeRule("slice-of-pad", "slice", _slice_of_pad),
     CodeRule("pad-nothing", "pad", _pad_nothing),
-    CodeRule("reduce-nothing", "", _reduce_nothing),
+    CodeRule("reduce-nothing", "", _reduce_nothing, inexact="0.0 + -0.0 is 0.0; here it is -0.0"),
     CodeRule("cumulate-nothing", "", _cumulate_nothing),
     CodeRule("sum-of-sum", "sum", _merge_sums, inexact="terms are added in another order"),
     CodeRule("sum-of-broadcast", "sum", _sum_of_broadcast, inexact="one rounding in place of many"),

@@ -1,0 +1,222 @@
+"""Single kernels: part of the measured peak or of copy bandwidth, and against PyTorch.
+
+    python benchmarks/bench_kernels.py [--rounds 7] [--seconds 0.1] [--only WORD]
+
+Both libraries write into memory that is there already (`out=` in PyTorch, where it has that).
+"Of limit" is GFLOP/s over the FMA peak for matrix products, and bytes (each array read or written
+once) over copy bandwidth of arrays of that size for the others; values above 100 % are arrays that
+stay in a cache, where a copy is not the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import common
+import numpy as np
+
+LIBRARIES = ("gradc", "torch")
+SOFTMAX, ROWS = (4096, 1024), (4096, 1024)
+
+
+@dataclass(frozen=True)
+class Case:
+    """kind, and the shapes of the float32 operands."""
+
+    name: str
+    kind: str
+    shapes: tuple[tuple[int, ...], ...]
+    flops: float = 0.0
+
+    @property
+    def result_elements(self) -> int:
+        first = self.shapes[0]
+        return {"sum_all": 1, "sum_rows": first[0], "sum_columns": first[-1]}.get(
+            self.kind, int(np.prod(first))
+        )
+
+    @property
+    def bytes_moved(self) -> int:
+        return 4 * (sum(int(np.prod(s)) for s in self.shapes) + self.result_elements)
+
+
+def _product(m: int, n: int, k: int) -> Case:
+    return Case(f"matmul {m} x {n} x {k}", "matmul", ((m, k), (k, n)), 2.0 * m * n * k)
+
+
+CASES = {
+    c.name: c
+    for c in (
+        *(Case(f"add {n >> 10} Ki", "add", ((n,), (n,))) for n in (1 << 16, 1 << 20, 1 << 24)),
+        Case("tanh 1024 Ki", "tanh", ((1 << 20,),)),
+        Case("x * sigmoid(x) + y 1024 Ki", "swish_add", ((1 << 20,), (1 << 20,))),
+        Case("softmax 4096 x 1024", "softmax", (SOFTMAX,)),
+        Case("sum of rows 4096 x 1024", "sum_rows", (ROWS,)),
+        Case("sum of columns 4096 x 1024", "sum_columns", (ROWS,)),
+        Case("sum of all 4096 x 1024", "sum_all", (ROWS,)),
+        _product(64, 64, 64), _product(256, 256, 256), _product(512, 512, 512),
+        _product(1024, 1024, 1024), _product(64, 1024, 3072), _product(64, 10, 128),
+    )
+}  # fmt: skip
+
+
+def gradc_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], None]:
+    """`call(n)` runs the compiled kernel n times on fixed memory."""
+    import gradc as gc
+    from gradc.compiler.driver import CompiledProgram
+    from gradc.runtime.executor import Executor, allocate_outputs
+
+    inputs = [gc.input(f"x{n}", shape) for n, shape in enumerate(case.shapes)]
+    bodies: dict[str, Callable[..., Any]] = {
+        "add": lambda x, y: x + y,
+        "tanh": gc.tanh,
+        "swish_add": lambda x, y: x * gc.sigmoid(x) + y,
+        "softmax": lambda x: gc.softmax(x, axis=1),
+        "sum_rows": lambda x: gc.sum(x, axis=1),
+        "sum_columns": lambda x: gc.sum(x, axis=0),
+        "sum_all": gc.sum,
+        "matmul": gc.matmul,
+    }
+    graph = gc.compile({"y": bodies[case.kind](*inputs)}, threads=threads).graph
+    program = CompiledProgram({"call": graph})
+    executor = Executor(program, threads)
+    entry = program.variant("call", {}, False)
+    by_name = {f"x{n}": array for n, array in enumerate(arrays)}
+    given = [by_name[field.name] for field in entry.inputs]
+    prepared = executor.prepare(entry, given, None, allocate_outputs(entry, 1))
+
+    def call(count: int) -> None:
+        for _ in range(count):
+            prepared.run(0, 1, entry.rows_maximum)
+
+    return call
+
+
+def torch_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], None]:
+    import torch
+
+    torch.set_num_threads(threads)
+    x = [torch.from_numpy(array) for array in arrays]
+    out = {
+        "add": lambda o: torch.add(x[0], x[1], out=o),
+        "tanh": lambda o: torch.tanh(x[0], out=o),
+        "swish_add": lambda o: torch.add(torch.nn.functional.silu(x[0]), x[1], out=o),
+        "softmax": lambda o: torch.softmax(x[0], 1, out=o),
+        "sum_rows": lambda o: torch.sum(x[0], 1, out=o),
+        "sum_columns": lambda o: torch.sum(x[0], 0, out=o),
+        "sum_all": lambda o: torch.sum(x[0]),
+        "matmul": lambda o: torch.mm(x[0], x[1], out=o),
+    }[case.kind]
+    result = torch.empty(0)
+    out(result)  # gives `result` its shape
+
+    def call(count: int) -> None:
+        with torch.no_grad():
+            for _ in range(count):
+                out(result)
+
+    return call
+
+
+def worker(library: str, threads: int) -> None:
+    common.limit_threads(threads)
+    calls: dict[str, Callable[[int], None]] = {}
+
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        if question["ask"] == "limits":
+            import limits
+
+            sizes = {
+                str(size): limits.copy_gigabytes_per_second(size) for size in question["sizes"]
+            }
+            loop = limits.FmaLoop()
+            return {"gflops": max(loop.gflops(threads) for _ in range(5)), "copy": sizes}
+        case = CASES[question["case"]]
+        if case.name not in calls:
+            rng = np.random.default_rng(0)
+            arrays = [rng.standard_normal(s).astype(np.float32) for s in case.shapes]
+            make = gradc_call if library == "gradc" else torch_call
+            calls[case.name] = make(case, arrays, threads)
+        return {"seconds": common.seconds_per_call(calls[case.name], question["seconds"])}
+
+    common.serve(answer)
+
+
+def measure(
+    workers: list[common.Worker], case: Case, peak: dict[str, Any], options: argparse.Namespace
+) -> tuple[dict[str, Any], list[str]]:
+    """The row of one case, and its line in the table."""
+    question = {"ask": "time", "case": case.name, "seconds": options.seconds}
+    common.alternate(workers, question, 1)
+    found, errors = common.alternate(workers, question, options.rounds)
+    row: dict[str, Any] = {"case": case.name, "threads": workers[0].threads, **found, **errors}
+    line = [case.name]
+    for library in (worker.library for worker in workers):
+        if library not in found:
+            line += [errors[library][:40], "", ""]
+            continue
+        seconds = found[library]
+        if case.flops:
+            rate, limit = case.flops / seconds.median / 1e9, peak["gflops"]
+            shown = f"{rate:.1f} GFLOP/s"
+        else:
+            rate = case.bytes_moved / seconds.median / 1e9
+            limit = peak["copy"][str(case.bytes_moved // 2)]
+            shown = f"{rate:.1f} GB/s"
+        row[f"{library} part of limit"] = rate / limit
+        spread = f"{common.number(seconds.best * 1e6)} / {common.number(seconds.median * 1e6)}"
+        line += [f"{spread} / {common.number(seconds.worst * 1e6)}", shown, f"{rate / limit:.0%}"]
+    if len(found) == 2:
+        row["torch over gradc"] = found["torch"].median / found["gradc"].median
+        line.append(f"{row['torch over gradc']:.2f}")
+    return row, line
+
+
+def main() -> None:
+    if common.WORKER in sys.argv:
+        worker(sys.argv[-2], int(sys.argv[-1]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.1, help="of one round and library")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    options = parser.parse_args()
+    facts = common.show_machine()
+    libraries = common.present(LIBRARIES)
+    cases = [case for case in CASES.values() if options.only in case.name]
+    rows = []
+    for threads in options.threads:
+        if threads > common.usable_cpus():
+            print(f"note: {threads} threads need as many CPUs; left out")
+            continue
+        workers = [common.Worker(__file__, library, threads) for library in libraries]
+        sizes = sorted({case.bytes_moved // 2 for case in cases if not case.flops})
+        peak = workers[0].ask({"ask": "limits", "sizes": sizes})
+        if "error" in peak:
+            sys.exit(f"the machine's limits: {peak['error']}")
+        copies = [f"{int(s) >> 10} KiB {rate:.1f} GB/s" for s, rate in peak["copy"].items()]
+        print(f"\nthreads {threads}; FMA peak {peak['gflops']:.1f} GFLOP/s")
+        print(f"copy on one thread: {', '.join(copies)}")
+        header = ["kernel"]
+        for library in libraries:
+            header += [f"{library} us best / median / worst", "rate", "of limit"]
+        header += ["torch / gradc"] if len(libraries) == 2 else []
+        lines = []
+        for case in cases:
+            row, line = measure(workers, case, peak, options)
+            rows.append(row)
+            lines.append(line + [""] * (len(header) - len(line)))
+        print(common.table(header, lines))
+        for process in workers:
+            process.close()
+        rows.append({"limits": peak, "threads": threads})
+    common.write_results("kernels", facts, rows)
+
+
+if __name__ == "__main__":
+    main()

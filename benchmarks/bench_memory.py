@@ -1,0 +1,102 @@
+"""Memory of one training step beyond parameters, optimizer state and data.
+
+    python benchmarks/bench_memory.py [--only WORD]
+
+gradc: the arena that the compiler planned; nothing else is allocated in a step. PyTorch: the peak
+of live bytes of a step, from the allocations that its profiler records, with gradients freed at the
+start of the step as `zero_grad` does. JAX: the temporary memory of the compiled, donating step, as
+its compiler reports it. All three figures are exact, so that there is no spread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import common
+from workloads import WORKLOADS, Workload
+
+LIBRARIES = ("gradc", "torch", "jax")
+
+
+def gradc_bytes(workload: Workload) -> int:
+    import train_gradc
+
+    trainer = train_gradc.build(workload).compile(threads=1)
+    entry = trainer.artifact.variant("run", {"batch": workload.batch}, False)
+    return int(entry.arena_bytes)
+
+
+def torch_bytes(workload: Workload) -> int:
+    """Peak of the running sum of the step's allocations and frees."""
+    import torch
+    import train_torch
+
+    runner = train_torch.Runner(workload, 1)
+    x, y = runner.x[: workload.batch], runner.y[: workload.batch]
+    for _ in range(3):
+        runner.step(x, y)
+    runner.optimizer.zero_grad()
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        runner.step(x, y)
+    live = peak = 0
+    events = profile.profiler.kineto_results.events()
+    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    return peak
+
+
+def jax_bytes(workload: Workload) -> int:
+    import jax.numpy as jnp
+    import train_jax
+
+    runner = train_jax.Runner(workload, loop=False)
+    rows = jnp.arange(workload.batch)
+    compiled = runner.one.lower(runner.state, rows, runner.x, runner.y).compile()
+    return int(compiled.memory_analysis().temp_size_in_bytes)
+
+
+def worker(library: str) -> None:
+    common.limit_threads(1)
+    measure = {"gradc": gradc_bytes, "torch": torch_bytes, "jax": jax_bytes}[library]
+    common.serve(lambda question: {"bytes": measure(WORKLOADS[question["workload"]])})
+
+
+def main() -> None:
+    if common.WORKER in sys.argv:
+        worker(sys.argv[-2])
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    options = parser.parse_args()
+    facts = common.show_machine()
+    workers = [common.Worker(__file__, library, 1) for library in common.present(LIBRARIES)]
+    rows: list[dict[str, Any]] = []
+    lines = []
+    for workload in WORKLOADS.values():
+        if options.only not in workload.name:
+            continue
+        row: dict[str, Any] = {"workload": workload.name, "batch": workload.batch}
+        row["parameter bytes"] = sum(v.nbytes for v in workload.parameters().values())
+        for process in workers:
+            answer = process.ask({"workload": workload.name})
+            row[process.library] = answer.get("bytes", answer.get("error"))
+        rows.append(row)
+        shown = [row["parameter bytes"], *(row[process.library] for process in workers)]
+        lines.append([workload.name, *(f"{v:,}" if isinstance(v, int) else v for v in shown)])
+        if isinstance(row.get("torch"), int):
+            lines[-1].append(f"{row['torch'] / row['gradc']:.1f}" if row["gradc"] else "-")
+    header = ["bytes", "parameters", *(f"{process.library} step" for process in workers)]
+    header += ["torch / gradc"] if common.version_of("torch") else []
+    print("\n" + common.table(header, [line + [""] * (len(header) - len(line)) for line in lines]))
+    for process in workers:
+        process.close()
+    common.write_results("memory", facts, rows)
+
+
+if __name__ == "__main__":
+    main()
