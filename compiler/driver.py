@@ -18,41 +18,39 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import math
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from .artifact import EntryPoint, KernelInfo, StateField, TensorField
-from .errors import ArgumentError, CompileError, DTypeError
-from .graph.ir import Graph, Literal, Node
+from .errors import ArgumentError, DTypeError
+from .graph.ir import Graph, Node
 from .graph.text_print import print_graph
-from .graph.verify import verify_graph
-from .loops.ir import Buffer, Kernel, dense_layout
+from .loops.ir import Kernel
+from .manifest import content_key, pack, unpack
 from .object_cache import ObjectCache, default_cache
 from .passes import optimize
 from .passes.choose_layouts import Order, choose_layouts
-from .passes.fuse import fuse
-from .passes.groups import is_array_constant
-from .passes.lower import copy_roots_in_memory, lower
-from .passes.minibatch import ORDER, SAMPLES, gather_minibatches, gathered_axis
-from .passes.plan_memory import plan_memory
-from .passes.promote import promote
-from .passes.schedule import buffer_bytes, schedule
+from .passes.leaves import field_bytes, large_constants, lay_out_state, leaf_buffers
+from .passes.lower import copy_roots_in_memory
+from .passes.minibatch import SAMPLES, gather_minibatches, gathered_axis
+from .passes.program_passes import Form, plan_program
+from .passes.schedule import buffer_bytes
 from .passes.specialize import specialize
-from .program import Program, Repeat, verify_program
-from .types import Shape, TensorType, bfloat16, bind_shape, float16, static_shape
+from .program import Program
+from .types import Shape, TensorType, bfloat16, float16
+
+Key = tuple[str, tuple[tuple[str, int], ...], bool]
+"""A variant: kind, dimensions by name, whether bounded."""
 
 LOOPING_KINDS = ("run", "evaluate", "predict")
 _MODES = {"run": True, "evaluate": False, "predict": False}
-STATE_ALIGNMENT_BYTES = 64
 PRECISIONS = ("float32",)
 BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend"})
-EMBEDDED_CONSTANT_BYTES = 65_536
 UNSUPPORTED_DTYPES = (float16, bfloat16)
 
 
@@ -62,13 +60,16 @@ class CompileOptions:
 
     target     "cpu"; cpu: a name of cpu_llvm.target.TARGET_NAMES
     precision  "float32": as written
-    verify     check every level between passes
+    verify     check every level between passes (debug switch GRADC_VERIFY=1)
+    dump       a directory for every pass's result, numbered and parseable, one folder per variant;
+               switches reading the cache off (debug switch GRADC_DUMP=DIR)
     """
 
     target: str = "cpu"
     cpu: str = "native"
     precision: str = "float32"
     verify: bool = False
+    dump: str = ""
 
     def __post_init__(self) -> None:
         if self.target not in BACK_ENDS:
@@ -76,6 +77,12 @@ class CompileOptions:
             raise ArgumentError(f"unknown target {self.target!r}", facts=[f"known: {known}"])
         if self.precision not in PRECISIONS:
             raise ArgumentError(f"unknown precision {self.precision!r}", facts=["known: float32"])
+
+
+def options_from_environment(**given: str) -> CompileOptions:
+    """Options with the two debug switches read from the environment."""
+    verify = os.environ.get("GRADC_VERIFY", "") not in ("", "0")
+    return CompileOptions(verify=verify, dump=os.environ.get("GRADC_DUMP", ""), **given)
 
 
 class CompiledProgram:
@@ -95,27 +102,27 @@ class CompiledProgram:
     ) -> None:
         self.graphs = dict(graphs)
         self.batch_dimension = batch_dimension
-        self.options = options or CompileOptions()
-        self.programs: dict[tuple[Any, ...], Program] = {}
-        self.seconds: dict[tuple[Any, ...], dict[str, float]] = {}
+        self.options = options or options_from_environment()
+        self.programs: dict[Key, Program] = {}
+        self.seconds: dict[Key, dict[str, float]] = {}
         self._cache = default_cache() if cache is None else cache
         self._texts = {kind: print_graph(graph) for kind, graph in self.graphs.items()}
         self._backend = _back_end(self.options)
-        self._entries: dict[tuple[Any, ...], EntryPoint] = {}
+        self._entries: dict[Key, EntryPoint] = {}
         self._state: tuple[StateField, ...] | None = None
-        self._large_constants = _large_constants(self.graphs.values())
+        self._large_constants = large_constants(self.graphs.values())
 
     # -- what the runtime asks --------------------------------------------------------------
 
     @property
     def state(self) -> tuple[StateField, ...]:
         if self._state is None:
-            self._state = self._lay_out_state()
+            self._state = lay_out_state(self.graphs.values(), self._orders())
         return self._state
 
     @property
     def state_bytes(self) -> int:
-        ends = [f.offset_bytes + _field_bytes(f) for f in self.state]
+        ends = [f.offset_bytes + field_bytes(f) for f in self.state]
         return max(ends, default=0)
 
     @property
@@ -150,19 +157,18 @@ class CompiledProgram:
         bounded = bounded and self.batch_dimension is not None
         key = (kind, tuple(sorted((dims or {}).items())), bounded)
         if key not in self._entries:
-            self._entries[key] = self._compile(key, kind, dict(dims or {}), bounded)
+            self._entries[key] = self._compile(key, dict(dims or {}))
         return self._entries[key]
 
     # -- compiling --------------------------------------------------------------------------
 
-    def _compile(
-        self, key: tuple[Any, ...], kind: str, dims: dict[str, int], bounded: bool
-    ) -> EntryPoint:
+    def _compile(self, key: Key, dims: dict[str, int]) -> EntryPoint:
+        kind, _, bounded = key
         started = time.perf_counter()
         symbol = f"gradc_{kind}"
-        cache_key = self._key(key)
-        stored = self._cache.load(cache_key)
-        manifest = None if stored is None else _unpack(stored)
+        cache_key = self._key(repr(key))
+        stored = None if self.options.dump else self._cache.load(cache_key)
+        manifest = None if stored is None else unpack(stored)
         if manifest is None:
             program = self.lowered(kind, dims, bounded)
             marks = self.seconds.setdefault(key, {})
@@ -173,7 +179,7 @@ class CompiledProgram:
             payload = self._backend.compile(program, text)
             marks["llvm"] = time.perf_counter() - begin
             entry = self._describe(program, kind, symbol, bounded)
-            self._cache.store(cache_key, _pack(entry, payload))
+            self._cache.store(cache_key, pack(entry, payload))
         else:
             entry, payload = manifest
         return replace(
@@ -190,92 +196,50 @@ class CompiledProgram:
             return self.programs[key]
         marks = self.seconds.setdefault(key, {})
         begin = time.perf_counter()
-        graph = self._optimized(kind, dims, bounded)
+        graph = self._optimized(key, bounded)
         marks["graph passes"] = time.perf_counter() - begin
-        begin = time.perf_counter()
         maxima = {SAMPLES: 0}
         if bounded and self.batch_dimension is not None:
             maxima[self.batch_dimension] = dims[self.batch_dimension]
-        grouping = fuse(graph, maxima, self._leaf_buffers(graph, maxima))
         rows = dims.get(self.batch_dimension or "", 1)
-        program = schedule(lower(grouping, graph.name, rows, bounded))
-        if kind in LOOPING_KINDS:
-            program = program.with_body((Repeat(program.body),))
-        program = promote(plan_memory(program))
-        verify_program(program)
-        marks["program passes"] = time.perf_counter() - begin
+        program = plan_program(
+            graph,
+            leaf_buffers(graph, self.state, maxima, self._large_constants),
+            Form(rows, bounded, kind in LOOPING_KINDS, maxima),
+            verify=self.options.verify,
+            dump=self._dump_folder(key),
+            seconds=marks,
+        )
         self.programs[key] = program
         return program
 
-    def _optimized(self, kind: str, dims: Mapping[str, int], bounded: bool) -> Graph:
+    def _optimized(self, key: Key, bounded: bool) -> Graph:
+        kind, dims, _ = key
         kept = {self.batch_dimension} if bounded else set()
-        bound = {name: extent for name, extent in dims.items() if name not in kept}
         graph = self.graphs[kind]
         if kind in LOOPING_KINDS:
             graph = gather_minibatches(graph, self.batch_dimension)
+        bound = {name: extent for name, extent in dims if name not in kept}
         graph = specialize(graph, bound, training=_MODES.get(kind))
-        graph = copy_roots_in_memory(optimize(graph, verify=self.options.verify))
+        dump = self._dump_folder(key)
+        graph = copy_roots_in_memory(optimize(graph, verify=self.options.verify, dump=dump))
         _check_dtypes(graph)
-        if self.options.verify:
-            verify_graph(graph)
         return graph
 
-    def _leaf_buffers(self, graph: Graph, maxima: Mapping[str, int]) -> dict[Node, Buffer]:
-        buffers: dict[Node, Buffer] = {}
-        slots = 0
-        for node in graph.inputs:
-            name = str(node.attributes["name"])
-            type = node.type.with_shape(bind_shape(node.type.shape, dict(maxima)))
-            layout = dense_layout(static_shape(type.shape))
-            if name == ORDER:
-                buffers[node] = Buffer(name, type, layout, "order")
-            else:
-                buffers[node] = Buffer(name, type, layout, "input", slots)
-                slots += 1
-        fields = {field.name: field for field in self.state}
-        for node in graph.states:
-            field = fields[str(node.attributes["name"])]
-            layout = dense_layout(field.shape, field.order)
-            buffers[node] = Buffer(
-                field.name, node.type, layout, "state", offset_bytes=field.offset_bytes
-            )
-        for node in graph.nodes():
-            if is_array_constant(node):
-                buffers[node] = self._constant_buffer(node)
-        return buffers
-
-    def _constant_buffer(self, node: Node) -> Buffer:
-        content = _content(node)
-        layout = dense_layout(static_shape(node.type.shape))
-        name = "const_" + hashlib.sha256(content).hexdigest()[:16]
-        if content in self._large_constants:
-            slot = self._large_constants[content]
-            return Buffer(name, node.type, layout, "constant", slot)
-        return Buffer(name, node.type, layout, "constant", content=content)
+    def _dump_folder(self, key: Key) -> Path | None:
+        """Where this variant's passes leave their results, if anywhere."""
+        if not self.options.dump:
+            return None
+        kind, dims, bounded = key
+        words = [kind, *(f"{name}{extent}" for name, extent in dims)]
+        return Path(self.options.dump) / "-".join(words + ["bounded"] * bounded)
 
     # -- state ------------------------------------------------------------------------------
-
-    def _lay_out_state(self) -> tuple[StateField, ...]:
-        nodes: dict[str, Node] = {}
-        for graph in self.graphs.values():
-            for node in graph.states:
-                nodes.setdefault(str(node.attributes["name"]), node)
-        orders = self._orders()
-        fields, offset = [], 0
-        for name, node in nodes.items():
-            shape = static_shape(node.type.shape)
-            order = orders.get(name, tuple(range(len(shape))))
-            trained = bool(node.attributes["trained"])
-            field = StateField(name, node.type.dtype.numpy.name, shape, offset, order, trained)
-            fields.append(field)
-            size = -(-_field_bytes(field) // STATE_ALIGNMENT_BYTES) * STATE_ALIGNMENT_BYTES
-            offset += max(size, STATE_ALIGNMENT_BYTES)
-        return tuple(fields)
 
     def _orders(self) -> Mapping[str, Order]:
         """Physical orders of the states, from the graph that reads them most."""
         kind = next(k for k in ("run", "call", *self.graphs) if k in self.graphs)
-        key = self._key(("layout", kind))
+        key = self._key("layout", kind)
         stored = self._cache.load(key)
         if stored is not None:
             return {name: tuple(order) for name, order in json.loads(stored).items()}
@@ -286,12 +250,10 @@ class CompiledProgram:
 
     # -- bookkeeping ------------------------------------------------------------------------
 
-    def _key(self, what: tuple[Any, ...]) -> str:
-        parts = [
-            repr(what), json.dumps(asdict(self.options)), self._backend.describe(),
-            compiler_digest(), *(f"{k}\n{t}" for k, t in sorted(self._texts.items())),
-        ]  # fmt: skip
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    def _key(self, *what: str) -> str:
+        options = json.dumps(asdict(self.options))
+        texts = (f"{kind}\n{text}" for kind, text in sorted(self._texts.items()))
+        return content_key([*what, options, self._backend.describe(), *texts])
 
     def _describe(self, program: Program, kind: str, symbol: str, bounded: bool) -> EntryPoint:
         batch = self.batch_dimension if kind in LOOPING_KINDS else None
@@ -316,22 +278,6 @@ class CompiledProgram:
             kind, inputs, outputs, program.arena_bytes, program.rows_maximum, bounded, symbol, 0,
             kernels, 0.0, False,
         )  # fmt: skip
-
-
-def _large_constants(graphs: Iterable[Graph]) -> dict[bytes, int]:
-    """Slots of the array constants that are handed over as data, in order of appearance."""
-    slots: dict[bytes, int] = {}
-    for graph in graphs:
-        for node in graph.nodes():
-            if is_array_constant(node) and node.type.size_bytes > EMBEDDED_CONSTANT_BYTES:
-                slots.setdefault(_content(node), len(slots))
-    return slots
-
-
-def _content(node: Node) -> bytes:
-    value = node.attributes["value"]
-    assert isinstance(value, Literal)
-    return value.array.tobytes()
 
 
 def _check_dtypes(graph: Graph) -> None:
@@ -361,46 +307,6 @@ def _bytes_moved(kernel: Kernel) -> int:
     return sum(buffer_bytes(b) for b in kernel.reads + kernel.writes)
 
 
-def _field_bytes(field: StateField) -> int:
-    return math.prod(field.shape) * _item_bytes(field.dtype)
-
-
-def _item_bytes(name: str) -> int:
-    return 1 if name == "bool" else int("".join(c for c in name if c.isdigit())) // 8
-
-
 def _back_end(options: CompileOptions) -> Any:
     """The back end of a target, imported when it is asked for."""
     return importlib.import_module(BACK_ENDS[options.target], __package__).Backend(options.cpu)
-
-
-@cache
-def compiler_digest() -> str:
-    """Names, sizes and times of the compiler's own sources: a changed compiler misses the cache."""
-    folder = Path(__file__).parent
-    facts = [
-        (str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns)
-        for p in sorted(folder.rglob("*.py"))
-    ]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-
-def _pack(entry: EntryPoint, payload: bytes) -> bytes:
-    """A cache entry: length of the header, the header (JSON), the object."""
-    header = json.dumps(asdict(entry)).encode()
-    return len(header).to_bytes(8, "little") + header + payload
-
-
-def _unpack(stored: bytes) -> tuple[EntryPoint, bytes]:
-    size = int.from_bytes(stored[:8], "little")
-    try:
-        fields = json.loads(stored[8 : 8 + size])
-        for name in ("inputs", "outputs"):
-            fields[name] = tuple(
-                TensorField(f["name"], f["dtype"], tuple(f["shape"]), f["gathered_axis"])
-                for f in fields[name]
-            )
-        fields["kernels"] = tuple(KernelInfo(**k) for k in fields["kernels"])
-        return EntryPoint(**fields), stored[8 + size :]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CompileError("a cache entry is damaged", facts=[str(error)]) from error

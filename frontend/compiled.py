@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradc.compiler.artifact import TensorField
-from gradc.compiler.driver import CompiledProgram, CompileOptions
+from gradc.compiler.driver import CompiledProgram, options_from_environment
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
@@ -106,7 +106,7 @@ def driver_program(
     graphs: Mapping[str, Graph], batch_dimension: str | None, target: str, precision: str
 ) -> Any:
     """The compiler's program over these graphs; loads the back end, and not before."""
-    options = CompileOptions(target=target, precision=precision)
+    options = options_from_environment(target=target, precision=precision)
     return CompiledProgram(graphs, batch_dimension=batch_dimension, options=options)
 
 

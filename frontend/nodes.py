@@ -183,9 +183,21 @@ def select(condition: Operand, x: Operand, y: Operand) -> Node:
 # ---------------------------------------------------------------- axes
 
 
+def axis_of(axis: Any, rank: int, operation: str) -> int:
+    """A non-negative axis, counted from the end where `axis` is negative."""
+    with located(operation):
+        return normalize_axis(axis, rank)
+
+
+def axes_of(axis: Any, rank: int, operation: str) -> tuple[int, ...]:
+    """Sorted non-negative axes from None (all), an integer or a sequence."""
+    with located(operation):
+        return normalize_axes(axis, rank) if rank else ()
+
+
 def reduce(op: OpDef, x: Node, axis: Any, keepdims: bool) -> Node:
     """One reduction over `axis` (None: all). `keepdims` keeps the axes with extent 1."""
-    axes = normalize_axes(axis, x.type.rank, op.name) if x.type.rank else ()
+    axes = axes_of(axis, x.type.rank, op.name)
     result = build(op, x, axes=axes) if axes else x
     return restore_axes(result, axes) if keepdims else result
 
@@ -203,7 +215,7 @@ def restore_axes(x: Node, axes: Sequence[int]) -> Node:
 
 def transpose(x: Node, permutation: Sequence[int]) -> Node:
     """Axes reordered; `x` itself for the identity."""
-    order = tuple(normalize_axis(a, x.type.rank, "permute_dims") for a in permutation)
+    order = tuple(axis_of(a, x.type.rank, "permute_dims") for a in permutation)
     if sorted(order) != list(range(x.type.rank)):
         fail(ShapeError, "permute_dims", f"{order} does not reorder the axes of {x.type}")
     if order == tuple(range(x.type.rank)):
@@ -377,7 +389,7 @@ def squeeze(x: Node, axis: Any) -> Node:
     shape = x.type.shape
     if axis is None:
         return reshape(x, [e for e in shape if e != 1])
-    axes = normalize_axes(axis, x.type.rank, "squeeze")
+    axes = axes_of(axis, x.type.rank, "squeeze")
     for a in axes:
         if shape[a] != 1:
             fail(ShapeError, "squeeze", f"axis {a} of {x.type} has extent {shape[a]}, not 1")
@@ -387,8 +399,7 @@ def squeeze(x: Node, axis: Any) -> Node:
 def expand_dims(x: Node, axis: Any) -> Node:
     """With axes of extent 1 at these positions of the result."""
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
-    with located("expand_dims"):
-        return restore_axes(x, normalize_axes(axis, x.type.rank + count, "expand_dims"))
+    return restore_axes(x, axes_of(axis, x.type.rank + count, "expand_dims"))
 
 
 def broadcast_checked(x: Node, shape: Shape) -> Node:

@@ -52,7 +52,7 @@ def mean(x: Node, axis: Any, keepdims: bool) -> Node:
 
 def _mean(x: Node, axis: Any, correction: float, keepdims: bool) -> Node:
     """sum(x) / (number of elements - correction), in the dtype of x."""
-    axes = normalize_axes(axis, x.type.rank, "mean") if x.type.rank else ()
+    axes = nodes.axes_of(axis, x.type.rank, "mean")
     count = nodes.extent([x.type.shape[a] for a in axes], x.type.dtype)
     if correction:
         count = nodes.elementwise(SUB, count, correction)
@@ -81,6 +81,6 @@ def position(op: OpDef, x: Node, axis: int | None, keepdims: bool) -> Node:
         rank = x.type.rank
         found = nodes.build(op, nodes.reshape(x, (-1,)), axis=0)
         return nodes.restore_axes(found, tuple(range(rank))) if keepdims else found
-    (along,) = normalize_axes(axis, x.type.rank, op.name)
+    (along,) = nodes.axes_of(axis, x.type.rank, op.name)
     found = nodes.build(op, x, axis=along)
     return nodes.restore_axes(found, (along,)) if keepdims else found

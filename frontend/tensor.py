@@ -265,8 +265,8 @@ class Tensor:
         """The axes from start_axis to end_axis, both included, made one."""
         if self.ndim == 0:
             return self.reshape(1)
-        first = normalize_axis(start_axis, self.ndim, "flatten")
-        last = normalize_axis(end_axis, self.ndim, "flatten")
+        first = nodes.axis_of(start_axis, self.ndim, "flatten")
+        last = nodes.axis_of(end_axis, self.ndim, "flatten")
         merged = self.shape[first : last + 1]
         named = [e for e in merged if isinstance(e, str)]
         if named and (len(merged) > 1):

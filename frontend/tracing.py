@@ -7,12 +7,11 @@ A model of a thousand nodes costs a few milliseconds: a frame walk and two cache
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import linecache
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -43,13 +42,21 @@ def _shown_path(path: str, folder: str) -> str:
     return os.path.relpath(full, folder) if full.startswith(folder + os.sep) else full
 
 
-@contextlib.contextmanager
-def located(operation: str) -> Iterator[None]:
-    """Errors raised inside name `operation` and the user's line, where they named none."""
-    try:
-        yield
-    except GradcError as error:
-        raise error.located(operation, here()) from None
+class located:
+    """In `with located(operation):` errors name the operation and the user's line, where they
+    named none."""
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, GradcError):
+            error.located(self.operation, here())
 
 
 def fail(

@@ -89,7 +89,8 @@ def test_promotion_table(pair: tuple[str, str], expected: str) -> None:
 def test_every_pair_promotes(a: DType, b: DType) -> None:
     x, y = gc.input("x", (2,), a), gc.input("y", (3, 1), b)
     expected = promote(a, b)
-    assert gc.maximum(x, y).dtype == expected
+    if not expected.is_bool:
+        assert gc.maximum(x, y).dtype == expected
     assert gc.concat([x, y.reshape(3)]).dtype == expected
     assert gc.where(gc.constant([True, False]), x, y).dtype == expected
 

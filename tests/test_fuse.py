@@ -239,3 +239,10 @@ def test_a_later_output_reads_the_old_value() -> None:
     y = matmul(x, w)
     norm = sum_(mul(w, w), (0, 1))
     check(graph_of({"y": y, "norm": norm}, [(w, stepped(w, matmul(x, tanh(y), "x")))]))
+
+
+def test_states_replaced_in_a_reducing_kernel_keep_their_old_values_until_the_last_reader() -> None:
+    """a takes x, b takes the old a, and the output needs the old b after its sum is known."""
+    a, b, x = weight("a", 5, 5), weight("b", 5, 5), input_("x", (5, 5), float64)
+    centred = sub(b, broadcast(sum_(b, (1,)), (5, 5), (0,)))
+    check(graph_of({"y": centred}, [(a, exp(x)), (b, scaled(a, 0.5))]))

@@ -65,10 +65,8 @@ class Group:
 
 def is_leaf(node: Node) -> bool:
     """In memory before the program starts: an input, a state, or an array constant."""
-    return (
-        (isinstance(node.op.lowering, Leaf)
-        and node.op.name not in ("constant", "extent"))
-        or (is_array_constant(node))
+    return (isinstance(node.op.lowering, Leaf) and node.op.name not in ("constant", "extent")) or (
+        is_array_constant(node)
     )
 
 

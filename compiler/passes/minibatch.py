@@ -1,7 +1,8 @@
 """Minibatches: inputs become data sets, and the program picks its rows itself.
 
     before   graph f(%x: f32[batch, 3]) { ... exp %x ... }
-    after    graph f(%x: f32[samples, 3], %order: i64[batch]) { %0 = sample %x, %order  ... exp %0 ... }
+    after    graph f(%x: f32[samples, 3], %order: i64[batch]) {
+               %0 = sample %x, %order ... exp %0 ... }
 
 Every input whose first axis is the batch dimension is gathered; the others are used whole. The
 number of samples stays open: no address depends on it. This pass runs once, when a program is made
@@ -27,7 +28,7 @@ def gathered_axis(node: Node, batch_dimension: str | None) -> int | None:
         return None
     if axes != [0]:
         raise ShapeError(
-            f"the batch dimension {batch_dimension!r} must be the first axis of an input and no other",
+            f"the batch dimension {batch_dimension!r} must be the first axis and no other",
             operation=f"input {node.attributes['name']}",
             facts=[f"its type is {node.type}"],
             source=node.source,

@@ -159,7 +159,7 @@ def verify_plan(program: Program) -> None:
                 if other is not buffer and last_read.get(other, -1) == position:
                     if not _shares(kernel, other, buffer):
                         raise VerifyError(
-                            f"plan: {kernel.name} writes {buffer.name} over its operand {other.name}"
+                            f"plan: {kernel.name} writes {buffer.name} over operand {other.name}"
                         )
                 owner[line] = buffer
 

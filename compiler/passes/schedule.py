@@ -14,19 +14,30 @@ Source: list scheduling for register pressure, as in Aho et al., Compilers (2006
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from ..loops.ir import Buffer, Kernel
-from ..program import Program
+from ..program import Instruction, Program, Repeat
 from ..types import TensorType
 
 
 def schedule(program: Program) -> Program:
-    """The program with its top-level kernels in the better of two orders."""
-    kernels = list(program.kernels())
-    given = _topological(kernels, program.order_edges)
-    greedy = _greedy(given, program.order_edges)
-    best = min((given, greedy), key=peak_bytes)
-    return program.with_body(tuple(best))
+    """The program with the kernels of every body in the better of two orders."""
+    return program.with_body(_scheduled(program.body, program.order_edges))
+
+
+def _scheduled(
+    body: tuple[Instruction, ...], edges: frozenset[tuple[str, str]]
+) -> tuple[Instruction, ...]:
+    """One body. Kernels and loops do not mix in one today, so each loop is ordered by itself."""
+    if any(isinstance(instruction, Repeat) for instruction in body):
+        return tuple(
+            replace(i, body=_scheduled(i.body, edges)) if isinstance(i, Repeat) else i for i in body
+        )
+    kernels = [instruction for instruction in body if isinstance(instruction, Kernel)]
+    given = _topological(kernels, edges)
+    greedy = _greedy(given, edges)
+    return tuple(greedy if peak_bytes(greedy) < peak_bytes(given) else given)
 
 
 def buffer_bytes(buffer: Buffer) -> int:

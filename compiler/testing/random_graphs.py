@@ -50,6 +50,7 @@ EXTENTS: tuple[Extent, ...] = (1, 2, 3, 4, "batch")
 NUMBERS = (0, 0, 1, 1, -1, 2, -2, 3)
 FLOATS = (0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0)
 SIZE_NODES = 24
+RESULTS = 5
 REPEATED = 0.2  # how often the last operation is drawn again, as in transpose of transpose
 PLANTED = 0.3  # how often an instance of a rule is built, if rules are given
 RING = frozenset(
@@ -87,6 +88,16 @@ def random_graph(
     return _Grower(rng, ring, rules).graph(size)
 
 
+def planted_graph(rule: Rule, seed: int) -> Graph | None:
+    """A graph of nothing but an instance of what the rule replaces; None if the dtype misfits."""
+    grower = _Grower(random.Random(seed), False, (rule,))
+    planted = grower.plant(rule.pattern)
+    if planted is None:
+        return None
+    inputs, states = tuple(grower.leaves["input"]), tuple(grower.leaves["state"])
+    return Graph("planted", inputs, states, (("y", planted),))
+
+
 class _Grower:
     """A graph while it grows."""
 
@@ -112,7 +123,7 @@ class _Grower:
                 self.nodes.append(grown)
         inputs, states = self.leaves["input"], self.leaves["state"]
         computed = self.nodes[len(inputs) + len(states) :] or self.nodes
-        results = self.rng.sample(computed, min(3, len(computed)))
+        results = self.rng.sample(computed, min(RESULTS, len(computed)))
         results = list(dict.fromkeys([*results, computed[-1]]))
         updates = []
         for state in states:
@@ -206,9 +217,7 @@ class _Grower:
         if type.is_static and self.rng.random() < 0.3:
             seed = self.rng.randrange(2**31)
             array = random_array(type, np.random.default_rng(seed), special=False)
-            return apply(
-                _op("constant"), value=Literal(array), shape=type.shape, dtype=type.dtype
-            )
+            return apply(_op("constant"), value=Literal(array), shape=type.shape, dtype=type.dtype)
         value: bool | int | float = self.pick(NUMBERS)
         if type.dtype.is_float:
             value = self.pick(FLOATS)
@@ -228,7 +237,6 @@ class _Grower:
 
     def axes(self, rank: int) -> tuple[int, ...]:
         return tuple(axis for axis in range(rank) if self.rng.random() < 0.6)
-
 
 
 def _op(name: str) -> OpDef:

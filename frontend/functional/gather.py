@@ -30,14 +30,14 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
     tensor, index = as_tensor(x), _indices(indices, "take")
     if axis is None and tensor.ndim != 1:
         fail(ShapeError, "take", f"{tensor.node.type} needs an axis")
-    along = normalize_axis(0 if axis is None else axis, tensor.ndim, "take")
+    along = nodes.axis_of(0 if axis is None else axis, tensor.ndim, "take")
     return derive(nodes.build(TAKE, tensor.node, index.node, axis=along), tensor, index)
 
 
 def take_along_axis(x: TensorLike, indices: TensorLike, axis: int = -1) -> Tensor:
     """Element [.., i, ..] of the result is x[.., indices[.., i, ..], ..]; other axes broadcast."""
     tensor, index = as_tensor(x), _indices(indices, "take_along_axis")
-    along = normalize_axis(axis, tensor.ndim, "take_along_axis")
+    along = nodes.axis_of(axis, tensor.ndim, "take_along_axis")
     if index.ndim != tensor.ndim:
         problem = f"x and indices have one rank: x {tensor.node.type}, indices {index.node.type}"
         fail(ShapeError, "take_along_axis", problem)
@@ -58,7 +58,7 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) ->
     index and src have one shape. Equal indices all add, in the order of src.
     """
     tensor, where, added = as_tensor(x), _indices(index, "scatter_add"), as_tensor(src)
-    along = normalize_axis(axis, tensor.ndim, "scatter_add")
+    along = nodes.axis_of(axis, tensor.ndim, "scatter_add")
     values = added.astype(tensor.dtype)
     node = nodes.build(SCATTER_ADD, tensor.node, where.node, values.node, axis=along)
     return derive(node, tensor, where, added)
@@ -67,7 +67,7 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) ->
 def index_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) -> Tensor:
     """x with slice i of src added to slice index[i] along the axis. Equal indices all add."""
     tensor, where, added = as_tensor(x), _indices(index, "index_add"), as_tensor(src)
-    along = normalize_axis(axis, tensor.ndim, "index_add")
+    along = nodes.axis_of(axis, tensor.ndim, "index_add")
     values = added.astype(tensor.dtype)
     node = nodes.build(INDEX_ADD, tensor.node, where.node, values.node, axis=along)
     return derive(node, tensor, where, added)

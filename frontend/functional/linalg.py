@@ -34,8 +34,8 @@ def tensordot(
             fail(ShapeError, "tensordot", problem)
         left, right = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
-        left = [normalize_axis(i, a.ndim, "tensordot") for i in axes[0]]
-        right = [normalize_axis(i, b.ndim, "tensordot") for i in axes[1]]
+        left = [nodes.axis_of(i, a.ndim, "tensordot") for i in axes[0]]
+        right = [nodes.axis_of(i, b.ndim, "tensordot") for i in axes[1]]
     return derive(nodes.contract("tensordot", a.node, b.node, (left, right)), a, b)
 
 
@@ -44,7 +44,7 @@ def vecdot(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
     a, b = as_tensor(x), as_tensor(y)
     with located("vecdot"):
         shape = broadcast_shapes(a.shape, b.shape)
-    along = normalize_axis(axis, len(shape), "vecdot")
+    along = nodes.axis_of(axis, len(shape), "vecdot")
     return (a * b).sum(axis=along)
 
 

@@ -315,7 +315,7 @@ def accuracy(input: TensorLike, target: TensorLike, axis: int = -1) -> Tensor:
     target   [batch]            class numbers, or one-hot rows in the shape of input
     """
     scores, labels = as_tensor(input), as_tensor(target)
-    along = normalize_axis(axis, scores.ndim, "accuracy")
+    along = nodes.axis_of(axis, scores.ndim, "accuracy")
     if labels.ndim == scores.ndim:
         labels = labels.argmax(axis=along)
     wanted = scores.shape[:along] + scores.shape[along + 1 :]

@@ -98,7 +98,7 @@ def concat(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
     if axis is None:
         tensors, axis = [t.reshape(-1) for t in tensors], 0
     dtype = promote(*(t.dtype for t in tensors))
-    along = normalize_axis(axis, tensors[0].ndim, "concat")
+    along = nodes.axis_of(axis, tensors[0].ndim, "concat")
     joined = [t.astype(dtype).node for t in tensors]
     if len(joined) == 1:
         return derive(joined[0], *tensors)
@@ -119,14 +119,14 @@ def stack(arrays: Sequence[TensorLike], axis: int = 0) -> Tensor:
         if tensor.shape != tensors[0].shape:
             facts = [f"operand {i} is {t.node.type}" for i, t in enumerate(tensors)]
             fail(ShapeError, "stack", "operand shapes differ", facts)
-    along = normalize_axis(axis, tensors[0].ndim + 1, "stack")
+    along = nodes.axis_of(axis, tensors[0].ndim + 1, "stack")
     return concat([t.expand_dims(along) for t in tensors], axis=along)
 
 
 def unstack(x: TensorLike, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, without that axis."""
     tensor = as_tensor(x)
-    along = normalize_axis(axis, tensor.ndim, "unstack")
+    along = nodes.axis_of(axis, tensor.ndim, "unstack")
     extent = tensor.shape[along]
     if isinstance(extent, str):
         fail(ShapeError, "unstack", f"axis {along} is the named dimension {extent!r}")
@@ -137,7 +137,7 @@ def unstack(x: TensorLike, axis: int = 0) -> tuple[Tensor, ...]:
 def split(x: TensorLike, sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
     """Consecutive parts along an axis: of the given sizes, or of one size but for the last."""
     tensor = as_tensor(x)
-    along = normalize_axis(axis, tensor.ndim, "split")
+    along = nodes.axis_of(axis, tensor.ndim, "split")
     extent = tensor.shape[along]
     if isinstance(extent, str):
         fail(ShapeError, "split", f"axis {along} is the named dimension {extent!r}")
@@ -157,7 +157,7 @@ def split(x: TensorLike, sizes: int | Sequence[int], axis: int = 0) -> tuple[Ten
 def flip(x: TensorLike, axis: Axis = None) -> Tensor:
     """Elements in reverse order along these axes (None: all)."""
     tensor = as_tensor(x)
-    axes = normalize_axes(axis, tensor.ndim, "flip") if tensor.ndim else ()
+    axes = nodes.axes_of(axis, tensor.ndim, "flip")
     starts, steps = [0] * tensor.ndim, [1] * tensor.ndim
     for a in axes:
         extent = tensor.shape[a]
@@ -179,7 +179,7 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor
     if len(shifts) != len(axes):
         fail(ArgumentError, "roll", f"{len(shifts)} shifts for {len(axes)} axes")
     for amount, a in zip(shifts, axes, strict=True):
-        along = normalize_axis(a, tensor.ndim, "roll")
+        along = nodes.axis_of(a, tensor.ndim, "roll")
         extent = tensor.shape[along]
         if isinstance(extent, str):
             fail(ShapeError, "roll", f"axis {along} is the named dimension {extent!r}")
@@ -197,7 +197,7 @@ def repeat(x: TensorLike, repeats: int, axis: int | None = None) -> Tensor:
         fail(ArgumentError, "repeat", f"repeats is an integer >= 0, not {repeats!r}")
     if axis is None:
         tensor, axis = tensor.reshape(-1), 0
-    along = normalize_axis(axis, tensor.ndim, "repeat")
+    along = nodes.axis_of(axis, tensor.ndim, "repeat")
     return _repeated(tensor, along, along + 1, repeats)
 
 

@@ -144,7 +144,7 @@ def tanh(input: TensorLike) -> Tensor:
 def glu(input: TensorLike, axis: int = -1) -> Tensor:
     """The first half of the axis times the sigmoid of the second half."""
     x = as_tensor(input)
-    along = normalize_axis(axis, x.ndim, "glu")
+    along = nodes.axis_of(axis, x.ndim, "glu")
     extent = x.shape[along]
     if isinstance(extent, str) or extent % 2:
         fail(ShapeError, "glu", f"axis {along} of {x.node.type} does not have an even extent")
@@ -224,7 +224,7 @@ def one_hot_mask(labels: Tensor, num_classes: Any, axis: int) -> Tensor:
     """Whether a new axis' position equals the label: a comparison, so that it fuses."""
     if not labels.dtype.is_integer:
         fail(ArgumentError, "one_hot", f"class numbers are integers, not {labels.node.type}")
-    along = normalize_axis(axis, labels.ndim + 1, "one_hot")
+    along = nodes.axis_of(axis, labels.ndim + 1, "one_hot")
     shape = labels.shape[:along] + (num_classes,) + labels.shape[along:]
     classes = Tensor(nodes.iota(shape, along, labels.dtype if labels.dtype.bits > 8 else int64))
     kept = tuple(a for a in range(labels.ndim + 1) if a != along)

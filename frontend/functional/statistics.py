@@ -106,5 +106,5 @@ def _cumulated(op: OpDef, x: TensorLike, axis: int | None, dtype: Any, operation
     wanted = dtype_of(dtype) if dtype is not None else tensor.dtype
     if dtype is None and not wanted.is_float:
         wanted = int64
-    along = normalize_axis(axis, tensor.ndim, operation)
+    along = nodes.axis_of(axis, tensor.ndim, operation)
     return derive(nodes.build(op, tensor.astype(wanted).node, axis=along), tensor)

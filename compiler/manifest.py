@@ -1,0 +1,57 @@
+"""What the driver keeps on disk for a compiled variant, and under which key.
+
+An entry is the entry point's description (JSON) followed by the object. The key covers the graphs'
+text, the options, the back end, and the compiler itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from .artifact import EntryPoint, KernelInfo, TensorField
+from .errors import CompileError
+
+_LENGTH_BYTES = 8
+
+
+def content_key(parts: Iterable[str]) -> str:
+    """One digest of everything a cached variant depends on, the compiler included."""
+    return hashlib.sha256("\0".join([compiler_digest(), *parts]).encode()).hexdigest()
+
+
+@cache
+def compiler_digest() -> str:
+    """Names, sizes and times of the compiler's own sources: a changed compiler misses the cache."""
+    folder = Path(__file__).parent
+    facts = [
+        (str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns)
+        for p in sorted(folder.rglob("*.py"))
+    ]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def pack(entry: EntryPoint, payload: bytes) -> bytes:
+    """A cache entry: length of the header, the header, the object."""
+    header = json.dumps(asdict(entry)).encode()
+    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + payload
+
+
+def unpack(stored: bytes) -> tuple[EntryPoint, bytes]:
+    """The description and the object. Raises CompileError for what `pack` did not write."""
+    size = int.from_bytes(stored[:_LENGTH_BYTES], "little")
+    try:
+        fields = json.loads(stored[_LENGTH_BYTES : _LENGTH_BYTES + size])
+        for name in ("inputs", "outputs"):
+            fields[name] = tuple(
+                TensorField(f["name"], f["dtype"], tuple(f["shape"]), f["gathered_axis"])
+                for f in fields[name]
+            )
+        fields["kernels"] = tuple(KernelInfo(**k) for k in fields["kernels"])
+        return EntryPoint(**fields), stored[_LENGTH_BYTES + size :]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CompileError("a cache entry is damaged", facts=[str(error)]) from error

@@ -1,0 +1,107 @@
+"""Leaves: where inputs, states and array constants lie before a program is made.
+
+State is one block, the states in order of declaration, each at a multiple of 64 bytes and in the
+physical order that choose_layouts.py gave it. All entry points of a program share it. Inputs have a
+slot each, in order of declaration, in the entry point's table of inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+
+from ..artifact import StateField
+from ..graph.ir import Graph, Literal, Node
+from ..loops.ir import Buffer, dense_layout
+from ..types import bind_shape, dtype_of, static_shape
+from .choose_layouts import Order
+from .groups import is_array_constant
+from .minibatch import ORDER
+
+STATE_ALIGNMENT_BYTES = 64
+EMBEDDED_CONSTANT_BYTES = 65_536
+"""Larger array constants are handed to the code as data, not made part of it."""
+
+
+def lay_out_state(graphs: Iterable[Graph], orders: Mapping[str, Order]) -> tuple[StateField, ...]:
+    """The state block of a family of graphs."""
+    nodes: dict[str, Node] = {}
+    for graph in graphs:
+        for node in graph.states:
+            nodes.setdefault(str(node.attributes["name"]), node)
+    fields, offset = [], 0
+    for name, node in nodes.items():
+        shape = static_shape(node.type.shape)
+        order = orders.get(name, tuple(range(len(shape))))
+        trained = bool(node.attributes["trained"])
+        field = StateField(name, node.type.dtype.numpy.name, shape, offset, order, trained)
+        fields.append(field)
+        lines = -(-field_bytes(field) // STATE_ALIGNMENT_BYTES)
+        offset += max(lines, 1) * STATE_ALIGNMENT_BYTES
+    return tuple(fields)
+
+
+def field_bytes(field: StateField) -> int:
+    """Bytes of one state in memory."""
+    return math.prod(field.shape) * dtype_of(field.dtype).size_bytes
+
+
+def large_constants(graphs: Iterable[Graph]) -> dict[bytes, int]:
+    """Slots of the array constants that are handed over as data, in order of appearance."""
+    slots: dict[bytes, int] = {}
+    for graph in graphs:
+        for node in graph.nodes():
+            if is_array_constant(node) and node.type.size_bytes > EMBEDDED_CONSTANT_BYTES:
+                slots.setdefault(_content(node), len(slots))
+    return slots
+
+
+def leaf_buffers(
+    graph: Graph,
+    state: Iterable[StateField],
+    maxima: Mapping[str, int],
+    large: Mapping[bytes, int],
+) -> dict[Node, Buffer]:
+    """The buffer of every input, state and array constant of `graph`.
+
+    maxima  static maximum of each named dimension that is left
+    large   slots of the constants that are handed over as data
+    """
+    buffers: dict[Node, Buffer] = {}
+    slots = 0
+    for node in graph.inputs:
+        name = str(node.attributes["name"])
+        type = node.type.with_shape(bind_shape(node.type.shape, dict(maxima)))
+        layout = dense_layout(static_shape(type.shape))
+        if name == ORDER:
+            buffers[node] = Buffer(name, type, layout, "order")
+        else:
+            buffers[node] = Buffer(name, type, layout, "input", slots)
+            slots += 1
+    fields = {field.name: field for field in state}
+    for node in graph.states:
+        field = fields[str(node.attributes["name"])]
+        layout = dense_layout(field.shape, field.order)
+        buffers[node] = Buffer(
+            field.name, node.type, layout, "state", offset_bytes=field.offset_bytes
+        )
+    for node in graph.nodes():
+        if is_array_constant(node):
+            buffers[node] = _constant_buffer(node, large)
+    return buffers
+
+
+def _constant_buffer(node: Node, large: Mapping[bytes, int]) -> Buffer:
+    content = _content(node)
+    layout = dense_layout(static_shape(node.type.shape))
+    name = "const_" + hashlib.sha256(content).hexdigest()[:16]
+    if content in large:
+        return Buffer(name, node.type, layout, "constant", large[content])
+    return Buffer(name, node.type, layout, "constant", content=content)
+
+
+def _content(node: Node) -> bytes:
+    value = node.attributes["value"]
+    assert isinstance(value, Literal)
+    return value.array.tobytes()

@@ -1,0 +1,108 @@
+"""From graph to planned program: fuse once, then the program passes, in the only order they have.
+
+    graph --fuse, lower--> program --schedule--> --plan_memory--> --promote--> program
+
+Every pass is verified, timed and dumped here, as runner.py does for graph passes. A dump is text
+that `gradc.compiler.program_text` parses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import FileError
+from ..graph.ir import Graph, Node
+from ..loops.check import verify_kernel
+from ..loops.ir import Buffer
+from ..program import Program, Repeat, verify_program
+from ..program_text import print_program
+from .fuse import fuse
+from .lower import lower
+from .plan_memory import plan_memory
+from .promote import promote
+from .schedule import schedule
+
+FUSE = "fuse"
+
+
+@dataclass(frozen=True)
+class ProgramPass:
+    """One pass over programs."""
+
+    name: str
+    run: Callable[[Program], Program]
+    after: tuple[str, ...] = ()
+
+
+PROGRAM_PASSES = (
+    ProgramPass("schedule", schedule, after=(FUSE,)),
+    ProgramPass("plan_memory", plan_memory, after=("schedule",)),
+    ProgramPass("promote", promote, after=("plan_memory",)),
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which of its forms a program takes.
+
+    rows      samples in a full batch; 1 without a batch dimension
+    bounded   whether the number of rows is read at run time
+    repeats   whether the program loops over a data set
+    maxima    static maximum of each named dimension that is left in the graph
+    """
+
+    rows: int
+    bounded: bool
+    repeats: bool
+    maxima: Mapping[str, int]
+
+
+def fuse_to_program(graph: Graph, leaves: Mapping[Node, Buffer], form: Form) -> Program:
+    """The unscheduled program of an optimised graph."""
+    program = lower(fuse(graph, form.maxima, leaves), graph.name, form.rows, form.bounded)
+    return program.with_body((Repeat(program.body),)) if form.repeats else program
+
+
+def plan_program(
+    graph: Graph,
+    leaves: Mapping[Node, Buffer],
+    form: Form,
+    *,
+    verify: bool = False,
+    dump: Path | None = None,
+    seconds: dict[str, float] | None = None,
+) -> Program:
+    """The planned program of an optimised graph; arguments as in runner.run_passes.
+
+    seconds  is filled in: time spent in each pass
+    Raises VerifyError if a pass breaks the program, FileError if a dump cannot be written.
+    """
+    marks = {} if seconds is None else seconds
+    begin = time.perf_counter()
+    program = fuse_to_program(graph, leaves, form)
+    marks[FUSE] = time.perf_counter() - begin
+    _inspect(program, FUSE, 0, verify, dump)
+    for number, step in enumerate(PROGRAM_PASSES, start=1):
+        begin = time.perf_counter()
+        program = step.run(program)
+        marks[step.name] = time.perf_counter() - begin
+        _inspect(program, step.name, number, verify, dump)
+    verify_program(program)
+    return program
+
+
+def _inspect(program: Program, name: str, number: int, verify: bool, dump: Path | None) -> None:
+    if verify and number:
+        verify_program(program)
+        for kernel in program.kernels():
+            verify_kernel(kernel)
+    if dump is not None:
+        path = dump / f"program-{number:02d}-{name}.ir"
+        try:
+            dump.mkdir(parents=True, exist_ok=True)
+            path.write_text(print_program(program), encoding="utf-8")
+        except OSError as error:
+            raise FileError(f"cannot write {path}: {error.strerror}") from error

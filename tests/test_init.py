@@ -1,0 +1,112 @@
+"""Initialisers: bounds, means and deviations, bare and with options."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from support import values
+
+import gradc as gc
+
+
+def drawn(init: Any, shape: tuple[int, ...] = (200, 100), dtype: Any = gc.float32) -> Any:
+    result = values(gc.parameter("w", shape, dtype, init=init) * 1)
+    assert result.shape == shape and result.dtype == dtype.numpy
+    return result
+
+
+UNIFORM = {
+    "uniform": (gc.init.uniform, 0, 1),
+    "uniform(-2, 3)": (gc.init.uniform(-2, 3), -2, 3),
+    "uniform(b=0.5)": (gc.init.uniform(b=0.5), 0, 0.5),
+    "xavier": (gc.init.xavier_uniform, -math.sqrt(6 / 300), math.sqrt(6 / 300)),
+    "xavier gain": (gc.init.xavier_uniform(gain=2.0), -math.sqrt(24 / 300), math.sqrt(24 / 300)),
+    "kaiming": (gc.init.kaiming_uniform, -math.sqrt(6 / 100), math.sqrt(6 / 100)),
+    "kaiming a": (gc.init.kaiming_uniform(a=math.sqrt(5)), -0.1, 0.1),
+    "kaiming fan_out": (
+        gc.init.kaiming_uniform(mode="fan_out", nonlinearity="linear"),
+        -math.sqrt(3 / 200),
+        math.sqrt(3 / 200),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNIFORM)
+@pytest.mark.parametrize("dtype", [gc.float32, gc.float64], ids=str)
+def test_uniform_bounds(name: str, dtype: Any) -> None:
+    init, low, high = UNIFORM[name]
+    found = drawn(init, dtype=dtype)
+    width = high - low
+    assert low - 1e-6 <= found.min() < low + 0.01 * width
+    assert high - 0.01 * width < found.max() <= high + 1e-6
+    assert abs(found.mean() - (low + high) / 2) < 0.01 * width
+    assert abs(found.std() - width / math.sqrt(12)) < 0.01 * width
+
+
+NORMAL = {
+    "normal": (gc.init.normal, 0, 1),
+    "normal(2, 3)": (gc.init.normal(2, 3), 2, 3),
+    "xavier": (gc.init.xavier_normal, 0, math.sqrt(2 / 300)),
+    "kaiming relu": (gc.init.kaiming_normal(nonlinearity="relu"), 0, math.sqrt(2 / 100)),
+    "kaiming tanh": (
+        gc.init.kaiming_normal(mode="fan_out", nonlinearity="tanh"), 0, 5 / 3 / math.sqrt(200),
+    ),
+    "kaiming gain": (gc.init.kaiming_normal(gain=1.0), 0, 0.1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NORMAL)
+@pytest.mark.parametrize("dtype", [gc.float32, gc.float64], ids=str)
+def test_normal_moments(name: str, dtype: Any) -> None:
+    init, mean, std = NORMAL[name]
+    found = (drawn(init, dtype=dtype) - mean) / std
+    assert abs(found.mean()) < 0.03 and abs(found.std() - 1) < 0.02
+    assert abs((found**3).mean()) < 0.1 and abs((found**4).mean() - 3) < 0.2
+
+
+@pytest.mark.parametrize("dtype", [gc.float32, gc.float64], ids=str)
+def test_trunc_normal(dtype: Any) -> None:
+    found = drawn(gc.init.trunc_normal, dtype=dtype)
+    assert -2 <= found.min() < -1.9 and 1.9 < found.max() <= 2
+    # The deviation of a normal cut at two deviations (Johnson, Kotz, Balakrishnan, section 10.1).
+    assert abs(found.std() - 0.87963) < 0.01 and abs(found.mean()) < 0.02
+    inside = math.erf(1 / math.sqrt(2)) / math.erf(2 / math.sqrt(2))
+    assert abs((np.abs(found) < 1).mean() - inside) < 0.01
+    shifted = drawn(gc.init.trunc_normal(mean=1.0, std=0.5, a=0.0, b=1.0), dtype=dtype)
+    assert shifted.min() >= 0 and shifted.max() <= 1
+
+
+def test_fixed() -> None:
+    np.testing.assert_array_equal(drawn(gc.init.zeros), 0)
+    np.testing.assert_array_equal(drawn(gc.init.ones), 1)
+    np.testing.assert_array_equal(drawn(gc.init.constant(0.25)), 0.25)
+    np.testing.assert_array_equal(drawn(gc.init.eye, (3, 5)), np.eye(3, 5))
+    given = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(drawn(given, (2, 3)), given)
+    np.testing.assert_array_equal(drawn(lambda shape, dtype: given + 1, (2, 3)), given + 1)
+    np.testing.assert_array_equal(drawn(None, (2,)), 0)
+
+
+def test_fans_of_kernels() -> None:
+    found = drawn(gc.init.xavier_uniform, (8, 4, 3, 3))
+    assert np.abs(found).max() <= math.sqrt(6 / (12 * 9))
+    with pytest.raises(gc.ShapeError, match="fan_in and fan_out need two axes or more"):
+        drawn(gc.init.xavier_uniform, (3,))
+
+
+def test_gains() -> None:
+    expected = {"relu": math.sqrt(2), "tanh": 5 / 3, "selu": 0.75, "linear": 1, "sigmoid": 1}
+    for name, gain in expected.items():
+        assert gc.init.calculate_gain(name) == gain
+    assert gc.init.calculate_gain("leaky_relu", 0.2) == math.sqrt(2 / 1.04)
+    with pytest.raises(gc.ArgumentError, match="unknown nonlinearity 'cosine'"):
+        gc.init.calculate_gain("cosine")
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(gc.ArgumentError, match="xavier_uniform: unknown options"):
+        gc.init.xavier_uniform(gian=2.0)
+    assert repr(gc.init.xavier_uniform(gain=2.0)) == "gradc.init.xavier_uniform(gain=2.0)"
