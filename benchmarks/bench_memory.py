@@ -11,7 +11,10 @@ its compiler reports it. All three figures are exact, so that there is no spread
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import common
@@ -38,9 +41,8 @@ def torch_bytes(workload: Workload) -> int:
     for _ in range(3):
         runner.step(x, y)
     runner.optimizer.zero_grad()
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with silent_errors(), torch.profiler.profile(activities, profile_memory=True) as profile:
         runner.step(x, y)
     live = peak = 0
     events = profile.profiler.kineto_results.events()
@@ -48,6 +50,19 @@ def torch_bytes(workload: Workload) -> int:
         live += event.nbytes()
         peak = max(peak, live)
     return peak
+
+
+@contextlib.contextmanager
+def silent_errors() -> Iterator[None]:
+    """Nothing reaches standard error: PyTorch's profiler announces itself there, from C++."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def jax_bytes(workload: Workload) -> int:

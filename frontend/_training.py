@@ -113,7 +113,8 @@ def training(
     assembler.reserve(seed_state(), step)
     assembler.settle(t.node for t in tensors)
     updates = _updates(loss, optimizer, step, tensors)
-    assembler.settle(node for pair in updates for node in pair)
+    assembler.settle(state for state, _ in updates)
+    assembler.settle(value for _, value in updates)
     states = list(assembler.states)
     graphs = {
         "run": _graph(assembler, "train", reported, states, updates),

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.errors import DTypeError, ShapeError
 from gradc.compiler.graph.ir import Attribute, Literal, Node, apply
 from gradc.compiler.ops.broadcast import BROADCAST
 from gradc.compiler.ops.comparison import CAST, WHERE
@@ -366,12 +366,6 @@ def _stack_axes(own: Shape, stack: Shape) -> dict[int, int]:
     """Common stack axis -> own axis, where the extent is not 1 (those of extent 1 are dropped)."""
     missing = len(stack) - len(own)
     return {i + missing: i for i, e in enumerate(own) if e != 1}
-
-
-def require(condition: bool, operation: str, problem: str) -> None:
-    """Raise ArgumentError unless `condition` holds."""
-    if not condition:
-        fail(ArgumentError, operation, problem)
 
 
 # ---------------------------------------------------------------- more movement

@@ -14,7 +14,7 @@ from gradc.compiler.ops.broadcast import SUM
 from gradc.compiler.ops.comparison import NE
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.ops.reduction import PROD
-from gradc.compiler.types import DType, bool_, dtype_of, float32, int64, normalize_axes
+from gradc.compiler.types import DType, bool_, dtype_of, float32, int64
 
 from . import nodes
 

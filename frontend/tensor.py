@@ -17,7 +17,7 @@ from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops import arithmetic, comparison, elementwise, reduction
 from gradc.compiler.ops.definition import OpDef
-from gradc.compiler.types import DType, Shape, dtype_of, normalize_axis
+from gradc.compiler.types import DType, Shape, dtype_of
 
 from . import nodes, reductions
 from .indexing import index

@@ -38,9 +38,9 @@ def values(
 
 
 def typed_inputs(graph: Graph, inputs: Mapping[str, Any]) -> State:
-    """Arrays in the declared dtypes."""
+    """Arrays in the declared dtypes; what the graph does not read is left out."""
     dtypes = {str(n.attributes["name"]): n.type.dtype.numpy for n in graph.inputs}
-    return {name: np.asarray(value).astype(dtypes[name]) for name, value in inputs.items()}
+    return {name: np.asarray(inputs[name]).astype(dtype) for name, dtype in dtypes.items()}
 
 
 def initial_state(graph: Graph, seed: int = 0) -> State:

@@ -18,6 +18,7 @@ from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.cpu_llvm.jit import LoadedObject, process_engine
 from gradc.compiler.cpu_llvm.target import Target, compile_module, find_target
 from gradc.compiler.cpu_llvm.threads import pool_text
+from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import Graph, Literal, Node, Update
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.ir import Buffer, dense_layout
@@ -27,7 +28,7 @@ from gradc.compiler.passes.lower import copy_roots_in_memory, lower
 from gradc.compiler.passes.plan_memory import plan_memory
 from gradc.compiler.passes.schedule import buffer_bytes, schedule
 from gradc.compiler.program import Program, Repeat, verify_program
-from gradc.compiler.types import bind_shape, static_shape
+from gradc.compiler.types import DType, bind_shape, static_shape
 
 Array = np.ndarray[Any, Any]
 Order = tuple[int, ...]
@@ -194,3 +195,50 @@ def _code(program: Program, target: str) -> LoadedObject:
     return process_engine().load(
         compile_module(text, machine), ["gradc_test"], _pool(target).addresses
     )
+
+
+TOLERANCE = {"float64": 1e-10, "float32": 2e-4, "float16": 3e-2, "bfloat16": 2e-1}
+"""Of results of a few dozen operations on numbers of about 1, relative and absolute."""
+
+
+def assert_compiled(
+    outputs: Mapping[str, Node],
+    arrays: Mapping[str, Array],
+    threads: Sequence[int] = (1,),
+    maxima: Mapping[str, int] | None = None,
+    rows: int = 1,
+) -> Program:
+    """Compiled values are those of the graph, and the same bits on every number of threads."""
+    graph = graph_of(outputs)
+    program = plan(graph, maxima)
+    inputs = {str(n.attributes["name"]): arrays[str(n.attributes["name"])] for n in graph.inputs}
+    wanted, _ = evaluate(graph, inputs, dims=dict.fromkeys(maxima or {}, rows))
+    first, _ = run_compiled(program, inputs, rows=rows, threads=threads[0])
+    for number in threads[1:]:
+        again, _ = run_compiled(program, inputs, rows=rows, threads=number)
+        for name, array in again.items():
+            assert array.tobytes() == first[name].tobytes(), f"{name} differs on {number} threads"
+    for name, array in first.items():
+        assert array.shape == wanted[name].shape and array.dtype == wanted[name].dtype, name
+        tolerance = TOLERANCE.get(array.dtype.name)
+        if tolerance is None:
+            np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+        else:
+            ours, reference = array.astype(np.float64), wanted[name].astype(np.float64)
+            np.testing.assert_allclose(
+                ours, reference, rtol=tolerance, atol=tolerance, err_msg=name
+            )
+    return program
+
+
+def random_array(
+    rng: np.random.Generator, shape: Sequence[int], dtype: DType, special: float = 0.0
+) -> Array:
+    """Numbers of about 1; a part `special` of the floats is NaN, inf, -inf or -0.0."""
+    if dtype.is_bool:
+        return rng.random(shape) < 0.5
+    if dtype.is_integer:
+        return rng.integers(0 if dtype.kind == "uint" else -9, 10, shape).astype(dtype.numpy)
+    odd = rng.choice([np.nan, np.inf, -np.inf, -0.0], tuple(shape))
+    mixed = np.where(rng.random(shape) < special, odd, rng.standard_normal(shape))
+    return np.asarray(mixed).astype(dtype.numpy)

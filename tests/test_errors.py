@@ -12,8 +12,10 @@ import pytest
 import gradc as gc
 from gradc import nn, optim
 
-FILE = str(Path(__file__).relative_to(Path.cwd())) if Path.cwd() in Path(__file__).parents else (
-    str(Path(__file__))
+FILE = (
+    str(Path(__file__).relative_to(Path.cwd()))
+    if Path.cwd() in Path(__file__).parents
+    else (str(Path(__file__)))
 )
 x = gc.input("x", (64, 784))
 w = gc.input("w", (128, 784))
@@ -56,7 +58,7 @@ def to_numpy() -> None:
 
 
 def contains() -> None:
-    3 in v
+    assert 3 in v
 
 
 def mask() -> None:
@@ -261,7 +263,7 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
     contains: (
         gc.DTypeError,
         "in: a tensor has no values before it is compiled: f32[3]\n"
-        "  at {place} in contains: 3 in v\n"
+        "  at {place} in contains: assert 3 in v\n"
         "  hint: use gc.any(x == item)",
     ),
     mask: (
@@ -365,7 +367,8 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
     bad_dtype: (
         gc.DTypeError,
         "input: unknown dtype 'float31'\n"
-        "  known dtypes: float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool\n"
+        "  known dtypes: float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, "
+        "bool\n"
         '  at {place} in bad_dtype: gc.input("y", (3,), "float31")',
     ),
     bad_name: (

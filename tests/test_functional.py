@@ -16,7 +16,7 @@ A = RNG.normal(size=(3, 4)) * 2
 B = RNG.normal(size=(3, 4)) * 2
 UNIT = RNG.uniform(-0.95, 0.95, size=(3, 4))
 POSITIVE = RNG.uniform(0.1, 5.0, size=(3, 4))
-I = RNG.integers(-9, 10, size=(3, 4))
+K = RNG.integers(-9, 10, size=(3, 4))
 J = RNG.integers(1, 6, size=(3, 4))
 INFINITE = np.array([1.0, np.inf, -np.inf, np.nan, 0.0, -0.0])
 
@@ -41,7 +41,7 @@ UNARY = {
     "erfc": (np.vectorize(math.erfc), A), "floor": (np.floor, A), "ceil": (np.ceil, A),
     "trunc": (np.trunc, A), "round": (np.rint, A), "isnan": (np.isnan, INFINITE),
     "isinf": (np.isinf, INFINITE), "isfinite": (np.isfinite, INFINITE),
-    "logical_not": (np.logical_not, INFINITE[4:]), "bitwise_invert": (np.invert, I),
+    "logical_not": (np.logical_not, INFINITE[4:]), "bitwise_invert": (np.invert, K),
     "sigmoid": (lambda v: 1 / (1 + np.exp(-v)), A),
 }  # fmt: skip
 
@@ -55,17 +55,17 @@ def test_unary(name: str) -> None:
 
 BINARY = {
     "add": (np.add, A, B), "subtract": (np.subtract, A, B), "multiply": (np.multiply, A, B),
-    "divide": (np.divide, A, B), "floor_divide": (np.floor_divide, I, J),
+    "divide": (np.divide, A, B), "floor_divide": (np.floor_divide, K, J),
     "remainder": (np.remainder, A, B), "pow": (np.power, POSITIVE, B),
     "maximum": (np.maximum, A, B), "minimum": (np.minimum, A, B), "hypot": (np.hypot, A, B),
     "copysign": (np.copysign, A, B), "atan2": (np.arctan2, A, B),
-    "logaddexp": (np.logaddexp, A * 400, B * 400), "equal": (np.equal, I, J),
-    "not_equal": (np.not_equal, I, J), "less": (np.less, I, J), "greater": (np.greater, I, J),
-    "less_equal": (np.less_equal, I, J), "greater_equal": (np.greater_equal, I, J),
-    "logical_and": (np.logical_and, I, J), "logical_or": (np.logical_or, I, J),
-    "logical_xor": (np.logical_xor, I > 0, J > 3), "bitwise_and": (np.bitwise_and, I, J),
-    "bitwise_or": (np.bitwise_or, I, J), "bitwise_xor": (np.bitwise_xor, I, J),
-    "bitwise_left_shift": (np.left_shift, I, J), "bitwise_right_shift": (np.right_shift, I, J),
+    "logaddexp": (np.logaddexp, A * 400, B * 400), "equal": (np.equal, K, J),
+    "not_equal": (np.not_equal, K, J), "less": (np.less, K, J), "greater": (np.greater, K, J),
+    "less_equal": (np.less_equal, K, J), "greater_equal": (np.greater_equal, K, J),
+    "logical_and": (np.logical_and, K, J), "logical_or": (np.logical_or, K, J),
+    "logical_xor": (np.logical_xor, K > 0, J > 3), "bitwise_and": (np.bitwise_and, K, J),
+    "bitwise_or": (np.bitwise_or, K, J), "bitwise_xor": (np.bitwise_xor, K, J),
+    "bitwise_left_shift": (np.left_shift, K, J), "bitwise_right_shift": (np.right_shift, K, J),
 }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_logaddexp_of_infinities() -> None:
 
 
 def test_where_and_clip() -> None:
-    same(gc.where(gc.constant(I > 0), array(A), 0), np.where(I > 0, A, 0))
+    same(gc.where(gc.constant(K > 0), array(A), 0), np.where(K > 0, A, 0))
     same(gc.clip(array(A), -1, 1), np.clip(A, -1, 1))
     same(gc.clip(array(A), max=array(B)), np.minimum(A, B))
     assert gc.where(gc.constant(True), 1, 2.0).dtype == gc.float32
@@ -107,7 +107,8 @@ def test_creation() -> None:
     same(gc.triu(array(A), k=-1), np.triu(A, -1))
     for indexing in ("xy", "ij"):
         found = values(gc.meshgrid(array([1, 2]), array([3, 4, 5]), indexing=indexing))
-        for ours, theirs in zip(found, np.meshgrid([1, 2], [3, 4, 5], indexing=indexing)):
+        grids = np.meshgrid([1, 2], [3, 4, 5], indexing=indexing)
+        for ours, theirs in zip(found, grids, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert gc.zeros(3).dtype == gc.float32 and gc.arange(3).dtype == gc.int64
     assert gc.constant([1.5, 2]).dtype == gc.float32 and gc.constant(A).dtype == gc.float64
@@ -276,10 +277,14 @@ def test_activation_options() -> None:
     same(gc.gelu(array(A), approximate="tanh"), GELU_TANH, 1e-10)
     same(gc.leaky_relu(array(A), 0.3), np.where(A > 0, A, 0.3 * A))
     same(gc.elu(array(A), 2.0), np.where(A > 0, A, 2 * np.expm1(A)))
-    same(gc.softplus(array(A * 20), beta=2, threshold=3),
-         np.where(A * 40 > 3, A * 20, np.log1p(np.exp(np.minimum(A * 40, 3))) / 2))
-    same(gc.prelu(array(A), array([0.1, 0.2, 0.3, 0.4])),
-         np.where(A > 0, A, A * [0.1, 0.2, 0.3, 0.4]))
+    same(
+        gc.softplus(array(A * 20), beta=2, threshold=3),
+        np.where(A * 40 > 3, A * 20, np.log1p(np.exp(np.minimum(A * 40, 3))) / 2),
+    )
+    same(
+        gc.prelu(array(A), array([0.1, 0.2, 0.3, 0.4])),
+        np.where(A > 0, A, A * [0.1, 0.2, 0.3, 0.4]),
+    )
     same(gc.softmax(array(A * 1000), axis=0), softmax(A * 1000, 0))
     same(gc.logsumexp(array(A), axis=1), np.log(np.exp(A).sum(1)))
     same(gc.logsumexp(array([-np.inf, -np.inf])), -np.inf)
@@ -328,7 +333,9 @@ def test_pad(mode: str, theirs: Any) -> None:
 
 
 def test_pad_constant() -> None:
-    same(gc.pad(array(A), (1, -2), value=3.0), np.pad(A[:, :2], ((0, 0), (1, 0)), constant_values=3))
+    same(
+        gc.pad(array(A), (1, -2), value=3.0), np.pad(A[:, :2], ((0, 0), (1, 0)), constant_values=3)
+    )
 
 
 def test_dropout() -> None:
@@ -409,10 +416,14 @@ def test_other_losses() -> None:
     same(gc.mse_loss(array(A), array(B), reduction="none"), d**2)
     same(gc.l1_loss(array(A), array(B), reduction="sum"), np.abs(d).sum())
     size = np.abs(d)
-    same(gc.smooth_l1_loss(array(A), array(B), beta=0.5),
-         np.where(size < 0.5, d**2, size - 0.25).mean())
-    same(gc.huber_loss(array(A), array(B), delta=0.5),
-         np.where(size <= 0.5, 0.5 * d**2, 0.5 * (size - 0.25)).mean())
+    same(
+        gc.smooth_l1_loss(array(A), array(B), beta=0.5),
+        np.where(size < 0.5, d**2, size - 0.25).mean(),
+    )
+    same(
+        gc.huber_loss(array(A), array(B), delta=0.5),
+        np.where(size <= 0.5, 0.5 * d**2, 0.5 * (size - 0.25)).mean(),
+    )
     p, t = sigmoid(A), softmax(B)
     terms = -(t * np.log(p) + (1 - t) * np.log(1 - p))
     same(gc.binary_cross_entropy(array(p), array(t)), terms.mean(), 1e-9)
@@ -424,11 +435,15 @@ def test_other_losses() -> None:
     same(gc.kl_div(array(LOG_P), array(t)), (t * (np.log(t) - LOG_P)).mean())
     batch = gc.kl_div(array(LOG_P), array(np.log(t)), reduction="batchmean", log_target=True)
     same(batch, (t * (np.log(t) - LOG_P)).sum() / 3)
-    same(gc.gaussian_nll_loss(array(A), array(B), array(POSITIVE)),
-         (0.5 * (np.log(POSITIVE) + d**2 / POSITIVE)).mean())
-    signs = np.where(I > 0, 1.0, -1.0)
-    same(gc.hinge_embedding_loss(array(A), array(signs)),
-         np.where(signs == 1, A, np.maximum(0, 1 - A)).mean())
+    same(
+        gc.gaussian_nll_loss(array(A), array(B), array(POSITIVE)),
+        (0.5 * (np.log(POSITIVE) + d**2 / POSITIVE)).mean(),
+    )
+    signs = np.where(K > 0, 1.0, -1.0)
+    same(
+        gc.hinge_embedding_loss(array(A), array(signs)),
+        np.where(signs == 1, A, np.maximum(0, 1 - A)).mean(),
+    )
 
 
 def test_accuracy() -> None:

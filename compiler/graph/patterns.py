@@ -19,13 +19,13 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ..errors import VerifyError
 from ..ops import OP_WITH_NAME
 from ..ops.definition import COMMUTATIVE, OpDef
 from ..ops.source import CONSTANT, constant_like
-from .ir import Attribute, Literal, Node, apply
+from .ir import Attribute, Node, apply
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,19 @@ def _match_all(
 
 
 def splat_value(node: Node) -> bool | int | float | None:
-    """The number that is every element of a constant; None for any other node."""
-    if node.op is not CONSTANT or isinstance(node.attributes["value"], Literal):
+    """The number that is every element of a constant; None for any other node.
+
+    Text may write an integer for a float. A number of another kind than the constant's, which
+    holds something else once it is converted, is not recognised.
+    """
+    if node.op is not CONSTANT:
         return None
-    value: Any = node.attributes["value"]
-    return value  # type: ignore[no-any-return]
+    value, dtype = node.attributes["value"], node.type.dtype
+    if isinstance(value, bool) or dtype.is_bool:
+        return value if isinstance(value, bool) and dtype.is_bool else None
+    if dtype.is_float:
+        return float(value) if isinstance(value, (int, float)) else None
+    return value if isinstance(value, int) else None
 
 
 def _is_number(found: bool | int | float | None, wanted: bool | int | float) -> bool:

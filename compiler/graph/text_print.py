@@ -141,9 +141,13 @@ def _literal_text(literal: Literal) -> str:
 
 
 def element_value(element: Any) -> bool | int | float:
-    """A NumPy element as the Python number of its kind."""
+    """A NumPy element as the Python number of its kind; every NaN is the one that text has."""
     kind = element.dtype.kind
-    return bool(element) if kind == "b" else int(element) if kind in "iu" else float(element)
+    if kind == "b":
+        return bool(element)
+    if kind in "iu":
+        return int(element)
+    return float(element) if element == element else math.nan
 
 
 def little_endian(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

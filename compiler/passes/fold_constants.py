@@ -70,10 +70,7 @@ def _fold_elementwise(node: Node) -> Node:
     scalars = tuple(_scalar(operand) for operand in node.inputs)
     attributes: Any = node.attributes
     value = _value_of(apply(node.op, *scalars, **attributes))
-    number = element_value(value[()])
-    # The number must come back as the same bits; a NaN with a payload does not, and is left.
-    again = np.full((), number, value.dtype)
-    return _splat(node, number) if again.tobytes() == value.tobytes() else node
+    return _splat(node, element_value(value[()]))
 
 
 def _scalar(splat: Node) -> Node:

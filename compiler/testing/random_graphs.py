@@ -163,7 +163,9 @@ class _Grower:
             return known[pattern.name]
         if isinstance(pattern, Splat):
             number: Any = pattern.number
-            if isinstance(number, bool) != type.dtype.is_bool:
+            if isinstance(number, bool) != type.dtype.is_bool or (
+                isinstance(number, float) and not type.dtype.is_float
+            ):
                 raise DTypeError(f"{number!r} is no {type.dtype}")
             value = float(number) if type.dtype.is_float else number
             return apply(_op("constant"), value=value, shape=type.shape, dtype=type.dtype)

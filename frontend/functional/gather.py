@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from gradc.compiler.errors import DTypeError, ShapeError
 from gradc.compiler.ops.indexing import INDEX_ADD, SCATTER_ADD, TAKE, TAKE_ALONG_AXIS
-from gradc.compiler.types import normalize_axis
 
 from .. import nodes
 from ..tensor import Tensor, TensorLike, as_tensor, derive

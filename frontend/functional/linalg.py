@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradc.compiler.errors import ArgumentError, ShapeError
-from gradc.compiler.types import broadcast_shapes, normalize_axis
+from gradc.compiler.types import broadcast_shapes
 
 from .. import nodes
 from ..tensor import Tensor, TensorLike, as_tensor, derive

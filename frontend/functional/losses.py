@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
-from gradc.compiler.types import float32, normalize_axis
+from gradc.compiler.types import float32
 
+from .. import nodes
 from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each

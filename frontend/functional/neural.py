@@ -12,7 +12,7 @@ from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.ops.slicing import PAD
-from gradc.compiler.types import int64, normalize_axis
+from gradc.compiler.types import int64
 
 from .. import nodes, random
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive

@@ -11,7 +11,7 @@ from typing import Any
 from gradc.compiler.errors import ShapeError
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.ops.reduction import CUMPROD, CUMSUM
-from gradc.compiler.types import dtype_of, int64, normalize_axis
+from gradc.compiler.types import dtype_of, int64
 
 from .. import nodes
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive

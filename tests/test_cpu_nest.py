@@ -1,0 +1,260 @@
+"""The generic CPU schedule against the graph's reference values: shapes, dtypes, special numbers."""
+
+from __future__ import annotations
+
+import faulthandler
+import itertools
+
+import numpy as np
+import pytest
+
+from gradc.compiler.graph.ir import Node
+from gradc.compiler.ops.broadcast import broadcast, sum_
+from gradc.compiler.ops.elementwise import (
+    abs_,
+    add,
+    cast,
+    exp,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    sigmoid,
+    sin,
+    sub,
+    tanh,
+    where,
+)
+from gradc.compiler.ops.indexing import index_add, scatter_add, take, take_along_axis
+from gradc.compiler.ops.movement import reshape, transpose
+from gradc.compiler.ops.reduction import (
+    all_,
+    any_,
+    argmax,
+    argmin,
+    cumprod,
+    cumsum,
+    max_,
+    min_,
+    prod,
+)
+from gradc.compiler.ops.slicing import concatenate, pad, slice_
+from gradc.compiler.ops.source import constant, constant_like, input_
+from gradc.compiler.types import (
+    DTYPES,
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int32,
+    int64,
+    uint8,
+)
+from support_cpu import Array, assert_compiled, random_array
+
+faulthandler.enable()
+SHAPES = [
+    (5,), (16,), (33,), (3, 7), (17, 19), (1, 40), (40, 1), (2, 3, 5), (4, 17, 3),
+    (0, 5), (5, 0), (3, 1, 2, 18), (1, 1),
+]  # fmt: skip
+NUMBERS = (float64, float32, float16, bfloat16, int64, int32, int8, uint8)
+
+
+def subsets(rank: int) -> list[tuple[int, ...]]:
+    return [c for n in range(1, rank + 1) for c in itertools.combinations(range(rank), n)]
+
+
+def reductions(x: Node, axes: tuple[int, ...]) -> dict[str, Node]:
+    """Every reduction that is defined for this operand and these axes."""
+    if x.type.dtype.is_bool:
+        return {"any": any_(x, axes), "all": all_(x, axes)}
+    found = {"sum": sum_(x, axes), "prod": prod(x, axes)}
+    if all(x.type.shape[axis] for axis in axes):
+        found |= {"max": max_(x, axes), "min": min_(x, axes)}
+        if len(axes) == 1:
+            found |= {"argmax": argmax(x, axes[0]), "argmin": argmin(x, axes[0])}
+    return found
+
+
+@pytest.mark.parametrize("dtype", [float64, float32, int32, bool_], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_reduction_over_every_axis_combination(shape: tuple[int, ...], dtype: DType) -> None:
+    rng = np.random.default_rng(0)
+    x = input_("x", shape, dtype)
+    for axes in subsets(len(shape)):
+        for special in (0.0, 0.1):
+            assert_compiled(reductions(x, axes), {"x": random_array(rng, shape, dtype, special)})
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+def test_every_dtype_reduces(dtype: DType) -> None:
+    x = input_("x", (9, 21), dtype)
+    value = random_array(np.random.default_rng(0), (9, 21), dtype)
+    for axes in subsets(2):
+        found = {k: v for k, v in reductions(x, axes).items() if k != "prod" or dtype.is_integer}
+        assert_compiled(found, {"x": value})
+
+
+@pytest.mark.parametrize("dtype", [float64, int32, float16], ids=str)
+@pytest.mark.parametrize("shape", [(5,), (33,), (17, 19), (1, 40), (4, 17, 3), (5, 0)], ids=str)
+def test_cumulative_operations(shape: tuple[int, ...], dtype: DType) -> None:
+    x = input_("x", shape, dtype)
+    value = random_array(np.random.default_rng(0), shape, dtype)
+    for axis in range(len(shape)):
+        found = {"sum": cumsum(x, axis)}
+        if dtype != float16:
+            found["prod"] = cumprod(x, axis)
+        assert_compiled(found, {"x": value})
+
+
+@pytest.mark.parametrize("shape", [(200, 300), (16, 4000), (4000, 16), (70_000,)], ids=str)
+def test_bits_do_not_depend_on_threads(shape: tuple[int, ...]) -> None:
+    """Large enough that threads share the work; positive, so that sums are well conditioned."""
+    x = input_("x", shape, float64)
+    value = np.random.default_rng(0).random(shape)
+    for axes in subsets(len(shape)):
+        outputs = {"sum": sum_(x, axes), "max": max_(x, axes), "map": exp(neg(x))}
+        if len(axes) == 1:
+            outputs["argmax"] = argmax(x, axes[0])
+        assert_compiled(outputs, {"x": value}, threads=(1, 2, 3))
+
+
+def test_the_first_winner_and_the_first_nan_win() -> None:
+    x = input_("x", (6, 40), float32)
+    value = np.zeros((6, 40), np.float32)
+    value[1, [5, 25]] = 1
+    value[2, [21, 37]] = np.nan
+    value[3, 4:] = -0.0
+    value[4] = -np.inf
+    value[5, [39, 38]] = -1
+    for axis in (0, 1):
+        assert_compiled({"max": argmax(x, axis), "min": argmin(x, axis)}, {"x": value})
+
+
+def test_negative_zero_survives_what_is_no_sum() -> None:
+    x = input_("x", (40,), float32)
+    value = np.full(40, -0.0, np.float32)
+    program = assert_compiled({"a": max_(x, (0,)), "b": neg(abs_(x)), "c": mul(x, x)}, {"x": value})
+    assert len(program.kernels()) >= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_copies_broadcasts_slices_and_pads_of_every_dtype(dtype: DType) -> None:
+    x = input_("x", (5, 7), dtype)
+    filler = constant(1, dtype)
+    outputs = {
+        "transposed": transpose(x, (1, 0)),
+        "reshaped": reshape(transpose(x, (1, 0)), (5, 7)),
+        "flipped": slice_(x, (4, 6), (-1, -2), (5, 4)),
+        "padded": pad(x, filler, (2, 0), (1, 3), (1, 2)),
+        "stretched": broadcast(slice_(x, (0, 3), (1, 1), (5, 1)), (3, 5, 18), (1, 2)),
+        "joined": concatenate(x, slice_(x, (2, 0), (1, 1), (2, 7)), axis=0),
+        "chosen": where(cast(x, bool_), x, broadcast(filler, (5, 7), ())),
+    }
+    assert_compiled(outputs, {"x": random_array(np.random.default_rng(0), (5, 7), dtype, 0.2)})
+
+
+def test_casts_between_all_dtypes() -> None:
+    for source, target in itertools.product(DTYPES, DTYPES):
+        x = input_("x", (19,), source)
+        value = abs(random_array(np.random.default_rng(0), (19,), source).astype(np.float64))
+        assert_compiled({"y": cast(x, target)}, {"x": value.astype(source.numpy)})
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("index_dtype", [int64, int32, int8], ids=str)
+def test_gathers_and_scatters(axis: int, index_dtype: DType) -> None:
+    """Indices repeat, count from the end, and leave the axis."""
+    rng = np.random.default_rng(axis)
+    shape, moved = (6, 5, 20), list((6, 5, 20))
+    moved[axis] = 9
+    indices, full = input_("i", (9,), index_dtype), input_("f", tuple(moved), index_dtype)
+    x, updates = input_("x", shape, float64), input_("u", tuple(moved), float64)
+    arrays = {
+        "i": rng.integers(-8, 8, 9).astype(index_dtype.numpy),
+        "f": rng.integers(-30, 30, moved).astype(index_dtype.numpy),
+        "x": rng.standard_normal(shape),
+        "u": rng.standard_normal(moved),
+    }
+    outputs = {
+        "take": take(x, indices, axis),
+        "along": take_along_axis(x, full, axis),
+        "added": index_add(x, indices, updates, axis),
+        "scattered": scatter_add(x, full, updates, axis),
+    }
+    assert_compiled(outputs, arrays, threads=(1, 2, 3))
+
+
+UNARY = (tanh, exp, neg, abs_, sigmoid, sin)
+BINARY = (add, sub, mul, maximum, minimum)
+
+
+def random_outputs(seed: int) -> tuple[dict[str, Node], dict[str, Array]]:
+    """A random mix of elementwise operations, reductions, movement and gathers."""
+    rng = np.random.default_rng(seed)
+    dtype = (float32, float64, float16, bfloat16)[seed % 4 if seed % 3 else seed % 2]
+    rank = int(rng.integers(1, 4))
+    shape = tuple(int(n) for n in rng.integers(1, (80, 30, 14)[rank - 1], rank))
+    arrays = {name: random_array(rng, shape, dtype) for name in "xy"}
+    pool = [input_(name, shape, dtype) for name in "xy"]
+    for step in range(int(rng.integers(3, 16))):
+        x, y = pool[rng.integers(len(pool))], pool[rng.integers(len(pool))]
+        axis, choice = int(rng.integers(rank)), int(rng.integers(8))
+        if choice < 2:
+            node = UNARY[rng.integers(len(UNARY))](x)
+        elif choice < 4:
+            node = BINARY[rng.integers(len(BINARY))](x, y)
+        elif choice == 4:
+            axes = tuple(sorted(int(a) for a in rng.permutation(rank)[: rng.integers(1, rank + 1)]))
+            count = np.prod([shape[a] for a in axes])
+            scaled = mul(x, constant_like(x, 1 / count))
+            reduced = sum_(scaled, axes) if rng.random() < 0.5 else max_(x, axes)
+            node = broadcast(reduced, shape, tuple(a for a in range(rank) if a not in axes))
+        elif choice == 5:
+            permutation = tuple(int(a) for a in rng.permutation(rank))
+            node = reshape(transpose(x, permutation), shape)
+        elif choice == 6:
+            node = slice_(x, tuple(n - 1 for n in shape), (-1,) * rank, shape)
+        else:
+            arrays[f"i{step}"] = rng.integers(-shape[axis], shape[axis], shape[axis])
+            node = take(x, input_(f"i{step}", (shape[axis],), int64), axis)
+        pool.append(node)
+    picked = {f"o{n}": pool[rng.integers(2, len(pool))] for n in range(rng.integers(1, 4))}
+    return {**picked, "last": pool[-1]}, arrays
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_random_programs(seed: int) -> None:
+    outputs, arrays = random_outputs(seed)
+    assert_compiled(outputs, arrays, threads=(1, 2, 3) if seed % 4 == 0 else (1,))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 15, 16, 36, 37])
+def test_bounded_axes_stop_at_the_rows_there_are(rows: int) -> None:
+    """What lies beyond `rows` in inputs is garbage, and reaches no result."""
+    x = input_("x", ("batch", 13), float64)
+    shifted = sub(x, broadcast(max_(x, (1,)), ("batch", 13), (0,)))
+    outputs = {
+        "map": exp(x),
+        "rows": sum_(exp(shifted), (1,)),
+        "columns": sum_(x, (0,)),
+        "all": sum_(x, (0, 1)),
+        "max": max_(x, (0,)),
+        "first": argmax(x, 0),
+        "best": argmin(x, 1),
+        "down": cumsum(x, 0),
+        "along": cumsum(x, 1),
+        "turned": transpose(tanh(x), (1, 0)),
+    }
+    value = np.random.default_rng(0).standard_normal((rows, 13))
+    assert_compiled(outputs, {"x": value}, (1, 2, 3), {"batch": 37}, rows)
+
+
+def test_a_batch_of_at_most_one_row() -> None:
+    x = input_("x", ("batch", 13), float64)
+    outputs = {"s": sum_(x, (0,)), "y": exp(x), "t": sum_(x, (1,)), "c": cumsum(x, 0)}
+    value = np.random.default_rng(0).standard_normal((1, 13))
+    assert_compiled(outputs, {"x": value}, (1,), {"batch": 1}, 1)

@@ -1,0 +1,284 @@
+"""Optimizers against PyTorch's algorithm boxes in NumPy, for 20 steps; schedules, groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from support import State, steps, values
+
+import gradc as gc
+from gradc import nn, optim
+from gradc.optim import schedule
+
+RNG = np.random.default_rng(11)
+START = RNG.normal(size=(3, 2))
+BATCHES = [{"x": RNG.normal(size=(3, 2))} for _ in range(20)]
+Array = np.ndarray[Any, Any]
+
+
+def trained(optimizer: optim.Optimizer, name: str = "w") -> list[State]:
+    """The states of 20 steps on sum((w * x)^2 + sin(w))."""
+    w = gc.parameter(name, (3, 2), gc.float64, init=START)
+    x = gc.input("x", (3, 2), gc.float64)
+    return steps(gc.training(((w * x) ** 2 + gc.sin(w)).sum(), optimizer), BATCHES)
+
+
+def gradient(w: Array, x: Array) -> Array:
+    return 2 * w * x * x + np.cos(w)
+
+
+Rule = Callable[[Array, Array, int], Array]
+
+
+def expected(rule: Rule) -> Iterator[Array]:
+    """The parameters after each step t = 1, 2... of `rule(w, g, t)`."""
+    w = START
+    for t, batch in enumerate(BATCHES, 1):
+        w = rule(w, gradient(w, batch["x"]), t)
+        yield w
+
+
+def sgd(
+    lr: Any, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
+    nesterov: bool = False, maximize: bool = False,
+) -> Rule:  # fmt: skip
+    """torch.optim.SGD, algorithm box."""
+    buffer = None
+
+    def rule(w: Array, g: Array, t: int) -> Array:
+        nonlocal buffer
+        g = -g if maximize else g
+        g = g + weight_decay * w
+        if momentum:
+            buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
+            g = g + momentum * buffer if nesterov else buffer
+        return w - (lr(t - 1) if callable(lr) else lr) * g
+
+    return rule
+
+
+def adam(
+    lr: Any, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+    weight_decay: float = 0, amsgrad: bool = False, maximize: bool = False, decoupled: bool = False,
+) -> Rule:  # fmt: skip
+    """torch.optim.Adam and AdamW, algorithm boxes."""
+    m, v, greatest = np.zeros((3, 2)), np.zeros((3, 2)), np.zeros((3, 2))
+
+    def rule(w: Array, g: Array, t: int) -> Array:
+        nonlocal m, v, greatest
+        rate = lr(t - 1) if callable(lr) else lr
+        g = -g if maximize else g
+        if decoupled:
+            w = w - rate * weight_decay * w
+        else:
+            g = g + weight_decay * w
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g * g
+        greatest = np.maximum(greatest, v)
+        corrected = (greatest if amsgrad else v) / (1 - betas[1] ** t)
+        return w - rate * (m / (1 - betas[0] ** t)) / (np.sqrt(corrected) + eps)
+
+    return rule
+
+
+SGD_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "nesterov": True},
+    {"momentum": 0.9, "dampening": 0.5},
+    {"momentum": 0.5, "dampening": 0.1, "weight_decay": 0.1, "maximize": True},
+    {"weight_decay": 0.1},
+    {"maximize": True},
+]
+
+
+@pytest.mark.parametrize("options", SGD_OPTIONS, ids=str)
+def test_sgd(options: dict[str, Any]) -> None:
+    history = trained(optim.SGD(lr=0.01, **options))
+    for state, w in zip(history[1:], expected(sgd(0.01, **options)), strict=True):
+        np.testing.assert_allclose(state["w"], w, rtol=1e-12)
+
+
+ADAM_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"betas": (0.3, 0.6)},
+    {"weight_decay": 0.1},
+    {"amsgrad": True, "betas": (0.5, 0.9)},
+    {"maximize": True, "eps": 1e-3},
+]
+
+
+@pytest.mark.parametrize("options", ADAM_OPTIONS, ids=str)
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam(options: dict[str, Any], decoupled: bool) -> None:
+    kind = optim.AdamW if decoupled else optim.Adam
+    history = trained(kind(lr=0.01, **options))
+    if decoupled:
+        options = {"weight_decay": 1e-2, **options}
+    rule = adam(0.01, decoupled=decoupled, **options)
+    for state, w in zip(history[1:], expected(rule), strict=True):
+        np.testing.assert_allclose(state["w"], w, rtol=1e-10)
+
+
+def test_names_and_beginnings_of_state() -> None:
+    history = trained(optim.Adam(amsgrad=True), name="body.weight")
+    assert list(history[0]) == [
+        "gradc.seed", "gradc.step", "body.weight", "optimizer.exp_avg.body.weight",
+        "optimizer.exp_avg_sq.body.weight", "optimizer.max_exp_avg_sq.body.weight",
+    ]  # fmt: skip
+    assert [int(state["gradc.step"]) for state in history] == list(range(21))
+    assert not history[0]["optimizer.exp_avg.body.weight"].any()
+    assert "optimizer.momentum.w" in trained(optim.SGD(momentum=0.9))[0]
+
+
+def test_float32_state_stays_float32() -> None:
+    model = nn.Linear(2, 2)
+    x = gc.input("x", ("batch", 2))
+    for optimizer in (optim.SGD(momentum=0.9, lr=schedule.exponential(0.1, 0.9)), optim.AdamW()):
+        program = gc.training(model(x).sum(), optimizer)
+        after = steps(program, [{"x": np.ones((3, 2))}])[1]
+        kinds = {name: array.dtype for name, array in after.items()}
+        assert set(kinds.values()) == {np.dtype(np.int64), np.dtype(np.float32)}
+
+
+def test_groups_override_by_name() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    x = gc.input("x", ("batch", 2))
+    optimizer = optim.SGD(
+        lr=0.1,
+        weight_decay=0.5,
+        groups=[optim.group("*.bias", weight_decay=0.0), optim.group("1.*", lr=0.0)],
+    )
+    assert optimizer.for_parameter("0.weight").weight_decay == 0.5  # type: ignore[attr-defined]
+    assert optimizer.for_parameter("1.bias") == optim.SGD(lr=0.0)
+    before, after = steps(gc.training(model(x).sum(), optimizer), [{"x": np.zeros((1, 2))}])
+    np.testing.assert_allclose(after["0.weight"], before["0.weight"] * 0.95, rtol=1e-6)
+    np.testing.assert_array_equal(after["1.weight"], before["1.weight"])
+    sums = before["1.weight"].sum(0)
+    np.testing.assert_allclose(after["0.bias"], before["0.bias"] - 0.1 * sums, rtol=1e-5)
+    with pytest.raises(gc.ArgumentError, match="group 'head' matches no parameter"):
+        gc.training(model(x).sum(), optim.SGD(lr=0.1, groups=[optim.group("head", lr=1.0)]))
+    with pytest.raises(gc.ArgumentError, match=r"group '\*': lr is a schedule or a number >= 0"):
+        optim.SGD(lr=0.1, groups=[optim.group("*", lr=-2)])
+
+
+def linear(t: int) -> float:
+    done = min(t, 8) / 8
+    return (1 - done) * 0.1 + done * 0.01
+
+
+def cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+def restarts(t: int) -> float:
+    length = 3
+    while t >= length:
+        t, length = t - length, length * 2
+    return cosine(0.1, 0.01, t / length)
+
+
+def one_cycle(t: int) -> float:
+    """torch's OneCycleLR of 20 steps up to 0.3 with its defaults."""
+    up, last = 0.3 * 20 - 1, 19
+    if t <= up:
+        return cosine(0.3 / 25, 0.3, t / up)
+    return cosine(0.3, 0.3 / 25 / 1e4, (min(t, last) - up) / (last - up))
+
+
+SCHEDULES: dict[str, tuple[optim.schedule.Schedule, Callable[[int], float]]] = {
+    "constant": (schedule.constant(0.1), lambda t: 0.1),
+    "linear": (schedule.linear(0.1, 0.01, steps=8), linear),
+    "step": (schedule.step(0.1, 3, 0.5), lambda t: 0.1 * 0.5 ** (t // 3)),
+    "multi_step": (
+        schedule.multi_step(0.1, [2, 5, 11], 0.5),
+        lambda t: 0.1 * 0.5 ** sum(t >= mark for mark in (2, 5, 11)),
+    ),
+    "exponential": (schedule.exponential(0.1, 0.9), lambda t: 0.1 * 0.9**t),
+    "polynomial": (
+        schedule.polynomial(0.1, 8, 2.0), lambda t: 0.1 * (1 - min(t, 8) / 8) ** 2,
+    ),
+    "cosine": (schedule.cosine(0.1, 8, 0.01), lambda t: cosine(0.1, 0.01, t / 8)),
+    "restarts": (schedule.cosine_restarts(0.1, 3, 2, 0.01), restarts),
+    "equal restarts": (
+        schedule.cosine_restarts(0.1, 3), lambda t: cosine(0.1, 0.0, t % 3 / 3),
+    ),
+    "one_cycle": (schedule.one_cycle(0.3, 20), one_cycle),
+    "warmup": (
+        schedule.warmup(schedule.exponential(0.1, 0.9), 4, 0.25),
+        lambda t: 0.1 * 0.9**t * (0.25 + 0.75 * min(t, 4) / 4),
+    ),
+    "sequential": (
+        schedule.sequential([0.5, schedule.exponential(0.1, 0.9)], [6]),
+        lambda t: 0.5 if t < 6 else 0.1 * 0.9 ** (t - 6),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name: str) -> None:
+    made, formula = SCHEDULES[name]
+    t = gc.input("t", (), gc.int64)
+    found = [float(values(made.at(t), t=i)) for i in range(30)]
+    np.testing.assert_allclose(found, [formula(i) for i in range(30)], rtol=1e-12, atol=1e-15)
+
+
+def test_long_restarts() -> None:
+    made = schedule.cosine_restarts(1.0, 1, 2)
+    t = gc.input("t", (), gc.int64)
+    assert values(made.at(t), t=2**40 - 1) == 1.0  # 1 + 2 + 4 + ... steps: a beginning
+    assert values(made.at(t), t=2**40 - 2) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "one_cycle"])
+def test_a_schedule_goes_where_a_number_goes(name: str) -> None:
+    made, formula = SCHEDULES[name]
+    for optimizer, rule in (
+        (optim.SGD(lr=made, momentum=0.9), sgd(formula, momentum=0.9)),
+        (optim.AdamW(lr=made), adam(formula, weight_decay=1e-2, decoupled=True)),
+    ):
+        for state, w in zip(trained(optimizer)[1:], expected(rule), strict=True):
+            np.testing.assert_allclose(state["w"], w, rtol=1e-10)
+
+
+def test_parameters_outside_the_loss_are_left_alone() -> None:
+    w, other = gc.parameter("w", (2,), init=gc.init.ones), gc.parameter("other", (2,))
+    program = gc.training(w.sum(), optim.SGD(lr=0.1, weight_decay=1.0), outputs={"both": w + other})
+    updated = [u.state.attributes["name"] for u in program.graphs["run"].updates]
+    assert updated == ["w", "gradc.step"]
+
+
+def test_other_state_is_updated_in_training() -> None:
+    count = gc.state("count", (), gc.int64, init=gc.init.constant(5))
+    gc.update(count, count + 1)
+    w = gc.parameter("w", ())
+    program = gc.training((w - 1.0) ** 2 + 0.0 * count, optim.SGD(lr=0.5))
+    history = steps(program, [{}, {}])
+    assert [int(s["count"]) for s in history] == [5, 6, 7]
+    assert [float(s["w"]) for s in history] == [0.0, 1.0, 1.0]
+    assert not program.graphs["evaluate"].updates
+
+
+def test_every_graph_declares_the_same_states() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 2))
+    x, labels = gc.input("x", ("batch", 2)), gc.input("labels", ("batch",), gc.int32)
+    logits = model(x)
+    program = gc.training(
+        gc.cross_entropy(logits, labels),
+        optim.SGD(lr=0.1, momentum=0.9),
+        metrics={"accuracy": gc.accuracy(logits, labels)},
+        outputs={"logits": logits},
+    )
+    names = {
+        kind: [str(n.attributes["name"]) for n in graph.states]
+        for kind, graph in program.graphs.items()
+    }
+    assert len({tuple(n) for n in names.values()}) == 1
+    assert [n for n, _ in program.graphs["run"].outputs] == ["loss", "accuracy"]
+    assert [f.name for f in program.inputs] == ["labels", "x"]
+    assert program.batch_dimension == "batch"
+    assert [n.attributes["name"] for n in program.graphs["predict"].inputs] == ["x"]

@@ -1,0 +1,68 @@
+"""Random graphs through everything: graph passes, fusion, planning, LLVM, against the evaluator.
+
+The graphs use operations that are exact on small numbers in any order, so that a difference is a
+wrong program and never a rounding. Each is compiled with its named dimension fixed, and in the
+bounded form, where the number of rows is read at run time and is less than the maximum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from support_cpu import plan, run_compiled
+
+from gradc.compiler.graph.ir import Graph
+from gradc.compiler.graph.text_print import print_graph
+from gradc.compiler.passes import optimize
+from gradc.compiler.passes.lower import copy_roots_in_memory
+from gradc.compiler.passes.specialize import specialize
+from gradc.compiler.testing.random_graphs import graphs, seeded_graph
+from gradc.compiler.testing.values import evaluate_leaves, random_leaves, same_values
+
+Array = np.ndarray[Any, Any]
+ROWS, MAXIMUM = 3, 5
+
+
+def check(graph: Graph, seed: int, bounded: bool, training: bool) -> None:
+    """Outputs and new state equal the evaluator's; a failing graph is printed as text."""
+    dims = {"batch": ROWS}
+    leaves = random_leaves(graph, np.random.default_rng(seed), False, dims)
+    expected = evaluate_leaves(graph, leaves, dims, training)
+    lowered = specialize(graph, {} if bounded else dims, training=training)
+    lowered = copy_roots_in_memory(optimize(lowered, verify=True))
+    names = {str(node.attributes["name"]) for node in graph.inputs}
+    program = plan(lowered, {"batch": MAXIMUM} if bounded else None)
+    outputs, state = run_compiled(
+        program,
+        {name: leaves[name] for name in names},
+        {name: value for name, value in leaves.items() if name not in names},
+        rows=ROWS if bounded else 1,
+    )
+    for name, value in expected.outputs.items():
+        assert same_values(value, outputs[name], False), (
+            f"output {name}: expected\n{value}\nfound\n{outputs[name]}\n{print_graph(graph)}"
+        )
+    for name, value in state.items():
+        wanted = expected.state[name] if training else leaves[name]
+        assert same_values(wanted, value, False), (
+            f"state {name}: expected\n{wanted}\nfound\n{value}\n{print_graph(graph)}"
+        )
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_a_random_graph_keeps_its_values(seed: int) -> None:
+    check(seeded_graph(seed, ring=True), seed, bounded=False, training=seed % 2 == 0)
+
+
+@pytest.mark.parametrize("seed", range(120, 200))
+def test_a_random_graph_keeps_its_values_with_rows_read_at_run_time(seed: int) -> None:
+    check(seeded_graph(seed, ring=True), seed, bounded=True, training=seed % 2 == 0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(graph=graphs(ring=True, size=16))
+def test_any_graph_keeps_its_values(graph: Graph) -> None:
+    check(graph, 0, bounded=False, training=True)

@@ -1,0 +1,195 @@
+"""The program level: text that comes back, what the verifier refuses, loops over data in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradc.compiler.errors import ArgumentError, IRSyntaxError, VerifyError
+from gradc.compiler.graph.evaluate import evaluate
+from gradc.compiler.ops.elementwise import exp
+from gradc.compiler.ops.reduction import cumsum
+from gradc.compiler.ops.source import input_
+from gradc.compiler.program import Program, verify_program
+from gradc.compiler.program_evaluate import run_program
+from gradc.compiler.program_text import parse_program, print_program
+from gradc.compiler.types import float32
+from random_programs import random_graph, random_values
+from support_cpu import graph_of, plan, run_compiled
+
+TRAIN = """\
+program train rows 2 arena 64 {
+  input %x : f64[samples, 3]
+  output %loss : f64[]
+  buffer %x : f64[0, 3] in input slot 0
+  buffer %order : i64[2] in order
+  buffer %w : f64[3] in state at 64
+  buffer %t0 : f64[2] in arena at 0
+  buffer %loss : f64[] in output slot 0
+  run k1 after k0
+  run k2 after k0, k1
+  repeat {
+    kernel k0 "dot" {
+      parallel i in 2
+      loop k in 3 {
+        %y = dot(mul(%x[%order[i], k], %w[k])) : f64
+      }
+      loop {
+        %t0[i] = %y
+      }
+    }
+    kernel k1 {
+      loop i in 2 {
+        %total = sum(%t0[i]) : f64
+      }
+      loop {
+        %loss[] = %total
+      }
+    }
+    kernel k2 {
+      parallel k in 3
+      loop i in 2 {
+        %g = dot(mul(%t0[i], %x[%order[i], k])) : f64
+      }
+      loop {
+        %w[k] = sub(%w[k], mul(0.125 : f64, %g))
+      }
+    }
+  }
+}
+"""
+
+
+def without_comments(text: str) -> str:
+    lines = [line for line in text.splitlines() if not line.strip().startswith("//")]
+    return "\n".join(lines) + "\n"
+
+
+def test_text_comes_back() -> None:
+    program = parse_program(TRAIN)
+    verify_program(program)
+    assert print_program(program) == TRAIN
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_random_programs_come_back_and_compute_the_same(seed: int, repeat: bool) -> None:
+    graph = random_graph(seed)
+    program = plan(graph, repeat=repeat)
+    text = print_program(program)
+    parsed = parse_program(text)
+    verify_program(parsed)
+    assert print_program(parsed) == without_comments(text)
+    inputs, states = random_values(graph, seed)
+    for ours, again in zip(
+        run_program(program, inputs, states), run_program(parsed, inputs, states), strict=True
+    ):
+        for name, array in ours.items():
+            assert array.tobytes() == again[name].tobytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3))
+def test_iterations_are_those_of_the_graph_in_numpy_and_in_code(seed: int, count: int) -> None:
+    graph = random_graph(seed)
+    program = plan(graph, repeat=True)
+    inputs, state = random_values(graph, seed)
+    runs = [
+        run_program(program, inputs, state, count=count),
+        run_compiled(program, inputs, state, count=count),
+        run_compiled(program, inputs, state, count=count, threads=2),
+    ]
+    for iteration in range(count):
+        wanted, state = evaluate(graph, inputs, state)
+        for outputs, _ in runs:
+            for name, array in outputs.items():
+                np.testing.assert_allclose(array[iteration], wanted[name], rtol=1e-7, atol=1e-7)
+    for _, last in runs:
+        for name, array in last.items():
+            np.testing.assert_allclose(array, state[name], rtol=1e-7, atol=1e-7)
+
+
+def test_decisions_are_comments() -> None:
+    programs = (plan(random_graph(seed)) for seed in range(100))
+    program = next(p for p in programs if p.decisions)
+    assert f"  // {program.decisions[0]}\n" in print_program(program)
+
+
+def test_buffers_of_one_name_are_told_apart() -> None:
+    x = input_("t0", (4,), float32)
+    program = plan(graph_of({"t0": exp(cumsum(exp(cumsum(x, 0)), 0))}))
+    text = print_program(program)
+    assert "buffer %t0 :" in text and "buffer %t0_2 :" in text
+    parsed = parse_program(text)
+    assert print_program(parsed) == text
+    value = np.arange(4, dtype=np.float32) / 8
+    assert run_program(parsed, {"t0": value})[0]["t0"].shape == (4,)
+
+
+def test_minibatches_are_picked_by_the_order() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((10, 3)), rng.standard_normal(3)
+    order = rng.integers(0, 10, 8)
+    program = parse_program(TRAIN)
+    arguments = ({"x": x}, {"w": w})
+    losses, expected = [], w.copy()
+    for step in (1, 2):
+        rows = x[order[2 * step : 2 * step + 2]]
+        y = rows @ expected
+        losses.append(y.sum())
+        expected -= 0.125 * y @ rows
+    outputs, state = run_program(program, *arguments, rows=2, count=2, order=order, first_step=1)
+    np.testing.assert_allclose(outputs["loss"], losses)
+    np.testing.assert_allclose(state["w"], expected)
+    outputs, state = run_compiled(program, *arguments, rows=2, count=2, order=order[2:])
+    np.testing.assert_allclose(outputs["loss"], losses)
+    np.testing.assert_allclose(state["w"], expected)
+
+
+def test_a_missing_state_is_named() -> None:
+    with pytest.raises(ArgumentError, match="state 'w' is missing"):
+        run_program(parse_program(TRAIN), {"x": np.zeros((4, 3))}, order=np.arange(4))
+
+
+SYNTAX = [
+    ("program train", "programm train", "1:1: expected 'program', not 'programm'"),
+    ("repeat {", "repeet {", "11:3: expected a kernel or 'repeat', not 'repeet'"),
+    ("run k1 after k0", "run k1 before k0", "9:10: expected 'after', not 'before'"),
+    ("rows 2", "rows two", "1:20: expected an integer, not 'two'"),
+    ("input %x : f64[samples, 3]", "input x : f64[samples, 3]", "2:9: expected an input's %name"),
+    ("%t0[i] = %y", "%t1[i] = %y", "18:9: buffer %t1 is not declared"),
+    ("  }\n}\n", "  }\n", "39:1: expected a kernel or 'repeat', not the end of the text"),
+    ("  }\n}\n", "  }\n}\nkernel", "40:1: expected the end of the text, not 'kernel'"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), SYNTAX)
+def test_damaged_text_is_refused_at_its_place(old: str, new: str, message: str) -> None:
+    assert old in TRAIN
+    with pytest.raises(IRSyntaxError) as caught:
+        parse_program(TRAIN.replace(old, new, 1), "case.ir")
+    assert str(caught.value).startswith(f"case.ir:{message}")
+
+
+def reordered(*names: str) -> Program:
+    """The training program with its kernels in another order."""
+    head, body = TRAIN.split("  repeat {\n")
+    kernels = {k[:2]: f"    kernel {k}" for k in body.split("    kernel ")[1:]}
+    kernels["k2"] = kernels["k2"].removesuffix("  }\n}\n")
+    text = head + "  repeat {\n" + "".join(kernels[name] for name in names) + "  }\n}\n"
+    return parse_program(text)
+
+
+def test_an_order_that_breaks_an_edge_is_refused() -> None:
+    verify_program(reordered("k0", "k1", "k2"))
+    with pytest.raises(VerifyError, match="kernel k1 must run before k2"):
+        verify_program(reordered("k0", "k2", "k1"))
+
+
+def test_a_buffer_read_before_it_is_written_is_refused() -> None:
+    text = TRAIN.replace("run k1 after k0\n", "").replace("run k2 after k0, k1\n", "")
+    text = text.replace("%t0[i] = %y", "%w[i] = %y")
+    with pytest.raises(VerifyError, match="kernel k1 reads t0 before it is written"):
+        verify_program(parse_program(text))

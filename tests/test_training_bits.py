@@ -1,0 +1,118 @@
+"""Bits are a promise: threads, chunks, kills and resumption do not change what training computes.
+
+One model with everything that could break it: dropout, momentum or Adam, a schedule, weight decay,
+a ragged last batch, shuffling, metrics. Compared bit for bit, and against the NumPy evaluator.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradc as gc
+from gradc import nn, optim
+from gradc.compiler.graph.evaluate import evaluate
+from gradc.runtime.shuffle import order
+from gradc.runtime.trainer import Trainer
+
+Array = np.ndarray[Any, Any]
+SAMPLES, FEATURES, CLASSES, BATCH = 150, 21, 4, 32
+
+
+def program(optimizer: Any) -> Any:
+    model = nn.Sequential(
+        nn.Linear(FEATURES, 70), nn.Tanh(), nn.Dropout(0.25), nn.Linear(70, 33), nn.ReLU(),
+        nn.Linear(33, CLASSES),
+    )  # fmt: skip
+    x = gc.input("x", ("batch", FEATURES))
+    labels = gc.input("labels", ("batch",), gc.int32)
+    logits = model(x)
+    return gc.training(
+        gc.cross_entropy(logits, labels),
+        optimizer=optimizer,
+        metrics={"accuracy": gc.accuracy(logits, labels)},
+        outputs={"logits": logits},
+    )
+
+
+def optimizers() -> dict[str, Any]:
+    rate = optim.schedule.linear(0.1, 0.01, steps=20)
+    return {
+        "sgd": optim.SGD(lr=rate, momentum=0.9, nesterov=True, weight_decay=1e-3),
+        "adamw": optim.AdamW(lr=1e-2, groups=[optim.group("*.bias", weight_decay=0.0)]),
+    }
+
+
+def data() -> dict[str, Array]:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((SAMPLES, FEATURES)).astype(np.float32)
+    return {"x": x, "labels": (np.abs(x[:, :CLASSES]).argmax(axis=1)).astype(np.int32)}
+
+
+def everything(trainer: Trainer) -> dict[str, bytes]:
+    return {
+        name: np.asarray(value).tobytes()
+        for view in (trainer.parameters, trainer.state)
+        for name, value in view.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_threads_runs_and_resumption_give_the_same_bits(name: str, tmp_path: Path) -> None:
+    made = program(optimizers()[name])
+    whole = made.compile(threads=1, seed=5)
+    history = whole.fit(data(), batch_size=BATCH, epochs=4)
+    two = made.compile(threads=2, seed=5)
+    again = two.fit(data(), batch_size=BATCH, epochs=4)
+    assert everything(two) == everything(whole)
+    assert again.to_dict() == history.to_dict()
+    file = tmp_path / "run.safetensors"
+    first = made.compile(threads=2, seed=5)
+    first.fit(data(), batch_size=BATCH, epochs=2, checkpoint=file)
+    resumed = program(optimizers()[name]).compile(threads=1, seed=5)
+    continued = resumed.fit(data(), batch_size=BATCH, epochs=4, checkpoint=file, resume=True)
+    assert everything(resumed) == everything(whole)
+    assert continued.to_dict() == history.to_dict()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_training_is_what_the_evaluator_computes(name: str) -> None:
+    made = program(optimizers()[name])
+    trainer = made.compile(threads=2, seed=5)
+    views = (trainer.parameters, trainer.state)
+    state = {n: np.asarray(v) for view in views for n, v in view.items()}
+    history = trainer.fit(data(), batch_size=BATCH, epochs=2)
+    arrays, graph = data(), made.graphs["run"]
+    losses = []
+    for epoch in range(2):
+        total = 0.0
+        rows = order(SAMPLES, 5, epoch)
+        for start in range(0, SAMPLES, BATCH):
+            batch = {n: a[rows[start : start + BATCH]] for n, a in arrays.items()}
+            outputs, state = evaluate(graph, batch, state, training=True)
+            total += float(outputs["loss"]) * len(batch["x"])
+        losses.append(total / SAMPLES)
+    np.testing.assert_allclose(history["loss"], losses, rtol=2e-5)
+    for parameter, value in trainer.parameters.items():
+        np.testing.assert_allclose(value, state[parameter], rtol=2e-3, atol=2e-5)
+
+
+def test_a_step_is_the_same_inside_and_outside_fit() -> None:
+    made = program(optimizers()["sgd"])
+    inside, outside = (made.compile(threads=1, seed=1) for _ in range(2))
+    inside.fit(data(), batch_size=BATCH, epochs=1, shuffle=False)
+    for start in range(0, SAMPLES, BATCH):
+        outside.step(**{n: a[start : start + BATCH] for n, a in data().items()})
+    assert everything(inside) == everything(outside)
+
+
+def test_dropout_rests_in_evaluation() -> None:
+    trainer = program(optimizers()["sgd"]).compile(threads=1, seed=1)
+    first, second = (trainer.evaluate(data()) for _ in range(2))
+    assert first == second
+    logits = trainer.predict(x=data()["x"])["logits"]
+    one_by_one = [trainer.predict(x=data()["x"][i : i + 1])["logits"] for i in range(3)]
+    np.testing.assert_allclose(logits[:3], np.concatenate(one_by_one), rtol=1e-5, atol=1e-6)
