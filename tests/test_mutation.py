@@ -1,4 +1,4 @@
-"""Rules broken on purpose: each keeps its type, and is caught by values, by the driver or the cases.
+"""Rules broken on purpose: each is caught by values, by the driver or by the cases.
 
 What is tested here is the net, not the rules: the same comparisons that test_passes.py makes must
 fail for every one of these.
@@ -166,7 +166,7 @@ def test_a_rule_that_grows_without_end_is_stopped() -> None:
     def grow(node: Node, uses: Uses) -> Node:
         return add(add(node.inputs[0], node.inputs[1]), constant_like(node, 0.0))
 
-    with pytest.raises((VerifyError, RecursionError)):
+    with pytest.raises(VerifyError, match="^rules still fire after 200 steps at one node"):
         _rewrite(CodeRule("grow", "add", grow))
 
 

@@ -1,4 +1,4 @@
-"""The pytest plugin as another repository uses it: a folder of cases, and golden updates that fail."""
+"""The pytest plugin as another repository uses it: cases, and golden updates that fail."""
 
 from __future__ import annotations
 

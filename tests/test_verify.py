@@ -121,7 +121,7 @@ def test_a_broken_rule_is_named(name: str) -> None:
 def test_the_users_line_is_shown() -> None:
     source = SourceLine("model.py", 7, "forward", "y = -x")
     node = Node(NEG, (X,), {}, TensorType(float32, (3,)), source)
-    with pytest.raises(VerifyError, match="at model.py:7 in forward: y = -x"):
+    with pytest.raises(VerifyError, match=r"at model\.py:7 in forward: y = -x"):
         verify_graph(_graph(node))
 
 

@@ -24,7 +24,7 @@ from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
-from .reductions import Accumulator, combine, fused_product, identity, tree
+from .reductions import Accumulator, combine, fused_product, identity, settled, tree
 from .vectors import LANES, ExpressionEmitter, step_in
 
 THREADING_FLOOR = 32_768
@@ -232,8 +232,7 @@ class NestEmitter:
 
     def _bind_results(self, loop: Loop, results: dict[str, Accumulator]) -> None:
         for reduction in loop.reductions:
-            best = results[reduction.name]
-            value = best[1] if reduction.combiner.startswith("arg") else best[0]
+            value = settled(self.f, reduction, results[reduction.name])
             self.e.bind_reduced(reduction.name, value)
 
     def _walk(

@@ -18,7 +18,7 @@ from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from ..program import Program
 from .arguments import argument_field, constant_table
 from .emit import FunctionEmitter, Value, llvm_type
-from .reductions import Accumulator, combine, fused_product, identity
+from .reductions import Accumulator, combine, fused_product, identity, settled
 from .scalar import SCALAR
 
 _INDEX_OPERATIONS = {
@@ -149,8 +149,7 @@ class _KernelUnroller:
         names = {r.name for r in loop.reductions}
         self.memo = {k: v for k, v in self.memo.items() if not k[0].reduced & names}
         for reduction in loop.reductions:
-            best = state[reduction.name]
-            self.reduced[reduction.name] = best[-1]
+            self.reduced[reduction.name] = settled(self.f, reduction, state[reduction.name])
 
     def _reduce(
         self, reduction: Reduction, loop: Loop, point: Point, old: Accumulator

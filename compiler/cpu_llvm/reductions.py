@@ -2,6 +2,7 @@
 
 A reduction's accumulator is one or two values: the partial result, and for argmax and argmin the
 position of the best element so far. Ties and NaN go to the lowest position, as in NumPy.
+Sums and products of 16-bit floats are accumulated in float32 and rounded once at the end.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import math
 
 from ..loops.ir import Reduction
-from ..types import DType
+from ..types import DType, float32
+from .casts import narrow, widen
 from .emit import FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
 
@@ -31,9 +33,23 @@ def _smallest(dtype: DType) -> float | int:
     return -(2 ** (dtype.bits - 1)) if dtype.kind == "int" else 0
 
 
+def _accumulated(reduction: Reduction) -> DType:
+    """The dtype of the partial results."""
+    dtype = reduction.value.dtype
+    is_half = dtype.is_float and dtype.bits == 16
+    return float32 if is_half and reduction.combiner in ("sum", "dot", "prod") else dtype
+
+
+def settled(f: FunctionEmitter, reduction: Reduction, best: Accumulator) -> Value:
+    """The value of a reduction whose accumulator is complete."""
+    if reduction.combiner.startswith("arg"):
+        return best[1]
+    return narrow(f, best[0], llvm_type(reduction.dtype)) if reduction.dtype.is_float else best[0]
+
+
 def identity(f: FunctionEmitter, reduction: Reduction, lanes: int) -> Accumulator:
     """What a reduction over nothing gives."""
-    dtype, combiner = reduction.value.dtype, reduction.combiner
+    dtype, combiner = _accumulated(reduction), reduction.combiner
     number = {
         "sum": 0, "dot": 0, "prod": 1, "any": False, "all": True,
         "max": _smallest(dtype), "argmax": _smallest(dtype),
@@ -47,8 +63,10 @@ def combine(
     f: FunctionEmitter, reduction: Reduction, old: Accumulator, new: Accumulator
 ) -> Accumulator:
     """One step: `new` comes after `old`; for argmax and argmin it carries its position."""
-    dtype, combiner = reduction.value.dtype, reduction.combiner
+    dtype, combiner = _accumulated(reduction), reduction.combiner
     if not combiner.startswith("arg"):
+        if dtype is not reduction.value.dtype:
+            new = [widen(f, new[0])]
         op = "add" if combiner == "dot" else _STEP[combiner]
         if dtype.is_bool and combiner in ("sum", "max", "prod", "min"):
             op = "or" if combiner in ("sum", "max") else "and"
@@ -79,10 +97,13 @@ def _tied(f: FunctionEmitter, dtype: DType, old: Value, new: Value) -> Value:
 
 def fused_product(f: FunctionEmitter, a: Value, b: Value, old: Value, dtype: DType) -> Value:
     """One step of a `dot`: old + a * b, rounded once where the dtype is a float."""
+    if dtype.is_float:
+        a, b, old = f.alike(widen(f, a), widen(f, b), old)
+        return f.fma(a, b, old)
     a, b, old = f.alike(a, b, old)
     if dtype.is_bool:
         return f.binary("or", f.binary("and", a, b), old)
-    return SCALAR["fma"](f, [a, b, old], dtype, dtype)
+    return f.binary("add", f.binary("mul", a, b), old)
 
 
 def tree(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumulator:

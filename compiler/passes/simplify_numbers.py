@@ -1,4 +1,4 @@
-"""Simplification rules about constants in arithmetic and about casts; part of RULES in simplify.py."""
+"""Simplification rules about constants in arithmetic, and casts: part of RULES in simplify.py."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _check_values(case: Case, before: Graph, after: Graph, exact: bool) -> None:
     unbound = [name for name in named_dimensions(after) if name in dims]
     if unbound:
         raise CaseFailure(f"{case.path}: dimensions {unbound} are left in the result")
-    modes = (True, False)
+    modes: tuple[bool, ...] = (True, False)
     if "training=" in case.passes.replace(" ", ""):
         modes = ("training=true" in case.passes.replace(" ", ""),)
     for seed in SEEDS:

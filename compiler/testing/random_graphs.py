@@ -192,12 +192,10 @@ class _Grower:
         for number in range(count):
             name = f"{op.name[0]}{number}"
             attributes: dict[str, Any] = {"name": name, "dtype": self.pick(self.dtypes)}
+            shape = self.shape()
             if op is STATE:
-                static = [extent for extent in EXTENTS if isinstance(extent, int)]
-                shape = tuple(self.pick(static) for _ in range(self.rng.randint(0, 3)))
+                shape = tuple(extent for extent in shape if isinstance(extent, int))
                 attributes["trained"] = number == 0
-            else:
-                shape = self.shape()
             made.append(apply(op, **attributes, shape=shape))
         return made
 
@@ -369,7 +367,7 @@ def _pad(grower: _Grower, op: OpDef) -> Node | None:
     if x is None:
         return None
     value = grower.like(TensorType(x.type.dtype, ()))
-    widths = {
+    widths: dict[str, Any] = {
         name: tuple(
             grower.rng.randint(0, 1) if isinstance(extent, int) else 0 for extent in x.type.shape
         )

@@ -92,7 +92,7 @@ def evaluate_leaves(
 
 
 def _value(
-    node: Node, values: Mapping[Node, Array], dims: Mapping[str, int], training: bool
+    node: Node, values: dict[Node, Array], dims: Mapping[str, int], training: bool
 ) -> Array:
     """The value of one node, contiguous; see the module docstring."""
     operands = [values[operand] for operand in node.inputs]
@@ -102,7 +102,7 @@ def _value(
         with np.errstate(all="ignore"):
             element = node.op.evaluate(*first, **attributes)
         return np.full(operands[0].shape, element)
-    (value,) = evaluate_nodes([node], dict(values), dims=dims, training=training)
+    (value,) = evaluate_nodes([node], values, dims=dims, training=training)
     return np.asarray(value, order="C")
 
 
