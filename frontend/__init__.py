@@ -1,4 +1,12 @@
-"""gradc: a gradient compiler. A model and its training step become one native program."""
+"""gradc: a gradient compiler. A model and its training step become one native program.
+
+To define a model takes tensors, operations and gradients; to run it takes the compiler's passes and
+the runtime too. Those are imported when `gc.compile`, `gc.training` or a name of the runtime is
+first used, which halves the time of `import gradc`.
+"""
+
+import importlib as _importlib
+import typing as _typing
 
 from gradc.compiler.errors import (
     ArgumentError,
@@ -23,13 +31,8 @@ from gradc.compiler.types import (
     uint8,
 )
 from gradc.compiler.types import bool_ as bool
-from gradc.runtime.history import History
-from gradc.runtime.stopping import EarlyStopping
-from gradc.runtime.trainer import Trainer
 
 from . import init, nn, optim, random
-from ._training import TrainingProgram, training
-from .compiled import Function, compile
 from .functional import (
     abs,
     accuracy,
@@ -208,6 +211,31 @@ from .transforms import grad, hessian, hvp, jacobian, jvp, vjp
 from .variables import input, parameter, state, update
 
 __version__ = "0.1.0"
+
+if _typing.TYPE_CHECKING:
+    from gradc.runtime.history import History
+    from gradc.runtime.stopping import EarlyStopping
+    from gradc.runtime.trainer import Trainer
+
+    from ._training import TrainingProgram, training
+    from .compiled import Function, compile
+
+_LATE = (
+    ("gradc._training", ("TrainingProgram", "training")),
+    ("gradc.compiled", ("Function", "compile")),
+    ("gradc.runtime", ("EarlyStopping", "History", "Trainer")),
+)
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """The names that need the compiler or the runtime, imported when first asked for."""
+    for module, names in _LATE:
+        if name in names:
+            value = getattr(_importlib.import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'gradc' has no attribute {name!r}")
+
 
 __all__ = [
     "ArgumentError",

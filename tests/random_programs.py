@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from support_cpu import Array, graph_of
 
 from gradc.compiler.graph.ir import Graph, Node
 from gradc.compiler.ops.broadcast import broadcast, sum_
@@ -14,7 +15,6 @@ from gradc.compiler.ops.reduction import cumsum, max_
 from gradc.compiler.ops.slicing import slice_
 from gradc.compiler.ops.source import constant_like, input_, state
 from gradc.compiler.types import float64
-from support_cpu import Array, graph_of
 
 UNARY = (abs_, neg, sigmoid, sin, tanh_)
 BINARY = (add, sub, mul, maximum, minimum)
@@ -45,7 +45,9 @@ def _random_node(rng: np.random.Generator, pool: list[Node], extent: int) -> Nod
         case 3:
             return _mean(dot_general(x, y, (), (), (axis,), (int(rng.integers(2)),)), extent)
         case 4:
-            return transpose(x, (1, 0)) if axis else slice_(x, (extent - 1, 0), (-1, 1), x.type.shape)  # type: ignore[arg-type]
+            return (
+                transpose(x, (1, 0)) if axis else slice_(x, (extent - 1, 0), (-1, 1), x.type.shape)
+            )  # type: ignore[arg-type]
         case 5:
             reduced = _mean(sum_(x, (axis,)), extent) if rng.random() < 0.5 else max_(x, (axis,))
             return broadcast(reduced, x.type.shape, (1 - axis,))

@@ -6,6 +6,7 @@ import faulthandler
 
 import numpy as np
 import pytest
+from support_cpu import Array, assert_compiled, random_array
 
 from gradc.compiler.cpu_llvm.contraction import find_contraction
 from gradc.compiler.graph.ir import Node
@@ -23,7 +24,6 @@ from gradc.compiler.types import (
     int32,
     int64,
 )
-from support_cpu import Array, assert_compiled, random_array
 
 faulthandler.enable()
 DTYPES = (float32, float64, float32, float64, float16, bfloat16, int64, int32, int8)
@@ -83,9 +83,7 @@ def _prologue(kind: int, x: Node, w: Node) -> tuple[Node, Node]:
     return x, w
 
 
-def _epilogue(
-    rng: np.random.Generator, product: Node, arrays: dict[str, Array]
-) -> dict[str, Node]:
+def _epilogue(rng: np.random.Generator, product: Node, arrays: dict[str, Array]) -> dict[str, Node]:
     outputs, y, dtype = {}, product, product.type.dtype
     if rng.random() < 0.3:
         outputs["product"] = product

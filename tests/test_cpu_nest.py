@@ -1,4 +1,4 @@
-"""The generic CPU schedule against the graph's reference values: shapes, dtypes, special numbers."""
+"""The generic CPU schedule against reference values: shapes, dtypes, special numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from support_cpu import Array, assert_compiled, random_array
 
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.broadcast import broadcast, sum_
@@ -53,7 +54,6 @@ from gradc.compiler.types import (
     int64,
     uint8,
 )
-from support_cpu import Array, assert_compiled, random_array
 
 faulthandler.enable()
 SHAPES = [

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_programs import random_graph
+from support_cpu import Array, plan
 
 from gradc.compiler.errors import IRSyntaxError, VerifyError
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.evaluate import run_kernel
 from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.loops.text import parse_kernel, print_kernel
-from random_programs import random_graph
-from support_cpu import Array, plan
 
 SOFTMAX = """\
 buffer %x : f32[4, 10] in input slot 0
@@ -177,11 +177,21 @@ BROKEN = [
     (SOFTMAX, "max(%x[i0, i1])", "argmax(%x[i0, i1])", "argmax of f32 is i64, not f32"),
     (SOFTMAX, "loop i1 in 10 {\n    %y", "loop j in 10 {\n    %y", "axis i1 is not bound here"),
     (SOFTMAX, "loop i1 in 10 {\n    %m", "loop i1 in 10, i0 in 4 {\n    %m", "axis i0 is parallel"),
-    (SOFTMAX, "exp(sub(%x[i0, i1], %m)))", "cast(sub(%m, 1)) : f32)", "sub(f32, i64) cannot be i64"),
+    (
+        SOFTMAX,
+        "exp(sub(%x[i0, i1], %m)))",
+        "cast(sub(%m, 1)) : f32)",
+        "sub(f32, i64) cannot be i64",
+    ),
     (SOFTMAX, "exp(sub(%x[i0, i1], %m)), %s)", "%x[i0, %m], %s)", "index 1 of x is f32"),
     (RUNNING, " running", "", "%c is read before it is computed"),
     (RUNNING, "loop j in 5", "loop j in 5, k in 2", "a running loop walks one axis, not 2"),
-    (SCATTER, "cast(add(u, rows)) : f64", "cast(select(u, u, u)) : f64", "select(i64, i64, i64) cannot be"),
+    (
+        SCATTER,
+        "cast(add(u, rows)) : f64",
+        "cast(select(u, u, u)) : f64",
+        "select(i64, i64, i64) cannot be",
+    ),
 ]
 
 

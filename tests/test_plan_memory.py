@@ -1,4 +1,4 @@
-"""Memory plans: no two live buffers overlap, the peak is what it claims, a damaged plan is refused."""
+"""Memory plans: no two live buffers overlap, the peak is as claimed, damage is refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_programs import random_graph, random_values
+from support_cpu import graph_of, plan
 
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.graph.evaluate import evaluate
@@ -22,8 +24,6 @@ from gradc.compiler.program import Program
 from gradc.compiler.program_evaluate import run_program
 from gradc.compiler.program_text import parse_program, print_program
 from gradc.compiler.types import float32, float64
-from random_programs import random_graph, random_values
-from support_cpu import graph_of, plan
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_programs import random_graph, random_values
+from support_cpu import graph_of, plan, run_compiled
 
 from gradc.compiler.errors import ArgumentError, IRSyntaxError, VerifyError
 from gradc.compiler.graph.evaluate import evaluate
@@ -16,8 +18,6 @@ from gradc.compiler.program import Program, verify_program
 from gradc.compiler.program_evaluate import run_program
 from gradc.compiler.program_text import parse_program, print_program
 from gradc.compiler.types import float32
-from random_programs import random_graph, random_values
-from support_cpu import graph_of, plan, run_compiled
 
 TRAIN = """\
 program train rows 2 arena 64 {

@@ -50,14 +50,20 @@ def _check_form(op: OpDef, operand_count: int, attributes: Mapping[str, Any]) ->
     """An elementwise rule takes any number of operands; its loop body says how many there are."""
     if not isinstance(op.lowering, Elementwise):
         return
-    parameters = inspect.signature(op.lowering.body).parameters.values()
-    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    count = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters) - 1  # less the builder
+    count, names = _elementwise_form(op.lowering)
     if operand_count != count:
         raise VerifyError(f"takes {count} operands, has {operand_count}", operation=op.name)
     for name in attributes:
-        if name not in keywords:
+        if name not in names:
             raise VerifyError(f"has no attribute {name!r}", operation=op.name)
+
+
+@cache
+def _elementwise_form(lowering: Elementwise) -> tuple[int, frozenset[str]]:
+    """The number of operands and the names of the attributes, from the loop body's signature."""
+    parameters = inspect.signature(lowering.body).parameters.values()
+    keywords = frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+    return sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters) - 1, keywords
 
 
 def _parameters(function: Callable[..., Any]) -> frozenset[str]:

@@ -62,6 +62,11 @@ def position_at(text: str, offset: int) -> Position:
     return Position(before + 1, offset - (text.rfind("\n", 0, offset) + 1) + 1)
 
 
+def line_starts(text: str) -> tuple[int, ...]:
+    """The offset at which each line of the text begins."""
+    return (0, *(found.end() for found in re.finditer("\n", text)))
+
+
 def tokens(text: str, file: str) -> Iterator[Token]:
     """The tokens of the text, and one of kind "end" after them. Raises IRSyntaxError."""
     offset = 0

@@ -9,6 +9,7 @@ Lines that nothing reads are checked like all others, and are not part of the gr
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import json
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from ..ops.source import CONSTANT, INPUT, STATE
 from ..types import DTYPE_WITH_SHORT, Extent, Shape, TensorType, static_shape
 from .ir import Attribute, Graph, Literal, Node, Update
 from .records import infer_type, taken_from_type
-from .text_lex import Token, position_at, tokens
+from .text_lex import Token, line_starts, position_at, tokens
 
 DEPTH_LIMIT = 32  # of lists and graphs inside one another; the parser recurses once for each
 DIGITS_LIMIT = 400  # of a number: more than any float64 needs, less than CPython refuses
@@ -58,6 +59,8 @@ class _Parser:
     def __init__(self, text: str, file: str) -> None:
         self.text = text
         self.file = file
+        self.line_texts = text.split("\n")
+        self.line_starts = line_starts(text)
         self.tokens = list(tokens(text, file))
         self.next = 0
         self.depth = 0
@@ -203,8 +206,8 @@ class _Parser:
         return node
 
     def source(self, token: Token) -> SourceLine:
-        line = position_at(self.text, token.offset).line
-        return SourceLine(self.file, line, "text", self.text.split("\n")[line - 1].strip())
+        line = bisect.bisect_right(self.line_starts, token.offset)
+        return SourceLine(self.file, line, "text", self.line_texts[line - 1].strip())
 
     def line(self, body: _Body) -> None:
         if self.accept("update"):

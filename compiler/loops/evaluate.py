@@ -15,7 +15,7 @@ one element, raise VerifyError.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 
 Array = np.ndarray[Any, Any]
 _OPERATION_NAME = {"min": "minimum", "max": "maximum", "select": "where"}
-_PARTIAL: Mapping[str, Callable[..., Any]] = {
+_PARTIAL: Mapping[str, np.ufunc] = {
     "sum": np.add,
     "dot": np.add,
     "prod": np.multiply,
@@ -157,8 +157,9 @@ class _Run:
         if reduction.combiner.startswith("arg"):
             return _position(value, dimensions, reduction)
         wide = _wide(value, reduction)
-        combine = np.logical_or if wide.dtype == bool and reduction.combiner == "sum" else None
-        combine = combine or _PARTIAL[reduction.combiner]  # type: ignore[assignment]
+        combine: np.ufunc = _PARTIAL[reduction.combiner]
+        if wide.dtype == bool and reduction.combiner == "sum":
+            combine = np.logical_or
         if loop.running:
             wide = combine.accumulate(wide, axis=dimensions[0]) if dimensions else wide
             return wide.astype(reduction.dtype.numpy)

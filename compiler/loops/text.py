@@ -281,7 +281,7 @@ class Cursor:
     def integers(self) -> tuple[int, ...]:
         """[1, 2, 3]"""
         self.expect("[")
-        found = []
+        found: list[int] = []
         while not self.accept("]"):
             if found:
                 self.expect(",")
@@ -404,7 +404,7 @@ class KernelParser:
     def _loop(self) -> Loop:
         cursor = self.cursor
         cursor.expect("loop")
-        axes = []
+        axes: list[Axis] = []
         while not cursor.at("{", "running"):
             if axes:
                 cursor.expect(",")

@@ -91,9 +91,7 @@ def evaluate_leaves(
     return Results({name: values[node] for name, node in graph.outputs}, state)
 
 
-def _value(
-    node: Node, values: dict[Node, Array], dims: Mapping[str, int], training: bool
-) -> Array:
+def _value(node: Node, values: dict[Node, Array], dims: Mapping[str, int], training: bool) -> Array:
     """The value of one node, contiguous; see the module docstring."""
     operands = [values[operand] for operand in node.inputs]
     if isinstance(node.op.lowering, Elementwise) and all(map(_is_uniform, operands)):
