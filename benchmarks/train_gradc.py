@@ -12,7 +12,7 @@ from gradc import nn, optim
 
 
 class Runner:
-    """`epochs(n)` trains n shuffled epochs; `losses(n)` gives the first n losses, unshuffled."""
+    """`epochs(n)` trains n epochs; `losses(n)` gives the first n losses, unshuffled."""
 
     def __init__(self, workload: Workload, threads: int) -> None:
         self.workload, self.data = workload, workload.data()
@@ -30,7 +30,8 @@ class Runner:
 
     def epochs(self, count: int) -> None:
         data = {"x": self.data[0], "y": self.data[1]}
-        self.trainer.fit(data, batch_size=self.workload.batch, epochs=count, progress=False)
+        w = self.workload
+        self.trainer.fit(data, batch_size=w.batch, epochs=count, shuffle=w.shuffled, progress=False)
 
 
 def build(workload: Workload) -> Any:

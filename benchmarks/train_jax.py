@@ -15,7 +15,7 @@ State = tuple[Any, Any]
 
 
 class Runner:
-    """`epochs(n)` trains n shuffled epochs; `losses(n)` gives the first n losses, unshuffled.
+    """`epochs(n)` trains n epochs; `losses(n)` gives the first n losses, unshuffled.
 
     loop   False: one call of a jitted, donating step per batch. True: all steps of all epochs in
            one jitted `fori_loop`, the minibatches gathered inside
@@ -29,7 +29,7 @@ class Runner:
         step = functools.partial(train_step, workload)
 
         def one(state: State, rows: Any, x: Any, y: Any) -> tuple[State, Any]:
-            return step(state, x[rows], y[rows])
+            return step(state, x[rows], y[rows]) if workload.shuffled else step(state, x, y)
 
         def many(state: State, order: Any, x: Any, y: Any, count: Any) -> State:
             return lax.fori_loop(
@@ -52,15 +52,19 @@ class Runner:
         """In the loop, the order of up to 64 epochs is made at once and then repeated."""
         w, made = self.workload, 64
         if self.loop:
-            orders = [self.rng.permutation(w.samples) for _ in range(made)]
+            orders = [self._order() for _ in range(made)]
             order = jnp.asarray(np.concatenate(orders).reshape(-1, w.batch))
             steps = count * w.steps_per_epoch
             self.state = self.many(self.state, order, self.x, self.y, steps)
         else:
             for _ in range(count):
-                for rows in self.rng.permutation(w.samples).reshape(-1, w.batch):
+                for rows in self._order().reshape(-1, w.batch):
                     self.state, _ = self.one(self.state, rows, self.x, self.y)
         jax.block_until_ready(self.state)
+
+    def _order(self) -> Any:
+        w = self.workload
+        return self.rng.permutation(w.samples) if w.shuffled else np.arange(w.samples)
 
 
 def loss_of(workload: Workload, parameters: dict[str, Any], x: Any, y: Any) -> Any:

@@ -10,7 +10,7 @@ from workloads import Workload
 
 
 class Runner:
-    """`epochs(n)` trains n shuffled epochs; `losses(n)` gives the first n losses, unshuffled."""
+    """`epochs(n)` trains n epochs; `losses(n)` gives the first n losses, unshuffled."""
 
     def __init__(self, workload: Workload, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -39,10 +39,13 @@ class Runner:
         return found
 
     def epochs(self, count: int) -> None:
-        batch = self.workload.batch
+        w = self.workload
         for _ in range(count):
-            for rows in torch.randperm(self.workload.samples).split(batch):
-                self.step(self.x[rows], self.y[rows])
+            if w.shuffled:
+                for rows in torch.randperm(w.samples).split(w.batch):
+                    self.step(self.x[rows], self.y[rows])
+            else:
+                self.step(self.x, self.y)
 
 
 def build(workload: Workload) -> nn.Module:

@@ -39,6 +39,11 @@ class Workload:
         return self.samples // self.batch
 
     @property
+    def shuffled(self) -> bool:
+        """One batch of all samples is not shuffled: it would be the same step."""
+        return self.samples > self.batch
+
+    @property
     def flops_per_step(self) -> float:
         """Of the matrix products alone: forward, both gradients; none for the first input's."""
         pairs = list(zip(self.widths, self.widths[1:], strict=False))

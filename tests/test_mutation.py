@@ -166,7 +166,7 @@ def test_a_rule_that_grows_without_end_is_stopped() -> None:
     def grow(node: Node, uses: Uses) -> Node:
         return add(add(node.inputs[0], node.inputs[1]), constant_like(node, 0.0))
 
-    with pytest.raises(VerifyError, match="^rules still fire after 200 steps at one node"):
+    with pytest.raises(VerifyError, match=r"^rules still fire after 200 steps at one node"):
         _rewrite(CodeRule("grow", "add", grow))
 
 

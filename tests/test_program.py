@@ -193,3 +193,16 @@ def test_a_buffer_read_before_it_is_written_is_refused() -> None:
     text = text.replace("%t0[i] = %y", "%w[i] = %y")
     with pytest.raises(VerifyError, match="kernel k1 reads t0 before it is written"):
         verify_program(parse_program(text))
+
+
+def test_a_state_read_after_it_is_replaced_is_refused() -> None:
+    """The check does not rest on the edges, which the pass that made the order also made."""
+    verify_program(parse_program(TRAIN.replace("= %total", "= add(%total, %w[0])")))
+    replaced = TRAIN.replace("%t0[i] = %y", "%t0[i] = %y\n        %w[i] = %y")
+    with pytest.raises(VerifyError, match="kernel k2 reads w after it is replaced"):
+        verify_program(parse_program(replaced))
+
+
+def test_an_edge_to_no_kernel_is_refused() -> None:
+    with pytest.raises(VerifyError, match="an edge names no kernel: k7"):
+        verify_program(parse_program(TRAIN.replace("run k1 after k0", "run k1 after k7")))

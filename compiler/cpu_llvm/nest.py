@@ -9,7 +9,7 @@ same for every target and number of threads:
   16 if they must be gathered, divided by the part of the lanes that is used;
 * the cheapest axis wins; ties go to inner loops, then to later axes.
 
-Threads share the first parallel axis with enough points (in blocks of 16 if it is the vectorised
+Threads share the first parallel axis with enough points (in blocks if it is the vectorised
 one); a kernel too small for that runs on thread 0. What is left over at the end of a vectorised
 axis runs once more with a mask, so a ragged end gives the same bits as a whole block.
 """
@@ -21,11 +21,16 @@ from contextlib import contextmanager
 
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
-from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar
+from ..loops.ir import UNARY, Axis, Kernel, Loop, Reduction, Scalar
+from ..types import int64
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
 from .reductions import Accumulator, combine, fused_product, identity, settled, tree
 from .vectors import LANES, ExpressionEmitter, step_in
+
+WIDE_LANES = 64
+LIGHT_SCALARS = 12
+_HEAVY = frozenset(UNARY) - {"neg", "abs", "sqrt"} | {"pow", "mod", "div", "mulhi_u32", "atan2"}
 
 THREADING_FLOOR = 32_768
 """Work (points times loads, stores and reductions) below which one thread does all of it."""
@@ -91,6 +96,22 @@ def choose_vector_axis(kernel: Kernel) -> Axis | None:
     return best[1]
 
 
+def choose_width(kernel: Kernel, axis: Axis | None) -> int:
+    """Lanes along the vectorised axis: 16, or 64 for light work along a long parallel axis.
+
+    Lanes of a parallel axis do not meet, so their number changes no bit; wide blocks keep several
+    accumulators in flight and read whole rows of cache lines. A reduction along the axis has its 16
+    partial results by definition.
+    """
+    if axis is None or axis not in kernel.axes or axis.extent < WIDE_LANES:
+        return LANES
+    scalars = [s for s in kernel.scalars() if s.op not in ("constant", "axis")]
+    values = [s for s in scalars if s.dtype != int64 or s.op == "load"]
+    gathers = any(step_in(s.args[0], axis) not in (0, 1) for s in values if s.op == "load")
+    heavy = len(values) > LIGHT_SCALARS or any(s.op in _HEAVY for s in values)
+    return LANES if gathers or heavy else WIDE_LANES
+
+
 def _common_inner_axis(kernel: Kernel) -> Axis | None:
     """The last axis that all inner loops share, if lanes may run along it."""
     last = {loop.axes[-1] for loop in kernel.loops if loop.axes}
@@ -106,7 +127,7 @@ class NestEmitter:
         self.kernel = kernel
         self.context = context
         self.f = context.f
-        self.e = ExpressionEmitter(context)
+        self.e = ExpressionEmitter(context, choose_width(kernel, vector_axis))
         self.vector_axis = vector_axis
 
     def emit(self) -> None:
@@ -141,7 +162,7 @@ class NestEmitter:
         axis, rest = axes[0], axes[1:]
         low, high = self._range(axis, split)
         if axis is self.vector_axis:
-            whole = not axis.bounded and axis.extent % LANES == 0
+            whole = not axis.bounded and axis.extent % self.e.width == 0
             for _ in self.blocks(axis, low, high, whole):
                 self._parallel(rest, split)
         else:
@@ -154,7 +175,7 @@ class NestEmitter:
         f, limit = self.f, axis_limit(self.context, axis)
         if axis is not split:
             return f.const("i64", 0), limit
-        unit = LANES if axis is self.vector_axis else 1
+        unit = self.e.width if axis is self.vector_axis else 1
         units = f.binary("udiv", f.binary("add", limit, unit - 1), unit)
         tid, threads = self.context.parameter("tid"), self.context.parameter("threads")
         low = f.binary("udiv", f.binary("mul", units, tid), threads)
@@ -170,11 +191,11 @@ class NestEmitter:
         f, e = self.f, self.e
         first, last = low.integer, high.integer
         exact = first is not None and last is not None
-        whole = f.binary("sub", high, f.binary("and", f.binary("sub", high, low), LANES - 1))
+        whole = f.binary("sub", high, f.binary("and", f.binary("sub", high, low), self.e.width - 1))
         if exact:
-            whole = f.const("i64", last - (last - first) % LANES)  # type: ignore[operator]
+            whole = f.const("i64", last - (last - first) % self.e.width)  # type: ignore[operator]
         if not exact or whole.integer > first:  # type: ignore[operator]
-            with f.loop(low, whole, LANES) as loop, e.level():
+            with f.loop(low, whole, self.e.width) as loop, e.level():
                 e.vectorise(axis, loop.index, None)
                 yield
         if exact and whole.integer == last:
@@ -196,8 +217,10 @@ class NestEmitter:
 
     def _mask(self, left: Value) -> Value:
         if left.integer is not None:
-            return self.f.vector("i1", [lane < left.integer for lane in range(LANES)])
-        return self.f.compare("slt", self.f.iota("i64", LANES), self.f.splat(left, LANES))
+            return self.f.vector("i1", [lane < left.integer for lane in range(self.e.width)])
+        return self.f.compare(
+            "slt", self.f.iota("i64", self.e.width), self.f.splat(left, self.e.width)
+        )
 
     # -- inner loops ------------------------------------------------------------------------
 
@@ -223,9 +246,9 @@ class NestEmitter:
         self._bind_results(loop, results)
 
     def _identities(self, loop: Loop) -> dict[str, Accumulator]:
-        lanes = LANES if self.vector_axis is not None else 1
+        lanes = self.e.width if self.vector_axis is not None else 1
         if loop.axes and loop.axes[-1] is self.vector_axis:
-            lanes = LANES
+            lanes = self.e.width
         elif self.e.lanes is None:
             lanes = 1
         return {r.name: identity(self.f, r, lanes) for r in loop.reductions}
@@ -246,14 +269,14 @@ class NestEmitter:
         zero, limit = self.f.const("i64", 0), axis_limit(self.context, axis)
         if axis is not self.vector_axis:
             return self._carried(loop, rest, axis, zero, limit, 1, state, None)
-        whole = self.f.binary("and", limit, -LANES)
+        whole = self.f.binary("and", limit, -self.e.width)
         if limit.integer is not None:
-            whole = self.f.const("i64", limit.integer // LANES * LANES)
+            whole = self.f.const("i64", limit.integer // self.e.width * self.e.width)
         if whole.integer != 0:
-            state = self._carried(loop, rest, axis, zero, whole, LANES, state, None)
+            state = self._carried(loop, rest, axis, zero, whole, self.e.width, state, None)
         if limit.integer is None or whole.integer != limit.integer:
             mask = self._mask(self.f.binary("sub", limit, whole))
-            state = self._carried(loop, rest, axis, whole, limit, LANES, state, mask)
+            state = self._carried(loop, rest, axis, whole, limit, self.e.width, state, mask)
         return state
 
     def _carried(

@@ -33,10 +33,11 @@ class Lanes:
 
 
 class ExpressionEmitter:
-    """Emits scalar expressions of one kernel into one function."""
+    """Emits scalar expressions of one kernel into one function, `width` lanes at a time."""
 
-    def __init__(self, context: KernelContext) -> None:
+    def __init__(self, context: KernelContext, width: int = LANES) -> None:
         self.context = context
+        self.width = width
         self.f = context.f
         self.lanes: Lanes | None = None
         self._points: dict[Axis, Value] = {}
@@ -130,7 +131,7 @@ class ExpressionEmitter:
         point = self._points[axis]
         if self.lanes is None or axis is not self.lanes.axis or lane_zero:
             return point
-        return self.f.binary("add", self.f.splat(point, LANES), self.f.iota("i64", LANES))
+        return self.f.binary("add", self.f.splat(point, self.width), self.f.iota("i64", self.width))
 
     # -- memory -----------------------------------------------------------------------------
 
@@ -151,8 +152,8 @@ class ExpressionEmitter:
         if step == 1:
             pointer = self._lane_zero_pointer(base, address, kind)
             if mask is None:
-                return self.f.load(kind, pointer, LANES)
-            return self.f.masked_load(kind, pointer, mask, LANES)
+                return self.f.load(kind, pointer, self.width)
+            return self.f.masked_load(kind, pointer, mask, self.width)
         pointer, index = self._lane_addresses(base, address, step, kind)
         return self.f.gather(kind, pointer, index, mask)
 
@@ -164,9 +165,9 @@ class ExpressionEmitter:
     ) -> tuple[Value, Value]:
         """A base pointer and the vector of element numbers from it."""
         if step is None:
-            return base, self.f.splat(self.value(address), LANES)
+            return base, self.f.splat(self.value(address), self.width)
         pointer = self._lane_zero_pointer(base, address, kind)
-        return pointer, self.f.vector("i64", [lane * step for lane in range(LANES)])
+        return pointer, self.f.vector("i64", [lane * step for lane in range(self.width)])
 
     def store(self, store: Store, value: Value) -> None:
         """Write `value` to the store's address in every active lane."""
@@ -181,14 +182,14 @@ class ExpressionEmitter:
             return
         assert self.lanes is not None
         mask = self.lanes.mask
-        value = self.f.splat(value, LANES)
+        value = self.f.splat(value, self.width)
         if step == 1:
             pointer = self._lane_zero_pointer(base, address, kind)
             if store.accumulate:
                 old = (
-                    self.f.load(kind, pointer, LANES)
+                    self.f.load(kind, pointer, self.width)
                     if mask is None
-                    else self.f.masked_load(kind, pointer, mask, LANES)
+                    else self.f.masked_load(kind, pointer, mask, self.width)
                 )
                 value = self._sum(old, value, store)
             if mask is None:
