@@ -23,7 +23,7 @@ The same struct serves every entry point. `init` fills the state block from seed
 and `predict` loop `count` times: an iteration gathers its batch from the data sets in `inputs`
 (rows `order[...]` of every input that is `gathered`; other inputs are used whole), computes, and
 stores its outputs. Iteration i stores output k at `outputs[k] + i * bytes_of_one_iteration`, so a
-scalar output becomes an array of `count` numbers. `call` (gc.compile) runs once and gathers nothing.
+scalar output becomes an array of `count` numbers. `call` (gc.compile) runs once, without gathering.
 
 A program with a named batch dimension has two forms of each entry: full (`rows` is rows_maximum,
 everything static) and bounded (`rows` is read at run time). Both read a batch of `rows` samples.

@@ -29,6 +29,14 @@ def aligned_bytes(size_bytes: int) -> Array:
     return raw[skipped : skipped + size_bytes]
 
 
+def uninitialized_array(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+    """An aligned row-major array with any content, for what is written before it is read."""
+    size_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size_bytes + ALIGNMENT_BYTES, np.uint8)
+    skipped = -address_of(raw) % ALIGNMENT_BYTES
+    return raw[skipped : skipped + size_bytes].view(dtype).reshape(tuple(shape))
+
+
 def aligned_array(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     """A zeroed row-major array at an aligned address."""
     elements = int(np.prod(shape, dtype=np.int64))

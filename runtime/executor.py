@@ -22,7 +22,7 @@ import numpy as np
 from gradc.compiler.artifact import Arguments, Artifact, EntryPoint, StateField, TensorField
 from gradc.compiler.errors import ArgumentError, GradcError, ShapeError
 
-from .arena import ALIGNMENT_BYTES, Arena, Array, address_of, aligned_array, aligned_bytes
+from .arena import ALIGNMENT_BYTES, Arena, Array, address_of, aligned_bytes, uninitialized_array
 from .arena import numpy_dtype as dtype_named
 from .inputs import Expected, bound_shape, cast, check_inputs, expect, fits_exactly
 
@@ -310,9 +310,11 @@ class _Constants:
 def allocate_outputs(
     entry: EntryPoint, count: int, dims: Mapping[str, int] | None = None
 ) -> list[Array]:
-    """Zeroed arrays [count, *shape] for the outputs of `count` iterations of an entry point."""
+    """Uninitialized arrays [count, *shape] for the outputs of `count` iterations of an entry point."""
     return [
-        aligned_array((count, *bound_shape(field.shape, dims or {})), dtype_named(field.dtype))
+        uninitialized_array(
+            (count, *bound_shape(field.shape, dims or {})), dtype_named(field.dtype)
+        )
         for field in entry.outputs
     ]
 

@@ -43,7 +43,8 @@ def emit_nest(kernel: Kernel) -> FunctionEmitter:
     if any(a.extent == 0 for a in flat.axes):
         f.ret()
         return f
-    NestEmitter(flat, KernelContext(f), choose_vector_axis(flat)).emit()
+    axis = choose_vector_axis(flat)
+    NestEmitter(flat, KernelContext(f), axis, choose_width(flat, axis)).emit()
     f.ret()
     return f
 
@@ -123,11 +124,13 @@ def _common_inner_axis(kernel: Kernel) -> Axis | None:
 class NestEmitter:
     """Emits one flattened kernel."""
 
-    def __init__(self, kernel: Kernel, context: KernelContext, vector_axis: Axis | None) -> None:
+    def __init__(
+        self, kernel: Kernel, context: KernelContext, vector_axis: Axis | None, width: int = LANES
+    ) -> None:
         self.kernel = kernel
         self.context = context
         self.f = context.f
-        self.e = ExpressionEmitter(context, choose_width(kernel, vector_axis))
+        self.e = ExpressionEmitter(context, width)
         self.vector_axis = vector_axis
 
     def emit(self) -> None:
@@ -218,9 +221,8 @@ class NestEmitter:
     def _mask(self, left: Value) -> Value:
         if left.integer is not None:
             return self.f.vector("i1", [lane < left.integer for lane in range(self.e.width)])
-        return self.f.compare(
-            "slt", self.f.iota("i64", self.e.width), self.f.splat(left, self.e.width)
-        )
+        width = self.e.width
+        return self.f.compare("slt", self.f.iota("i64", width), self.f.splat(left, width))
 
     # -- inner loops ------------------------------------------------------------------------
 

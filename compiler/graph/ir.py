@@ -9,8 +9,8 @@
     operand ::= "%" name
     result  ::= operand | name "=" operand
     attributes ::= "{" name "=" value { "," name "=" value } "}"
-    value   ::= integer | float | "true" | "false" | string | dtype | "[" [ value { "," value } ] "]"
-              | "hex" string | graph
+    value   ::= integer | float | "true" | "false" | string | dtype | graph
+              | "[" [ value { "," value } ] "]" | "hex" string
     comment ::= "//" to the end of the line
 
 A graph is pure: nodes have no effect, and the only change it makes to state is the list of
@@ -164,7 +164,7 @@ class Graph:
         yield from topological(self.roots, seen)
 
     def readers(self) -> dict[Node, list[Node]]:
-        """For every node the nodes that read it, in order; a node that reads twice is there once."""
+        """For every node the nodes that read it, in order, each of them once."""
         result: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
         for node in result:
             for operand in dict.fromkeys(node.inputs):
