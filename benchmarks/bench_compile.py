@@ -37,7 +37,7 @@ def child(library: str, workload_name: str) -> None:
         import train_jax as module  # type: ignore[no-redef]
     imported = time.perf_counter()
     if library.startswith("jax"):
-        runner = module.Runner(workload, loop=False)  # type: ignore[call-arg, arg-type]
+        runner = module.Runner(workload, loop=False)  # type: ignore[call-arg]
     else:
         runner = module.Runner(workload, 1)
     runner.losses(1)

@@ -42,7 +42,10 @@ def torch_bytes(workload: Workload) -> int:
         runner.step(x, y)
     runner.optimizer.zero_grad()
     activities = [torch.profiler.ProfilerActivity.CPU]
-    with silent_errors(), torch.profiler.profile(activities, profile_memory=True) as profile:
+    with (
+        silent_errors(),
+        torch.profiler.profile(activities=activities, profile_memory=True) as profile,
+    ):
         runner.step(x, y)
     live = peak = 0
     events = profile.profiler.kineto_results.events()
@@ -72,7 +75,10 @@ def jax_bytes(workload: Workload) -> int:
     runner = train_jax.Runner(workload, loop=False)
     rows = jnp.arange(workload.batch)
     compiled = runner.one.lower(runner.state, rows, runner.x, runner.y).compile()
-    return int(compiled.memory_analysis().temp_size_in_bytes)
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        raise RuntimeError("this version of JAX does not say how much memory it plans")
+    return int(analysis.temp_size_in_bytes)
 
 
 def worker(library: str) -> None:

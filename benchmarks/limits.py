@@ -86,7 +86,8 @@ def copy_gigabytes_per_second(size_bytes: int, seconds: float = 0.2) -> float:
     """Median bandwidth of NumPy's copy on one thread, source and target of `size_bytes` each."""
     source: Any = np.ones(size_bytes // 4, np.float32)
     target = np.empty_like(source)
-    found, end = [], time.perf_counter() + seconds
+    found: list[float] = []
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(found) < 5:
         started = time.perf_counter()
         np.copyto(target, source)

@@ -5,7 +5,8 @@ Out: its outputs, and the state after the last iteration.
 
 Buffers are views of one block of bytes at their planned offsets, and of the state block with their
 layouts; so a plan that lets two live buffers overlap gives wrong values here, as it would in
-compiled code. The arena is filled with garbage before every iteration. A kernel that writes over
+compiled code. Before plan_memory each arena buffer has memory of its own.
+The arena is filled with garbage before every iteration. A kernel that writes over
 memory that it also reads runs point by point along its first axis (see loops/evaluate.py).
 """
 
@@ -76,6 +77,8 @@ class _ProgramRun:
             elif buffer.space == "constant":
                 content = np.frombuffer(buffer.content, buffer.type.dtype.numpy)
                 self.memory[buffer] = content.reshape(self._maximum(buffer.type))
+            elif buffer.space == "arena" and not program.arena_bytes:
+                self.memory[buffer] = _view(bytearray(buffer_bytes(buffer)), buffer)
             elif buffer.space in ("arena", "state"):
                 block = self.arena if buffer.space == "arena" else self.block
                 self.memory[buffer] = _view(block, buffer)

@@ -69,10 +69,14 @@ class Dumper:
         self.number = 0
 
     def write(self, name: str, graph: Graph) -> None:
+        self.write_text(name, print_graph(graph))
+
+    def write_text(self, name: str, text: str) -> None:
+        """The next file. Raises FileError if it cannot be written."""
         path = self.directory / f"{self.number:02d}-{name}.ir"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            path.write_text(print_graph(graph), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise FileError(f"cannot write {path}: {error.strerror}") from error
         self.number += 1

@@ -10,7 +10,8 @@
     }
 
 A case begins with a comment that says why it is there. After `// ---- after` stand names of passes
-as `gradc opt` takes them, with commas: `simplify, cse`, `specialize(batch=4)`, `pipeline`.
+as `gradc opt` takes them, with commas: `simplify, cse`, `specialize(batch=4)`, `pipeline`,
+`fuse`, `plan_memory`. From `fuse` on the lower half is a program, and a case may begin with one.
 
 Checked: the result's text is exactly the lower half; the passes change nothing when run again;
 both graphs compute the same from random values. Values are compared bit for bit, with signed
@@ -24,17 +25,30 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..errors import GradcError
 from ..graph.ir import Graph
-from ..graph.text_parse import parse_graph
 from ..graph.text_print import print_graph
-from ..opt import parse_passes, run_steps
+from ..opt import Level, Step, parse_level, parse_passes, print_level, run_steps
 from ..passes import GRAPH_PASSES
+from ..passes.program_passes import ProgramPass
 from ..passes.runner import Pass, PassReport
-from .values import differences, named_dimensions
+from ..program import Program
+from ..program_evaluate import run_program
+from ..types import bind_shape
+from .values import (
+    differences,
+    evaluate_leaves,
+    named_dimensions,
+    random_array,
+    random_leaves,
+    same_values,
+)
 
+Array = np.ndarray[Any, Any]
 SUFFIX = ".ir"
 SEEDS = (0, 1)
 _MARKER = re.compile(r"^// ---- after (.*)$", re.MULTILINE)
@@ -85,14 +99,17 @@ def check_case(case: Case, update: bool = False) -> Outcome:
     file = str(case.path)
     try:
         steps = parse_passes(case.passes)
-        before = parse_graph(case.before, file)
+        before = parse_level(case.before, file)
         report = PassReport()
         after = run_steps(before, steps, report=report)
-        text = print_graph(after)
-        again = print_graph(run_steps(after, steps))
+        text = print_level(after)
+        again = print_level(run_steps(after, _repeatable(steps, after)))
+        if isinstance(before, Graph) and isinstance(after, Graph):
+            _check_values(case, before, after, is_exact(report, steps))
+        else:
+            _check_program_values(case, before, after)
     except GradcError as error:
         raise CaseFailure(f"{file}: {error}") from error
-    _check_values(case, before, after, is_exact(report, steps))
     if again != text:
         raise CaseFailure(
             f"{file}: a second run of {case.passes} changes the result\n{_diff(text, again)}"
@@ -106,9 +123,53 @@ def check_case(case: Case, update: bool = False) -> Outcome:
     return Outcome(text, report.fired)
 
 
-def is_exact(report: PassReport, steps: tuple[Pass, ...]) -> bool:
+def _repeatable(steps: tuple[Step, ...], after: Level) -> tuple[Step, ...]:
+    """The steps that apply to the result: a program has left the graph passes and fuse behind."""
+    if isinstance(after, Graph):
+        return steps
+    return tuple(step for step in steps if isinstance(step, ProgramPass))
+
+
+def _check_program_values(case: Case, before: Level, after: Level) -> None:
+    """A program computes what the graph or program before it computes, within rounding."""
+    assert isinstance(after, Program)
+    dims = {name: int(extent) for name, extent in _BOUND.findall(case.passes)}
+    rows = after.rows_maximum
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        if isinstance(before, Graph):
+            extents = dict.fromkeys(named_dimensions(before), rows) | dims
+            leaves = random_leaves(before, rng, False, extents)
+            expected = evaluate_leaves(before, leaves, extents, "training=false" not in case.passes)
+            outputs, state = expected
+        else:
+            leaves = _program_leaves(before, rng)
+            outputs, state = run_program(before, leaves, leaves, rows=rows)
+        found, found_state = run_program(after, leaves, leaves, rows=rows)
+        for name, value in {**outputs, **{n: state[n] for n in found_state}}.items():
+            other = found[name] if name in found else found_state[name]
+            if not same_values(np.asarray(value), np.asarray(other), False):
+                raise CaseFailure(
+                    f"{case.path}: {name} was {value!r}, is {other!r} (seed {seed})\n"
+                    f"{print_level(after)}"
+                )
+
+
+def _program_leaves(program: Program, rng: np.random.Generator) -> dict[str, Array]:
+    """A value for every input and state of a program."""
+    types = [*program.inputs]
+    types += [(b.name, b.type) for b in program.buffers if b.space == "state"]
+    named = {extent for _, type in types for extent in type.shape if isinstance(extent, str)}
+    bound = dict.fromkeys(named, program.rows_maximum)
+    return {
+        name: random_array(type.with_shape(bind_shape(type.shape, bound)), rng, False)
+        for name, type in types
+    }
+
+
+def is_exact(report: PassReport, steps: tuple[Step, ...]) -> bool:
     """Whether no pass and no rule that calls itself inexact changed anything."""
-    known = (*GRAPH_PASSES, *steps)
+    known = (*GRAPH_PASSES, *(step for step in steps if isinstance(step, Pass)))
     inexact = {step.name for step in known if step.inexact}
     inexact_rules = {rule.name for step in known for rule in step.rules if rule.inexact}
     changed = {record.name for record in report.records if record.changed}
