@@ -310,7 +310,7 @@ class _Constants:
 def allocate_outputs(
     entry: EntryPoint, count: int, dims: Mapping[str, int] | None = None
 ) -> list[Array]:
-    """Uninitialized arrays [count, *shape] for the outputs of `count` iterations of an entry point."""
+    """Arrays [count, *shape] of any content for the outputs of `count` iterations."""
     return [
         uninitialized_array(
             (count, *bound_shape(field.shape, dims or {})), dtype_named(field.dtype)

@@ -50,12 +50,16 @@ class Source(Protocol):
 
 
 class ArraySource:
-    """A data set in memory; the order is a function of seed and epoch."""
+    """A data set in memory; the order is a function of seed and epoch.
+
+    A data set that is one batch is not shuffled: the batch is the same in any order.
+    """
 
     def __init__(self, executor: Executor, data: DataSet, batches: Batching, shuffle: bool) -> None:
         self.samples, self.steps_per_epoch = data.samples, batches.steps
         self._sweep = Sweep(executor, "run", data, batches, CALL_STEPS_MAXIMUM)
-        self._batches, self._shuffle = batches, shuffle
+        self._batches = batches
+        self._shuffle = shuffle and not _is_whole(data, batches)
         self._gathered = data.batch_dimension is not None
         self._order: Array | None = None
         self._order_epochs = range(0)
@@ -114,6 +118,11 @@ class ArraySource:
             return self._order
         start = (epoch - self._order_epochs.start) * self.samples
         return self._order[start : start + self.samples]
+
+
+def _is_whole(data: DataSet, batches: Batching) -> bool:
+    """Whether one batch is the whole data set: then every order gives the same batch."""
+    return batches.steps == 1 and (batches.tail or batches.batch_size) == data.samples
 
 
 class BatchSource:

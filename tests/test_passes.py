@@ -259,9 +259,13 @@ def test_a_list_of_passes_runs_each_once() -> None:
     ("passes", "message"),
     [
         ("simplfy", "unknown pass 'simplfy'\n  known: pipeline, specialize, decompose, "
-                    "fold_constants, simplify, cse, dce\n  hint: near: simplify"),
+                    "fold_constants, simplify, cse, dce, fuse, schedule, plan_memory, promote\n"
+                    "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),
         ("specialize(batch=x)", "specialize: expected name=extent or training=true, not 'batch=x'"),
+        ("schedule", "pass schedule takes a program\n  hint: fuse comes before it"),
+        ("fuse(batch=2),cse", "pass cse takes a graph, and what it is given is a program"),
+        ("fuse(x)", "fuse: expected name=extent, not 'x'"),
         ("cse;dce", "bad list of passes 'cse;dce' at 'cse;dce'"),
     ],
 )  # fmt: skip

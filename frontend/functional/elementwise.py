@@ -157,11 +157,14 @@ def log1p(x: TensorLike) -> Tensor:
 def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
     """log(exp(x) + exp(y)) without overflow: the greater plus log1p(exp(-distance)).
 
-    Equal operands have distance 0 by definition, so that two equal infinities give themselves.
+    Equal infinities have distance 0 by definition, so that they give themselves. Each branch is
+    smooth, so that second derivatives of equal operands are right; those of |a - b| are not.
     """
     a, b = (derive(n) for n in nodes.common(operand_of(x), operand_of(y), floating=True))
-    distance = where(a == b, 0.0, abs(a - b))
-    return derive((maximum(a, b) + log1p(exp(-distance))).node, x, y)
+    above = a > b
+    difference = where((a == b) & isinf(a), 0.0, a - b)
+    greater = where(above, a, b) + where(isnan(a), a, 0.0)
+    return derive((greater + log1p(exp(where(above, -difference, difference)))).node, x, y)
 
 
 # ---------------------------------------------------------------- angles

@@ -212,8 +212,10 @@ def smooth_l1_loss(
         fail(ArgumentError, "smooth_l1_loss", f"beta is not negative, not {beta}")
     if beta == 0:
         return _reduce(each.abs(x - y), reduction, "smooth_l1_loss")
-    distance = each.abs(x - y)
-    loss = each.where(distance < beta, distance * distance * (0.5 / beta), distance - 0.5 * beta)
+    difference = x - y
+    distance = each.abs(difference)
+    quadratic = difference * difference * (0.5 / beta)
+    loss = each.where(distance < beta, quadratic, distance - 0.5 * beta)
     return _reduce(loss, reduction, "smooth_l1_loss")
 
 
@@ -224,8 +226,9 @@ def huber_loss(
     x, y = _pair(input, target, "huber_loss")
     if delta <= 0:
         fail(ArgumentError, "huber_loss", f"delta is positive, not {delta}")
-    distance = each.abs(x - y)
-    quadratic = 0.5 * (distance * distance)
+    difference = x - y
+    distance = each.abs(difference)
+    quadratic = 0.5 * (difference * difference)
     loss = each.where(distance <= delta, quadratic, delta * (distance - 0.5 * delta))
     return _reduce(loss, reduction, "huber_loss")
 
@@ -256,7 +259,7 @@ def binary_cross_entropy_with_logits(
     pos_weight   a factor for the positive term, broadcast against the input
     """
     x, t = _pair(input, target, "binary_cross_entropy_with_logits")
-    tail = each.log1p(each.exp(-each.abs(x))) + each.maximum(-x, 0)
+    tail = -logsigmoid(x)
     if pos_weight is None:
         loss = (1.0 - t) * x + tail
     else:

@@ -49,13 +49,15 @@ def prelu(input: TensorLike, weight: TensorLike) -> Tensor:
 def elu(input: TensorLike, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1)."""
     x = as_tensor(input)
-    return each.where(x > 0, x, alpha * each.expm1(each.minimum(x, 0)))
+    below = each.where(x > 0, 0, x)  # not `minimum`, whose derivative at a tie is 1/2
+    return each.where(x > 0, x, alpha * each.expm1(below))
 
 
 def celu(input: TensorLike, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
     x = as_tensor(input)
-    return each.where(x > 0, x, alpha * each.expm1(each.minimum(x, 0) / alpha))
+    below = each.where(x > 0, 0, x)
+    return each.where(x > 0, x, alpha * each.expm1(below / alpha))
 
 
 def selu(input: TensorLike) -> Tensor:
@@ -93,8 +95,9 @@ def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> T
     """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold."""
     x = as_tensor(input)
     scaled = x * beta
-    smooth = each.log1p(each.exp(each.minimum(scaled, threshold))) / beta
-    return each.where(scaled > threshold, x, smooth)
+    linear = scaled > threshold
+    smooth = each.log1p(each.exp(each.where(linear, threshold, scaled))) / beta
+    return each.where(linear, x, smooth)
 
 
 def softsign(input: TensorLike) -> Tensor:
@@ -131,9 +134,14 @@ def sigmoid(input: TensorLike) -> Tensor:
 
 
 def logsigmoid(input: TensorLike) -> Tensor:
-    """log(sigmoid(x)) without underflow."""
+    """log(sigmoid(x)) without underflow.
+
+    -log1p(exp(-x)) above 0, x - log1p(exp(x)) elsewhere: each branch is smooth, so that second
+    derivatives are right at 0 too; those of |x| are not.
+    """
     x = as_tensor(input)
-    return each.minimum(x, 0) - each.log1p(each.exp(-each.abs(x)))
+    above = x > 0
+    return each.where(above, 0, x) - each.log1p(each.exp(each.where(above, -x, x)))
 
 
 def tanh(input: TensorLike) -> Tensor:
