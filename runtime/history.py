@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
 class History(Mapping[str, list[float]]):
-    """`history["loss"]`, `["validation_loss"]`, `["accuracy"]`...: one number per epoch."""
+    """`history["loss"]`, `["validation_loss"]`, `["accuracy"]`...: one number per epoch.
 
-    def __init__(self, columns: Mapping[str, list[float]]) -> None:
-        self._columns = {name: list(values) for name, values in columns.items()}
+    A tiny network trains millions of epochs a second, so the numbers are kept packed and become
+    Python floats when a column is first looked at.
+    """
+
+    def __init__(self, columns: Mapping[str, Iterable[float]]) -> None:
+        self._columns = {name: array("d", values) for name, values in columns.items()}
+        self._lists: dict[str, list[float]] = {}
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self._columns:
             known = ", ".join(map(repr, self._columns)) or "none"
             raise KeyError(f"no column {name!r} in the history; known: {known}")
-        return self._columns[name]
+        if name not in self._lists:
+            self._lists[name] = self._columns[name].tolist()
+        return self._lists[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
@@ -32,7 +40,7 @@ class History(Mapping[str, list[float]]):
     @property
     def best_epoch(self) -> int | None:
         """Index of the lowest validation loss, else of the lowest loss; None if none is finite."""
-        column = self._columns.get("validation_loss") or self._columns.get("loss", [])
+        column = self._columns.get("validation_loss") or self._columns.get("loss") or []
         finite = [(value, epoch) for epoch, value in enumerate(column) if math.isfinite(value)]
         return min(finite)[1] if finite else None
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import struct
+from array import array
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -50,7 +51,7 @@ class RunRecord:
     batch_size: int = 0
     shuffle: bool = False
     drop_last: bool = False
-    history: dict[str, list[float]] = field(default_factory=dict)
+    history: dict[str, array[float]] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """The record as JSON values, floats as their bits."""
@@ -76,7 +77,8 @@ class RunRecord:
         if not isinstance(plain["history"], dict):
             raise ValueError("'history' is not an object")
         values["history"] = {
-            name: _floats(f"history.{name}", column) for name, column in plain["history"].items()
+            name: array("d", _floats(f"history.{name}", column))
+            for name, column in plain["history"].items()
         }
         for name in ("epoch", "position", "rows", "step", "waited", "samples", "batch_size"):
             _check_integer(name, values[name], minimum=0)

@@ -214,7 +214,7 @@ class Trainer:
         From parameters alone, all other state is made anew: the optimizer starts fresh. The
         checkpoint of a finished run with early stopping gives the best state, as `fit` did.
         strict: every tensor of the program must be there and no other. Raises FileError naming
-        every difference; then nothing was changed.
+        every difference; then nothing was changed. Otherwise parameters that the file lacks stay.
         """
         read = read_checkpoint(path)
         is_full = read.record is not None
@@ -222,7 +222,9 @@ class Trainer:
         tensors = read.best if use_best else read.tensors
         self._check_tensors(read, tensors, strict, is_full)
         if not is_full:
+            kept = {name: values for name, values in self.parameters.items() if name not in tensors}
             self.executor.initialize(self._seed)
+            tensors = {**kept, **tensors}
             self._record = RunRecord(seed=self._seed)
         for name, tensor in tensors.items():
             if name in self.executor.state:

@@ -11,6 +11,7 @@ runs depends on the clock, and nothing else does.
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ class Run:
             record.sums = [0.0] * len(options.names) if not record.sums else record.sums
             names = list(options.names)
             names += [f"validation_{n}" for n in options.names] if options.has_validation else []
-            record.history = {name: [] for name in names}
+            record.history = {name: array("d") for name in names}
 
     def run(self) -> None:
         """Train to the end. Raises KeyboardInterrupt after Ctrl-C, with a checkpoint written."""
@@ -154,8 +155,8 @@ class Run:
         with np.errstate(all="ignore"):
             for name, output in zip(self._options.names, piece.outputs, strict=True):
                 terms = output.reshape(piece.epochs, steps).astype(np.float64) * piece.rows
-                sums = np.add.accumulate(terms, axis=1)[:, -1] + 0.0
-                record.history[name] += (sums / (steps * piece.rows)).tolist()
+                sums = (terms if steps == 1 else np.add.accumulate(terms, axis=1))[:, -1] + 0.0
+                record.history[name].frombytes((sums / (steps * piece.rows)).tobytes())
         record.epoch += piece.epochs
         record.step += piece.count
 
@@ -167,7 +168,7 @@ class Run:
         columns = list(zip(options.names, values, strict=True))
         columns += [(f"validation_{n}", v) for n, v in zip(options.names, validation, strict=False)]
         for name, value in columns:
-            record.history.setdefault(name, []).append(value)
+            record.history.setdefault(name, array("d")).append(value)
         record.epoch, record.position, record.rows = record.epoch + 1, 0, 0
         record.sums = [0.0] * len(options.names)
         if options.early_stopping is not None:

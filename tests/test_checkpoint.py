@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import struct
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_record_survives_a_round_trip() -> None:
     record = RunRecord(
         seed=-5, epoch=3, position=2, rows=16, step=11, sums=[0.1, float("nan")], best=-0.0,
         best_epoch=1, waited=2, samples=20, batch_size=8, shuffle=True,
-        history={"loss": [1 / 3, float("inf"), 5e-324]},
+        history={"loss": array("d", [1 / 3, float("inf"), 5e-324])},
     )  # fmt: skip
     text = canonical_json(record.to_plain())
     again = RunRecord.from_plain(json.loads(text))

@@ -162,8 +162,9 @@ def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
     """
     a, b = (derive(n) for n in nodes.common(operand_of(x), operand_of(y), floating=True))
     above = a > b
-    difference = where((a == b) & isinf(a), 0.0, a - b)
-    greater = where(above, a, b) + where(isnan(a), a, 0.0)
+    infinite = (a == b) & isinf(a)
+    greater = where(infinite, 0.5 * (a + b), where(above, a, b))
+    difference = where(infinite, 0.0, a - b)
     return derive((greater + log1p(exp(where(above, -difference, difference)))).node, x, y)
 
 

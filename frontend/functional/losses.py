@@ -16,7 +16,7 @@ from .. import nodes
 from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each
-from .neural import log_softmax, one_hot_mask
+from .neural import log_softmax, logsigmoid, one_hot_mask
 
 
 def cross_entropy(
