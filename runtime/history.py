@@ -40,7 +40,9 @@ class History(Mapping[str, list[float]]):
     @property
     def best_epoch(self) -> int | None:
         """Index of the lowest validation loss, else of the lowest loss; None if none is finite."""
-        column = self._columns.get("validation_loss") or self._columns.get("loss") or []
+        column: Iterable[float] = (
+            self._columns.get("validation_loss") or self._columns.get("loss") or ()
+        )
         finite = [(value, epoch) for epoch, value in enumerate(column) if math.isfinite(value)]
         return min(finite)[1] if finite else None
 
