@@ -101,13 +101,33 @@ class ExpressionEmitter:
         return self.lanes is not None and self.lanes.axis in scalar.axes
 
     def _cached(self, scalar: Scalar, lane_zero: bool) -> Value:
-        key = (scalar, lane_zero)
+        """The value of an expression, emitted once. Operands come first, without recursion: an
+        unrolled loop of the user's is an expression thousands of operations deep."""
+        waiting = [(scalar, lane_zero)]
+        while waiting:
+            key = waiting[-1]
+            missing = [] if self._known(key) else self._missing_operands(*key)
+            if missing:
+                waiting.append(missing[0])
+                continue
+            waiting.pop()
+            if self._known(key) is None:
+                self._levels[-1][key] = self._emit(*key)
+        result = self._known((scalar, lane_zero))
+        assert result is not None
+        return result
+
+    def _known(self, key: tuple[Scalar, bool]) -> Value | None:
         for level in reversed(self._levels):
             if key in level:
                 return level[key]
-        result = self._emit(scalar, lane_zero)
-        self._levels[-1][key] = result
-        return result
+        return None
+
+    def _missing_operands(self, scalar: Scalar, lane_zero: bool) -> list[tuple[Scalar, bool]]:
+        if scalar.op == "load":  # emits its address and what guards it
+            return []
+        keys = [(arg, lane_zero and self._differs(arg)) for arg in scalar.args]
+        return [key for key in keys if self._known(key) is None]
 
     def _emit(self, scalar: Scalar, lane_zero: bool) -> Value:
         if scalar.op == "constant":

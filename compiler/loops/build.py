@@ -84,6 +84,10 @@ class ScalarBuilder:
             raise AttributeError(f"no scalar primitive {op!r}")
         return lambda *args, dtype=None: self.primitive(name, *args, dtype=dtype)
 
+    def remade(self, scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+        """The same operation on other operands, exactly as written: nothing is folded."""
+        return self._make(scalar.op, args, scalar.dtype, scalar.payload)
+
     def select(self, condition: Scalar, if_true: Scalar, if_false: Scalar) -> Scalar:
         if condition.op == "constant":
             return if_true if condition.payload else if_false

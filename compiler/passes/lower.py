@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from ..graph.ir import Graph, Node, Update, apply
 from ..loops.expand import Index
 from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, dense_layout, walk
+from ..loops.keep import keep_expensive_values
 from ..ops.comparison import CAST
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..program import Decision, Program
@@ -256,7 +257,8 @@ class _Lowering:
         if last:
             loops.append(Loop((), (), tuple(last)))
         outer = group.outer if group.reduced or group.kind == "contract" else group.axes
-        return Kernel(draft.name, outer, tuple(loops), _describe(group), self._flops(group))
+        kernel = Kernel(draft.name, outer, tuple(loops), _describe(group), self._flops(group))
+        return keep_expensive_values(kernel, self.k)
 
     def _store_stages(self, draft: _Draft, final: int) -> dict[tuple[Node, Buffer], int]:
         """The loop of every store that a reducing loop makes; others come after all loops.
