@@ -46,13 +46,19 @@ class Executor:
         self.state = State(artifact.state, artifact.state_bytes)
         self.arena = Arena()
         self.lock = threading.RLock()
-        self.pool = 0
+        self.pool, self._process = 0, 0
         self._constants = _Constants(artifact.constants)
         self._plans: dict[tuple[tuple[str, int], ...], _CallPlan] = {}
         self._last_plan: _CallPlan | None = None
         if self.threads > 1:
-            self.pool = _POOL_CREATE_TYPE(artifact.pool_create)(self.threads) or 0
-            weakref.finalize(self, _destroy_pool, artifact, self.pool, os.getpid())
+            self.start_pool()
+
+    def start_pool(self) -> None:
+        """Make the threads of this process. A forked child has none of its parent's."""
+        if self.threads > 1 and self._process != os.getpid():
+            self._process = os.getpid()
+            self.pool = _POOL_CREATE_TYPE(self.artifact.pool_create)(self.threads) or 0
+            weakref.finalize(self, _destroy_pool, self.artifact, self.pool, self._process)
 
     def initialize(self, seed: int, dims: Mapping[str, int] | None = None) -> None:
         """Fill the state block from the seed, through the "init" entry point."""
@@ -152,7 +158,6 @@ class Call:
             outputs=ctypes.addressof(self._output_table),
             status=address_of(self._status),
             constants=constants.address,
-            pool=executor.pool or None,
         )
         self._address = ctypes.addressof(self._arguments)
 
@@ -175,6 +180,8 @@ class Call:
         """Run `count` iterations of `rows` samples each, beginning with `first_step`."""
         executor, arguments = self._executor, self._arguments
         with executor.lock:
+            executor.start_pool()
+            arguments.pool = executor.pool or None
             arguments.arena = executor.arena.address
             arguments.first_step = first_step
             arguments.count = count

@@ -450,3 +450,28 @@ def test_accuracy() -> None:
     same(gc.accuracy(array(A), A.argmax(1)), 1.0)
     same(gc.accuracy(array(A), (A.argmax(1) + [0, 1, 0]) % 4), 2 / 3, 1e-6)
     same(gc.accuracy(array(A), array(np.eye(4)[A.argmax(1)])), 1.0)
+
+
+def test_inspection_functions_and_constants() -> None:
+    assert gc.result_type(gc.float32, gc.int64) is gc.float32
+    assert gc.result_type(gc.int8, 1.5) is gc.float32
+    assert gc.isdtype(gc.uint8, "unsigned integer") and not gc.isdtype("bool", "numeric")
+    assert gc.isdtype(gc.int32, ("bool", gc.int32))
+    assert gc.can_cast(gc.int8, gc.int64) and not gc.can_cast(gc.float64, gc.float32)
+    assert gc.finfo(gc.float32).eps == np.finfo(np.float32).eps and gc.iinfo(gc.int8).max == 127
+    assert (gc.pi, gc.newaxis) == (np.pi, None)
+    with pytest.raises(gc.DTypeError, match="finfo: a floating-point dtype is needed, not int32"):
+        gc.finfo(gc.int32)
+
+
+def test_signbit_and_searchsorted() -> None:
+    values = np.array([0.0, -0.0, -1.5, np.inf, -np.inf])
+    x = gc.input("x", (5,), gc.float64)
+    found = gc.compile({"s": gc.signbit(x), "e": gc.empty_like(x)})(x=values)
+    np.testing.assert_array_equal(found["s"], np.signbit(values))
+    table = np.array([1.0, 2.0, 2.0, 5.0])
+    wanted = np.array([[0.5, 2.0], [5.0, 9.0]])
+    y = gc.input("y", (2, 2), gc.float64)
+    for side in ("left", "right"):
+        got = gc.compile(gc.searchsorted(table, y, side=side))(y=wanted)
+        np.testing.assert_array_equal(got, np.searchsorted(table, wanted, side=side))

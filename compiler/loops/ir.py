@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ..types import DType, TensorType
@@ -199,14 +200,14 @@ class Kernel:
     def stores(self) -> list[Store]:
         return [store for loop in self.loops for store in loop.stores]
 
-    @property
+    @cached_property
     def reads(self) -> tuple[Buffer, ...]:
         """Buffers read, each once; an accumulating store reads too."""
         found = [s.payload for s in self.loads()]
         found += [s.buffer for s in self.stores() if s.accumulate]
         return tuple(dict.fromkeys(found))
 
-    @property
+    @cached_property
     def writes(self) -> tuple[Buffer, ...]:
         return tuple(dict.fromkeys(store.buffer for store in self.stores()))
 

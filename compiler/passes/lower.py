@@ -161,10 +161,11 @@ class _Lowering:
     def _place_updates(self) -> list[Kernel]:
         """Store new values into state, in place where legal. Returns the copies needed."""
         copies = []
+        readers = self._readers()
         for number, update in enumerate(self.graph.updates):
             state = self.grouping.leaf_buffers[update.state]
             label = str(update.state.attributes["name"])
-            reason = self._why_not_in_place(update, state)
+            reason = self._why_not_in_place(update, state, readers.get(state, []))
             if reason is None:
                 group = self.grouping.group_of[update.value]
                 self.drafts[group].stores.append((update.value, state))
@@ -178,7 +179,15 @@ class _Lowering:
                 copies.append(self._copy_kernel(name, update, state))
         return copies
 
-    def _why_not_in_place(self, update: Update, state: Buffer) -> str | None:
+    def _readers(self) -> dict[Buffer, list[Group]]:
+        """The groups that load each buffer, found in one sweep: models have many states."""
+        readers: dict[Buffer, list[Group]] = {}
+        for draft in self.drafts.values():
+            for buffer in dict.fromkeys(load.payload for load in self._loads(draft)):
+                readers.setdefault(buffer, []).append(draft.group)
+        return readers
+
+    def _why_not_in_place(self, update: Update, state: Buffer, reading: list[Group]) -> str | None:
         group = self.grouping.group_of[update.value]
         draft = self.drafts[group]
         if draft.kernel is not None:
@@ -191,9 +200,7 @@ class _Lowering:
             last = self._last_loop_reading(draft, state)
             if last > self._stage(draft, draft.values[update.value]):
                 return f"a later loop of {draft.name} reads the old value"
-        readers = [
-            d.group for d in self.drafts.values() if d is not draft and self._reads(d, state)
-        ]
+        readers = [reader for reader in reading if reader is not group]
         for reader in readers:
             if reader.reaches(group):
                 return f"k{reader.number} reads the old value and needs {draft.name}"
@@ -220,9 +227,6 @@ class _Lowering:
         roots = [Store(_NOWHERE, (), v) for v in draft.values.values()]
         loop = Loop((), tuple(draft.reductions.values()), tuple(roots))
         return Kernel(draft.name, (), (loop,)).loads()
-
-    def _reads(self, draft: _Draft, buffer: Buffer) -> bool:
-        return any(load.payload is buffer for load in self._loads(draft))
 
     # -- kernels ----------------------------------------------------------------------------
 

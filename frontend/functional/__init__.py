@@ -4,6 +4,8 @@ from .creation import (
     arange,
     asarray,
     constant,
+    empty,
+    empty_like,
     eye,
     full,
     full_like,
@@ -75,6 +77,7 @@ from .elementwise import (
     round,
     rsqrt,
     sign,
+    signbit,
     sin,
     sinh,
     sqrt,
@@ -86,6 +89,7 @@ from .elementwise import (
     where,
 )
 from .gather import index_add, scatter_add, take, take_along_axis
+from .inquiry import can_cast, e, finfo, iinfo, inf, isdtype, nan, newaxis, pi, result_type
 from .linalg import einsum, matmul, matrix_transpose, outer, tensordot, vecdot
 from .losses import (
     accuracy,
@@ -170,12 +174,27 @@ from .statistics import (
     mean,
     min,
     prod,
+    searchsorted,
     std,
     sum,
     var,
 )
 
 __all__ = [
+    "can_cast",
+    "e",
+    "finfo",
+    "iinfo",
+    "inf",
+    "isdtype",
+    "nan",
+    "newaxis",
+    "pi",
+    "result_type",
+    "empty",
+    "empty_like",
+    "signbit",
+    "searchsorted",
     "arange",
     "asarray",
     "constant",

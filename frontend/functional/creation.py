@@ -46,6 +46,16 @@ def zeros(shape: Any, dtype: Any = None) -> Tensor:
     return full(shape, 0, _dtype(dtype, float32))
 
 
+def empty(shape: Any, dtype: Any = None) -> Tensor:
+    """The same as `zeros`: a program has no uninitialised values."""
+    return zeros(shape, dtype)
+
+
+def empty_like(x: TensorLike, dtype: Any = None) -> Tensor:
+    """The same as `zeros_like`."""
+    return zeros_like(x, dtype)
+
+
 def ones(shape: Any, dtype: Any = None) -> Tensor:
     """A tensor of ones; float32 unless a dtype is given."""
     return full(shape, 1, _dtype(dtype, float32))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradc.compiler.errors import DTypeError
 from gradc.compiler.ops import arithmetic, comparison, elementwise
 from gradc.compiler.ops.definition import OpDef
 
 from .. import nodes
 from ..tensor import Tensor, TensorLike, as_tensor, binary, derive, operand_of, unary
+from ..tracing import fail
 
 # ---------------------------------------------------------------- arithmetic
 
@@ -79,6 +81,14 @@ def abs(x: TensorLike) -> Tensor:
 def sign(x: TensorLike) -> Tensor:
     """-1, 0 or 1; NaN stays."""
     return unary(arithmetic.SIGN, x)
+
+
+def signbit(x: TensorLike) -> Tensor:
+    """Whether the sign bit is set, that of -0.0 and of NaN included; floating point."""
+    value = as_tensor(x)
+    if not value.dtype.is_float:
+        fail(DTypeError, "signbit", f"a floating-point dtype is needed, not {value.dtype.name}")
+    return copysign(1.0, value) < 0.0
 
 
 def square(x: TensorLike) -> Tensor:

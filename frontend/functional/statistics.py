@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradc.compiler.errors import ShapeError
+from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.ops.reduction import CUMPROD, CUMSUM
 from gradc.compiler.types import dtype_of, int64
@@ -75,6 +75,24 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
 def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Position of the first least element along axis, as int64; None: of all elements."""
     return as_tensor(x).argmin(axis, keepdims)
+
+
+def searchsorted(x1: TensorLike, x2: TensorLike, side: str = "left") -> Tensor:
+    """Where each element of x2 goes in the ascending x1, as int64.
+
+    x1    [n]      ascending
+    side  "left": before equal elements; "right": behind them
+
+    Every element of x2 is compared with every element of x1.
+    """
+    if side not in ("left", "right"):
+        fail(ArgumentError, "searchsorted", f"side is 'left' or 'right', not {side!r}")
+    table, values = as_tensor(x1), as_tensor(x2)
+    if table.ndim != 1:
+        fail(ShapeError, "searchsorted", f"x1 has one axis, not {table.node.type}")
+    column = values.reshape((*values.shape, 1))
+    below = table < column if side == "left" else table <= column
+    return below.astype(int64).sum(axis=-1)
 
 
 def cumulative_sum(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:

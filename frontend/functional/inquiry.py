@@ -1,0 +1,79 @@
+"""Questions about dtypes, and the constants: the Array API's inspection functions.
+
+Source: Python Array API 2023.12, "Data type functions" and "Constants".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ml_dtypes
+
+from gradc.compiler.errors import ArgumentError, DTypeError
+from gradc.compiler.types import DType, dtype_of, promote, weak_dtype
+
+from ..tensor import Tensor
+from ..tracing import fail
+
+e = math.e
+inf = math.inf
+nan = math.nan
+newaxis = None
+pi = math.pi
+
+_KINDS = ("bool", "signed integer", "unsigned integer", "integral", "real floating", "numeric")
+
+
+def result_type(*arrays_and_dtypes: Any) -> DType:
+    """The dtype that promotion gives operands of these dtypes, tensors or Python numbers."""
+    numbers = [x for x in arrays_and_dtypes if isinstance(x, (bool, int, float))]
+    others = [x for x in arrays_and_dtypes if not isinstance(x, (bool, int, float))]
+    if not others:
+        fail(ArgumentError, "result_type", "at least one operand is a tensor or a dtype")
+    result = promote(*(x.dtype if isinstance(x, Tensor) else dtype_of(x) for x in others))
+    for number in numbers:
+        result = promote(result, weak_dtype(number, result))
+    return result
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Whether `dtype` is the dtype `kind`, of that kind, or any of a tuple of them.
+
+    kind  "bool", "signed integer", "unsigned integer", "integral", "real floating" or "numeric"
+    """
+    if isinstance(kind, tuple):
+        return any(isdtype(dtype, one) for one in kind)
+    known = dtype_of(dtype)
+    if not isinstance(kind, str) or kind not in _KINDS:
+        return known == dtype_of(kind)
+    return {
+        "bool": known.is_bool,
+        "signed integer": known.kind == "int",
+        "unsigned integer": known.kind == "uint",
+        "integral": known.is_integer,
+        "real floating": known.is_float,
+        "numeric": not known.is_bool,
+    }[kind]
+
+
+def can_cast(from_: Any, to: Any) -> bool:
+    """Whether promotion ever turns the first dtype (or tensor's dtype) into the second."""
+    source = from_.dtype if isinstance(from_, Tensor) else dtype_of(from_)
+    return promote(source, dtype_of(to)) == dtype_of(to)
+
+
+def finfo(dtype: Any) -> Any:
+    """Limits of a floating-point dtype, as NumPy's finfo: eps, max, min, smallest_normal, bits."""
+    known = dtype.dtype if isinstance(dtype, Tensor) else dtype_of(dtype)
+    if not known.is_float:
+        fail(DTypeError, "finfo", f"a floating-point dtype is needed, not {known.name}")
+    return ml_dtypes.finfo(known.numpy)
+
+
+def iinfo(dtype: Any) -> Any:
+    """Limits of an integer dtype, as NumPy's iinfo: max, min, bits."""
+    known = dtype.dtype if isinstance(dtype, Tensor) else dtype_of(dtype)
+    if not known.is_integer:
+        fail(DTypeError, "iinfo", f"an integer dtype is needed, not {known.name}")
+    return ml_dtypes.iinfo(known.numpy)
