@@ -239,6 +239,10 @@ _LATE = (
     ("gradc.compiled", ("Function", "compile")),
     ("gradc.runtime", ("EarlyStopping", "History", "Trainer")),
 )
+_NOT_OFFERED = (
+    "augment", "batch_norm", "checkpoint", "cond", "conv1d", "conv2d", "conv3d", "custom_gradient",
+    "avg_pool2d", "max_pool2d", "scan", "sort", "argsort", "while_loop",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -248,7 +252,8 @@ def __getattr__(name: str) -> _typing.Any:
             value = getattr(_importlib.import_module(module), name)
             globals()[name] = value
             return value
-    raise AttributeError(f"module 'gradc' has no attribute {name!r}")
+    offered = "; this version does not offer it" if name in _NOT_OFFERED else ""
+    raise AttributeError(f"module 'gradc' has no attribute {name!r}{offered}")
 
 
 __all__ = [

@@ -34,12 +34,15 @@ class Function:
         self._structure = structure
         self._fields = fields_of(graph)
 
-    def __call__(self, **arrays: Any) -> Any:
+    def __call__(self, *positional: Any, **arrays: Any) -> Any:
         """The results, in the structure that was compiled.
 
         Raises ArgumentError for unknown or missing names, ShapeError and DTypeError for arrays
         that do not fit. Within a kind (float, integer, bool) arrays are cast.
         """
+        if positional:
+            known = ", ".join(f"{name}=" for name in self.inputs) or "none"
+            fail(ArgumentError, "call", "inputs are given by name", [f"inputs: {known}"])
         return unflatten_like(self._structure, self._executor.call(self._fields, arrays))
 
     @property

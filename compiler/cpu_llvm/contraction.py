@@ -47,6 +47,9 @@ from .vectors import LANES, ExpressionEmitter
 BLOCKED_FLOOR = 4_096
 """Multiply-adds below which the generic nest is at least as fast."""
 
+FEWEST_ROWS = 4
+"""With fewer rows, packing an operand costs more than reading it once per row."""
+
 FEW_ROWS = 160
 WORKSPACE_BYTES = 262_144
 DEPTH_BLOCK = 1_024
@@ -95,7 +98,7 @@ def _sorted_axes(flat: Kernel, a: Scalar, b: Scalar) -> Contraction | None:
     (k,) = flat.loops[0].axes
     if min(m.extent, n.extent, k.extent) == 0 or any(x.extent == 0 for x in batch):
         return None
-    if m.extent * n.extent * k.extent < BLOCKED_FLOOR:
+    if m.extent * n.extent * k.extent < BLOCKED_FLOOR or m.extent < FEWEST_ROWS:
         return None
     return Contraction(flat, batch, m, n, k, a, b)
 

@@ -28,7 +28,8 @@ from .emit import FunctionEmitter, Value
 from .reductions import Accumulator, combine, fused_product, identity, settled, tree
 from .vectors import LANES, ExpressionEmitter, step_in
 
-WIDE_LANES = 64
+WIDE_LANES, WIDEST_LANES = 64, 256
+LIGHTEST_SCALARS = 4
 LIGHT_SCALARS = 12
 _HEAVY = frozenset(UNARY) - {"neg", "abs", "sqrt"} | {"pow", "mod", "div", "mulhi_u32", "atan2"}
 
@@ -82,9 +83,12 @@ def choose_vector_axis(kernel: Kernel) -> Axis | None:
     addresses = [load.args[0] for load in kernel.loads()]
     addresses += [store.index[0] for store in kernel.stores()]
     best: tuple[float, Axis | None] = (float("inf"), None)
+    running = any(loop.running for loop in kernel.loops)
     for axis in candidates:
         if axis.extent < 2:
             continue
+        if running and any(step_in(address, axis) not in (0, 1) for address in addresses):
+            continue  # one lane walking along memory beats sixteen that gather and scatter
         cost = 0.0
         for address in addresses:
             if axis is inner and not address.axes & {inner}:
@@ -98,7 +102,7 @@ def choose_vector_axis(kernel: Kernel) -> Axis | None:
 
 
 def choose_width(kernel: Kernel, axis: Axis | None) -> int:
-    """Lanes along the vectorised axis: 16, or 64 for light work along a long parallel axis.
+    """Lanes along the vectorised axis: 16; 64 or 256 for light work along a long parallel axis.
 
     Lanes of a parallel axis do not meet, so their number changes no bit; wide blocks keep several
     accumulators in flight and read whole rows of cache lines. A reduction along the axis has its 16
@@ -106,11 +110,15 @@ def choose_width(kernel: Kernel, axis: Axis | None) -> int:
     """
     if axis is None or axis not in kernel.axes or axis.extent < WIDE_LANES:
         return LANES
+    reduces = any(loop.reductions and loop.axes for loop in kernel.loops)
     scalars = [s for s in kernel.scalars() if s.op not in ("constant", "axis")]
     values = [s for s in scalars if s.dtype != int64 or s.op == "load"]
     gathers = any(step_in(s.args[0], axis) not in (0, 1) for s in values if s.op == "load")
     heavy = len(values) > LIGHT_SCALARS or any(s.op in _HEAVY for s in values)
-    return LANES if gathers or heavy else WIDE_LANES
+    if gathers or heavy:
+        return LANES
+    widest = reduces and axis.extent >= WIDEST_LANES and len(values) <= LIGHTEST_SCALARS
+    return WIDEST_LANES if widest else WIDE_LANES
 
 
 def _common_inner_axis(kernel: Kernel) -> Axis | None:
@@ -135,9 +143,7 @@ class NestEmitter:
 
     def emit(self) -> None:
         self.context.prepare(self.kernel.reads + self.kernel.writes)
-        outer = [a for a in self.kernel.axes if a is not self.vector_axis]
-        if self.vector_axis is not None and self.vector_axis in self.kernel.axes:
-            outer.append(self.vector_axis)
+        outer = self._order()
         if is_threaded(self.kernel):
             split = max(outer, key=lambda a: (min(a.extent, 64), -outer.index(a)))
             self._parallel(outer, split)
@@ -145,6 +151,21 @@ class NestEmitter:
             self._on_thread_zero(lambda: self._parallel([], None))
         else:
             self._on_thread_zero(lambda: self._parallel(outer, None))
+
+    def _order(self) -> list[Axis]:
+        """Parallel axes from the outside in: the vectorised one last, so that blocks follow each
+        other in memory; but before an axis along which what is gathered lies together, so that the
+        cache lines that one block touches serve the next points too (a transpose).
+        """
+        axes, vector = list(self.kernel.axes), self.vector_axis
+        if vector is None or vector not in axes:
+            return axes
+        axes.remove(vector)
+        addresses = [load.args[0] for load in self.kernel.loads()]
+        addresses += [store.index[0] for store in self.kernel.stores()]
+        gathered = [x for x in addresses if step_in(x, vector) not in (0, 1)]
+        inner = [a for a in axes if any(step_in(x, a) == 1 for x in gathered)]
+        return [a for a in axes if a not in inner] + [vector] + inner
 
     def _on_thread_zero(self, body: Callable[[], None]) -> None:
         first = self.f.compare("eq", self.context.parameter("tid"), 0)
