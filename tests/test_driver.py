@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from training_graphs import perceptron_step, random_batch, random_state
 
+from gradc.compiler.cpu_llvm.target import find_target, host_has
 from gradc.compiler.driver import CompiledProgram, CompileOptions
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.evaluate import evaluate
@@ -82,6 +83,23 @@ def test_one_and_two_threads_give_the_same_bits(
     assert trained[1][0] == trained[2][0]
     for name, value in trained[1][1].items():
         assert value.tobytes() == trained[2][1][name].tobytes(), name
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4"])
+def test_every_cpu_gives_the_same_bits(
+    cpu: str, trained: dict[int, tuple[list[float], dict[str, Array]]]
+) -> None:
+    """Register tiles and vector widths differ; the order of additions does not."""
+    if not host_has(find_target(cpu)):
+        pytest.skip(f"this CPU cannot run {cpu}")
+    graph = perceptron_step(SIZES)
+    options = CompileOptions(cpu=cpu)
+    program = CompiledProgram({"run": graph}, "batch", options, cache=ObjectCache(None))
+    data = random_batch(SAMPLES, SIZES[0], SIZES[-1])
+    losses, state = train(program, random_state(graph), data, 2)
+    assert losses == trained[1][0]
+    for name, value in trained[1][1].items():
+        assert value.tobytes() == state[name].tobytes(), name
 
 
 def test_a_tiny_program_is_promoted_and_computes_the_same() -> None:
