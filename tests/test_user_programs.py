@@ -170,3 +170,11 @@ print("child", os.waitstatus_to_exitcode(status), f(x=values).tobytes() == befor
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "child 0 True\n"
+
+
+def test_an_integer_product_of_constants_folds_and_still_sums() -> None:
+    """int64 products are folded where both factors are known; the contraction must survive it."""
+    three, x = gc.full((5,), 3, gc.int64), gc.input("x", (5,), gc.int64)
+    outputs = {"constants": gc.vecdot(three, three), "ones": gc.vecdot(x, gc.ones((5,), gc.int64))}
+    found = gc.compile(outputs)(x=np.arange(5))
+    assert (found["constants"], found["ones"]) == (45, 10)

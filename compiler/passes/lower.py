@@ -27,7 +27,7 @@ from ..loops.keep import keep_expensive_values
 from ..ops.comparison import CAST
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..program import Decision, Program
-from ..types import TensorType
+from ..types import TensorType, int64
 from .groups import Group, Grouping, is_leaf
 from .lower_special import contraction_loop, scatter_kernel
 
@@ -102,7 +102,9 @@ class _Lowering:
                 draft.values[node] = self._reduce(draft, node, lowering.combiner, value)
             elif isinstance(lowering, Contract):
                 product = contraction_loop(node, index, group, expander, stop)
-                draft.values[node] = self._reduce(draft, node, "dot", product)
+                # The builder folds int64, the dtype of indices: no product may be left of it.
+                combiner = "sum" if node.type.dtype == int64 else "dot"
+                draft.values[node] = self._reduce(draft, node, combiner, product)
             elif isinstance(lowering, Cumulate):
                 value = expander.operand(node, 0, index, stop)
                 draft.values[node] = self._reduce(draft, node, lowering.combiner, value)
