@@ -18,11 +18,19 @@ from ..loops.ir import Axis, Buffer, Scalar, dense_layout
 from ..ops.definition import RECOMPUTABLE, VIEW, Elementwise, Indexed, Leaf
 
 NEIGHBOURS_SEARCHED = 8
+"""Latest groups that a small node tries to join though they share nothing with it."""
+
 SMALL_ELEMENTS = 16_384
+"""Up to this size a kernel costs about as much as the barrier that another kernel would need."""
+
 PARALLEL_FLOOR = 16
+SERIAL_CEILING_ELEMENTS = 16_384
+"""A reduction joins a map group only if this many parallel points are left, or if all of it is no
+larger than the ceiling: otherwise one thread would do the map's work too."""
+
 RECOMPUTED_NODES = 4
 RECOMPUTED_OPERANDS = 2
-SERIAL_CEILING_ELEMENTS = 16_384
+"""At most so many cheap operations on so many buffers are computed again instead of stored."""
 
 
 @dataclass(eq=False)

@@ -27,7 +27,7 @@ from ..loops.keep import keep_expensive_values
 from ..ops.comparison import CAST
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..program import Decision, Program
-from ..types import TensorType, int64
+from ..types import int64
 from .groups import Group, Grouping, is_leaf
 from .lower_special import contraction_loop, scatter_kernel
 
@@ -226,9 +226,9 @@ class _Lowering:
     def _loads(self, draft: _Draft) -> list[Scalar]:
         if draft.kernel is not None:
             return draft.kernel.loads()
-        roots = [Store(_NOWHERE, (), v) for v in draft.values.values()]
-        loop = Loop((), tuple(draft.reductions.values()), tuple(roots))
-        return Kernel(draft.name, (), (loop,)).loads()
+        seen: set[Scalar] = set()
+        roots = [*draft.values.values(), *(r.value for r in draft.reductions.values())]
+        return [s for root in roots for s in walk(root, seen) if s.op == "load"]
 
     # -- kernels ----------------------------------------------------------------------------
 
@@ -347,9 +347,6 @@ class _Lowering:
                     if reader is not writer and state in reader.reads:
                         edges.add((reader.name, writer.name))
         return edges
-
-
-_NOWHERE = Buffer("nowhere", TensorType.__new__(TensorType), dense_layout(()), "arena")
 
 
 def _buffers_in(root: Scalar) -> set[Buffer]:
