@@ -16,7 +16,7 @@ import numpy as np
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.source import INPUT, STATE
-from gradc.compiler.types import DType, dtype_of, float32, int64
+from gradc.compiler.types import DType, dtype_of, float32, float64, int64
 
 from . import nodes
 from .tensor import Tensor, as_tensor
@@ -24,6 +24,7 @@ from .tracing import fail, here, located
 
 SEED = "gradc.seed"
 STEP = "gradc.step"
+RATE = "optimizer.lr"
 RESERVED_PREFIX = "gradc."
 
 
@@ -136,6 +137,11 @@ def seed_state() -> State:
 def step_state() -> State:
     """Training steps done, which random numbers and schedules depend on."""
     return _make(STEP, (), int64, None, trained=False)
+
+
+def rate_state(rate: float) -> State:
+    """The number that leads the optimizer's learning rate, in float64."""
+    return _make(RATE, (), float64, float(rate), trained=False)
 
 
 def optimizer_state(name: str, like: Tensor, initial: Beginning = None) -> State:

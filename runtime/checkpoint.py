@@ -139,6 +139,17 @@ def compare_tensors(
     return facts
 
 
+def fingerprint_differences(found: str, expected: str) -> tuple[str, ...]:
+    """What differs between two programs whose tensors agree; fingerprints are MODEL-STEP."""
+    facts = [f"fingerprint {found} in the file, {expected} here"]
+    halves = [text.partition("-") for text in (found, expected)]
+    if halves[0][0] != halves[1][0]:
+        facts.insert(0, "its model computes something else (layers, loss or metrics)")
+    if halves[0][2] != halves[1][2]:
+        facts.insert(-1, "its training step differs (optimizer, its options or schedule)")
+    return tuple(facts)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file's contents, keeping what was there as `NAME.previous`."""
     partial = path.with_name(path.name + ".partial")

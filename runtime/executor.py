@@ -27,6 +27,7 @@ from .arena import numpy_dtype as dtype_named
 from .inputs import Expected, bound_shape, cast, check_inputs, expect, fits_exactly
 
 SEED_STATE = "gradc.seed"
+RATE_STATE = "optimizer.lr"
 
 NO_DIMS: Mapping[str, int] = MappingProxyType({})
 

@@ -5,7 +5,7 @@ bytes. A float is the 16 hexadecimal digits of its IEEE 754 binary64 bits, most 
 which keeps every bit, NaN and infinities included.
 
     format       integer       version of this description
-    fingerprint  string        the program and target that the state belongs to
+    fingerprint  string        MODEL-STEP: the program that the state belongs to
     seed         integer       what the parameters and the order of samples were made from
     epoch        integer       epochs completed
     position     integer       batches done in the epoch begun

@@ -6,6 +6,7 @@ losses and metrics, outputs, checkpoint files. All arithmetic happens in the ent
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -34,11 +35,12 @@ from .checkpoint import (
     Checkpoint,
     compare_tensors,
     damaged,
+    fingerprint_differences,
     read_checkpoint,
     write_checkpoint,
     write_parameters,
 )
-from .executor import Executor, State
+from .executor import RATE_STATE, Executor, State
 from .history import History
 from .pace import Interrupts, Pace
 from .progress import open_progress
@@ -83,7 +85,7 @@ class Trainer:
         self._largest = LargestBatch()
         self._step = BatchCalls(self.executor, "run", self._declared, self._largest)
         self._evaluate_batch = BatchCalls(self.executor, "evaluate", self._declared, self._largest)
-        self._record = RunRecord(seed=seed)
+        self._record = self._fresh_record()
 
     @property
     def parameters(self) -> StateView:
@@ -94,6 +96,29 @@ class Trainer:
     def state(self) -> StateView:
         """The state that is not trained: running statistics, optimizer moments, step number."""
         return StateView(self.executor.state, trained=False)
+
+    @property
+    def learning_rate(self) -> float:
+        """The number that leads the optimizer's learning rate: a constant rate, or the first
+        argument of a schedule. Assign to replace it from the next step on; checkpoints keep it.
+
+        Raises ArgumentError where the program has no one such number.
+        """
+        return float(self.executor.state[self._rate_state()])
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        if not 0 <= rate < math.inf:
+            raise ArgumentError(f"a learning rate is a finite number >= 0, not {rate!r}")
+        self.executor.state[self._rate_state()] = np.float64(rate)
+
+    def _rate_state(self) -> str:
+        if RATE_STATE not in self.executor.state:
+            raise ArgumentError(
+                "the learning rate of this program is fixed",
+                facts=["no one number leads it: groups or a sequence of schedules set it"],
+            )
+        return RATE_STATE
 
     def step(self, **batch: Any) -> dict[str, float]:
         """Train on one batch; returns the loss and the metrics before the update."""
@@ -225,7 +250,7 @@ class Trainer:
             kept = {name: values for name, values in self.parameters.items() if name not in tensors}
             self.executor.initialize(self._seed)
             tensors = {**kept, **tensors}
-            self._record = RunRecord(seed=self._seed)
+            self._record = self._fresh_record()
         for name, tensor in tensors.items():
             if name in self.executor.state:
                 self.executor.state[name] = tensor
@@ -255,8 +280,8 @@ class Trainer:
             raise damaged(path, "it holds parameters alone; a run cannot go on from it")
         self._check_tensors(read, read.tensors, True, True)
         if read.fingerprint != self.artifact.fingerprint:
-            facts = (f"program {read.fingerprint}", f"this one is {self.artifact.fingerprint}")
-            raise damaged(path, "it was written by another program or for another target", facts)
+            facts = fingerprint_differences(read.fingerprint, self.artifact.fingerprint)
+            raise damaged(path, "it was written by another program", facts)
         if read.best:
             self._check_tensors(read, read.best, True, True)
         if record.position:
@@ -275,10 +300,14 @@ class Trainer:
             state[name] = tensor
         return record, state.snapshot_of(read.best) if read.best else None
 
+    def _fresh_record(self) -> RunRecord:
+        """The position of a run that has not begun."""
+        return RunRecord(seed=self._seed, sums=[0.0] * len(self._names))
+
     def _open_source(
         self, data: Data | None, batch_size: int | None, shuffle: bool, drop_last: bool
     ) -> tuple[Source, RunRecord]:
-        record = RunRecord(seed=self._seed)
+        record = self._fresh_record()
         if data is not None and not isinstance(data, Mapping):
             return BatchSource(data, self._step), record
         opened = open_data_set(self._declared, data or {}, "fit")

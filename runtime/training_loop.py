@@ -80,7 +80,6 @@ class Run:
         self._pace, self._interrupts = Pace(), Interrupts()
         self._monitor = "" if stopping is None else options.monitor
         if not record.history:
-            record.sums = [0.0] * len(options.names) if not record.sums else record.sums
             names = list(options.names)
             names += [f"validation_{n}" for n in options.names] if options.has_validation else []
             record.history = {name: array("d") for name in names}

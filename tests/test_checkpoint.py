@@ -18,7 +18,12 @@ from safetensors.numpy import load_file, save_file
 
 from gradc.compiler.errors import FileError
 from gradc.runtime import Trainer
-from gradc.runtime.checkpoint import FILE_DTYPES, read_checkpoint, write_checkpoint
+from gradc.runtime.checkpoint import (
+    FILE_DTYPES,
+    fingerprint_differences,
+    read_checkpoint,
+    write_checkpoint,
+)
 from gradc.runtime.record import RunRecord, canonical_json, float_bits
 
 TENSORS = {"b": np.arange(3.0), "a": np.ones((2, 2), np.float32)}
@@ -263,10 +268,19 @@ def test_resume_refuses_another_program(tmp_path: Path) -> None:
     with pytest.raises(FileError) as caught:
         other.fit(made_data(20), batch_size=8, epochs=3, checkpoint=path, resume=True)
     assert str(caught.value) == (
-        f"{path}: it was written by another program or for another target\n"
-        "  program fake\n  this one is other"
+        f"{path}: it was written by another program\n"
+        "  its model computes something else (layers, loss or metrics)\n"
+        "  fingerprint fake in the file, other here"
     )
     other.load(path)  # the state has the same names and types
+
+
+def test_a_refusal_says_what_differs() -> None:
+    assert fingerprint_differences("a-b", "a-c") == (
+        "its training step differs (optimizer, its options or schedule)",
+        "fingerprint a-b in the file, a-c here",
+    )
+    assert len(fingerprint_differences("a-b", "c-d")) == 3
 
 
 def test_resume_refuses_parameters_alone(tmp_path: Path) -> None:

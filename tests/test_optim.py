@@ -129,6 +129,7 @@ def test_names_and_beginnings_of_state() -> None:
     assert list(history[0]) == [
         "gradc.seed", "gradc.step", "body.weight", "optimizer.exp_avg.body.weight",
         "optimizer.exp_avg_sq.body.weight", "optimizer.max_exp_avg_sq.body.weight",
+        "optimizer.lr",
     ]  # fmt: skip
     assert [int(state["gradc.step"]) for state in history] == list(range(21))
     assert not history[0]["optimizer.exp_avg.body.weight"].any()
@@ -141,8 +142,54 @@ def test_float32_state_stays_float32() -> None:
     for optimizer in (optim.SGD(momentum=0.9, lr=schedule.exponential(0.1, 0.9)), optim.AdamW()):
         program = gc.training(model(x).sum(), optimizer)
         after = steps(program, [{"x": np.ones((3, 2))}])[1]
+        assert after.pop("optimizer.lr").dtype == np.float64
         kinds = {name: array.dtype for name, array in after.items()}
         assert set(kinds.values()) == {np.dtype(np.int64), np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda lead: lead,
+        lambda lead: schedule.constant(lead),
+        lambda lead: schedule.linear(lead, 1e-3, steps=10),
+        lambda lead: schedule.step(lead, 3),
+        lambda lead: schedule.multi_step(lead, [2, 5]),
+        lambda lead: schedule.exponential(lead, 0.9),
+        lambda lead: schedule.polynomial(lead, 10, 2.0),
+        lambda lead: schedule.cosine(lead, 10, 1e-3),
+        lambda lead: schedule.cosine_restarts(lead, 3, 2),
+        lambda lead: schedule.one_cycle(lead, 10, three_phase=True),
+        lambda lead: schedule.warmup(schedule.cosine(lead, 10), 3),
+    ],
+)
+def test_a_replaced_learning_rate_is_the_rate_as_if_written(made: Any) -> None:
+    def after(written: float, replaced: float | None) -> bytes:
+        x, w = gc.input("x", ("batch", 2)), gc.parameter("w", (2,), init=gc.init.ones)
+        program = gc.training(gc.mean((x @ w) ** 2), optim.SGD(lr=made(written), momentum=0.5))
+        assert program.learning_rate == written
+        trainer = program.compile(seed=0)
+        if replaced is not None:
+            trainer.learning_rate = replaced
+            assert trainer.learning_rate == replaced
+        for _ in range(6):
+            trainer.step(x=np.array([[0.3, -0.7]], np.float32))
+        return bytes(trainer.parameters["w"].tobytes())
+
+    assert after(0.1, None) == after(0.7, 0.1) != after(0.7, None)
+
+
+def test_a_rate_without_a_lead_is_fixed() -> None:
+    x, w = gc.input("x", ("batch", 2)), gc.parameter("w", (2,), init=gc.init.ones)
+    rate = schedule.sequential([schedule.constant(0.1), schedule.constant(0.01)], [5])
+    program = gc.training(gc.mean(x @ w), optim.SGD(lr=rate))
+    assert program.learning_rate is None
+    trainer = program.compile()
+    with pytest.raises(gc.ArgumentError, match="the learning rate of this program is fixed"):
+        trainer.learning_rate = 0.5
+    led = gc.training(gc.mean(x @ w), optim.SGD(lr=0.1)).compile()
+    with pytest.raises(gc.ArgumentError, match="a learning rate is a finite number >= 0, not nan"):
+        led.learning_rate = float("nan")
 
 
 def test_groups_override_by_name() -> None:

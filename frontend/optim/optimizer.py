@@ -19,8 +19,8 @@ from gradc.compiler.types import float64
 from ..functional.elementwise import negative
 from ..tensor import Tensor
 from ..tracing import fail
-from ..variables import Beginning, State, optimizer_state
-from .schedule import Schedule
+from ..variables import Beginning, State, optimizer_state, rate_state
+from .schedule import Schedule, constant
 
 Number = float | Schedule
 
@@ -94,13 +94,38 @@ class Optimizer:
                 problem = f"group {entry.pattern!r} matches no parameter"
                 fail(ArgumentError, type(self).__name__, problem, [f"parameters: {known}"])
         wide_step = step.astype(float64)
+        led = self.with_rate_state()
         result: list[tuple[State, Tensor]] = []
         for parameter, gradient in parameters:
             slot = Slot(parameter, wide_step)
-            own = self.for_parameter(parameter.name)
+            own = led.for_parameter(parameter.name)
             result.append((parameter, own.update(slot, gradient)))
             result.extend(slot.updates)
         return result
+
+    def with_rate_state(self) -> Optimizer:
+        """This optimizer, its learning rate led by the state `optimizer.lr`.
+
+        A finished program can then be given another rate, and a checkpoint knows which. Rates of
+        groups stay numbers. Without one number that leads the rate nothing changes.
+        """
+        schedule, lead = self._rate(), self.leading_rate
+        if schedule is None or lead is None:
+            return self
+        state = rate_state(lead)
+        led = Schedule(lambda t, _: schedule.formula(t, state), lead, schedule.text)
+        changed: dict[str, Any] = {"lr": led}
+        return replace(self, **changed)
+
+    @property
+    def leading_rate(self) -> float | None:
+        """The number that leads the learning rate; None where no one number does."""
+        schedule = self._rate()
+        return None if schedule is None else schedule.lead
+
+    def _rate(self) -> Schedule | None:
+        rate = getattr(self, "lr", None)
+        return constant(rate) if isinstance(rate, (int, float)) else rate
 
     def for_parameter(self, name: str) -> Optimizer:
         """This optimizer with the options of every matching group; later groups win."""

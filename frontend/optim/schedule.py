@@ -2,6 +2,9 @@
 
 The value is computed inside the training step from the step's number t = 0, 1, 2... in float64.
 Formulas are the closed forms of PyTorch's schedulers of the same names, counting optimizer steps.
+
+A schedule's *lead* is its first argument (`start`, `max_lr`, `value`): the number that a finished
+program lets its user replace, `--lr` on a command line. The other arguments stay as they are.
 """
 
 from __future__ import annotations
@@ -20,28 +23,35 @@ from .. import functional as fn
 from ..tensor import Tensor
 from ..tracing import fail
 
+Lead = float | Tensor
+
 
 @dataclass(frozen=True, repr=False)
 class Schedule:
     """A number for every step.
 
-    formula   from t, a float64 scalar tensor, to the value, another
+    formula   from t, a float64 scalar tensor, and the lead, a number or another, to the value
+    lead      see the module docstring; None where no one number leads
     text      how it was made, for people
     """
 
-    formula: Callable[[Tensor], Tensor]
+    formula: Callable[[Tensor, Lead], Tensor]
+    lead: float | None
     text: str
 
-    def at(self, step: Tensor) -> Tensor:
-        """The value at a step's number, as a float64 scalar."""
-        return self.formula(step.astype(float64))
+    def at(self, step: Tensor, lead: Tensor | None = None) -> Tensor:
+        """The value at a step's number, as a float64 scalar; `lead` replaces the schedule's."""
+        led: Lead = lead if lead is not None else (self.lead or 0.0)
+        return self.formula(step.astype(float64), led)
 
     def __repr__(self) -> str:
         return self.text
 
 
-def _made(formula: Callable[[Tensor], Tensor], name: str, *options: object) -> Schedule:
-    return Schedule(formula, f"{name}({', '.join(map(repr, options))})")
+def _made(
+    formula: Callable[[Tensor, Lead], Tensor], lead: float | None, name: str, *options: object
+) -> Schedule:
+    return Schedule(formula, lead, f"{name}({', '.join(map(repr, options))})")
 
 
 def _check_steps(name: str, option: str, value: int) -> None:
@@ -51,51 +61,53 @@ def _check_steps(name: str, option: str, value: int) -> None:
 
 def constant(value: float) -> Schedule:
     """Always `value`."""
-    return _made(lambda t: fn.constant(float(value), float64), "constant", value)
+    return _made(lambda t, lead: _scalar(lead), value, "constant", value)
 
 
 def linear(start: float, end: float, steps: int) -> Schedule:
     """(1 - t / steps) * start + t / steps * end, and `end` from t = steps on."""
     _check_steps("linear", "steps", steps)
 
-    def formula(t: Tensor) -> Tensor:
+    def formula(t: Tensor, lead: Lead) -> Tensor:
         done = fn.minimum(t, steps) / steps
-        return (1.0 - done) * start + done * end
+        return (1.0 - done) * lead + done * end
 
-    return _made(formula, "linear", start, end, steps)
+    return _made(formula, start, "linear", start, end, steps)
 
 
 def step(start: float, step_size: int, gamma: float = 0.1) -> Schedule:
     """start * gamma^floor(t / step_size)."""
     _check_steps("step", "step_size", step_size)
-    return _made(
-        lambda t: start * _power(gamma, fn.floor(t / step_size)), "step", start, step_size, gamma
-    )
+
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        return lead * _power(gamma, fn.floor(t / step_size))
+
+    return _made(formula, start, "step", start, step_size, gamma)
 
 
 def multi_step(start: float, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
     """start * gamma^(number of milestones <= t)."""
     marks = np.array(sorted(milestones), np.float64)
 
-    def formula(t: Tensor) -> Tensor:
-        return start * _power(gamma, (t >= marks).astype(float64).sum())
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        return lead * _power(gamma, (t >= marks).astype(float64).sum())
 
-    return _made(formula, "multi_step", start, list(milestones), gamma)
+    return _made(formula, start, "multi_step", start, list(milestones), gamma)
 
 
 def exponential(start: float, gamma: float) -> Schedule:
     """start * gamma^t."""
-    return _made(lambda t: start * _power(gamma, t), "exponential", start, gamma)
+    return _made(lambda t, lead: lead * _power(gamma, t), start, "exponential", start, gamma)
 
 
 def polynomial(start: float, total_iters: int, power: float = 1.0) -> Schedule:
     """start * (1 - min(t, total_iters) / total_iters)^power."""
     _check_steps("polynomial", "total_iters", total_iters)
 
-    def formula(t: Tensor) -> Tensor:
-        return start * fn.pow(1.0 - fn.minimum(t, total_iters) / total_iters, power)
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        return lead * fn.pow(1.0 - fn.minimum(t, total_iters) / total_iters, power)
 
-    return _made(formula, "polynomial", start, total_iters, power)
+    return _made(formula, start, "polynomial", start, total_iters, power)
 
 
 def cosine(start: float, T_max: int, eta_min: float = 0.0) -> Schedule:
@@ -104,7 +116,11 @@ def cosine(start: float, T_max: int, eta_min: float = 0.0) -> Schedule:
     Source: Loshchilov and Hutter, "SGDR" (2017), without restarts.
     """
     _check_steps("cosine", "T_max", T_max)
-    return _made(lambda t: _cosine(start, eta_min, t / T_max), "cosine", start, T_max, eta_min)
+
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        return _cosine(lead, eta_min, t / T_max)
+
+    return _made(formula, start, "cosine", start, T_max, eta_min)
 
 
 def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> Schedule:
@@ -115,9 +131,9 @@ def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.
     _check_steps("cosine_restarts", "T_0", T_0)
     _check_steps("cosine_restarts", "T_mult", T_mult)
 
-    def formula(t: Tensor) -> Tensor:
+    def formula(t: Tensor, lead: Lead) -> Tensor:
         if T_mult == 1:
-            return _cosine(start, eta_min, fn.remainder(t, T_0) / T_0)
+            return _cosine(lead, eta_min, fn.remainder(t, T_0) / T_0)
         begins, lengths, at, length = [], [], 0, T_0
         while at < 2**53:  # beyond, float64 no longer tells steps apart
             begins.append(float(at))
@@ -125,9 +141,9 @@ def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.
             at, length = at + length, length * T_mult
         begun = t >= np.array(begins)
         begin = fn.where(begun, np.array(begins), 0.0).max()
-        return _cosine(start, eta_min, (t - begin) / fn.where(begun, np.array(lengths), 0.0).max())
+        return _cosine(lead, eta_min, (t - begin) / fn.where(begun, np.array(lengths), 0.0).max())
 
-    return _made(formula, "cosine_restarts", start, T_0, T_mult, eta_min)
+    return _made(formula, start, "cosine_restarts", start, T_0, T_mult, eta_min)
 
 
 def one_cycle(
@@ -149,32 +165,36 @@ def one_cycle(
     if anneal_strategy not in ("cos", "linear"):
         problem = f"anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}"
         fail(ArgumentError, "one_cycle", problem)
-    first, last = max_lr / div_factor, max_lr / div_factor / final_div_factor
     top = pct_start * total_steps - 1.0
-    phases = [(top, first, max_lr), (total_steps - 1.0, max_lr, last)]
-    if three_phase:
-        middle = 2.0 * pct_start * total_steps - 2.0
-        phases = [(top, first, max_lr), (middle, max_lr, first), (total_steps - 1.0, first, last)]
+    middle = 2.0 * pct_start * total_steps - 2.0
 
-    def anneal(start: float, end: float, done: Tensor) -> Tensor:
+    def phases(lead: Lead) -> list[tuple[float, Lead, Lead]]:
+        """(last step, value at its beginning, value at its end) of each phase."""
+        first, last = lead / div_factor, lead / div_factor / final_div_factor
+        if three_phase:
+            return [(top, first, lead), (middle, lead, first), (total_steps - 1.0, first, last)]
+        return [(top, first, lead), (total_steps - 1.0, lead, last)]
+
+    def anneal(start: Lead, end: Lead, done: Tensor) -> Tensor:
         if anneal_strategy == "linear":
             return start + (end - start) * done
         return end + (start - end) / 2.0 * (1.0 + fn.cos(math.pi * done))
 
-    def formula(t: Tensor) -> Tensor:
+    def formula(t: Tensor, lead: Lead) -> Tensor:
         t = fn.minimum(t, total_steps - 1.0)
-        ends = [end for end, _, _ in phases]
+        parts = phases(lead)
+        ends = [end for end, _, _ in parts]
         begins = [0.0, *ends[:-1]]
         values = [
             anneal(start, end, (t - begin) / (stop - begin) if stop > begin else t * 0.0 + 1.0)
-            for begin, (stop, start, end) in zip(begins, phases, strict=True)
+            for begin, (stop, start, end) in zip(begins, parts, strict=True)
         ]
         result = values[-1]
         for stop, value in reversed(list(zip(ends[:-1], values[:-1], strict=True))):
             result = fn.where(t <= stop, value, result)
         return result
 
-    return _made(formula, "one_cycle", max_lr, total_steps, pct_start, anneal_strategy)
+    return _made(formula, max_lr, "one_cycle", max_lr, total_steps, pct_start, anneal_strategy)
 
 
 def warmup(schedule: Schedule | float, steps: int, start_factor: float = 1.0 / 3.0) -> Schedule:
@@ -185,27 +205,30 @@ def warmup(schedule: Schedule | float, steps: int, start_factor: float = 1.0 / 3
     _check_steps("warmup", "steps", steps)
     inner = _as_schedule(schedule)
 
-    def formula(t: Tensor) -> Tensor:
+    def formula(t: Tensor, lead: Lead) -> Tensor:
         done = fn.minimum(t, steps) / steps
-        return inner.at(t) * (start_factor + (1.0 - start_factor) * done)
+        return inner.formula(t, lead) * (start_factor + (1.0 - start_factor) * done)
 
-    return _made(formula, "warmup", schedule, steps, start_factor)
+    return _made(formula, inner.lead, "warmup", schedule, steps, start_factor)
 
 
 def sequential(schedules: Sequence[Schedule | float], milestones: Sequence[int]) -> Schedule:
-    """schedules[i] from milestones[i - 1] on, each counting from 0 at its own beginning."""
+    """schedules[i] from milestones[i - 1] on, each counting from 0 at its own beginning.
+
+    No one number leads it, so that a finished program's learning rate cannot be replaced.
+    """
     if len(milestones) != len(schedules) - 1 or list(milestones) != sorted(milestones):
         problem = f"{len(schedules)} schedules need {len(schedules) - 1} rising milestones"
         fail(ArgumentError, "sequential", problem, [f"milestones: {list(milestones)}"])
     parts = [_as_schedule(schedule) for schedule in schedules]
 
-    def formula(t: Tensor) -> Tensor:
+    def formula(t: Tensor, lead: Lead) -> Tensor:
         result = parts[0].at(t)
         for mark, part in zip(milestones, parts[1:], strict=True):
             result = fn.where(t >= mark, part.at(fn.maximum(t - mark, 0.0)), result)
         return result
 
-    return _made(formula, "sequential", list(schedules), list(milestones))
+    return _made(formula, None, "sequential", list(schedules), list(milestones))
 
 
 def plateau(start: float, factor: float = 0.1, patience: int = 10) -> NoReturn:
@@ -229,5 +252,9 @@ def _power(base: float, exponent: Tensor) -> Tensor:
     return fn.pow(fn.constant(float(base), float64), exponent)
 
 
-def _cosine(start: float, end: float, done: Tensor) -> Tensor:
+def _scalar(lead: Lead) -> Tensor:
+    return lead if isinstance(lead, Tensor) else fn.constant(float(lead), float64)
+
+
+def _cosine(start: Lead, end: float, done: Tensor) -> Tensor:
     return end + (start - end) * (1.0 + fn.cos(math.pi * done)) / 2.0
