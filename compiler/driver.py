@@ -48,10 +48,14 @@ Key = tuple[str, tuple[tuple[str, int], ...], bool]
 """A variant: kind, dimensions by name, whether bounded."""
 
 LOOPING_KINDS = ("run", "evaluate", "predict")
+BOUNDED_KINDS = ("evaluate", "predict")
+"""Entry points with the bounded form alone, which serves full batches too: one to compile, not two.
+Training keeps both: there the last per cent of speed pays for the second."""
 _MODES = {"run": True, "evaluate": False, "predict": False}
 PRECISIONS = ("float32",)
 BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend"})
 UNSUPPORTED_DTYPES = (float16, bfloat16)
+DIGEST_DIGITS = 32  # 128 bits for each half of a fingerprint
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,18 @@ class CompiledProgram:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the graphs and the options; equal programs continue each other's runs."""
-        content = json.dumps([sorted(self._texts.items()), asdict(self.options)])
-        return hashlib.sha256(content.encode()).hexdigest()
+        """MODEL-STEP: digests of what is computed (loss, metrics) and of how it is trained.
+
+        Programs with equal fingerprints continue each other's runs. The CPU is no part of it: all
+        that the back end supports give the same bits.
+        """
+        parts = (("evaluate", "call"), ("run",))
+        return "-".join(self._digest(kinds) for kinds in parts)
+
+    def _digest(self, kinds: tuple[str, ...]) -> str:
+        texts = [(kind, self._texts[kind]) for kind in kinds if kind in self._texts]
+        content = json.dumps([texts, self.options.target, self.options.precision])
+        return hashlib.sha256(content.encode()).hexdigest()[:DIGEST_DIGITS]
 
     @property
     def pool_create(self) -> int:
@@ -154,11 +167,15 @@ class CompiledProgram:
         """The entry point of `kind` with these dimensions; compiled now if it is new."""
         if kind not in self.graphs:
             raise ArgumentError(f"this program has no entry point {kind!r}")
-        bounded = bounded and self.batch_dimension is not None
+        bounded = self.is_bounded(kind, bounded)
         key = (kind, tuple(sorted((dims or {}).items())), bounded)
         if key not in self._entries:
             self._entries[key] = self._compile(key, dict(dims or {}))
         return self._entries[key]
+
+    def is_bounded(self, kind: str, wanted: bool) -> bool:
+        """Whether an entry point of this kind takes the bounded form."""
+        return self.batch_dimension is not None and (wanted or kind in BOUNDED_KINDS)
 
     # -- compiling --------------------------------------------------------------------------
 
@@ -178,7 +195,7 @@ class CompiledProgram:
             begin = time.perf_counter()
             payload = self._backend.compile(program, text)
             marks["llvm"] = time.perf_counter() - begin
-            entry = self._describe(program, kind, symbol, bounded)
+            entry = self.describe(program, kind, symbol, bounded)
             self._cache.store(cache_key, pack(entry, payload))
         else:
             entry, payload = manifest
@@ -255,7 +272,8 @@ class CompiledProgram:
         texts = (f"{kind}\n{text}" for kind, text in sorted(self._texts.items()))
         return content_key([*what, options, self._backend.describe(), *texts])
 
-    def _describe(self, program: Program, kind: str, symbol: str, bounded: bool) -> EntryPoint:
+    def describe(self, program: Program, kind: str, symbol: str, bounded: bool) -> EntryPoint:
+        """What a runtime must know of an entry point; its code has no address yet."""
         batch = self.batch_dimension if kind in LOOPING_KINDS else None
         inputs = tuple(
             TensorField(

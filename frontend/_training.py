@@ -11,17 +11,22 @@ nodes of the `run` graph like any other.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import gradc.runtime
+from gradc.compiler.aot.build import BuildOptions, build
+from gradc.compiler.aot.model import Declaration, model_name
 from gradc.compiler.artifact import TensorField
 from gradc.compiler.autodiff.reverse import vjp_nodes
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.graph.ir import Graph, Node, topological
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.types import float32
-from gradc.runtime.trainer import Trainer
+from gradc.runtime.trainer import DEFAULT_BATCH_SIZE, Trainer
 
 from . import nodes
 from .compiled import bound_dimensions, check_seed, driver_program, fields_of, thread_count
@@ -29,7 +34,9 @@ from .graphs import Assembler, state_updates
 from .optim.optimizer import Optimizer
 from .tensor import Tensor
 from .tracing import fail
-from .variables import State, StateNode, seed_state, step_state
+from .variables import RATE, State, StateNode, seed_state, step_state
+
+SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class TrainingProgram:
     inputs            every declared input
     batch_dimension   the named dimension that batches run along, or None
     metrics, outputs  names
+    learning_rate     the number that leads the optimizer's rate; None where no one number does
     """
 
     graphs: Mapping[str, Graph]
@@ -46,6 +54,7 @@ class TrainingProgram:
     batch_dimension: str | None
     metrics: tuple[str, ...]
     outputs: tuple[str, ...]
+    learning_rate: float | None
 
     def compile(
         self,
@@ -78,16 +87,57 @@ class TrainingProgram:
         }
         batch = None if self.batch_dimension in dims else self.batch_dimension
         fields = _all_fields(graphs)
-        return TrainingProgram(graphs, fields, batch, self.metrics, self.outputs)
+        return replace(self, graphs=graphs, inputs=fields, batch_dimension=batch)
 
-    def build(self, name: str, kind: str = "executable", **options: Any) -> NoReturn:
-        """Not offered in this version: programs run in the process that compiled them."""
-        fail(
-            ArgumentError,
-            "build",
-            f"this version does not build a {kind}",
-            ["program.compile() runs the program in this process"],
+    def build(
+        self,
+        out: str | os.PathLike[str],
+        kind: str = "executable",
+        batch: int | None = None,
+        cpu: str = "native",
+        target: str = "cpu",
+        platform: str = "host",
+        precision: str = "float32",
+        dims: Mapping[str, int] | None = None,
+    ) -> list[Path]:
+        """Build a program that trains without Python; returns the files made.
+
+        out        file to write; its name names the model. A library or an object file gets a
+                   C header NAME.h beside it
+        kind       "executable"; "library": a shared library; "object": the same, to link in
+        batch      samples of a full batch (default 32), where there is a batch dimension
+        cpu        "native": for CPUs like this one; "x86-64-v3": any with AVX2 and FMA;
+                   "portable": that, and AVX-512 where the CPU has it, chosen at start
+        platform   "host", or a zig target: "x86_64-linux-musl", "aarch64-linux-musl" (both static),
+                   "x86_64-linux-gnu", "aarch64-linux-gnu"
+        dims       values of other named dimensions
+
+        The same seed and data give the same bits as `compile` and `fit` with this batch size.
+        Needs a C compiler, or the ziglang package. Raises ArgumentError, CompileError with what
+        the compiler or linker said, FileError where `out` cannot be written.
+        """
+        bound = bound_dimensions(list(self.graphs.values()), dims, None, "build")
+        program = self if not bound else self.specialized(bound)
+        batched = program.batch_dimension is not None
+        if batch is not None and (isinstance(batch, bool) or batch != int(batch) or batch < 1):
+            fail(ArgumentError, "build", f"batch is a positive integer, not {batch!r}")
+        if batch is not None and not batched:
+            fail(ArgumentError, "build", "batch has no meaning: there is no batch dimension")
+        path = Path(out)
+        stem = path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
+        if kind == "library":
+            stem = stem.removeprefix("lib")
+        declaration = Declaration(
+            model_name(stem),
+            program.inputs,
+            ("loss", *program.metrics),
+            program.outputs,
+            (batch or DEFAULT_BATCH_SIZE) if batched else None,
+            program.learning_rate,
         )
+        compiled = driver_program(program.graphs, program.batch_dimension, target, precision)
+        native = Path(gradc.runtime.__file__).parent / "native"
+        return build(compiled, declaration, path, BuildOptions(kind, cpu, platform), native)
 
 
 def training(
@@ -128,6 +178,7 @@ def training(
         _batch_dimension(graphs),
         tuple(metrics or {}),
         tuple(outputs or {}),
+        optimizer.leading_rate if RATE in states else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: gradc train | inspect | opt.
+"""The command line: gradc train | build | inspect | opt.
 
 FILE is a Python file that defines `program` (from gc.training) at top level and, for `train`, a
 function `data()` that returns {"train": {...}, "validation": {...}}.
@@ -33,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="A gradient compiler: train, inspect and rewrite programs.",
+    help="A gradient compiler: train, build, inspect and rewrite programs.",
 )
 
 BAD_FILE, BAD_ARGUMENTS, STOPPED = 1, 2, 3
@@ -55,6 +55,7 @@ def train(
     target: Annotated[str, typer.Option(help="cpu")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="default: every CPU")] = None,
     seed: Annotated[int, typer.Option(help="makes the initial parameters and the order")] = 0,
+    lr: Annotated[float | None, typer.Option(min=0, help="replaces the program's rate")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="safetensors file to write")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
     patience: Annotated[int | None, typer.Option(min=1, help="stop early after N epochs")] = None,
@@ -69,6 +70,8 @@ def train(
 
     def run() -> None:
         trainer = program.compile(target=target, threads=threads, seed=seed)
+        if lr is not None:
+            trainer.learning_rate = lr
         history = trainer.fit(
             data["train"],
             batch_size=batch_size,
@@ -84,6 +87,43 @@ def train(
         typer.echo("  ".join(f"{name} {value:.6g}" for name, value in last.items()))
 
     _guarded(run)
+
+
+@app.command()
+def build(
+    file: FileArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="the file to make")],
+    kind: Annotated[str, typer.Option(help="executable, library or object")] = "executable",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="samples of a batch (default 32)")
+    ] = None,
+    cpu: Annotated[str, typer.Option(help="native, x86-64-v3 or portable")] = "native",
+    target: Annotated[str, typer.Option(help="cpu")] = "cpu",
+    platform: Annotated[
+        str,
+        typer.Option(help="host, x86_64-linux-musl, aarch64-linux-musl and others (by ziglang)"),
+    ] = "host",
+    dim: Annotated[
+        list[str] | None, typer.Option(help="NAME=N: the value of another named dimension")
+    ] = None,
+) -> None:
+    """Make a binary that trains FILE's program without Python."""
+    program = _program_of(_load(file), file)
+
+    def run() -> None:
+        dims = dict(_dimension(text) for text in dim or [])
+        made = program.build(output, kind, batch, cpu, target, platform, dims=dims)
+        for path in made:
+            typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+
+    _guarded(run)
+
+
+def _dimension(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if not name or not value.isdecimal():
+        raise ArgumentError(f"--dim takes NAME=N, not {text!r}")
+    return name, int(value)
 
 
 @app.command()

@@ -7,13 +7,14 @@ folder is imported from outside.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 from ..object_cache import default_cache
 from ..program import Program
 from .cached import compile_cached
-from .entry import emit_program, optimization_level
+from .entry import emit_program, emit_programs, optimization_level
 from .jit import LoadedObject, process_engine
-from .target import Target, compile_module, find_target
+from .target import Optimize, Target, compile_module, find_target
 from .threads import pool_text
 
 POOL_SYMBOLS = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
@@ -37,6 +38,23 @@ class Backend:
     def compile(self, program: Program, text: str) -> bytes:
         """The object made of what `emit` gave."""
         return compile_module(text, self.target, optimization_level(program))
+
+    def compile_for_linking(self, programs: Mapping[str, Program], name: str) -> list[bytes]:
+        """Objects that hold several entry points, by symbol; they call the pool from outside.
+
+        Programs that LLVM optimises in full go into a module of their own.
+        """
+        levels: dict[Optimize, dict[str, Program]] = {}
+        for symbol, program in programs.items():
+            levels.setdefault(optimization_level(program), {})[symbol] = program
+        return [
+            compile_module(emit_programs(group, name, self.target.vector_bytes), self.target, level)
+            for level, group in levels.items()
+        ]
+
+    def compile_pool(self) -> bytes:
+        """The thread pool as an object for linking."""
+        return compile_cached(pool_text(self.target), self.target, "none", default_cache())
 
     def load(self, payload: bytes, symbol: str) -> int:
         """Address of the entry point in this process, valid while this back end lives."""

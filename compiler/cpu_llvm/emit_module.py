@@ -1,4 +1,11 @@
-"""A module of text LLVM IR: functions, constant tables, declarations, target attributes."""
+"""A module of text LLVM IR: functions, constant tables, declarations, target attributes.
+
+    before   define internal void @run.k3() { BODY }   define internal void @predict.k0() { BODY }
+    after    define internal void @run.k3() { BODY }   (every call of predict.k0 calls run.k3)
+
+Internal functions that differ in nothing but their names become one: the entry points of a program
+share much of the forward pass.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +15,7 @@ from .emit_values import ValueEmitter
 
 _DECLARED = re.compile(r"^declare [^@\n]*@([\w.$-]+)\(.*$", re.MULTILINE)
 _DEFINED = re.compile(r"^define [^@\n]*@([\w.$-]+)\(", re.MULTILINE)
+_NAMED = re.compile(r"@([\w.$-]+)")
 
 
 class ModuleEmitter:
@@ -25,6 +33,8 @@ class ModuleEmitter:
         self._globals: dict[str, str] = {}
         self._declarations: dict[str, str] = {}
         self._helpers: set[str] = set()
+        self._by_text: dict[str, str] = {}  # text without the function's own name -> name
+        self._replaced: dict[str, str] = {}  # name of a dropped function -> the one that stays
 
     def add(self, function: ValueEmitter) -> None:
         """Take a finished function with the declarations, tables and helpers it needs."""
@@ -32,13 +42,22 @@ class ModuleEmitter:
             if name not in self._helpers:
                 self._helpers.add(name)
                 self.add(helper)
-        text = function.text()
+        text = _NAMED.sub(self._standing, function.text())
+        if function.linkage == "internal":
+            anonymous = text.replace(f"@{function.name}(", "@(")
+            stands = self._by_text.setdefault(anonymous, function.name)
+            if stands != function.name:
+                self._replaced[function.name] = stands
+                return
         if self.target_attributes:
             head, rest = text.split(" {\n", 1)
             text = f"{head} {self.target_attributes} {{\n{rest}"
         self._definitions.append(text)
         self._globals.update(function.tables)
         self._declarations.update(function.declarations)
+
+    def _standing(self, found: re.Match[str]) -> str:
+        return "@" + self._replaced.get(found.group(1), found.group(1))
 
     def add_text(self, text: str) -> None:
         """Definitions written as text; their `declare` lines are moved and merged."""

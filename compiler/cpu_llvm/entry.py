@@ -9,8 +9,11 @@ barriers.py asks for them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from ..loops.ir import Kernel
-from ..program import Program, Repeat
+from ..program import Instruction, Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before
 from .contraction import emit_contraction, find_contraction
@@ -39,9 +42,36 @@ def optimization_level(program: Program) -> Optimize:
 def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
     """Text LLVM IR of one entry point. Calls gradc_pool_run and gradc_barrier from outside."""
     module = ModuleEmitter(symbol)
+    _add_program(module, program, symbol, vector_bytes)
+    return module.text()
+
+
+def emit_programs(programs: Mapping[str, Program], name: str, vector_bytes: int) -> str:
+    """Several entry points, by symbol, as one module that shares what they have in common."""
+    module = ModuleEmitter(name)
+    for symbol, program in programs.items():
+        _add_program(module, with_prefix(program, f"{symbol}."), symbol, vector_bytes)
+    return module.text()
+
+
+def with_prefix(program: Program, prefix: str) -> Program:
+    """The program with `prefix` before every kernel's name."""
+
+    def renamed(body: tuple[Instruction, ...]) -> tuple[Instruction, ...]:
+        return tuple(
+            replace(i, name=prefix + i.name)
+            if isinstance(i, Kernel)
+            else replace(i, body=renamed(i.body))
+            for i in body
+        )
+
+    return program.with_body(renamed(program.body))
+
+
+def _add_program(module: ModuleEmitter, program: Program, symbol: str, vector_bytes: int) -> None:
     if is_promoted(program):
         module.add(emit_promoted(program, symbol))
-        return module.text()
+        return
     threaded: dict[str, bool] = {}
     for kernel in program.kernels():
         contraction = find_contraction(kernel)
@@ -53,7 +83,6 @@ def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
             threaded[kernel.name] = True
     module.add(_emit_body(program, symbol, threaded))
     module.add(_emit_entry(symbol))
-    return module.text()
 
 
 def _emit_body(program: Program, symbol: str, threaded: dict[str, bool]) -> FunctionEmitter:

@@ -60,6 +60,13 @@ class Target:
         return 64 if wide else 32
 
     @property
+    def x86_level(self) -> int:
+        """The least level of the x86-64 psABI that runs this code: 3 or 4; 0 elsewhere."""
+        if not self.is_x86:
+            return 0
+        return 4 if self.vector_bytes == 64 else 3
+
+    @property
     def data_layout(self) -> str:
         return str(target_machine(self).target_data)
 

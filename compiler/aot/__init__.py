@@ -1,0 +1,1 @@
+"""Ahead-of-time compilation: training programs become executables, libraries, object files."""

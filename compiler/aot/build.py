@@ -1,0 +1,227 @@
+"""Building: a model's code, its tables and the C runtime become one file.
+
+    model --emit, LLVM--> objects, one set per kind of CPU --+
+    model --> tables.c (and the header, for a library) ------+--> executable | library | object
+    runtime/native/*.c --> objects, cached ------------------+
+
+Everything is made in a temporary folder beside the result and renamed into place at the end: a
+build that fails leaves what was there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..driver import BACK_ENDS, CompiledProgram
+from ..errors import ArgumentError, CompileError, FileError
+from ..object_cache import default_cache
+from .description import description_text
+from .header import ALL_FUNCTIONS, header_text, library_text
+from .model import ENTRIES, Declaration, Model, describe_model
+from .runtime_objects import runtime_objects
+from .tables import CodeVersion, tables_text
+from .toolchain import HOST, Toolchain, find_toolchain, run_command
+
+KINDS = ("executable", "library", "object")
+CPUS = ("native", "x86-64-v3", "portable")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What is built.
+
+    kind      "executable"; "library": shared, with a C header; "object": the same, to be linked in
+    cpu       "native": like this machine's; "x86-64-v3": with AVX2; "portable": that and AVX-512,
+              chosen at start. On aarch64 all code is portable
+    platform  "host", or a name of toolchain.CROSS_PLATFORMS (needs the ziglang package)
+    """
+
+    kind: str = "executable"
+    cpu: str = "native"
+    platform: str = HOST
+
+    def __post_init__(self) -> None:
+        for what, value, known in (("kind", self.kind, KINDS), ("cpu", self.cpu, CPUS)):
+            if value not in known:
+                raise ArgumentError(
+                    f"unknown {what} {value!r}",
+                    operation="build",
+                    facts=[f"known: {', '.join(known)}"],
+                )
+
+
+def build(
+    program: CompiledProgram,
+    declaration: Declaration,
+    out: Path,
+    options: BuildOptions,
+    native: Path,
+) -> list[Path]:
+    """Make `out`, and beside it the header of a library or object. Returns the files made.
+
+    native   the folder of the C runtime's sources
+    Raises ArgumentError for what cannot be built, CompileError where a tool fails, FileError where
+    the result cannot be written.
+    """
+    toolchain = find_toolchain(options.platform)
+    model = describe_model(program, declaration)
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=".gradc-build-", dir=out.absolute().parent
+        ) as folder:
+            made = _Build(model, options, toolchain, native, Path(folder)).run()
+            return _put_in_place(made, out)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+
+def _put_in_place(made: Sequence[Path], out: Path) -> list[Path]:
+    result, *beside = made
+    if out.is_dir():
+        raise FileError(f"{out}: is a directory")
+    os.replace(result, out)
+    placed = [out]
+    for path in beside:
+        placed.append(out.with_name(path.name))
+        os.replace(path, placed[-1])
+    return placed
+
+
+class _Build:
+    """One build in its folder."""
+
+    def __init__(
+        self,
+        model: Model,
+        options: BuildOptions,
+        toolchain: Toolchain,
+        native: Path,
+        folder: Path,
+    ) -> None:
+        self.model, self.options, self.toolchain = model, options, toolchain
+        self.native, self.folder = native, folder
+        self.name = model.declaration.name
+        self.cache = default_cache()
+
+    def run(self) -> list[Path]:
+        """The result and what belongs beside it, in the build's folder."""
+        versions, code = self._code()
+        is_library = self.options.kind != "executable"
+        sources = self._sources(versions, is_library)
+        objects = [
+            *self._written(code),
+            *self.toolchain.compile(sources, self.folder, self.native),
+            *runtime_objects(self.toolchain, self.native, is_library, self.folder, self.cache),
+        ]
+        if not is_library:
+            return [self._executable(objects)]
+        header = self.folder / f"{self.name}.h"
+        header.write_text(header_text(self.model), encoding="utf-8")
+        made = self._object(objects) if self.options.kind == "object" else self._library(objects)
+        return [made, header]
+
+    def _code(self) -> tuple[list[CodeVersion], list[bytes]]:
+        """Generated code, the best version first, and the pool for the least of them."""
+        versions, payloads = [], []
+        backend: Any = None
+        for cpu in self._cpus():
+            backend = importlib.import_module(BACK_ENDS["cpu"], "gradc.compiler").Backend(cpu)
+            prefix = cpu.replace("-", "_")
+            version = CodeVersion(cpu, backend.target.x86_level, prefix)
+            programs = {
+                version.symbol(name): self.model.programs[name]
+                for name, _, _ in ENTRIES
+                if name in self.model.programs
+            }
+            payloads += backend.compile_for_linking(programs, f"{self.name} for {cpu}")
+            versions.append(version)
+        return versions, [*payloads, backend.compile_pool()]
+
+    def _cpus(self) -> tuple[str, ...]:
+        cpu = self.options.cpu
+        if self.toolchain.architecture == "aarch64":
+            if cpu == "x86-64-v3":
+                raise ArgumentError(f"{cpu} is no CPU of this platform", operation="build")
+            return ("aarch64",)
+        if self.toolchain.architecture != "x86_64":
+            raise CompileError(f"no code is made for {self.toolchain.architecture}")
+        if cpu == "native" and self.options.platform != HOST:
+            cpu = "portable"
+        return ("x86-64-v4", "x86-64-v3") if cpu == "portable" else (cpu,)
+
+    def _sources(self, versions: Sequence[CodeVersion], is_library: bool) -> list[Path]:
+        """The generated C: tables, a library's functions, large constants."""
+        tables = self.folder / "gradc_tables.c"
+        description = description_text(self.model, [version.cpu for version in versions])
+        tables.write_text(tables_text(self.model, description, versions), encoding="utf-8")
+        sources = [tables]
+        if is_library:
+            functions = self.folder / "gradc_functions.c"
+            functions.write_text(library_text(self.model), encoding="utf-8")
+            sources.append(functions)
+        if self.model.constants:
+            sources.append(self._constants())
+        return sources
+
+    def _constants(self) -> Path:
+        """Large constants as data files that the assembler takes in."""
+        lines = ["    .section .rodata"]
+        for n, data in enumerate(self.model.constants):
+            path = self.folder / f"constant_{n}.bin"
+            path.write_bytes(data)
+            lines += [
+                "    .balign 64",
+                f"    .globl gradc_constant_{n}",
+                f"    .hidden gradc_constant_{n}",
+                f"gradc_constant_{n}:",
+                f'    .incbin "{path}"',
+            ]
+        lines.append('    .section .note.GNU-stack,"",%progbits')
+        source = self.folder / "gradc_constants.S"
+        source.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        return source
+
+    def _written(self, payloads: Sequence[bytes]) -> list[Path]:
+        paths = []
+        for n, payload in enumerate(payloads):
+            paths.append(self.folder / f"gradc_code_{n}.o")
+            paths[-1].write_bytes(payload)
+        return paths
+
+    def _executable(self, objects: Sequence[Path]) -> Path:
+        made = self.folder / f"{self.name}.out"
+        self.toolchain.link(objects, made, ["-static"] if self.toolchain.static else [])
+        return made
+
+    def _library(self, objects: Sequence[Path]) -> Path:
+        made = self.folder / f"{self.name}.so"
+        script = self.folder / "exports.map"
+        exported = "".join(f"{name};" for name in self._exported())
+        script.write_text(f"{{ global: {exported} local: *; }};\n")
+        self.toolchain.link(objects, made, ["-shared", f"-Wl,--version-script={script}"])
+        return made
+
+    def _object(self, objects: Sequence[Path]) -> Path:
+        """One relocatable object in which all but the header's functions is local."""
+        objcopy = shutil.which("objcopy") or shutil.which("llvm-objcopy")
+        if objcopy is None:
+            raise CompileError(
+                "an object file needs objcopy", operation="build", hint="install binutils"
+            )
+        joined, made = self.folder / "joined.o", self.folder / f"{self.name}.o"
+        self.toolchain.run(["-r", "-nostdlib", "-o", str(joined), *map(str, objects)], self.folder)
+        kept = [f"--keep-global-symbol={name}" for name in self._exported()]
+        run_command([objcopy, *kept, str(joined), str(made)], self.folder)
+        return made
+
+    def _exported(self) -> list[str]:
+        return [f"gradc_{self.name}_{function}" for function in ALL_FUNCTIONS]

@@ -1,0 +1,155 @@
+"""What is built: a program's graphs with the names that its user knows, and its entry points.
+
+In: a compiled program (driver.py) and the declaration that gc.training keeps.
+Out: a `Model`, all that the tables, the header and the description say. No code is compiled here.
+
+Every model has five entry points: init, run (full batches), run_ragged (fewer rows), evaluate and
+predict (any number of rows up to the batch). They are the ones that the same program has in
+process, so that the bits are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..artifact import EntryPoint, StateField, TensorField
+from ..driver import CompiledProgram
+from ..errors import ArgumentError
+from ..program import Program
+
+RATE_STATE = "optimizer.lr"
+SEED_STATE = "gradc.seed"
+
+# Entry point in a binary -> the kind of graph, and whether it is the bounded form.
+ENTRIES = (
+    ("init", "init", False),
+    ("run", "run", False),
+    ("run_ragged", "run", True),
+    ("evaluate", "evaluate", True),
+    ("predict", "predict", True),
+)
+_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register restrict return short signed sizeof static struct switch typedef "
+    "union unsigned void volatile while".split()
+)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The names of a training program, as gc.training keeps them.
+
+    name      of the model: a C identifier
+    inputs    every declared input
+    results   "loss" and the metrics
+    outputs   of predict
+    batch     samples of a full batch, None for a program without a batch dimension
+    rate      the number that leads the learning rate, None where it cannot be replaced
+    """
+
+    name: str
+    inputs: tuple[TensorField, ...]
+    results: tuple[str, ...]
+    outputs: tuple[str, ...]
+    batch: int | None
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """See the module docstring. `entries` and `programs` are by the names in ENTRIES."""
+
+    declaration: Declaration
+    programs: Mapping[str, Program]
+    entries: Mapping[str, EntryPoint]
+    state: tuple[StateField, ...]
+    state_bytes: int
+    constants: tuple[bytes, ...]
+    fingerprint: str
+
+    @property
+    def arena_bytes(self) -> int:
+        """The arena that serves every entry point."""
+        return max(program.arena_bytes for program in self.programs.values())
+
+    @property
+    def inputs(self) -> tuple[TensorField, ...]:
+        """The declared inputs with their batch axes."""
+        known = {f.name: f for entry in self.entries.values() for f in entry.inputs}
+        return tuple(known.get(f.name, f) for f in self.declaration.inputs)
+
+    @property
+    def results(self) -> tuple[TensorField, ...]:
+        return self.entries["run"].outputs
+
+    @property
+    def outputs(self) -> tuple[TensorField, ...]:
+        return self.entries["predict"].outputs
+
+    def state_index(self, name: str) -> int:
+        """Position of a state, -1 where there is none of this name."""
+        names = [field.name for field in self.state]
+        return names.index(name) if name in names else -1
+
+
+def describe_model(program: CompiledProgram, declaration: Declaration) -> Model:
+    """The model with all of its entry points planned.
+
+    Raises ArgumentError where a named dimension besides the batch is left open.
+    """
+    batch = program.batch_dimension
+    _check_dimensions(declaration, batch)
+    dims = {} if batch is None or declaration.batch is None else {batch: declaration.batch}
+    programs: dict[str, Program] = {}
+    entries: dict[str, EntryPoint] = {}
+    for name, kind, ragged in ENTRIES:
+        bounded = program.is_bounded(kind, ragged)
+        if ragged and not bounded and name == "run_ragged":
+            continue  # without a batch dimension there are no fewer rows
+        programs[name] = program.lowered(kind, dims if kind != "init" else {}, bounded)
+        entries[name] = program.describe(programs[name], kind, f"gradc_{name}", bounded)
+    return Model(
+        declaration,
+        programs,
+        entries,
+        program.state,
+        program.state_bytes,
+        program.constants,
+        program.fingerprint,
+    )
+
+
+def model_name(text: str) -> str:
+    """A C identifier made of a file's name. Raises ArgumentError if nothing is left of it."""
+    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
+    if not name:
+        raise ArgumentError(f"no name can be made of {text!r}", operation="build")
+    return f"model_{name}" if name[0].isdigit() else name
+
+
+def identifiers(names: tuple[str, ...]) -> tuple[str, ...]:
+    """C identifiers for the names of inputs or outputs, all different."""
+    taken: list[str] = []
+    for name in names:
+        word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "value"
+        word = f"_{word}" if word[0].isdigit() or word in _KEYWORDS else word
+        while word in taken or word in ("session", "rows", "results"):
+            word += "_"
+        taken.append(word)
+    return tuple(taken)
+
+
+def _check_dimensions(declaration: Declaration, batch: str | None) -> None:
+    for field in declaration.inputs:
+        for extent in field.shape:
+            if isinstance(extent, str) and extent != batch:
+                raise ArgumentError(
+                    f"input {field.name!r} has the open dimension {extent!r}",
+                    operation="build",
+                    facts=[f"a binary has fixed shapes but for {batch!r}, its batch"]
+                    if batch
+                    else [],
+                    hint=f"give it: --dim {extent}=N, or dims={{{extent!r}: N}}",
+                )
