@@ -1,8 +1,12 @@
-"""Values of symbolic tensors by the reference evaluator: what the frontend's tests compare."""
+"""What tests share: values of symbolic tensors by the reference evaluator, the command line."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,3 +70,12 @@ def steps(program: TrainingProgram, batches: list[dict[str, Any]], seed: int = 0
 def array(values: Any, dtype: Any = gc.float64) -> gc.Tensor:
     """A constant tensor."""
     return gc.constant(np.asarray(values), dtype)
+
+
+def gradc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The console script in a process of its own."""
+    program = "from gradc.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True, text=True, cwd=cwd, timeout=300, env=os.environ,
+    )  # fmt: skip

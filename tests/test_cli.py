@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support import gradc
 
 PROGRAM = """
 import numpy as np
@@ -30,14 +28,6 @@ GRAPH = """graph f(%x: f32[4]) {
   return %2
 }
 """
-
-
-def gradc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    program = "from gradc.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        capture_output=True, text=True, cwd=cwd, timeout=300, env=os.environ,
-    )  # fmt: skip
 
 
 @pytest.fixture

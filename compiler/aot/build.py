@@ -10,23 +10,22 @@ build that fails leaves what was there.
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..driver import BACK_ENDS, CompiledProgram
+from ..driver import CompiledProgram
 from ..errors import ArgumentError, CompileError, FileError
 from ..object_cache import default_cache
+from .code import Code, compile_code
 from .description import description_text
 from .header import ALL_FUNCTIONS, header_text, library_text
-from .model import ENTRIES, Declaration, Model, describe_model
+from .model import Declaration, Model, check_dimensions, describe_model
 from .runtime_objects import runtime_objects
-from .tables import CodeVersion, tables_text
+from .tables import tables_text
 from .toolchain import HOST, Toolchain, find_toolchain, run_command
 
 KINDS = ("executable", "library", "object")
@@ -70,13 +69,15 @@ def build(
     Raises ArgumentError for what cannot be built, CompileError where a tool fails, FileError where
     the result cannot be written.
     """
+    check_dimensions(declaration, program.batch_dimension)
     toolchain = find_toolchain(options.platform)
-    model = describe_model(program, declaration)
+    code = compile_code(program, declaration.batch, _cpus(options, toolchain))
+    model = describe_model(program, declaration, code.entries)
     try:
         with tempfile.TemporaryDirectory(
             prefix=".gradc-build-", dir=out.absolute().parent
         ) as folder:
-            made = _Build(model, options, toolchain, native, Path(folder)).run()
+            made = _Build(model, code, options, toolchain, native, Path(folder)).run()
             return _put_in_place(made, out)
     except OSError as error:
         if isinstance(error, FileError):
@@ -96,29 +97,43 @@ def _put_in_place(made: Sequence[Path], out: Path) -> list[Path]:
     return placed
 
 
+def _cpus(options: BuildOptions, toolchain: Toolchain) -> tuple[str, ...]:
+    """The targets that code is made for, the best first."""
+    cpu = options.cpu
+    if toolchain.architecture == "aarch64":
+        if cpu == "x86-64-v3":
+            raise ArgumentError(f"{cpu} is no CPU of this platform", operation="build")
+        return ("aarch64",)
+    if toolchain.architecture != "x86_64":
+        raise CompileError(f"no code is made for {toolchain.architecture}", operation="build")
+    if cpu == "native" and options.platform != HOST:
+        cpu = "portable"
+    return ("x86-64-v4", "x86-64-v3") if cpu == "portable" else (cpu,)
+
+
 class _Build:
     """One build in its folder."""
 
     def __init__(
         self,
         model: Model,
+        code: Code,
         options: BuildOptions,
         toolchain: Toolchain,
         native: Path,
         folder: Path,
     ) -> None:
-        self.model, self.options, self.toolchain = model, options, toolchain
-        self.native, self.folder = native, folder
+        self.model, self.code, self.options = model, code, options
+        self.toolchain, self.native, self.folder = toolchain, native, folder
         self.name = model.declaration.name
         self.cache = default_cache()
 
     def run(self) -> list[Path]:
         """The result and what belongs beside it, in the build's folder."""
-        versions, code = self._code()
         is_library = self.options.kind != "executable"
-        sources = self._sources(versions, is_library)
+        sources = self._sources(is_library)
         objects = [
-            *self._written(code),
+            *self._written(self.code.objects),
             *self.toolchain.compile(sources, self.folder, self.native),
             *runtime_objects(self.toolchain, self.native, is_library, self.folder, self.cache),
         ]
@@ -129,37 +144,9 @@ class _Build:
         made = self._object(objects) if self.options.kind == "object" else self._library(objects)
         return [made, header]
 
-    def _code(self) -> tuple[list[CodeVersion], list[bytes]]:
-        """Generated code, the best version first, and the pool for the least of them."""
-        versions, payloads = [], []
-        backend: Any = None
-        for cpu in self._cpus():
-            backend = importlib.import_module(BACK_ENDS["cpu"], "gradc.compiler").Backend(cpu)
-            prefix = cpu.replace("-", "_")
-            version = CodeVersion(cpu, backend.target.x86_level, prefix)
-            programs = {
-                version.symbol(name): self.model.programs[name]
-                for name, _, _ in ENTRIES
-                if name in self.model.programs
-            }
-            payloads += backend.compile_for_linking(programs, f"{self.name} for {cpu}")
-            versions.append(version)
-        return versions, [*payloads, backend.compile_pool()]
-
-    def _cpus(self) -> tuple[str, ...]:
-        cpu = self.options.cpu
-        if self.toolchain.architecture == "aarch64":
-            if cpu == "x86-64-v3":
-                raise ArgumentError(f"{cpu} is no CPU of this platform", operation="build")
-            return ("aarch64",)
-        if self.toolchain.architecture != "x86_64":
-            raise CompileError(f"no code is made for {self.toolchain.architecture}")
-        if cpu == "native" and self.options.platform != HOST:
-            cpu = "portable"
-        return ("x86-64-v4", "x86-64-v3") if cpu == "portable" else (cpu,)
-
-    def _sources(self, versions: Sequence[CodeVersion], is_library: bool) -> list[Path]:
+    def _sources(self, is_library: bool) -> list[Path]:
         """The generated C: tables, a library's functions, large constants."""
+        versions = self.code.versions
         tables = self.folder / "gradc_tables.c"
         description = description_text(self.model, [version.cpu for version in versions])
         tables.write_text(tables_text(self.model, description, versions), encoding="utf-8")
@@ -217,8 +204,11 @@ class _Build:
             raise CompileError(
                 "an object file needs objcopy", operation="build", hint="install binutils"
             )
+        # Groups of shared functions are settled here: by name, they would meet those of another
+        # object whose own functions are local too.
+        flags = ["-r", "-nostdlib", "-Wl,--force-group-allocation"]
         joined, made = self.folder / "joined.o", self.folder / f"{self.name}.o"
-        self.toolchain.run(["-r", "-nostdlib", "-o", str(joined), *map(str, objects)], self.folder)
+        self.toolchain.run([*flags, "-o", str(joined), *map(str, objects)], self.folder)
         kept = [f"--keep-global-symbol={name}" for name in self._exported()]
         run_command([objcopy, *kept, str(joined), str(made)], self.folder)
         return made

@@ -1,7 +1,7 @@
 """What is built: a program's graphs with the names that its user knows, and its entry points.
 
 In: a compiled program (driver.py) and the declaration that gc.training keeps.
-Out: a `Model`, all that the tables, the header and the description say. No code is compiled here.
+Out: a `Model`, all that the tables, the header and the description say; see code.py for the code.
 
 Every model has five entry points: init, run (full batches), run_ragged (fewer rows), evaluate and
 predict (any number of rows up to the batch). They are the ones that the same program has in
@@ -17,19 +17,10 @@ from dataclasses import dataclass
 from ..artifact import EntryPoint, StateField, TensorField
 from ..driver import CompiledProgram
 from ..errors import ArgumentError
-from ..program import Program
 
 RATE_STATE = "optimizer.lr"
 SEED_STATE = "gradc.seed"
 
-# Entry point in a binary -> the kind of graph, and whether it is the bounded form.
-ENTRIES = (
-    ("init", "init", False),
-    ("run", "run", False),
-    ("run_ragged", "run", True),
-    ("evaluate", "evaluate", True),
-    ("predict", "predict", True),
-)
 _KEYWORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
@@ -59,10 +50,9 @@ class Declaration:
 
 @dataclass(frozen=True)
 class Model:
-    """See the module docstring. `entries` and `programs` are by the names in ENTRIES."""
+    """See the module docstring. `entries` are by their names in a binary (see code.py)."""
 
     declaration: Declaration
-    programs: Mapping[str, Program]
     entries: Mapping[str, EntryPoint]
     state: tuple[StateField, ...]
     state_bytes: int
@@ -72,7 +62,7 @@ class Model:
     @property
     def arena_bytes(self) -> int:
         """The arena that serves every entry point."""
-        return max(program.arena_bytes for program in self.programs.values())
+        return max(entry.arena_bytes for entry in self.entries.values())
 
     @property
     def inputs(self) -> tuple[TensorField, ...]:
@@ -94,25 +84,12 @@ class Model:
         return names.index(name) if name in names else -1
 
 
-def describe_model(program: CompiledProgram, declaration: Declaration) -> Model:
-    """The model with all of its entry points planned.
-
-    Raises ArgumentError where a named dimension besides the batch is left open.
-    """
-    batch = program.batch_dimension
-    _check_dimensions(declaration, batch)
-    dims = {} if batch is None or declaration.batch is None else {batch: declaration.batch}
-    programs: dict[str, Program] = {}
-    entries: dict[str, EntryPoint] = {}
-    for name, kind, ragged in ENTRIES:
-        bounded = program.is_bounded(kind, ragged)
-        if ragged and not bounded and name == "run_ragged":
-            continue  # without a batch dimension there are no fewer rows
-        programs[name] = program.lowered(kind, dims if kind != "init" else {}, bounded)
-        entries[name] = program.describe(programs[name], kind, f"gradc_{name}", bounded)
+def describe_model(
+    program: CompiledProgram, declaration: Declaration, entries: Mapping[str, EntryPoint]
+) -> Model:
+    """The model of a program whose entry points are known."""
     return Model(
         declaration,
-        programs,
         entries,
         program.state,
         program.state_bytes,
@@ -141,7 +118,8 @@ def identifiers(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _check_dimensions(declaration: Declaration, batch: str | None) -> None:
+def check_dimensions(declaration: Declaration, batch: str | None) -> None:
+    """Raise ArgumentError where a named dimension besides the batch is left open."""
     for field in declaration.inputs:
         for extent in field.shape:
             if isinstance(extent, str) and extent != batch:

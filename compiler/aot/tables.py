@@ -1,6 +1,6 @@
 """The generated tables: a model as constant data in C, the contents of runtime/native/program.h.
 
-In: a `Model`, its description as JSON, the versions of its code by symbol prefix. Out: C text.
+In: a `Model`, its description as JSON, the versions of its code. Out: C text.
 Everything that a user named is written as an escaped string; nothing of it is ever code.
 """
 
@@ -8,24 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..artifact import StateField, TensorField
+from .code import CodeVersion
 from .model import RATE_STATE, SEED_STATE, Model
 
 _KINDS = (("INIT", "init"), ("RUN", "run"), ("EVALUATE", "evaluate"), ("PREDICT", "predict"))
-
-
-@dataclass(frozen=True)
-class CodeVersion:
-    """The entry points compiled for one kind of CPU: `gradc_PREFIX_run` and so on."""
-
-    cpu: str
-    level: int
-    prefix: str
-
-    def symbol(self, entry: str) -> str:
-        return f"gradc_{self.prefix}_{entry}"
 
 
 def tables_text(model: Model, description: str, versions: Sequence[CodeVersion]) -> str:

@@ -47,10 +47,13 @@ class Backend:
         levels: dict[Optimize, dict[str, Program]] = {}
         for symbol, program in programs.items():
             levels.setdefault(optimization_level(program), {})[symbol] = program
-        return [
-            compile_module(emit_programs(group, name, self.target.vector_bytes), self.target, level)
+        shared = "gradc_" + self.target.name.replace("-", "_")
+        texts = [
+            (emit_programs(group, name, self.target.vector_bytes, shared), level)
             for level, group in levels.items()
         ]
+        cache = default_cache()
+        return [compile_cached(text, self.target, level, cache) for text, level in texts]
 
     def compile_pool(self) -> bytes:
         """The thread pool as an object for linking."""

@@ -46,9 +46,14 @@ def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
     return module.text()
 
 
-def emit_programs(programs: Mapping[str, Program], name: str, vector_bytes: int) -> str:
-    """Several entry points, by symbol, as one module that shares what they have in common."""
-    module = ModuleEmitter(name)
+def emit_programs(
+    programs: Mapping[str, Program], name: str, vector_bytes: int, shared: str
+) -> str:
+    """Several entry points, by symbol, as one module for linking.
+
+    shared  names its functions beside those of other modules for the same target
+    """
+    module = ModuleEmitter(name, shared=shared)
     for symbol, program in programs.items():
         _add_program(module, with_prefix(program, f"{symbol}."), symbol, vector_bytes)
     return module.text()

@@ -1,0 +1,140 @@
+"""The ways in which one training program can be run, for the test that holds them together.
+
+A `Way` trains a `Case` and gives an `Outcome`. Ways with the same `bits` promise equal bits; all
+others agree within the tolerance of the dtype. A further back end joins with one line in WAYS.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from support import initial_state, typed_inputs
+
+from gradc._training import TrainingProgram
+from gradc.compiler.graph.evaluate import evaluate
+from gradc.runtime.checkpoint import read_checkpoint
+from gradc.runtime.shuffle import order
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training run: a program, its data, and the options that change what is computed."""
+
+    name: str
+    program: TrainingProgram
+    data: dict[str, Array]
+    batch: int
+    epochs: int
+    seed: int = 0
+    built: dict[str, Path] = field(default_factory=dict)
+
+    def executable(self, folder: Path) -> Path:
+        """The program as an executable, built once."""
+        if "executable" not in self.built:
+            path = folder / self.name
+            batch = self.batch if self.program.batch_dimension else None
+            self.program.build(path, batch=batch)
+            self.built["executable"] = path
+        return self.built["executable"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a way came to. `file` is the final checkpoint, of the ways that write one."""
+
+    losses: list[float]
+    parameters: dict[str, Array]
+    file: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of running a program; `bits` names the ways that give the same."""
+
+    name: str
+    bits: str
+    train: Callable[[Case, Path], Outcome]
+
+
+def by_evaluator(case: Case, folder: Path) -> Outcome:
+    """Batch by batch through the NumPy evaluator, in the order that the runtime defines."""
+    graph = case.program.graphs["run"]
+    state = initial_state(case.program.graphs["init"], case.seed)
+    samples = len(next(iter(case.data.values()))) if case.program.batch_dimension else 1
+    batch = min(case.batch, samples)
+    losses = []
+    for epoch in range(case.epochs):
+        whole = batch == samples
+        rows = np.arange(samples) if whole else order(samples, case.seed, epoch)
+        total = 0.0
+        for start in range(0, samples, batch):
+            taken = rows[start : start + batch]
+            arrays = {
+                name: array[taken] if case.program.batch_dimension else array
+                for name, array in case.data.items()
+            }
+            outputs, state = evaluate(graph, typed_inputs(graph, arrays), state, training=True)
+            total += float(outputs["loss"]) * len(taken)
+        losses.append(total / samples)
+    trained = [str(n.attributes["name"]) for n in graph.states if n.attributes["trained"]]
+    return Outcome(losses, {name: state[name] for name in trained})
+
+
+def in_process(threads: int) -> Callable[[Case, Path], Outcome]:
+    """Compiled in this process, on so many threads."""
+
+    def train(case: Case, folder: Path) -> Outcome:
+        file = folder / f"jit{threads}.safetensors"
+        trainer = case.program.compile(threads=threads, seed=case.seed)
+        history = trainer.fit(
+            case.data,
+            batch_size=case.batch if case.program.batch_dimension else None,
+            epochs=case.epochs,
+            checkpoint=file,
+        )
+        return Outcome(history["loss"], dict(trainer.parameters), file.read_bytes())
+
+    return train
+
+
+def as_executable(threads: int) -> Callable[[Case, Path], Outcome]:
+    """Built, and run in a process of its own on files."""
+
+    def train(case: Case, folder: Path) -> Outcome:
+        file = folder / f"aot{threads}.safetensors"
+        command = [str(case.executable(folder)), "--quiet", f"--threads={threads}"]
+        command += [f"--seed={case.seed}", f"--epochs={case.epochs}", f"--checkpoint={file}"]
+        for name, array in case.data.items():
+            np.save(folder / f"{name}.npy", array)
+            command += ["--data", f"{name}={folder / name}.npy"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return outcome_of(file)
+
+    return train
+
+
+def outcome_of(file: Path) -> Outcome:
+    """What a checkpoint says of a finished run."""
+    read = read_checkpoint(file)
+    assert read.record is not None and read.record.finished
+    parameters = {
+        n: a for n, a in read.tensors.items() if not n.startswith(("optimizer.", "gradc."))
+    }
+    return Outcome(list(read.record.history["loss"]), parameters, file.read_bytes())
+
+
+WAYS = (
+    Way("evaluator", "numpy", by_evaluator),
+    Way("cpu, 1 thread", "cpu", in_process(1)),
+    Way("cpu, 2 threads", "cpu", in_process(2)),
+    Way("executable, 1 thread", "cpu", as_executable(1)),
+    Way("executable, 2 threads", "cpu", as_executable(2)),
+)

@@ -1,0 +1,129 @@
+"""One test for all ways: evaluator, in process, executable; the same training, the same result.
+
+Each example that trains, and random programs of layers, losses, optimizers and dtypes. Losses of
+every epoch and final parameters agree within a tolerance per dtype, and bit for bit, the checkpoint
+files too, between the ways that promise it (docs/determinism.md).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matrix import WAYS, Case, Outcome
+
+import gradc as gc
+from gradc import nn, optim
+from gradc.optim import schedule
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+RANDOM_PROGRAMS = 10
+
+# Differences between the evaluator's summation order and the compiled one grow with the steps.
+RELATIVE = {np.dtype(np.float32): 5e-3, np.dtype(np.float64): 1e-9}
+ABSOLUTE = {np.dtype(np.float32): 5e-4, np.dtype(np.float64): 1e-10}
+
+
+def example(name: str, batch: int, epochs: int, samples: int) -> Case:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    data = {n: np.ascontiguousarray(a[:samples]) for n, a in module.data()["train"].items()}
+    return Case(name, module.program, data, batch, epochs)
+
+
+EXAMPLE_CASES = {
+    "digits": ("digits", 64, 3, 500),
+    "cifar2": ("cifar2", 64, 2, 150),
+    "plane_fit": ("plane_fit", 32, 5, 200),
+    "xor": ("xor", 4, 50, 4),
+}
+
+
+def random_case(seed: int) -> Case:
+    """A program drawn from layers, activations, losses, optimizers, dtypes and batch shapes."""
+    rng = np.random.default_rng(seed)
+    dtype = gc.float64 if rng.random() < 0.4 else gc.float32
+    features, classes = int(rng.integers(1, 40)), int(rng.integers(2, 7))
+    widths = [int(w) for w in rng.integers(1, 70, rng.integers(0, 3))]
+    activations = [nn.Tanh, nn.ReLU, nn.Sigmoid, nn.GELU, nn.SiLU]
+    layers: list[Any] = []
+    wide = features
+    for width in widths:
+        layers += [nn.Linear(wide, width, dtype=dtype), activations[rng.integers(5)]()]
+        if rng.random() < 0.4:
+            layers.append(nn.Dropout(float(rng.uniform(0.1, 0.6))))
+        if rng.random() < 0.3:
+            layers.append(nn.LayerNorm(width, dtype=dtype))
+        wide = width
+    layers.append(nn.Linear(wide, classes, dtype=dtype))
+    x = gc.input("x", ("batch", features), dtype)
+    labels = gc.input("labels", ("batch",), gc.int32)
+    logits = nn.Sequential(*layers)(x)
+    if rng.random() < 0.7:
+        loss = gc.cross_entropy(logits, labels)
+    else:
+        loss = gc.mean((logits - gc.mean(logits, axis=1, keepdims=True)) ** 2) + gc.mean(logits)
+    rates = [0.05, schedule.cosine(0.05, 20), schedule.warmup(schedule.exponential(0.05, 0.9), 3)]
+    rate = rates[rng.integers(3)]
+    optimizers = [
+        optim.SGD(lr=rate),
+        optim.SGD(lr=rate, momentum=0.9, weight_decay=1e-3),
+        optim.AdamW(lr=rate, eps=1e-3),  # a large eps: else Adam's first steps amplify roundings
+    ]
+    program = gc.training(
+        loss,
+        optimizer=optimizers[rng.integers(3)],
+        metrics={"accuracy": gc.accuracy(logits, labels)} if rng.random() < 0.5 else None,
+        outputs={"logits": logits},
+    )
+    samples, batch = int(rng.integers(20, 200)), int(rng.integers(1, 70))
+    data = {
+        "x": rng.standard_normal((samples, features)).astype(dtype.numpy),
+        "labels": rng.integers(0, classes, samples).astype(np.int32),
+    }
+    data = {field.name: data[field.name] for field in program.inputs}
+    return Case(f"random{seed}", program, data, min(batch, samples), 3, int(rng.integers(2**40)))
+
+
+def assert_close(one: Outcome, other: Outcome, between: str) -> None:
+    dtype = max(array.dtype for array in one.parameters.values())
+    tolerance = {"rtol": RELATIVE[dtype], "atol": ABSOLUTE[dtype]}
+    np.testing.assert_allclose(one.losses, other.losses, err_msg=between, **tolerance)
+    assert one.parameters.keys() == other.parameters.keys()
+    for name, array in one.parameters.items():
+        message = f"{between}: {name}"
+        np.testing.assert_allclose(array, other.parameters[name], err_msg=message, **tolerance)
+
+
+def assert_same_bits(one: Outcome, other: Outcome, between: str) -> None:
+    assert np.array(one.losses).tobytes() == np.array(other.losses).tobytes(), between
+    for name, array in one.parameters.items():
+        assert array.tobytes() == other.parameters[name].tobytes(), f"{between}: {name}"
+    if one.file is not None and other.file is not None:
+        assert one.file == other.file, f"{between}: checkpoint files"
+
+
+def run_all_ways(case: Case, folder: Path) -> None:
+    first_of: dict[str, tuple[str, Outcome]] = {}
+    for way in WAYS:
+        outcome = way.train(case, folder)
+        known = first_of.setdefault(way.bits, (way.name, outcome))
+        assert_same_bits(known[1], outcome, f"{case.name}: {known[0]} and {way.name}")
+    names = list(first_of.values())
+    for name, outcome in names[1:]:
+        assert_close(names[0][1], outcome, f"{case.name}: {names[0][0]} and {name}")
+
+
+@pytest.mark.parametrize("name", EXAMPLE_CASES)
+def test_examples_train_alike_in_every_way(name: str, tmp_path: Path) -> None:
+    run_all_ways(example(*EXAMPLE_CASES[name]), tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(RANDOM_PROGRAMS))
+def test_random_programs_train_alike_in_every_way(seed: int, tmp_path: Path) -> None:
+    run_all_ways(random_case(seed), tmp_path)
