@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import faulthandler
 import itertools
+import re
 
 import numpy as np
 import pytest
-from support_cpu import Array, assert_compiled, random_array
+from support_cpu import Array, assert_compiled, graph_of, plan, random_array
 
+from gradc.compiler.cpu_llvm.entry import emit_program
+from gradc.compiler.cpu_llvm.target import assembly, find_target
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.broadcast import broadcast, sum_
+from gradc.compiler.ops.comparison import gt
 from gradc.compiler.ops.elementwise import (
     abs_,
     add,
@@ -230,6 +234,19 @@ def random_outputs(seed: int) -> tuple[dict[str, Node], dict[str, Array]]:
 def test_random_programs(seed: int) -> None:
     outputs, arrays = random_outputs(seed)
     assert_compiled(outputs, arrays, threads=(1, 2, 3) if seed % 4 == 0 else (1,))
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4", "aarch64"])
+@pytest.mark.parametrize("dtype", [float16, bfloat16], ids=str)
+def test_short_floats_call_no_library(dtype: DType, cpu: str) -> None:
+    """Not on a CPU without instructions for them either: a binary has no such library."""
+    x, y = input_("x", (9, 21), dtype), input_("y", (9, 21), dtype)
+    outputs = {k: v for k, v in reductions(x, (1,)).items() if k != "prod"}
+    outputs |= {"where": where(gt(x, y), x, y), "relu": maximum(x, y), "cast": cast(y, float32)}
+    target = find_target(cpu)
+    text = emit_program(plan(graph_of(outputs)), "gradc_test", target.vector_bytes)
+    called = re.findall(r"\b(?:callq?|bl|jmp)\s+(__\w+)", assembly(text, target))
+    assert not called
 
 
 @pytest.mark.parametrize("rows", [1, 2, 15, 16, 36, 37])

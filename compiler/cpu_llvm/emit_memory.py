@@ -171,6 +171,16 @@ class MemoryEmitter(ValueEmitter):
         self._entry.append(f"  {result.name} = alloca [{count} x {memory}], align {align}")
         return result
 
+    def load_at_entry(self, scalar: str, pointer: Value, offset_bytes: int) -> Value:
+        """One element behind a parameter, read in the entry block: it serves the whole function."""
+        address, result = self.new_value("ptr"), self.new_value(scalar)
+        size = SIZE_BYTES[scalar]
+        self._entry += [
+            f"  {address.name} = getelementptr inbounds i8, {pointer}, i64 {offset_bytes}",
+            f"  {result.name} = load {scalar}, {address}, align {size}",
+        ]
+        return result
+
     def _from_memory(self, value: Value, scalar: str) -> Value:
         return self.compare("ne", value, 0) if scalar == "i1" else value
 
@@ -181,12 +191,14 @@ class MemoryEmitter(ValueEmitter):
         """A scalar as `<1 x type>`: masked memory intrinsics take vectors only."""
         if value.lanes > 1:
             return value
-        return self.emit(f"insertelement <1 x {value.type}> poison, {value}, i64 0", value.type, 1)
+        return self.emit(
+            f"insertelement {_vector(value.type, 1)} poison, {value}, i64 0", value.type, 1
+        )
 
     def _scalar_lane(self, value: Value) -> Value:
         if value.lanes > 1:
             return value
-        return self.emit(f"extractelement <1 x {value.type}> {value.name}, i64 0", value.type)
+        return self.emit(f"extractelement {_vector(value.type, 1)} {value.name}, i64 0", value.type)
 
 
 def _in_memory(scalar: str) -> str:
@@ -194,7 +206,7 @@ def _in_memory(scalar: str) -> str:
 
 
 def _vector(scalar: str, lanes: int) -> str:
-    return f"<{lanes} x {scalar}>"
+    return f"<{lanes} x {vector_type(scalar, 1)}>"
 
 
 def _mangled_vector(scalar: str, lanes: int) -> str:

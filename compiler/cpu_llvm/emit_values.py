@@ -310,7 +310,7 @@ class ValueEmitter:
         """A literal with these numbers in its lanes."""
         if len(numbers) == 1:
             return constant(scalar, numbers[0])
-        listed = ", ".join(f"{scalar} {literal(scalar, n)}" for n in numbers)
+        listed = ", ".join(f"{vector_type(scalar, 1)} {literal(scalar, n)}" for n in numbers)
         return Value(f"<{listed}>", scalar, len(numbers))
 
     def iota(self, scalar: str, lanes: int) -> Value:
@@ -321,10 +321,10 @@ class ValueEmitter:
 
     def table(self, scalar: str, numbers: Sequence[int | float]) -> Value:
         """Pointer to a constant array of the module, shared by equal content, 64-byte aligned."""
-        listed = ", ".join(f"{scalar} {literal(scalar, n)}" for n in numbers)
+        listed = ", ".join(f"{vector_type(scalar, 1)} {literal(scalar, n)}" for n in numbers)
         name = f"table.{hashlib.sha256(listed.encode()).hexdigest()[:16]}"
         self.tables[name] = (
             f"@{name} = private unnamed_addr constant "
-            f"[{len(numbers)} x {scalar}] [{listed}], align 64"
+            f"[{len(numbers)} x {vector_type(scalar, 1)}] [{listed}], align 64"
         )
         return Value(f"@{name}", "ptr")

@@ -72,8 +72,10 @@ def combine(
             op = "or" if combiner in ("sum", "max") else "and"
         return [SCALAR[op](f, f.alike(old[0], new[0]), dtype, dtype)]
     values, positions = f.alike(old[0], new[0]), f.alike(old[1], new[1])
-    better = _better(f, combiner, dtype, values[1], values[0])
-    tied = f.binary("and", _tied(f, dtype, *values), f.compare("slt", positions[1], positions[0]))
+    old_value, new_value = (widen(f, value) for value in values)
+    better = _better(f, combiner, dtype, new_value, old_value)
+    earlier = f.compare("slt", positions[1], positions[0])
+    tied = f.binary("and", _tied(f, dtype, old_value, new_value), earlier)
     take = f.binary("or", better, tied)
     return [f.select(take, values[1], values[0]), f.select(take, positions[1], positions[0])]
 

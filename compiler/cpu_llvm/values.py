@@ -3,6 +3,9 @@
 A scalar LLVM type is one of double, float, half, bfloat, i128, i64, i32, i16, i8, i1, ptr. A value
 of `lanes` > 1 is a vector of them. A literal is a value too: its name is the text that LLVM reads,
 `0x3FF0000000000000` or `splat (float 0x3FF0000000000000)`; floats are always written as bits.
+A bfloat is written as the i16 of its bits everywhere: LLVM would call a library to choose between
+two of them on a CPU without bfloat instructions. It is loaded, stored, chosen and bitcast alone;
+casts.py converts it.
 Source: LLVM Language Reference, "Constants" and "Intrinsic Functions" (mangling), LLVM 22.
 """
 
@@ -25,7 +28,8 @@ _LLVM_TYPE = {
     "f64": "double", "f32": "float", "f16": "half", "bf16": "bfloat",
     "i64": "i64", "i32": "i32", "i16": "i16", "i8": "i8", "u8": "i8", "bool": "i1",
 }  # fmt: skip
-_MANGLED = {"double": "f64", "float": "f32", "half": "f16", "bfloat": "bf16", "ptr": "p0"}
+_WRITTEN = {"bfloat": "i16"}
+_MANGLED = {"double": "f64", "float": "f32", "half": "f16", "bfloat": "i16", "ptr": "p0"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,11 @@ class Value:
     def integer(self) -> int | None:
         """The number that a scalar integer literal stands for; None for anything else."""
         text = self.name
-        if self.lanes != 1 or not (text.isdecimal() or (text[:1] == "-" and text[1:].isdecimal())):
+        if (
+            self.lanes != 1
+            or self.is_float
+            or not (text.isdecimal() or (text[:1] == "-" and text[1:].isdecimal()))
+        ):
             return None
         return int(text)
 
@@ -70,7 +78,9 @@ def llvm_type(dtype: DType) -> str:
 
 
 def vector_type(scalar: str, lanes: int) -> str:
-    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
+    """The type as LLVM reads it."""
+    written = _WRITTEN.get(scalar, scalar)
+    return written if lanes == 1 else f"<{lanes} x {written}>"
 
 
 def mangled(scalar: str, lanes: int = 1) -> str:
@@ -87,7 +97,7 @@ def literal(scalar: str, value: int | float | bool) -> str:
     if scalar == "half":
         return f"0xH{int(np.float16(value).view(np.uint16)):04X}"
     if scalar == "bfloat":
-        return f"0xR{int(np.asarray(value, ml_dtypes.bfloat16).view(np.uint16)):04X}"
+        return str(int(np.asarray(value, ml_dtypes.bfloat16).view(np.int16)))
     if scalar == "i1":
         return "true" if value else "false"
     if scalar == "ptr":
@@ -100,4 +110,5 @@ def literal(scalar: str, value: int | float | bool) -> str:
 def constant(scalar: str, value: int | float | bool, lanes: int = 1) -> Value:
     """A literal of this type, the same in every lane."""
     text = literal(scalar, value)
-    return Value(text if lanes == 1 else f"splat ({scalar} {text})", scalar, lanes)
+    splat = f"splat ({vector_type(scalar, 1)} {text})"
+    return Value(text if lanes == 1 else splat, scalar, lanes)
