@@ -43,7 +43,7 @@ class _TableWriter:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._shapes: dict[tuple[int | str, ...], str] = {}
+        self._shapes: dict[tuple[int | str, ...], str] = {(0,): "no_extents"}  # of scalars
 
     def shapes(self) -> list[str]:
         return [
@@ -52,7 +52,7 @@ class _TableWriter:
         ]
 
     def shape(self, extents: tuple[int | str, ...]) -> str:
-        return self._shapes.setdefault(extents, f"shape_{len(self._shapes)}") if extents else "0"
+        return self._shapes.setdefault(extents or (0,), f"shape_{len(self._shapes)}")
 
     def declarations(self, version: CodeVersion) -> str:
         names = ", ".join(version.symbol(name) for name in self.model.entries)

@@ -1,13 +1,12 @@
 """What every generated kernel function is given, and how it finds its buffers.
 
-All kernel functions have one signature, so that the step function and the thread pool can call
-any of them:
+All kernel functions have one signature, so that the step function can call any of them:
 
-    void kernel(ptr state, ptr arena, ptr inputs, ptr outputs, ptr constants, ptr order,
-                i64 iteration, i64 rows, i64 tid, i64 threads)
+    void kernel(ptr frame)      frame: the fields of FRAME, eight bytes each
 
-`order` points at this iteration's sample numbers. An output buffer moves on by its own size with
-every iteration.
+Every thread has a frame of its own on its stack: ten arguments for each of many calls would be a
+good part of a small program. `order` points at this iteration's sample numbers. An output buffer
+moves on by its own size with every iteration.
 """
 
 from __future__ import annotations
@@ -16,23 +15,32 @@ from ..loops.ir import Buffer
 from .arguments import constant_table
 from .emit import FunctionEmitter, Value
 
-KERNEL_PARAMETERS = (
+KERNEL_PARAMETERS = (("ptr", "frame"),)
+FRAME = (
     ("ptr", "state"), ("ptr", "arena"), ("ptr", "inputs"), ("ptr", "outputs"),
     ("ptr", "constants"), ("ptr", "order"), ("i64", "iteration"), ("i64", "rows"),
     ("i64", "tid"), ("i64", "threads"),
 )  # fmt: skip
-_POSITION = {name: n for n, (_, name) in enumerate(KERNEL_PARAMETERS)}
+FIELD_BYTES = 8
+_POSITION = {name: n for n, (_, name) in enumerate(FRAME)}
 
 
 class KernelContext:
-    """Parameters of a kernel function under construction, and base addresses of buffers."""
+    """Fields of the frame of a kernel function under construction, and addresses of buffers."""
 
     def __init__(self, f: FunctionEmitter) -> None:
         self.f = f
         self._bases: dict[Buffer, Value] = {}
+        self._fields: dict[str, Value] = {}
 
     def parameter(self, name: str) -> Value:
-        return self.f.parameter(_POSITION[name])
+        """A field of the frame, loaded once at the function's entry."""
+        if name not in self._fields:
+            number = _POSITION[name]
+            kind = FRAME[number][0]
+            frame = self.f.parameter(0)
+            self._fields[name] = self.f.load_at_entry(kind, frame, number * FIELD_BYTES)
+        return self._fields[name]
 
     def prepare(self, buffers: tuple[Buffer, ...]) -> None:
         """Compute the base address of each buffer; call it in the entry block."""

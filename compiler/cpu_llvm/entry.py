@@ -16,6 +16,7 @@ from ..loops.ir import Kernel
 from ..program import Instruction, Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before
+from .context import FRAME
 from .contraction import emit_contraction, find_contraction
 from .emit import FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest, is_threaded
@@ -97,6 +98,15 @@ def _emit_body(program: Program, symbol: str, threaded: dict[str, bool]) -> Func
     arguments, tid, threads, pool = (f.parameter(n) for n in range(4))
     names = ("state", "arena", "inputs", "outputs", "constants", "order", "first_step", "rows")
     fields = {name: argument_field(f, arguments, name) for name in names}
+    frame = f.alloca("i64", len(FRAME))
+
+    def set_field(name: str, value: Value) -> None:
+        f.store(value, f.gep(frame, [n for _, n in FRAME].index(name), "i64"))
+
+    for name in ("state", "arena", "inputs", "outputs", "constants", "rows"):
+        set_field(name, fields[name])
+    set_field("tid", tid)
+    set_field("threads", threads)
     repeats = any(isinstance(i, Repeat) for i in program.body)
     count = argument_field(f, arguments, "count") if repeats else f.const("i64", 1)
     before = barriers_before(program.kernels(), lambda kernel: threaded[kernel.name])
@@ -104,14 +114,13 @@ def _emit_body(program: Program, symbol: str, threaded: dict[str, bool]) -> Func
     with f.loop(0, count) as loop:
         step = f.binary("add", fields["first_step"], loop.index)
         start = f.binary("mul", step, program.rows_maximum)
-        order = f.gep(fields["order"], start, "i64")
-        own = [fields[n] for n in ("state", "arena", "inputs", "outputs", "constants")]
-        own += [order, loop.index, fields["rows"], tid, threads]
+        set_field("order", f.gep(fields["order"], start, "i64"))
+        set_field("iteration", loop.index)
 
         def run(kernel: Kernel) -> None:
             if kernel.name in before:
                 _barrier(f, pool, tid, threads)
-            f.call("void", 1, kernel.name, own)
+            f.call("void", 1, kernel.name, [frame])
 
         if anyone:
             for kernel in program.kernels():
