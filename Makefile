@@ -1,10 +1,12 @@
 # What a contributor runs. Every target works on a machine with Python 3.11+ and a C compiler.
 #
-#   make demo       install into .venv and train on handwritten digits
-#   make test       lint, type check and run all tests; what continuous integration calls
-#   make bench      run the benchmarks
-#   make fuzz       random graphs through the whole pipeline, MINUTES=10
-#   make golden     rewrite the expected halves of tests/cases (and fail, so that it is looked at)
+#   make demo          install into .venv and train on handwritten digits
+#   make test          lint, type check and run all tests; what continuous integration calls
+#   make bench         run the benchmarks
+#   make bench-aot     those of training binaries alone: size, memory, time to the first step, speed
+#   make fuzz          random graphs through the whole pipeline, MINUTES=10
+#   make fuzz-readers  mutated files through the native readers, MINUTES=10
+#   make golden        rewrite the expected halves of tests/cases (and fail, so that it is looked at)
 #
 # PYTHON chooses the interpreter for .venv; PYTEST_ARGS goes to pytest.
 
@@ -16,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fuzz lint format typecheck pytest golden clean
+.PHONY: help demo test bench bench-aot fuzz fuzz-readers lint format typecheck pytest golden clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,9 +65,15 @@ pytest: $(VENV)/.installed-dev
 bench: $(VENV)/.installed $(VENV)/.installed-bench
 	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
 
+bench-aot: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/bench_aot.py
+
 MINUTES ?= 10
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python tests/fuzz_pipeline.py --minutes $(MINUTES)
+
+fuzz-readers: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz_readers.py --minutes $(MINUTES)
 
 golden: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --update-golden </dev/null

@@ -1,0 +1,72 @@
+/* What every part of the native runtime shares: errors, element types, checked sizes.
+ *
+ * Conventions. Functions that can fail return 0 or a status of `enum gradc_status` and leave a
+ * message in their `struct gradc_error`. Nothing here is global state: a library may hold any number
+ * of sessions. Sizes are int64_t or size_t; a product of sizes from a file is always checked.
+ */
+#ifndef GRADC_COMMON_H
+#define GRADC_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GRADC_MAX_RANK 32
+
+/* Exit status of an executable, result of a library call. */
+enum gradc_status {
+    GRADC_OK = 0,
+    GRADC_BAD_FILE = 1,     /* a bad, damaged or missing file, a failed write, no memory */
+    GRADC_BAD_ARGUMENT = 2, /* bad or missing arguments */
+    GRADC_STOPPED = 3,      /* SIGINT or SIGTERM, after a checkpoint was written */
+};
+
+struct gradc_error {
+    int status;
+    char text[1024];
+};
+
+/* Leave a message (cut at the size of `text`) and return `status`. */
+int gradc_fail(struct gradc_error *error, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Put `prefix: ` before the message that is there already, and return its status. */
+int gradc_fail_in(struct gradc_error *error, const char *prefix);
+
+int gradc_fail_memory(struct gradc_error *error);
+
+enum gradc_dtype {
+    GRADC_FLOAT64,
+    GRADC_FLOAT32,
+    GRADC_FLOAT16,
+    GRADC_BFLOAT16,
+    GRADC_INT64,
+    GRADC_INT32,
+    GRADC_INT16,
+    GRADC_INT8,
+    GRADC_UINT8,
+    GRADC_BOOL,
+    GRADC_DTYPES,
+};
+
+struct gradc_dtype_facts {
+    const char *name;      /* NumPy's: "float32" */
+    const char *file_name; /* safetensors': "F32" */
+    const char *npy_name;  /* type string of .npy without byte order: "f4"; "" if it has none */
+    char kind;             /* 'f' floating point, 'i' integer, 'b' bool */
+    uint8_t size;          /* bytes of one element */
+    uint8_t rank;          /* place in the order of tensors in a safetensors file: high comes first */
+};
+
+extern const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES];
+
+/* a * b, or false where the result does not fit int64_t or an operand is negative. */
+bool gradc_multiply(int64_t a, int64_t b, int64_t *product);
+
+/* Elements of a shape, or false where the product does not fit. */
+bool gradc_elements(int rank, const int64_t *shape, int64_t *elements);
+
+/* "[64, 3]" for messages; cut to the size of the buffer. Returns `buffer`. */
+char *gradc_shape_text(char *buffer, size_t size, int rank, const int64_t *shape);
+
+#endif

@@ -1,0 +1,203 @@
+/* The .npy format; see npy.h. Source: numpy.lib.format, "Format Version 1.0" to "3.0".
+ *
+ * The header is a Python dictionary written as text. It is read by the few rules that numpy.save
+ * follows, in any order of keys and with any spaces; nothing is evaluated.
+ */
+#include "npy.h"
+
+#include "json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAGIC_BYTES 8        /* "\x93NUMPY", then the version */
+#define HEADER_ALIGNMENT 64  /* numpy.lib.format.ARRAY_ALIGN */
+#define GROWTH_CHARACTERS 21 /* numpy.lib.format.GROWTH_AXIS_MAX_DIGITS */
+
+struct reader {
+    const char *at, *end;
+    struct gradc_npy *npy;
+    char type[32]; /* "<f4" */
+    bool fortran;
+};
+
+/* The functions that read a part of the header return what is wrong, or null. */
+static const char syntax[] = "its header is not one that NumPy writes";
+
+static bool is_space(char c) {
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+/* Step over spaces and then over `word`, if it comes next. */
+static bool accept(struct reader *reader, const char *word) {
+    while (reader->at < reader->end && is_space(*reader->at))
+        reader->at++;
+    size_t length = strlen(word);
+    if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word, length) != 0)
+        return false;
+    reader->at += length;
+    return true;
+}
+
+/* There are no escapes: no type needs one. */
+static const char *read_type(struct reader *reader) {
+    size_t length = 0;
+    if (accept(reader, "["))
+        return "its elements are structures";
+    if (!accept(reader, "'"))
+        return syntax;
+    for (; reader->at < reader->end && *reader->at != '\''; reader->at++) {
+        if (length + 1 == sizeof reader->type || *reader->at < ' ' || *reader->at > '~' ||
+            *reader->at == '\\')
+            return syntax;
+        reader->type[length++] = *reader->at;
+    }
+    return accept(reader, "'") ? NULL : syntax;
+}
+
+static const char *read_order(struct reader *reader) {
+    reader->fortran = accept(reader, "True");
+    return reader->fortran || accept(reader, "False") ? NULL : syntax;
+}
+
+/* A tuple: "()", "(3,)", "(3, 4)"; "(3)" is none. Its numbers are written as in JSON. */
+static const char *read_shape(struct reader *reader) {
+    struct gradc_npy *npy = reader->npy;
+    bool comma = true;
+    if (!accept(reader, "("))
+        return syntax;
+    for (; !accept(reader, ")"); comma = accept(reader, ",")) {
+        struct gradc_json number;
+        gradc_json_open(&number, reader->at, (size_t)(reader->end - reader->at));
+        if (!comma)
+            return syntax;
+        if (npy->rank == GRADC_MAX_RANK)
+            return "it has more than 32 axes";
+        if (!gradc_json_integer(&number, &npy->shape[npy->rank]))
+            return "its shape holds what is no integer, or one out of range";
+        if (npy->shape[npy->rank++] < 0)
+            return "its shape has a negative extent";
+        reader->at = number.at;
+    }
+    return npy->rank == 1 && !comma ? syntax : NULL;
+}
+
+static const char *read_header(struct reader *reader) {
+    static const char *const keys[] = {"'descr'", "'fortran_order'", "'shape'"};
+    int seen = 0;
+    bool comma = true;
+    if (!accept(reader, "{"))
+        return syntax;
+    for (; !accept(reader, "}"); comma = accept(reader, ",")) {
+        int i = 0;
+        while (i < 3 && !accept(reader, keys[i]))
+            i++;
+        if (!comma || i == 3 || seen >> i & 1 || !accept(reader, ":"))
+            return syntax;
+        seen |= 1 << i;
+        const char *problem = i == 0   ? read_type(reader)
+                              : i == 1 ? read_order(reader)
+                                       : read_shape(reader);
+        if (problem)
+            return problem;
+    }
+    accept(reader, ""); /* spaces */
+    return seen == 7 && reader->at == reader->end ? NULL : syntax;
+}
+
+/* "<f4": byte order, then the name of the type. False for types that gradc does not have. */
+static bool find_type(struct gradc_npy *npy, const char *type) {
+    if (strlen(type) != 3 || !strchr("<>|=", type[0]))
+        return false;
+    npy->is_uint = type[1] == 'u' && type[2] != '1';
+    for (int i = 0; i < GRADC_DTYPES; i++) {
+        const char *name = gradc_dtypes[i].npy_name;
+        if (name[0] != (npy->is_uint ? 'i' : type[1]) || name[1] != type[2])
+            continue;
+        npy->dtype = (enum gradc_dtype)i;
+        npy->swapped = type[0] == '>' && gradc_dtypes[i].size > 1;
+        return true;
+    }
+    return false;
+}
+
+/* Whether the two orders of elements differ: not if at most one axis is longer than 1. */
+static bool order_matters(const struct gradc_npy *npy) {
+    int longer = 0;
+    for (int axis = 0; axis < npy->rank; axis++)
+        longer += npy->shape[axis] > 1;
+    return longer > 1 && npy->elements > 0;
+}
+
+/* Whether the type and the shape fit each other and the bytes that are there. */
+static int check(struct reader *reader, size_t available, struct gradc_error *error) {
+    struct gradc_npy *npy = reader->npy;
+    char shape[256];
+    int64_t needed;
+    if (!find_type(npy, reader->type))
+        return gradc_fail(error, GRADC_BAD_FILE, "its elements have the type '%s', which is not a "
+                          "floating-point, integer or bool type", reader->type);
+    const struct gradc_dtype_facts *facts = &gradc_dtypes[npy->dtype];
+    gradc_shape_text(shape, sizeof shape, npy->rank, npy->shape);
+    if (!gradc_elements(npy->rank, npy->shape, &npy->elements) ||
+        !gradc_multiply(npy->elements, facts->size, &needed))
+        return gradc_fail(error, GRADC_BAD_FILE, "its shape %s is too large", shape);
+    if ((uint64_t)needed != available)
+        return gradc_fail(error, GRADC_BAD_FILE,
+                          "it %s its data: %zu bytes, shape %s of %s%s needs %" PRId64,
+                          available < (uint64_t)needed ? "ends inside" : "goes on after",
+                          available, shape, npy->is_uint ? "u" : "", facts->name, needed);
+    if (reader->fortran && order_matters(npy))
+        return gradc_fail(error, GRADC_BAD_FILE,
+                          "its data is in Fortran order; save it with numpy.ascontiguousarray");
+    return GRADC_OK;
+}
+
+int gradc_npy_parse(const unsigned char *data, size_t size, struct gradc_npy *npy,
+                    struct gradc_error *error) {
+    *npy = (struct gradc_npy){0};
+    if (size < MAGIC_BYTES + 4 || memcmp(data, "\x93NUMPY", 6) != 0)
+        return gradc_fail(error, GRADC_BAD_FILE, "not a .npy file");
+    if (data[6] < 1 || data[6] > 3 || data[7] != 0)
+        return gradc_fail(error, GRADC_BAD_FILE, "its format version is %d.%d, not 1.0, 2.0 or 3.0",
+                          data[6], data[7]);
+    size_t begin = MAGIC_BYTES + (data[6] == 1 ? 2 : 4), length = 0;
+    for (size_t i = begin; i-- > MAGIC_BYTES;)
+        length = length << 8 | data[i];
+    if (length > size - begin)
+        return gradc_fail(error, GRADC_BAD_FILE, "it ends inside its header");
+    npy->offset = begin + length;
+    struct reader reader = {.npy = npy, .at = (const char *)data + begin};
+    reader.end = reader.at + length;
+    const char *problem = read_header(&reader);
+    if (problem)
+        return gradc_fail(error, GRADC_BAD_FILE, "%s", problem);
+    return check(&reader, size - npy->offset, error);
+}
+
+size_t gradc_npy_header(char *header, enum gradc_dtype dtype, int rank, const int64_t *shape) {
+    const struct gradc_dtype_facts *facts = &gradc_dtypes[dtype];
+    const size_t begin = MAGIC_BYTES + 2;
+    char *text = header + begin;
+    int used;
+    if (!facts->npy_name[0])
+        return 0;
+    used = sprintf(text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                   facts->size > 1 ? '<' : '|', facts->npy_name);
+    for (int axis = 0; axis < rank; axis++)
+        used += sprintf(text + used, axis ? ", %" PRId64 : "%" PRId64, shape[axis]);
+    used += sprintf(text + used, rank == 1 ? ",), }" : "), }");
+    /* Spaces so that the first extent can grow in place, then up to the alignment and a newline. */
+    if (rank > 0)
+        used += sprintf(text + used, "%*s", GROWTH_CHARACTERS - snprintf(NULL, 0, "%" PRId64,
+                                                                         shape[0]), "");
+    size_t length = (size_t)used + 1;
+    for (; (begin + length) % HEADER_ALIGNMENT; length++)
+        text[length - 1] = ' ';
+    text[length - 1] = '\n';
+    memcpy(header, "\x93NUMPY\1\0", MAGIC_BYTES);
+    header[MAGIC_BYTES] = (char)(length & 0xff);
+    header[MAGIC_BYTES + 1] = (char)(length >> 8);
+    return begin + length;
+}

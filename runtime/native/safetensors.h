@@ -1,0 +1,40 @@
+/* The safetensors format: a header in JSON, then the tensors' bytes.
+ * Source: github.com/huggingface/safetensors, README, section "Format". */
+#ifndef GRADC_SAFETENSORS_H
+#define GRADC_SAFETENSORS_H
+
+#include "text.h"
+
+struct gradc_tensor {
+    char *name;
+    size_t name_length;
+    enum gradc_dtype dtype;
+    int rank;
+    int64_t shape[GRADC_MAX_RANK];
+    const unsigned char *data; /* in the file's contents; not aligned */
+    size_t bytes;
+};
+
+struct gradc_tensors {
+    struct gradc_tensor *items; /* sorted by name, as bytes */
+    size_t count;
+    char *metadata; /* the value of `gradc` in __metadata__, null if there is none */
+    size_t metadata_length;
+};
+
+/* Read and check a file's contents: header length and JSON, dtypes, shapes against bytes, offsets
+ * that leave no hole and do not overlap, no name twice. Messages do not name the file. On failure
+ * nothing is left to free. */
+int gradc_safetensors_parse(const unsigned char *data, size_t size, struct gradc_tensors *tensors,
+                            struct gradc_error *error);
+void gradc_tensors_free(struct gradc_tensors *tensors);
+/* The tensor of this name, or null. */
+const struct gradc_tensor *gradc_tensors_find(const struct gradc_tensors *tensors, const char *name);
+
+/* Sort tensors (name, dtype, rank, shape) into the order in which the safetensors library lays them
+ * out, and append the 8 bytes of length and the header, byte for byte what that library writes:
+ * with {"gradc": metadata} unless metadata is null. The tensors' bytes follow in that order. */
+void gradc_safetensors_header(struct gradc_text *text, struct gradc_tensor *tensors, size_t count,
+                              const char *metadata, size_t metadata_length);
+
+#endif
