@@ -23,7 +23,7 @@ from ..object_cache import default_cache
 from .code import Code, compile_code
 from .description import description_text
 from .header import ALL_FUNCTIONS, header_text, library_text
-from .model import Declaration, Model, check_dimensions, describe_model
+from .model import Declaration, Model, check_declaration, describe_model
 from .runtime_objects import runtime_objects
 from .tables import tables_text
 from .toolchain import HOST, Toolchain, find_toolchain, run_command
@@ -69,7 +69,7 @@ def build(
     Raises ArgumentError for what cannot be built, CompileError where a tool fails, FileError where
     the result cannot be written.
     """
-    check_dimensions(declaration, program.batch_dimension)
+    check_declaration(declaration, program.batch_dimension)
     toolchain = find_toolchain(options.platform)
     code = compile_code(program, declaration.batch, _cpus(options, toolchain))
     model = describe_model(program, declaration, code.entries)

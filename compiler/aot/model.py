@@ -21,6 +21,8 @@ from ..errors import ArgumentError
 RATE_STATE = "optimizer.lr"
 SEED_STATE = "gradc.seed"
 
+INPUTS_MAXIMUM = 255
+RESULTS_MAXIMUM = 127  # each has two columns in the history, which a byte numbers
 _KEYWORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
@@ -118,8 +120,18 @@ def identifiers(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def check_dimensions(declaration: Declaration, batch: str | None) -> None:
-    """Raise ArgumentError where a named dimension besides the batch is left open."""
+def check_declaration(declaration: Declaration, batch: str | None) -> None:
+    """Raise ArgumentError where a named dimension besides the batch is left open, and for more
+    inputs, results or outputs than the tables can number."""
+    counts = (
+        ("inputs", declaration.inputs, INPUTS_MAXIMUM),
+        ("results", declaration.results, RESULTS_MAXIMUM),
+        ("outputs", declaration.outputs, INPUTS_MAXIMUM),
+    )
+    for what, listed, most in counts:
+        if len(listed) > most:
+            problem = f"a binary has at most {most} {what}, this program has {len(listed)}"
+            raise ArgumentError(problem, operation="build")
     for field in declaration.inputs:
         for extent in field.shape:
             if isinstance(extent, str) and extent != batch:

@@ -1,0 +1,383 @@
+/* Checkpoints: safetensors files that hold the state and the training position; see checkpoint.h.
+ *
+ * Writing makes no copy of the state: it is hashed and then written in pieces. Reading maps the
+ * file and checks all of it before anything is changed.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoint.h"
+#include "sha256.h"
+
+#define BEST_PREFIX "gradc.best/"
+#define BEST_LENGTH (sizeof BEST_PREFIX - 1)
+#define PIECE_BYTES 65536
+#define FACTS_SHOWN 8
+
+static int by_name(const void *left, const void *right) {
+    const struct gradc_tensor *a = left, *b = right;
+    size_t shorter = a->name_length < b->name_length ? a->name_length : b->name_length;
+    int order = memcmp(a->name, b->name, shorter);
+    return order ? order : (a->name_length > b->name_length) - (a->name_length < b->name_length);
+}
+
+/* The program's states as tensors of a file, sorted by name; `count` is once or twice their number,
+ * then with the best states under their names. Of a tensor here, `bytes` is the number of the
+ * state, plus the number of states for a best one, and `data` is null. Null without memory. */
+static struct gradc_tensor *declare(const struct gradc_program *program, size_t count) {
+    size_t states = (size_t)program->state_count, names = 1;
+    for (size_t n = 0; n < count; n++) {
+        names += strlen(program->state[n % states].name) + BEST_LENGTH + 1;
+    }
+    struct gradc_tensor *tensors = calloc(1, count * sizeof *tensors + names);
+    char *name = (char *)(tensors + count); /* the names follow the tensors */
+    for (size_t n = 0; tensors && n < count; n++) {
+        const struct gradc_state_field *field = &program->state[n % states];
+        struct gradc_tensor *tensor = &tensors[n];
+        size_t prefix = n < states ? 0 : BEST_LENGTH, length = strlen(field->name);
+        memcpy(name, BEST_PREFIX, prefix);
+        memcpy(name + prefix, field->name, length);
+        tensor->name = name;
+        tensor->name_length = prefix + length;
+        name += tensor->name_length + 1;
+        tensor->dtype = field->dtype;
+        tensor->rank = field->rank;
+        memcpy(tensor->shape, field->shape, (size_t)field->rank * sizeof *field->shape);
+        tensor->bytes = n;
+    }
+    if (tensors) {
+        qsort(tensors, count, sizeof *tensors, by_name);
+    }
+    return tensors;
+}
+
+/* The line about a tensor that the checksum covers. */
+static void hash_line(struct gradc_sha256 *hash, const struct gradc_tensor *tensor) {
+    char extent[32];
+    gradc_sha256_add(hash, tensor->name, tensor->name_length);
+    int length = snprintf(extent, sizeof extent, " %s ", gradc_dtypes[tensor->dtype].file_name);
+    gradc_sha256_add(hash, extent, (size_t)length);
+    for (int axis = 0; axis < tensor->rank; axis++) {
+        length = snprintf(extent, sizeof extent, ",%" PRId64, tensor->shape[axis]);
+        gradc_sha256_add(hash, extent + !axis, (size_t)(length - !axis));
+    }
+    gradc_sha256_add(hash, "\n", 1);
+}
+
+/* ---------------------------------------------------------------- writing */
+
+struct writing {
+    const struct gradc_program *program;
+    const unsigned char *state, *best;
+    struct gradc_tensor *tensors;
+    size_t count;
+    unsigned char *piece; /* PIECE_BYTES */
+    struct gradc_sha256 hash;
+    struct gradc_writer writer;
+};
+
+/* Give a tensor's bytes to the hash or to the file. */
+static void pass_bytes(struct writing *writing, const struct gradc_tensor *tensor, bool to_file) {
+    size_t states = (size_t)writing->program->state_count;
+    const struct gradc_state_field *field = &writing->program->state[tensor->bytes % states];
+    const unsigned char *block = tensor->bytes < states ? writing->state : writing->best;
+    int64_t size = gradc_dtypes[field->dtype].size, left = gradc_state_elements(field);
+    int64_t together = field->order ? PIECE_BYTES / size : left;
+    for (int64_t first = 0; left > 0; first += together, left -= together) {
+        int64_t count = left < together ? left : together;
+        const unsigned char *data = block + field->offset_bytes;
+        if (field->order) {
+            gradc_state_get(field, block, first, count, writing->piece);
+            data = writing->piece;
+        }
+        if (to_file) {
+            gradc_writer_add(&writing->writer, data, (size_t)(count * size));
+        } else {
+            gradc_sha256_add(&writing->hash, data, (size_t)(count * size));
+        }
+    }
+}
+
+/* Append all that comes before the tensors' bytes, and sort the tensors as those follow it. */
+static void make_header(struct writing *writing, const struct gradc_record *record,
+                        struct gradc_text *header) {
+    struct gradc_text json = {0};
+    char digest[65];
+    gradc_record_write(&json, record, NULL);
+    gradc_text_add(&json, "\n");
+    gradc_sha256_begin(&writing->hash);
+    gradc_sha256_add(&writing->hash, json.data, json.failed ? 0 : json.length);
+    for (size_t n = 0; n < writing->count; n++) {
+        hash_line(&writing->hash, &writing->tensors[n]);
+        pass_bytes(writing, &writing->tensors[n], false);
+    }
+    gradc_sha256_end(&writing->hash, digest);
+    gradc_text_clear(&json);
+    gradc_record_write(&json, record, digest);
+    header->failed = json.failed;
+    gradc_safetensors_header(header, writing->tensors, writing->count, json.data, json.length);
+    gradc_text_free(&json);
+}
+
+int gradc_checkpoint_write(const char *path, const unsigned char *state, const unsigned char *best,
+                           const struct gradc_record *record, struct gradc_error *error) {
+    struct gradc_text header = {.failed = true};
+    struct writing writing = {.program = record->program, .state = state, .best = best};
+    writing.count = (size_t)record->program->state_count * (best ? 2 : 1);
+    writing.tensors = declare(record->program, writing.count);
+    writing.piece = malloc(PIECE_BYTES);
+    if (writing.tensors && writing.piece) {
+        make_header(&writing, record, &header);
+    }
+    int status = header.failed ? gradc_fail_memory(error)
+                               : gradc_writer_open(&writing.writer, path, error);
+    if (!status) {
+        gradc_writer_add(&writing.writer, header.data, header.length);
+        for (size_t n = 0; n < writing.count; n++) {
+            pass_bytes(&writing, &writing.tensors[n], true);
+        }
+        status = gradc_writer_commit(&writing.writer, true);
+    }
+    gradc_text_free(&header);
+    free(writing.piece);
+    free(writing.tensors);
+    return status;
+}
+
+/* ---------------------------------------------------------------- comparing */
+
+/* Say how a declared tensor and the file's differ: by name, if one of them is null. */
+static void add_difference(struct gradc_text *text, const struct gradc_tensor *declared,
+                           const struct gradc_tensor *given) {
+    char was[256], wanted[256];
+    if (!declared || !given) {
+        gradc_text_print(text, "\n  %s tensor '%s'", given ? "unexpected" : "missing",
+                         given ? given->name : declared->name);
+        return;
+    }
+    gradc_text_print(text, "\n  tensor '%s' is %s%s in the file, %s%s in the program", given->name,
+                     gradc_dtypes[given->dtype].name,
+                     gradc_shape_text(was, sizeof was, given->rank, given->shape),
+                     gradc_dtypes[declared->dtype].name,
+                     gradc_shape_text(wanted, sizeof wanted, declared->rank, declared->shape));
+}
+
+/* Walk the declared tensors and the file's, both sorted by name, side by side. Take over the data
+ * of those that are the same, and describe the differences. Returns their number. */
+static int64_t compare(struct gradc_checkpoint *checkpoint, struct gradc_text *text) {
+    struct gradc_tensor *declared = checkpoint->declared, *end = declared + checkpoint->count;
+    const struct gradc_tensor *item = checkpoint->tensors.items;
+    const struct gradc_tensor *items_end = item + checkpoint->tensors.count;
+    bool others_allowed = checkpoint->full && checkpoint->purpose == GRADC_TRAINED;
+    bool all_required = checkpoint->full && !others_allowed;
+    size_t states = (size_t)checkpoint->program->state_count;
+    int64_t found = 0;
+    while (declared < end || item < items_end) {
+        int order = declared == end ? 1 : item == items_end ? -1 : by_name(declared, item);
+        bool differs = false;
+        if (order < 0) {
+            size_t state = declared->bytes;
+            differs = all_required ||
+                      (state < states && checkpoint->program->state[state].trained);
+        } else if (order > 0) {
+            differs = !others_allowed;
+        } else {
+            declared->data = item->data;
+            differs = declared->dtype != item->dtype || declared->rank != item->rank ||
+                      memcmp(declared->shape, item->shape, sizeof item->shape) != 0;
+        }
+        if (differs && found++ < FACTS_SHOWN) {
+            add_difference(text, order > 0 ? NULL : declared, order < 0 ? NULL : item);
+        }
+        declared += order <= 0;
+        item += order >= 0;
+    }
+    return found;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+static bool checksum_matches(const struct gradc_checkpoint *checkpoint) {
+    const struct gradc_tensors *tensors = &checkpoint->tensors;
+    size_t begin = checkpoint->seal.begin, end = checkpoint->seal.end;
+    struct gradc_sha256 hash;
+    char digest[65];
+    gradc_sha256_begin(&hash);
+    gradc_sha256_add(&hash, tensors->metadata, begin);
+    gradc_sha256_add(&hash, tensors->metadata + end, tensors->metadata_length - end);
+    gradc_sha256_add(&hash, "\n", 1);
+    for (size_t n = 0; n < tensors->count; n++) {
+        hash_line(&hash, &tensors->items[n]);
+        gradc_sha256_add(&hash, tensors->items[n].data, tensors->items[n].bytes);
+    }
+    gradc_sha256_end(&hash, digest);
+    return checkpoint->seal.checksum.data && strcmp(checkpoint->seal.checksum.data, digest) == 0;
+}
+
+/* The training position, but for what a run needs of it. */
+static int check_position(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    int status = gradc_record_read(&checkpoint->record, &checkpoint->seal,
+                                   checkpoint->tensors.metadata,
+                                   checkpoint->tensors.metadata_length, error);
+    if (!status && checkpoint->seal.format != 1) {
+        status = gradc_fail(error, GRADC_BAD_FILE, "its format version is %" PRId64 ", not 1",
+                            checkpoint->seal.format);
+    }
+    if (!status && !checksum_matches(checkpoint)) {
+        status = gradc_fail(error, GRADC_BAD_FILE, "its checksum does not match its contents");
+    }
+    return status;
+}
+
+static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    struct gradc_text text = {0};
+    checkpoint->count = (size_t)checkpoint->program->state_count;
+    for (size_t n = 0; checkpoint->full && n < checkpoint->tensors.count; n++) {
+        const struct gradc_tensor *item = &checkpoint->tensors.items[n];
+        if (item->name_length > BEST_LENGTH && !memcmp(item->name, BEST_PREFIX, BEST_LENGTH)) {
+            checkpoint->count *= 2;
+            break;
+        }
+    }
+    checkpoint->declared = declare(checkpoint->program, checkpoint->count);
+    if (!checkpoint->declared) {
+        return gradc_fail_memory(error);
+    }
+    int64_t found = compare(checkpoint, &text);
+    if (found > FACTS_SHOWN) {
+        gradc_text_print(&text, "\n  and %" PRId64 " more", found - FACTS_SHOWN);
+    }
+    if (found) {
+        gradc_fail(error, GRADC_BAD_FILE, "its tensors do not fit this program%s",
+                   text.failed ? "" : text.data);
+    }
+    gradc_text_free(&text);
+    return found ? GRADC_BAD_FILE : GRADC_OK;
+}
+
+/* Whether a run can go on from it. A fingerprint is two digests, MODEL-STEP. */
+static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    const struct gradc_seal *seal = &checkpoint->seal;
+    const char *own = checkpoint->program->fingerprint;
+    const char *other = seal->fingerprint.data ? seal->fingerprint.data : "";
+    while (*own && *own == *other) {
+        own++;
+        other++;
+    }
+    if (*own || *other) {
+        return gradc_fail(error, GRADC_BAD_FILE, "it was written by another program: its %s",
+                          strchr(own, '-')
+                              ? "model computes something else (layers, loss or metrics)"
+                              : "training step differs (optimizer, its options or schedule)");
+    }
+    return !seal->wrong ? GRADC_OK
+                        : gradc_fail(error, GRADC_BAD_FILE,
+                                     "its training position is wrong: '%s' does not fit",
+                                     seal->wrong);
+}
+
+static int check(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    struct gradc_tensors *tensors = &checkpoint->tensors;
+    bool resumes = checkpoint->purpose == GRADC_RESUME;
+    int status = gradc_safetensors_parse(checkpoint->file.data, checkpoint->file.size, tensors,
+                                         error);
+    if (status) {
+        return status;
+    }
+    checkpoint->full = tensors->metadata != NULL;
+    if (checkpoint->full) {
+        status = check_position(checkpoint, error);
+    } else if (resumes) {
+        status = gradc_fail(error, GRADC_BAD_FILE,
+                            "it holds parameters alone; a run cannot go on from it");
+    }
+    if (!status) {
+        status = check_tensors(checkpoint, error);
+    }
+    return !status && resumes ? check_run(checkpoint, error) : status;
+}
+
+/* Name the file in a message, and the file before it where there is one. */
+static void name_file(struct gradc_error *error, const char *path) {
+    char *previous = gradc_path_with(path, ".previous");
+    gradc_fail_in(error, path);
+    if (previous && gradc_file_exists(previous)) {
+        size_t used = strlen(error->text);
+        snprintf(error->text + used, sizeof error->text - used,
+                 "\n  hint: the file before it is %s", previous);
+    }
+    free(previous);
+}
+
+int gradc_checkpoint_open(struct gradc_checkpoint *checkpoint, const char *path,
+                          const struct gradc_program *program, enum gradc_purpose purpose,
+                          struct gradc_error *error) {
+    *checkpoint = (struct gradc_checkpoint){.program = program, .purpose = purpose};
+    int status = gradc_map(&checkpoint->file, path, error);
+    if (status) {
+        return status;
+    }
+    status = gradc_record_open(&checkpoint->record, program, error);
+    if (!status) {
+        status = check(checkpoint, error);
+    }
+    if (status) {
+        name_file(error, path);
+        gradc_checkpoint_close(checkpoint);
+    }
+    return status;
+}
+
+void gradc_checkpoint_close(struct gradc_checkpoint *checkpoint) {
+    gradc_record_free(&checkpoint->record);
+    gradc_text_free(&checkpoint->seal.fingerprint);
+    gradc_text_free(&checkpoint->seal.checksum);
+    free(checkpoint->declared);
+    gradc_tensors_free(&checkpoint->tensors);
+    gradc_unmap(&checkpoint->file);
+}
+
+/* ---------------------------------------------------------------- taking over */
+
+bool gradc_checkpoint_has_best(const struct gradc_checkpoint *checkpoint) {
+    return checkpoint->count > (size_t)checkpoint->program->state_count;
+}
+
+void gradc_checkpoint_take(const struct gradc_checkpoint *checkpoint, bool best,
+                           unsigned char *block) {
+    const struct gradc_program *program = checkpoint->program;
+    size_t states = (size_t)program->state_count;
+    for (size_t n = 0; n < checkpoint->count; n++) {
+        const struct gradc_tensor *tensor = &checkpoint->declared[n];
+        const struct gradc_state_field *field = &program->state[tensor->bytes % states];
+        bool wanted = (tensor->bytes >= states) == best &&
+                      (field->trained || !checkpoint->full || checkpoint->purpose != GRADC_TRAINED);
+        if (wanted && tensor->data) {
+            gradc_state_set(field, block, 0, gradc_state_elements(field), tensor->data);
+        }
+    }
+}
+
+int gradc_checkpoint_load(struct gradc_session *session, const char *path, int64_t seed,
+                          bool trained_only, struct gradc_record *record,
+                          struct gradc_error *error) {
+    struct gradc_checkpoint checkpoint;
+    int status = gradc_checkpoint_open(&checkpoint, path, session->program,
+                                       trained_only ? GRADC_TRAINED : GRADC_STATE, error);
+    if (!status) {
+        if (!checkpoint.full || trained_only) {
+            gradc_session_initialize(session, seed);
+        }
+        bool best = checkpoint.record.finished && gradc_checkpoint_has_best(&checkpoint);
+        gradc_checkpoint_take(&checkpoint, best, session->state);
+        if (record && checkpoint.full && !trained_only) {
+            struct gradc_record before = *record;
+            *record = checkpoint.record;
+            checkpoint.record = before; /* freed with the checkpoint */
+        }
+        gradc_checkpoint_close(&checkpoint);
+    }
+    return status;
+}

@@ -1,0 +1,220 @@
+/* Data sets from .npy files; see dataset.h. The checks are those of runtime/inputs.py.
+ *
+ * An array of the declared type stays in its mapped file, so data may be larger than memory. The
+ * values are not looked at, but for the range of integers that are converted.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataset.h"
+#include "npy.h"
+
+#define SAMPLES_MAXIMUM ((int64_t)1 << 48) /* so that products with them do not overflow */
+
+/* What holds one array: a mapped file, or fresh memory. */
+struct gradc_array {
+    struct gradc_mapping file;
+    void *copy;
+};
+
+void gradc_declared_shape(struct gradc_text *text, const struct gradc_field *field) {
+    gradc_text_add(text, "[");
+    for (int axis = 0; axis < field->rank; axis++) {
+        gradc_text_add(text, axis ? ", " : "");
+        if (field->shape[axis] == GRADC_BATCH) {
+            gradc_text_add(text, "batch");
+        } else {
+            gradc_text_print(text, "%" PRId64, field->shape[axis]);
+        }
+    }
+    gradc_text_add(text, "]");
+}
+
+static int check_shape(const struct gradc_field *field, const struct gradc_npy *npy,
+                       struct gradc_error *error) {
+    bool fits = npy->rank == field->rank;
+    for (int axis = 0; fits && axis < field->rank; axis++) {
+        fits = field->shape[axis] == GRADC_BATCH || field->shape[axis] == npy->shape[axis];
+    }
+    if (fits) {
+        return GRADC_OK;
+    }
+    char given[256];
+    struct gradc_text declared = {0};
+    gradc_declared_shape(&declared, field);
+    gradc_fail(error, GRADC_BAD_FILE, "input '%s' has shape %s, declared %s", field->name,
+               gradc_shape_text(given, sizeof given, npy->rank, npy->shape),
+               declared.failed ? "otherwise" : declared.data);
+    gradc_text_free(&declared);
+    return GRADC_BAD_FILE;
+}
+
+/* ---------------------------------------------------------------- conversion */
+
+/* A floating-point number of 2, 4 or 8 bytes, given in bits. */
+static double number(uint64_t bits, size_t size) {
+    double wide;
+    float narrow;
+    if (size == sizeof wide) {
+        memcpy(&wide, &bits, sizeof wide);
+        return wide;
+    }
+    if (size == sizeof narrow) {
+        memcpy(&narrow, &bits, sizeof narrow);
+        return narrow;
+    }
+    /* Exponent and mantissa in their places of a float, then the difference of the biases. */
+    uint32_t moved = (uint32_t)(bits & 0x7fff) << 13;
+    memcpy(&narrow, &moved, sizeof narrow);
+    wide = narrow * 0x1p112;
+    if (wide >= 65536) { /* infinity, or not a number */
+        wide = moved << 9 ? __builtin_nan("") : __builtin_inf();
+    }
+    return bits & 0x8000 ? -wide : wide;
+}
+
+/* The integer of so many bytes, given in bits; one of 2^63 or more comes out negative. */
+static int64_t integer(uint64_t bits, size_t size, bool is_unsigned) {
+    int shift = 64 - 8 * (int)size;
+    return is_unsigned ? (int64_t)(bits << shift >> shift) : (int64_t)(bits << shift) >> shift;
+}
+
+/* Element i in the field's type, in bits; false if it does not fit. */
+static bool convert_element(const struct gradc_npy *npy, const struct gradc_field *field,
+                            uint64_t *bits) {
+    size_t from = gradc_dtypes[npy->dtype].size, to = gradc_dtypes[field->dtype].size;
+    if (gradc_dtypes[field->dtype].kind == 'f') {
+        double wide = number(*bits, from);
+        float narrow = (float)wide;
+        memcpy(bits, to == sizeof wide ? (void *)&wide : (void *)&narrow, to);
+        return to >= sizeof narrow; /* there are no programs with narrower inputs */
+    }
+    bool is_unsigned = npy->is_uint || npy->dtype == GRADC_UINT8;
+    int64_t value = integer(*bits, from, is_unsigned);
+    *bits = (uint64_t)value;
+    return integer(*bits, to, field->dtype == GRADC_UINT8) == value && !(is_unsigned && value < 0);
+}
+
+/* The array in fresh memory; the file is closed. */
+static int convert(struct gradc_array *array, const struct gradc_npy *npy,
+                   const struct gradc_field *field, struct gradc_error *error) {
+    const unsigned char *data = array->file.data + npy->offset;
+    size_t from = gradc_dtypes[npy->dtype].size, to = gradc_dtypes[field->dtype].size;
+    char *copy = array->copy = calloc((size_t)npy->elements + 1, to);
+    if (!copy) {
+        return gradc_fail_memory(error);
+    }
+    for (int64_t i = 0; i < npy->elements; i++, data += from, copy += to) {
+        uint64_t bits = 0;
+        memcpy(&bits, data, from);
+        if (npy->swapped) {
+            bits = __builtin_bswap64(bits) >> (64 - 8 * from);
+        }
+        if (!convert_element(npy, field, &bits)) {
+            return gradc_fail(error, GRADC_BAD_FILE,
+                              npy->is_uint ? "input '%s' has values that do not fit %s: %" PRIu64
+                                           : "input '%s' has values that do not fit %s: %" PRId64,
+                              field->name, gradc_dtypes[field->dtype].name, bits);
+        }
+        memcpy(copy, &bits, to);
+    }
+    gradc_unmap(&array->file);
+    return GRADC_OK;
+}
+
+/* ---------------------------------------------------------------- opening */
+
+/* Open the array of one input. Messages do not name the file. */
+static int open_array(struct gradc_dataset *data, const struct gradc_program *program, int64_t n,
+                      struct gradc_error *error) {
+    const struct gradc_field *field = &program->inputs[n];
+    const struct gradc_dtype_facts *declared = &gradc_dtypes[field->dtype];
+    struct gradc_array *array = &data->owned[n];
+    struct gradc_npy npy;
+    int status = gradc_npy_parse(array->file.data, array->file.size, &npy, error);
+    if (status) {
+        return status;
+    }
+    if (gradc_dtypes[npy.dtype].kind != declared->kind) {
+        return gradc_fail(error, GRADC_BAD_FILE,
+                          "input '%s' is %s, the file holds %s%s; arrays are converted within a "
+                          "kind only: float, integer, bool",
+                          field->name, declared->name, npy.is_uint ? "u" : "",
+                          gradc_dtypes[npy.dtype].name);
+    }
+    status = check_shape(field, &npy, error);
+    if (status) {
+        return status;
+    }
+    if (field->batch_axis >= 0) {
+        int64_t samples = npy.shape[field->batch_axis];
+        if (samples < 1 || samples > SAMPLES_MAXIMUM) {
+            return gradc_fail(error, GRADC_BAD_FILE, "input '%s' has %s samples", field->name,
+                              samples < 1 ? "no" : "too many");
+        }
+        if (data->samples && samples != data->samples) {
+            return gradc_fail(error, GRADC_BAD_FILE,
+                              "input '%s' has %" PRId64 " samples, the inputs before it %" PRId64,
+                              field->name, samples, data->samples);
+        }
+        data->samples = samples;
+    }
+    bool exact = npy.dtype == field->dtype && !npy.swapped && !npy.is_uint &&
+                 npy.offset % declared->size == 0;
+    if (!exact) {
+        status = convert(array, &npy, field, error);
+    }
+    data->arrays[n] = exact ? array->file.data + npy.offset : array->copy;
+    return status;
+}
+
+/* Whether an entry point reads the input; null is one that reads all. */
+static bool is_needed(const struct gradc_reads *needed, int64_t input) {
+    bool found = !needed;
+    for (int64_t n = 0; needed && n < needed->count; n++) {
+        found |= needed->inputs[n] == input;
+    }
+    return found;
+}
+
+int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *program,
+                       const char *const *paths, const char *option,
+                       const struct gradc_reads *needed, struct gradc_error *error) {
+    size_t inputs = (size_t)program->input_count;
+    *data = (struct gradc_dataset){.inputs = program->input_count};
+    data->arrays = calloc(inputs + 1, sizeof *data->arrays);
+    data->owned = calloc(inputs + 1, sizeof *data->owned);
+    int status = data->arrays && data->owned ? GRADC_OK : gradc_fail_memory(error);
+    for (int64_t n = 0; !status && n < program->input_count; n++) {
+        const char *name = program->inputs[n].name;
+        if (paths[n]) {
+            status = gradc_map(&data->owned[n].file, paths[n], error);
+            if (!status && open_array(data, program, n, error)) {
+                status = gradc_fail_in(error, paths[n]);
+            }
+        } else if (is_needed(needed, n)) {
+            status = gradc_fail(error, GRADC_BAD_ARGUMENT,
+                                "missing input '%s': give %s %s=FILE.npy", name, option, name);
+        }
+    }
+    if (!status && program->batch && !data->samples) {
+        status = gradc_fail(error, GRADC_BAD_ARGUMENT, "%s: no input gives the number of samples",
+                            option);
+    }
+    if (status) {
+        gradc_dataset_close(data);
+    }
+    return status;
+}
+
+void gradc_dataset_close(struct gradc_dataset *data) {
+    for (int64_t n = 0; data->owned && n < data->inputs; n++) {
+        gradc_unmap(&data->owned[n].file);
+        free(data->owned[n].copy);
+    }
+    free(data->owned);
+    free(data->arrays);
+    data->owned = NULL;
+    data->arrays = NULL;
+}

@@ -1,0 +1,30 @@
+/* Data sets: one .npy file per input, checked against the program's declarations. */
+#ifndef GRADC_DATASET_H
+#define GRADC_DATASET_H
+
+#include "file.h"
+#include "program.h"
+#include "text.h"
+
+struct gradc_dataset {
+    const void **arrays; /* one per input of the program, null where it was left out */
+    int64_t samples;     /* 0 without a batch dimension */
+    int64_t inputs;
+    struct gradc_array *owned;
+};
+
+/* Map the files, and convert those of another width or byte order into memory.
+ *
+ * paths   one per input, or null
+ * option  what the user calls them in messages: "--data"
+ * needed  the inputs that must be there; null: all
+ */
+int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *program,
+                       const char *const *paths, const char *option,
+                       const struct gradc_reads *needed, struct gradc_error *error);
+void gradc_dataset_close(struct gradc_dataset *data);
+
+/* "[batch, 3]" */
+void gradc_declared_shape(struct gradc_text *text, const struct gradc_field *field);
+
+#endif

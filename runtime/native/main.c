@@ -1,0 +1,43 @@
+/* A training binary: options, then training or prediction; the exit status is enum gradc_status. */
+#include "options.h"
+#include "predict.h"
+#include "progress.h"
+#include "signals.h"
+#include "training.h"
+
+static int run(const struct gradc_program *program, const struct gradc_options *options,
+               struct gradc_error *error) {
+    struct gradc_session session;
+    struct gradc_text text = {0};
+    if (options->help) {
+        gradc_options_help(&text, program);
+        return gradc_print(&text, error);
+    }
+    if (options->describe) {
+        gradc_text_add(&text, program->description);
+        return gradc_print(&text, error);
+    }
+    int status = gradc_session_open(&session, program, options->threads, error);
+    if (status) {
+        return status;
+    }
+    status = (options->predict ? gradc_predict : gradc_train)(&session, options, error);
+    gradc_session_close(&session);
+    return status;
+}
+
+int main(int count, char **arguments) {
+    const struct gradc_program *program = &gradc_program;
+    struct gradc_options options;
+    struct gradc_error error = {0};
+    gradc_signals_install(program->name);
+    int status = gradc_options_parse(&options, program, count, arguments, &error);
+    if (!status) {
+        status = run(program, &options, &error);
+    }
+    if (status) {
+        gradc_say(program, "%s", error.text);
+    }
+    gradc_options_free(&options);
+    return status;
+}

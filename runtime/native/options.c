@@ -1,0 +1,263 @@
+/* The command line: one table for parsing and for --help; see options.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataset.h"
+#include "options.h"
+
+enum kind { FLAG, INTEGER, COUNT, NUMBER, TEXT, ARRAYS };
+
+static const char *const expected[] = {
+    [INTEGER] = "an integer of 64 bits",
+    [COUNT] = "a positive integer",
+    [NUMBER] = "a finite number of at least 0",
+    [TEXT] = "a file name",
+    [ARRAYS] = "NAME=FILE",
+};
+
+/* training: not to be given with --predict */
+#define OPTION(name, metavar, kind, training, field, help) \
+    {name "\0" metavar "\0" help, offsetof(struct gradc_options, field), kind, training}
+
+static const struct option {
+    const char *text; /* three strings: name, metavariable, help */
+    uint16_t offset;
+    uint8_t kind;
+    bool training;
+} table[] = {
+    OPTION("data", "NAME=FILE", ARRAYS, false, data, "a .npy file for each input"),
+    OPTION("validate", "NAME=FILE", ARRAYS, true, validation,
+           "the same for data to evaluate after every epoch"),
+    OPTION("epochs", "N", COUNT, true, epochs,
+           "in all, resumed runs included (default 10)"),
+    OPTION("lr", "RATE", NUMBER, true, rate, "learning rate (default: as built)"),
+    OPTION("seed", "N", INTEGER, false, seed,
+           "for parameters and the order of samples (default 0)"),
+    OPTION("threads", "N", COUNT, false, threads, "default: one for every CPU"),
+    OPTION("checkpoint", "FILE", TEXT, false, checkpoint,
+           "written after every epoch and at the end"),
+    OPTION("every", "N", COUNT, true, every,
+           "write the checkpoint every N steps instead"),
+    OPTION("resume", "", FLAG, true, resume, "go on from the checkpoint, if it is there"),
+    OPTION("parameters", "FILE", TEXT, true, parameters,
+           "safetensors file of parameters to begin with"),
+    OPTION("metrics", "FILE", TEXT, true, metrics, "write a CSV file, a row per epoch"),
+    OPTION("no-shuffle", "", FLAG, true, no_shuffle, "the samples in the order of the files"),
+    OPTION("drop-last", "", FLAG, true, drop_last, "full batches only"),
+    OPTION("patience", "N", COUNT, true, patience,
+           "stop after N epochs without a better (validation) loss"),
+    OPTION("stop-on-nan", "", FLAG, true, stop_on_nan,
+           "end at the first loss that is not finite"),
+    OPTION("predict", "FILE", TEXT, false, predict,
+           "do not train: write the output for --data as .npy"),
+    OPTION("quiet", "", FLAG, false, quiet, "no progress and no notes"),
+    OPTION("describe", "", FLAG, false, describe, "print what the program is, as JSON"),
+    OPTION("help", "", FLAG, false, help, "print this"),
+};
+
+#define OPTIONS ((int)(sizeof table / sizeof *table))
+
+struct parser {
+    struct gradc_options *options;
+    const struct gradc_program *program;
+    bool given[OPTIONS];
+    struct gradc_error *error;
+};
+
+/* Refuse a name, and propose the one with the longest common beginning. Names lie at a fixed stride
+ * from each other. */
+static int fail_unknown(struct gradc_error *error, const char *what, const char *dashes,
+                        const char *name, const void *names, size_t stride, int64_t count) {
+    const char *nearest = NULL;
+    size_t most = 1;
+    for (int64_t n = 0; n < count; n++) {
+        const char *known = *(const char *const *)((const char *)names + (size_t)n * stride);
+        size_t common = 0;
+        while (name[common] && name[common] == known[common]) {
+            common++;
+        }
+        if (common > most) {
+            most = common;
+            nearest = known;
+        }
+    }
+    return gradc_fail(error, GRADC_BAD_ARGUMENT, "unknown %s %s%s%s%s%s", what, dashes, name,
+                      nearest ? "; did you mean " : "", nearest ? dashes : "",
+                      nearest ? nearest : "");
+}
+
+/* NAME=FILE; false if it is not that. Any other mistake is in parser->error. */
+static bool set_array(struct parser *parser, const char **paths, char *value) {
+    const struct gradc_program *program = parser->program;
+    char *path = strchr(value, '=');
+    if (!path) {
+        return false;
+    }
+    *path++ = 0;
+    for (int64_t n = 0; n < program->input_count; n++) {
+        if (strcmp(program->inputs[n].name, value) == 0) {
+            if (paths[n]) {
+                gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "two files for input %s: %s, %s",
+                           value, paths[n], path);
+            }
+            paths[n] = path;
+            return true;
+        }
+    }
+    fail_unknown(parser->error, "input", "", value, program->inputs, sizeof *program->inputs,
+                 program->input_count);
+    return true;
+}
+
+static int set_value(struct parser *parser, const struct option *option, char *value) {
+    char *end = value;
+    void *place = (char *)parser->options + option->offset;
+    bool valid = true;
+    errno = 0;
+    switch (option->kind) {
+    case ARRAYS:
+        valid = set_array(parser, *(const char ***)place, value);
+        break;
+    case TEXT:
+        *(const char **)place = value;
+        valid = *value != 0;
+        break;
+    case NUMBER:
+        *(double *)place = strtod(value, &end);
+        valid = end != value && !*end && isfinite(*(double *)place) && *(double *)place >= 0;
+        break;
+    default:
+        *(int64_t *)place = strtoll(value, &end, 10);
+        valid = end != value && !*end && !errno &&
+                (option->kind == INTEGER || *(int64_t *)place > 0);
+    }
+    return valid ? parser->error->status
+                 : gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "--%s takes %s, not '%s'",
+                              option->text, expected[option->kind], value);
+}
+
+static const char *metavariable(const struct option *option) {
+    return option->text + strlen(option->text) + 1;
+}
+
+/* One option at arguments[*i], which is left at its last part. */
+static int parse_option(struct parser *parser, int count, char **arguments, int *i) {
+    char *name = arguments[*i], *value;
+    int n = 0;
+    if (name[0] != '-' || name[1] != '-') {
+        return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
+                          "unexpected argument '%s'; --help lists the options", name);
+    }
+    name += 2;
+    value = strchr(name, '=');
+    if (value) {
+        *value++ = 0;
+    }
+    while (n < OPTIONS && strcmp(name, table[n].text) != 0) {
+        n++;
+    }
+    if (n == OPTIONS) {
+        return fail_unknown(parser->error, "option", "--", name, &table[0].text, sizeof *table,
+                            OPTIONS);
+    }
+    parser->given[n] = true;
+    if (table[n].kind == FLAG && !value) {
+        *((bool *)parser->options + table[n].offset) = true;
+        return GRADC_OK;
+    }
+    if (table[n].kind != FLAG && !value && *i + 1 < count) {
+        value = arguments[++*i];
+    }
+    if (table[n].kind == FLAG || !value) {
+        return gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "--%s takes %s", name,
+                          value ? "no value" : metavariable(&table[n]));
+    }
+    return set_value(parser, &table[n], value);
+}
+
+/* The options together. */
+static int check(struct parser *parser) {
+    struct gradc_options *options = parser->options;
+    const char *problem = NULL;
+    for (int n = 0; options->predict && n < OPTIONS; n++) {
+        if (parser->given[n] && table[n].training) {
+            return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
+                              "--predict does not train: --%s has no meaning with it",
+                              table[n].text);
+        }
+    }
+    if (options->predict && !options->checkpoint) {
+        problem = "--predict needs --checkpoint";
+    } else if (options->resume && !options->checkpoint) {
+        problem = "--resume needs --checkpoint";
+    } else if (options->every && !options->checkpoint) {
+        problem = "--every needs --checkpoint";
+    } else if (options->has_rate && parser->program->rate_state < 0) {
+        problem = "--lr: the learning rate is fixed in this program";
+    }
+    return problem ? gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "%s", problem) : GRADC_OK;
+}
+
+int gradc_options_parse(struct gradc_options *options, const struct gradc_program *program,
+                        int count, char **arguments, struct gradc_error *error) {
+    struct parser parser = {.options = options, .program = program, .error = error};
+    size_t inputs = (size_t)program->input_count;
+    *options = (struct gradc_options){.epochs = 10};
+    options->data = calloc(2 * inputs + 1, sizeof *options->data);
+    if (!options->data) {
+        return gradc_fail_memory(error);
+    }
+    options->validation = options->data + inputs;
+    int status = GRADC_OK;
+    for (int i = 1; !status && i < count; i++) {
+        status = parse_option(&parser, count, arguments, &i);
+    }
+    for (int n = 0; n < OPTIONS; n++) {
+        const size_t place = parser.given[n] ? table[n].offset : SIZE_MAX;
+        options->validates |= place == offsetof(struct gradc_options, validation);
+        options->has_seed |= place == offsetof(struct gradc_options, seed);
+        options->has_rate |= place == offsetof(struct gradc_options, rate);
+    }
+    return status || options->help || options->describe ? status : check(&parser);
+}
+
+void gradc_options_free(struct gradc_options *options) {
+    free(options->data);
+    options->data = NULL;
+}
+
+static void add_fields(struct gradc_text *text, const char *title,
+                       const struct gradc_field *fields, int64_t count) {
+    for (int64_t n = 0; n < count; n++) {
+        gradc_text_print(text, "%-9s %-12s %-8s ", n ? "" : title, fields[n].name,
+                         gradc_dtypes[fields[n].dtype].name);
+        gradc_declared_shape(text, &fields[n]);
+        gradc_text_add(text, "\n");
+    }
+}
+
+void gradc_options_help(struct gradc_text *text, const struct gradc_program *program) {
+    gradc_text_print(text, "usage: %s", program->name);
+    for (int64_t n = 0; n < program->input_count; n++) {
+        gradc_text_print(text, " --data %s=FILE.npy", program->inputs[n].name);
+    }
+    gradc_text_add(text, " [OPTION]...\n\n"
+                         "Trains a compiled model; a stopped run goes on bit for bit.\n\n");
+    add_fields(text, "inputs", program->inputs, program->input_count);
+    add_fields(text, "results", program->results, program->result_count);
+    add_fields(text, "outputs", program->outputs, program->output_count);
+    if (program->batch) {
+        gradc_text_print(text, "batch     %" PRId64 " samples\n", program->batch);
+    }
+    gradc_text_add(text, "\n");
+    for (int n = 0; n < OPTIONS; n++) {
+        const char *form = metavariable(&table[n]);
+        gradc_text_print(text, "  --%s %*s %s\n", table[n].text, (int)strlen(table[n].text) - 22,
+                         form, form + strlen(form) + 1);
+    }
+    gradc_text_add(text, "\nExit status: 0 done; 1 a bad or missing file, or a failed write; 2 bad "
+                         "arguments;\n3 stopped by SIGINT or SIGTERM after a checkpoint.\n");
+}

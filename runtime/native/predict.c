@@ -1,0 +1,136 @@
+/* Predictions; what Trainer.predict is in runtime/trainer.py, for the first output.
+ *
+ * Rows are written as they come. Where other axes stand before the batch axis, the data is gone
+ * over once for each of their places, so that nothing has to be kept. An output without a batch
+ * axis is that of the last batch.
+ */
+#include <stdlib.h>
+
+#include "checkpoint.h"
+#include "dataset.h"
+#include "npy.h"
+#include "predict.h"
+#include "signals.h"
+
+struct prediction {
+    struct gradc_session *session;
+    struct gradc_dataset data;
+    struct gradc_writer writer;
+    int64_t *order; /* of one batch */
+    void **outputs; /* of one batch */
+    struct gradc_error *error;
+};
+
+/* Bytes of one batch's output from an axis on. */
+static int64_t output_bytes(const struct gradc_program *program, const struct gradc_field *field,
+                            int axis) {
+    int64_t bytes = gradc_dtypes[field->dtype].size;
+    for (; axis < field->rank; axis++) {
+        bytes *= axis == field->batch_axis ? program->batch : field->shape[axis];
+    }
+    return bytes;
+}
+
+static int allocate(struct prediction *prediction) {
+    const struct gradc_program *program = prediction->session->program;
+    prediction->order = calloc((size_t)program->batch + 1, sizeof *prediction->order);
+    prediction->outputs = calloc((size_t)program->output_count, sizeof *prediction->outputs);
+    bool failed = !prediction->order || !prediction->outputs;
+    for (int64_t k = 0; !failed && k < program->output_count; k++) {
+        int64_t bytes = output_bytes(program, &program->outputs[k], 0);
+        prediction->outputs[k] = malloc((size_t)bytes + 1);
+        failed = !prediction->outputs[k];
+    }
+    return failed ? gradc_fail_memory(prediction->error) : GRADC_OK;
+}
+
+static void write_header(struct prediction *prediction) {
+    const struct gradc_field *field = &prediction->session->program->outputs[0];
+    int64_t shape[GRADC_MAX_RANK];
+    char header[4096];
+    for (int axis = 0; axis < field->rank; axis++) {
+        shape[axis] = axis == field->batch_axis ? prediction->data.samples : field->shape[axis];
+    }
+    size_t length = gradc_npy_header(header, field->dtype, field->rank, shape);
+    gradc_writer_add(&prediction->writer, header, length);
+}
+
+/* Predict all samples, and write what belongs to one place of the axes before the batch axis. */
+static int write_place(struct prediction *prediction, int64_t place) {
+    const struct gradc_program *program = prediction->session->program;
+    const struct gradc_field *field = &program->outputs[0];
+    int axis = field->batch_axis < 0 ? 0 : field->batch_axis;
+    int64_t bytes = output_bytes(program, field, axis);
+    int64_t samples = program->batch ? prediction->data.samples : 1;
+    int64_t batch = program->batch ? program->batch : 1;
+    const char *output = (const char *)prediction->outputs[0] + place * bytes;
+    for (int64_t first = 0; first < samples; first += batch) {
+        int64_t rows = samples - first < batch ? samples - first : batch;
+        for (int64_t i = 0; program->batch && i < rows; i++) {
+            prediction->order[i] = first + i;
+        }
+        gradc_session_run(prediction->session, GRADC_PREDICT, prediction->data.arrays,
+                          prediction->order, 1, rows, prediction->outputs);
+        if (field->batch_axis >= 0 || first + rows == samples) {
+            int64_t valid = field->batch_axis < 0 ? bytes : bytes / batch * rows;
+            gradc_writer_add(&prediction->writer, output, (size_t)valid);
+        }
+        if (gradc_signals_received()) {
+            return gradc_fail(prediction->error, GRADC_STOPPED,
+                              "stopped by %s; nothing was written", gradc_signals_received());
+        }
+    }
+    return GRADC_OK;
+}
+
+static int write_output(struct prediction *prediction, const char *path) {
+    const struct gradc_field *field = &prediction->session->program->outputs[0];
+    int64_t places = 1;
+    int status = gradc_writer_open(&prediction->writer, path, prediction->error);
+    if (status) {
+        return status;
+    }
+    gradc_signals_unfinished(prediction->writer.partial);
+    write_header(prediction);
+    for (int axis = 0; axis < field->batch_axis; axis++) {
+        places *= field->shape[axis];
+    }
+    for (int64_t place = 0; !status && place < places; place++) {
+        status = write_place(prediction, place);
+    }
+    gradc_signals_unfinished(NULL);
+    if (status) {
+        gradc_writer_abandon(&prediction->writer);
+        return status;
+    }
+    return gradc_writer_commit(&prediction->writer, false);
+}
+
+int gradc_predict(struct gradc_session *session, const struct gradc_options *options,
+                  struct gradc_error *error) {
+    const struct gradc_program *program = session->program;
+    struct prediction prediction = {.session = session, .error = error};
+    if (!program->output_count || !gradc_dtypes[program->outputs[0].dtype].npy_name[0]) {
+        return gradc_fail(error, GRADC_BAD_ARGUMENT,
+                          "--predict: this program has no output that .npy can hold");
+    }
+    int status = gradc_dataset_open(&prediction.data, program, options->data, "--data",
+                                    &program->reads[GRADC_PREDICT], error);
+    if (!status) {
+        status = gradc_checkpoint_load(session, options->checkpoint, options->seed, false, NULL,
+                                       error);
+    }
+    if (!status) {
+        status = allocate(&prediction);
+    }
+    if (!status) {
+        status = write_output(&prediction, options->predict);
+    }
+    for (int64_t k = 0; prediction.outputs && k < program->output_count; k++) {
+        free(prediction.outputs[k]);
+    }
+    free(prediction.outputs);
+    free(prediction.order);
+    gradc_dataset_close(&prediction.data);
+    return status;
+}

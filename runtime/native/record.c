@@ -1,0 +1,309 @@
+/* The training position as canonical JSON, out and in; see record.h.
+ *
+ * Out: the bytes that json.dumps writes in runtime/record.py. In: any JSON with these keys; other
+ * keys are ignored, as they are there. Whether the checksum holds is checkpoint.c's matter.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "record.h"
+
+/* Counts from files stay so far below 2^63 that adding to them never overflows. */
+#define COUNT_MAXIMUM (INT64_MAX / 4)
+#define FLOAT_DIGITS 16
+
+enum kind { COUNT, INDEX, SEED, BOOLEAN, BEST, SUMS, HISTORY, FORMAT, FINGERPRINT, CHECKSUM };
+
+#define FIELD(name, place, kind) {name, kind, offsetof(struct gradc_record, place)}
+
+/* Every key, sorted. */
+static const struct field {
+    char name[12];
+    uint16_t kind, offset;
+} fields[] = {
+    FIELD("batch_size", batches.batch_size, COUNT),
+    FIELD("best", best, BEST),
+    FIELD("best_epoch", best_epoch, INDEX),
+    FIELD("checksum", seed, CHECKSUM),
+    FIELD("drop_last", batches.drop_last, BOOLEAN),
+    FIELD("epoch", epoch, COUNT),
+    FIELD("fingerprint", seed, FINGERPRINT),
+    FIELD("finished", finished, BOOLEAN),
+    FIELD("format", seed, FORMAT),
+    FIELD("history", columns, HISTORY),
+    FIELD("position", position, COUNT),
+    FIELD("rows", rows, COUNT),
+    FIELD("samples", batches.samples, COUNT),
+    FIELD("seed", seed, SEED),
+    FIELD("shuffle", batches.shuffle, BOOLEAN),
+    FIELD("step", step, COUNT),
+    FIELD("sums", sums, SUMS),
+    FIELD("waited", waited, COUNT),
+};
+
+#define FIELDS ((int)(sizeof fields / sizeof *fields))
+
+int gradc_record_open(struct gradc_record *record, const struct gradc_program *program,
+                      struct gradc_error *error) {
+    size_t results = (size_t)program->result_count;
+    *record = (struct gradc_record){.program = program, .best_epoch = -1};
+    record->sums = calloc(results, sizeof *record->sums);
+    record->columns = calloc(2 * results, sizeof *record->columns);
+    if (!record->sums || !record->columns) {
+        gradc_record_free(record);
+        return gradc_fail_memory(error);
+    }
+    return GRADC_OK;
+}
+
+void gradc_record_free(struct gradc_record *record) {
+    for (int64_t k = 0; record->columns && k < 2 * record->program->result_count; k++) {
+        free(record->columns[k].values);
+    }
+    free(record->columns);
+    free(record->sums);
+    record->columns = NULL;
+    record->sums = NULL;
+}
+
+bool gradc_column_reserve(struct gradc_column *column, int64_t count) {
+    int64_t needed = column->length + count;
+    if (needed > column->capacity) {
+        int64_t capacity = needed + needed / 2;
+        double *values = realloc(column->values, (size_t)capacity * sizeof *values);
+        if (!values) {
+            return false;
+        }
+        column->values = values;
+        column->capacity = capacity;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- out */
+
+static void write_floats(struct gradc_text *text, const double *values, int64_t count) {
+    char form[FLOAT_DIGITS + 3];
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        form[0] = ',';
+        form[1] = form[FLOAT_DIGITS + 2] = '"';
+        for (int digit = FLOAT_DIGITS + 1; digit > 1; digit--, bits >>= 4) {
+            form[digit] = "0123456789abcdef"[bits & 15];
+        }
+        gradc_text_append(text, form + !i, sizeof form - !i);
+    }
+}
+
+static void write_history(struct gradc_text *text, const struct gradc_record *record) {
+    const struct gradc_program *program = record->program;
+    const char *separator = "";
+    for (int64_t i = 0; i < 2 * program->result_count; i++) {
+        int k = program->columns_sorted[i];
+        const struct gradc_column *column = &record->columns[k];
+        if (column->present) {
+            gradc_text_print(text, "%s%s:[", separator, program->column_keys[k]);
+            write_floats(text, column->values, column->length);
+            separator = "],";
+        }
+    }
+    gradc_text_add(text, *separator ? "]" : "");
+}
+
+static void write_value(struct gradc_text *text, const struct gradc_record *record,
+                        const struct field *field, const char *checksum) {
+    int64_t value;
+    memcpy(&value, (const char *)record + field->offset, sizeof value);
+    switch (field->kind) {
+    case BOOLEAN:
+        gradc_text_add(text, value ? "true" : "false");
+        break;
+    case BEST:
+        gradc_text_add(text, record->has_best ? "" : "null");
+        write_floats(text, &record->best, record->has_best);
+        break;
+    case SUMS:
+        gradc_text_add(text, "[");
+        write_floats(text, record->sums, record->program->result_count);
+        gradc_text_add(text, "]");
+        break;
+    case HISTORY:
+        gradc_text_add(text, "{");
+        write_history(text, record);
+        gradc_text_add(text, "}");
+        break;
+    case FINGERPRINT:
+    case CHECKSUM:
+        gradc_text_print(text, "\"%s\"",
+                         field->kind == CHECKSUM ? checksum : record->program->fingerprint);
+        break;
+    default:
+        gradc_text_print(text, "%" PRId64, field->kind == FORMAT ? 1 : value);
+    }
+}
+
+void gradc_record_write(struct gradc_text *text, const struct gradc_record *record,
+                        const char *checksum) {
+    for (int i = 0; i < FIELDS; i++) {
+        if (fields[i].kind != CHECKSUM || checksum) {
+            gradc_text_print(text, "%c\"%s\":", i ? ',' : '{', fields[i].name);
+            write_value(text, record, &fields[i], checksum);
+        }
+    }
+    gradc_text_add(text, "}");
+}
+
+/* ---------------------------------------------------------------- in */
+
+struct reader {
+    struct gradc_json json;
+    struct gradc_text text; /* the string read last */
+    struct gradc_record *record;
+    struct gradc_seal *seal;
+};
+
+static bool read_float(struct reader *reader, double *value) {
+    if (!gradc_json_string(&reader->json, &reader->text) || reader->text.length != FLOAT_DIGITS) {
+        return false;
+    }
+    uint64_t bits = 0;
+    for (int i = 0; i < FLOAT_DIGITS; i++) {
+        const char *digits = "0123456789abcdef", c = reader->text.data[i];
+        const char *digit = c ? strchr(digits, c) : NULL;
+        if (!digit) {
+            return false;
+        }
+        bits = bits << 4 | (uint64_t)(digit - digits);
+    }
+    memcpy(value, &bits, sizeof bits);
+    return true;
+}
+
+/* All of an array into a column that is empty. */
+static bool read_column(struct reader *reader, struct gradc_column *column) {
+    bool valid = !column->present && gradc_json_array(&reader->json);
+    column->present = true;
+    while (valid && gradc_json_item(&reader->json)) {
+        valid = gradc_column_reserve(column, 1) &&
+                read_float(reader, &column->values[column->length]);
+        column->length += valid;
+    }
+    return valid;
+}
+
+/* The column of the name that was read last, or null. */
+static struct gradc_column *find_column(const struct reader *reader) {
+    const struct gradc_program *program = reader->record->program;
+    for (int64_t k = 0; k < 2 * program->result_count; k++) {
+        const char *name = program->results[k % program->result_count].name;
+        size_t prefix = k < program->result_count ? 0 : strlen(GRADC_VALIDATION);
+        if (reader->text.length == prefix + strlen(name) &&
+            memcmp(reader->text.data, GRADC_VALIDATION, prefix) == 0 &&
+            memcmp(reader->text.data + prefix, name, strlen(name)) == 0) {
+            return &reader->record->columns[k];
+        }
+    }
+    return NULL;
+}
+
+static bool read_history(struct reader *reader) {
+    bool valid = gradc_json_object(&reader->json);
+    while (valid && gradc_json_key(&reader->json, &reader->text)) {
+        struct gradc_column *column = find_column(reader);
+        valid = column && read_column(reader, column);
+    }
+    return valid;
+}
+
+/* An empty list is that of a run that has not begun. */
+static bool read_sums(struct reader *reader) {
+    struct gradc_column sums = {0};
+    int64_t results = reader->record->program->result_count;
+    bool valid = read_column(reader, &sums) && (!sums.length || sums.length == results);
+    if (valid && sums.length) {
+        memcpy(reader->record->sums, sums.values, (size_t)results * sizeof *sums.values);
+    }
+    free(sums.values);
+    return valid;
+}
+
+static bool read_value(struct reader *reader, const struct field *field, const char *before) {
+    struct gradc_json *json = &reader->json;
+    int64_t number = 0;
+    bool truth = false, valid = true;
+    switch (field->kind) {
+    case BOOLEAN:
+        valid = gradc_json_boolean(json, &truth);
+        number = truth;
+        break;
+    case BEST:
+        reader->record->has_best = gradc_json_peek(json) != 'n';
+        return reader->record->has_best ? read_float(reader, &reader->record->best)
+                                        : gradc_json_null(json);
+    case SUMS:
+        return read_sums(reader);
+    case HISTORY:
+        return read_history(reader);
+    case FORMAT:
+        return gradc_json_integer(json, &reader->seal->format);
+    case FINGERPRINT:
+        return gradc_json_string(json, &reader->seal->fingerprint);
+    case CHECKSUM:
+        valid = gradc_json_string(json, &reader->seal->checksum);
+        reader->seal->begin = (size_t)(before - json->begin);
+        reader->seal->end = (size_t)(json->at - json->begin);
+        return valid;
+    default:
+        valid = gradc_json_integer(json, &number) &&
+                (field->kind == SEED ||
+                 (number >= (field->kind == INDEX ? -1 : 0) && number <= COUNT_MAXIMUM));
+    }
+    memcpy((char *)reader->record + field->offset, &number, sizeof number);
+    return valid;
+}
+
+/* Read the value of field i. One that is wrong, or there again, is skipped. */
+static void read_field(struct reader *reader, int i, const char *before, bool again) {
+    struct gradc_json begin = reader->json;
+    if (again || !read_value(reader, &fields[i], before)) {
+        reader->json = begin;
+        gradc_json_skip(&reader->json);
+        reader->seal->wrong = fields[i].name;
+    }
+}
+
+static int read_fields(struct reader *reader, struct gradc_error *error) {
+    struct gradc_json *json = &reader->json;
+    uint32_t seen = 0;
+    gradc_json_object(json);
+    for (const char *before = json->at; gradc_json_key(json, &reader->text); before = json->at) {
+        int i = 0;
+        while (i < FIELDS && strcmp(reader->text.data, fields[i].name) != 0) {
+            i++;
+        }
+        if (i == FIELDS) {
+            gradc_json_skip(json);
+        } else {
+            read_field(reader, i, before, seen >> i & 1);
+            seen |= 1u << i;
+        }
+    }
+    for (int i = 0; gradc_json_close(json) && i < FIELDS; i++) {
+        if (!(seen >> i & 1)) {
+            return gradc_fail(error, GRADC_BAD_FILE, "'%s' is missing", fields[i].name);
+        }
+    }
+    return json->problem ? gradc_fail(error, GRADC_BAD_FILE, "%s", json->problem) : GRADC_OK;
+}
+
+int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
+                      size_t length, struct gradc_error *error) {
+    struct reader reader = {.record = record, .seal = seal};
+    gradc_json_open(&reader.json, data, length);
+    int status = read_fields(&reader, error);
+    gradc_text_free(&reader.text);
+    return status ? gradc_fail_in(error, "its training position is wrong") : GRADC_OK;
+}

@@ -1,0 +1,62 @@
+/* The training position: all that a run needs, beside its state, to go on where it stopped.
+ *
+ * The fields and their form as JSON are those of runtime/record.py.
+ */
+#ifndef GRADC_RECORD_H
+#define GRADC_RECORD_H
+
+#include "program.h"
+#include "text.h"
+
+/* One number per epoch. Absent columns are not written. Columns of validation are named
+ * "validation_" and the result's name. */
+#define GRADC_VALIDATION "validation_"
+
+struct gradc_column {
+    double *values;
+    int64_t length, capacity;
+    bool present;
+};
+
+/* What the position within an epoch depends on. */
+struct gradc_batches {
+    int64_t samples, batch_size, shuffle, drop_last; /* the last two are 0 or 1 */
+};
+
+struct gradc_record {
+    int64_t seed, epoch, position, rows, step, best_epoch, waited;
+    int64_t has_best, finished; /* 0 or 1 */
+    double best;
+    struct gradc_batches batches;
+    const struct gradc_program *program;
+    double *sums;                 /* one per result */
+    struct gradc_column *columns; /* one per result, then the same for validation */
+};
+
+/* A run that has not begun. */
+int gradc_record_open(struct gradc_record *record, const struct gradc_program *program,
+                      struct gradc_error *error);
+void gradc_record_free(struct gradc_record *record);
+
+/* Append the canonical JSON, with the key `checksum` unless it is null. */
+void gradc_record_write(struct gradc_text *text, const struct gradc_record *record,
+                        const char *checksum);
+
+/* What a record in a file says of that file. The checksum covers all of the record's text but the
+ * bytes from `begin` to `end`, which are its own. */
+struct gradc_seal {
+    int64_t format;
+    struct gradc_text fingerprint, checksum;
+    size_t begin, end;
+    const char *wrong; /* a field that does not fit the program, or null */
+};
+
+/* Fill an open record from JSON, and the seal, whose texts are the caller's to free. Fails where
+ * the text is not that of a record; fields that do not fit the program are left alone. */
+int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
+                      size_t length, struct gradc_error *error);
+
+/* Room for `count` more values, or false without memory. */
+bool gradc_column_reserve(struct gradc_column *column, int64_t count);
+
+#endif

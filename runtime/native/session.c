@@ -1,0 +1,148 @@
+/* A session: memory and threads for one program, and calls of its entry points.
+ *
+ * All arithmetic happens in the entry points. The state block and the arena are allocated once;
+ * calls allocate nothing.
+ */
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "session.h"
+
+#define ALIGNMENT_BYTES 64
+
+int64_t gradc_usable_cpus(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
+        return 1;
+    }
+    int count = CPU_COUNT(&set);
+    return count > 0 ? count : 1;
+}
+
+/* The best version of the code that this CPU can run. */
+static int choose_code(struct gradc_session *session, struct gradc_error *error) {
+    const struct gradc_program *program = session->program;
+    int level = gradc_cpu_level();
+    for (int64_t n = 0; n < program->code_count; n++) {
+        if (program->codes[n].level <= level) {
+            session->code = &program->codes[n];
+            return GRADC_OK;
+        }
+    }
+    int least = program->codes[program->code_count - 1].level;
+    return gradc_fail(error, GRADC_BAD_FILE,
+                      "this CPU has no %s; the program was built for %s and needs x86-64-v%d",
+                      least == 4 ? "AVX-512" : "AVX2 with FMA",
+                      program->codes[program->code_count - 1].cpu, least);
+}
+
+/* Memory that is a whole number of cache lines at a line's start; null without memory. */
+static void *allocate(int64_t size) {
+    size_t lines = ((size_t)size + ALIGNMENT_BYTES - 1) / ALIGNMENT_BYTES;
+    return aligned_alloc(ALIGNMENT_BYTES, (lines + 1) * ALIGNMENT_BYTES);
+}
+
+int gradc_session_open(struct gradc_session *session, const struct gradc_program *program,
+                       int64_t threads, struct gradc_error *error) {
+    memset(session, 0, sizeof *session);
+    session->program = program;
+    int status = choose_code(session, error);
+    if (status) {
+        return status;
+    }
+    int64_t cpus = gradc_usable_cpus();
+    session->threads = threads < 1 || threads > cpus ? cpus : threads;
+    session->state = allocate(program->state_bytes);
+    session->arena = allocate(program->arena_bytes);
+    session->inputs = calloc((size_t)program->input_count + 1, sizeof *session->inputs);
+    if (session->threads > 1) {
+        session->pool = gradc_pool_create(session->threads);
+    }
+    if (!session->state || !session->arena || !session->inputs ||
+        (session->threads > 1 && !session->pool)) {
+        gradc_session_close(session);
+        return gradc_fail_memory(error);
+    }
+    memset(session->state, 0, (size_t)program->state_bytes);
+    return GRADC_OK;
+}
+
+void gradc_session_close(struct gradc_session *session) {
+    if (session->pool) {
+        gradc_pool_destroy(session->pool);
+    }
+    free(session->inputs);
+    free(session->arena);
+    free(session->state);
+    memset(session, 0, sizeof *session);
+}
+
+void gradc_session_initialize(struct gradc_session *session, int64_t seed) {
+    const struct gradc_program *program = session->program;
+    memset(session->state, 0, (size_t)program->state_bytes);
+    if (program->seed_state >= 0) {
+        gradc_state_set(&program->state[program->seed_state], session->state, 0, 1, &seed);
+    }
+    gradc_session_run(session, GRADC_INIT, NULL, NULL, 1, 1, NULL);
+}
+
+static gradc_entry_function *entry_of(const struct gradc_session *session, enum gradc_kind kind,
+                                      int64_t rows) {
+    const struct gradc_code *code = session->code;
+    switch (kind) {
+    case GRADC_INIT:
+        return code->init;
+    case GRADC_EVALUATE:
+        return code->evaluate;
+    case GRADC_PREDICT:
+        return code->predict;
+    default:
+        return session->program->batch && rows < session->program->batch ? code->run_ragged
+                                                                         : code->run;
+    }
+}
+
+void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
+                       const void *const *inputs, const int64_t *order, int64_t count, int64_t rows,
+                       void *const *outputs) {
+    const struct gradc_program *program = session->program;
+    const struct gradc_reads *reads = &program->reads[kind];
+    for (int64_t n = 0; n < reads->count; n++) {
+        session->inputs[n] = inputs[reads->inputs[n]];
+    }
+    int64_t status = 0; /* no compiled check exists yet; see compiler/artifact.py */
+    struct gradc_arguments arguments = {
+        .state = session->state,
+        .arena = session->arena,
+        .inputs = session->inputs,
+        .order = order,
+        .count = count,
+        .rows = rows,
+        .outputs = outputs,
+        .status = &status,
+        .constants = program->constants,
+        .pool = session->pool,
+    };
+    entry_of(session, kind, rows)(&arguments);
+}
+
+double gradc_result(const struct gradc_program *program, void *const *outputs, int64_t k,
+                    int64_t i) {
+    const void *values = outputs[k];
+    return program->results[k].dtype == GRADC_FLOAT64 ? ((const double *)values)[i]
+                                                      : (double)((const float *)values)[i];
+}
+
+void **gradc_results_allocate(const struct gradc_program *program, int64_t count) {
+    size_t results = (size_t)program->result_count, column = (size_t)count * sizeof(double);
+    void **outputs = malloc(results * (sizeof *outputs + column));
+    if (outputs) {
+        char *values = (char *)(outputs + results);
+        for (size_t k = 0; k < results; k++) {
+            outputs[k] = values + k * column;
+        }
+    }
+    return outputs;
+}

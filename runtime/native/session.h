@@ -1,0 +1,55 @@
+/* One program in use: its state block, arena and threads, and calls of its entry points. */
+#ifndef GRADC_SESSION_H
+#define GRADC_SESSION_H
+
+#include "program.h"
+
+struct gradc_session {
+    const struct gradc_program *program;
+    const struct gradc_code *code;
+    unsigned char *state; /* program->state_bytes, 64-byte aligned */
+    unsigned char *arena; /* program->arena_bytes, 64-byte aligned; pages are touched when used */
+    const void **inputs;  /* room for the table of one call */
+    void *pool;           /* null with one thread */
+    int64_t threads;
+};
+
+/* Memory, threads and code for this CPU; `threads` is cut to the CPUs that may be used, 0 asks for
+ * all of them. The state is zero: initialize it or load it. */
+int gradc_session_open(struct gradc_session *session, const struct gradc_program *program,
+                       int64_t threads, struct gradc_error *error);
+void gradc_session_close(struct gradc_session *session);
+
+/* Fill the state from the seed. */
+void gradc_session_initialize(struct gradc_session *session, int64_t seed);
+
+/* Run `count` iterations of an entry point, each on `rows` samples.
+ *
+ * inputs   the arrays of program->inputs, in that order (those that the entry does not read may be
+ *          null); a data set where the input has a batch axis
+ * order    sample numbers, program->batch per iteration, also where rows is smaller
+ * rows     1..program->batch; count is 1 unless rows == program->batch. 1 without a batch dimension
+ * outputs  one array of `count` values per result (or, for predict, per output), overwritten
+ */
+void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
+                       const void *const *inputs, const int64_t *order, int64_t count, int64_t rows,
+                       void *const *outputs);
+
+/* CPUs that this process may run on. */
+int64_t gradc_usable_cpus(void);
+
+/* Elements first .. first + count - 1 of a state in logical row-major order, out of a state block or
+ * into one. */
+void gradc_state_get(const struct gradc_state_field *field, const unsigned char *block,
+                     int64_t first, int64_t count, void *out);
+void gradc_state_set(const struct gradc_state_field *field, unsigned char *block, int64_t first,
+                     int64_t count, const void *in);
+int64_t gradc_state_elements(const struct gradc_state_field *field);
+
+/* Value i of result k as a double, out of the arrays that `run` and `evaluate` fill. */
+double gradc_result(const struct gradc_program *program, void *const *outputs, int64_t k, int64_t i);
+
+/* Arrays for `count` values of every result; null without memory. One block, freed with free(). */
+void **gradc_results_allocate(const struct gradc_program *program, int64_t count);
+
+#endif

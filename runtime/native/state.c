@@ -1,0 +1,64 @@
+/* Reading and writing states in logical row-major order, whatever their physical order is.
+ *
+ * A state lies densely in the state block with its axes in the order `field->order`. Row-major ones
+ * are copied; the others are walked element by element, which only files and tools ever do.
+ */
+#include <string.h>
+
+#include "session.h"
+
+int64_t gradc_state_elements(const struct gradc_state_field *field) {
+    int64_t elements = 1;
+    for (int axis = 0; axis < field->rank; axis++) {
+        elements *= field->shape[axis];
+    }
+    return elements;
+}
+
+/* Elements from one index of each logical axis to the next. */
+static void physical_strides(const struct gradc_state_field *field, int64_t strides[]) {
+    int64_t stride = 1;
+    for (int place = field->rank - 1; place >= 0; place--) {
+        int axis = field->order[place];
+        strides[axis] = stride;
+        stride *= field->shape[axis];
+    }
+}
+
+/* Copy elements between the block and a dense buffer: into the block where `into` is set. */
+static void walk(const struct gradc_state_field *field, unsigned char *block, int64_t first,
+                 int64_t count, unsigned char *dense, bool into) {
+    size_t size = gradc_dtypes[field->dtype].size;
+    int64_t strides[GRADC_MAX_RANK];
+    physical_strides(field, strides);
+    for (int64_t n = 0; n < count; n++) {
+        int64_t rest = first + n, place = 0;
+        for (int axis = field->rank - 1; axis >= 0; axis--) {
+            place += rest % field->shape[axis] * strides[axis];
+            rest /= field->shape[axis];
+        }
+        unsigned char *element = block + field->offset_bytes + (size_t)place * size;
+        unsigned char *other = dense + (size_t)n * size;
+        memcpy(into ? element : other, into ? other : element, size);
+    }
+}
+
+void gradc_state_get(const struct gradc_state_field *field, const unsigned char *block,
+                     int64_t first, int64_t count, void *out) {
+    size_t size = gradc_dtypes[field->dtype].size;
+    if (field->order) {
+        walk(field, (unsigned char *)block, first, count, out, false);
+    } else {
+        memcpy(out, block + field->offset_bytes + (size_t)first * size, (size_t)count * size);
+    }
+}
+
+void gradc_state_set(const struct gradc_state_field *field, unsigned char *block, int64_t first,
+                     int64_t count, const void *in) {
+    size_t size = gradc_dtypes[field->dtype].size;
+    if (field->order) {
+        walk(field, block, first, count, (unsigned char *)in, true);
+    } else {
+        memcpy(block + field->offset_bytes + (size_t)first * size, in, (size_t)count * size);
+    }
+}

@@ -1,0 +1,127 @@
+/* Batches of a data set; see sweep.h. What Sweep and ArraySource are in runtime/.
+ *
+ * Calls of compiled code cannot be interrupted, so they are kept short by the clock. No bit depends
+ * on how many steps a call runs. The order of samples is made for one call at a time.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "progress.h"
+#include "sweep.h"
+
+#define WINDOW_SAMPLES 16384
+#define CALL_NANOSECONDS 80000000 /* aim; a call may take twice that before the pace follows */
+#define GROWTH_MAXIMUM 16
+
+int gradc_sweep_open(struct gradc_sweep *sweep, struct gradc_session *session,
+                     enum gradc_kind kind, const struct gradc_dataset *data, int64_t batch_size,
+                     bool drop_last, struct gradc_error *error) {
+    const struct gradc_program *program = session->program;
+    *sweep = (struct gradc_sweep){
+        .session = session,
+        .data = data,
+        .kind = kind,
+        .batch_size = batch_size,
+        .full = 1,
+        .pace = 1,
+        .permuted = -1,
+    };
+    if (batch_size) {
+        sweep->full = data->samples / batch_size;
+        sweep->tail = drop_last ? 0 : data->samples % batch_size;
+    }
+    sweep->steps = sweep->full + (sweep->tail > 0);
+    int64_t widest = batch_size > program->result_count ? batch_size : program->result_count;
+    sweep->window = WINDOW_SAMPLES > widest ? WINDOW_SAMPLES / widest : 1;
+    int64_t numbers = sweep->window * batch_size;
+    sweep->order = calloc((size_t)(numbers > program->batch ? numbers : program->batch) + 1,
+                          sizeof *sweep->order);
+    sweep->outputs = gradc_results_allocate(program, sweep->window);
+    if (!sweep->order || !sweep->outputs) {
+        gradc_sweep_close(sweep);
+        return gradc_fail_memory(error);
+    }
+    return GRADC_OK;
+}
+
+void gradc_sweep_close(struct gradc_sweep *sweep) {
+    free(sweep->order);
+    free(sweep->outputs);
+    sweep->order = NULL;
+    sweep->outputs = NULL;
+}
+
+/* Sample numbers of `count` steps. A step of the whole data set is not shuffled: the batch is the
+ * same in any order. */
+static void make_order(struct gradc_sweep *sweep, int64_t epoch, int64_t position, int64_t count) {
+    bool whole = sweep->steps == 1 && sweep->batch_size == sweep->data->samples;
+    int64_t *order = sweep->order;
+    if (sweep->order_is_made || !sweep->batch_size) {
+        return;
+    }
+    sweep->order_is_made = whole;
+    for (int64_t left = whole ? sweep->window : count; left > 0; epoch++, position = 0) {
+        int64_t steps = left < sweep->steps - position ? left : sweep->steps - position;
+        int64_t first = position * sweep->batch_size, numbers = steps * sweep->batch_size;
+        if (numbers > sweep->data->samples - first) {
+            numbers = sweep->data->samples - first;
+        }
+        if (sweep->shuffle && !whole) {
+            if (sweep->permuted != epoch) {
+                sweep->permuted = epoch;
+                gradc_shuffle_begin(&sweep->permutation, sweep->data->samples, sweep->seed, epoch);
+            }
+            gradc_shuffle_fill(&sweep->permutation, first, numbers, order);
+        } else {
+            for (int64_t i = 0; i < numbers; i++) {
+                order[i] = first + i;
+            }
+        }
+        order += numbers;
+        left -= steps;
+    }
+}
+
+/* Entry points take several steps at once only of full batches. Smaller ones come one by one, or
+ * over and over where the whole data set is one. */
+static void call(struct gradc_sweep *sweep, int64_t count, int64_t rows) {
+    const struct gradc_program *program = sweep->session->program;
+    bool at_once = !program->batch || rows == program->batch;
+    void *outputs[256];
+    for (int64_t n = 0; n < count; n += at_once ? count : 1) {
+        for (int64_t k = 0; k < program->result_count; k++) {
+            int64_t size = gradc_dtypes[program->results[k].dtype].size;
+            outputs[k] = (char *)sweep->outputs[k] + n * size;
+        }
+        gradc_session_run(sweep->session, sweep->kind, sweep->data->arrays, sweep->order,
+                          at_once ? count : 1, rows, outputs);
+    }
+}
+
+int64_t gradc_sweep_run(struct gradc_sweep *sweep, int64_t epoch, int64_t position, int64_t limit,
+                        bool crosses, int64_t *rows) {
+    bool in_tail = sweep->tail && position == sweep->full;
+    int64_t count = limit < sweep->pace ? limit : sweep->pace;
+    *rows = in_tail ? sweep->tail : sweep->batch_size ? sweep->batch_size : 1;
+    if (in_tail) {
+        count = 1;
+    } else if (!crosses && count > sweep->full - position) {
+        count = sweep->full - position;
+    }
+    int64_t begin = gradc_clock();
+    make_order(sweep, epoch, position, count);
+    call(sweep, count, *rows);
+    int64_t fitting = count * CALL_NANOSECONDS / (gradc_clock() - begin + 1);
+    int64_t most = sweep->pace * GROWTH_MAXIMUM;
+    most = most < sweep->window ? most : sweep->window;
+    sweep->pace = fitting < 1 ? 1 : fitting < most ? fitting : most;
+    return count;
+}
+
+void gradc_sweep_add(const struct gradc_sweep *sweep, int64_t count, int64_t rows, double *sums) {
+    for (int64_t k = 0; k < sweep->session->program->result_count; k++) {
+        for (int64_t i = 0; i < count; i++) {
+            sums[k] += gradc_sweep_result(sweep, k, i) * (double)rows;
+        }
+    }
+}

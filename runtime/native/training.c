@@ -1,0 +1,467 @@
+/* One training run; what fit and training_loop.py are in runtime/.
+ *
+ * Everything that decides how a run goes on is in the record and the state, so that a run that was
+ * stopped anywhere and resumed gives the same bits as one that was not, and the same as in Python.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "checkpoint.h"
+#include "metrics.h"
+#include "progress.h"
+#include "signals.h"
+#include "sweep.h"
+#include "training.h"
+
+#define RESULTS_MAXIMUM 128 /* twice their number fits the bytes of program->columns_sorted */
+
+struct run {
+    struct gradc_session *session;
+    const struct gradc_options *options;
+    struct gradc_error *error;
+    struct gradc_dataset data, validation;
+    struct gradc_sweep training, evaluation;
+    struct gradc_record record;
+    struct gradc_metrics metrics;
+    struct gradc_progress progress;
+    unsigned char *best; /* the state after the best epoch, or null */
+    bool crosses;        /* calls may go over the end of an epoch: nothing is done between them */
+    bool interrupted;
+};
+
+/* ---------------------------------------------------------------- beginning */
+
+/* A record for these data and options. */
+static int begin_record(struct run *run) {
+    int64_t samples = run->data.samples, batch = run->session->program->batch;
+    bool drop_last = run->options->drop_last, shuffle = !run->options->no_shuffle;
+    if (drop_last && samples < batch) {
+        return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+                          "--drop-last leaves no batch: %" PRId64 " samples, batch size %" PRId64,
+                          samples, batch);
+    }
+    if (shuffle && samples > GRADC_SHUFFLE_MAXIMUM) {
+        return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+                          "%" PRId64 " samples are too many to shuffle; --no-shuffle leaves it out",
+                          samples);
+    }
+    int status = gradc_record_open(&run->record, run->session->program, run->error);
+    run->record.seed = run->options->seed;
+    run->record.batches = (struct gradc_batches){
+        .samples = samples,
+        .batch_size = samples < batch ? samples : batch,
+        .shuffle = shuffle,
+        .drop_last = drop_last,
+    };
+    return status;
+}
+
+/* Whether a run with this record can go on with these data and options. */
+static int check_record(const struct run *run, const struct gradc_record *record) {
+    static const char names[][12] = {"samples", "batch_size", "shuffle", "drop_last"};
+    const int64_t *was = (const int64_t *)&record->batches; /* no other types are in there */
+    const int64_t *wanted = (const int64_t *)&run->record.batches;
+    if (run->options->has_seed && run->options->seed != record->seed) {
+        return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+                          "--seed is %" PRId64 ", but the run was begun with %" PRId64,
+                          run->options->seed, record->seed);
+    }
+    for (int i = 0; record->position && i < 4; i++) {
+        if (was[i] != wanted[i]) {
+            return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+                              "the run was stopped inside an epoch with %s=%" PRId64
+                              "; it cannot go on with %s=%" PRId64,
+                              names[i], was[i], names[i], wanted[i]);
+        }
+    }
+    return GRADC_OK;
+}
+
+static int allocate_best(struct run *run) {
+    if (!run->best) {
+        run->best = calloc(1, (size_t)run->session->program->state_bytes + 1);
+    }
+    return run->best ? GRADC_OK : gradc_fail_memory(run->error);
+}
+
+/* Take over state and record of a checkpoint. */
+static int resume(struct run *run, const char *path) {
+    struct gradc_checkpoint checkpoint;
+    int status = gradc_checkpoint_open(&checkpoint, path, run->session->program, GRADC_RESUME,
+                                       run->error);
+    if (status) {
+        return status;
+    }
+    status = check_record(run, &checkpoint.record);
+    if (!status && gradc_checkpoint_has_best(&checkpoint) && run->options->patience) {
+        status = allocate_best(run);
+    }
+    if (!status) {
+        struct gradc_record fresh = run->record;
+        run->record = checkpoint.record;
+        run->record.batches = fresh.batches;
+        checkpoint.record = fresh; /* freed with the checkpoint */
+        gradc_checkpoint_take(&checkpoint, false, run->session->state);
+        if (run->best) {
+            gradc_checkpoint_take(&checkpoint, true, run->best);
+        }
+    }
+    gradc_checkpoint_close(&checkpoint);
+    return status;
+}
+
+/* The file to resume from: the checkpoint or else the one before it; null if neither is there. */
+static const char *find_checkpoint(const struct run *run, const char *previous) {
+    const char *path = run->options->checkpoint;
+    if (gradc_file_exists(path)) {
+        return path;
+    }
+    const char *found = gradc_file_exists(previous) ? previous : NULL;
+    if (!run->options->quiet) {
+        gradc_say(run->session->program, "%s is not there; %s%s", path,
+                  found ? "going on from " : "starting anew", found ? found : "");
+    }
+    return found;
+}
+
+static int resume_or_begin(struct run *run) {
+    const struct gradc_options *options = run->options;
+    if (options->resume) {
+        char *previous = gradc_path_with(options->checkpoint, ".previous");
+        const char *found = previous ? find_checkpoint(run, previous) : options->checkpoint;
+        int status = found ? resume(run, found) : GRADC_OK;
+        free(previous);
+        if (found) {
+            return status;
+        }
+    }
+    if (options->parameters) {
+        return gradc_checkpoint_load(run->session, options->parameters, options->seed, true, NULL,
+                                     run->error);
+    }
+    gradc_session_initialize(run->session, options->seed);
+    return GRADC_OK;
+}
+
+/* ---------------------------------------------------------------- epochs */
+
+static int write_checkpoint(struct run *run) {
+    if (!run->options->checkpoint) {
+        return GRADC_OK;
+    }
+    return gradc_checkpoint_write(run->options->checkpoint, run->session->state, run->best,
+                                  &run->record, run->error);
+}
+
+static bool is_over(const struct run *run) {
+    const struct gradc_options *options = run->options;
+    return (options->patience && run->record.waited >= options->patience) ||
+           run->record.epoch >= options->epochs;
+}
+
+/* Loss and metrics over the validation data. Stopped in between, the epoch stays open. */
+static void validate(struct run *run, double *means) {
+    struct gradc_sweep *sweep = &run->evaluation;
+    int64_t total = 0, results = run->session->program->result_count;
+    memset(means, 0, (size_t)results * sizeof *means);
+    for (int64_t position = 0; position < sweep->steps && !run->interrupted;) {
+        int64_t rows, count = gradc_sweep_run(sweep, 0, position, sweep->steps, false, &rows);
+        gradc_sweep_add(sweep, count, rows, means);
+        position += count;
+        total += count * rows;
+        run->interrupted = gradc_signals_received() != NULL;
+    }
+    for (int64_t k = 0; k < results; k++) {
+        means[k] /= (double)total;
+    }
+}
+
+/* Early stopping looks at the loss of validation, or at that of training where there is none. */
+static int judge(struct run *run, double value) {
+    struct gradc_record *record = &run->record;
+    if (!isfinite(value) || (record->has_best && !(value < record->best))) {
+        record->waited++;
+        return GRADC_OK;
+    }
+    record->has_best = true;
+    record->best = value;
+    record->best_epoch = record->epoch - 1;
+    record->waited = 0;
+    int status = allocate_best(run);
+    if (!status) {
+        memcpy(run->best, run->session->state, (size_t)run->session->program->state_bytes);
+    }
+    return status;
+}
+
+/* Room for so many epochs in every column of the run. */
+static int reserve(struct run *run, int64_t epochs) {
+    int64_t columns = run->session->program->result_count * (run->options->validates ? 2 : 1);
+    for (int64_t k = 0; k < columns; k++) {
+        run->record.columns[k].present = true;
+        if (!gradc_column_reserve(&run->record.columns[k], epochs)) {
+            return gradc_fail_memory(run->error);
+        }
+    }
+    return GRADC_OK;
+}
+
+static int end_epoch(struct run *run) {
+    struct gradc_record *record = &run->record;
+    int64_t results = run->session->program->result_count;
+    double means[2 * RESULTS_MAXIMUM];
+    for (int64_t k = 0; k < results; k++) {
+        means[k] = record->sums[k] / (double)record->rows;
+    }
+    if (run->options->validates) {
+        validate(run, means + results);
+        if (run->interrupted) {
+            return GRADC_OK;
+        }
+    }
+    int status = reserve(run, 1);
+    if (status) {
+        return status;
+    }
+    for (int64_t k = 0; k < (run->options->validates ? 2 : 1) * results; k++) {
+        struct gradc_column *column = &record->columns[k];
+        column->values[column->length++] = means[k];
+    }
+    memset(record->sums, 0, (size_t)results * sizeof *record->sums);
+    record->epoch++;
+    record->position = 0;
+    record->rows = 0;
+    return run->options->patience ? judge(run, means[run->options->validates ? results : 0]) : 0;
+}
+
+/* Take account of full batches that may go over the ends of epochs, where nothing is done but to
+ * note the means: a tiny network has millions of epochs in a second. */
+static int account_crossing(struct run *run, int64_t count, int64_t rows) {
+    struct gradc_record *record = &run->record;
+    int64_t steps = run->training.steps, end = record->position + count;
+    int status = reserve(run, end / steps);
+    for (int64_t k = 0; !status && k < run->session->program->result_count; k++) {
+        struct gradc_column *column = &record->columns[k];
+        double sum = record->sums[k], weight = (double)rows, all = (double)(steps * rows);
+        for (int64_t i = 0, position = record->position; i < count; i++) {
+            sum += gradc_sweep_result(&run->training, k, i) * weight;
+            if (++position == steps) {
+                column->values[column->length++] = sum / all;
+                sum = 0;
+                position = 0;
+            }
+        }
+        record->sums[k] = sum;
+    }
+    record->epoch += end / steps;
+    record->position = end % steps;
+    record->rows = record->position * rows;
+    return status;
+}
+
+static int account(struct run *run, int64_t count, int64_t rows) {
+    struct gradc_record *record = &run->record;
+    record->step += count;
+    if (run->crosses && count) {
+        return account_crossing(run, count, rows);
+    }
+    gradc_sweep_add(&run->training, count, rows, record->sums);
+    record->position += count;
+    record->rows += count * rows;
+    return record->position >= run->training.steps ? end_epoch(run) : GRADC_OK;
+}
+
+/* With --stop-on-nan: take account of what was before the first loss that is not finite. */
+static int account_finite(struct run *run, int64_t count, int64_t rows) {
+    for (int64_t i = 0; i < count; i++) {
+        double loss = gradc_sweep_result(&run->training, 0, i);
+        if (!isfinite(loss)) {
+            int status = account(run, i, rows);
+            return status ? status
+                          : gradc_fail(run->error, GRADC_BAD_FILE,
+                                       "the loss is %s at step %" PRId64 " (epoch %" PRId64 ")",
+                                       isnan(loss) ? "nan" : loss < 0 ? "-inf" : "inf",
+                                       run->record.step + 1, run->record.epoch + 1);
+        }
+    }
+    return account(run, count, rows);
+}
+
+/* ---------------------------------------------------------------- the loop */
+
+/* Steps that the next call may take: to the run's end, to the next checkpoint. */
+static int64_t steps_left(const struct run *run) {
+    const struct gradc_record *record = &run->record;
+    int64_t epochs = run->options->epochs - record->epoch, every = run->options->every;
+    if (epochs > run->training.window) {
+        epochs = run->training.window;
+    }
+    int64_t limit = epochs * run->training.steps - record->position;
+    return every && every - record->step % every < limit ? every - record->step % every : limit;
+}
+
+/* Log and show what was done; without a checkpoint nobody needs the numbers of the past. */
+static int report(struct run *run) {
+    struct gradc_record *record = &run->record;
+    int64_t now = gradc_clock();
+    int status = gradc_metrics_add(&run->metrics, record, run->training.steps,
+                                   run->options->validates, now, run->error);
+    gradc_progress_update(&run->progress, record, now);
+    for (int64_t k = 0; !run->options->checkpoint && k < run->session->program->result_count * 2;
+         k++) {
+        struct gradc_column *column = &record->columns[k];
+        if (column->length > 1) {
+            column->values[0] = column->values[column->length - 1];
+            column->length = 1;
+        }
+    }
+    return status;
+}
+
+/* Run one call's steps, take account of them, and write a checkpoint where one is due. */
+static int advance(struct run *run) {
+    struct gradc_record *record = &run->record;
+    int64_t every = run->options->every, epoch = record->epoch, count = 0, rows = 0;
+    record->finished = false;
+    if (record->position < run->training.steps) { /* if not, it was stopped during validation */
+        count = gradc_sweep_run(&run->training, epoch, record->position, steps_left(run),
+                                run->crosses, &rows);
+    }
+    int status = (run->options->stop_on_nan ? account_finite : account)(run, count, rows);
+    int reported = report(run);
+    bool due = every ? count && record->step % every == 0 : record->epoch > epoch;
+    if (!status) {
+        status = reported;
+    }
+    if (!status && due && !run->interrupted && !is_over(run)) {
+        status = write_checkpoint(run);
+    }
+    run->interrupted |= gradc_signals_received() != NULL;
+    return status;
+}
+
+static int loop(struct run *run) {
+    int status = report(run);
+    while (!status && !run->interrupted && !is_over(run)) {
+        status = advance(run);
+    }
+    if (!status && (run->interrupted || !run->record.finished)) {
+        run->record.finished = !run->interrupted;
+        status = write_checkpoint(run);
+    }
+    const char *signal = gradc_signals_received();
+    if (!status && signal) {
+        status = gradc_fail(run->error, GRADC_STOPPED, "stopped by %s at step %" PRId64 "; %s",
+                            signal, run->record.step,
+                            run->options->checkpoint ? "--resume goes on" : "nothing was kept");
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- all of it */
+
+/* Whether a checkpoint can be written later, found out before the work is done. */
+static int try_checkpoint(struct run *run) {
+    const char *path = run->options->checkpoint;
+    struct gradc_writer writer;
+    struct stat facts;
+    if (!path) {
+        if (!run->options->quiet) {
+            gradc_say(run->session->program, "without --checkpoint nothing is kept");
+        }
+        return GRADC_OK;
+    }
+    if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode)) {
+        return gradc_fail(run->error, GRADC_BAD_FILE, "%s: not a regular file", path);
+    }
+    int status = gradc_writer_open(&writer, path, run->error);
+    if (!status) {
+        gradc_writer_abandon(&writer);
+    }
+    return status;
+}
+
+static int open_data(struct run *run) {
+    const struct gradc_options *options = run->options;
+    const struct gradc_program *program = run->session->program;
+    int status = gradc_dataset_open(&run->data, program, options->data, "--data", NULL, run->error);
+    if (!status && options->validates) {
+        status = gradc_dataset_open(&run->validation, program, options->validation, "--validate",
+                                    NULL, run->error);
+    }
+    return status ? status : begin_record(run);
+}
+
+static int open_sweeps(struct run *run) {
+    const struct gradc_options *options = run->options;
+    int status = gradc_sweep_open(&run->training, run->session, GRADC_RUN, &run->data,
+                                  run->record.batches.batch_size, options->drop_last, run->error);
+    if (!status && options->validates) {
+        status = gradc_sweep_open(&run->evaluation, run->session, GRADC_EVALUATE, &run->validation,
+                                  run->session->program->batch, false, run->error);
+    }
+    run->training.shuffle = !options->no_shuffle;
+    run->training.seed = run->record.seed;
+    run->crosses = !options->validates && !options->patience && !run->training.tail &&
+                   (!options->checkpoint || options->every);
+    return status;
+}
+
+/* The state, set for the first step; a run without a history gets its columns. */
+static int open_state(struct run *run) {
+    const struct gradc_program *program = run->session->program;
+    int status = resume_or_begin(run);
+    bool any = false;
+    if (!status && run->options->has_rate) {
+        gradc_state_set(&program->state[program->rate_state], run->session->state, 0, 1,
+                        &run->options->rate);
+    }
+    for (int64_t k = 0; k < 2 * program->result_count; k++) {
+        any |= run->record.columns[k].present;
+    }
+    return status || any ? status : reserve(run, 0);
+}
+
+static int train(struct run *run) {
+    const struct gradc_options *options = run->options;
+    int status = gradc_metrics_open(&run->metrics, options->metrics, run->session->program,
+                                    run->error);
+    if (status) {
+        return status;
+    }
+    gradc_progress_open(&run->progress, &run->record, options->epochs, run->training.steps,
+                        options->quiet);
+    status = loop(run);
+    gradc_progress_close(&run->progress, &run->record);
+    struct gradc_error ignored;
+    int closed = gradc_metrics_close(&run->metrics, status ? &ignored : run->error);
+    return status ? status : closed;
+}
+
+int gradc_train(struct gradc_session *session, const struct gradc_options *options,
+                struct gradc_error *error) {
+    static int (*const parts[])(struct run *) = {open_data, try_checkpoint, open_state, open_sweeps,
+                                                 train};
+    struct run run = {.session = session, .options = options, .error = error};
+    int status = GRADC_OK;
+    for (size_t n = 0; !status && n < sizeof parts / sizeof *parts; n++) {
+        status = parts[n](&run);
+    }
+    if (!status) {
+        struct gradc_text text = {0};
+        gradc_describe(&text, &run.record, 6);
+        gradc_text_add(&text, "\n");
+        status = gradc_print(&text, error);
+    }
+    gradc_sweep_close(&run.training);
+    gradc_sweep_close(&run.evaluation);
+    gradc_record_free(&run.record);
+    gradc_dataset_close(&run.data);
+    gradc_dataset_close(&run.validation);
+    free(run.best);
+    return status;
+}
