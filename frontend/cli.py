@@ -17,9 +17,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
-import typer
+import click
 
 from gradc.compiler.errors import ArgumentError, FileError, GradcError
 from gradc.compiler.opt import PASS_NAMES, optimize_text
@@ -28,18 +28,12 @@ from gradc.runtime.stopping import EarlyStopping
 from ._training import TrainingProgram
 from .compiled import driver_program
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="A gradient compiler: train, build, inspect and rewrite programs.",
-)
-
 BAD_FILE, BAD_ARGUMENTS, STOPPED = 1, 2, 3
 INSPECTED_ROWS = 64
 
-FileArgument = Annotated[Path, typer.Argument(help="Python file that defines `program`")]
+_PATH = click.Path(path_type=Path)
+_POSITIVE = click.IntRange(min=1)
+_file = click.argument("file", type=_PATH)
 
 
 def main() -> None:
@@ -47,22 +41,47 @@ def main() -> None:
     app()
 
 
+@click.group(no_args_is_help=True, context_settings={"show_default": True})
+def app() -> None:
+    """A gradient compiler: train, build, inspect and rewrite programs.
+
+    FILE is a Python file that defines `program` at top level.
+    """
+
+
 @app.command()
+@_file
+@click.option(
+    "--epochs", type=click.IntRange(min=0), default=10, help="in all, resumed runs included"
+)
+@click.option("--batch-size", type=_POSITIVE, help="samples of a batch")
+@click.option("--target", default="cpu", help="cpu")
+@click.option("--threads", type=_POSITIVE, help="every CPU, if not given")
+@click.option("--seed", type=int, default=0, help="makes initial parameters and order")
+@click.option("--lr", type=click.FloatRange(min=0), help="replaces the program's learning rate")
+@click.option("--checkpoint", type=_PATH, help="safetensors file to write")
+@click.option("--resume", is_flag=True, help="go on from the checkpoint")
+@click.option("--patience", type=_POSITIVE, help="stop early after N epochs without improvement")
+@click.option("--shuffle/--no-shuffle", default=True, help="a new order of samples in every epoch")
+@click.option("--drop-last", is_flag=True, help="full batches only")
 def train(
-    file: FileArgument,
-    epochs: Annotated[int, typer.Option(min=0, help="epochs in all, resumed runs included")] = 10,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="samples of a batch")] = None,
-    target: Annotated[str, typer.Option(help="cpu")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="default: every CPU")] = None,
-    seed: Annotated[int, typer.Option(help="makes the initial parameters and the order")] = 0,
-    lr: Annotated[float | None, typer.Option(min=0, help="replaces the program's rate")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="safetensors file to write")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
-    patience: Annotated[int | None, typer.Option(min=1, help="stop early after N epochs")] = None,
-    shuffle: Annotated[bool, typer.Option(help="a new order of samples in every epoch")] = True,
-    drop_last: Annotated[bool, typer.Option("--drop-last", help="full batches only")] = False,
+    file: Path,
+    epochs: int,
+    batch_size: int | None,
+    target: str,
+    threads: int | None,
+    seed: int,
+    lr: float | None,
+    checkpoint: Path | None,
+    resume: bool,
+    patience: int | None,
+    shuffle: bool,
+    drop_last: bool,
 ) -> None:
-    """Train FILE's program on FILE's data."""
+    """Train FILE's program on FILE's data().
+
+    data() returns {"train": {input: array}, "validation": {...}}; the second may be left out.
+    """
     if resume and checkpoint is None:
         _stop(BAD_ARGUMENTS, "--resume needs --checkpoint")
     names = _load(file)
@@ -84,37 +103,43 @@ def train(
             resume=resume,
         )
         last = {name: values[-1] for name, values in history.items() if values}
-        typer.echo("  ".join(f"{name} {value:.6g}" for name, value in last.items()))
+        click.echo("  ".join(f"{name} {value:.6g}" for name, value in last.items()))
 
     _guarded(run)
 
 
 @app.command()
+@_file
+@click.option("-o", "--output", type=_PATH, required=True, help="the file to make")
+@click.option("--kind", default="executable", help="executable, library or object")
+@click.option("--batch", type=_POSITIVE, help="samples of a batch; 32, if not given")
+@click.option("--cpu", default="native", help="native, x86-64-v3 or portable")
+@click.option("--target", default="cpu", help="cpu")
+@click.option(
+    "--platform",
+    default="host",
+    help="host; by ziglang: x86_64-linux-musl, aarch64-linux-musl, x86_64-linux-gnu, "
+    "aarch64-linux-gnu",
+)
+@click.option("--dim", multiple=True, help="NAME=N: the value of another named dimension")
 def build(
-    file: FileArgument,
-    output: Annotated[Path, typer.Option("-o", "--output", help="the file to make")],
-    kind: Annotated[str, typer.Option(help="executable, library or object")] = "executable",
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="samples of a batch (default 32)")
-    ] = None,
-    cpu: Annotated[str, typer.Option(help="native, x86-64-v3 or portable")] = "native",
-    target: Annotated[str, typer.Option(help="cpu")] = "cpu",
-    platform: Annotated[
-        str,
-        typer.Option(help="host, x86_64-linux-musl, aarch64-linux-musl and others (by ziglang)"),
-    ] = "host",
-    dim: Annotated[
-        list[str] | None, typer.Option(help="NAME=N: the value of another named dimension")
-    ] = None,
+    file: Path,
+    output: Path,
+    kind: str,
+    batch: int | None,
+    cpu: str,
+    target: str,
+    platform: str,
+    dim: tuple[str, ...],
 ) -> None:
     """Make a binary that trains FILE's program without Python."""
     program = _program_of(_load(file), file)
 
     def run() -> None:
-        dims = dict(_dimension(text) for text in dim or [])
+        dims = dict(_dimension(text) for text in dim)
         made = program.build(output, kind, batch, cpu, target, platform, dims=dims)
         for path in made:
-            typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+            click.echo(f"{path}  {path.stat().st_size:,} bytes")
 
     _guarded(run)
 
@@ -127,13 +152,12 @@ def _dimension(text: str) -> tuple[str, int]:
 
 
 @app.command()
-def inspect(
-    file: FileArgument,
-    batch: Annotated[int, typer.Option(min=1, help="rows of a batch")] = INSPECTED_ROWS,
-    entry: Annotated[str, typer.Option(help="run, evaluate, predict or init")] = "run",
-    target: Annotated[str, typer.Option(help="cpu")] = "cpu",
-    html: Annotated[Path | None, typer.Option(help="write an HTML page")] = None,
-) -> None:
+@_file
+@click.option("--batch", type=_POSITIVE, default=INSPECTED_ROWS, help="rows of a batch")
+@click.option("--entry", default="run", help="run, evaluate, predict or init")
+@click.option("--target", default="cpu", help="cpu")
+@click.option("--html", type=_PATH, help="write an HTML page")
+def inspect(file: Path, batch: int, entry: str, target: str, html: Path | None) -> None:
     """Show kernels, fusion decisions and the memory plan of FILE's program."""
     program = _program_of(_load(file), file)
 
@@ -148,7 +172,7 @@ def inspect(
         dims = {} if program.batch_dimension is None else {program.batch_dimension: batch}
         planned = compiled.lowered(entry, dims, False)
         if html is None:
-            typer.echo(explain(planned))
+            click.echo(explain(planned))
         else:
             _write(html, explain_html(planned))
 
@@ -156,16 +180,21 @@ def inspect(
 
 
 @app.command()
+@click.argument("file", type=_PATH, required=False)
+@click.option("--passes", help="comma-separated names")
+@click.option("--dump", type=_PATH, help="folder for the graph after each pass")
+@click.option("-o", "--output", type=_PATH, help="standard output, if not given")
+@click.option("--list", "list_passes", is_flag=True, help="name the passes")
 def opt(
-    file: Annotated[Path | None, typer.Argument(help="a graph as text")] = None,
-    passes: Annotated[str | None, typer.Option(help="comma-separated names")] = None,
-    dump: Annotated[Path | None, typer.Option(help="folder for the graph after each pass")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="default: stdout")] = None,
-    list_passes: Annotated[bool, typer.Option("--list", help="name the passes")] = False,
+    file: Path | None,
+    passes: str | None,
+    dump: Path | None,
+    output: Path | None,
+    list_passes: bool,
 ) -> None:
     """Text IR in, passes, text IR out."""
     if list_passes:
-        typer.echo("\n".join(PASS_NAMES))
+        click.echo("\n".join(PASS_NAMES))
         return
     if file is None or passes is None:
         _stop(BAD_ARGUMENTS, "opt needs FILE and --passes; --list names the passes")
@@ -282,5 +311,5 @@ def _guarded(run: Callable[[], None]) -> None:
 
 
 def _stop(status: int, message: str) -> NoReturn:
-    typer.echo(f"gradc: {message}", err=True)
-    raise typer.Exit(status)
+    click.echo(f"gradc: {message}", err=True)
+    raise click.exceptions.Exit(status)

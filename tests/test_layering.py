@@ -36,7 +36,7 @@ LATE_IMPORTS = {
 }
 
 # What `import gradc` must not load.
-HEAVY = ("llvmlite", "triton", "torch", "jax", "rich", "matplotlib", "typer", "scipy")
+HEAVY = ("llvmlite", "triton", "torch", "jax", "rich", "matplotlib", "click", "scipy")
 
 DATA_SUFFIXES = (".c", ".h", ".typed")
 
