@@ -1,0 +1,142 @@
+"""Training binaries that are killed, or whose disk is full: nothing is lost that was written."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from support_binary import Binary, binary, classifier_data, files, needs_compiler, record_of
+
+pytestmark = needs_compiler
+
+KILLS = 50
+EPOCHS = 8
+SLOWEST = 0.4  # seconds
+
+
+@pytest.fixture
+def classifier() -> Binary:
+    return binary("classifier")
+
+
+def _arguments(folder: Path) -> list[str]:
+    """A run of about a tenth of a second, with a checkpoint after every third step."""
+    data = files(folder, classifier_data(60))
+    validation = files(folder, classifier_data(20, 1), "--validate", "v_")
+    options = ["--epochs", EPOCHS, "--every", 3, "--patience", 50, "--resume", "--quiet"]
+    return [*data, *validation, *map(str, options)]
+
+
+def test_killed_at_any_moment(classifier: Binary, tmp_path: Path) -> None:
+    """Every run that was killed, once or often, ends with the bytes of one that was not."""
+    given = _arguments(tmp_path)
+
+    def command(name: str) -> list[str]:
+        outputs = ["--checkpoint", f"{tmp_path}/{name}", "--metrics", f"{tmp_path}/{name}.csv"]
+        return [str(classifier.path), "--threads", "1", *given, *outputs]
+
+    begun = time.monotonic()
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    seconds = min(time.monotonic() - begun, SLOWEST)
+    whole, log = (tmp_path / "whole").read_bytes(), (tmp_path / "whole.csv").read_bytes()
+    choose = random.Random(1)
+    kills = 0
+    while kills < KILLS:
+        path = tmp_path / f"run{kills}"
+        while True:  # until a run comes to its end by itself
+            with subprocess.Popen(
+                command(path.name), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            ) as process:
+                time.sleep(choose.uniform(0, seconds))
+                process.kill()
+                said = process.communicate()[1]
+            assert process.returncode in (0, -signal.SIGKILL) and said == b""
+            if process.returncode == 0:
+                break
+            kills += 1
+            if path.exists():
+                record = record_of(path)
+                assert record.finished or record.step % 3 == 0
+            if choose.random() < 0.5:
+                continue
+            subprocess.run(command(path.name), check=True, capture_output=True)
+            break
+        assert path.read_bytes() == whole
+        assert (tmp_path / f"{path.name}.csv").read_bytes() == log
+        assert not path.with_name(path.name + ".partial").exists()
+
+
+def test_a_kill_between_two_files(classifier: Binary, tmp_path: Path) -> None:
+    """What is left after a kill inside of writing is never taken for a checkpoint."""
+    given, path = _arguments(tmp_path), tmp_path / "run"
+    classifier.run(*given, "--checkpoint", path)
+    whole = path.read_bytes()
+    partial = path.with_name("run.partial")
+    partial.write_bytes(whole[:100])
+    path.unlink()
+    classifier.run(*given, "--checkpoint", path)  # goes on from run.previous
+    assert path.read_bytes() == whole and not partial.exists()
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 3000])
+def test_a_full_disk(classifier: Binary, tmp_path: Path, limit: int) -> None:
+    """A limit on the size of files fails a write as a full disk does: the old checkpoint stays."""
+    given, path = files(tmp_path, classifier_data(20)), tmp_path / "run"
+    classifier.run(*given, "--epochs", 2, "--checkpoint", path)
+    before = path.read_bytes()
+    assert len(before) > limit
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    message = classifier.refused(
+        *given, "--epochs", 9, "--checkpoint", path, "--resume", status=1, preexec_fn=limited
+    )
+    assert message == f"{path}: cannot be written: File too large"
+    assert path.read_bytes() == before
+    assert not path.with_name("run.partial").exists()
+    out = tmp_path / "out.npy"
+    x = files(tmp_path, {"x": classifier_data(400)["x"]}, prefix="p_")
+    message = classifier.refused(
+        *x, "--checkpoint", path, "--predict", out, status=1, preexec_fn=limited
+    )
+    assert message == f"{out}: cannot be written: File too large"
+    assert not out.exists() and not out.with_name("out.npy.partial").exists()
+    if limit < 100:
+        log = tmp_path / "log.csv"
+        message = classifier.refused(
+            *given, "--epochs", 50, "--metrics", log, status=1, preexec_fn=limited
+        )
+        assert message == f"{log}: cannot be written: File too large"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(classifier: Binary, tmp_path: Path) -> None:
+    given, folder = files(tmp_path, classifier_data(20)), tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    path = folder / "run"
+    message = classifier.refused(*given, "--checkpoint", path, status=1)
+    assert message == f"{path}: cannot be written: Permission denied"
+
+
+def test_a_folder_that_goes_away(classifier: Binary, tmp_path: Path) -> None:
+    """Found out at the next checkpoint; nothing else is disturbed."""
+    given, folder = files(tmp_path, classifier_data(3000)), tmp_path / "folder"
+    folder.mkdir()
+    command = [classifier.path, *given, "--epochs", "100000", "--quiet", "--checkpoint"]
+    with subprocess.Popen(
+        [*map(str, command), str(folder / "run")], stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not (folder / "run").exists():
+            time.sleep(0.001)
+        folder.rename(tmp_path / "moved")
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert said == f"classifier: {folder}/run: cannot be written: No such file or directory\n"
+    assert record_of(tmp_path / "moved" / "run").step > 0
