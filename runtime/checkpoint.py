@@ -19,6 +19,7 @@ everything before it returns anything; nothing is unpickled or executed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -183,6 +184,8 @@ def _keep_previous(path: Path) -> None:
     """Give the file a second name, so that it never lacks its own."""
     if not path.exists():
         return
+    if path.is_dir():  # to be refused, not moved aside
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     previous = path.with_name(path.name + ".previous")
     previous.unlink(missing_ok=True)
     try:

@@ -105,5 +105,5 @@ class Display:
 
 
 def described(values: Mapping[str, float]) -> str:
-    """The numbers on one line: `loss 0.2500  accuracy 0.9100`."""
+    """The numbers on one line: `loss 0.25  accuracy 0.91`."""
     return "  ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -284,6 +284,8 @@ class Trainer:
             raise damaged(path, "it was written by another program", facts)
         if read.best:
             self._check_tensors(read, read.best, True, True)
+        if len(record.sums) != len(self._names) or (record.position and not record.rows):
+            raise damaged(path, "its training position does not fit this program")
         if record.position:
             for name in ("samples", "batch_size", "shuffle", "drop_last"):
                 was, wanted = getattr(record, name), getattr(fresh, name)

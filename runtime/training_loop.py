@@ -79,10 +79,17 @@ class Run:
         self._validate, self._progress = validate, progress
         self._pace, self._interrupts = Pace(), Interrupts()
         self._monitor = "" if stopping is None else options.monitor
-        if not record.history:
-            names = list(options.names)
-            names += [f"validation_{n}" for n in options.names] if options.has_validation else []
-            record.history = {name: array("d") for name in names}
+        record.history = self._columns(record.history)
+
+    def _columns(self, stored: dict[str, array[float]]) -> dict[str, array[float]]:
+        """The history's columns in the order in which they are shown; a file has them sorted."""
+        names, options = list(self._options.names), self._options
+        held_out = [f"validation_{name}" for name in names]
+        if not stored:
+            wanted = names + held_out if options.has_validation else names
+            return {name: array("d") for name in wanted}
+        known = [name for name in names + held_out if name in stored]
+        return {name: stored[name] for name in dict.fromkeys([*known, *stored])}
 
     def run(self) -> None:
         """Train to the end. Raises KeyboardInterrupt after Ctrl-C, with a checkpoint written."""

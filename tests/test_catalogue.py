@@ -283,16 +283,21 @@ def test_gradient_of_a_product_over_a_named_dimension_is_refused() -> None:
 # -- values pinned by hand ------------------------------------------------------------------
 
 
+PI = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0)
+
+
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("words", "expected"),
     [
-        (0, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
-        (0xFFFFFFFF, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        ((0,) * 6, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        ((0xFFFFFFFF,) * 6, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (PI, (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
     ],
+    ids=["zeros", "ones", "pi"],
 )
-def test_philox_known_answers(word: int, expected: tuple[int, ...]) -> None:
-    """Known answers of Random123, kat_vectors, philox4x32-10."""
-    assert tuple(int(w) for w in philox((word,) * 4, (word,) * 2)) == expected
+def test_philox_known_answers(words: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Known answers of Random123, kat_vectors, philox4x32-10: counter, key, result."""
+    assert tuple(int(w) for w in philox(words[:4], (words[4], words[5]))) == expected
 
 
 def test_random_bits_use_seed_step_and_stream() -> None:

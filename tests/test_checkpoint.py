@@ -291,6 +291,38 @@ def test_resume_refuses_parameters_alone(tmp_path: Path) -> None:
         trainer.fit(made_data(20), epochs=3, checkpoint=path, resume=True)
 
 
+def test_a_folder_in_its_place_is_refused_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    path.mkdir()
+    with pytest.raises(FileError) as caught:
+        _trainer().save(path)
+    assert str(caught.value) == f"{path}: cannot be written: Is a directory"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["c"] and path.is_dir()
+
+
+def test_columns_keep_their_order_when_resumed(tmp_path: Path) -> None:
+    path, data = tmp_path / "c", made_data(20)
+    shown = []
+    for epochs in (1, 2):
+        history = _trainer().fit(
+            data, batch_size=8, epochs=epochs, validation=data, checkpoint=path, resume=True
+        )
+        shown.append(list(history))
+    assert shown[0] == shown[1] and shown[0][0] == "loss"
+
+
+def test_a_position_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    trainer = _trainer()
+    trainer.fit(made_data(20), batch_size=8, epochs=1, checkpoint=path)
+    read = read_checkpoint(path)
+    assert read.record is not None
+    read.record.sums.append(0.0)
+    write_checkpoint(path, read.tensors, {}, read.record, read.fingerprint)
+    with pytest.raises(FileError, match="its training position does not fit this program"):
+        _trainer().fit(made_data(20), batch_size=8, epochs=2, checkpoint=path, resume=True)
+
+
 def test_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "c"
     trainer = _saved(path)

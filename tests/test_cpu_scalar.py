@@ -31,6 +31,7 @@ from gradc.compiler.cpu_llvm.target import (
 )
 from gradc.compiler.cpu_llvm.values import llvm_type
 from gradc.compiler.errors import DTypeError
+from gradc.compiler.ops.random import philox
 from gradc.compiler.types import (
     DTYPES,
     DType,
@@ -60,11 +61,12 @@ class Spec:
     operands: tuple[DType, ...]
     result: DType
     lanes: int
+    shared: tuple[int, ...] = ()  # operands of which every lane takes the first element
 
     @property
     def symbol(self) -> str:
         shorts = "_".join(d.short for d in (*self.operands, self.result))
-        return f"k_{self.name}_{shorts}_{self.lanes}"
+        return "_".join(["k", self.name, shorts, str(self.lanes), *map(str, self.shared)])
 
 
 def kernel(spec: Spec) -> FunctionEmitter:
@@ -72,10 +74,12 @@ def kernel(spec: Spec) -> FunctionEmitter:
     f = FunctionEmitter(spec.symbol, [*pointers, ("i64", "n")])
     with f.loop(0, f.parameter(len(pointers)), spec.lanes) as loop:
         arguments = []
-        for position, dtype in enumerate(spec.operands, start=1):
-            scalar = llvm_type(dtype)
-            at = f.gep(f.parameter(position), loop.index, scalar)
-            arguments.append(f.load(scalar, at, spec.lanes))
+        for position, dtype in enumerate(spec.operands):
+            scalar, array = llvm_type(dtype), f.parameter(position + 1)
+            if position in spec.shared:
+                arguments.append(f.load(scalar, array))
+            else:
+                arguments.append(f.load(scalar, f.gep(array, loop.index, scalar), spec.lanes))
         value = SCALAR[spec.name](f, arguments, spec.operands[-1], spec.result)
         f.store(value, f.gep(f.parameter(0), loop.index, llvm_type(spec.result)))
     f.ret()
@@ -249,14 +253,14 @@ def test_targets_give_the_same_bits(target: str) -> None:
 
 
 def _takes(name: str, dtype: DType) -> tuple[Spec, ...]:
-    """Kernels of every arity-1 to 3 primitive that takes this dtype, at both lane counts."""
-    if name in ("select", "cast", "bitcast") or (name.endswith("_u32") and dtype is not int32):
+    """Kernels of a primitive for operands of this dtype, at both lane counts; none if refused."""
+    if name in ("select", "cast", "bitcast"):
         return ()
     logical = ("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite")
     result = bool_ if name in logical else dtype
     unary = (*UNARY, "neg", "abs", "sign", "floor", "ceil", "trunc", "round", "not")
     unary += ("isnan", "isinf", "isfinite")
-    arity = 3 if name == "fma" else 1 if name in unary else 2
+    arity = 1 if name in unary else {"fma": 3, "philox": 5}.get(name, 2)
     specs = tuple(Spec(name, (dtype,) * arity, result, lanes) for lanes in (1, LANES))
     try:
         kernel(specs[0])
@@ -325,8 +329,7 @@ def integer_pairs(dtype: DType) -> tuple[Array, Array]:
 def integer_kernels() -> Kernels:
     names = [*INTEGER_OPERATIONS, *INTEGER_UNARY, "pow"]
     specs = [s for n in names for d in (*INTEGERS, bool_) for s in _takes(n, d)]
-    words = ("add_u32", "mul_u32", "mulhi_u32")
-    return Kernels([*specs, *(s for n in words for s in _takes(n, int32))])
+    return Kernels([*specs, *PHILOX])
 
 
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
@@ -368,15 +371,26 @@ def test_bools_as_numpy() -> None:
     assert refused == {"sub", "neg", "pow", "floor_div", "mod", "shl", "shr"}
 
 
-def test_unsigned_words() -> None:
-    rng = np.random.default_rng(0)
-    a, b = (rng.integers(0, 2**32, 4096, np.uint64) for _ in range(2))
-    words = [x.astype(np.uint32).view(np.int32) for x in (a, b)]
-    expected = {"add_u32": a + b, "mul_u32": a * b, "mulhi_u32": a * b >> np.uint64(32)}
-    for name, exact in expected.items():
-        for spec in _takes(name, int32):
-            got = integer_kernels()(spec, *words).view(np.uint32)
-            np.testing.assert_array_equal(got, exact.astype(np.uint32))
+PHILOX = tuple(
+    Spec("philox", (int32,) * 5, int32, lanes, shared)
+    for lanes in (1, LANES)
+    for shared in ((), (1, 2, 3, 4), (0, 2), (4,))
+)
+
+
+@pytest.mark.parametrize("spec", PHILOX, ids=lambda s: s.symbol)
+def test_philox_as_the_operation(spec: Spec) -> None:
+    """Extreme words crossed, then any; shared operands are one word for all."""
+    crossed = np.meshgrid(*[[0, 1, 2**31, 2**32 - 1]] * 5)
+    drawn = np.random.default_rng(0).integers(0, 2**32, (5, 4096))
+    words = [np.append(*pair).astype(np.uint32) for pair in zip(crossed, drawn, strict=True)]
+    got = integer_kernels()(spec, *(w.view(np.int32) for w in words))
+    for operand in spec.shared:
+        words[operand] = words[operand][:1]
+    c0, c1, c2, *key = words
+    expected = philox((c0, c1, c2, 0), (key[0], key[1]))[0]
+    np.testing.assert_array_equal(got.view(np.uint32), expected)
+    assert got.view(np.uint32)[0] == 0x6627E8D5  # Random123, kat_vectors, philox4x32-10 of zeros
 
 
 # Floats: exact operations.

@@ -14,6 +14,7 @@ from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.evaluate import run_kernel
 from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.loops.text import parse_kernel, print_kernel
+from gradc.compiler.ops.random import philox
 
 SOFTMAX = """\
 buffer %x : f32[4, 10] in input slot 0
@@ -68,7 +69,17 @@ kernel k3 "odd \\"names\\"" flops 0.5 {
   }
 }
 """
-ALL = (SOFTMAX, RUNNING, SCATTER, LEAVES)
+RANDOM = """\
+buffer %s : i64[] in state at 0
+buffer %y : i32[3] in output slot 0
+kernel k4 {
+  parallel i in 3
+  loop {
+    %y[i] = philox(cast(i) : i32, 7 : i32, 11 : i32, cast(%s[]) : i32, cast(shr(%s[], 32)) : i32)
+  }
+}
+"""
+ALL = (SOFTMAX, RUNNING, SCATTER, LEAVES, RANDOM)
 
 
 def memory_of(kernel: Kernel, **arrays: Array) -> dict[str, Array]:
@@ -134,6 +145,7 @@ SYNTAX = [
     (SCATTER, " : f64\n  }\n}", "\n  }\n}", "8:37: cast needs its dtype"),
     (SCATTER, "0.5 : f64", "0.5", "5:13: 0.5 is no i64"),
     (RUNNING, "order [1, 0]", "order [1, 1]", "2:8: order [1, 1] does not permute 2 axes"),
+    (RANDOM, "7 : i32, ", "", "6:13: philox takes 5 operands, not 4"),
     (LEAVES, "strides [8, 1]", "strides [8]", "3:8: 1 strides for 2 axes"),
 ]
 
@@ -192,6 +204,7 @@ BROKEN = [
         "cast(select(u, u, u)) : f64",
         "select(i64, i64, i64) cannot be",
     ),
+    (RANDOM, "cast(i) : i32", "i", "philox(i64, i32, i32, i32, i32) cannot be i32"),
 ]
 
 
@@ -226,6 +239,12 @@ def test_accumulating_stores_add_up_where_they_meet() -> None:
     at = np.array([0, 4, 8, 1, -1, 3])
     y = memory_of(parse_kernel(SCATTER), at=at)["y"]
     np.testing.assert_array_equal(y, [0.5 + 1 + 2 + 3, 0.5 + 4, 0.5, 0.5 + 5 + 6])
+
+
+def test_random_words_are_those_of_the_operation() -> None:
+    bits = memory_of(parse_kernel(RANDOM), s=np.array((2 << 32) + 3))["y"]
+    expected = philox((np.arange(3), 7, 11, 0), (3, 2))[0].astype(np.uint32).view(np.int32)
+    np.testing.assert_array_equal(bits, expected, strict=True)
 
 
 def test_the_evaluator_refuses_an_index_outside() -> None:

@@ -149,8 +149,13 @@ static int finish(struct gradc_writer *writer) {
 
 /* Give the file a second name, so that it never lacks its own: -1 and errno if that fails. */
 static int keep_old(const char *path) {
-    if (!gradc_file_exists(path))
+    struct stat facts;
+    if (stat(path, &facts) != 0)
         return 0;
+    if (S_ISDIR(facts.st_mode)) { /* to be refused, not moved aside */
+        errno = EISDIR;
+        return -1;
+    }
     char *previous = gradc_path_with(path, ".previous");
     if (!previous)
         return -1;

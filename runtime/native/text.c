@@ -57,18 +57,26 @@ void gradc_text_print(struct gradc_text *text, const char *format, ...) {
     }
 }
 
+/* Written as it is, also beyond ASCII. */
+static bool is_plain(unsigned char c) {
+    return c >= 0x20 && c != '"' && c != '\\';
+}
+
 void gradc_text_json(struct gradc_text *text, const char *data, size_t length) {
     static const char special[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
     gradc_text_add(text, "\"");
-    for (size_t i = 0; i < length; i++) {
+    for (size_t i = 0, plain; i < length; i++) {
+        for (plain = i; plain < length && is_plain((unsigned char)data[plain]);)
+            plain++;
+        gradc_text_append(text, data + i, plain - i);
+        if ((i = plain) == length)
+            break;
         unsigned char c = (unsigned char)data[i];
         const char *found = c ? strchr(special, c) : NULL;
         if (found)
             gradc_text_append(text, (char[]){'\\', letters[found - special]}, 2);
-        else if (c < 0x20)
-            gradc_text_print(text, "\\u%04x", c);
         else
-            gradc_text_append(text, data + i, 1);
+            gradc_text_print(text, "\\u%04x", c);
     }
     gradc_text_add(text, "\"");
 }
