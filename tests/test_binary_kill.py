@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support_binary import Binary, binary, classifier_data, files, needs_compiler, record_of
@@ -116,13 +120,25 @@ def test_a_full_disk(classifier: Binary, tmp_path: Path, limit: int) -> None:
         assert message == f"{log}: cannot be written: File too large"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission(classifier: Binary, tmp_path: Path) -> None:
-    given, folder = files(tmp_path, classifier_data(20)), tmp_path / "locked"
-    folder.mkdir(mode=0o500)
-    path = folder / "run"
-    message = classifier.refused(*given, "--checkpoint", path, status=1)
-    assert message == f"{path}: cannot be written: Permission denied"
+def test_a_read_only_folder(classifier: Binary) -> None:
+    """Root may write anywhere: it runs the binary as nobody, in a place that all may enter."""
+    nobody: dict[str, Any] = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        binary = replace(classifier, path=place / classifier.path.name)
+        shutil.copy(classifier.path, binary.path)
+        given, path = files(place, classifier_data(20)), place / "locked" / "run"
+        path.parent.mkdir()
+        binary.run(*given, "--checkpoint", path, "--epochs", 1)
+        before = path.read_bytes()
+        path.parent.chmod(0o555)
+        path.chmod(0o444)
+        for option in ("--checkpoint", "--metrics"):
+            message = binary.refused(*given, option, path, status=1, **nobody)
+            assert message == f"{path}: cannot be written: Permission denied"
+        assert path.read_bytes() == before
+        assert [entry.name for entry in path.parent.iterdir()] == ["run"]
 
 
 def test_a_folder_that_goes_away(classifier: Binary, tmp_path: Path) -> None:
