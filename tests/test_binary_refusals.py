@@ -151,6 +151,20 @@ def test_missing_and_cut_files(classifier: Binary, tmp_path: Path) -> None:
     assert message == f"{x}: cannot be read: No such file or directory"
 
 
+def test_an_instruction_that_is_not_there(classifier: Binary, tmp_path: Path) -> None:
+    command = [classifier.path, *files(tmp_path, classifier_data(3000)), "--epochs=1000000"]
+    log = tmp_path / "log.csv"
+    with subprocess.Popen(
+        [*map(str, command), "--quiet", f"--metrics={log}"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not log.exists():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGILL)  # as the kernel would send it
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert said == "classifier: this CPU lacks an instruction; build with --cpu portable\n"
+
+
 def test_a_file_cut_while_in_use(classifier: Binary, tmp_path: Path) -> None:
     given, x = files(tmp_path, classifier_data(2_000_000)), tmp_path / "x.npy"
     checkpoint = tmp_path / "run.safetensors"

@@ -1,4 +1,5 @@
-/* Signals: SIGINT and SIGTERM are noted, a data file that was cut short ends the process. */
+/* Signals: SIGINT and SIGTERM are noted; a data file that was cut short, or an instruction that the
+ * CPU does not have, ends the process with a message. */
 #ifndef GRADC_SIGNALS_H
 #define GRADC_SIGNALS_H
 
