@@ -10,6 +10,7 @@ traceback.
 
 from __future__ import annotations
 
+import gc
 import runpy
 import signal
 import sys
@@ -22,7 +23,6 @@ from typing import Any, NoReturn
 import click
 
 from gradc.compiler.errors import ArgumentError, FileError, GradcError
-from gradc.compiler.opt import PASS_NAMES, optimize_text
 from gradc.runtime.stopping import EarlyStopping
 
 from ._training import TrainingProgram
@@ -133,6 +133,7 @@ def build(
     dim: tuple[str, ...],
 ) -> None:
     """Make a binary that trains FILE's program without Python."""
+    gc.disable()  # a short process: a twelfth of its time would go into looking for garbage
     program = _program_of(_load(file), file)
 
     def run() -> None:
@@ -193,6 +194,8 @@ def opt(
     list_passes: bool,
 ) -> None:
     """Text IR in, passes, text IR out."""
+    from gradc.compiler.opt import PASS_NAMES, optimize_text
+
     if list_passes:
         click.echo("\n".join(PASS_NAMES))
         return
