@@ -5,8 +5,8 @@
 Sizes are of the stripped file. Build times are of `gradc build` as a whole process: "cold" knows
 the C runtime's objects but nothing of the model, "first ever" knows neither. Time to the first
 step is that of a whole run of one step on one batch. Peak memory is what the kernel reports of the
-process; the budget beside it is data + state + arena. Speed is epochs of training, the same data and
-options, in alternating rounds: the time of a long run less that of a short one.
+process; the budget beside it is data + state + arena. Speed is epochs of training, the same data
+and options, in alternating rounds: the time of a long run less that of a short one.
 """
 
 from __future__ import annotations

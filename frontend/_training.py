@@ -33,7 +33,7 @@ from .compiled import bound_dimensions, check_seed, driver_program, fields_of, t
 from .graphs import Assembler, state_updates
 from .optim.optimizer import Optimizer
 from .tensor import Tensor
-from .tracing import fail
+from .tracing import fail, here
 from .variables import RATE, State, StateNode, seed_state, step_state
 
 SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")
@@ -123,7 +123,7 @@ class TrainingProgram:
             fail(ArgumentError, "build", f"batch is a positive integer, not {batch!r}")
         if batch is not None and not batched:
             fail(ArgumentError, "build", "batch has no meaning: there is no batch dimension")
-        path = Path(out)
+        path, place = Path(out), here()
         stem = path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
         if kind == "library":
             stem = stem.removeprefix("lib")
@@ -135,9 +135,13 @@ class TrainingProgram:
             (batch or DEFAULT_BATCH_SIZE) if batched else None,
             program.learning_rate,
         )
-        compiled = driver_program(program.graphs, program.batch_dimension, target, precision)
         native = Path(gradc.runtime.__file__).parent / "native"
-        return build(compiled, declaration, path, BuildOptions(kind, cpu, platform), native)
+        try:
+            options = BuildOptions(kind, cpu, platform)
+            compiled = driver_program(program.graphs, program.batch_dimension, target, precision)
+            return build(compiled, declaration, path, options, native)
+        except ArgumentError as error:
+            raise error.located("build", place) from None
 
 
 def training(

@@ -19,10 +19,13 @@ from gradc.compiler.errors import GradcError, SourceLine
 
 
 def here() -> SourceLine | None:
-    """The innermost line of the call stack that is not gradc's own; None if there is none."""
+    """The innermost line of the call stack that is not gradc's own; None if there is none.
+
+    What called gradc's command line is nobody's line.
+    """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_own(frame.f_globals.get("__name__")):
-        frame = frame.f_back
+        frame = None if frame.f_globals["__name__"] == "gradc.cli" else frame.f_back
     if frame is None:
         return None
     code, line = frame.f_code, frame.f_lineno

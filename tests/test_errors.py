@@ -199,7 +199,7 @@ def plateau() -> None:
 
 def build() -> None:
     p = gc.parameter("p", (3,))
-    gc.training(p.sum(), optim.SGD(lr=0.1)).build("out")
+    gc.training(p.sum(), optim.SGD(lr=0.1)).build("out", kind="wasm")
 
 
 def text_in_list() -> None:
@@ -460,9 +460,9 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
     ),
     build: (
         gc.ArgumentError,
-        "build: this version does not build a executable\n"
-        "  program.compile() runs the program in this process\n"
-        '  at {place} in build: gc.training(p.sum(), optim.SGD(lr=0.1)).build("out")',
+        "build: unknown kind 'wasm'\n"
+        "  known: executable, library, object\n"
+        '  at {place} in build: gc.training(p.sum(), optim.SGD(lr=0.1)).build("out", kind="wasm")',
     ),
     text_in_list: (
         gc.ArgumentError,

@@ -109,6 +109,23 @@ def test_a_step_is_the_same_inside_and_outside_fit() -> None:
     assert everything(inside) == everything(outside)
 
 
+def test_a_loop_in_registers_draws_the_same_numbers() -> None:
+    x, target = gc.input("x", ("batch", 2)), gc.input("target", ("batch", 1))
+    model = nn.Sequential(nn.Linear(2, 9), nn.ReLU(), nn.Dropout(0.25), nn.Linear(9, 1))
+    made = gc.training(gc.mse_loss(model(x), target), optimizer=optim.SGD(lr=0.1))
+    trainer = made.compile(seed=3)
+    (repeat,) = trainer.artifact.lowered("run", {"batch": 4}, False).body
+    assert repeat.promoted
+    rows = {"x": np.eye(4, 2, dtype=np.float32), "target": np.ones((4, 1), np.float32)}
+    views = (trainer.parameters, trainer.state)
+    state = {n: np.asarray(v) for view in views for n, v in view.items()}
+    trainer.fit(rows, batch_size=4, epochs=5)
+    for _ in range(5):
+        _, state = evaluate(made.graphs["run"], rows, state, training=True)
+    for parameter, value in trainer.parameters.items():
+        np.testing.assert_allclose(value, state[parameter], rtol=1e-4, atol=1e-6)
+
+
 def test_dropout_rests_in_evaluation() -> None:
     trainer = program(optimizers()["sgd"]).compile(threads=1, seed=1)
     first, second = (trainer.evaluate(data()) for _ in range(2))

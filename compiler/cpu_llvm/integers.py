@@ -90,9 +90,3 @@ def sign(f: FunctionEmitter, x: Value, dtype: DType) -> Value:
         return f.cast("zext", f.compare("ne", x, 0), x.type)
     above = f.cast("zext", f.compare("sgt", x, 0), x.type)
     return f.sub(above, f.cast("zext", f.compare("slt", x, 0), x.type))
-
-
-def mulhi_u32(f: FunctionEmitter, a: Value, b: Value) -> Value:
-    """High 32 bits of the product of two unsigned 32-bit numbers in i32 registers."""
-    wide = f.mul(f.cast("zext", a, "i64"), f.cast("zext", b, "i64"))
-    return f.cast("trunc", f.binary("lshr", wide, 32), "i32")

@@ -26,12 +26,13 @@ from ..types import int64
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
 from .reductions import Accumulator, combine, fused_product, identity, settled, tree
-from .vectors import LANES, ExpressionEmitter, step_in
+from .shares import share
+from .vectors import LANES, ExpressionEmitter, first_lanes, step_in
 
 WIDE_LANES, WIDEST_LANES = 64, 256
 LIGHTEST_SCALARS = 4
 LIGHT_SCALARS = 12
-_HEAVY = frozenset(UNARY) - {"neg", "abs", "sqrt"} | {"pow", "mod", "div", "mulhi_u32", "atan2"}
+_HEAVY = frozenset(UNARY) - {"neg", "abs", "sqrt"} | {"pow", "mod", "div", "philox", "atan2"}
 
 THREADING_FLOOR = 32_768
 """Work (points times loads, stores and reductions) below which one thread does all of it."""
@@ -201,9 +202,7 @@ class NestEmitter:
             return f.const("i64", 0), limit
         unit = self.e.width if axis is self.vector_axis else 1
         units = f.binary("udiv", f.binary("add", limit, unit - 1), unit)
-        tid, threads = self.context.parameter("tid"), self.context.parameter("threads")
-        low = f.binary("udiv", f.binary("mul", units, tid), threads)
-        high = f.binary("udiv", f.binary("mul", units, f.binary("add", tid, 1)), threads)
+        low, high = share(f, units, *(self.context.parameter(n) for n in ("tid", "threads")))
         low, high = f.binary("mul", low, unit), f.binary("mul", high, unit)
         return low, f.intrinsic("llvm.umin", "i64", high, limit)
 
@@ -215,16 +214,17 @@ class NestEmitter:
         f, e = self.f, self.e
         first, last = low.integer, high.integer
         exact = first is not None and last is not None
-        whole = f.binary("sub", high, f.binary("and", f.binary("sub", high, low), self.e.width - 1))
         if exact:
-            whole = f.const("i64", last - (last - first) % self.e.width)  # type: ignore[operator]
-        if not exact or whole.integer > first:  # type: ignore[operator]
-            with f.loop(low, whole, self.e.width) as loop, e.level():
+            whole = f.const("i64", last - (last - first) % e.width)  # type: ignore[operator]
+        elif always_whole or axis.extent < e.width:
+            whole = high if always_whole else low
+        else:
+            whole = f.binary("sub", high, f.binary("and", f.binary("sub", high, low), e.width - 1))
+        if whole != low:
+            with f.loop(low, whole, e.width) as loop, e.level():
                 e.vectorise(axis, loop.index, None)
                 yield
-        if exact and whole.integer == last:
-            return
-        if not exact and always_whole:
+        if whole == high:
             return
         with self._if_some_left(whole, high, exact), e.level():
             left = f.binary("sub", high, whole)
@@ -242,8 +242,7 @@ class NestEmitter:
     def _mask(self, left: Value) -> Value:
         if left.integer is not None:
             return self.f.vector("i1", [lane < left.integer for lane in range(self.e.width)])
-        width = self.e.width
-        return self.f.compare("slt", self.f.iota("i64", width), self.f.splat(left, width))
+        return first_lanes(self.f, left, self.e.width)
 
     # -- inner loops ------------------------------------------------------------------------
 

@@ -16,10 +16,12 @@ from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from ..program import Program
+from ..types import int32
 from .arguments import argument_field, constant_table
 from .emit import FunctionEmitter, Value, llvm_type
 from .reductions import Accumulator, combine, fused_product, identity, settled
 from .scalar import SCALAR
+from .vectors import LANES
 
 _INDEX_OPERATIONS = {
     "add": lambda a, b: a + b,
@@ -187,6 +189,8 @@ class _KernelUnroller:
             return self.owner.rows
         if scalar.op == "reduced":
             return self.reduced[scalar.payload]
+        if scalar.op == "philox" and scalar.axes and not scalar.reduced:
+            return self._random_word(scalar, point)
         args = [self._evaluate(a, point) for a in scalar.args]
         if scalar.op == "load":
             return self._load(scalar.payload, args[0])
@@ -195,6 +199,29 @@ class _KernelUnroller:
         values = [self.f.const("i64", a) if isinstance(a, int) else a for a in args]
         dtype = scalar.args[-1].dtype if scalar.op == "select" else scalar.args[0].dtype
         return SCALAR[scalar.op](self.f, values, dtype, scalar.dtype)
+
+    def _random_word(self, scalar: Scalar, point: Point) -> Value:
+        """Random words of this point and, in the same call, of the points beside it."""
+        axes = sorted(scalar.axes, key=lambda axis: axis.name)
+        numbers = tuple(point[axis] for axis in axes)
+        points = list(_points(axes))
+        start = points.index(dict(zip(axes, numbers, strict=True))) // LANES * LANES
+        block = points[start : start + LANES]
+        lanes = [[self._value(arg, p) for p in block] for arg in scalar.args]
+        word = SCALAR["philox"](self.f, [self._side_by_side(v) for v in lanes], int32, int32)
+        words = [self.f.extract(word, lane) for lane in range(len(block))]
+        for p, extracted in zip(block, words, strict=True):
+            self.memo[(scalar, tuple(p[axis] for axis in axes))] = extracted
+        return words[block.index(dict(zip(axes, numbers, strict=True)))]
+
+    def _side_by_side(self, values: Sequence[Value]) -> Value:
+        """The value that all of them are, or a vector of LANES, the last ones arbitrary."""
+        if all(value == values[0] for value in values):
+            return values[0]
+        vector = Value("poison", values[0].type, LANES)
+        for lane, value in enumerate(values):
+            vector = self.f.insert(vector, value, lane)
+        return vector
 
     def _load(self, buffer: Buffer, address: Value | int) -> Value:
         if isinstance(address, int):

@@ -20,12 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from ..errors import DTypeError
-from ..types import DType
+from ..types import DType, int32
 from . import integers
 from .casts import cast, narrow, widen
 from .emit import FunctionEmitter
 from .maths import division, error_function, exponential, logarithm, power, trigonometric
 from .maths.floats import INFINITY, absolute, copysign, is_nan, sqrt
+from .maths.philox import philox
 from .values import Value, llvm_type, mangled
 
 Emit = Callable[[FunctionEmitter, Sequence[Value], DType, DType], Value]
@@ -56,6 +57,16 @@ def _outlined(name: str, function: Function, wide: bool = True) -> Emit:
     return _floating(emit)
 
 
+def _outlined_alone(name: str, function: Function) -> Emit:
+    """A float function called where it computes one double: a schedule's does, once a step."""
+
+    def emit(f: FunctionEmitter, args: Sequence[Value]) -> Value:
+        alone = args[0].type == "double" and args[0].lanes == 1
+        return _call(f, name, function, args) if alone else function(f, *args)
+
+    return _floating(emit)
+
+
 def _floating(function: Callable[[FunctionEmitter, Sequence[Value]], Value]) -> Emit:
     def emit(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
         if not dtype.is_float:
@@ -67,17 +78,18 @@ def _floating(function: Callable[[FunctionEmitter, Sequence[Value]], Value]) -> 
 
 
 def _call(f: FunctionEmitter, name: str, function: Function, args: Sequence[Value]) -> Value:
-    """Call of the module's one copy of this function for this type and these lanes."""
-    first = args[0]
-    symbol = f"gradc.{name}.{mangled(first.type, first.lanes)}"
+    """Call of the module's one copy of this function for these types and lanes."""
+    widest = max(args, key=lambda a: a.lanes)
+    kinds = [mangled(a.type, a.lanes) for a in args]
+    symbol = ".".join(["gradc", name, *(kinds if len(set(kinds)) > 1 else kinds[:1])])
 
     def build() -> FunctionEmitter:
         parameters = [(a.llvm, f"x{i}") for i, a in enumerate(args)]
-        body = FunctionEmitter(symbol, parameters, first.llvm, "internal")
+        body = FunctionEmitter(symbol, parameters, widest.llvm, "internal", "noinline nounwind")
         body.ret(function(body, *(body.parameter(i) for i in range(len(args)))))
         return body
 
-    return f.call_helper(first, symbol, args, build)
+    return f.call_helper(widest, symbol, args, build)
 
 
 def _pow_float(f: FunctionEmitter, args: Sequence[Value]) -> Value:
@@ -258,11 +270,10 @@ def _bitcast(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DT
     return f.cast("bitcast", args[0], llvm_type(result))
 
 
-def _word(function: Function) -> Emit:
-    def emit(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
-        return function(f, *f.alike(*args))
-
-    return emit
+def _philox(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
+    if dtype is not int32:
+        raise _refuse("philox", dtype)
+    return _call(f, "philox", philox, args)
 
 
 SCALAR: Mapping[str, Emit] = MappingProxyType(
@@ -290,8 +301,8 @@ SCALAR: Mapping[str, Emit] = MappingProxyType(
         "log2": _single(logarithm.log2),
         "log10": _single(logarithm.log10),
         "log1p": _single(logarithm.log1p),
-        "sin": _single(trigonometric.sin),
-        "cos": _single(trigonometric.cos),
+        "sin": _outlined_alone("sin", trigonometric.sin),
+        "cos": _outlined_alone("cos", trigonometric.cos),
         "tan": _outlined("tan", trigonometric.tan),
         "asin": _outlined("asin", trigonometric.asin),
         "acos": _outlined("acos", trigonometric.acos),
@@ -330,8 +341,6 @@ SCALAR: Mapping[str, Emit] = MappingProxyType(
         "select": _select,
         "cast": _cast,
         "bitcast": _bitcast,
-        "add_u32": _word(lambda f, a, b: f.add(a, b)),
-        "mul_u32": _word(lambda f, a, b: f.mul(a, b)),
-        "mulhi_u32": _word(integers.mulhi_u32),
+        "philox": _philox,
     }
 )

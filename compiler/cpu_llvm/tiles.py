@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from ..types import DType
 from .emit import FunctionEmitter, Value, llvm_type
 from .values import SIZE_BYTES
+from .vectors import first_lanes
 
 PANEL = 16
 CACHE_LINE_BYTES = 64
@@ -103,10 +104,17 @@ def _emit_tile(name: str, tile: TileShape) -> FunctionEmitter:
 PACK_PARAMETERS = (
     ("ptr", "source"), ("i64", "stride_k"), ("i64", "stride_n"), ("i64", "valid"),
     ("i64", "kc"), ("ptr", "target"), ("i64", "width"),
+    ("i64", "start"), ("i64", "k0"), ("ptr", "points"),
 )  # fmt: skip
 """source: element (k, n) at k * stride_k + n * stride_n; target: at k * width + n.
 
-valid columns are read, at least one; width is a multiple of 16."""
+valid columns are read, at least one; width is a multiple of 16. What is packed begins at
+(k0, start) of the operand: who computes elements needs to know that, and `points` (blocked.py).
+"""
+
+
+def _parameters(g: FunctionEmitter) -> list[Value]:
+    return [g.parameter(n) for n in range(len(PACK_PARAMETERS))]
 
 
 def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
@@ -117,7 +125,7 @@ def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
             name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind"
         )
         f.helpers[name] = g
-        source, stride_k, _, valid, kc, target, width = (g.parameter(n) for n in range(7))
+        source, stride_k, _, valid, kc, target, width, *_ = _parameters(g)
         with g.loop(0, width, PANEL) as group:
             left = g.binary("sub", valid, group.index)
             from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
@@ -127,7 +135,7 @@ def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
                     g.store(g.load(kind, row, PANEL), out)
                     loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
                 whole.otherwise()
-                mask = g.compare("slt", g.iota("i64", PANEL), g.splat(left, PANEL))
+                mask = first_lanes(g, left, PANEL)
                 with g.loop(0, kc, carried=[from_, to]) as loop:
                     row, out = loop.carried
                     g.store(g.masked_load(kind, row, mask, PANEL), out)
@@ -149,7 +157,7 @@ def pack_columns_function(f: FunctionEmitter, kind: str) -> str:
 
 def _emit_pack_columns(name: str, kind: str) -> FunctionEmitter:
     g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
-    source, _, stride_n, valid, kc, target, width = (g.parameter(n) for n in range(7))
+    source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
     whole = g.binary("and", kc, -_BLOCK)
     with g.loop(0, width, _BLOCK) as group:
         columns = []
@@ -197,7 +205,7 @@ def pack_any_function(f: FunctionEmitter, kind: str) -> str:
             name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind"
         )
         f.helpers[name] = g
-        source, stride_k, stride_n, valid, kc, target, width = (g.parameter(n) for n in range(7))
+        source, stride_k, stride_n, valid, kc, target, width, *_ = _parameters(g)
         columns = g.intrinsic("llvm.smin", "i64", valid, width)
         with g.loop(0, kc) as outer:
             row = g.gep(source, g.binary("mul", outer.index, stride_k), kind)

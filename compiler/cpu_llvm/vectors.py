@@ -17,7 +17,7 @@ from ..loops.build import coefficient
 from ..loops.ir import Axis, Scalar, Store, walk
 from ..types import int64
 from .context import KernelContext
-from .emit import Value, llvm_type
+from .emit import FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
 
 LANES = 16
@@ -141,8 +141,6 @@ class ExpressionEmitter:
         if scalar.op == "load":
             return self._load(scalar)
         args = [self._cached(a, lane_zero and self._differs(a)) for a in scalar.args]
-        lanes = max(arg.lanes for arg in args)
-        args = [self.f.splat(arg, lanes) for arg in args]
         dtype = scalar.args[-1].dtype if scalar.op == "select" else scalar.args[0].dtype
         return SCALAR[scalar.op](self.f, args, dtype, scalar.dtype)
 
@@ -175,7 +173,9 @@ class ExpressionEmitter:
                 return self.f.load(kind, pointer, self.width)
             return self.f.masked_load(kind, pointer, mask, self.width)
         pointer, index = self._lane_addresses(base, address, step, kind)
-        return self.f.gather(kind, pointer, index, mask)
+        if mask is not None:  # other lanes read what lane 0 reads: code for a mask is long and slow
+            index = self.f.select(mask, index, self.f.extract(index, 0))
+        return self.f.gather(kind, pointer, index)
 
     def _lane_zero_pointer(self, base: Value, address: Scalar, kind: str) -> Value:
         return self.f.gep(base, self.at_lane_zero(address), kind)
@@ -226,6 +226,11 @@ class ExpressionEmitter:
         dtype = store.buffer.type.dtype
         op = "or" if dtype.is_bool else "add"
         return SCALAR[op](self.f, [old, value], dtype, dtype)
+
+
+def first_lanes(f: FunctionEmitter, count: Value, lanes: int) -> Value:
+    """A mask of the first `count` lanes, made of 32-bit numbers: they lie as floats do."""
+    return f.compare("slt", f.iota("i32", lanes), f.cast("trunc", count, "i32"))
 
 
 def step_in(address: Scalar, axis: Axis) -> int | None:

@@ -45,6 +45,8 @@ LEAVES = ("constant", "axis", "rows", "load", "reduced")
 
 def operand_count(op: str) -> int:
     """How many operands a primitive takes."""
+    if op == "philox":
+        return 5
     if op in ("fma", "select"):
         return 3
     if op in UNARY or op in ("isnan", "isinf", "isfinite", "not", "cast", "bitcast"):
@@ -220,7 +222,7 @@ def _fits(op: str, operands: Sequence[DType], result: DType) -> bool:
         return False
     if op in PREDICATES:
         return result == bool_
-    if op == "mulhi_u32":
+    if op == "philox":
         return first == int32 == result
     if op in LOGICAL:
         return result == first and not first.is_float

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import VerifyError
 from ..ops import OP_WITH_NAME
+from ..ops.random import philox
 from ..types import DType
 from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 
@@ -199,9 +200,9 @@ def primitive_value(op: str, args: Sequence[Array], dtype: DType) -> Array:
     if op == "fma":
         product = primitive_value("mul", _wider(args[:2], dtype), dtype)
         return np.asarray(product + _wider(args[2:], dtype)[0]).astype(dtype.numpy)
-    if op == "mulhi_u32":
-        a, b = (x.astype(np.int64).astype(np.uint64) & np.uint64(0xFFFFFFFF) for x in args)
-        return ((a * b) >> np.uint64(32)).astype(np.uint32).view(np.int32)
+    if op == "philox":
+        c0, c1, c2, k0, k1 = (np.asarray(x).view(np.uint32) for x in args)
+        return philox((c0, c1, c2, 0), (k0, k1))[0].astype(np.uint32).view(np.int32)
     record = OP_WITH_NAME[_OPERATION_NAME.get(op, op)]
     return np.asarray(record.evaluate(*args))
 

@@ -47,14 +47,16 @@ UNARY = (
     "neg abs sign sqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh "
     "tanh asinh acosh atanh erf erfc sigmoid floor ceil trunc round"
 ).split()
-BINARY = (
-    "add sub mul div floor_div mod min max pow atan2 hypot copysign shl shr mulhi_u32"
-).split()
+BINARY = "add sub mul div floor_div mod min max pow atan2 hypot copysign shl shr".split()
 PREDICATES = "isnan isinf isfinite eq ne lt le gt ge".split()
 LOGICAL = "and or xor not".split()
-OTHER = "fma select cast bitcast".split()
+OTHER = "fma select cast bitcast philox".split()
 PRIMITIVES = frozenset(UNARY + BINARY + PREDICATES + LOGICAL + OTHER)
-"""Every scalar primitive. `not`, `and`, `or`, `xor` are bitwise on integers, logical on bool."""
+"""Every scalar primitive. `not`, `and`, `or`, `xor` are bitwise on integers, logical on bool.
+
+philox(c0, c1, c2, k0, k1) is word 0 of Philox4x32-10 for the counter (c0, c1, c2, 0) and the key
+(k0, k1), unsigned words in i32 (see ops/random.py).
+"""
 
 COMBINERS = ("sum", "dot", "prod", "max", "min", "any", "all", "argmax", "argmin")
 """`dot` is the sum of a product, `value` being the product, with one rounding per element (fma)."""

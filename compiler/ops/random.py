@@ -77,25 +77,11 @@ def _element_number(k: ScalarBuilder, context: Context) -> Scalar:
 
 
 def _lower_bits(k: ScalarBuilder, context: Context) -> Scalar:
-    """`philox` in wrapping 32-bit arithmetic."""
-
-    def word(number: int) -> Scalar:
-        return k.constant(number, int32)
-
     seed, step = context.read(0, ()), context.read(1, ())
-    k0, k1 = k.cast(seed, int32), k.cast(k.shr(seed, k.index(32)), int32)
-    c0, c1 = k.cast(_element_number(k, context), int32), k.cast(step, int32)
-    c2, c3 = word(context.attributes["stream"]), word(0)
-    for _ in range(ROUNDS):
-        first, second = word(MULTIPLIERS[0]), word(MULTIPLIERS[1])
-        c0, c1, c2, c3 = (
-            k.xor(k.xor(k.mulhi_u32(second, c2), c1), k0),
-            k.mul(second, c2),
-            k.xor(k.xor(k.mulhi_u32(first, c0), c3), k1),
-            k.mul(first, c0),
-        )
-        k0, k1 = k.add(k0, word(INCREMENTS[0])), k.add(k1, word(INCREMENTS[1]))
-    return c0
+    number, stream = _element_number(k, context), context.attributes["stream"]
+    counter = k.cast(number, int32), k.cast(step, int32), k.constant(stream, int32)
+    key = k.cast(seed, int32), k.cast(k.shr(seed, k.index(32)), int32)
+    return k.philox(*counter, *key)
 
 
 RANDOM_BITS = OpDef(
