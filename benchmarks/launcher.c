@@ -5,6 +5,7 @@
  * A small process of its own: what a child of Python reports as its peak begins with Python's.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -23,6 +24,7 @@ int main(int argc, char **argv) {
         double begin = now();
         pid_t child = fork();
         if (child == 0) {
+            dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
             execv(argv[2], argv + 2);
             _exit(127);
         }

@@ -21,6 +21,9 @@ from support import gradc
 import gradc as gc
 from gradc import nn, optim
 from gradc._training import TrainingProgram
+from gradc.compiled import driver_program
+from gradc.compiler.aot import code
+from gradc.compiler.aot.code import divide
 from gradc.compiler.aot.model import identifiers, model_name
 from gradc.compiler.aot.tables import quoted
 
@@ -464,3 +467,45 @@ def test_the_command_line_tells_mistakes_apart(tmp_path: Path) -> None:
     done = gradc("build", sensor, "-o", str(tmp_path / "none" / "out"), cwd=tmp_path)
     assert done.returncode == 1 and "cannot be written" in done.stderr
     assert not os.path.exists(out)
+
+
+# ---------------------------------------------------------------- two processes
+
+
+def test_functions_of_both_halves_are_shared_out() -> None:
+    first, second = {"a": 10, "both": 7, "x": 5}, {"b": 4, "both": 7, "x": 5}
+    elsewhere = divide(first, second)
+    assert elsewhere == ({"both"}, {"x"})  # 10 and 4; the longest to the second: 11; then the first
+    assert divide(first, {}) == (frozenset(), frozenset())
+
+
+def test_one_process_and_two_make_the_same_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADC_CACHE_DIR", "off")
+    program = wide_program()
+    compiled = driver_program(program.graphs, "batch", "cpu", "float32")
+    monkeypatch.setattr(code, "_can_fork", lambda: False)
+    alone = code.compile_code(compiled, 16, ("native",))
+    monkeypatch.setattr(code, "_can_fork", lambda: True)
+    both = code.compile_code(compiled, 16, ("native",))
+    assert both.objects == alone.objects and both.entries == alone.entries
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_goes_wrong_in_the_child_is_told(dies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def emit(half: Any) -> None:
+        if "predict" in half._kinds:
+            if dies:
+                os._exit(1)
+            raise gc.CompileError("kernel k3 does not compile", operation="emit")
+        half.__class__.whole_emit(half)
+
+    monkeypatch.setattr(code._Half, "whole_emit", code._Half.emit, raising=False)
+    monkeypatch.setattr(code._Half, "emit", emit)
+    monkeypatch.setattr(code, "_can_fork", lambda: True)
+    compiled = driver_program(small_program().graphs, "batch", "cpu", "float32")
+    message = "the compiler's second process died" if dies else "emit: kernel k3 does not compile"
+    with pytest.raises(gc.CompileError) as caught:
+        code.compile_code(compiled, 16, ("native",))
+    assert message in str(caught.value)

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from ..artifact import EntryPoint
@@ -60,13 +60,35 @@ def compile_code(program: CompiledProgram, batch: int | None, cpus: Sequence[str
     """All entry points for these CPUs, the best first, and the thread pool for the last."""
     backends = [_back_end(program, cpu) for cpu in cpus]
     program.state  # noqa: B018  the layout, which both halves need
-    halves = _both(
-        *(lambda half=half: _compile_half(program, batch, backends, half) for half in _HALVES)
-    )
-    entries = halves[0][0] | halves[1][0]
-    versions = tuple(CodeVersion(b.target.name, b.target.x86_level) for b in backends)
-    objects = (*halves[0][1], *halves[1][1], backends[-1].compile_pool())
-    return Code(entries, versions, objects)
+    first, second = (_Half(program, batch, backends, half) for half in _HALVES)
+    if _can_fork():
+        entries, objects = _in_two_processes(first, second)
+    else:
+        for half in (first, second):
+            half.emit()
+        rest = divide(first.functions, second.functions)
+        entries = first.entries | second.entries
+        objects = [*first.objects(rest[0]), *second.objects(rest[1])]
+    versions = tuple(_version(backend) for backend in backends)
+    return Code(entries, versions, (*objects, backends[-1].compile_pool()))
+
+
+def divide(
+    first: Mapping[str, int], second: Mapping[str, int]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """For each of two modules the functions that the other one defines for both.
+
+    In: names and lengths of all functions of each. The longer ones are given away first, always to
+    the module that has less to compile so far.
+    """
+    both = sorted(first.keys() & second.keys(), key=lambda name: (-first[name], name))
+    work = [sum(n for name, n in half.items() if name not in both) for half in (first, second)]
+    elsewhere: tuple[set[str], set[str]] = (set(), set())
+    for name in both:
+        taker = 0 if work[0] <= work[1] else 1
+        work[taker] += first[name]
+        elsewhere[1 - taker].add(name)
+    return frozenset(elsewhere[0]), frozenset(elsewhere[1])
 
 
 def _back_end(program: CompiledProgram, cpu: str) -> Any:
@@ -74,63 +96,124 @@ def _back_end(program: CompiledProgram, cpu: str) -> Any:
     return module.Backend(cpu)
 
 
-def _compile_half(
-    program: CompiledProgram,
-    batch: int | None,
-    backends: Sequence[Any],
-    half: Mapping[str, tuple[str, bool]],
-) -> tuple[dict[str, EntryPoint], list[bytes]]:
-    """Descriptions and objects of some entry points."""
-    dimension = program.batch_dimension
-    programs, entries = {}, {}
-    for name, (kind, ragged) in half.items():
-        if name == "run_ragged" and dimension is None:
-            continue
-        bounded = program.is_bounded(kind, ragged)
-        dims = {} if dimension is None or batch is None or kind == "init" else {dimension: batch}
-        programs[name] = program.lowered(kind, dims, bounded)
-        entries[name] = program.describe(programs[name], kind, name, bounded)
-    objects: list[bytes] = []
-    for backend in backends:
-        version = CodeVersion(backend.target.name, backend.target.x86_level)
-        symbols = {version.symbol(name): planned for name, planned in programs.items()}
-        objects += backend.compile_for_linking(symbols, f"{', '.join(half)} for {version.cpu}")
-    return entries, objects
+def _version(backend: Any) -> CodeVersion:
+    return CodeVersion(backend.target.name, backend.target.x86_level)
 
 
-def _both(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
-    """The results of both, the second made in a forked child if that is safe and worth it."""
-    can_fork = hasattr(os, "fork") and threading.active_count() == 1
-    if not can_fork or len(os.sched_getaffinity(0)) < 2:
-        return first(), second()
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _answer(second, read, write)
-    os.close(write)
-    try:
-        mine = first()
-    finally:
-        with os.fdopen(read, "rb") as pipe:
-            answer = pipe.read()
-        os.waitpid(child, 0)
-    if not answer:
-        raise CompileError("the compiler's second process died", operation="build")
-    good, theirs = pickle.loads(answer)
-    if not good:
-        raise theirs
-    return mine, theirs
+class _Half:
+    """Some entry points on their way: `emit`, then `objects`.
+
+    entries     what a runtime must know of each
+    functions   names and lengths of those that the other half may have too
+    """
+
+    def __init__(
+        self,
+        program: CompiledProgram,
+        batch: int | None,
+        backends: Sequence[Any],
+        kinds: Mapping[str, tuple[str, bool]],
+    ) -> None:
+        self._program, self._batch, self._backends, self._kinds = program, batch, backends, kinds
+        self.entries: dict[str, EntryPoint] = {}
+        self.functions: dict[str, int] = {}
+        self._modules: list[tuple[Any, Any]] = []
+
+    def emit(self) -> None:
+        """Plan the programs and write their modules as text."""
+        program, dimension = self._program, self._program.batch_dimension
+        programs = {}
+        for name, (kind, ragged) in self._kinds.items():
+            if name == "run_ragged" and dimension is None:
+                continue
+            bounded = program.is_bounded(kind, ragged)
+            dims: dict[str, int] = {}
+            if dimension is not None and self._batch is not None and kind != "init":
+                dims[dimension] = self._batch
+            programs[name] = program.lowered(kind, dims, bounded)
+            self.entries[name] = program.describe(programs[name], kind, name, bounded)
+        for backend in self._backends:
+            version = _version(backend)
+            symbols = {version.symbol(name): planned for name, planned in programs.items()}
+            what = f"{', '.join(self._kinds)} for {version.cpu}"
+            for module in backend.emit_for_linking(symbols, what):
+                self._modules.append((backend, module))
+                self.functions |= module.emitter.shared_functions()
+
+    def objects(self, elsewhere: Set[str]) -> list[bytes]:
+        """The modules compiled, without the functions that the other half defines."""
+        return [backend.compile_linked(module, elsewhere) for backend, module in self._modules]
 
 
-def _answer(work: Callable[[], Any], read: int, write: int) -> None:
-    """In the child: do the work, tell the result or the error, and end without cleaning up."""
-    try:
-        os.close(read)
+# ---------------------------------------------------------------- two processes
+
+
+def _can_fork() -> bool:
+    """Whether a child is safe (no other thread holds a lock) and has a CPU of its own."""
+    if not hasattr(os, "fork") or threading.active_count() > 1:
+        return False
+    return len(os.sched_getaffinity(0)) > 1
+
+
+def _in_two_processes(first: _Half, second: _Half) -> tuple[dict[str, EntryPoint], list[bytes]]:
+    """Entry points and objects of both halves, the second made by a forked child."""
+    with Child(lambda pipe: _serve(second, pipe)) as child:
+        first.emit()
+        entries, functions = child.receive()
+        mine, theirs = divide(first.functions, functions)
+        child.send(theirs)
+        objects = first.objects(mine)
+        return first.entries | entries, [*objects, *child.receive()]
+
+
+def _serve(half: _Half, pipe: Connection) -> None:
+    """The child's side."""
+    half.emit()
+    pipe.send((half.entries, half.functions))
+    pipe.send(half.objects(pipe.recv()))
+
+
+class Child:
+    """A forked process that does a part of the work and talks through a pipe.
+
+    What it raises is raised here by `receive`. On the way out it has ended, whatever happened.
+    """
+
+    def __init__(self, work: Callable[[Connection], None]) -> None:
+        self._pipe, theirs = Pipe()
+        self._process = os.fork()
+        if self._process == 0:
+            self._run(work, theirs)
+        theirs.close()
+
+    def _run(self, work: Callable[[Connection], None], pipe: Connection) -> None:
+        """In the child: work, tell what went wrong, end without cleaning up."""
         try:
-            answer = (True, work())
-        except Exception as error:
-            answer = (False, error)
-        with os.fdopen(write, "wb") as pipe:
-            pipe.write(pickle.dumps(answer))
-    finally:
-        os._exit(0)
+            self._pipe.close()
+            try:
+                work(pipe)
+            except Exception as error:
+                pipe.send(error)
+        finally:
+            os._exit(0)
+
+    def send(self, message: Any) -> None:
+        self._pipe.send(message)
+
+    def receive(self) -> Any:
+        """The next message. Raises what the child raised, CompileError if it died."""
+        try:
+            message = self._pipe.recv()
+        except EOFError:
+            problem = "the compiler's second process died"
+            raise CompileError(problem, operation="build") from None
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pipe.close()
+        os.waitpid(self._process, 0)

@@ -7,17 +7,27 @@ folder is imported from outside.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 
 from ..object_cache import default_cache
 from ..program import Program
 from .cached import compile_cached
+from .emit import ModuleEmitter
 from .entry import emit_program, emit_programs, optimization_level
 from .jit import LoadedObject, process_engine
 from .target import Optimize, Target, compile_module, find_target
 from .threads import pool_text
 
 POOL_SYMBOLS = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
+
+
+@dataclass(frozen=True)
+class LinkedModule:
+    """A module to be linked with others, and how much LLVM optimises it."""
+
+    emitter: ModuleEmitter
+    level: Optimize
 
 
 class Backend:
@@ -39,8 +49,8 @@ class Backend:
         """The object made of what `emit` gave."""
         return compile_module(text, self.target, optimization_level(program))
 
-    def compile_for_linking(self, programs: Mapping[str, Program], name: str) -> list[bytes]:
-        """Objects that hold several entry points, by symbol; they call the pool from outside.
+    def emit_for_linking(self, programs: Mapping[str, Program], name: str) -> list[LinkedModule]:
+        """Modules that hold several entry points, by symbol; they call the pool from outside.
 
         Programs that LLVM optimises in full go into a module of their own.
         """
@@ -48,12 +58,15 @@ class Backend:
         for symbol, program in programs.items():
             levels.setdefault(optimization_level(program), {})[symbol] = program
         shared = "gradc_" + self.target.name.replace("-", "_")
-        texts = [
-            (emit_programs(group, name, self.target.vector_bytes, shared), level)
+        return [
+            LinkedModule(emit_programs(group, name, self.target.vector_bytes, shared), level)
             for level, group in levels.items()
         ]
-        cache = default_cache()
-        return [compile_cached(text, self.target, level, cache) for text, level in texts]
+
+    def compile_linked(self, module: LinkedModule, elsewhere: Set[str]) -> bytes:
+        """The object of a module without the functions that are defined elsewhere."""
+        text = module.emitter.text(elsewhere)
+        return compile_cached(text, self.target, module.level, default_cache())
 
     def compile_pool(self) -> bytes:
         """The thread pool as an object for linking."""

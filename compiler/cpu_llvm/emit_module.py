@@ -3,16 +3,18 @@
 Modules that are linked together may share functions. They are then named by what they contain:
 
     before   define internal void @k3(...) nounwind { BODY }
-    after    define linkonce_odr hidden void @PREFIX.9f2b...(...) nounwind comdat { BODY }
+    after    define weak_odr hidden void @PREFIX.9f2b...(...) nounwind comdat { BODY }
 
-so that functions which differ in nothing but their names become one, within a module here and
-across modules in the linker. The entry points of a program share much of the forward pass.
+so that functions which differ in nothing but their names become one: within a module here, across
+modules because `text` leaves out what another module is known to define, or else in the linker. The
+entry points of a program share much of the forward pass.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Set
 
 from .emit_values import ValueEmitter
 
@@ -36,12 +38,12 @@ class ModuleEmitter:
         self.name = name
         self.target_attributes = target_attributes
         self.shared = shared
-        self._definitions: list[str] = []
+        self._definitions: list[tuple[str, str]] = []  # shared name or "", text
         self._globals: dict[str, str] = {}
         self._declarations: dict[str, str] = {}
         self._helpers: set[str] = set()
         self._names: dict[str, str] = {}  # of functions -> the shared names that stand for them
-        self._comdats: set[str] = set()
+        self._shared_lengths: dict[str, int] = {}
 
     def add(self, function: ValueEmitter) -> None:
         """Take a finished function with the declarations, tables and helpers it needs."""
@@ -49,36 +51,35 @@ class ModuleEmitter:
             if name not in self._helpers:
                 self._helpers.add(name)
                 self.add(helper)
-        text = function.text()
+        text, shared = function.text(), ""
         if self.shared:
             text = _NAMED.sub(lambda m: "@" + self._names.get(m.group(1), m.group(1)), text)
             if function.linkage == "internal":
-                known = len(self._comdats)
-                text = self._named_by_content(function.name, text)
-                if len(self._comdats) == known:
+                shared, text = self._named_by_content(function.name, text)
+                if shared in self._shared_lengths:
                     return
+                self._shared_lengths[shared] = len(text)
         if self.target_attributes:
             head, rest = text.split(" {\n", 1)
             text = f"{head} {self.target_attributes} {{\n{rest}"
-        self._definitions.append(text)
+        self._definitions.append((shared, text))
         self._globals.update(function.tables)
         self._declarations.update(function.declarations)
 
-    def _named_by_content(self, name: str, text: str) -> str:
-        """The definition under its shared name."""
+    def _named_by_content(self, name: str, text: str) -> tuple[str, str]:
+        """The function's shared name, and its definition under it."""
         anonymous = text.replace(f"@{name}(", "@(")
         shared = f"{self.shared}.{hashlib.sha256(anonymous.encode()).hexdigest()[:_NAME_DIGITS]}"
         self._names[name] = shared
-        self._comdats.add(shared)
         head, rest = anonymous.split(" {\n", 1)
-        head = head.replace("define internal", "define linkonce_odr hidden", 1)
-        return f"{head} comdat {{\n{rest}".replace("@(", f"@{shared}(")
+        head = head.replace("define internal", "define weak_odr hidden", 1)
+        return shared, f"{head} comdat {{\n{rest}".replace("@(", f"@{shared}(")
 
     def add_text(self, text: str) -> None:
         """Definitions written as text; their `declare` lines are moved and merged."""
         for found in _DECLARED.finditer(text):
             self._declarations.setdefault(found.group(1), found.group(0))
-        self._definitions.append(_DECLARED.sub("", text).strip() + "\n")
+        self._definitions.append(("", _DECLARED.sub("", text).strip() + "\n"))
 
     def add_global(self, name: str, text: str) -> None:
         """A global by name, `text` being what follows `@name = `."""
@@ -88,13 +89,34 @@ class ModuleEmitter:
         """A declaration by name, as "declare i32 @getpid()"."""
         self._declarations[name] = text
 
-    def text(self) -> str:
-        """The whole module, in the order of the calls."""
-        body = "\n".join(self._definitions)
+    def shared_functions(self) -> dict[str, int]:
+        """Names and lengths of the functions that other modules may define too."""
+        return dict(self._shared_lengths)
+
+    def text(self, elsewhere: Set[str] = frozenset()) -> str:
+        """The whole module, in the order of the calls.
+
+        elsewhere   shared functions that another module defines: here they are declared
+        """
+        body = "\n".join(text for name, text in self._definitions if name not in elsewhere)
         defined = set(_DEFINED.findall(body))
         declared = [t for n, t in sorted(self._declarations.items()) if n not in defined]
         notes = ["!0 = !{i32 1}"] if "!nontemporal !0" in body else []
-        comdats = [f"${name} = comdat any" for name in sorted(self._comdats)]
-        tables = self._globals.values()
+        here = self._shared_lengths.keys() - elsewhere
+        comdats = [f"${name} = comdat any" for name in sorted(here)]
+        used = set(_NAMED.findall(body))
+        tables = [t for name, t in self._globals.items() if name in used or not elsewhere]
+        declared += [
+            _declaration(text) for name, text in self._definitions if name and name in elsewhere
+        ]
         parts = [f"; module {self.name}", *comdats, *tables, "", body, *declared, *notes]
         return "\n".join(parts) + "\n"
+
+
+def _declaration(definition: str) -> str:
+    """The declaration of a shared function: its head without linkage, names and attributes."""
+    head = definition.split("\n", 1)[0]
+    result, _, rest = head.removeprefix("define weak_odr hidden ").partition(" @")
+    name, _, parameters = rest.partition("(")
+    kinds = re.sub(r" %[\w.]+", "", parameters[: parameters.index(")")])
+    return f"declare hidden {result} @{name}({kinds})"

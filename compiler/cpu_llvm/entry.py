@@ -49,7 +49,7 @@ def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
 
 def emit_programs(
     programs: Mapping[str, Program], name: str, vector_bytes: int, shared: str
-) -> str:
+) -> ModuleEmitter:
     """Several entry points, by symbol, as one module for linking.
 
     shared  names its functions beside those of other modules for the same target
@@ -57,7 +57,7 @@ def emit_programs(
     module = ModuleEmitter(name, shared=shared)
     for symbol, program in programs.items():
         _add_program(module, with_prefix(program, f"{symbol}."), symbol, vector_bytes)
-    return module.text()
+    return module
 
 
 def with_prefix(program: Program, prefix: str) -> Program:
