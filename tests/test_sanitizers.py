@@ -94,6 +94,70 @@ def test_the_c_runtime_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     run([watched, *data], status=1)
 
 
+LIFE_OF_A_LIBRARY = """
+#include <stdio.h>
+#include <string.h>
+#include "watched.h"
+
+static int refused;
+
+/* A call that must fail, with a message. */
+static void refuse(const gradc_watched *session, int status) {
+    if (!status || !gradc_watched_error(session)[0]) {
+        printf("not refused, or without a message\\n");
+        refused = 1;
+    }
+}
+
+int main(int argc, char **argv) {
+    static float x[48 * 50], logits[5 * 50];
+    static int32_t labels[50];
+    double results[GRADC_WATCHED_RESULTS];
+    gradc_watched *one, *two;
+    int bad = argc < 2 || gradc_watched_init(&one, 1, 1) || gradc_watched_init(&two, 2, 2);
+    for (int n = 0; n < 48 * 50; n++) x[n] = (float)(n % 97) / 97;
+    for (int n = 0; n < 50; n++) labels[n] = n % 5;
+    for (int rows = 1; rows <= GRADC_WATCHED_BATCH; rows += 7) {
+        bad |= gradc_watched_step(one, rows, X_AND_LABELS, results);
+        bad |= gradc_watched_step(two, rows, X_AND_LABELS, results);
+    }
+    bad |= gradc_watched_evaluate(one, 50, X_AND_LABELS, results);
+    bad |= gradc_watched_predict(one, 50, x, logits);
+    bad |= gradc_watched_save(one, argv[1]) || gradc_watched_load(two, argv[1]);
+    bad |= gradc_watched_load(two, argv[1]) || gradc_watched_set_learning_rate(two, 0.5);
+    bad |= !strstr(gradc_watched_describe(), "watched");
+    refuse(one, gradc_watched_step(one, 0, X_AND_LABELS, results));
+    refuse(one, gradc_watched_step(one, GRADC_WATCHED_BATCH + 1, X_AND_LABELS, results));
+    refuse(one, gradc_watched_step(one, 1, NULL, NULL, results));
+    refuse(one, gradc_watched_evaluate(one, 1, X_AND_LABELS, NULL));
+    refuse(one, gradc_watched_predict(one, 1, x, NULL));
+    refuse(one, gradc_watched_save(one, "/nowhere/at/all"));
+    refuse(one, gradc_watched_save(one, NULL));
+    refuse(one, gradc_watched_load(one, "/nowhere/at/all"));
+    refuse(one, gradc_watched_load(one, argv[0]));
+    refuse(one, gradc_watched_set_learning_rate(one, -1));
+    refuse(NULL, gradc_watched_step(NULL, 1, X_AND_LABELS, results));
+    gradc_watched_free(one);
+    gradc_watched_free(two);
+    gradc_watched_free(NULL);
+    return bad || refused;
+}
+"""
+
+
+def test_a_library_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    monkeypatch.setenv("CC", " ".join(["cc", *flags]))
+    monkeypatch.setenv("GRADC_CACHE_DIR", str(tmp_path / "cache"))
+    library, header = program().build(tmp_path / "libwatched.so", kind="library", batch=BATCH)
+    words = re.findall(r"const \w+ \*(x|labels)\b", header.read_text())[:2]
+    source = tmp_path / "life.c"
+    source.write_text(LIFE_OF_A_LIBRARY.replace("X_AND_LABELS", ", ".join(words)))
+    life = tmp_path / "life"
+    run(["cc", *flags, f"-I{tmp_path}", source, library, f"-Wl,-rpath,{tmp_path}", "-o", life])
+    run([life, tmp_path / "kept"])
+
+
 def by_clang(text: str, target: Target, optimize: Optimize) -> bytes:
     """An object of a module whose functions ThreadSanitizer watches, made by zig's clang."""
     watched = re.sub(r"^(define .*?) nounwind", r"\1 nounwind sanitize_thread", text, flags=re.M)
