@@ -25,8 +25,9 @@ and `predict` loop `count` times: an iteration gathers its batch from the data s
 stores its outputs. Iteration i stores output k at `outputs[k] + i * bytes_of_one_iteration`, so a
 scalar output becomes an array of `count` numbers. `call` (gc.compile) runs once, without gathering.
 
-A program with a named batch dimension has two forms of each entry: full (`rows` is rows_maximum,
-everything static) and bounded (`rows` is read at run time). Both read a batch of `rows` samples.
+A program with a named batch dimension has two forms of `run`: full (`rows` is rows_maximum,
+everything static) and bounded (`rows` is read at run time); `evaluate` and `predict` are bounded.
+Each reads a batch of `rows` samples.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 FORMAT_VERSION = 1
+
+SEED_STATE = "gradc.seed"
+"""The state that holds the seed of a program's random numbers, i64[]."""
+RATE_STATE = "optimizer.lr"
+"""The state that leads the learning rate, f64[], in programs that have one."""
 
 
 class Arguments(ctypes.Structure):

@@ -243,6 +243,12 @@ def _check(
                 fail(ArgumentError, "training", f"{what}[{name!r}] is {tensor!r}, not a tensor")
     if "loss" in (metrics or {}):
         fail(ArgumentError, "training", "a metric cannot be named 'loss'")
+    names = ["loss", *(metrics or {})]
+    for name in (f"validation_{name}" for name in names):
+        if name in names:
+            problem = f"a metric cannot be named {name!r}"
+            fact = f"the history has a column of that name for {name.partition('_')[2]!r}"
+            fail(ArgumentError, "training", problem, hint=f"call it something else: {fact}")
 
 
 def _metric(tensor: Tensor) -> Tensor:

@@ -89,8 +89,6 @@ def train(
 
     def run() -> None:
         trainer = program.compile(target=target, threads=threads, seed=seed)
-        if lr is not None:
-            trainer.learning_rate = lr
         history = trainer.fit(
             data["train"],
             batch_size=batch_size,
@@ -101,6 +99,7 @@ def train(
             early_stopping=None if patience is None else EarlyStopping(patience),
             checkpoint=checkpoint,
             resume=resume,
+            learning_rate=lr,
         )
         last = {name: values[-1] for name, values in history.items() if values}
         click.echo("  ".join(f"{name} {value:.6g}" for name, value in last.items()))
@@ -138,6 +137,8 @@ def build(
 
     def run() -> None:
         dims = dict(_dimension(text) for text in dim)
+        if output.exists() and output.samefile(file):
+            raise ArgumentError(f"-o {output} would replace FILE itself")
         made = program.build(output, kind, batch, cpu, target, platform, dims=dims)
         for path in made:
             click.echo(f"{path}  {path.stat().st_size:,} bytes")
@@ -171,7 +172,7 @@ def inspect(file: Path, batch: int, entry: str, target: str, html: Path | None) 
             raise ArgumentError(f"unknown entry {entry!r}", facts=[f"known: {known}"])
         compiled = driver_program(program.graphs, program.batch_dimension, target, "float32")
         dims = {} if program.batch_dimension is None else {program.batch_dimension: batch}
-        planned = compiled.lowered(entry, dims, False)
+        planned = compiled.lowered(entry, dims, compiled.is_bounded(entry, False))
         if html is None:
             click.echo(explain(planned))
         else:
@@ -224,7 +225,7 @@ def opt(
 def _load(file: Path) -> Mapping[str, Any]:
     """The names that FILE defines. Its own errors end the command with its own line."""
     if not file.is_file():
-        _stop(BAD_FILE, f"{file}: no such file")
+        _stop(BAD_FILE, f"{file}: {'not a file' if file.exists() else 'no such file'}")
     folder, arguments = str(file.resolve().parent), sys.argv
     sys.path.insert(0, folder)
     sys.argv = [str(file)]

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from gradc.compiler.artifact import RATE_STATE as RATE
+from gradc.compiler.artifact import SEED_STATE as SEED
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.source import INPUT, STATE
@@ -22,9 +24,7 @@ from . import nodes
 from .tensor import Tensor, as_tensor
 from .tracing import fail, here, located
 
-SEED = "gradc.seed"
 STEP = "gradc.step"
-RATE = "optimizer.lr"
 RESERVED_PREFIX = "gradc."
 
 

@@ -1,9 +1,10 @@
 """Feeding entry points: whole data sets in one call of many iterations, or one batch at a time.
 
 A `DataSet` is a checked mapping of arrays. A `Sweep` runs one kind of entry point over a data set:
-full batches through the full form, a ragged last batch through the bounded form of the same batch
-size. `BatchCalls` runs one batch given by the caller, through the full form of the largest batch
-seen so far or, with fewer rows, through its bounded form.
+full batches through the full form of "run", a ragged last batch through the bounded form of the
+same batch size. `BatchCalls` runs one batch given by the caller, through the form for the largest
+batch seen so far or, with fewer rows, through its bounded form. "evaluate" and "predict" have the
+bounded form alone; the artefact gives it for both.
 """
 
 from __future__ import annotations

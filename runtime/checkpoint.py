@@ -153,6 +153,8 @@ def fingerprint_differences(found: str, expected: str) -> tuple[str, ...]:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file's contents, keeping what was there as `NAME.previous`."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device would be replaced
+        raise FileError(f"{path}: not a regular file")
     partial = path.with_name(path.name + ".partial")
     try:
         try:

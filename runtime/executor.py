@@ -19,15 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import Arguments, Artifact, EntryPoint, StateField, TensorField
+from gradc.compiler.artifact import (
+    SEED_STATE,
+    Arguments,
+    Artifact,
+    EntryPoint,
+    StateField,
+    TensorField,
+)
 from gradc.compiler.errors import ArgumentError, GradcError, ShapeError
 
 from .arena import ALIGNMENT_BYTES, Arena, Array, address_of, aligned_bytes, uninitialized_array
 from .arena import numpy_dtype as dtype_named
 from .inputs import Expected, bound_shape, cast, check_inputs, expect, fits_exactly
-
-SEED_STATE = "gradc.seed"
-RATE_STATE = "optimizer.lr"
 
 NO_DIMS: Mapping[str, int] = MappingProxyType({})
 

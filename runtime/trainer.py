@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import Artifact, TensorField
+from gradc.compiler.artifact import RATE_STATE, Artifact, TensorField
 from gradc.compiler.errors import ArgumentError
 
 from .arena import Array
@@ -40,7 +40,7 @@ from .checkpoint import (
     write_checkpoint,
     write_parameters,
 )
-from .executor import RATE_STATE, Executor, State
+from .executor import Executor, State
 from .history import History
 from .pace import Interrupts, Pace
 from .progress import open_progress
@@ -113,7 +113,8 @@ class Trainer:
         self.executor.state[self._rate_state()] = np.float64(rate)
 
     def _rate_state(self) -> str:
-        if RATE_STATE not in self.executor.state:
+        field = self.executor.state.fields.get(RATE_STATE)
+        if field is None or field.trained or field.shape:
             raise ArgumentError(
                 "the learning rate of this program is fixed",
                 facts=["no one number leads it: groups or a sequence of schedules set it"],
@@ -140,6 +141,7 @@ class Trainer:
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
         resume: bool = False,
+        learning_rate: float | None = None,
         progress: bool | None = None,
     ) -> History:
         """Train for `epochs` epochs in all and return one number per epoch and column.
@@ -153,6 +155,7 @@ class Trainer:
         checkpoint        file written after every epoch, or every `checkpoint_every` steps, and at
                           the end; Ctrl-C writes it too before KeyboardInterrupt is raised
         resume            go on from the checkpoint, bit for bit; without the file, start anew
+        learning_rate     as if assigned to `trainer.learning_rate`, after the checkpoint was read
         progress          None: on a terminal only; True: also plain lines; False: never
 
         Raises ArgumentError, ShapeError, DTypeError for what does not fit the declared inputs,
@@ -170,6 +173,8 @@ class Trainer:
         best = None
         if resume and checkpoint is not None:
             record, best = self._resume(Path(checkpoint), record)
+        if learning_rate is not None:
+            self.learning_rate = learning_rate
 
         def validate(interrupts: Interrupts) -> list[float]:
             assert held_out is not None

@@ -85,6 +85,20 @@ def test_a_missing_validation_input(classifier: Binary, tmp_path: Path) -> None:
     assert message == "missing input 'label': give --validate label=FILE.npy"
 
 
+@pytest.mark.parametrize("option", ["--checkpoint", "--metrics"])
+def test_inputs_are_not_overwritten(classifier: Binary, tmp_path: Path, option: str) -> None:
+    given, x = files(tmp_path, classifier_data(20)), tmp_path / "x.npy"
+    before, link = x.read_bytes(), tmp_path / "link"
+    link.symlink_to(x)
+    for path in (x, link):
+        message = classifier.refused(*given, option, path, status=2)
+        assert message == f"{path} is named twice; it would be overwritten"
+    one = tmp_path / "one"
+    message = classifier.refused(*given, "--checkpoint", one, "--metrics", one, status=2)
+    assert message == f"{one} is named twice; it would be overwritten"
+    assert x.read_bytes() == before and not one.exists()
+
+
 def test_drop_last_must_leave_a_batch(classifier: Binary, tmp_path: Path) -> None:
     message = classifier.refused(*files(tmp_path, classifier_data(7)), "--drop-last", status=2)
     assert message == "--drop-last leaves no batch: 7 samples, batch size 8"
@@ -363,6 +377,30 @@ def test_places_that_cannot_be_written(classifier: Binary, tmp_path: Path) -> No
     predict = ["--checkpoint", tmp_path / "start.safetensors", "--predict", inside]
     message = classifier.refused(*given, *predict, status=1)
     assert message == f"{inside}: cannot be written: Not a directory"
+
+
+def test_devices_and_pipes_are_not_replaced(classifier: Binary, tmp_path: Path) -> None:
+    given, start = files(tmp_path, classifier_data(20)), tmp_path / "start.safetensors"
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/null")
+    classifier.trainer().save(start)
+    for path in (pipe, link):
+        for options in (["--checkpoint", path], ["--checkpoint", start, "--predict", path]):
+            message = classifier.refused(*given, *options, status=1)
+            assert message == f"{path}: not a regular file"
+    assert pipe.is_fifo() and link.is_symlink()
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_messages_go_into_no_file(classifier: Binary, tmp_path: Path, closed: int) -> None:
+    """A file that is opened while a standard descriptor is closed does not get its number."""
+    given, log = files(tmp_path, classifier_data(20)), tmp_path / "log.csv"
+    command = [classifier.path, *given, "--epochs", "2", "--metrics", log]
+    shell = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *map(str, command)]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == (1 if closed == 1 else 0)
+    assert [line[:2] for line in log.read_text().splitlines()] == ["ep", "1,", "2,"]
 
 
 def test_a_full_device(classifier: Binary, tmp_path: Path) -> None:

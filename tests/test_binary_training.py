@@ -276,6 +276,18 @@ def test_a_second_interrupt_ends_at_once(classifier: Binary, tmp_path: Path) -> 
         assert process.wait(60) in (3, -signal.SIGINT)
 
 
+def test_an_interrupt_that_comes_twice_is_one(classifier: Binary, tmp_path: Path) -> None:
+    """As from `timeout -s INT`, which signals a process and its group."""
+    given, path = files(tmp_path, classifier_data(3000)), tmp_path / "run.safetensors"
+    command = [classifier.path, *given, "--epochs", "100000", "--checkpoint", path]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process:
+        while not path.exists():
+            time.sleep(0.001)
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGINT):
+            process.send_signal(number)
+        assert process.wait(60) == 3
+
+
 def test_stopped_without_a_checkpoint(classifier: Binary, tmp_path: Path) -> None:
     command = [classifier.path, *files(tmp_path, classifier_data(3000)), "--epochs", "100000"]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
@@ -326,6 +338,15 @@ def test_resuming_with_validation_added_or_dropped(classifier: Binary, tmp_path:
         assert [row[0] for row in csv.reader(log.open()) if row[2] == "train"] == [
             str(n + 1) for n in range(epochs)
         ]
+
+
+def test_steps_before_a_change_of_data_are_not_made_up(classifier: Binary, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    run = ["--checkpoint", tmp_path / "run.safetensors", "--resume", "--metrics", log]
+    for samples, epochs in ((20, 2), (64, 4)):
+        classifier.run(*files(tmp_path, classifier_data(samples)), *run, "--epochs", epochs)
+    rows = [row[:2] for row in csv.reader(log.open())]
+    assert rows == [["epoch", "step"], ["1", ""], ["2", ""], ["3", "14"], ["4", "22"]]
 
 
 def test_a_finished_run_is_left_alone(classifier: Binary, tmp_path: Path) -> None:
@@ -467,7 +488,7 @@ def test_a_terminal_shows_one_line_in_place(classifier: Binary, tmp_path: Path) 
     first, *updates = shown.decode().split("\r")
     assert first == "classifier: without --checkpoint nothing is kept"
     last = updates[-2] if updates[-1] == "\n" else updates[-1]
-    assert last.startswith("epoch 2000/2000  loss ") and "\x1b[K" in last
+    assert last.startswith("epoch 2000/2000  0 s left  ") and "\x1b[K" in last
     assert all(len(update.removesuffix("\x1b[K")) < 80 for update in updates)
 
 

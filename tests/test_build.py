@@ -146,7 +146,7 @@ def test_names_that_are_hard_to_write_in_c(tmp_path: Path) -> None:
 
 def test_words_of_c() -> None:
     assert identifiers(("a b", "a.b", "int", "1st", "ü", "rows", "session")) == (
-        "a_b", "a_b_", "_int", "_1st", "value", "rows_", "session_",
+        "a_b", "a_b_", "int_", "_1st", "value", "rows_", "session_",
     )  # fmt: skip
     assert model_name("train-cifar2.bin") == "train_cifar2_bin"
     assert model_name("2nd") == "model_2nd"
@@ -266,7 +266,7 @@ def test_a_library_refuses_and_says_why(tmp_path: Path) -> None:
 def test_the_header_serves_c_and_cpp(tmp_path: Path) -> None:
     _, header = small_program().build(tmp_path / "libregress.so", kind="library", batch=8)
     text = f'#include "{header.name}"\nint main(void) {{ return GRADC_REGRESS_BATCH - 8; }}\n'
-    for compiler in ("cc", "c++"):
+    for compiler in filter(shutil.which, ("cc", "c++")):
         assert run([compile_c(tmp_path, text, compiler=compiler)]).returncode == 0
 
 
@@ -441,6 +441,43 @@ def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken-cc", "out"]
 
 
+def test_the_compiler_that_cc_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for named, problem in (
+        ("no-such-cc -O1", "CC names 'no-such-cc', which is not there"),
+        ("cc '", 'CC is "cc \'": No closing quotation'),
+    ):
+        monkeypatch.setenv("CC", named)
+        with pytest.raises(gc.CompileError, match=re.escape(problem)):
+            small_program().build(tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text('#!/bin/sh\necho >> "$0.calls"\nexec cc "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("CC", "./wrapper")
+    small_program().build(tmp_path / "out")
+    assert (tmp_path / "wrapper.calls").exists()
+
+
+def test_folders_with_odd_names(tmp_path: Path) -> None:
+    large = gc.constant(np.arange(3000, dtype=np.float32))
+    w = gc.parameter("w", (3000,))
+    program = gc.training(gc.mean((w - large) ** 2), optim.SGD(lr=0.1))
+    for name in ("with, comma", 'a "quote"', "back\\slash"):
+        (tmp_path / name).mkdir()
+        made = program.build(tmp_path / name / "model.so", kind="library")
+        assert [path.name for path in made] == ["model.so", "model.h"]
+
+
+def test_inputs_with_names_of_the_runtime(tmp_path: Path) -> None:
+    names = ("inputs", "outputs", "class", "bool", "int64_t", "errno", "_inputs", "input_0")
+    w, summed = gc.parameter("w", ()), sum(gc.input(name, ("batch",)) for name in names)
+    program = gc.training(gc.mean(summed * w), optim.SGD(lr=0.1), outputs={"outputs": summed})
+    _, header = program.build(tmp_path / "names.so", kind="library", batch=4)
+    text = f'#include "{header.name}"\nint main(void) {{ return 0; }}\n'
+    for compiler in filter(shutil.which, ("cc", "c++")):
+        compile_c(tmp_path, text, compiler=compiler)
+
+
 def test_no_compiler_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -455,6 +492,10 @@ def test_no_compiler_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_command_line_tells_mistakes_apart(tmp_path: Path) -> None:
     sensor, out = str(SENSOR / "sensor.py"), str(tmp_path / "out")
+    copy = tmp_path / "model.py"
+    copy.write_bytes((SENSOR / "sensor.py").read_bytes())
+    said = gradc("build", "model.py", "-o", str(copy), cwd=tmp_path)
+    assert said.returncode == 2 and "would replace FILE itself" in said.stderr
     assert gradc("build", sensor, cwd=tmp_path).returncode == 2
     for arguments, message in (
         (["--kind", "wasm"], "unknown kind 'wasm'"),

@@ -300,6 +300,15 @@ def test_a_folder_in_its_place_is_refused_and_stays(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["c"] and path.is_dir()
 
 
+def test_a_pipe_in_its_place_is_refused_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    os.mkfifo(path)
+    with pytest.raises(FileError) as caught:
+        _trainer().save(path)
+    assert str(caught.value) == f"{path}: not a regular file"
+    assert path.is_fifo()
+
+
 def test_columns_keep_their_order_when_resumed(tmp_path: Path) -> None:
     path, data = tmp_path / "c", made_data(20)
     shown = []

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support import gradc
 
+from gradc.runtime.checkpoint import read_checkpoint
+
 PROGRAM = """
 import numpy as np
 import gradc as gc
@@ -49,10 +51,19 @@ def test_train(folder: Path) -> None:
     assert "validation_loss" in done.stdout and (folder / "run.safetensors").exists()
 
 
+def test_a_rate_given_when_resuming_is_taken(folder: Path) -> None:
+    run = ("train", "model.py", "--checkpoint", "run.safetensors", "--resume")
+    assert gradc(*run, "--epochs", "1", cwd=folder).returncode == 0
+    assert gradc(*run, "--epochs", "2", "--lr", "0.25", cwd=folder).returncode == 0
+    rate = read_checkpoint(folder / "run.safetensors").tensors["optimizer.lr"]
+    assert rate == 0.25
+
+
 def test_inspect(folder: Path) -> None:
     done = gradc("inspect", "model.py", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "kernels" in done.stdout
+    assert "kernels" in gradc("inspect", "model.py", "--entry", "evaluate", cwd=folder).stdout
     assert gradc("inspect", "model.py", "--html", "out.html", cwd=folder).returncode == 0
     assert (folder / "out.html").read_text().startswith("<!doctype html>")
 

@@ -71,6 +71,12 @@ def build(
     """
     check_declaration(declaration, program.batch_dimension)
     toolchain = find_toolchain(options.platform)
+    if options.kind == "object" and toolchain.is_zig:
+        raise ArgumentError(
+            "object files are joined by the machine's own compiler, for the machine itself",
+            operation="build",
+            facts=["a library is made for every platform"],
+        )
     code = compile_code(program, declaration.batch, _cpus(options, toolchain))
     model = describe_model(program, declaration, code.entries)
     try:
@@ -86,14 +92,12 @@ def build(
 
 
 def _put_in_place(made: Sequence[Path], out: Path) -> list[Path]:
-    result, *beside = made
-    if out.is_dir():
-        raise FileError(f"{out}: is a directory")
-    os.replace(result, out)
-    placed = [out]
-    for path in beside:
-        placed.append(out.with_name(path.name))
-        os.replace(path, placed[-1])
+    placed = [out, *(out.with_name(path.name) for path in made[1:])]
+    for path in placed:
+        if path.is_dir():
+            raise FileError(f"{path}: is a directory")
+    for path, place in zip(made, placed, strict=True):
+        os.replace(path, place)
     return placed
 
 
@@ -170,7 +174,7 @@ class _Build:
                 f"    .globl gradc_constant_{n}",
                 f"    .hidden gradc_constant_{n}",
                 f"gradc_constant_{n}:",
-                f'    .incbin "{path}"',
+                f'    .incbin "{path.name}"',
             ]
         lines.append('    .section .note.GNU-stack,"",%progbits')
         source = self.folder / "gradc_constants.S"
@@ -194,7 +198,7 @@ class _Build:
         script = self.folder / "exports.map"
         exported = "".join(f"{name};" for name in self._exported())
         script.write_text(f"{{ global: {exported} local: *; }};\n")
-        self.toolchain.link(objects, made, ["-shared", f"-Wl,--version-script={script}"])
+        self.toolchain.link(objects, made, ["-shared", f"-Wl,--version-script={script.name}"])
         return made
 
     def _object(self, objects: Sequence[Path]) -> Path:

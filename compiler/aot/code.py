@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
@@ -22,7 +23,7 @@ from typing import Any
 
 from ..artifact import EntryPoint
 from ..driver import BACK_ENDS, CompiledProgram
-from ..errors import CompileError
+from ..errors import CompileError, GradcError
 
 # name in a binary -> (kind of graph, whether it is the bounded form); about equal work in each half
 _HALVES = (
@@ -149,8 +150,8 @@ class _Half:
 
 
 def _can_fork() -> bool:
-    """Whether a child is safe (no other thread holds a lock) and has a CPU of its own."""
-    if not hasattr(os, "fork") or threading.active_count() > 1:
+    """Whether a child is safe (no other Python thread runs) and has a CPU of its own."""
+    if not hasattr(os, "sched_getaffinity") or threading.active_count() > 1:
         return False
     return len(os.sched_getaffinity(0)) > 1
 
@@ -181,7 +182,10 @@ class Child:
 
     def __init__(self, work: Callable[[Connection], None]) -> None:
         self._pipe, theirs = Pipe()
-        self._process = os.fork()
+        with warnings.catch_warnings():
+            # Python warns of threads that are not its own. Those of a pool hold no lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process = os.fork()
         if self._process == 0:
             self._run(work, theirs)
         theirs.close()
@@ -192,19 +196,25 @@ class Child:
             self._pipe.close()
             try:
                 work(pipe)
-            except Exception as error:
+            except GradcError as error:
                 pipe.send(error)
+            except Exception as error:
+                pipe.send(CompileError(f"{type(error).__name__}: {error}", operation="build"))
         finally:
             os._exit(0)
 
     def send(self, message: Any) -> None:
-        self._pipe.send(message)
+        """Raises CompileError if the child has died."""
+        try:
+            self._pipe.send(message)
+        except OSError:
+            self.receive()
 
     def receive(self) -> Any:
         """The next message. Raises what the child raised, CompileError if it died."""
         try:
             message = self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             problem = "the compiler's second process died"
             raise CompileError(problem, operation="build") from None
         if isinstance(message, Exception):

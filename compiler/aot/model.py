@@ -18,15 +18,25 @@ from ..artifact import EntryPoint, StateField, TensorField
 from ..driver import CompiledProgram
 from ..errors import ArgumentError
 
-RATE_STATE = "optimizer.lr"
-SEED_STATE = "gradc.seed"
-
 INPUTS_MAXIMUM = 255
 RESULTS_MAXIMUM = 127  # each has two columns in the history, which a byte numbers
-_KEYWORDS = frozenset(
+RANK_MAXIMUM = 32  # GRADC_MAX_RANK of the C runtime
+# Of C and C++, and the names that a header and its functions use themselves.
+_RESERVED_WORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while".split()
+    "union unsigned void volatile while alignas alignof and and_eq asm bitand bitor bool catch "
+    "char16_t char32_t char8_t class co_await co_return co_yield compl concept const_cast "
+    "consteval constexpr constinit decltype delete dynamic_cast explicit export false friend "
+    "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public "
+    "reinterpret_cast requires static_assert static_cast template this thread_local throw true try "
+    "typeid typename using virtual wchar_t xor xor_eq int8_t int16_t int32_t int64_t uint8_t "
+    "linux unix session rows results".split()
+)
+# gradc_WORD_init and so on are symbols of the runtime, or entry points of a kind of CPU.
+RESERVED_NAMES = frozenset(
+    "aarch64 checkpoint library native options pool record session tensors text x86_64_v3 "
+    "x86_64_v4".split()
 )
 
 
@@ -89,8 +99,11 @@ class Model:
 def describe_model(
     program: CompiledProgram, declaration: Declaration, entries: Mapping[str, EntryPoint]
 ) -> Model:
-    """The model of a program whose entry points are known."""
-    return Model(
+    """The model of a program whose entry points are known.
+
+    Raises ArgumentError for tensors of a higher rank than the C runtime keeps.
+    """
+    model = Model(
         declaration,
         entries,
         program.state,
@@ -98,14 +111,25 @@ def describe_model(
         program.constants,
         program.fingerprint,
     )
+    ranks = {f.name: len(f.shape) for f in (*model.inputs, *model.outputs)}
+    ranks |= {f.name: len(f.shape) for f in model.state}
+    for name, rank in ranks.items():
+        if rank > RANK_MAXIMUM:
+            problem = f"{name!r} has {rank} axes, a binary's tensors at most {RANK_MAXIMUM}"
+            raise ArgumentError(problem, operation="build")
+    return model
 
 
 def model_name(text: str) -> str:
     """A C identifier made of a file's name. Raises ArgumentError if nothing is left of it."""
     name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
     if not name:
-        raise ArgumentError(f"no name can be made of {text!r}", operation="build")
-    return f"model_{name}" if name[0].isdigit() else name
+        raise ArgumentError(
+            f"no name can be made of {text!r}",
+            operation="build",
+            hint="the file's name names the model: it needs a letter or digit of ASCII",
+        )
+    return f"model_{name}" if name[0].isdigit() or name in RESERVED_NAMES else name
 
 
 def identifiers(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -113,8 +137,8 @@ def identifiers(names: tuple[str, ...]) -> tuple[str, ...]:
     taken: list[str] = []
     for name in names:
         word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "value"
-        word = f"_{word}" if word[0].isdigit() or word in _KEYWORDS else word
-        while word in taken or word in ("session", "rows", "results"):
+        word = f"_{word}" if word[0].isdigit() else word
+        while word in taken or word in _RESERVED_WORDS:
             word += "_"
         taken.append(word)
     return tuple(taken)

@@ -9,6 +9,7 @@ nothing but the kernel.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shlex
@@ -64,8 +65,13 @@ class Toolchain:
 
     def identity(self) -> str:
         """Changes whenever the compiler or its arguments do: part of a cache key."""
-        facts = Path(self.command[0]).resolve().stat()
-        return f"{self.command} {facts.st_size} {facts.st_mtime_ns} {COMPILE_FLAGS}"
+        facts = [importlib.metadata.version("ziglang")] if self.is_zig else []
+        for word in self.command:  # a wrapper such as ccache is followed by what it wraps
+            found = shutil.which(word)
+            if found:
+                stat = Path(found).resolve().stat()
+                facts.append(f"{stat.st_size} {stat.st_mtime_ns}")
+        return f"{self.command} {facts} {COMPILE_FLAGS}"
 
     def compile(self, sources: Sequence[Path], folder: Path, include: Path) -> list[Path]:
         """Objects of C or assembler sources, written into `folder`."""
@@ -111,6 +117,15 @@ def run_command(command: Sequence[str], folder: Path) -> None:
         )
 
 
+def _named_compiler() -> list[str]:
+    """The command in $CC; nothing where it is not set. Raises CompileError."""
+    try:
+        return shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        problem = f"CC is {os.environ['CC']!r}: {error}"
+        raise CompileError(problem, operation="build") from None
+
+
 def find_toolchain(platform: str) -> Toolchain:
     """The toolchain for a platform. Raises ArgumentError, or CompileError where there is none."""
     if platform not in PLATFORMS:
@@ -119,11 +134,14 @@ def find_toolchain(platform: str) -> Toolchain:
             f"unknown platform {platform!r}", operation="build", facts=[f"known: {known}"]
         )
     if platform == HOST:
-        named = shlex.split(os.environ.get("CC", ""))
-        for command in [named, ["cc"], ["gcc"], ["clang"]]:
-            found = shutil.which(command[0]) if command else None
+        named = _named_compiler()
+        for command in [named] if named else [["cc"], ["gcc"], ["clang"]]:
+            found = shutil.which(command[0])
             if found:
-                return Toolchain((found, *command[1:]), HOST, False, False)
+                # Commands run in another folder; links stay, compilers look at their names.
+                return Toolchain((os.path.abspath(found), *command[1:]), HOST, False, False)
+        if named:
+            raise CompileError(f"CC names {named[0]!r}, which is not there", operation="build")
     if importlib.util.find_spec("ziglang") is None:
         what = "no C compiler was found" if platform == HOST else f"{platform} needs ziglang"
         raise CompileError(

@@ -9,11 +9,13 @@
 #include <cpuid.h>
 #include <stdbool.h>
 
-#define FMA (1u << 12)
+#define FMA (1u << 12) /* leaf 1, ECX */
 #define MOVBE (1u << 22)
 #define OSXSAVE (1u << 27)
 #define AVX (1u << 28)
-#define BMI1 (1u << 3)
+#define F16C (1u << 29)
+#define LZCNT (1u << 5) /* leaf 0x80000001, ECX: where it lacks, it runs as another instruction */
+#define BMI1 (1u << 3) /* leaf 7, EBX */
 #define AVX2 (1u << 5)
 #define BMI2 (1u << 8)
 #define AVX512 (1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31) /* F, DQ, CD, BW, VL */
@@ -26,7 +28,10 @@ static bool has(unsigned word, unsigned bits) {
 
 int gradc_cpu_level(void) {
     unsigned a, b, c, d, xcr0, high;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, FMA | MOVBE | OSXSAVE | AVX)) {
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, FMA | MOVBE | OSXSAVE | AVX | F16C)) {
+        return 1;
+    }
+    if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !has(c, LZCNT)) {
         return 1;
     }
     __asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));

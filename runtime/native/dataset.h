@@ -22,6 +22,8 @@ struct gradc_dataset {
 int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *program,
                        const char *const *paths, const char *option,
                        const struct gradc_reads *needed, struct gradc_error *error);
+/* Rows will be read in no order: around one of them nothing more need be read from a disk. */
+void gradc_dataset_shuffled(const struct gradc_dataset *data);
 void gradc_dataset_close(struct gradc_dataset *data);
 
 /* "[batch, 3]" */

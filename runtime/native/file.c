@@ -103,6 +103,12 @@ int gradc_writer_open(struct gradc_writer *writer, const char *path, struct grad
         gradc_writer_abandon(writer);
         return gradc_fail_memory(error);
     }
+    struct stat facts; /* a device or a pipe would be replaced; a directory fails later */
+    if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode) && !S_ISDIR(facts.st_mode)) {
+        free(partial);
+        gradc_writer_abandon(writer);
+        return gradc_fail(error, GRADC_BAD_FILE, "%s: not a regular file", path);
+    }
     writer->partial = partial;
     int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
     writer->descriptor = open(partial, flags, 0666);
@@ -183,9 +189,17 @@ static void sync_folder(char *path) {
 int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
     if (writer->descriptor < 0 || flush(writer))
         return GRADC_BAD_FILE;
-    if (finish(writer) < 0 || (keep_previous && keep_old(writer->path) < 0) ||
-        rename(writer->partial, writer->path) < 0)
+    if (finish(writer) < 0 || (keep_previous && keep_old(writer->path) < 0))
         return fail(writer);
+    if (rename(writer->partial, writer->path) < 0) {
+        if (errno != ENOENT)
+            return fail(writer);
+        gradc_fail(writer->error, GRADC_BAD_FILE,
+                   "%s: cannot be written: %s is gone; does another process write it too?",
+                   writer->path, writer->partial);
+        gradc_writer_abandon(writer);
+        return GRADC_BAD_FILE;
+    }
     free(writer->partial);
     writer->partial = NULL;
     sync_folder(writer->path);

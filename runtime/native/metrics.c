@@ -42,8 +42,11 @@ static void add_number(struct gradc_text *text, double value) {
 }
 
 int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
-                       const struct gradc_program *program, struct gradc_error *error) {
-    *metrics = (struct gradc_metrics){.path = path};
+                       const struct gradc_record *record, int64_t steps_per_epoch,
+                       struct gradc_error *error) {
+    const struct gradc_program *program = record->program;
+    bool same = record->step == record->epoch * steps_per_epoch + record->position;
+    *metrics = (struct gradc_metrics){.path = path, .counted = same ? 0 : record->epoch};
     if (!path) {
         return GRADC_OK;
     }
@@ -59,15 +62,19 @@ int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
     return GRADC_OK;
 }
 
-/* The row of one epoch, out of the columns from `first` on, of which the epoch is at `i`. */
+/* The row of one epoch, out of the columns from `first` on, of which the epoch is at `i`. A step
+ * below 0 is unknown. */
 static void add_row(struct gradc_text *text, const struct gradc_record *record, int64_t first,
                     int64_t i, int64_t epoch, int64_t step) {
     const struct gradc_column *column = &record->columns[first];
     if (i < 0 || i >= column->length) {
         return;
     }
-    gradc_text_print(text, "%" PRId64 ",%" PRId64 ",%s", epoch + 1, step,
-                     first ? "validation" : "train");
+    gradc_text_print(text, "%" PRId64 ",", epoch + 1);
+    if (step >= 0) {
+        gradc_text_print(text, "%" PRId64, step);
+    }
+    gradc_text_add(text, first ? ",validation" : ",train");
     for (int64_t k = 0; k < record->program->result_count; k++, column++) {
         add_number(text, i < column->length ? column->values[i] : NAN);
     }
@@ -97,6 +104,7 @@ int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *
          epoch < record->epoch; epoch++) {
         int64_t step = record->step - record->position -
                        (record->epoch - 1 - epoch) * steps_per_epoch;
+        step = epoch < metrics->counted ? -1 : step;
         add_row(&metrics->text, record, 0, epoch - before, epoch, step);
         add_row(&metrics->text, record, results, epoch - before_validation, epoch, step);
         metrics->epochs = epoch + 1;

@@ -9,12 +9,14 @@ struct gradc_metrics {
     int descriptor;
     struct gradc_text text; /* not written yet */
     int64_t epochs;         /* whose rows are done */
+    int64_t counted;        /* the first epoch whose steps are known; before, data was another */
     int64_t written_at;
 };
 
-/* Begin the file anew: the header. */
+/* Begin the file anew: the header. `record` is at the beginning of this run. */
 int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
-                       const struct gradc_program *program, struct gradc_error *error);
+                       const struct gradc_record *record, int64_t steps_per_epoch,
+                       struct gradc_error *error);
 /* Rows of the record's complete epochs that have none yet. Short epochs are written together. */
 int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *record,
                       int64_t steps_per_epoch, bool validates, int64_t now,

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "dataset.h"
 #include "options.h"
@@ -178,6 +179,39 @@ static int parse_option(struct parser *parser, int count, char **arguments, int 
     return set_value(parser, &table[n], value);
 }
 
+/* Whether two paths name one file, or the same place for a file to come. */
+static bool is_same_file(const char *one, const char *other) {
+    struct stat first, second;
+    if (!one || !other) {
+        return false;
+    }
+    if (stat(one, &first) != 0 || stat(other, &second) != 0) {
+        return strcmp(one, other) == 0;
+    }
+    return S_ISREG(first.st_mode) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+/* No file may be written that is read too, or by two options. */
+static int check_outputs(const struct parser *parser) {
+    const struct gradc_options *options = parser->options;
+    const char *outputs[] = {options->checkpoint, options->metrics, options->predict};
+    int64_t inputs = 2 * parser->program->input_count; /* of --data, then of --validate */
+    for (int i = 0; i < 3; i++) {
+        bool clashes = false;
+        for (int64_t n = 0; n < inputs; n++) {
+            clashes |= is_same_file(outputs[i], options->data[n]);
+        }
+        for (int j = 0; j < i; j++) {
+            clashes |= is_same_file(outputs[i], outputs[j]);
+        }
+        if (clashes) {
+            return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
+                              "%s is named twice; it would be overwritten", outputs[i]);
+        }
+    }
+    return GRADC_OK;
+}
+
 /* The options together. */
 static int check(struct parser *parser) {
     struct gradc_options *options = parser->options;
@@ -198,7 +232,8 @@ static int check(struct parser *parser) {
     } else if (options->has_rate && parser->program->rate_state < 0) {
         problem = "--lr: the learning rate is fixed in this program";
     }
-    return problem ? gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "%s", problem) : GRADC_OK;
+    return problem ? gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "%s", problem)
+                   : check_outputs(parser);
 }
 
 int gradc_options_parse(struct gradc_options *options, const struct gradc_program *program,

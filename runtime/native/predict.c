@@ -44,7 +44,7 @@ static int allocate(struct prediction *prediction) {
     return failed ? gradc_fail_memory(prediction->error) : GRADC_OK;
 }
 
-static void write_header(struct prediction *prediction) {
+static int write_header(struct prediction *prediction) {
     const struct gradc_field *field = &prediction->session->program->outputs[0];
     int64_t shape[GRADC_MAX_RANK];
     char header[4096];
@@ -52,7 +52,7 @@ static void write_header(struct prediction *prediction) {
         shape[axis] = axis == field->batch_axis ? prediction->data.samples : field->shape[axis];
     }
     size_t length = gradc_npy_header(header, field->dtype, field->rank, shape);
-    gradc_writer_add(&prediction->writer, header, length);
+    return gradc_writer_add(&prediction->writer, header, length);
 }
 
 /* Predict all samples, and write what belongs to one place of the axes before the batch axis. */
@@ -73,7 +73,10 @@ static int write_place(struct prediction *prediction, int64_t place) {
                           prediction->order, 1, rows, prediction->outputs);
         if (field->batch_axis >= 0 || first + rows == samples) {
             int64_t valid = field->batch_axis < 0 ? bytes : bytes / batch * rows;
-            gradc_writer_add(&prediction->writer, output, (size_t)valid);
+            int status = gradc_writer_add(&prediction->writer, output, (size_t)valid);
+            if (status) {
+                return status;
+            }
         }
         if (gradc_signals_received()) {
             return gradc_fail(prediction->error, GRADC_STOPPED,
@@ -91,7 +94,7 @@ static int write_output(struct prediction *prediction, const char *path) {
         return status;
     }
     gradc_signals_unfinished(prediction->writer.partial);
-    write_header(prediction);
+    status = write_header(prediction);
     for (int axis = 0; axis < field->batch_axis; axis++) {
         places *= field->shape[axis];
     }

@@ -33,7 +33,7 @@ bool gradc_write_all(int descriptor, const char *data, size_t length) {
 }
 
 void gradc_say(const struct gradc_program *program, const char *format, ...) {
-    struct gradc_error text;
+    struct gradc_error text = {.status = GRADC_OK};
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text.text, sizeof text.text, format, arguments);
@@ -95,7 +95,7 @@ void gradc_progress_open(struct gradc_progress *progress, const struct gradc_rec
     };
 }
 
-/* A bar, the rate, and the time that is left. */
+/* The time that is left, the rate, the numbers, and a bar: what matters first, as lines are cut. */
 static void add_display(struct gradc_text *text, const struct gradc_progress *progress,
                         const struct gradc_record *record, int64_t now) {
     double steps = (double)(record->step - progress->begun_step);
@@ -105,9 +105,12 @@ static void add_display(struct gradc_text *text, const struct gradc_progress *pr
                   (double)record->position;
     double share = done < all ? done / all : 1;
     int64_t samples = record->batches.batch_size ? record->batches.batch_size : 1;
-    gradc_text_print(text, "  %.*s  %.4g samples/s  %.0f s left", BAR_WIDTH,
-                     &BAR[BAR_WIDTH - (int)(BAR_WIDTH * share)], rate * (double)samples,
-                     rate > 0 ? (all - done) / rate : NAN);
+    if (rate > 0) {
+        gradc_text_print(text, "%.0f s left  %.4g samples/s  ", (all - done) / rate,
+                         rate * (double)samples);
+    }
+    gradc_describe(text, record, 4);
+    gradc_text_print(text, "  %.*s", BAR_WIDTH, &BAR[BAR_WIDTH - (int)(BAR_WIDTH * share)]);
 }
 
 /* Cut to the terminal's width, not inside a character of UTF-8. The first byte takes no column,
@@ -130,10 +133,11 @@ static void show(struct gradc_progress *progress, const struct gradc_record *rec
     progress->shown_epoch = record->epoch;
     gradc_text_print(&text, "%sepoch %" PRId64 "/%" PRId64 "  ", progress->terminal ? "\r" : "",
                      record->epoch, progress->epochs);
-    gradc_describe(&text, record, 4);
     if (progress->terminal) {
         add_display(&text, progress, record, now);
         cut(&text);
+    } else {
+        gradc_describe(&text, record, 4);
     }
     gradc_text_add(&text, progress->terminal ? "\x1b[K" : "\n");
     if (!text.failed) {

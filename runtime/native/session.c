@@ -60,8 +60,11 @@ int gradc_session_open(struct gradc_session *session, const struct gradc_program
     if (session->threads > 1) {
         session->pool = gradc_pool_create(session->threads);
     }
-    if (!session->state || !session->arena || !session->inputs ||
-        (session->threads > 1 && !session->pool)) {
+    if (session->threads > 1 && !session->pool) {
+        gradc_session_close(session);
+        return gradc_fail(error, GRADC_BAD_FILE, "threads cannot be had; try one");
+    }
+    if (!session->state || !session->arena || !session->inputs) {
         gradc_session_close(session);
         return gradc_fail_memory(error);
     }

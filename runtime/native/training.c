@@ -133,9 +133,10 @@ static int resume_or_begin(struct run *run) {
     if (options->resume) {
         char *previous = gradc_path_with(options->checkpoint, ".previous");
         const char *found = previous ? find_checkpoint(run, previous) : options->checkpoint;
-        int status = found ? resume(run, found) : GRADC_OK;
+        bool resumes = found != NULL;
+        int status = resumes ? resume(run, found) : GRADC_OK;
         free(previous);
-        if (found) {
+        if (resumes) {
             return status;
         }
     }
@@ -404,6 +405,9 @@ static int open_sweeps(struct run *run) {
         status = gradc_sweep_open(&run->evaluation, run->session, GRADC_EVALUATE, &run->validation,
                                   run->session->program->batch, false, run->error);
     }
+    if (!options->no_shuffle) {
+        gradc_dataset_shuffled(&run->data);
+    }
     run->training.shuffle = !options->no_shuffle;
     run->training.seed = run->record.seed;
     run->crosses = !options->validates && !options->patience && !run->training.tail &&
@@ -428,8 +432,8 @@ static int open_state(struct run *run) {
 
 static int train(struct run *run) {
     const struct gradc_options *options = run->options;
-    int status = gradc_metrics_open(&run->metrics, options->metrics, run->session->program,
-                                    run->error);
+    int status = gradc_metrics_open(&run->metrics, options->metrics, &run->record,
+                                    run->training.steps, run->error);
     if (status) {
         return status;
     }
