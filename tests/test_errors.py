@@ -202,6 +202,11 @@ def build() -> None:
     gc.training(p.sum(), optim.SGD(lr=0.1)).build("out", kind="wasm")
 
 
+def column_twice() -> None:
+    p = gc.parameter("p", (3,))
+    gc.training(p.sum(), optim.SGD(lr=0.1), metrics={"validation_loss": p.sum()})
+
+
 def text_in_list() -> None:
     gc.compile({"y": v, "z": "three"})
 
@@ -463,6 +468,13 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
         "build: unknown kind 'wasm'\n"
         "  known: executable, library, object\n"
         '  at {place} in build: gc.training(p.sum(), optim.SGD(lr=0.1)).build("out", kind="wasm")',
+    ),
+    column_twice: (
+        gc.ArgumentError,
+        "training: a metric cannot be named 'validation_loss'\n"
+        "  at {place} in column_twice: gc.training(p.sum(), optim.SGD(lr=0.1), "
+        'metrics={"validation_loss": p.sum()})\n'
+        "  hint: call it something else: the history has a column of that name for 'loss'",
     ),
     text_in_list: (
         gc.ArgumentError,
