@@ -473,7 +473,7 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
         gc.ArgumentError,
         "training: a metric cannot be named 'validation_loss'\n"
         "  at {place} in column_twice: gc.training(p.sum(), optim.SGD(lr=0.1), "
-        'metrics={"validation_loss": p.sum()})\n'
+        'metrics={{"validation_loss": p.sum()}})\n'
         "  hint: call it something else: the history has a column of that name for 'loss'",
     ),
     text_in_list: (
