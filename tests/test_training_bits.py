@@ -14,6 +14,7 @@ import pytest
 
 import gradc as gc
 from gradc import nn, optim
+from gradc.compiler.cpu_llvm.target import Target, find_target
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.runtime.shuffle import order
 from gradc.runtime.trainer import Trainer
@@ -133,3 +134,19 @@ def test_dropout_rests_in_evaluation() -> None:
     logits = trainer.predict(x=data()["x"])["logits"]
     one_by_one = [trainer.predict(x=data()["x"][i : i + 1])["logits"] for i in range(3)]
     np.testing.assert_allclose(logits[:3], np.concatenate(one_by_one), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not find_target("native").is_x86, reason="two vector widths are x86-64's")
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_code_for_wider_vectors_gives_the_same_bits(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is emitted for AVX-512, compiled for this CPU, which may not have it."""
+    monkeypatch.setenv("GRADC_CACHE_DIR", "off")  # its keys know targets, not a changed width
+    found = []
+    for vector_bytes in (32, 64):
+        monkeypatch.setattr(Target, "vector_bytes", property(lambda _, width=vector_bytes: width))
+        trainer = program(optimizers()[name]).compile(threads=2, seed=5)
+        history = trainer.fit(data(), batch_size=BATCH, epochs=2)
+        found.append((everything(trainer), history.to_dict()))
+    assert found[0] == found[1]
