@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .artifact import EntryPoint, KernelInfo, StateField, TensorField
-from .errors import ArgumentError, DTypeError
+from .errors import ArgumentError, DTypeError, ShapeError
 from .graph.ir import Graph, Node
 from .graph.text_print import print_graph
 from .loops.ir import Kernel
@@ -318,6 +318,13 @@ def _at_most(type: TensorType, program: Program) -> Shape:
 def _axis(node: Node, batch: str | None) -> int | None:
     """The axis of an output along which its rows lie, if it has one."""
     axes = [axis for axis, extent in enumerate(node.type.shape) if extent == batch]
+    if len(axes) > 1 and batch is not None:
+        raise ShapeError(
+            f"an output has the batch dimension {batch!r} more than once: {node.type}",
+            operation="predict",
+            facts=["batches are joined along one axis"],
+            source=node.source,
+        )
     return axes[0] if axes and batch is not None else None
 
 

@@ -52,7 +52,7 @@ def app() -> None:
 @app.command()
 @_file
 @click.option(
-    "--epochs", type=click.IntRange(min=0), default=10, help="in all, resumed runs included"
+    "--epochs", type=click.IntRange(min=1), default=10, help="in all, resumed runs included"
 )
 @click.option("--batch-size", type=_POSITIVE, help="samples of a batch")
 @click.option("--target", default="cpu", help="cpu")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from support import initial_state, typed_inputs
+from support_binary import files
 
 from gradc._training import TrainingProgram
 from gradc.compiler.graph.evaluate import evaluate
@@ -111,9 +112,7 @@ def as_executable(threads: int) -> Callable[[Case, Path], Outcome]:
         file = folder / f"aot{threads}.safetensors"
         command = [str(case.executable(folder)), "--quiet", f"--threads={threads}"]
         command += [f"--seed={case.seed}", f"--epochs={case.epochs}", f"--checkpoint={file}"]
-        for name, array in case.data.items():
-            np.save(folder / f"{name}.npy", array)
-            command += ["--data", f"{name}={folder / name}.npy"]
+        command += files(folder, case.data)
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return outcome_of(file)

@@ -36,6 +36,8 @@ SOURCES = [
     for name in ("common", "text", "sha256", "json", "file", "npy", "safetensors")
 ]
 TARGETS = ("npy", "safetensors")
+SHORT = {name: short for short, name in FILE_DTYPES}
+SHAPES = ((), (0,), (1,), (3,), (12,), (2, 3), (2, 0, 3), (1, 1, 5, 1), (1,) * 31 + (2,))
 
 STANDARD = ("-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", f"-I{TESTS}")
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

@@ -14,8 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support_binary import Binary, binary, classifier_data, files, needs_compiler, record_of
+
+import gradc as gc
+from gradc import nn, optim
 
 pytestmark = needs_compiler
 
@@ -156,3 +160,21 @@ def test_a_folder_that_goes_away(classifier: Binary, tmp_path: Path) -> None:
     assert process.returncode == 1
     assert said == f"classifier: {folder}/run: cannot be written: No such file or directory\n"
     assert record_of(tmp_path / "moved" / "run").step > 0
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
+    """Inside a step of seconds, which cannot be interrupted otherwise."""
+    rows, wide = 4096, 2048
+    x = gc.input("x", ("batch", wide))
+    layers = [layer for _ in range(3) for layer in (nn.Linear(wide, wide), nn.Tanh())]
+    program = gc.training(gc.mean(nn.Sequential(*layers)(x) ** 2), optim.SGD(lr=0.1))
+    (path,) = program.build(tmp_path / "slow", batch=rows)
+    log, given = tmp_path / "log.csv", files(tmp_path, {"x": np.zeros((rows, wide), np.float32)})
+    command = [path, *given, "--threads", "1", "--metrics", log, "--quiet"]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE) as process:
+        while not log.exists():
+            time.sleep(0.001)
+        for _ in range(2):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT

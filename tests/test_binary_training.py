@@ -262,20 +262,6 @@ def test_stopped_during_validation(classifier: Binary, tmp_path: Path) -> None:
     assert copy.read_bytes() == whole.read_bytes()
 
 
-def test_a_second_interrupt_ends_at_once(classifier: Binary, tmp_path: Path) -> None:
-    given, path = files(tmp_path, classifier_data(3000)), tmp_path / "run.safetensors"
-    command = [classifier.path, *given, "--epochs", "100000", "--checkpoint", path]
-    with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process:
-        while not path.exists():
-            time.sleep(0.001)
-        process.send_signal(signal.SIGSTOP)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) in (3, -signal.SIGINT)
-
-
 def test_an_interrupt_that_comes_twice_is_one(classifier: Binary, tmp_path: Path) -> None:
     """As from `timeout -s INT`, which signals a process and its group."""
     given, path = files(tmp_path, classifier_data(3000)), tmp_path / "run.safetensors"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import gradc
+from support_binary import files
 
 import gradc as gc
 from gradc import nn, optim
@@ -59,15 +60,6 @@ def run(command: Sequence[object], **options: Any) -> subprocess.CompletedProces
         [str(word) for word in command],
         capture_output=True, text=True, timeout=300, check=False, **options,
     )  # fmt: skip
-
-
-def saved(folder: Path, data: dict[str, Any]) -> list[str]:
-    """--data arguments for arrays, kept in the folder."""
-    arguments = []
-    for name, array in data.items():
-        np.save(folder / f"{name}.npy", array)
-        arguments += ["--data", f"{name}={folder / name}.npy"]
-    return arguments
 
 
 def emulator(architecture: str) -> str:
@@ -122,7 +114,7 @@ def test_large_constants_are_part_of_the_binary(tmp_path: Path) -> None:
     trainer = program.compile(seed=0)
     trainer.fit(data, batch_size=8, epochs=2, checkpoint=tmp_path / "jit")
     made = program.build(tmp_path / "constants", batch=8)[0]
-    done = run([made, *saved(tmp_path, data), "--epochs=2", f"--checkpoint={tmp_path / 'aot'}"])
+    done = run([made, *files(tmp_path, data), "--epochs=2", f"--checkpoint={tmp_path / 'aot'}"])
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "jit").read_bytes() == (tmp_path / "aot").read_bytes()
 
@@ -137,7 +129,7 @@ def test_names_that_are_hard_to_write_in_c(tmp_path: Path) -> None:
     trainer = program.compile(seed=0)
     trainer.fit(data, batch_size=4, epochs=2, checkpoint=tmp_path / "jit")
     made = program.build(tmp_path / "9 lives-ü", batch=4)[0]
-    done = run([made, *saved(tmp_path, data), "--epochs=2", f"--checkpoint={tmp_path / 'aot'}"])
+    done = run([made, *files(tmp_path, data), "--epochs=2", f"--checkpoint={tmp_path / 'aot'}"])
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "jit").read_bytes() == (tmp_path / "aot").read_bytes()
     _, header = program.build(tmp_path / "lib9 lives-ü.so", kind="library", batch=4)
@@ -263,6 +255,27 @@ def test_a_library_refuses_and_says_why(tmp_path: Path) -> None:
     assert before == result
 
 
+def test_the_header_tells_the_room_that_an_output_takes(tmp_path: Path) -> None:
+    program = small_program(inner=True)
+    header = program.build(tmp_path / "libregress.so", kind="library", batch=8)[1].read_text()
+    assert " *   z  float[rows]\n" in header
+    assert (
+        " *   turned  float[3, GRADC_REGRESS_BATCH]; "
+        "at most GRADC_REGRESS_BATCH rows in one call, the rest arbitrary\n"
+    ) in header
+
+
+def test_an_output_with_the_batch_twice_is_refused(tmp_path: Path) -> None:
+    x = gc.input("x", ("batch", 3))
+    w = gc.parameter("w", (3,), init=gc.init.ones)
+    gram = x @ gc.permute_dims(x, (1, 0))
+    program = gc.training(gc.mean(x @ w), optim.SGD(lr=0.1), outputs={"gram": gram})
+    with pytest.raises(gc.ShapeError, match="has the batch dimension 'batch' more than once"):
+        program.build(tmp_path / "gram", batch=8)
+    with pytest.raises(gc.ShapeError, match="has the batch dimension 'batch' more than once"):
+        program.compile().predict(x=np.ones((3, 3), np.float32))
+
+
 def test_the_header_serves_c_and_cpp(tmp_path: Path) -> None:
     _, header = small_program().build(tmp_path / "libregress.so", kind="library", batch=8)
     text = f'#include "{header.name}"\nint main(void) {{ return GRADC_REGRESS_BATCH - 8; }}\n'
@@ -317,7 +330,7 @@ def test_the_example_drives_its_library(tmp_path: Path) -> None:
 
 def trained(command: Sequence[object], folder: Path, name: str) -> bytes:
     """The checkpoint that a binary of the digits-like program writes."""
-    done = run([*command, *saved(folder, wide_data()), "--epochs=2", "--quiet",
+    done = run([*command, *files(folder, wide_data()), "--epochs=2", "--quiet",
                 f"--checkpoint={folder / name}"])  # fmt: skip
     assert done.returncode == 0, done.stderr
     return (folder / name).read_bytes()
@@ -362,7 +375,7 @@ def test_an_emulated_cpu_takes_the_version_that_it_can_run(tmp_path: Path) -> No
     qemu = emulator("x86_64")
     made = wide_program().build(tmp_path / "wide", batch=16, cpu="portable")[0]
     assert trained([qemu, "-cpu", "Haswell", made], tmp_path, "kept") == expected(tmp_path)
-    old = run([qemu, "-cpu", "Nehalem", made, *saved(tmp_path, wide_data())])
+    old = run([qemu, "-cpu", "Nehalem", made, *files(tmp_path, wide_data())])
     assert old.returncode == 1
     assert old.stderr == (
         "wide: this CPU has no AVX2 with FMA; "

@@ -13,7 +13,13 @@ import gradc.runtime
 from gradc import optim
 from gradc._training import TrainingProgram
 from gradc.compiler.aot.header import ALL_FUNCTIONS
-from gradc.compiler.aot.model import RANK_MAXIMUM, RESERVED_NAMES, identifiers, model_name
+from gradc.compiler.aot.model import (
+    RANK_MAXIMUM,
+    RESERVED_NAMES,
+    RESULTS_MAXIMUM,
+    identifiers,
+    model_name,
+)
 from gradc.compiler.aot.toolchain import find_toolchain
 
 NATIVE = Path(gradc.runtime.__file__).parent / "native"
@@ -51,8 +57,20 @@ def test_tensors_of_too_many_axes(tmp_path: Path) -> None:
     with pytest.raises(gc.ArgumentError) as caught:
         program((1,) * (RANK_MAXIMUM + 1)).build(tmp_path / "more")
     assert "build: 'w' has 33 axes, a binary's tensors at most 32" in str(caught.value)
-    limit = re.search(r"#define GRADC_MAX_RANK (\d+)", (NATIVE / "common.h").read_text())
-    assert limit is not None and int(limit.group(1)) == RANK_MAXIMUM
+
+
+def test_limits_are_those_of_the_runtime() -> None:
+    text = "\n".join(path.read_text() for path in NATIVE.glob("*.h"))
+    for name, value in (("MAX_RANK", RANK_MAXIMUM), ("RESULTS_MAXIMUM", RESULTS_MAXIMUM)):
+        assert re.findall(rf"#define GRADC_{name} (\d+)", text) == [str(value)]
+
+
+def test_more_results_than_can_be_numbered(tmp_path: Path) -> None:
+    w = gc.parameter("w", (3,), init=gc.init.ones)
+    metrics = {f"m{n}": gc.sum(w) for n in range(RESULTS_MAXIMUM)}
+    too_many = gc.training(gc.sum(w * w), optim.SGD(lr=0.1), metrics=metrics)
+    with pytest.raises(gc.ArgumentError, match="at most 127 results, this program has 128"):
+        too_many.build(tmp_path / "more")
 
 
 def test_object_files_are_for_the_machine_itself(tmp_path: Path) -> None:

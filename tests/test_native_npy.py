@@ -16,6 +16,7 @@ from native_files import (
     DTYPES,
     FEW,
     MANY,
+    SHAPES,
     Probe,
     mutated,
     needs_compiler,
@@ -24,8 +25,6 @@ from native_files import (
     seeds,
 )
 
-from gradc.runtime.checkpoint import FILE_DTYPES
-
 pytestmark = needs_compiler
 
 
@@ -33,10 +32,6 @@ pytestmark = needs_compiler
 def probe() -> Iterator[Probe]:
     """One process for the tests of this file."""
     yield from running_probe()
-
-
-SHORT = {name: short for short, name in FILE_DTYPES}
-SHAPES = ((), (0,), (1,), (3,), (12,), (2, 3), (2, 0, 3), (1, 1, 5, 1), (1,) * 31 + (2,))
 
 
 def _npy_header(text: str, data: bytes = b"") -> bytes:

@@ -16,6 +16,7 @@ from native_files import (
     FEW,
     MANY,
     NAMES,
+    SHORT,
     Answer,
     Probe,
     mutated,
@@ -27,8 +28,6 @@ from native_files import (
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from gradc.runtime.checkpoint import FILE_DTYPES
-
 pytestmark = needs_compiler
 
 
@@ -36,10 +35,6 @@ pytestmark = needs_compiler
 def probe() -> Iterator[Probe]:
     """One process for the tests of this file."""
     yield from running_probe()
-
-
-SHORT = {name: short for short, name in FILE_DTYPES}
-SHAPES = ((), (0,), (1,), (3,), (12,), (2, 3), (2, 0, 3), (1, 1, 5, 1), (1,) * 31 + (2,))
 
 
 TENSOR = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'

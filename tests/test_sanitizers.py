@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support_binary import files
 
 import gradc as gc
 from gradc import nn, optim
@@ -47,9 +48,8 @@ def program() -> Any:
 def data_arguments(folder: Path, option: str = "--data") -> list[str]:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((ROWS, 48)).astype(np.float32)
-    np.save(folder / "x.npy", x)
-    np.save(folder / "labels.npy", np.abs(x[:, :5]).argmax(axis=1).astype(np.int32))
-    return [word for n in ("x", "labels") for word in (option, f"{n}={folder / n}.npy")]
+    labels = np.abs(x[:, :5]).argmax(axis=1).astype(np.int32)
+    return files(folder, {"x": x, "labels": labels}, option)
 
 
 def sanitized(folder: Path, sanitizers: str, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -177,8 +177,8 @@ def header_text(model: Model) -> str:
     prefix = f"gradc_{name}"
     names = ", ".join(_comment(result) for result in model.declaration.results)
     named, named_outputs = _named(model.inputs), _named_outputs(model)
-    inputs = [_described(field, word) for field, word in named]
-    outputs = [_described(field, word) for field, word in named_outputs]
+    inputs = [_described(field, word, upper) for field, word in named]
+    outputs = [_described(field, word, upper) for field, word in named_outputs]
     rate = model.declaration.rate
     return _HEADER.substitute(
         name=name,
@@ -256,13 +256,17 @@ def _named_outputs(model: Model) -> _Named:
     return list(zip(model.outputs, both[len(model.inputs) :], strict=True))
 
 
-def _described(field: TensorField, word: str) -> str:
+def _described(field: TensorField, word: str, upper: str) -> str:
+    """A line of the header. A batch axis that is not the first has the extent of a full batch."""
+    inner = bool(field.gathered_axis)
+    rows = f"{upper}_BATCH" if inner else "rows"
     extents = [
-        "rows" if axis == field.gathered_axis else str(extent)
+        rows if axis == field.gathered_axis else str(extent)
         for axis, extent in enumerate(field.shape)
     ]
     shape = ", ".join(extents) if extents else "1"
     note = " (bool: 0 or 1)" if field.dtype == "bool" else ""
+    note += f"; at most {upper}_BATCH rows in one call, the rest arbitrary" if inner else ""
     return f" *   {word}  {_C_TYPES[field.dtype]}[{shape}]{note}"
 
 

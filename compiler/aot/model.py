@@ -19,7 +19,7 @@ from ..driver import CompiledProgram
 from ..errors import ArgumentError
 
 INPUTS_MAXIMUM = 255
-RESULTS_MAXIMUM = 127  # each has two columns in the history, which a byte numbers
+RESULTS_MAXIMUM = 127  # GRADC_RESULTS_MAXIMUM of the C runtime
 RANK_MAXIMUM = 32  # GRADC_MAX_RANK of the C runtime
 # Of C and C++, and the names that a header and its functions use themselves.
 _RESERVED_WORDS = frozenset(

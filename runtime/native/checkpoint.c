@@ -16,13 +16,6 @@
 #define PIECE_BYTES 65536
 #define FACTS_SHOWN 8
 
-static int by_name(const void *left, const void *right) {
-    const struct gradc_tensor *a = left, *b = right;
-    size_t shorter = a->name_length < b->name_length ? a->name_length : b->name_length;
-    int order = memcmp(a->name, b->name, shorter);
-    return order ? order : (a->name_length > b->name_length) - (a->name_length < b->name_length);
-}
-
 /* The program's states as tensors of a file, sorted by name; `count` is once or twice their number,
  * then with the best states under their names. Of a tensor here, `bytes` is the number of the
  * state, plus the number of states for a best one, and `data` is null. Null without memory. */
@@ -48,7 +41,7 @@ static struct gradc_tensor *declare(const struct gradc_program *program, size_t 
         tensor->bytes = n;
     }
     if (tensors) {
-        qsort(tensors, count, sizeof *tensors, by_name);
+        qsort(tensors, count, sizeof *tensors, gradc_tensor_order);
     }
     return tensors;
 }
@@ -175,7 +168,7 @@ static int64_t compare(struct gradc_checkpoint *checkpoint, struct gradc_text *t
     size_t states = (size_t)checkpoint->program->state_count;
     int64_t found = 0;
     while (declared < end || item < items_end) {
-        int order = declared == end ? 1 : item == items_end ? -1 : by_name(declared, item);
+        int order = declared == end ? 1 : item == items_end ? -1 : gradc_tensor_order(declared, item);
         bool differs = false;
         if (order < 0) {
             size_t state = declared->bytes;

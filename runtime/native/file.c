@@ -115,14 +115,22 @@ int gradc_writer_open(struct gradc_writer *writer, const char *path, struct grad
     return writer->descriptor < 0 ? fail(writer) : GRADC_OK;
 }
 
-static int flush(struct gradc_writer *writer) {
-    for (size_t done = 0; done < writer->used;) {
-        ssize_t written = write(writer->descriptor, writer->buffer + done, writer->used - done);
+bool gradc_write_all(int descriptor, const void *data, size_t length) {
+    for (const char *from = data; length;) {
+        ssize_t written = write(descriptor, from, length);
         if (written < 0 && errno != EINTR)
-            return fail(writer);
-        if (written > 0)
-            done += (size_t)written;
+            return false;
+        if (written > 0) {
+            from += written;
+            length -= (size_t)written;
+        }
     }
+    return true;
+}
+
+static int flush(struct gradc_writer *writer) {
+    if (!gradc_write_all(writer->descriptor, writer->buffer, writer->used))
+        return fail(writer);
     writer->used = 0;
     return GRADC_OK;
 }

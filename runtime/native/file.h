@@ -32,6 +32,9 @@ int gradc_writer_add(struct gradc_writer *writer, const void *data, size_t size)
 int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous);
 void gradc_writer_abandon(struct gradc_writer *writer);
 
+/* Write all of it, whatever one call takes; false at an error, which errno tells. */
+bool gradc_write_all(int descriptor, const void *data, size_t length);
+
 bool gradc_file_exists(const char *path);
 /* path + suffix in fresh memory, or null. */
 char *gradc_path_with(const char *path, const char *suffix);

@@ -152,15 +152,6 @@ int gradc_library_evaluate(struct gradc_library *library, int64_t rows, const vo
     return GRADC_OK;
 }
 
-/* Bytes of `rows` rows of an output whose first axis is the batch, or of all of another. */
-static size_t output_bytes(const struct gradc_field *field, int64_t rows) {
-    size_t bytes = gradc_dtypes[field->dtype].size;
-    for (int axis = 0; axis < field->rank; axis++) {
-        bytes *= (size_t)(axis == field->batch_axis ? rows : field->shape[axis]);
-    }
-    return bytes;
-}
-
 int gradc_library_predict(struct gradc_library *library, int64_t rows, const void *const *inputs,
                           void *const *outputs) {
     bool inner = false; /* an output whose batch axis is not the first is made in one batch alone */
@@ -185,7 +176,7 @@ int gradc_library_predict(struct gradc_library *library, int64_t rows, const voi
                           batch, library->outputs);
         for (int64_t k = 0; k < gradc_program.output_count; k++) {
             if (gradc_program.outputs[k].batch_axis == 0) {
-                size_t moved = output_bytes(&gradc_program.outputs[k], batch);
+                int64_t moved = gradc_field_bytes(&gradc_program.outputs[k], 0, batch);
                 library->outputs[k] = (char *)library->outputs[k] + moved;
             }
         }

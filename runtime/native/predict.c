@@ -21,23 +21,13 @@ struct prediction {
     struct gradc_error *error;
 };
 
-/* Bytes of one batch's output from an axis on. */
-static int64_t output_bytes(const struct gradc_program *program, const struct gradc_field *field,
-                            int axis) {
-    int64_t bytes = gradc_dtypes[field->dtype].size;
-    for (; axis < field->rank; axis++) {
-        bytes *= axis == field->batch_axis ? program->batch : field->shape[axis];
-    }
-    return bytes;
-}
-
 static int allocate(struct prediction *prediction) {
     const struct gradc_program *program = prediction->session->program;
     prediction->order = calloc((size_t)program->batch + 1, sizeof *prediction->order);
     prediction->outputs = calloc((size_t)program->output_count, sizeof *prediction->outputs);
     bool failed = !prediction->order || !prediction->outputs;
     for (int64_t k = 0; !failed && k < program->output_count; k++) {
-        int64_t bytes = output_bytes(program, &program->outputs[k], 0);
+        int64_t bytes = gradc_field_bytes(&program->outputs[k], 0, program->batch);
         prediction->outputs[k] = malloc((size_t)bytes + 1);
         failed = !prediction->outputs[k];
     }
@@ -60,7 +50,7 @@ static int write_place(struct prediction *prediction, int64_t place) {
     const struct gradc_program *program = prediction->session->program;
     const struct gradc_field *field = &program->outputs[0];
     int axis = field->batch_axis < 0 ? 0 : field->batch_axis;
-    int64_t bytes = output_bytes(program, field, axis);
+    int64_t bytes = gradc_field_bytes(field, axis, program->batch);
     int64_t samples = program->batch ? prediction->data.samples : 1;
     int64_t batch = program->batch ? program->batch : 1;
     const char *output = (const char *)prediction->outputs[0] + place * bytes;

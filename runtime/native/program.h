@@ -24,6 +24,8 @@ struct gradc_arguments {
 
 typedef void gradc_entry_function(struct gradc_arguments *);
 
+#define GRADC_RESULTS_MAXIMUM 127 /* `columns_sorted` numbers two columns for each in a byte */
+
 #define GRADC_BATCH (-1) /* the extent of the batch axis in a declared shape */
 
 /* An input, an output of `predict`, or a result (loss, metric: scalars) of `run` and `evaluate`. */

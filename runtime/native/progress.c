@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "file.h"
 #include "progress.h"
 
 #define NANOSECONDS_BETWEEN_LINES 500000000
@@ -16,21 +17,6 @@
 #define BAR "################----------------"
 #define BAR_WIDTH 16
 #define DEFAULT_COLUMNS 80
-
-bool gradc_write_all(int descriptor, const char *data, size_t length) {
-    while (length) {
-        ssize_t written = write(descriptor, data, length);
-        if (written < 0) {
-            if (errno != EINTR) {
-                return false;
-            }
-            written = 0;
-        }
-        data += written;
-        length -= (size_t)written;
-    }
-    return true;
-}
 
 void gradc_say(const struct gradc_program *program, const char *format, ...) {
     struct gradc_error text = {.status = GRADC_OK};

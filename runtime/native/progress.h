@@ -5,8 +5,6 @@
 
 #include "record.h"
 
-/* Write all of it, whatever a call takes at a time; false at an error. */
-bool gradc_write_all(int descriptor, const char *data, size_t length);
 
 /* "NAME: MESSAGE" and a newline on standard error, in one piece. */
 void gradc_say(const struct gradc_program *program, const char *format, ...)

@@ -37,7 +37,7 @@ static bool is(const struct gradc_text *text, const char *string) {
 }
 
 /* As bytes, and the shorter first where one begins with the other. */
-static int by_name(const void *a, const void *b) {
+int gradc_tensor_order(const void *a, const void *b) {
     const struct gradc_tensor *x = a, *y = b;
     size_t m = x->name_length, n = y->name_length;
     int order = memcmp(x->name, y->name, m < n ? m : n);
@@ -55,7 +55,7 @@ static int by_place(const void *a, const void *b) {
 static int by_rank_in_file(const void *a, const void *b) {
     const struct gradc_tensor *x = a, *y = b;
     int difference = gradc_dtypes[y->dtype].rank - gradc_dtypes[x->dtype].rank;
-    return difference ? difference : by_name(a, b);
+    return difference ? difference : gradc_tensor_order(a, b);
 }
 
 static void sort(struct gradc_tensor *items, size_t count,
@@ -245,9 +245,9 @@ static int check_layout(struct reader *reader) {
         return gradc_fail(reader->error, GRADC_BAD_FILE,
                           "its tensors end at byte %zu, its data after %zu", used,
                           reader->data_bytes);
-    sort(items, count, by_name);
+    sort(items, count, gradc_tensor_order);
     for (size_t i = 1; i < count; i++)
-        if (by_name(&items[i - 1], &items[i]) == 0)
+        if (gradc_tensor_order(&items[i - 1], &items[i]) == 0)
             return fail_layout(reader, &items[i], "its name is there twice");
     return GRADC_OK;
 }

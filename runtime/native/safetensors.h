@@ -28,6 +28,8 @@ struct gradc_tensors {
 int gradc_safetensors_parse(const unsigned char *data, size_t size, struct gradc_tensors *tensors,
                             struct gradc_error *error);
 void gradc_tensors_free(struct gradc_tensors *tensors);
+/* The order of names as bytes, for qsort over tensors. */
+int gradc_tensor_order(const void *a, const void *b);
 /* The tensor of this name, or null. */
 const struct gradc_tensor *gradc_tensors_find(const struct gradc_tensors *tensors, const char *name);
 

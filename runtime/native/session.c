@@ -131,11 +131,12 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
     entry_of(session, kind, rows)(&arguments);
 }
 
-double gradc_result(const struct gradc_program *program, void *const *outputs, int64_t k,
-                    int64_t i) {
-    const void *values = outputs[k];
-    return program->results[k].dtype == GRADC_FLOAT64 ? ((const double *)values)[i]
-                                                      : (double)((const float *)values)[i];
+int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t rows) {
+    int64_t bytes = gradc_dtypes[field->dtype].size;
+    for (; axis < field->rank; axis++) {
+        bytes *= axis == field->batch_axis ? rows : field->shape[axis];
+    }
+    return bytes;
 }
 
 void **gradc_results_allocate(const struct gradc_program *program, int64_t count) {

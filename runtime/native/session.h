@@ -47,7 +47,14 @@ void gradc_state_set(const struct gradc_state_field *field, unsigned char *block
 int64_t gradc_state_elements(const struct gradc_state_field *field);
 
 /* Value i of result k as a double, out of the arrays that `run` and `evaluate` fill. */
-double gradc_result(const struct gradc_program *program, void *const *outputs, int64_t k, int64_t i);
+static inline double gradc_result(const struct gradc_program *program, void *const *outputs,
+                                  int64_t k, int64_t i) {
+    bool wide = program->results[k].dtype == GRADC_FLOAT64;
+    return wide ? ((const double *)outputs[k])[i] : (double)((const float *)outputs[k])[i];
+}
+
+/* Bytes of a tensor from an axis on, with `rows` samples along its batch axis. */
+int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t rows);
 
 /* Arrays for `count` values of every result; null without memory. One block, freed with free(). */
 void **gradc_results_allocate(const struct gradc_program *program, int64_t count);

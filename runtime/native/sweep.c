@@ -87,7 +87,7 @@ static void make_order(struct gradc_sweep *sweep, int64_t epoch, int64_t positio
 static void call(struct gradc_sweep *sweep, int64_t count, int64_t rows) {
     const struct gradc_program *program = sweep->session->program;
     bool at_once = !program->batch || rows == program->batch;
-    void *outputs[256];
+    void *outputs[GRADC_RESULTS_MAXIMUM];
     for (int64_t n = 0; n < count; n += at_once ? count : 1) {
         for (int64_t k = 0; k < program->result_count; k++) {
             int64_t size = gradc_dtypes[program->results[k].dtype].size;

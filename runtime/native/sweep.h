@@ -38,8 +38,7 @@ int64_t gradc_sweep_run(struct gradc_sweep *sweep, int64_t epoch, int64_t positi
 
 /* Result k of step i of the last call. */
 static inline double gradc_sweep_result(const struct gradc_sweep *sweep, int64_t k, int64_t i) {
-    bool wide = sweep->session->program->results[k].dtype == GRADC_FLOAT64;
-    return wide ? ((const double *)sweep->outputs[k])[i] : ((const float *)sweep->outputs[k])[i];
+    return gradc_result(sweep->session->program, sweep->outputs, k, i);
 }
 
 /* Add the results of the last call's steps, each times `rows`. */

@@ -17,8 +17,6 @@
 #include "sweep.h"
 #include "training.h"
 
-#define RESULTS_MAXIMUM 128 /* twice their number fits the bytes of program->columns_sorted */
-
 struct run {
     struct gradc_session *session;
     const struct gradc_options *options;
@@ -214,7 +212,7 @@ static int reserve(struct run *run, int64_t epochs) {
 static int end_epoch(struct run *run) {
     struct gradc_record *record = &run->record;
     int64_t results = run->session->program->result_count;
-    double means[2 * RESULTS_MAXIMUM];
+    double means[2 * GRADC_RESULTS_MAXIMUM];
     for (int64_t k = 0; k < results; k++) {
         means[k] = record->sums[k] / (double)record->rows;
     }
