@@ -33,7 +33,7 @@ Each reads a batch of `rows` samples.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,6 +77,39 @@ class TensorField:
     dtype: str
     shape: tuple[int | str, ...]
     gathered_axis: int | None = None
+
+
+@dataclass(frozen=True)
+class IndexRange:
+    """An input holds indices low <= i < high, or one of `ignored`; an entry point clamps others.
+
+    cut      the part of the input that is meant: for every axis the first index, the step, and the
+             number of indices (a name: all of them); None: the whole input
+    reader   the operation that indexes with it
+    source   where the user wrote that, "" if unknown
+    """
+
+    input: str
+    low: int
+    high: int
+    ignored: tuple[int, ...]
+    cut: tuple[tuple[int, int, int | str], ...] | None
+    reader: str
+    source: str
+
+    def slices(self, shape: Sequence[int]) -> tuple[slice, ...]:
+        """The cut of an array of this shape."""
+        found = []
+        for (start, step, count), extent in zip(self.cut or (), shape, strict=False):
+            last = start + ((extent if isinstance(count, str) else count) - 1) * step
+            stop = last + (1 if step > 0 else -1)
+            found.append(slice(start, stop if stop >= 0 else None, step))
+        return tuple(found)
+
+    def numbers(self) -> str:
+        """ "from 0 to 9, or -100" """
+        others = "".join(f", or {number}" for number in self.ignored)
+        return f"from {self.low} to {self.high - 1}{others}"
 
 
 @dataclass(frozen=True)
@@ -147,6 +180,10 @@ class Artifact(Protocol):
     @property
     def pool_destroy(self) -> int:
         """Address of `void pool_destroy(void *pool)`."""
+
+    def index_ranges(self, kind: str) -> tuple[IndexRange, ...]:
+        """What the inputs of `kind` must hold; checked before they enter."""
+        ...
 
     def variant(self, kind: str, dims: Mapping[str, int], bounded: bool) -> EntryPoint:
         """The entry point of `kind` with these dimensions bound; compiled now if need be."""

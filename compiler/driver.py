@@ -26,10 +26,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .artifact import EntryPoint, KernelInfo, StateField, TensorField
+from .artifact import EntryPoint, IndexRange, KernelInfo, StateField, TensorField
 from .errors import ArgumentError, DTypeError, ShapeError
 from .graph.ir import Graph, Node
 from .graph.text_print import print_graph
+from .index_ranges import index_ranges
 from .loops.ir import Kernel
 from .manifest import content_key, pack, unpack
 from .object_cache import ObjectCache, default_cache
@@ -114,6 +115,7 @@ class CompiledProgram:
         self._backend = _back_end(self.options)
         self._entries: dict[Key, EntryPoint] = {}
         self._state: tuple[StateField, ...] | None = None
+        self._index_ranges: dict[str, tuple[IndexRange, ...]] = {}
         self._large_constants = large_constants(self.graphs.values())
 
     # -- what the runtime asks --------------------------------------------------------------
@@ -133,6 +135,12 @@ class CompiledProgram:
     def constants(self) -> tuple[bytes, ...]:
         """Contents of the large array constants, by slot; small ones are part of the code."""
         return tuple(self._large_constants)
+
+    def index_ranges(self, kind: str) -> tuple[IndexRange, ...]:
+        """What the inputs of a kind of entry point must hold; see index_ranges.py."""
+        if kind not in self._index_ranges:
+            self._index_ranges[kind] = index_ranges(self.graphs[kind])
+        return self._index_ranges[kind]
 
     @property
     def fingerprint(self) -> str:

@@ -20,6 +20,7 @@ from gradc.compiler.ops.slicing import SLICE
 from gradc.compiler.types import Extent
 
 from . import nodes
+from .index_ranges import from_either_end
 from .tracing import fail, located
 
 
@@ -56,8 +57,9 @@ def index(x: Node, key: Sequence[Any]) -> Node:
     result = nodes.reshape(result, kept)
     if taken is None:
         return result
+    numbers = from_either_end(taken[0], result.type.shape[taken[1]], "getitem")
     with located("getitem"):
-        return nodes.build(TAKE, result, taken[0], axis=taken[1])
+        return nodes.build(TAKE, result, numbers, axis=taken[1])
 
 
 def slice_nodes(

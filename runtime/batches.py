@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import EntryPoint, TensorField
+from gradc.compiler.artifact import EntryPoint, IndexRange, TensorField
 from gradc.compiler.errors import ArgumentError, ShapeError
 
 from .arena import Array
 from .executor import Call, Executor, allocate_outputs
+from .index_ranges import check_index_ranges
 from .inputs import Expected, check_inputs, expect, fits_exactly
 
 EVALUATION_ROWS = 256  # batch size where the caller has named none
@@ -117,6 +118,8 @@ class Sweep:
     ) -> None:
         self.batches, self.samples = batches, data.samples
         self._executor, self._kind, self._data = executor, kind, data
+        ranges = executor.artifact.index_ranges(kind)
+        check_index_ranges(ranges, data.arrays, {"run": "fit"}.get(kind, kind))
         self._capacity = max(1, min(capacity, CALL_STEPS_MAXIMUM))
         self._calls: dict[bool, Call] = {}
 
@@ -183,8 +186,7 @@ class BatchCalls:
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self._new_plan(arrays, dims, operation)
-        for position, field in enumerate(plan.call.entry.inputs):
-            plan.call.set_input(position, arrays[field.name])
+        plan.set_inputs(arrays)
         return plan
 
     def _new_plan(
@@ -203,24 +205,37 @@ class BatchCalls:
         outputs = allocate_outputs(entry, 1, bound)
         call = self._executor.prepare(entry, inputs_of(entry, arrays, operation), order, outputs)
         expected = expect(self._declared.inputs, arrays)
-        return _BatchPlan(call, rows or entry.rows_maximum, expected)
+        ranges = self._executor.artifact.index_ranges(self._kind)
+        return _BatchPlan(call, rows or entry.rows_maximum, expected, ranges, operation)
 
 
 class _BatchPlan:
     """A prepared call for batches of one shape, and the arrays that it takes as they are."""
 
-    def __init__(self, call: Call, rows: int, expected: Sequence[Expected]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        rows: int,
+        expected: Sequence[Expected],
+        ranges: Sequence[IndexRange],
+        operation: str,
+    ) -> None:
         self.call, self.rows = call, rows
-        self._expected = expected
+        self._expected, self._ranges, self._operation = expected, ranges, operation
         self._names = [field.name for field in call.entry.inputs]
 
     def takes(self, values: Mapping[str, Any]) -> bool:
         """Whether these arrays need no conversion; if so they are the call's inputs now."""
         if not fits_exactly(self._expected, values):
             return False
-        for position, name in enumerate(self._names):
-            self.call.set_input(position, values[name])
+        self.set_inputs(values)
         return True
+
+    def set_inputs(self, arrays: Mapping[str, Array]) -> None:
+        """Read these arrays. Raises ArgumentError where one holds an index out of its range."""
+        check_index_ranges(self._ranges, arrays, self._operation)
+        for position, name in enumerate(self._names):
+            self.call.set_input(position, arrays[name])
 
 
 def inputs_of(entry: EntryPoint, arrays: Mapping[str, Array], operation: str) -> list[Array]:

@@ -24,6 +24,7 @@ from gradc.compiler.artifact import (
     Arguments,
     Artifact,
     EntryPoint,
+    IndexRange,
     StateField,
     TensorField,
 )
@@ -31,6 +32,7 @@ from gradc.compiler.errors import ArgumentError, GradcError, ShapeError
 
 from .arena import ALIGNMENT_BYTES, Arena, Array, address_of, aligned_bytes, uninitialized_array
 from .arena import numpy_dtype as dtype_named
+from .index_ranges import check_index_ranges
 from .inputs import Expected, bound_shape, cast, check_inputs, expect, fits_exactly
 
 NO_DIMS: Mapping[str, int] = MappingProxyType({})
@@ -132,7 +134,9 @@ class Executor:
             entry = self.artifact.variant("call", dims=bound, bounded=False)
             inputs = [arrays[field.name] for field in entry.inputs]
             call = self.prepare(entry, inputs, None, allocate_outputs(entry, 1, bound))
-            plan = self._plans[key] = _CallPlan(call, fields, expect(fields, arrays), dims)
+            ranges = self.artifact.index_ranges("call")
+            plan = _CallPlan(call, fields, expect(fields, arrays), dims, ranges)
+            self._plans[key] = plan
         plan.set_inputs(arrays)
         return plan
 
@@ -206,9 +210,11 @@ class _CallPlan:
         fields: Sequence[TensorField],
         expected: Sequence[Expected],
         dims: Mapping[str, int],
+        ranges: Sequence[IndexRange],
     ) -> None:
         self.fields = fields
         self._call, self._expected, self._dims = call, expected, dict(dims)
+        self._ranges = ranges
         self._names = [field.name for field in call.entry.inputs]
         self._results = [(output.shape[1:], output.dtype) for output in call.outputs]
 
@@ -220,6 +226,8 @@ class _CallPlan:
         return True
 
     def set_inputs(self, arrays: Mapping[str, Array]) -> None:
+        """Read these arrays. Raises ArgumentError where one holds an index out of its range."""
+        check_index_ranges(self._ranges, arrays, "call")
         for position, name in enumerate(self._names):
             self._call.set_input(position, arrays[name])
 

@@ -412,6 +412,13 @@ def sample_indices(
     return np.asarray(rng.integers(lowest, extent + 3, shape)).astype(dtype.numpy)
 
 
+def index_range_examples(name: str) -> list[Example]:
+    rng = generator(name)
+    said = {"low": -5, "high": 5, "ignored": (-100,), "reader": "take"}
+    made = [Example(name, (sample_array(rng, int64, shape),), said) for shape in SHAPES]
+    return [*made, *(Example(name, (special_array(dtype),), said) for dtype in INTEGERS)]
+
+
 def take_examples(name: str) -> list[Example]:
     rng = generator(name)
     made = []
@@ -550,6 +557,7 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(("any", "all"), reduction((bool_,), empty=True)),
     **dict.fromkeys(("argmax", "argmin"), along_axis(NUMBERS, empty=False)),
     **dict.fromkeys(("cumsum", "cumprod"), along_axis(NUMBERS, empty=True)),
+    "index_range": index_range_examples,
     **dict.fromkeys(("take", "index_add"), take_examples),
     **dict.fromkeys(("take_along_axis", "scatter_add"), along_examples),
     "sample": sample_examples,

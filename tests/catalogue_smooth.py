@@ -129,6 +129,7 @@ NO_DERIVATIVE: Mapping[str, str] = {
     **dict.fromkeys("and or xor not shl shr any all".split(), "is of integers or bools"),
     **dict.fromkeys(("argmax", "argmin"), "gives integers"),
     "stop_gradient": "has derivative zero by definition, not in fact",
+    "index_range": "is of integers",
     "sample": "reads a data set, which no gradient flows to",
     "random_bits": "is of integers",
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import Arguments, EntryPoint, StateField, TensorField
+from gradc.compiler.artifact import Arguments, EntryPoint, IndexRange, StateField, TensorField
 
 FEATURES, TARGETS = 3, 2
 LEARNING_RATE, MOMENTUM = 0.05, 0.9
@@ -58,6 +58,9 @@ class FakeArtifact:
     def _create_pool(self, threads: int) -> int:
         self.pools.append(threads)
         return threads
+
+    def index_ranges(self, kind: str) -> tuple[IndexRange, ...]:
+        return ()
 
     def variant(self, kind: str, dims: Mapping[str, int], bounded: bool) -> EntryPoint:
         key = (kind, tuple(sorted(dims.items())), bounded)

@@ -75,9 +75,7 @@ class Expander:
             return result
         if isinstance(lowering, Elementwise):
             operands = [self._value(i, index, stop, memo) for i in node.inputs]
-            if node.op.name == "cast":
-                return k.cast(operands[0], node.type.dtype)
-            return lowering.body(k, *operands)
+            return lowering.body(k, *operands, **node.attributes)
         if isinstance(lowering, Indexed):
             context = Context(
                 index,

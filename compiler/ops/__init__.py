@@ -107,6 +107,7 @@ CATALOGUE: tuple[OpDef, ...] = (
     reduction.ARGMIN,
     reduction.CUMSUM,
     reduction.CUMPROD,
+    indexing.INDEX_RANGE,
     indexing.TAKE,
     indexing.TAKE_ALONG_AXIS,
     indexing.INDEX_ADD,

@@ -10,6 +10,11 @@
 up to those of x. A negative index counts from the end, and what is then out of range is clamped, in
 all four alike: no index reaches memory outside x. Equal indices add in the row-major order
 of the updates. The indexed axis of x has no named dimension, because its extent is computed with.
+
+    index_range      y = x, which is said to hold indices of a known range
+
+What enters a program from outside need not be clamped in silence: `index_range` stands where a
+function of the frontend reads indices, and index_ranges.py finds the inputs that it speaks of.
 """
 
 from __future__ import annotations
@@ -23,7 +28,17 @@ from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
 from ..types import TensorType, int64, static_shape
-from .definition import NO_FLAGS, RECOMPUTABLE, Indexed, OpDef, ScatterAdd, per_element
+from .definition import (
+    NO_FLAGS,
+    NOT_DIFFERENTIABLE,
+    RECOMPUTABLE,
+    VIEW,
+    Indexed,
+    OpDef,
+    ScatterAdd,
+    elementwise,
+    per_element,
+)
 from .slicing import clamped
 from .source import zeros_like
 
@@ -67,6 +82,32 @@ def _settled_scalar(k: ScalarBuilder, index: Scalar, extent: int) -> Scalar:
     wide = k.cast(index, int64)
     from_end = k.add(wide, k.index(extent))
     return clamped(k, k.select(k.at_least(wide, 0), wide, from_end), extent)
+
+
+def _infer_index_range(
+    x: TensorType, *, low: int, high: int, ignored: tuple[int, ...], reader: str
+) -> TensorType:
+    if not x.dtype.is_integer:
+        raise DTypeError("indices are not integers", facts=[f"operand is {x}"])
+    if low >= high:
+        raise ShapeError(f"no index is at least {low} and below {high}", facts=[f"operand is {x}"])
+    return x
+
+
+INDEX_RANGE = OpDef(
+    name="index_range",
+    infer=_infer_index_range,
+    evaluate=lambda x, *, low, high, ignored, reader: x,
+    gradient=NOT_DIFFERENTIABLE,
+    lowering=elementwise(lambda k, x, *, low, high, ignored, reader: x),
+    cost=per_element(0),
+    flags=VIEW | RECOMPUTABLE,
+)
+
+
+def index_range(x: Node, low: int, high: int, ignored: tuple[int, ...], reader: str) -> Node:
+    """x, whose elements `reader` takes for indices low <= i < high, or for one of `ignored`."""
+    return apply(INDEX_RANGE, x, low=low, high=high, ignored=tuple(ignored), reader=reader)
 
 
 # -- take and index_add ---------------------------------------------------------------------

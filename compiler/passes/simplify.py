@@ -104,6 +104,8 @@ RULES: tuple[AnyRule, ...] = (
     Rule("shr-zero", "shr(x, 0)", "x"),
     # what says nothing after differentiation
     Rule("stop-gradient", "stop_gradient(x)", "x"),
+    # what has been said of arrays that enter
+    Rule("index-range", "index_range(x)", "x"),
     # types and shapes that do not change
     Rule("cast-to-same", "cast(x)", "x", when=keeps_type),
     Rule("reshape-to-same", "reshape(x)", "x", when=keeps_type),

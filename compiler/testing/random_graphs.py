@@ -58,6 +58,7 @@ RING = frozenset(
     "constant iota extent broadcast sum reshape transpose slice pad concatenate max min any all "
     "cumsum take take_along_axis index_add scatter_add dot_general".split()
 )
+_SAID: dict[str, Any] = {"low": 0, "high": 3, "ignored": (-1,), "reader": "take"}
 # Values of these would be of no use to a graph: they are its leaves.
 LEAVES = frozenset(["input", "state"])
 
@@ -250,6 +251,7 @@ def _keeping_type(op: OpDef, type: TensorType) -> dict[str, Any]:
         "reshape": {"shape": type.shape},
         "broadcast": {"shape": type.shape, "axes": tuple(range(type.rank))},
         "concatenate": {"axis": 0},
+        "index_range": _SAID,
     }
     return whole.get(op.name, {})
 
@@ -388,6 +390,11 @@ def _indices(grower: _Grower, shape: tuple[Extent, ...]) -> Node:
     return grower.like(TensorType(grower.pick((int32, int64)), shape))
 
 
+def _index_range(grower: _Grower, op: OpDef) -> Node | None:
+    indices = _indices(grower, grower.shape())
+    return apply(op, indices, **_SAID)
+
+
 def _take(grower: _Grower, op: OpDef) -> Node | None:
     x = grower.ranked()
     if x is None:
@@ -485,6 +492,7 @@ _MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = Mappin
         "slice": _slice,
         "pad": _pad,
         "concatenate": _concatenate,
+        "index_range": _index_range,
         "take": _take,
         "take_along_axis": _take_along_axis,
         "index_add": _index_add,

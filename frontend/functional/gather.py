@@ -1,7 +1,8 @@
 """Reading and adding at computed positions.
 
-Negative indices count from the end. An index out of range is moved to the nearest one in range, in
-all four functions alike: a compiled program never reads or writes outside a tensor.
+Negative indices count from the end. Arrays of indices are checked when they enter a program,
+constant ones here. An index that a program computes itself is moved to the nearest one in range, in all
+four functions alike: a compiled program never reads or writes outside a tensor.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from gradc.compiler.errors import DTypeError, ShapeError
 from gradc.compiler.ops.indexing import INDEX_ADD, SCATTER_ADD, TAKE, TAKE_ALONG_AXIS
 
 from .. import nodes
+from ..index_ranges import from_either_end
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 
@@ -30,7 +32,8 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
     if axis is None and tensor.ndim != 1:
         fail(ShapeError, "take", f"{tensor.node.type} needs an axis")
     along = nodes.axis_of(0 if axis is None else axis, tensor.ndim, "take")
-    return derive(nodes.build(TAKE, tensor.node, index.node, axis=along), tensor, index)
+    numbers = from_either_end(index.node, tensor.shape[along], "take")
+    return derive(nodes.build(TAKE, tensor.node, numbers, axis=along), tensor, index)
 
 
 def take_along_axis(x: TensorLike, indices: TensorLike, axis: int = -1) -> Tensor:
@@ -47,7 +50,8 @@ def take_along_axis(x: TensorLike, indices: TensorLike, axis: int = -1) -> Tenso
             shape[a] = wanted[a] = wanted[a] if shape[a] == 1 else shape[a]
     wanted[along], shape[along] = index.shape[along], tensor.shape[along]
     data = nodes.broadcast_checked(tensor.node, tuple(shape))
-    picked = nodes.broadcast_checked(index.node, tuple(wanted))
+    numbers = from_either_end(index.node, tensor.shape[along], "take_along_axis")
+    picked = nodes.broadcast_checked(numbers, tuple(wanted))
     return derive(nodes.build(TAKE_ALONG_AXIS, data, picked, axis=along), tensor, index)
 
 
@@ -59,7 +63,8 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) ->
     tensor, where, added = as_tensor(x), _indices(index, "scatter_add"), as_tensor(src)
     along = nodes.axis_of(axis, tensor.ndim, "scatter_add")
     values = added.astype(tensor.dtype)
-    node = nodes.build(SCATTER_ADD, tensor.node, where.node, values.node, axis=along)
+    numbers = from_either_end(where.node, tensor.shape[along], "scatter_add")
+    node = nodes.build(SCATTER_ADD, tensor.node, numbers, values.node, axis=along)
     return derive(node, tensor, where, added)
 
 
@@ -68,5 +73,6 @@ def index_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) -> T
     tensor, where, added = as_tensor(x), _indices(index, "index_add"), as_tensor(src)
     along = nodes.axis_of(axis, tensor.ndim, "index_add")
     values = added.astype(tensor.dtype)
-    node = nodes.build(INDEX_ADD, tensor.node, where.node, values.node, axis=along)
+    numbers = from_either_end(where.node, tensor.shape[along], "index_add")
+    node = nodes.build(INDEX_ADD, tensor.node, numbers, values.node, axis=along)
     return derive(node, tensor, where, added)

@@ -37,8 +37,9 @@ def cross_entropy(
     The row maximum is subtracted first, so large scores do not overflow. With class numbers, rows
     labelled ignore_index count neither in the sum nor in the divisor of a mean, which is the sum of
     the weights of the labels. With probabilities the divisor is the number of rows.
-    The compiled program does not check labels: out of range, that row's loss is meaningless.
-    Raises ShapeError if the shapes do not fit.
+    Labels are 0 to classes - 1, or ignore_index: arrays of them are checked when they enter a
+    program, constants here. Of labels that a program computes, one out of range has no class.
+    Raises ShapeError if the shapes do not fit, ArgumentError for a constant label out of range.
     Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3.
     """
     scores, labels = as_tensor(input), as_tensor(target)
@@ -52,7 +53,7 @@ def cross_entropy(
         return _soft_cross_entropy(scores, labels, factors, reduction, label_smoothing, axis)
     shifted = scores - each.stop_gradient(scores.max(axis=axis, keepdims=True))
     log_sum = each.log(each.exp(shifted).sum(axis=axis))
-    chosen = one_hot_mask(labels, scores.shape[axis], axis)
+    chosen = one_hot_mask(labels, scores.shape[axis], axis, "cross_entropy", (ignore_index,))
     counted = _counted(labels, ignore_index)
     own_weight = None if factors is None else each.where(chosen, factors, 0).sum(axis=axis)
     loss = log_sum - each.where(chosen, shifted, 0).sum(axis=axis)
@@ -98,7 +99,7 @@ def nll_loss(
     _check_scores(scores, labels, "nll_loss")
     axis = 1 if scores.ndim > 1 else 0
     factors = _class_weights(weight, scores, axis, "nll_loss")
-    chosen = one_hot_mask(labels, scores.shape[axis], axis)
+    chosen = one_hot_mask(labels, scores.shape[axis], axis, "nll_loss", (ignore_index,))
     own_weight = None if factors is None else each.where(chosen, factors, 0).sum(axis=axis)
     loss = -each.where(chosen, scores, 0).sum(axis=axis)
     loss = loss if own_weight is None else loss * own_weight

@@ -15,6 +15,7 @@ from gradc.compiler.ops.slicing import PAD
 from gradc.compiler.types import int64
 
 from .. import nodes, random
+from ..index_ranges import from_zero
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 from . import elementwise as each
@@ -219,19 +220,35 @@ def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None
 
 
 def embedding(input: TensorLike, weight: TensorLike) -> Tensor:
-    """The rows of weight [classes, features] whose numbers are in input."""
-    return take(weight, input, axis=0)
+    """The rows of weight [classes, features] whose numbers are in input.
+
+    Raises ArgumentError for a constant number that is not in 0 to classes - 1; arrays are checked
+    when they enter the program.
+    """
+    table, index = as_tensor(weight), as_tensor(input)
+    if index.dtype.is_integer and table.ndim:
+        index = derive(from_zero(index.node, table.shape[0], "embedding"), index)
+    return take(table, index, axis=0)
 
 
 def one_hot(tensor: TensorLike, num_classes: int) -> Tensor:
-    """int64 [..., num_classes]: 1 where the last index equals the class number, else 0."""
-    return one_hot_mask(as_tensor(tensor), num_classes, -1).astype(int64)
+    """int64 [..., num_classes]: 1 where the last index equals the class number, else 0.
+
+    Class numbers lie in 0 to num_classes - 1, as for `embedding`.
+    """
+    return one_hot_mask(as_tensor(tensor), num_classes, -1, "one_hot").astype(int64)
 
 
-def one_hot_mask(labels: Tensor, num_classes: Any, axis: int) -> Tensor:
-    """Whether a new axis' position equals the label: a comparison, so that it fuses."""
+def one_hot_mask(
+    labels: Tensor, num_classes: Any, axis: int, reader: str, ignored: tuple[int, ...] = ()
+) -> Tensor:
+    """Whether a new axis' position equals the label: a comparison, so that it fuses.
+
+    Labels are class numbers, or one of `ignored`, which no position equals; `reader` says so.
+    """
     if not labels.dtype.is_integer:
-        fail(ArgumentError, "one_hot", f"class numbers are integers, not {labels.node.type}")
+        fail(ArgumentError, reader, f"class numbers are integers, not {labels.node.type}")
+    labels = derive(from_zero(labels.node, num_classes, reader, ignored), labels)
     along = nodes.axis_of(axis, labels.ndim + 1, "one_hot")
     shape = labels.shape[:along] + (num_classes,) + labels.shape[along:]
     classes = Tensor(nodes.iota(shape, along, labels.dtype if labels.dtype.bits > 8 else int64))

@@ -1,0 +1,198 @@
+"""What arrays must hold before they enter a program: the ranges of those that index something.
+
+    %0 = cast %label : i64[batch]
+    %1 = index_range %0 {low=0, high=10, ignored=[-100], reader="cross_entropy"} : i64[batch]
+
+says that the input `label` holds class numbers 0 to 9, or -100. In: a graph with such nodes. Out:
+an `IndexRange` for every input that one of them reads through operations that keep numbers or shift
+them: casts between integers, views, sums with a constant, and `where(x == c, d, x)`, which puts a
+valid index in the place of c. An index that a program computes otherwise is clamped where it is
+used, and nothing is said of it.
+
+A slice is followed too: then the range speaks of a part of the input, `cut`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from .artifact import IndexRange
+from .graph.ir import Graph, Literal, Node
+from .ops.arithmetic import ADD, SUB
+from .ops.broadcast import BROADCAST
+from .ops.comparison import CAST, EQ, NE, STOP_GRADIENT, WHERE
+from .ops.indexing import INDEX_RANGE
+from .ops.movement import RESHAPE, TRANSPOSE
+from .ops.slicing import CONCATENATE, SLICE
+from .ops.source import CONSTANT, INPUT
+from .types import Extent, Shape
+
+Cut: TypeAlias = tuple[tuple[int, int, Extent], ...]
+"""Of every axis: the first index, the step, and how many. None in its place: all of the node."""
+
+
+@dataclass(frozen=True)
+class SourceRange:
+    """`node`, an input or a constant, holds indices low <= i < high, or one of `ignored`."""
+
+    node: Node
+    low: int
+    high: int
+    ignored: frozenset[int]
+    cut: Cut | None
+    reader: Node
+
+    def moved(self, node: Node, cut: Cut | None) -> SourceRange:
+        return replace(self, node=node, cut=cut)
+
+    def shifted(self, node: Node, by: int) -> SourceRange:
+        ignored = frozenset(number + by for number in self.ignored)
+        return replace(self, node=node, low=self.low + by, high=self.high + by, ignored=ignored)
+
+    def described(self) -> IndexRange:
+        """As the runtime knows it."""
+        return IndexRange(
+            str(self.node.attributes.get("name", "")),
+            self.low,
+            self.high,
+            tuple(sorted(self.ignored)),
+            self.cut,
+            str(self.reader.attributes["reader"]),
+            str(self.reader.source or ""),
+        )
+
+
+def index_ranges(graph: Graph) -> tuple[IndexRange, ...]:
+    """The ranges of a graph's inputs, each once, in the order of the inputs."""
+    readers = (node for node in graph.nodes() if node.op is INDEX_RANGE)
+    found: dict[IndexRange, None] = {}
+    for source in (s for reader in readers for s in source_ranges(reader)):
+        if source.node.op is INPUT:
+            found[source.described()] = None
+    order = {str(node.attributes["name"]): n for n, node in enumerate(graph.inputs)}
+    return tuple(sorted(found, key=lambda r: order[r.input]))
+
+
+def source_ranges(reader: Node) -> Iterator[SourceRange]:
+    """The inputs and constants that an `index_range` node speaks of."""
+    attributes = reader.attributes
+    low, high, ignored = attributes["low"], attributes["high"], attributes["ignored"]
+    assert isinstance(low, int) and isinstance(high, int) and isinstance(ignored, tuple)
+    numbers = frozenset(number for number in ignored if isinstance(number, int))
+    waiting = [SourceRange(reader.inputs[0], low, high, numbers, None, reader)]
+    seen: set[SourceRange] = set()
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        if here.node.op in (INPUT, CONSTANT):
+            yield here
+        else:
+            waiting += _operands(here)
+
+
+def _operands(here: SourceRange) -> list[SourceRange]:
+    """The same said of the operands; nothing where the operation changes numbers otherwise."""
+    node = here.node
+    if not node.inputs or (node.op is not WHERE and not node.inputs[0].type.dtype.is_integer):
+        return []
+    x = node.inputs[0]
+    if node.op in (STOP_GRADIENT, INDEX_RANGE, CAST):
+        return [here.moved(x, here.cut)]
+    if node.op is WHERE:
+        return _guarded(here)
+    if node.op in (ADD, SUB):
+        return _shifted(here)
+    if node.op is CONCATENATE:
+        return [here.moved(part, None) for part in node.inputs] if here.cut is None else []
+    if node.op in (RESHAPE, TRANSPOSE, BROADCAST, SLICE):
+        return _viewed(here)
+    return []
+
+
+def _shifted(here: SourceRange) -> list[SourceRange]:
+    x, y = here.node.inputs
+    number, sign = _number(y), 1 if here.node.op is SUB else -1
+    if number is None and here.node.op is ADD:
+        x, number = y, _number(x)
+    return [] if number is None else [here.shifted(x, sign * number)]
+
+
+def _guarded(here: SourceRange) -> list[SourceRange]:
+    """`where(x == c, d, x)` and `where(x != c, x, d)`: c is one more number that x may hold."""
+    condition, yes, no = here.node.inputs
+    kept, other = (no, yes) if condition.op is EQ else (yes, no)
+    if condition.op not in (EQ, NE) or kept not in condition.inputs:
+        return []
+    compared = condition.inputs[1 - condition.inputs.index(kept)]
+    number, put = _number(compared), _number(other)
+    if number is None or put is None:
+        return []
+    allowed = here.ignored | {number} if here.low <= put < here.high or put in here.ignored else ()
+    return [replace(here, node=kept, ignored=frozenset(allowed))] if allowed else []
+
+
+def _number(node: Node) -> int | None:
+    """The number in every element of a constant, looking through what stretches it."""
+    while node.op in (BROADCAST, RESHAPE, CAST, STOP_GRADIENT):
+        node = node.inputs[0]
+    value = node.attributes.get("value") if node.op is CONSTANT else None
+    if isinstance(value, Literal) and value.array.size == 1:
+        value = value.array.item()
+    return value if isinstance(value, int) else None
+
+
+def _viewed(here: SourceRange) -> list[SourceRange]:
+    """Through a view, with the cut as it is in the operand."""
+    node, x = here.node, here.node.inputs[0]
+    cut = _whole(node.type.shape) if here.cut is None else here.cut
+    attributes = node.attributes
+    if node.op is TRANSPOSE:
+        order = attributes["permutation"]
+        assert isinstance(order, tuple)
+        moved = tuple(cut[order.index(axis)] for axis in range(x.type.rank))
+    elif node.op is BROADCAST:
+        axes = attributes["axes"]
+        assert isinstance(axes, tuple)
+        moved = tuple(
+            (0, 1, 1) if extent == 1 else cut[axes[n]]  # type: ignore[index]
+            for n, extent in enumerate(x.type.shape)
+        )
+    elif node.op is SLICE:
+        moved = tuple(
+            _composed(outer, inner) for outer, inner in zip(cut, _slices(node), strict=True)
+        )
+    elif here.cut is None:
+        return [here.moved(x, None)]
+    else:
+        reshaped = _reshaped(cut, node.type.shape, x.type.shape)
+        return [] if reshaped is None else [here.moved(x, reshaped)]
+    return [here.moved(x, None if moved == _whole(x.type.shape) else moved)]
+
+
+def _whole(shape: Shape) -> Cut:
+    return tuple((0, 1, extent) for extent in shape)
+
+
+def _slices(node: Node) -> Cut:
+    starts, steps, shape = (node.attributes[name] for name in ("starts", "steps", "shape"))
+    return tuple(zip(starts, steps, shape, strict=True))  # type: ignore[arg-type]
+
+
+def _composed(
+    outer: tuple[int, int, Extent], inner: tuple[int, int, Extent]
+) -> tuple[int, int, Extent]:
+    """What a cut of a slice takes from the operand of the slice."""
+    return inner[0] + outer[0] * inner[1], outer[1] * inner[1], outer[2]
+
+
+def _reshaped(cut: Cut, shape: Shape, wanted: Shape) -> Cut | None:
+    """The cut of a shape in another that differs from it in axes of extent 1 alone."""
+    kept = [part for part, extent in zip(cut, shape, strict=True) if extent != 1]
+    if [e for e in shape if e != 1] != [e for e in wanted if e != 1]:
+        return None
+    remaining = iter(kept)
+    return tuple((0, 1, 1) if extent == 1 else next(remaining) for extent in wanted)

@@ -1,0 +1,245 @@
+"""Labels and indices are checked where they enter: what is followed, refused and let pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradc as gc
+from gradc import nn, optim
+from gradc.compiler.artifact import IndexRange
+from gradc.compiler.index_ranges import index_ranges
+
+Array = np.ndarray[Any, Any]
+ROWS, CLASSES = 7, 5
+
+
+def labels(dtype: Any = gc.int32, *more: int) -> gc.Tensor:
+    return gc.input("labels", ("batch", *more), dtype)
+
+
+def scores() -> gc.Tensor:
+    return gc.input("scores", ("batch", CLASSES))
+
+
+TABLE = np.arange(CLASSES * 3, dtype=np.float32).reshape(CLASSES, 3)
+
+READERS: dict[str, Callable[[gc.Tensor], gc.Tensor]] = {
+    "cross_entropy": lambda i: gc.cross_entropy(scores(), i),
+    "nll_loss": lambda i: gc.nll_loss(scores(), i),
+    "embedding": lambda i: gc.embedding(i, TABLE).sum(),
+    "one_hot": lambda i: gc.one_hot(i, CLASSES).sum(),
+    "take": lambda i: gc.take(gc.constant(TABLE), i, axis=0).sum(),
+    "getitem": lambda i: gc.constant(TABLE)[i].sum(),
+    "take_along_axis": lambda i: gc.take_along_axis(scores(), i[:, None], axis=1).sum(),
+    "scatter_add": lambda i: gc.scatter_add(scores(), 1, i[:, None], i[:, None]).sum(),
+    "index_add": lambda i: gc.index_add(gc.zeros((CLASSES,)), 0, i, i).sum(),
+}
+FROM_EITHER_END = ("take", "getitem", "take_along_axis", "scatter_add", "index_add")
+
+
+def arrays(f: gc.Function, index: Array) -> dict[str, Array]:
+    known = {"labels": index, "scores": np.ones((len(index), CLASSES), np.float32)}
+    return {name: known[name] for name in f.inputs}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_function_that_reads_indices_refuses_those_out_of_range(name: str) -> None:
+    f = gc.compile(READERS[name](labels()))
+    good = np.arange(ROWS, dtype=np.int32) % CLASSES
+    f(**arrays(f, good))
+    low = -CLASSES if name in FROM_EITHER_END else 0
+    for wrong in (CLASSES, CLASSES + 94, low - 1, -(2**31), 2**31 - 1):
+        bad = good.copy()
+        bad[3] = wrong
+        with pytest.raises(gc.ArgumentError) as caught:
+            f(**arrays(f, bad))
+        text = str(caught.value)
+        assert f"row 3 of input 'labels' is {wrong}, not in {low} to {CLASSES - 1}" in text
+        assert f"{name} takes it" in text and "test_index_ranges.py" in text
+    edge = good.copy()
+    edge[0] = low
+    f(**arrays(f, edge))
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_constant_out_of_range_is_refused_where_it_is_written(name: str) -> None:
+    READERS[name](gc.constant(np.arange(ROWS) % CLASSES)) if name in (
+        "embedding", "one_hot", "take", "getitem", "index_add"
+    ) else None  # fmt: skip
+    with pytest.raises(gc.ArgumentError, match="is out of range: from"):
+        if name in ("cross_entropy", "nll_loss"):
+            getattr(gc, name)(gc.ones((1, 3)), [3])
+        elif name in ("take_along_axis", "scatter_add"):
+            index = np.full((2, 1), CLASSES)
+            picked = gc.ones((2, CLASSES))
+            if name == "take_along_axis":
+                gc.take_along_axis(picked, index, axis=1)
+            else:
+                gc.scatter_add(picked, 1, index, np.ones((2, 1), np.float32))
+        else:
+            READERS[name](gc.constant([0, CLASSES]))
+
+
+def ranges_of(index: gc.Tensor) -> list[tuple[str, int, int, tuple[int, ...]]]:
+    graph = gc.graph(gc.embedding(index, TABLE)).graph
+    return [(r.input, r.low, r.high, r.ignored) for r in index_ranges(graph)]
+
+
+FOLLOWED: dict[str, tuple[Callable[[gc.Tensor], gc.Tensor], Any]] = {
+    "itself": (lambda i: i, (0, CLASSES, ())),
+    "cast": (lambda i: i.astype(gc.int64), (0, CLASSES, ())),
+    "reshape": (lambda i: gc.expand_dims(i, 1), (0, CLASSES, ())),
+    "stop_gradient": (gc.stop_gradient, (0, CLASSES, ())),
+    "from one": (lambda i: i - 1, (1, CLASSES + 1, ())),
+    "plus two": (lambda i: 2 + i, (-2, CLASSES - 2, ())),
+    "guarded": (lambda i: gc.where(i == 255, 0, i), (0, CLASSES, (255,))),
+    "guarded the other way": (lambda i: gc.where(i != -1, i, 4), (0, CLASSES, (-1,))),
+    "guarded, from one": (lambda i: gc.where(i == 0, 1, i) - 1, (1, CLASSES + 1, (0,))),
+}
+NOT_FOLLOWED: dict[str, Callable[[gc.Tensor], gc.Tensor]] = {
+    "clipped": lambda i: gc.clip(i, 0, CLASSES - 1),
+    "modulo": lambda i: i % CLASSES,
+    "guarded by other numbers": lambda i: gc.where(i > 0, i, 0),
+    "guarded by a number that is wrong itself": lambda i: gc.where(i == 9, 9, i),
+    "from a float": lambda i: i.astype(gc.float32).astype(gc.int32),
+}
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_ranges_are_followed_to_the_input(name: str) -> None:
+    made, wanted = FOLLOWED[name]
+    assert ranges_of(made(labels())) == [("labels", *wanted)]
+
+
+@pytest.mark.parametrize("name", NOT_FOLLOWED)
+def test_numbers_that_are_computed_otherwise_are_not_spoken_of(name: str) -> None:
+    assert ranges_of(NOT_FOLLOWED[name](labels())) == []
+
+
+def test_a_dtype_that_holds_no_other_number_needs_no_check() -> None:
+    table = np.zeros((256, 2), np.float32)
+    graph = gc.graph(gc.embedding(labels(gc.uint8), table)).graph
+    assert index_ranges(graph) == ()
+    (found,) = index_ranges(gc.graph(gc.embedding(labels(gc.int16), table)).graph)
+    assert (found.low, found.high) == (0, 256)
+
+
+def test_a_slice_is_checked_alone() -> None:
+    pair = labels(gc.int32, 2)
+    first, second = pair[:, 0], pair[:, 1]
+    y = gc.embedding(first, TABLE).sum() + gc.one_hot(second, 2).sum()
+    f = gc.compile(y)
+    good = np.array([[4, 1], [0, 0], [2, 1]], np.int32)
+    f(labels=good)
+    for place, wrong, high in (((1, 0), 5, 4), ((2, 1), 2, 1)):
+        bad = good.copy()
+        bad[place] = wrong
+        text = rf"row {place[0]} of input 'labels' is {wrong} at \[{place[0]}, {place[1]}\], "
+        with pytest.raises(gc.ArgumentError, match=text + f"not in 0 to {high}"):
+            f(labels=bad)
+
+
+def test_a_reversed_slice_with_steps() -> None:
+    tokens = gc.input("tokens", (3, 9), gc.int32)
+    picked = tokens[::2, 7:0:-3]
+    (found,) = index_ranges(gc.graph(gc.embedding(picked.T, TABLE)).graph)
+    array = np.arange(27).reshape(3, 9)
+    assert np.array_equal(array[found.slices(array.shape)], array[::2, 7:0:-3])
+
+
+def test_the_place_named_is_the_first_in_the_whole_array() -> None:
+    from gradc.runtime import index_ranges as checking
+
+    wanted = IndexRange("x", 0, 9, (), None, "take", "")
+    array = np.zeros((1_000_003,), np.int64)
+    array[[700_001, 999_999]] = 9, -1
+    assert checking.first_outside(array, wanted) == (700_001,)
+    assert checking.first_outside(np.zeros((0, 3), np.int64), wanted) is None
+    assert checking.first_outside(np.full((), 9), wanted) == ()
+    cut = IndexRange("x", 0, 9, (-5,), ((2, 3, 2), (1, -1, 2)), "take", "")
+    square = np.full((8, 4), 77)
+    square[2:6:3, :2] = [[-5, 0], [8, 77]]
+    assert checking.first_outside(square, cut) == (5, 1)
+
+
+def trained() -> tuple[gc.Trainer, dict[str, Array]]:
+    x, label = gc.input("x", ("batch", 4)), gc.input("label", ("batch",), gc.int32)
+    word = gc.input("word", ("batch",), gc.int64)
+    parts = nn.ModuleDict({"a": nn.Linear(4, 3), "b": nn.Embedding(6, 3), "c": nn.Embedding(4, 2)})
+    logits = parts["a"](x)
+    program = gc.training(
+        gc.cross_entropy(logits + parts["b"](word), label),
+        optimizer=optim.SGD(lr=0.1),
+        metrics={"accuracy": gc.accuracy(logits, label)},
+        outputs={"vector": parts["c"](word)},
+    )
+    rng = np.random.default_rng(0)
+    data: dict[str, Array] = {
+        "x": rng.normal(size=(20, 4)).astype(np.float32),
+        "label": (np.arange(20) % 3).astype(np.int32),
+        "word": np.arange(20) % 4,
+    }
+    return program.compile(), data
+
+
+def test_every_way_into_a_trainer() -> None:
+    trainer, data = trained()
+    trainer.fit(data, batch_size=8)
+    before = {name: value.tobytes() for name, value in trainer.parameters.items()}
+    bad = {**data, "label": data["label"].copy()}
+    bad["label"][17] = 3
+    ways: dict[str, Callable[[], Any]] = {
+        "fit": lambda: trainer.fit(bad),
+        "step": lambda: trainer.step(**bad),
+        "evaluate": lambda: trainer.evaluate(bad),
+        "fit of batches": lambda: trainer.fit([bad]),
+        "evaluate of batches": lambda: trainer.evaluate([bad]),
+        "validation": lambda: trainer.fit(data, validation=bad),
+        "lists": lambda: trainer.step(**{k: v.tolist() for k, v in bad.items()}),
+    }
+    for way, run in ways.items():
+        with pytest.raises(gc.ArgumentError, match="row 17 of input 'label' is 3, not in 0 to 2"):
+            run()
+        assert {n: v.tobytes() for n, v in trainer.parameters.items()} == before, way
+    words = {**data, "word": np.full(20, 5)}
+    trainer.evaluate(words)  # 6 rows in the table of the loss, 4 in that of the output
+    with pytest.raises(
+        gc.ArgumentError, match="predict: row 0 of input 'word' is 5, not in 0 to 3"
+    ):
+        trainer.predict(words)
+    trainer.predict(word=data["word"], label=bad["label"], x=data["x"])  # no output reads labels
+
+
+def test_repeated_steps_on_one_array_are_checked_each_time() -> None:
+    trainer, data = trained()
+    for _ in range(3):
+        trainer.step(**data)
+    data["label"][5] = -1
+    with pytest.raises(gc.ArgumentError, match="row 5 of input 'label' is -1"):
+        trainer.step(**data)
+
+
+def test_ignored_labels_count_nowhere() -> None:
+    x, label = gc.input("x", ("batch", 3)), gc.input("label", ("batch",), gc.int32)
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(6, 3)).astype(np.float32)
+    for ignored in (-100, 255, 1):
+        given = np.array([0, 1, ignored, 2, ignored, 0], np.int32)
+        f = gc.compile(gc.cross_entropy(x, label, ignore_index=ignored))
+        kept = given != ignored
+        logs = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+        wanted = -logs[kept, given[kept]].mean()
+        assert f(x=values, label=given) == pytest.approx(wanted, rel=1e-5)
+        with pytest.raises(gc.ArgumentError, match=f"from 0 to 2{'' if ignored == 1 else ', or'}"):
+            f(x=values, label=np.full(6, 3, np.int32))
+
+
+def test_a_text_keeps_what_is_said() -> None:
+    text = str(gc.graph(gc.cross_entropy(scores(), labels())))
+    f = gc.compile(gc.parse(text))
+    with pytest.raises(gc.ArgumentError, match="row 0 of input 'labels' is 9"):
+        f(scores=np.ones((1, CLASSES)), labels=np.array([9]))
