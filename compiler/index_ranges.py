@@ -125,14 +125,25 @@ def _guarded(here: SourceRange) -> list[SourceRange]:
     """`where(x == c, d, x)` and `where(x != c, x, d)`: c is one more number that x may hold."""
     condition, yes, no = here.node.inputs
     kept, other = (no, yes) if condition.op is EQ else (yes, no)
-    if condition.op not in (EQ, NE) or kept not in condition.inputs:
+    if condition.op not in (EQ, NE):
         return []
-    compared = condition.inputs[1 - condition.inputs.index(kept)]
+    x, compared = condition.inputs
+    if _number(compared) is None:
+        x, compared = compared, x
     number, put = _number(compared), _number(other)
-    if number is None or put is None:
+    if number is None or put is None or not _is_same(x, kept):
         return []
     allowed = here.ignored | {number} if here.low <= put < here.high or put in here.ignored else ()
     return [replace(here, node=kept, ignored=frozenset(allowed))] if allowed else []
+
+
+def _is_same(x: Node, y: Node, depth: int = 8) -> bool:
+    """Whether two nodes are written alike, as `x[:, 0]` is where it is written twice."""
+    if x is y:
+        return True
+    alike = x.op is y.op and x.type == y.type and x.attributes == y.attributes
+    pairs = zip(x.inputs, y.inputs, strict=False)
+    return depth > 0 and alike and bool(x.inputs) and all(_is_same(*p, depth - 1) for p in pairs)
 
 
 def _number(node: Node) -> int | None:

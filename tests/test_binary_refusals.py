@@ -123,6 +123,14 @@ BAD_DATA: dict[str, tuple[Callable[[dict[str, Array]], dict[str, Array]], str]] 
         lambda d: d | {"label": np.full(20, 2**63 + 5, np.uint64)},
         "label.npy: input 'label' has values that do not fit int32: 9223372036854775813",
     ),
+    "label": (
+        lambda d: d | {"label": np.where(np.arange(20) == 17, 4, 3)},
+        "label.npy: row 17 of input 'label' is 4, not in 0 to 3; cross_entropy indexes with it",
+    ),
+    "negative label": (
+        lambda d: d | {"label": np.where(np.arange(20) == 19, -1, -100).astype(np.int8)},
+        "label.npy: row 19 of input 'label' is -1, not in 0 to 3; cross_entropy indexes with it",
+    ),
     "shape": (
         lambda d: d | {"x": d["x"][:, :2]},
         "x.npy: input 'x' has shape [20, 2], declared [batch, 3]",

@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..artifact import EntryPoint, StateField, TensorField
-from ..driver import CompiledProgram
+from ..artifact import EntryPoint, IndexRange, StateField, TensorField
+from ..driver import LOOPING_KINDS, CompiledProgram
 from ..errors import ArgumentError
 
 INPUTS_MAXIMUM = 255
@@ -62,7 +62,8 @@ class Declaration:
 
 @dataclass(frozen=True)
 class Model:
-    """See the module docstring. `entries` are by their names in a binary (see code.py)."""
+    """See the module docstring. `entries` are by their names in a binary (see code.py), `ranges` by
+    the kinds of entry points whose inputs they speak of."""
 
     declaration: Declaration
     entries: Mapping[str, EntryPoint]
@@ -70,6 +71,7 @@ class Model:
     state_bytes: int
     constants: tuple[bytes, ...]
     fingerprint: str
+    ranges: Mapping[str, tuple[IndexRange, ...]]
 
     @property
     def arena_bytes(self) -> int:
@@ -110,6 +112,7 @@ def describe_model(
         program.state_bytes,
         program.constants,
         program.fingerprint,
+        {kind: program.index_ranges(kind) for kind in LOOPING_KINDS},
     )
     ranks = {f.name: len(f.shape) for f in (*model.inputs, *model.outputs)}
     ranks |= {f.name: len(f.shape) for f in model.state}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ..artifact import ARGUMENT_FIELDS, RATE_STATE, SEED_STATE, StateField, TensorField
+from ..artifact import ARGUMENT_FIELDS, RATE_STATE, SEED_STATE, IndexRange, StateField, TensorField
 from .code import CodeVersion
 from .model import Model
 
@@ -35,6 +36,7 @@ def tables_text(model: Model, description: str, versions: Sequence[CodeVersion])
         writer.states(),
         writer.columns(),
         writer.reads(),
+        writer.ranges(),
         writer.constants(),
         writer.codes(versions),
         writer.program(description, len(versions)),
@@ -47,6 +49,7 @@ class _TableWriter:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.range_count = 0
         self._shapes: dict[tuple[int | str, ...], str] = {(0,): "no_extents"}  # of scalars
 
     def shapes(self) -> list[str]:
@@ -109,6 +112,29 @@ class _TableWriter:
                 lines.append(f"static const uint8_t {kind}_reads[] = {{{listed}}};")
         return "\n".join(lines)
 
+    def ranges(self) -> str:
+        names = [field.name for field in self.model.inputs]
+        kinds: dict[IndexRange, list[str]] = {}
+        for name, kind in _KINDS:
+            for wanted in self.model.ranges.get(kind, ()):
+                kinds.setdefault(replace(wanted, source=""), []).append(f"1 << GRADC_{name}")
+        self.range_count = len(kinds)
+        rows = [
+            f"    {{.reader = {quoted(wanted.reader)}, .cut = {self._cut(wanted)}, "
+            f".ignored = {self.shape(wanted.ignored) if wanted.ignored else '0'}, "
+            f".low = {_int64(wanted.low)}, .high = {_int64(wanted.high)}, "
+            f".input = {names.index(wanted.input)}, .ignored_count = {len(wanted.ignored)}, "
+            f".kinds = {' | '.join(read)}}},"
+            for wanted, read in kinds.items()
+        ]
+        return _array("struct gradc_range range_table", rows)
+
+    def _cut(self, wanted: IndexRange) -> str:
+        if wanted.cut is None:
+            return "0"
+        flat = [number for part in wanted.cut for number in part]
+        return self.shape(tuple("GRADC_BATCH" if isinstance(n, str) else n for n in flat))
+
     def constants(self) -> str:
         rows = [f"    gradc_constant_{n}," for n in range(len(self.model.constants))]
         return _array("void *const constant_table", rows)
@@ -142,6 +168,7 @@ class _TableWriter:
                 "    .reads = {",
                 *reads,
                 "    },",
+                f"    .ranges = range_table, .range_count = {self.range_count},",
                 f"    .input_count = {len(model.inputs)}, .output_count = {len(model.outputs)},",
                 f"    .result_count = {len(model.results)}, .state_count = {len(model.state)},",
                 f"    .seed_state = {model.state_index(SEED_STATE)}, "
@@ -179,6 +206,11 @@ def _extents(field: TensorField) -> tuple[int | str, ...]:
 
 def _axis(field: TensorField) -> int:
     return -1 if field.gathered_axis is None else field.gathered_axis
+
+
+def _int64(number: int) -> str:
+    """The number, or the nearest that int64_t holds: no element lies beyond."""
+    return f"INT64_C({max(-(2**63) + 1, min(number, 2**63 - 1))})"
 
 
 def _dtype(name: str) -> str:

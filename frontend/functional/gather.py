@@ -1,8 +1,8 @@
 """Reading and adding at computed positions.
 
 Negative indices count from the end. Arrays of indices are checked when they enter a program,
-constant ones here. An index that a program computes itself is moved to the nearest one in range, in all
-four functions alike: a compiled program never reads or writes outside a tensor.
+constant ones here. An index that a program computes itself is moved to the nearest one in range,
+in all four functions alike: a compiled program never reads or writes outside a tensor.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 /* Data sets from .npy files; see dataset.h. The checks are those of runtime/inputs.py.
  *
  * An array of the declared type stays in its mapped file, so data may be larger than memory. The
- * values are not looked at, but for the range of integers that are converted.
+ * values are not looked at, but for integers that are converted or index something.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 
 #include "dataset.h"
 #include "npy.h"
+#include "ranges.h"
 
 #define SAMPLES_MAXIMUM ((int64_t)1 << 48) /* so that products with them do not overflow */
 
@@ -171,18 +172,19 @@ static int open_array(struct gradc_dataset *data, const struct gradc_program *pr
     return status;
 }
 
-/* Whether an entry point reads the input; null is one that reads all. */
-static bool is_needed(const struct gradc_reads *needed, int64_t input) {
-    bool found = !needed;
-    for (int64_t n = 0; needed && n < needed->count; n++) {
-        found |= needed->inputs[n] == input;
+/* Whether the input must be given; who trains gives all. */
+static bool is_needed(const struct gradc_program *program, enum gradc_kind kind, int64_t input) {
+    const struct gradc_reads *reads = &program->reads[kind];
+    bool found = kind == GRADC_RUN;
+    for (int64_t n = 0; n < reads->count; n++) {
+        found |= reads->inputs[n] == input;
     }
     return found;
 }
 
 int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *program,
                        const char *const *paths, const char *option,
-                       const struct gradc_reads *needed, struct gradc_error *error) {
+                       enum gradc_kind kind, struct gradc_error *error) {
     size_t inputs = (size_t)program->input_count;
     *data = (struct gradc_dataset){.inputs = program->input_count};
     data->arrays = calloc(inputs + 1, sizeof *data->arrays);
@@ -195,7 +197,7 @@ int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *p
             if (!status && open_array(data, program, n, error)) {
                 status = gradc_fail_in(error, paths[n]);
             }
-        } else if (is_needed(needed, n)) {
+        } else if (is_needed(program, kind, n)) {
             status = gradc_fail(error, GRADC_BAD_ARGUMENT,
                                 "missing input '%s': give %s %s=FILE.npy", name, option, name);
         }
@@ -203,6 +205,12 @@ int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *p
     if (!status && program->batch && !data->samples) {
         status = gradc_fail(error, GRADC_BAD_ARGUMENT, "%s: no input gives the number of samples",
                             option);
+    }
+    for (int64_t n = 0; !status && n < program->input_count; n++) {
+        if (paths[n] &&
+            gradc_ranges_check(program, kind, n, data->arrays[n], data->samples, error)) {
+            status = gradc_fail_in(error, paths[n]);
+        }
     }
     if (status) {
         gradc_dataset_close(data);

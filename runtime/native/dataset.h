@@ -17,11 +17,11 @@ struct gradc_dataset {
  *
  * paths   one per input, or null
  * option  what the user calls them in messages: "--data"
- * needed  the inputs that must be there; null: all
+ * kind    the entry point that reads them: its inputs must be there; GRADC_RUN: all
  */
 int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *program,
                        const char *const *paths, const char *option,
-                       const struct gradc_reads *needed, struct gradc_error *error);
+                       enum gradc_kind kind, struct gradc_error *error);
 /* Rows will be read in no order: around one of them nothing more need be read from a disk. */
 void gradc_dataset_shuffled(const struct gradc_dataset *data);
 void gradc_dataset_close(struct gradc_dataset *data);

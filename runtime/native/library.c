@@ -9,6 +9,7 @@
 
 #include "checkpoint.h"
 #include "library.h"
+#include "ranges.h"
 
 struct gradc_library {
     struct gradc_session session;
@@ -80,7 +81,8 @@ void gradc_library_free(struct gradc_library *library) {
     free(library);
 }
 
-/* Whether a call can be made at all: a session that is open, arrays where they are needed. */
+/* Whether a call can be made at all: a session that is open, arrays where they are needed, labels
+ * and indices that are in their ranges. */
 static int check_call(struct gradc_library *library, enum gradc_kind kind, int64_t rows,
                       int64_t most, const void *const *inputs) {
     if (!library) {
@@ -100,7 +102,13 @@ static int check_call(struct gradc_library *library, enum gradc_kind kind, int64
                               gradc_program.inputs[reads->inputs[n]].name);
         }
     }
-    return GRADC_OK;
+    int status = GRADC_OK;
+    for (int64_t n = 0; !status && n < reads->count; n++) {
+        int64_t input = reads->inputs[n];
+        status = gradc_ranges_check(&gradc_program, kind, input, inputs[input], rows,
+                                    &library->error);
+    }
+    return status;
 }
 
 /* Sample numbers first, first + 1, ... for one batch; past the last row they are never read. */

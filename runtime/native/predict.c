@@ -108,7 +108,7 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
                           "--predict: this program has no output that .npy can hold");
     }
     int status = gradc_dataset_open(&prediction.data, program, options->data, "--data",
-                                    &program->reads[GRADC_PREDICT], error);
+                                    GRADC_PREDICT, error);
     if (!status) {
         status = gradc_checkpoint_load(session, options->checkpoint, options->seed, false, NULL,
                                        error);

@@ -55,6 +55,16 @@ struct gradc_reads {
     int64_t count;
 };
 
+/* An input whose elements index something: low <= i < high, or one of `ignored`. */
+struct gradc_range {
+    const char *reader;     /* what indexes with it */
+    const int64_t *cut;     /* first, step and count of every axis, GRADC_BATCH: all; null: whole */
+    const int64_t *ignored;
+    int64_t low, high;
+    uint8_t input, ignored_count;
+    uint8_t kinds; /* a bit for each enum gradc_kind that reads it so */
+};
+
 /* The entry points made for one kind of CPU. `run` takes full batches only, the others any number
  * of rows up to the batch. All versions of a program give the same bits. */
 struct gradc_code {
@@ -76,6 +86,8 @@ struct gradc_program {
     const char *const *column_keys;   /* results, then validation_ results, as canonical JSON keys */
     const uint8_t *columns_sorted;    /* indices of column_keys in sorted order */
     struct gradc_reads reads[GRADC_KINDS];
+    const struct gradc_range *ranges;
+    int64_t range_count;
     int64_t input_count, output_count, result_count, state_count;
     int64_t seed_state, rate_state; /* indices of `state`; -1 where there is none */
 

@@ -387,10 +387,11 @@ static int try_checkpoint(struct run *run) {
 static int open_data(struct run *run) {
     const struct gradc_options *options = run->options;
     const struct gradc_program *program = run->session->program;
-    int status = gradc_dataset_open(&run->data, program, options->data, "--data", NULL, run->error);
+    int status =
+        gradc_dataset_open(&run->data, program, options->data, "--data", GRADC_RUN, run->error);
     if (!status && options->validates) {
         status = gradc_dataset_open(&run->validation, program, options->validation, "--validate",
-                                    NULL, run->error);
+                                    GRADC_EVALUATE, run->error);
     }
     return status ? status : begin_record(run);
 }
