@@ -6,15 +6,18 @@ is an `extent` node, so that a last batch of fewer rows is averaged over its own
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.arithmetic import DIV, MUL, SUB
 from gradc.compiler.ops.broadcast import SUM
-from gradc.compiler.ops.comparison import NE
+from gradc.compiler.ops.comparison import EQ, GT, NE
 from gradc.compiler.ops.definition import OpDef
+from gradc.compiler.ops.elementwise import SQRT
 from gradc.compiler.ops.reduction import PROD
-from gradc.compiler.types import DType, bool_, dtype_of, float32, int64
+from gradc.compiler.types import DType, Extent, bool_, dtype_of, float32, int64
 
 from . import nodes
 
@@ -53,14 +56,38 @@ def mean(x: Node, axis: Any, keepdims: bool) -> Node:
 def _mean(x: Node, axis: Any, correction: float, keepdims: bool) -> Node:
     """sum(x) / (number of elements - correction), in the dtype of x."""
     axes = nodes.axes_of(axis, x.type.rank, "mean")
-    count = nodes.extent([x.type.shape[a] for a in axes], x.type.dtype)
-    if correction:
-        count = nodes.elementwise(SUB, count, correction)
-    return nodes.elementwise(DIV, nodes.reduce(SUM, x, axes, keepdims), count)
+    divisor = _divisor([x.type.shape[a] for a in axes], x.type.dtype, correction)
+    return nodes.elementwise(DIV, nodes.reduce(SUM, x, axes, keepdims), divisor)
+
+
+def _divisor(extents: Sequence[Extent], dtype: DType, correction: float) -> Node:
+    """Number of elements - correction. Where that is not positive: NaN if the extents are known.
+
+    If one of them is a named dimension it is infinite, so that a last batch of one row has
+    variance 0, and slope 0: a NaN there would take every weight with it.
+    """
+    count = nodes.extent(extents, dtype)
+    if not correction:
+        return count
+    enough = nodes.elementwise(GT, count, correction)
+    undefined = math.inf if any(isinstance(e, str) for e in extents) else math.nan
+    return nodes.select(enough, nodes.elementwise(SUB, count, correction), undefined)
+
+
+def root(x: Node) -> Node:
+    """The square root, with slope 0 at 0: PyTorch's subgradient of norms and of deviations.
+
+    The slope of `sqrt` itself is infinite there, and times the slope 0 of a square it is NaN.
+    """
+    flat = nodes.elementwise(EQ, x, 0)
+    return nodes.select(flat, 0, nodes.elementwise(SQRT, nodes.select(flat, 1, x)))
 
 
 def variance(x: Node, axis: Any, correction: float, keepdims: bool) -> Node:
-    """Mean squared distance from the mean, in two passes: no cancellation for a large mean."""
+    """Mean squared distance from the mean, in two passes: no cancellation for a large mean.
+
+    The divisor is the number of elements less `correction`; see `_divisor`.
+    """
     result = x.type.dtype if x.type.dtype.is_float else float32
     wide = nodes.cast(x, float32 if _is_half(result) else result)
     distance = nodes.elementwise(SUB, wide, _mean(wide, axis, 0.0, True))

@@ -308,12 +308,15 @@ class Tensor:
         return derive(reductions.mean(self.node, axis, keepdims), self)
 
     def var(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-        """Variance over axis; the divisor is the number of elements less `correction`."""
+        """Variance over axis; the divisor is the number of elements less `correction`.
+
+        Of no more elements than `correction` it is NaN; along a named dimension it is 0.
+        """
         return derive(reductions.variance(self.node, axis, correction, keepdims), self)
 
     def std(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-        """Standard deviation over axis: the root of `var`."""
-        return unary(elementwise.SQRT, self.var(axis, correction, keepdims))
+        """Standard deviation over axis: the root of `var`. Of equal elements the slope is 0."""
+        return derive(reductions.root(self.var(axis, correction, keepdims).node), self)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Greatest element over axis (None: all); NaN if there is one."""

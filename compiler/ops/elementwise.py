@@ -175,15 +175,15 @@ def _pow_gradient(dy: Node, y: Node, x: Node, p: Node) -> tuple[Node | None, ...
     """d(x^p) = p x^(p-1) dx + ln(x) x^p dp, with no 0 * inf.
 
     At p = 0 the slope in x is 0 for every x; where x is so near 0 that a negative power of it is
-    infinite, the power is not taken. At x = 0 the slope in p is 0 (the limit for p > 0).
-    At x < 0 the slope in p does not exist and is NaN.
+    infinite, the power is not taken. At x = 0 the slope in p is 0 for p >= 0 (the limit for p > 0)
+    and -inf for p < 0. At x < 0 the slope in p does not exist and is NaN.
     """
     zero, one = zeros_like(p), ones_like(p)
     far_from_zero = ge(abs_(x), constant_like(x, NEAR_ZERO[x.type.dtype]))
     no_power = and_(eq(p, zero), not_(far_from_zero))
     lower = pow_(x, where(no_power, one, sub(p, one)))
     dx = where(no_power, zero, mul(p, lower))
-    log_x = log(where(eq(x, zero), one, x))
+    log_x = log(where(and_(eq(x, zero), ge(p, zero)), one, x))
     return mul(dy, dx), mul(dy, mul(log_x, y))
 
 

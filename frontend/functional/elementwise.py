@@ -49,7 +49,10 @@ def remainder(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 def pow(x: TensorLike, y: TensorLike) -> Tensor:
-    """x to the power of y."""
+    """x to the power of y.
+
+    At x = 0 the slope in y is 0 for y >= 0 and -inf for y < 0; at y = 0 the slope in x is 0.
+    """
     return as_tensor(x) ** y
 
 
@@ -107,7 +110,7 @@ def clip(x: TensorLike, min: Any = None, max: Any = None) -> Tensor:
 
 
 def hypot(x: TensorLike, y: TensorLike) -> Tensor:
-    """sqrt(x * x + y * y) without overflow in between."""
+    """sqrt(x * x + y * y) without overflow in between; both slopes are 0 where both are 0."""
     return binary(elementwise.HYPOT, x, y, floating=True)
 
 
@@ -120,7 +123,7 @@ def copysign(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 def sqrt(x: TensorLike) -> Tensor:
-    """Square root; NaN for x < 0."""
+    """Square root; NaN for x < 0, slope infinite at 0."""
     return unary(elementwise.SQRT, x, floating=True)
 
 
@@ -212,7 +215,10 @@ def atan(x: TensorLike) -> Tensor:
 
 
 def atan2(x: TensorLike, y: TensorLike) -> Tensor:
-    """The angle of the point (y, x): arctangent of x / y in the right quadrant."""
+    """The angle of the point (y, x): arctangent of x / y in the right quadrant.
+
+    At the origin, where the angle jumps, the slopes are NaN.
+    """
     return binary(elementwise.ATAN2, x, y, floating=True)
 
 
@@ -389,7 +395,12 @@ def bitwise_right_shift(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
-    """Elements of x where the bool condition holds, of y elsewhere."""
+    """Elements of x where the bool condition holds, of y elsewhere.
+
+    No slope flows to what is not chosen, but its slope is computed: a zero cotangent times an
+    infinite slope is NaN, as in PyTorch. `where(x > 0, log(x), 0)` has slope NaN at 0; choose
+    before the singular function, `log(where(x > 0, x, 1))`.
+    """
     node = nodes.select(operand_of(condition), operand_of(x), operand_of(y))
     return derive(node, condition, x, y)
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
-from gradc.compiler.types import float32
+from gradc.compiler.types import broadcast_shapes, float32, promote
 
 from .. import nodes
 from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each
+from .guards import at_least, wide
 from .neural import log_softmax, logsigmoid, one_hot_mask
 
 
@@ -80,7 +81,10 @@ def _soft_cross_entropy(
     if label_smoothing:
         classes = _class_count(scores, axis, "cross_entropy")
         target = target * (1.0 - label_smoothing) + label_smoothing / classes
-    terms = log_softmax(scores, axis) * target
+    logarithms = log_softmax(scores, axis)
+    # A class that a score of -inf masks and the target gives nothing costs nothing.
+    masked = (target == 0) & each.isinf(logarithms)
+    terms = each.where(masked, 0, logarithms) * target
     loss = -(terms if factors is None else terms * factors).sum(axis=axis)
     return _reduce(loss, reduction, "cross_entropy")
 
@@ -215,8 +219,9 @@ def smooth_l1_loss(
         return _reduce(each.abs(x - y), reduction, "smooth_l1_loss")
     difference = x - y
     distance = each.abs(difference)
-    quadratic = difference * difference * (0.5 / beta)
-    loss = each.where(distance < beta, quadratic, distance - 0.5 * beta)
+    near = distance < beta
+    small = each.where(near, difference, 0)  # the slope of an infinite square is 0 * inf
+    loss = each.where(near, small * small * (0.5 / beta), distance - 0.5 * beta)
     return _reduce(loss, reduction, "smooth_l1_loss")
 
 
@@ -229,8 +234,9 @@ def huber_loss(
         fail(ArgumentError, "huber_loss", f"delta is positive, not {delta}")
     difference = x - y
     distance = each.abs(difference)
-    quadratic = 0.5 * (difference * difference)
-    loss = each.where(distance <= delta, quadratic, delta * (distance - 0.5 * delta))
+    near = distance <= delta
+    small = each.where(near, difference, 0)  # the slope of an infinite square is 0 * inf
+    loss = each.where(near, 0.5 * (small * small), delta * (distance - 0.5 * delta))
     return _reduce(loss, reduction, "huber_loss")
 
 
@@ -240,12 +246,45 @@ def binary_cross_entropy(
     weight: TensorLike | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-(t log p + (1 - t) log(1 - p)); logarithms are at least -100, as in PyTorch."""
-    p, t = _pair(input, target, "binary_cross_entropy")
-    yes, no = each.log(p).clip(-100.0), each.log1p(-p).clip(-100.0)
-    loss = (t - 1.0) * no - t * yes
-    loss = loss if weight is None else loss * weight
-    return _reduce(loss, reduction, "binary_cross_entropy")
+    """-(t log p + (1 - t) log(1 - p)); logarithms are at least -100, as in PyTorch.
+
+    weight   a factor per element, broadcast to the shape of the input
+
+    The slope in p is PyTorch's too, (p - t) / max(p (1 - p), 1e-12): 0 where p is t.
+    """
+    name = "binary_cross_entropy"
+    p, t = _pair(input, target, name)
+    (p, p_dtype), (t, t_dtype) = wide(p), wide(t)
+    edge, fixed = p * (1.0 - p) < _LEAST_VARIANCE, each.stop_gradient(p)
+    inside = each.where(edge, fixed, p)
+    zero, one = inside == 0, inside == 1
+    yes = each.where(zero, -100, each.log(each.where(zero, 1, inside)).clip(-100.0))
+    no = each.where(one, -100, each.log1p(-each.where(one, 0, inside)))
+    at_edge = each.stop_gradient(p - t) / _LEAST_VARIANCE * each.where(edge, p - fixed, 0)
+    loss = ((t - 1.0) * no - t * yes + at_edge).astype(promote(p_dtype, t_dtype))
+    return _reduce(_weighted(loss, weight, name), reduction, name)
+
+
+_LEAST_VARIANCE = 1e-12  # of p (1 - p), as in PyTorch's derivative of binary_cross_entropy
+
+
+def _weighted(loss: Tensor, weight: TensorLike | None, operation: str) -> Tensor:
+    """The loss times a weight that broadcasts to its shape, and not the other way round."""
+    if weight is None:
+        return loss
+    factor = as_tensor(weight)
+    _check_stretches(factor, loss, "weight", operation)
+    return loss * factor
+
+
+def _check_stretches(factor: Tensor, x: Tensor, name: str, operation: str) -> None:
+    facts = [f"input is {x.node.type}, {name} {factor.node.type}"]
+    try:
+        fits = broadcast_shapes(factor.shape, x.shape) == x.shape
+    except ShapeError:
+        fits = False
+    if not fits:
+        fail(ShapeError, operation, f"{name} does not broadcast to the input's shape", facts)
 
 
 def binary_cross_entropy_with_logits(
@@ -257,42 +296,49 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """Binary cross-entropy of sigmoid(input), stable for large scores.
 
-    pos_weight   a factor for the positive term, broadcast against the input
+    weight       a factor per element, broadcast to the shape of the input
+    pos_weight   a factor for the positive term, broadcast to the shape of the input
     """
-    x, t = _pair(input, target, "binary_cross_entropy_with_logits")
+    name = "binary_cross_entropy_with_logits"
+    x, t = _pair(input, target, name)
     tail = -logsigmoid(x)
     if pos_weight is None:
         loss = (1.0 - t) * x + tail
     else:
-        loss = (1.0 - t) * x + ((as_tensor(pos_weight) - 1.0) * t + 1.0) * tail
-    loss = loss if weight is None else loss * weight
-    return _reduce(loss, reduction, "binary_cross_entropy_with_logits")
+        factor = as_tensor(pos_weight)
+        _check_stretches(factor, x, "pos_weight", name)
+        loss = (1.0 - t) * x + ((factor - 1.0) * t + 1.0) * tail
+    return _reduce(_weighted(loss, weight, name), reduction, name)
 
 
 def kl_div(
     input: TensorLike, target: TensorLike, reduction: str = "mean", log_target: bool = False
 ) -> Tensor:
-    """target * (log(target) - input), input being log-probabilities; 0 where target is 0.
+    """target * (log(target) - input), input being log-probabilities.
+
+    Where the target is 0 (its logarithm -inf) the loss is 0, and so are its slopes.
 
     reduction   also "batchmean": the sum divided by the first extent
     """
     x, t = _pair(input, target, "kl_div")
-    if log_target:
-        loss = each.exp(t) * (t - x)
-    else:
-        positive = t > 0
-        loss = each.where(positive, t * (each.log(each.where(positive, t, 1)) - x), 0)
+    nothing = t == (-math.inf if log_target else 0)
+    x, t = each.where(nothing, 0, x), each.where(nothing, 0 if log_target else 1, t)
+    logarithm, share = (t, each.exp(t)) if log_target else (each.log(t), t)
+    loss = each.where(nothing, 0, share * (logarithm - x))
     if reduction == "batchmean":
-        return loss.reshape(loss.shape[0], -1).sum(axis=1).mean() if loss.ndim > 1 else loss.mean()
+        return loss.sum(axis=tuple(range(1, loss.ndim))).mean() if loss.ndim > 1 else loss.mean()
     return _reduce(loss, reduction, "kl_div")
 
 
 def hinge_embedding_loss(
     input: TensorLike, target: TensorLike, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """x where the target is 1, max(0, margin - x) where it is -1."""
+    """x where the target is 1, max(0, margin - x) where it is -1; their sum elsewhere.
+
+    At x = margin the slope is -1, as in PyTorch.
+    """
     x, t = _pair(input, target, "hinge_embedding_loss")
-    loss = each.where(t == 1, x, each.where(t == -1, (margin - x).relu(), 0))
+    loss = each.where(t == 1, 0, (margin - x).clip(0.0)) + each.where(t == -1, 0, x)
     return _reduce(loss, reduction, "hinge_embedding_loss")
 
 
@@ -304,13 +350,31 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """(log(var) + (input - target)^2 / var) / 2, var being at least eps."""
+    """(log(var) + (input - target)^2 / var) / 2, var being at least eps.
+
+    var   in the shape of the input, or that with the last extent 1 or left out
+
+    Where var is less than eps its slope is that of eps, as in PyTorch.
+    """
     x, t = _pair(input, target, "gaussian_nll_loss")
-    variance = as_tensor(var)
-    variance = variance + each.stop_gradient(variance.clip(eps) - variance)
+    if eps <= 0:
+        fail(ArgumentError, "gaussian_nll_loss", f"eps is positive, not {eps}")
+    variance = at_least(_variance(as_tensor(var), x), eps)
     loss = 0.5 * (each.log(variance) + (x - t).square() / variance)
     loss = loss + 0.5 * math.log(2.0 * math.pi) if full else loss
     return _reduce(loss, reduction, "gaussian_nll_loss")
+
+
+def _variance(var: Tensor, x: Tensor) -> Tensor:
+    """`var` in a shape that stretches to that of x along the last axis alone."""
+    if not var.dtype.is_float:
+        var = var.astype(x.dtype)
+    if var.shape in ((), x.shape) or (x.ndim and var.shape == (*x.shape[:-1], 1)):
+        return var
+    if x.ndim and var.shape == x.shape[:-1]:
+        return var.reshape((*var.shape, 1))
+    facts = [f"input is {x.node.type}, var {var.node.type}"]
+    fail(ShapeError, "gaussian_nll_loss", "var does not fit the input", facts)
 
 
 def accuracy(input: TensorLike, target: TensorLike, axis: int = -1) -> Tensor:

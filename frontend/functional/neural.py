@@ -12,7 +12,7 @@ from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.ops.slicing import PAD
-from gradc.compiler.types import int64
+from gradc.compiler.types import int64, promote
 
 from .. import nodes, random
 from ..index_ranges import from_zero
@@ -21,7 +21,8 @@ from ..tracing import fail
 from . import elementwise as each
 from .creation import training_mode
 from .gather import take
-from .manipulation import concat, flip
+from .guards import at_least, root, wide
+from .manipulation import broadcast_arrays, concat, flip
 from .statistics import sum as total
 
 # ---------------------------------------------------------------- activations
@@ -42,9 +43,14 @@ def leaky_relu(input: TensorLike, negative_slope: float = 0.01) -> Tensor:
 def prelu(input: TensorLike, weight: TensorLike) -> Tensor:
     """leaky_relu with a trained slope: one, or one per channel (axis 1)."""
     x, slope = as_tensor(input), as_tensor(weight)
-    if slope.ndim == 1 and slope.shape != (1,) and x.ndim > 1:
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if slope.shape not in ((), (1,), (channels,)):
+        facts = [f"input is {x.node.type}, weight {slope.node.type}"]
+        fail(ShapeError, "prelu", "weight has neither one number nor one per channel", facts)
+    if slope.shape not in ((), (1,)):
         slope = slope.reshape(slope.shape + (1,) * (x.ndim - 2))
-    return each.where(x > 0, x, slope * x)
+    below = each.where(x > 0, 0, x)  # an infinite x would give the weight the slope 0 * inf
+    return each.where(x > 0, x, slope * below)
 
 
 def elu(input: TensorLike, alpha: float = 1.0) -> Tensor:
@@ -55,8 +61,10 @@ def elu(input: TensorLike, alpha: float = 1.0) -> Tensor:
 
 
 def celu(input: TensorLike, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
+    """x where x > 0, else alpha * (exp(x / alpha) - 1). Raises ArgumentError for alpha 0."""
     x = as_tensor(input)
+    if alpha == 0:
+        fail(ArgumentError, "celu", "alpha is not 0: x is divided by it")
     below = each.where(x > 0, 0, x)
     return each.where(x > 0, x, alpha * each.expm1(below / alpha))
 
@@ -73,7 +81,9 @@ def gelu(input: TensorLike, approximate: str = "none") -> Tensor:
     """
     x = as_tensor(input)
     if approximate == "tanh":
-        inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))
+        # Beyond 16 the tanh is 1 in every dtype; x * x, in its slope, overflows at 256 in float16.
+        near = x.clip(-16.0, 16.0)
+        inner = math.sqrt(2.0 / math.pi) * (near + 0.044715 * (near * near * near))
         return 0.5 * x * (1.0 + each.tanh(inner))
     if approximate != "none":
         fail(ArgumentError, "gelu", f"approximate is 'none' or 'tanh', not {approximate!r}")
@@ -93,8 +103,13 @@ def mish(input: TensorLike) -> Tensor:
 
 
 def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold."""
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold.
+
+    Raises ArgumentError for beta 0.
+    """
     x = as_tensor(input)
+    if beta == 0:
+        fail(ArgumentError, "softplus", "beta is not 0: the logarithm is divided by it")
     scaled = x * beta
     linear = scaled > threshold
     smooth = each.log1p(each.exp(each.where(linear, threshold, scaled))) / beta
@@ -189,11 +204,17 @@ def log_softmax(input: TensorLike, axis: int = -1) -> Tensor:
 
 
 def logsumexp(input: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) without overflow; infinite only where x is."""
+    """log(sum(exp(x))) without overflow; infinite only where x is.
+
+    Where every element is -inf the result is -inf, with slope 0.
+    """
     x = as_tensor(input)
     greatest = each.stop_gradient(x.max(axis=axis, keepdims=True))
     greatest = each.where(each.isfinite(greatest), greatest, 0)
-    sums = each.log(each.exp(x - greatest).sum(axis=axis, keepdims=True)) + greatest
+    powers = each.exp(x - greatest).sum(axis=axis, keepdims=True)
+    nothing = powers == 0  # else it is at least 1, the power of the greatest element
+    logarithm = each.log(each.where(nothing, 1, powers))
+    sums = each.where(nothing, -math.inf, logarithm + greatest)
     return sums if keepdims else sums.squeeze(tuple(range(x.ndim)) if axis is None else axis)
 
 
@@ -320,24 +341,45 @@ def _normalized_axes(x: Tensor, shape: int | Sequence[int], operation: str) -> t
 
 
 def normalize(input: TensorLike, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Tensor:
-    """x divided by the larger of eps and its p-norm along an axis."""
-    x = as_tensor(input)
+    """x divided by the larger of eps and its p-norm along an axis.
+
+    Where the norm is 0 its slope is 0 (PyTorch's subgradient), so that the slope of a row of zeros
+    is 1 / eps. 16-bit floats are normalised in float32 and rounded once.
+    """
+    x, dtype = wide(input)
+    return (x / _norm(x, p, axis).clip(eps)).astype(dtype)
+
+
+def _norm(x: Tensor, p: float, axis: int) -> Tensor:
+    """The p-norm along an axis that is kept; slope 0 at 0."""
     if p == 2.0:
-        norm = each.sqrt((x * x).sum(axis=axis, keepdims=True))
-    elif p == 1.0:
-        norm = each.abs(x).sum(axis=axis, keepdims=True)
-    elif p == math.inf:
-        norm = each.abs(x).max(axis=axis, keepdims=True)
-    else:
-        norm = each.pow(each.pow(each.abs(x), p).sum(axis=axis, keepdims=True), 1.0 / p)
-    return x / each.maximum(norm, eps)
+        return root((x * x).sum(axis=axis, keepdims=True))
+    if p == 0.0:
+        return (x != 0).astype(x.dtype).sum(axis=axis, keepdims=True)
+    size = each.abs(x)
+    if p == 1.0:
+        return size.sum(axis=axis, keepdims=True)
+    if math.isinf(p):
+        return (size.max if p > 0 else size.min)(axis=axis, keepdims=True)
+    zero = size == 0
+    powers = each.where(zero, 0.0 if p > 0 else math.inf, each.where(zero, 1, size) ** p)
+    summed = powers.sum(axis=axis, keepdims=True)
+    none = summed == 0
+    return each.where(none, 0, each.where(none, 1, summed) ** (1.0 / p))
 
 
 def cosine_similarity(x1: TensorLike, x2: TensorLike, axis: int = 1, eps: float = 1e-8) -> Tensor:
-    """Product of x1 and x2 along an axis over the product of their norms, each at least eps."""
-    a, b = as_tensor(x1), as_tensor(x2)
-    norms = [each.maximum(each.sqrt((x * x).sum(axis=axis, keepdims=True)), eps) for x in (a, b)]
-    return total((a / norms[0]) * (b / norms[1]), axis=axis)
+    """Product of x1 and x2 along an axis over the product of their norms, each at least eps.
+
+    x1 and x2 broadcast together first. Where a norm is less than eps the slope is that of the norm
+    all the same, as in PyTorch, which clamps the squared norm out of the sight of gradients.
+    """
+    (a, first), (b, second) = wide(x1), wide(x2)
+    unit = [
+        x / each.sqrt(at_least((x * x).sum(axis=axis, keepdims=True), eps * eps))
+        for x in broadcast_arrays(a, b)
+    ]
+    return total(unit[0] * unit[1], axis=axis).astype(promote(first, second))
 
 
 def pad(

@@ -36,14 +36,18 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def var(
     x: TensorLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
 ) -> Tensor:
-    """Mean squared distance from the mean; the divisor is the number of elements - correction."""
+    """Mean squared distance from the mean; the divisor is the number of elements - correction.
+
+    Where that is not positive the result is NaN, as in the Array API. Along a named dimension it is
+    0, with slope 0: the last batch of an epoch may have one row.
+    """
     return as_tensor(x).var(axis, correction, keepdims)
 
 
 def std(
     x: TensorLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
 ) -> Tensor:
-    """The root of `var`."""
+    """The root of `var`. Of equal elements the slope is 0, as in PyTorch."""
     return as_tensor(x).std(axis, correction, keepdims)
 
 
