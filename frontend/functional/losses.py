@@ -359,10 +359,13 @@ def gaussian_nll_loss(
     x, t = _pair(input, target, "gaussian_nll_loss")
     if eps <= 0:
         fail(ArgumentError, "gaussian_nll_loss", f"eps is positive, not {eps}")
-    variance = at_least(_variance(as_tensor(var), x), eps)
+    variance = _variance(as_tensor(var), x)
+    dtype = promote(x.dtype, t.dtype, variance.dtype)
+    x, t, variance = (wide(part)[0] for part in (x, t, variance))
+    variance = at_least(variance, eps)
     loss = 0.5 * (each.log(variance) + (x - t).square() / variance)
     loss = loss + 0.5 * math.log(2.0 * math.pi) if full else loss
-    return _reduce(loss, reduction, "gaussian_nll_loss")
+    return _reduce(loss.astype(dtype), reduction, "gaussian_nll_loss")
 
 
 def _variance(var: Tensor, x: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> T
         fail(ArgumentError, "softplus", "beta is not 0: the logarithm is divided by it")
     scaled = x * beta
     linear = scaled > threshold
-    smooth = each.log1p(each.exp(each.where(linear, threshold, scaled))) / beta
+    smooth = -logsigmoid(-each.where(linear, threshold, scaled)) / beta
     return each.where(linear, x, smooth)
 
 
@@ -139,9 +139,11 @@ def hardsigmoid(input: TensorLike) -> Tensor:
 
 
 def hardswish(input: TensorLike) -> Tensor:
-    """x * hardsigmoid(x)."""
+    """x * hardsigmoid(x): 0 up to -3, x from 3 on."""
     x = as_tensor(input)
-    return x * hardsigmoid(x)
+    low, high = x <= -3, x >= 3
+    inside = each.where(low | high, 0, x)
+    return each.where(low, 0, each.where(high, x, inside * ((inside + 3.0) / 6.0)))
 
 
 def sigmoid(input: TensorLike) -> Tensor:

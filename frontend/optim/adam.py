@@ -87,7 +87,7 @@ def _adam_step(options: Adam | AdamW, slot: Slot, d: Tensor) -> Tensor:
         new_square = slot.set(greatest, maximum(greatest, new_square))
     t = slot.step + 1.0
     correction1, correction2 = (1.0 - pow(constant(b, t.dtype), t) for b in options.betas)
-    root = sqrt(new_square) / slot.number(sqrt(correction2)) + options.eps
+    root = sqrt(new_square) / slot.number(sqrt(correction2)) + slot.divisor_eps(options.eps)
     return slot.number(slot.wide(options.lr) / correction1) * (new_mean / root)
 
 

@@ -17,6 +17,7 @@ from gradc.compiler.errors import ArgumentError, GradcError
 from gradc.compiler.types import float64
 
 from ..functional.elementwise import negative
+from ..functional.inquiry import finfo
 from ..tensor import Tensor
 from ..tracing import fail
 from ..variables import Beginning, State, optimizer_state, rate_state
@@ -64,6 +65,14 @@ class Slot:
         if isinstance(value, Schedule):
             value = value.at(self.step)
         return value.astype(self.parameter.dtype) if isinstance(value, Tensor) else value
+
+    def divisor_eps(self, eps: float) -> float:
+        """eps, where it is positive no less than the least number that the dtype tells from 0.
+
+        1e-8 is 0 in float16, and a parameter without a gradient would become 0 / 0.
+        """
+        least = float(finfo(self.parameter.dtype).smallest_subnormal)
+        return max(eps, least) if eps > 0 else eps
 
     def wide(self, value: Number) -> float | Tensor:
         """A number, or a schedule's value at this step as a float64 scalar."""

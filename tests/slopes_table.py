@@ -1,0 +1,399 @@
+"""Values and slopes of every public differentiable function at its guards: PyTorch 2's numbers.
+
+A guard is a point where a function chooses, clips or has no derivative of its own: zeros, ties,
+limits, infinities, saturation. Where PyTorch's slope is NaN and ours is not, the case says so.
+Slopes are for cotangent 1 in every element unless a case gives another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradc as gc
+
+INF = math.inf
+NAN = math.nan
+PI = math.pi
+LN_2 = math.log(2.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Operands; the value; per operand its slope, or None for one that is given as a constant.
+
+    options     keywords, the same for the function and for the module of that meaning
+    wide_only   a value or slope that the 16-bit floats cannot hold
+    """
+
+    operands: Sequence[Any]
+    value: Any
+    slopes: Sequence[Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    cotangent: Any = None
+    wide_only: bool = False
+
+
+def unary(x: list[float], value: list[float], slope: list[float], **options: Any) -> Case:
+    return Case((x,), value, (slope,), options)
+
+
+def binary(a: Any, b: Any, value: Any, da: Any, db: Any, **options: Any) -> Case:
+    return Case((a, b), value, (da, db), options)
+
+
+_ROOT_PI = math.sqrt(PI)
+_S20 = 1 / (1 + math.exp(-20.0))
+_SELU = 1.0507009873554805 * 1.6732632423543773
+_BIG = 1000.0
+_STEPS = unary([0.0, 0.25, INF], [0.0, 0.0, INF], [0.0, 0.0, 0.0])
+
+ELEMENTWISE: Mapping[str, Sequence[Case]] = {
+    "abs": [unary([0.0, -0.0, -2.0, INF, -INF], [0, 0, 2, INF, INF], [0, 0, -1, 1, -1])],
+    "acos": [unary([1.0, -1.0], [0.0, PI], [-INF, -INF])],
+    "acosh": [unary([1.0, INF], [0.0, INF], [INF, 0.0])],
+    "asin": [unary([1.0, -1.0], [PI / 2, -PI / 2], [INF, INF])],
+    "asinh": [unary([0.0, INF, -INF], [0.0, INF, -INF], [1.0, 0.0, 0.0])],
+    "atan": [unary([0.0, INF, -INF], [0.0, PI / 2, -PI / 2], [1.0, 0.0, 0.0])],
+    "atanh": [unary([1.0, -1.0], [INF, -INF], [INF, INF])],
+    "ceil": [unary([0.0, 0.25, INF], [0.0, 1.0, INF], [0.0, 0.0, 0.0])],
+    "cos": [unary([0.0, PI / 2], [1.0, 0.0], [0.0, -1.0])],
+    "cosh": [unary([0.0, INF, -INF], [1.0, INF, INF], [0.0, INF, -INF])],
+    "erf": [unary([0.0, INF, -INF], [0.0, 1.0, -1.0], [2 / _ROOT_PI, 0.0, 0.0])],
+    "erfc": [unary([0.0, INF, -INF], [1.0, 0.0, 2.0], [-2 / _ROOT_PI, 0.0, 0.0])],
+    "exp": [unary([-INF, 0.0, INF], [0.0, 1.0, INF], [0.0, 1.0, INF])],
+    "exp2": [unary([-INF, 0.0, INF], [0.0, 1.0, INF], [0.0, LN_2, INF])],
+    "expm1": [unary([-INF, 0.0, INF], [-1.0, 0.0, INF], [0.0, 1.0, INF])],
+    "floor": [_STEPS],
+    "log": [unary([0.0, 1.0, INF], [-INF, 0.0, INF], [INF, 1.0, 0.0])],
+    "log10": [unary([0.0, 1.0, INF], [-INF, 0.0, INF], [INF, 1 / math.log(10.0), 0.0])],
+    "log1p": [unary([-1.0, 0.0, INF], [-INF, 0.0, INF], [INF, 1.0, 0.0])],
+    "log2": [unary([0.0, 1.0, INF], [-INF, 0.0, INF], [INF, 1 / LN_2, 0.0])],
+    "negative": [unary([0.0, INF], [0.0, -INF], [-1.0, -1.0])],
+    "positive": [unary([0.0, INF], [0.0, INF], [1.0, 1.0])],
+    "reciprocal": [unary([0.0, -0.0, 4.0, INF], [INF, -INF, 0.25, 0], [-INF, -INF, -1 / 16, 0])],
+    "round": [_STEPS],
+    "rsqrt": [unary([0.0, 4.0, INF], [INF, 0.5, 0.0], [-INF, -0.0625, 0.0])],
+    "sign": [unary([0.0, -3.0, INF], [0.0, -1.0, 1.0], [0.0, 0.0, 0.0])],
+    "sin": [unary([0.0, PI / 2], [0.0, 1.0], [1.0, 0.0])],
+    "sinh": [unary([0.0, INF, -INF], [0.0, INF, -INF], [1.0, INF, INF])],
+    "sqrt": [unary([0.0, 4.0, INF], [0.0, 2.0, INF], [INF, 0.25, 0.0])],
+    "square": [unary([0.0, INF, -INF], [0.0, INF, INF], [0.0, INF, -INF])],
+    "tan": [unary([0.0, PI / 4], [0.0, 1.0], [1.0, 2.0])],
+    "tanh": [unary([0.0, INF, -INF, _BIG], [0.0, 1.0, -1.0, 1.0], [1.0, 0.0, 0.0, 0.0])],
+    "trunc": [_STEPS],
+    "clip": [
+        Case(
+            ([-1.0, 0.0, 0.5, 1.0, 2.0, INF, -INF],),
+            [0, 0, 0.5, 1, 1, 1, 0],
+            ([0, 1, 1, 1, 0, 0, 0],),
+            {"min": 0.0, "max": 1.0},
+        )
+    ],
+    "add": [binary([INF, 0.0], [1.0, -INF], [INF, -INF], [1, 1], [1, 1])],
+    "subtract": [binary([INF, 0.0], [1.0, INF], [INF, -INF], [1, 1], [-1, -1])],
+    "multiply": [binary([0.0, INF], [3.0, 2.0], [0.0, INF], [3, 2], [0.0, INF])],
+    "divide": [
+        binary([1.0, 0.0, 1.0], [0.0, 2.0, INF], [INF, 0, 0], [INF, 0.5, 0.0], [-INF, 0.0, 0.0])
+    ],
+    "remainder": [binary([7.0, -7.0, 0.0], [2.0, 2.0, 3.0], [1, 1, 0], [1, 1, 1], [-3, 4, 0])],
+    "pow": [
+        binary(
+            [0.0, 0.0, 0.0, 0.0, 4.0, 0.0],
+            [0.0, 0.5, 1.0, 2.0, 0.5, -1.0],
+            [1, 0, 0, 0, 2, INF],
+            [0, INF, 1, 0, 0.25, -INF],
+            [0, 0, 0, 0, 2 * math.log(4.0), -INF],
+        ),
+        Case(([0.0, -2.0, INF], 0.0), [1, 1, 1], ([0, 0, 0], None)),
+    ],
+    "maximum": [binary([1.0, 2.0, 3.0, INF], [1.0, 3.0, 2.0, INF], [1, 3, 3, INF],
+                       [0.5, 0, 1, 0.5], [0.5, 1, 0, 0.5])],
+    "minimum": [binary([1.0, 2.0, 3.0, -INF], [1.0, 3.0, 2.0, -INF], [1, 2, 2, -INF],
+                       [0.5, 1, 0, 0.5], [0.5, 0, 1, 0.5])],
+    # At the origin PyTorch's slopes are NaN; 0 is the subgradient of least norm.
+    "hypot": [binary([0.0, 3.0], [0.0, 4.0], [0.0, 5.0], [0.0, 0.6], [0.0, 0.8])],
+    "copysign": [binary([0.0, -2.0, 2.0], [1.0, -1.0, -1.0], [0, -2, -2], [0, 1, -1], [0, 0, 0])],
+    # At the origin, where the angle jumps, the slopes are NaN, as in PyTorch.
+    "atan2": [
+        binary([0.0, 1.0, 0.0], [1.0, 0.0, -1.0], [0.0, PI / 2, PI], [1, 0, -1], [0, -1, 0]),
+        binary([0.0], [0.0], [0.0], [NAN], [NAN]),
+    ],
+    # Of equal infinities PyTorch's slopes are NaN.
+    "logaddexp": [
+        binary(
+            [-INF, INF, 0.0, -INF, 0.0],
+            [-INF, INF, -INF, 0.0, 0.0],
+            [-INF, INF, 0.0, 0.0, LN_2],
+            [0.5, 0.5, 1, 0, 0.5],
+            [0.5, 0.5, 0, 1, 0.5],
+        )
+    ],
+    "where": [Case(([True, False], [INF, NAN], [NAN, INF]), [INF, INF], (None, [1, 0], [0, 1]))],
+}  # fmt: skip
+
+ACTIVATIONS: Mapping[str, Sequence[Case]] = {
+    "relu": [unary([0.0, -0.0, -1.0, INF, -INF], [0, 0, 0, INF, 0], [0, 0, 0, 1, 0])],
+    "relu6": [unary([0.0, 6.0, 3.0, INF, -INF], [0, 6, 3, 6, 0], [0, 0, 1, 0, 0])],
+    "hardtanh": [unary([-1.0, 1.0, 0.0, INF, -INF], [-1, 1, 0, 1, -1], [0, 0, 1, 0, 0])],
+    "hardsigmoid": [unary([-3.0, 3.0, 0.0, INF, -INF], [0, 1, 0.5, 1, 0], [0, 0, 1 / 6, 0, 0])],
+    # PyTorch before 2.7 had the slopes -1/2 and 3/2 at -3 and 3; its value at -inf is NaN.
+    "hardswish": [unary([-3.0, 3.0, 0.0, INF, -INF], [0, 3, 0, INF, 0], [0, 1, 0.5, 1, 0])],
+    "leaky_relu": [unary([0.0, INF, -INF, -2.0], [0, INF, -INF, -0.02], [0.01, 1, 0.01, 0.01])],
+    "prelu": [
+        binary([0.0, INF, 2.0, -4.0], [0.25], [0, INF, 2, -1], [0.25, 1, 1, 0.25], [-4.0]),
+        binary([[INF, -2.0]], [0.5, 0.25], [[INF, -0.5]], [[1, 0.25]], [0.0, -2.0]),
+    ],
+    "elu": [unary([0.0, INF, -INF], [0.0, INF, -1.0], [1, 1, 0])],
+    "celu": [unary([0.0, INF, -INF], [0.0, INF, -1.0], [1, 1, 0])],
+    "selu": [unary([0.0, INF, -INF], [0.0, INF, -_SELU], [_SELU, 1.0507009873554805, 0])],
+    "gelu": [
+        unary([0.0, 300.0, -300.0], [0, 300, 0], [0.5, 1, 0]),
+        unary([0.0, 300.0, -300.0], [0, 300, 0], [0.5, 1, 0], approximate="tanh"),
+        # PyTorch's slope is NaN where x * x overflows.
+        Case(([1e30, -1e30],), [1e30, 0], ([1, 0],), {"approximate": "tanh"}, wide_only=True),
+        Case(([1e30, -1e30],), [1e30, 0], ([1, 0],), {}, wide_only=True),
+    ],
+    "silu": [unary([0.0, _BIG, -_BIG], [0, _BIG, 0], [0.5, 1, 0])],
+    "mish": [unary([0.0, _BIG, -_BIG], [0, _BIG, 0], [0.6, 1, 0])],
+    "softplus": [
+        unary([0.0, 20.0, _BIG, -_BIG, INF, -INF], [LN_2, 20.000000002061153, _BIG, 0, INF, 0],
+              [0.5, _S20, 1, 0, 1, 0]),
+    ],
+    "softsign": [unary([0.0, 99.0, -99.0], [0.0, 0.99, -0.99], [1.0, 1e-4, 1e-4])],
+    "sigmoid": [
+        unary([0.0, _BIG, -_BIG, INF, -INF], [0.5, 1, 0, 1, 0], [0.25, 0, 0, 0, 0])
+    ],
+    "logsigmoid": [
+        unary([0.0, _BIG, -_BIG, INF, -INF], [-LN_2, 0, -_BIG, 0, -INF], [0.5, 0, 1, 0, 1])
+    ],
+    "glu": [unary([1.0, 2.0, _BIG, -_BIG], [1.0, 0.0], [1.0, 0.0, 0.0, 0.0])],
+    "softmax": [
+        Case(([0.0, -INF, 0.0],), [0.5, 0, 0.5], ([0.25, 0, -0.25],), cotangent=[1, 0, 0]),
+        Case(([_BIG, -_BIG],), [1, 0], ([0, 0],), cotangent=[1, 0]),
+        unary([-INF, -INF], [NAN, NAN], [NAN, NAN]),
+    ],
+    "softmin": [Case(([0.0, INF, 0.0],), [0.5, 0, 0.5], ([-0.25, 0, 0.25],), cotangent=[1, 0, 0])],
+    "log_softmax": [
+        Case(([0.0, -INF, 0.0],), [-LN_2, -INF, -LN_2], ([0.5, 0, -0.5],), cotangent=[1, 0, 0]),
+        unary([0.0, -INF, 0.0], [-LN_2, -INF, -LN_2], [-0.5, 1, -0.5]),
+        unary([-INF, -INF], [NAN, NAN], [NAN, NAN]),
+    ],
+    "logsumexp": [
+        unary([0.0, -INF, 0.0], LN_2, [0.5, 0, 0.5]),
+        unary([_BIG, -_BIG], _BIG, [1, 0]),
+        # PyTorch's slope is NaN where no element is left.
+        unary([-INF, -INF], -INF, [0, 0]),
+        unary([[-INF, -INF], [0.0, -INF]], [-INF, 0.0], [[0, 0], [1, 0]], axis=1),
+    ],
+}  # fmt: skip
+
+_EPS_ROOT = 1 / math.sqrt(1e-5)
+
+LAYERS: Mapping[str, Sequence[Case]] = {
+    "layer_norm": [
+        Case(
+            ([[5.0, 5.0, 5.0]],),
+            [[0, 0, 0]],
+            ([[-4 / 3 * _EPS_ROOT, -1 / 3 * _EPS_ROOT, 5 / 3 * _EPS_ROOT]],),
+            {"normalized_shape": 3},
+            cotangent=[[1, 2, 4]],
+        )
+    ],
+    "rms_norm": [
+        unary([[0.0, 0.0]], [[0, 0]], [[_EPS_ROOT] * 2], normalized_shape=2, eps=1e-5)
+    ],
+    "normalize": [
+        Case(([[0.0, 0.0], [3.0, 4.0]],), [[0, 0], [0.6, 0.8]],
+             ([[1e12, 1e12], [0.032, -0.024]],), {}, wide_only=True),
+        Case(([[0.0, 0.0], [1.0, 3.0]],), [[0, 0], [0.25, 0.75]],
+             ([[1e12, 1e12], [0.0, 0.0]],), {"p": 1.0}, wide_only=True),
+        Case(([[0.0, 0.0], [0.0, 2.0]],), [[0, 0], [0, 1]],
+             ([[1e12, 1e12], [0.5, 0.0]],), {"p": 3.0}, wide_only=True),
+        Case(([[0.0, 0.0], [0.0, 4.0]],), [[0, 0], [0, 1]],
+             ([[1e12, 1e12], [0.25, 0.0]],), {"p": 0.5}, wide_only=True),
+        Case(([[0.0, 0.0], [2.0, 2.0]],), [[0, 0], [1, 1]],
+             ([[1e12, 1e12], [0.0, 0.0]],), {"p": INF}, wide_only=True),
+        Case(([[0.0, 0.0], [0.0, 3.0], [2.0, 4.0]],), [[0, 0], [0, 3], [1, 2]],
+             ([[1e12, 1e12], [1, 1], [0.5, 0.5]],), {"p": 0.0}, wide_only=True),
+        # At the limit the slope is that of the norm: 1/2 - 2/4.
+        unary([[2.0]], [[1.0]], [[0.0]], eps=2.0),
+    ],
+    "cosine_similarity": [
+        Case(([[0.0, 0.0]], [[3.0, 4.0]]), [0.0], ([[6e7, 8e7]], [[0.0, 0.0]]), wide_only=True),
+        Case(([[0.0]], [[0.0]]), [0.0], ([[0.0]], [[0.0]])),
+    ],
+    "linear": [binary([[INF, 0.0]], [[1.0, 2.0]], [[INF]], [[1, 2]], [[INF, 0.0]])],
+    "embedding": [Case(([1, 1], [[INF], [0.0]]), [[0], [0]], (None, [[0], [2]]))],
+    "dropout": [unary([0.0, INF, -INF], [0, INF, -INF], [1, 1, 1])],
+    "matmul": [binary([[INF, 0.0]], [[1.0], [2.0]], [[INF]], [[1, 2]], [[INF], [0]])],
+    "tensordot": [binary([INF, 0.0], [1.0, 2.0], INF, [1, 2], [INF, 0], axes=1)],
+    "vecdot": [binary([INF, 0.0], [1.0, 2.0], INF, [1, 2], [INF, 0])],
+    "outer": [binary([INF, 0.0], [1.0], [[INF], [0.0]], [1, 1], [INF])],
+}  # fmt: skip
+
+CUMULATED_SUMS = [unary([INF, 0.0, 1.0], [INF, INF, INF], [3, 2, 1])]
+CUMULATED_PRODUCTS = [
+    unary([0.0, 2.0, 5.0], [0, 0, 0], [13, 0, 0]),
+    unary([2.0, 0.0, 0.0], [2, 0, 0], [1, 2, 0]),
+]
+
+REDUCTIONS: Mapping[str, Sequence[Case]] = {
+    "sum": [unary([INF, 0.0], INF, [1, 1])],
+    "mean": [unary([INF, 0.0], INF, [0.5, 0.5])],
+    "prod": [
+        unary([0.0, 2.0, 3.0], 0.0, [6, 0, 0]),
+        unary([0.0, 0.0, 5.0], 0.0, [0, 0, 0]),
+    ],
+    "max": [unary([1.0, 4.0, 4.0], 4.0, [0, 0.5, 0.5]), unary([-INF, -INF], -INF, [0.5, 0.5])],
+    "min": [unary([1.0, 1.0, 4.0], 1.0, [0.5, 0.5, 0]), unary([INF, INF], INF, [0.5, 0.5])],
+    "var": [
+        unary([5.0, 5.0, 5.0], 0.0, [0, 0, 0]),
+        unary([7.0], 0.0, [0]),
+        unary([7.0], NAN, [NAN], correction=1),
+    ],
+    "std": [
+        unary([5.0, 5.0, 5.0], 0.0, [0, 0, 0]),
+        unary([7.0], 0.0, [0]),
+        unary([1.0, 3.0], 1.0, [-0.5, 0.5]),
+        unary([[1.0, 3.0], [2.0, 2.0]], [1, 0], [[-0.5, 0.5], [0, 0]], axis=1),
+        unary([2.0, 2.0], 0.0, [0, 0], correction=1),
+    ],
+    **{name: CUMULATED_SUMS for name in ("cumsum", "cumulative_sum")},
+    **{name: CUMULATED_PRODUCTS for name in ("cumprod", "cumulative_prod")},
+}  # fmt: skip
+
+
+def loss(*operands: Any, value: Any, slopes: Sequence[Any], **options: Any) -> Case:
+    return Case(operands, value, slopes, {"reduction": "none", **options})
+
+
+LOSSES: Mapping[str, Sequence[Case]] = {
+    "mse_loss": [loss([INF, 0.0], [0.0, 0.0], value=[INF, 0], slopes=([INF, 0], [-INF, 0]))],
+    "l1_loss": [
+        loss([INF, 0.0, -INF], [0.0] * 3, value=[INF, 0, INF], slopes=([1, 0, -1], [-1, 0, 1]))
+    ],
+    "smooth_l1_loss": [
+        loss([INF, 0.0, 1.0, -1.0, -INF], [0.0] * 5, value=[INF, 0, 0.5, 0.5, INF],
+             slopes=([1, 0, 1, -1, -1], [-1, 0, -1, 1, 1])),
+        loss([INF, 0.0], [0.0] * 2, value=[INF, 0], slopes=([1, 0], None), beta=0.0),
+    ],
+    "huber_loss": [
+        loss([INF, 0.0, 2.0, -2.0, -INF], [0.0] * 5, value=[INF, 0, 2, 2, INF],
+             slopes=([2, 0, 2, -2, -2], [-2, 0, -2, 2, 2]), delta=2.0),
+    ],
+    "binary_cross_entropy": [
+        Case(([0.0, 0.0, 1.0, 1.0, 0.25], [0.0, 1.0, 0.0, 1.0, 1.0]),
+             [0, 100, 100, 0, 2 * LN_2],
+             ([0, -1e12, 1e12, 0, -4], [100, 100, -100, -100, math.log(3.0)]),
+             {"reduction": "none"}, wide_only=True),
+        loss([0.0, 1.0], [0.0, 1.0], value=[0, 0], slopes=([0, 0], None)),
+        Case(([0.0, 1.0], [0.0, 1.0]), 0.0, ([0, 0], None)),
+    ],
+    "binary_cross_entropy_with_logits": [
+        loss([_BIG, -_BIG, 0.0, _BIG, -_BIG], [1.0, 0.0, 0.5, 0.0, 1.0],
+             value=[0, 0, LN_2, _BIG, _BIG],
+             slopes=([0, 0, 0, 1, -1], [-_BIG, _BIG, 0, -_BIG, _BIG])),
+    ],
+    "kl_div": [
+        # In a target of 0 PyTorch's slope is NaN; with a score of -inf its value is too.
+        loss([-INF, -1.0], [0.0, 0.5], value=[0, 0.5 * (1 - LN_2)],
+             slopes=([0, -0.5], [0, 2 - LN_2])),
+        loss([-1.0, -2.0], [-INF, 0.0], value=[0, 2], slopes=([0, -1], [0, 3]), log_target=True),
+        loss([-1.0], [-1.0], value=[NAN], slopes=(None, None)),
+    ],
+    "hinge_embedding_loss": [
+        loss([1.0, 1.0, 0.5, 2.0, INF], [-1, 1, -1, -1, -1], value=[0, 1, 0.5, 0, 0],
+             slopes=([-1, 1, -1, 0, 0], None)),
+        loss([0.25, 2.0], [0, 0], value=[1.0, 2.0], slopes=([0, 1], None)),
+    ],
+    "gaussian_nll_loss": [
+        loss([1.0, 2.0], [1.0, 0.0], [0.0, 4.0],
+             value=[0.5 * math.log(1e-6), 0.5 * (math.log(4.0) + 1)],
+             slopes=([0, 0.5], [0, -0.5], None)),
+        Case(([1.0, 2.0], [1.0, 0.0], [0.0, INF]), [0.5 * math.log(1e-6), INF],
+             (None, None, [5e5, 0]), {"reduction": "none"}, wide_only=True),
+    ],
+    "cross_entropy": [
+        Case(([[0.0, -INF, 0.0]], [0]), LN_2, ([[-0.5, 0, 0.5]], None)),
+        Case(([[_BIG, -_BIG]], [1]), 2 * _BIG, ([[1, -1]], None)),
+        Case(([[0.0, -INF]], [1]), INF, ([[1, -1]], None)),
+        # With 0 * -inf PyTorch's value is NaN.
+        Case(([[0.0, -INF, 0.0]], [[0.5, 0.0, 0.5]]), LN_2, ([[0, 0, 0]], [[LN_2, 0, LN_2]])),
+        # A batch of ignored rows: the mean of nothing, which moves nothing.
+        Case(([[0.0, 1.0]], [-100]), NAN, ([[0, 0]], None)),
+        Case(([[-INF, -INF]], [0]), NAN, ([[NAN, NAN]], None)),
+    ],
+    "nll_loss": [
+        Case(([[-INF, -1.0]], [1]), 1.0, ([[0, -1]], None)),
+        Case(([[-INF, -1.0]], [0]), INF, ([[-1, 0]], None)),
+        Case(([[-1.0, -1.0]], [-100]), NAN, ([[0, 0]], None)),
+    ],
+}  # fmt: skip
+
+TABLES = (ELEMENTWISE, ACTIVATIONS, LAYERS, REDUCTIONS, LOSSES)
+CASES: Mapping[str, Sequence[Case]] = {n: c for table in TABLES for n, c in table.items()}
+
+_IJ = [[0, 1], [1, 0]]
+
+LINEAR: Mapping[str, Callable[[gc.Tensor], Any]] = {
+    "astype": lambda x: gc.astype(x, gc.float64),
+    "broadcast_arrays": lambda x: gc.broadcast_arrays(x, gc.zeros((4, 2, 2)))[0],
+    "broadcast_to": lambda x: gc.broadcast_to(x, (3, 2, 2)),
+    "concat": lambda x: gc.concat([x, x]),
+    "concatenate": lambda x: gc.concatenate([x, x], axis=1),
+    "einsum": lambda x: gc.einsum("ij->ji", x),
+    "expand_dims": lambda x: gc.expand_dims(x, axis=0),
+    "flatten": gc.flatten,
+    "flip": gc.flip,
+    "index_add": lambda x: gc.index_add(x, 0, gc.constant([0, 0]), x),
+    "matrix_transpose": gc.matrix_transpose,
+    "meshgrid": lambda x: gc.meshgrid(x[0], x[1])[1],
+    "moveaxis": lambda x: gc.moveaxis(x, 0, 1),
+    "pad": lambda x: gc.pad(x, (1, 1), mode="reflect"),
+    "permute_dims": lambda x: gc.permute_dims(x, (1, 0)),
+    "repeat": lambda x: gc.repeat(x, 2, axis=0),
+    "reshape": lambda x: gc.reshape(x, (4,)),
+    "roll": lambda x: gc.roll(x, 1),
+    "scatter_add": lambda x: gc.scatter_add(x, 0, gc.constant(_IJ), x),
+    "split": lambda x: gc.split(x, 2)[0],
+    "squeeze": lambda x: gc.squeeze(x[:1], axis=0),
+    "stack": lambda x: gc.stack([x, x]),
+    "swapaxes": lambda x: gc.swapaxes(x, 0, 1),
+    "take": lambda x: gc.take(x, gc.constant([1, 1]), axis=0),
+    "take_along_axis": lambda x: gc.take_along_axis(x, gc.constant(_IJ), axis=0),
+    "tile": lambda x: gc.tile(x, (2, 1)),
+    "transpose": gc.transpose,
+    "tril": gc.tril,
+    "triu": gc.triu,
+    "unstack": lambda x: gc.unstack(x)[1],
+}
+"""Functions that move elements: the slope never depends on what is moved, infinities included."""
+
+NO_SLOPE: Mapping[str, str] = {
+    **dict.fromkeys(
+        "arange asarray constant empty empty_like eye full full_like linspace ones ones_like zeros "
+        "zeros_like".split(),
+        "makes a tensor of constants",
+    ),
+    **dict.fromkeys(
+        "all any argmax argmin bitwise_and bitwise_invert bitwise_left_shift bitwise_or "
+        "bitwise_right_shift bitwise_xor equal greater greater_equal isfinite isinf isnan less "
+        "less_equal logical_and logical_not logical_or logical_xor not_equal one_hot searchsorted "
+        "signbit".split(),
+        "gives integers or bools",
+    ),
+    **dict.fromkeys(("accuracy", "floor_divide"), "counts, without a derivative"),
+    "stop_gradient": "has no slope by definition",
+    **dict.fromkeys(
+        "can_cast finfo iinfo isdtype result_type".split(), "answers about dtypes"
+    ),
+    **dict.fromkeys(
+        "compile grad graph hessian hvp input jacobian jvp parameter parse state training update "
+        "vjp".split(),
+        "declares, transforms or runs",
+    ),
+}  # fmt: skip
+"""Why a public function has no slope to ask for."""

@@ -1,0 +1,242 @@
+"""Every public function's value and slope at its guards, by the evaluator and by compiled code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from slopes_table import CASES, LINEAR, NO_SLOPE, Case
+from support import steps, values
+
+import gradc as gc
+from gradc import nn, optim
+
+Array = np.ndarray[Any, Any]
+ALL = [pytest.param(n, c, id=f"{n}-{i}") for n, cases in CASES.items() for i, c in enumerate(cases)]
+RELATIVE = {gc.float64: 1e-9, gc.float32: 1e-5}
+
+
+def public_functions() -> set[str]:
+    offered = {name for name in gc.__all__ if inspect.isfunction(getattr(gc, name))}
+    return offered | set(nn.functional.__all__)
+
+
+def test_every_public_function_is_asked() -> None:
+    known = [set(CASES), set(LINEAR), set(NO_SLOPE)]
+    assert set().union(*known) == public_functions()
+    assert sum(map(len, known)) == len(public_functions())
+
+
+def operand(name: str, given: Any, slope: Any, dtype: Any) -> tuple[gc.Tensor, Array]:
+    """An input where a slope is asked for or floats are given, else a constant."""
+    array = np.asarray(given)
+    if array.dtype == np.float64:
+        array = array.astype(dtype.numpy)
+        return gc.input(name, array.shape, dtype), array
+    assert slope is None
+    return gc.constant(array), array
+
+
+def built(
+    name: str, case: Case, dtype: Any, function: Any = None
+) -> tuple[list[gc.Tensor], dict[str, Array]]:
+    """[value, slopes asked for...] of a case, and the arrays of its inputs."""
+    names = [f"x{i}" for i in range(len(case.operands))]
+    pairs = [
+        operand(*facts, dtype) for facts in zip(names, case.operands, case.slopes, strict=True)
+    ]
+    tensors = [tensor for tensor, _ in pairs]
+    if function is None:
+        y = getattr(gc, name)(*tensors, **case.options)
+    else:
+        y = function(*tensors)
+    wanted = [t for t, slope in zip(tensors, case.slopes, strict=True) if slope is not None]
+    given = np.ones(np.shape(case.value)) if case.cotangent is None else np.asarray(case.cotangent)
+    cotangent = gc.constant(given.astype(y.dtype.numpy))
+    slopes = gc.vjp(y, wanted, cotangent) if wanted else []
+    inputs = {n: a for n, (t, a) in zip(names, pairs, strict=True) if "name" in t.node.attributes}
+    return [y, *slopes], inputs
+
+
+def expected(case: Case) -> list[Any]:
+    return [case.value, *(slope for slope in case.slopes if slope is not None)]
+
+
+def check(found: Sequence[Array], case: Case, dtype: Any) -> None:
+    for ours, theirs in zip(found, expected(case), strict=True):
+        assert ours.dtype == dtype.numpy
+        assert ours.shape == np.shape(theirs)
+        np.testing.assert_allclose(ours, theirs, rtol=RELATIVE[dtype], atol=RELATIVE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [gc.float64, gc.float32], ids=str)
+@pytest.mark.parametrize(("name", "case"), ALL)
+def test_value_and_slope(name: str, case: Case, dtype: Any) -> None:
+    tensors, inputs = built(name, case, dtype)
+    with np.errstate(all="ignore"):
+        check(values(tensors, **inputs), case, dtype)
+
+
+@pytest.mark.parametrize("dtype", [gc.float16, gc.bfloat16], ids=str)
+@pytest.mark.parametrize(("name", "case"), ALL)
+def test_no_nan_in_16_bits(name: str, case: Case, dtype: Any) -> None:
+    """A constant such as eps that the dtype rounds to 0 must not bring the NaN back."""
+    if case.wide_only and name == "gelu":
+        return  # the operand itself is infinite
+    tensors, inputs = built(name, case, dtype)
+    with np.errstate(all="ignore"):
+        found = values(tensors, **inputs)
+    for ours, theirs in zip(found, expected(case), strict=True):
+        assert not (np.isnan(ours.astype(np.float64)) & ~np.isnan(theirs)).any()
+
+
+@pytest.mark.parametrize(("name", "case"), ALL)
+def test_forward_slope_is_the_reverse_slope(name: str, case: Case) -> None:
+    """A forward derivative differentiates the reverse one: a guard must serve both."""
+    asked = [np.asarray(s, np.float64) for s in case.slopes if s is not None]
+    finite = all(np.isfinite(s).all() for s in asked) and not np.isnan(case.value).any()
+    if not asked or case.cotangent is not None or not finite:
+        return
+    tensors, inputs = built(name, case, gc.float64)
+    value = tensors[0]
+    leaves = {t.node.attributes["name"]: t for t in leaves_of(value)}
+    wanted = [leaves[f"x{i}"] for i, s in enumerate(case.slopes) if s is not None]
+    tangents = [gc.ones(t.shape, t.dtype) for t in wanted]
+    moved = gc.jvp(value, wanted, tangents)
+    with np.errstate(all="ignore"):
+        total = values(gc.sum(moved), **inputs)
+    np.testing.assert_allclose(total, sum(s.sum() for s in asked), rtol=1e-9, atol=1e-9)
+
+
+def leaves_of(tensor: gc.Tensor) -> list[gc.Tensor]:
+    waiting, seen = [tensor.node], set()
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting.extend(node.inputs)
+    return [gc.Tensor(n) for n in seen if n.op.name == "input"]
+
+
+@pytest.mark.parametrize("start", range(0, len(ALL), 40))
+def test_compiled_value_and_slope(start: int) -> None:
+    """Many cases in one program: inputs are named apart by their case."""
+    chosen = [p.values for p in ALL[start : start + 40]]
+    outputs: dict[str, list[gc.Tensor]] = {}
+    arrays: dict[str, Array] = {}
+    for number, (name, case) in enumerate(chosen):
+        operands = []
+        for i, given in enumerate(case.operands):
+            tensor, array = operand(f"c{number}_{i}", given, case.slopes[i], gc.float32)
+            operands.append(tensor)
+            if "name" in tensor.node.attributes:
+                arrays[f"c{number}_{i}"] = array
+        y = getattr(gc, name)(*operands, **case.options)
+        wanted = [t for t, s in zip(operands, case.slopes, strict=True) if s is not None]
+        given = np.ones(np.shape(case.value)) if case.cotangent is None else case.cotangent
+        cotangent = gc.constant(np.asarray(given, y.dtype.numpy))
+        outputs[str(number)] = [y, *(gc.vjp(y, wanted, cotangent) if wanted else [])]
+    found = gc.compile(outputs)(**arrays)
+    for number, (_, case) in enumerate(chosen):
+        check(found[str(number)], case, gc.float32)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_what_moves_elements_has_a_constant_slope(name: str) -> None:
+    x = gc.input("x", (2, 2), gc.float64)
+    y = LINEAR[name](x)
+    slope = gc.vjp(y, [x], gc.ones(y.shape, y.dtype))[0]
+    at = [values(slope, x=np.full((2, 2), v)) for v in (1.0, np.inf, np.nan)]
+    assert np.isfinite(at[0]).all() and at[0].any()
+    np.testing.assert_array_equal(at[0], at[1])
+    np.testing.assert_array_equal(at[0], at[2])
+
+
+# ---------------------------------------------------------------- modules
+
+
+MODULES = {
+    "ReLU": "relu", "ReLU6": "relu6", "SELU": "selu", "SiLU": "silu", "Mish": "mish",
+    "Softsign": "softsign", "Hardsigmoid": "hardsigmoid", "Hardswish": "hardswish",
+    "Sigmoid": "sigmoid", "LogSigmoid": "logsigmoid", "Tanh": "tanh", "LeakyReLU": "leaky_relu",
+    "ELU": "elu", "CELU": "celu", "GELU": "gelu", "Softplus": "softplus", "Hardtanh": "hardtanh",
+    "Softmax": "softmax", "LogSoftmax": "log_softmax", "GLU": "glu", "Dropout": "dropout",
+    "CrossEntropyLoss": "cross_entropy", "NLLLoss": "nll_loss", "MSELoss": "mse_loss",
+    "L1Loss": "l1_loss", "SmoothL1Loss": "smooth_l1_loss", "HuberLoss": "huber_loss",
+    "BCELoss": "binary_cross_entropy", "BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
+    "KLDivLoss": "kl_div", "LayerNorm": "layer_norm", "RMSNorm": "rms_norm",
+}  # fmt: skip
+OTHER_MODULES = {
+    **dict.fromkeys(("Module", "ModuleDict", "ModuleList", "Sequential"), "holds modules"),
+    **dict.fromkeys(("Identity", "Flatten"), "moves elements"),
+    **dict.fromkeys(("Linear", "Embedding"), "takes its weights from parameters"),
+    "PReLU": "takes its weights from parameters",
+}
+
+
+def test_every_module_is_asked() -> None:
+    offered = {name for name in nn.__all__ if inspect.isclass(getattr(nn, name))}
+    assert set(MODULES) | set(OTHER_MODULES) == offered
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module(name: str) -> None:
+    for case in CASES[MODULES[name]]:
+        module = getattr(nn, name)(**case.options)
+        tensors, inputs = built(name, case, gc.float32, module)
+        with np.errstate(all="ignore"):
+            check(values(tensors, **inputs), case, gc.float32)
+
+
+# ---------------------------------------------------------------- what it is for
+
+
+def weights_after(loss: gc.Tensor, data: dict[str, Array]) -> Array:
+    program = gc.training(loss, optimizer=optim.SGD(lr=0.1))
+    trainer = program.compile(seed=0)
+    trainer.fit(data, batch_size=4, epochs=2, shuffle=False)
+    return np.concatenate([np.ravel(w) for w in trainer.parameters.values()])
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+def test_a_last_batch_of_one_row_leaves_std_finite(correction: int) -> None:
+    """Nine rows in batches of four: the last has one row, of which a deviation says nothing."""
+    x = gc.input("x", ("batch", 3))
+    scores = nn.Linear(3, 2)(x)
+    loss = gc.mean(gc.std(scores, axis=0, correction=correction) - scores.mean(axis=0))
+    data = {"x": np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)}
+    assert np.isfinite(weights_after(loss, data)).all()
+
+
+def test_a_variance_of_one_row_along_a_named_dimension_is_zero() -> None:
+    x = gc.input("x", ("n", 2), gc.float64)
+    y = gc.var(x, axis=0, correction=1)
+    f = gc.compile((y, gc.grad(gc.sum(y), x)))
+    value, slope = f(x=np.array([[3.0, -1.0]]))
+    np.testing.assert_array_equal(value, [0, 0])
+    np.testing.assert_array_equal(slope, [[0, 0]])
+    value, slope = f(x=np.array([[1.0, 0.0], [3.0, 0.0]]))
+    np.testing.assert_allclose(value, [2, 0])
+    np.testing.assert_allclose(slope, [[-2, 0], [2, 0]])
+
+
+def test_one_step_from_a_saturated_probability_is_finite() -> None:
+    x, t = gc.input("x", ("batch", 1)), gc.input("t", ("batch", 1))
+    w = gc.parameter("w", (1,), init=np.array([1.0], np.float32))
+    loss = gc.binary_cross_entropy(gc.sigmoid(x * w), t)
+    data = {"x": np.array([[1000.0], [-1000.0]], np.float32), "t": np.array([[1.0], [0.0]])}
+    np.testing.assert_array_equal(weights_after(loss, data), [1.0])
+
+
+@pytest.mark.parametrize("dtype", [gc.float16, gc.bfloat16, gc.float32], ids=str)
+@pytest.mark.parametrize("optimizer", [optim.Adam, optim.AdamW])
+def test_a_zero_gradient_moves_nothing(optimizer: Any, dtype: Any) -> None:
+    """Adam's eps of 1e-8 is 0 in float16, and 0 / 0 is NaN."""
+    x = gc.input("x", (2,), dtype)
+    w = gc.parameter("w", (2,), dtype, init=np.ones(2, dtype.numpy))
+    program = gc.training(gc.mean(x * w), optimizer=optimizer(lr=0.1, weight_decay=0.0))
+    after = steps(program, [{"x": np.zeros(2)}] * 3)[-1]["w"]
+    np.testing.assert_array_equal(after.astype(np.float64), [1, 1])
