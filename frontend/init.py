@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError
-from gradc.compiler.types import DType, dtype_of
+from gradc.compiler.types import DType, float32, float64
 
 from . import random
 from .functional import creation
@@ -86,8 +86,8 @@ def eye(shape: Shape, dtype: DType) -> Tensor:
 
 @_initializer
 def uniform(shape: Shape, dtype: DType, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Uniform in a <= x < b."""
-    return random.uniform(shape, a, b, dtype)
+    """Uniform in a <= x < b; all a where they are equal."""
+    return _uniform(shape, a, b, dtype)
 
 
 @_initializer
@@ -105,24 +105,44 @@ def trunc_normal(
     a: float = -2.0,
     b: float = 2.0,
 ) -> Tensor:
-    """Normal limited to a <= x <= b, by the inverse of the cumulative distribution."""
-    low, high = (math.erf((limit - mean) / (std * math.sqrt(2.0))) for limit in (a, b))
-    wide = dtype_of("float64") if dtype.bits == 64 else dtype_of("float32")
+    """Normal limited to a <= x <= b, by the inverse of the cumulative distribution.
+
+    Values are at most 5.4 deviations from the mean. Raises ArgumentError unless std > 0 and a < b
+    are finite numbers, between which lies a millionth of the distribution or more.
+    """
+    mean, std, a, b = random.check_numbers("trunc_normal", mean=mean, std=std, a=a, b=b)
+    if std <= 0.0 or not a < b:
+        problem = f"std is positive and a less than b, not {std}, {a} and {b}"
+        fail(ArgumentError, "trunc_normal", problem)
+    scale = std * math.sqrt(2.0)
+    low, high = (math.erf((limit - mean) / scale) for limit in (a, b))
+    low, high = max(low, -_GREATEST_QUANTILE), min(high, _GREATEST_QUANTILE)
+    first, last = random.numbers_between(a, math.nextafter(b, math.inf), dtype)
+    if high - low < 2e-6 or first > last:
+        problem = f"next to nothing of mean {mean} and deviation {std} lies in {a} to {b}"
+        fail(ArgumentError, "trunc_normal", problem)
+    # In a tail float32 has few numbers between the quantiles.
+    wide = float64 if dtype.bits == 64 or high - low < 0.01 else float32
     quantile = random.uniform(shape, low, high, wide)
-    return (_erfinv(quantile) * (std * math.sqrt(2.0)) + mean).clip(a, b).astype(dtype)
+    return (_erfinv(quantile) * scale + mean).clip(first, last).astype(dtype)
+
+
+_GREATEST_QUANTILE = 1.0 - 2.0**-24  # of erf: where float32 and the polynomials of _erfinv end
 
 
 @_initializer
 def xavier_uniform(shape: Shape, dtype: DType, gain: float = 1.0) -> Tensor:
     """Uniform in +-gain * sqrt(6 / (fan_in + fan_out)). Source: Glorot and Bengio (2010)."""
-    bound = gain * math.sqrt(6.0 / sum(_fans(shape, "xavier_uniform")))
-    return random.uniform(shape, -bound, bound, dtype)
+    fans = sum(_fans(shape, "xavier_uniform"))
+    bound = _checked_gain(gain, "xavier_uniform") * math.sqrt(6.0 / fans)
+    return _uniform(shape, -bound, bound, dtype)
 
 
 @_initializer
 def xavier_normal(shape: Shape, dtype: DType, gain: float = 1.0) -> Tensor:
     """Normal, deviation gain * sqrt(2 / (fan_in + fan_out)). Source: Glorot and Bengio (2010)."""
-    std = gain * math.sqrt(2.0 / sum(_fans(shape, "xavier_normal")))
+    fans = sum(_fans(shape, "xavier_normal"))
+    std = _checked_gain(gain, "xavier_normal") * math.sqrt(2.0 / fans)
     return random.normal(shape, 0.0, std, dtype)
 
 
@@ -141,7 +161,7 @@ def kaiming_uniform(
     """
     std = _kaiming_std(shape, a, mode, nonlinearity, gain, "kaiming_uniform")
     bound = math.sqrt(3.0) * std
-    return random.uniform(shape, -bound, bound, dtype)
+    return _uniform(shape, -bound, bound, dtype)
 
 
 @_initializer
@@ -186,7 +206,23 @@ def _fans(shape: Shape, operation: str) -> tuple[int, int]:
         problem = f"fan_in and fan_out need two axes or more; the shape is {list(shape)}"
         fail(ShapeError, operation, problem)
     kernel = math.prod(shape[2:])
-    return shape[1] * kernel, shape[0] * kernel
+    # A weight without elements has a fan of 0, which nothing is divided by then.
+    return max(shape[1] * kernel, 1), max(shape[0] * kernel, 1)
+
+
+def _uniform(shape: Shape, low: float, high: float, dtype: DType) -> Tensor:
+    """Uniform in low <= x < high; an interval of width 0 is its one number."""
+    low, high = random.check_numbers("uniform", low=low, high=high)
+    return (
+        creation.full(shape, low, dtype) if low == high else random.uniform(shape, low, high, dtype)
+    )
+
+
+def _checked_gain(gain: float, operation: str) -> float:
+    (gain,) = random.check_numbers(operation, gain=gain)
+    if gain < 0.0:
+        fail(ArgumentError, operation, f"gain is not negative, not {gain}")
+    return gain
 
 
 def _kaiming_std(
@@ -195,7 +231,10 @@ def _kaiming_std(
     if mode not in ("fan_in", "fan_out"):
         fail(ArgumentError, operation, f"mode is 'fan_in' or 'fan_out', not {mode!r}")
     fan = _fans(shape, operation)[0 if mode == "fan_in" else 1]
-    return (calculate_gain(nonlinearity, a) if gain is None else gain) / math.sqrt(fan)
+    if gain is None:
+        (a,) = random.check_numbers(operation, a=a)
+        gain = calculate_gain(nonlinearity, a)
+    return _checked_gain(gain, operation) / math.sqrt(fan)
 
 
 # Giles, "Approximating the erfinv function" (GPU Computing Gems, 2012), single precision.

@@ -10,11 +10,14 @@ Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError
 from gradc.compiler.ops.random import RANDOM_BITS
-from gradc.compiler.types import DType, dtype_of, float32, float64, int64
+from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
 from .tensor import Tensor
@@ -34,19 +37,41 @@ def bits(shape: Any) -> Tensor:
 
 
 def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = float32) -> Tensor:
-    """Uniform in low <= x < high, in steps of 2**-24 (float64: 2**-53) of the interval."""
-    unit = _unit(shape, _float_dtype(dtype, "random.uniform"))
-    scaled = unit if high - low == 1.0 else unit * (high - low)
-    return scaled if low == 0.0 else scaled + low
+    """Uniform in low <= x < high, in steps of 2**-24 (float64: 2**-53) of the interval.
+
+    16-bit floats have steps of 2**-11 (float16) and 2**-8 (bfloat16). The limits hold in the dtype:
+    what rounds to `high` becomes the number below it. Raises ArgumentError unless low < high are
+    finite numbers between which the dtype has a number and whose distance it holds.
+    """
+    wanted = _float_dtype(dtype, "random.uniform")
+    low, high = check_numbers("random.uniform", low=low, high=high)
+    if not low < high:
+        fail(ArgumentError, "random.uniform", f"low is less than high, not {low} and {high}")
+    first, last = numbers_between(low, high, wanted)
+    span = high - low
+    if first > last or not math.isfinite(_rounded(span, wanted)):
+        problem = f"the numbers from {low} to {high} are no range of {wanted.name}"
+        fail(ArgumentError, "random.uniform", problem)
+    unit = _unit(shape, wanted)
+    if low == 0.0 and high == 1.0:
+        return unit
+    return (unit * span + low).clip(first, last)
 
 
 def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = float32) -> Tensor:
     """Normal with the given mean and standard deviation, by the Box-Muller transform.
 
+    The farthest values are 5.77 (float64: 8.57) deviations from the mean. Raises ArgumentError for
+    a negative deviation, and where these values are not finite in the dtype.
     Source: Box and Muller, "A Note on the Generation of Random Normal Deviates" (1958).
     """
     wanted = _float_dtype(dtype, "random.normal")
+    mean, std = check_numbers("random.normal", mean=mean, std=std)
     wide = float64 if wanted == float64 else float32
+    farthest = math.sqrt(2.0 * math.log(2.0) * (53 if wide == float64 else 24))
+    if std < 0.0 or not math.isfinite(_rounded(abs(mean) + farthest * std, wanted)):
+        problem = f"mean {mean} and deviation {std} give no {wanted.name} numbers"
+        fail(ArgumentError, "random.normal", problem)
     radius = (-2.0 * (1.0 - _unit(shape, wide)).log()).sqrt()
     values = radius * ((2.0 * math.pi) * _unit(shape, wide)).cos()
     scaled = values if std == 1.0 else values * std
@@ -54,26 +79,71 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = float32
 
 
 def bernoulli(p: float, shape: Any) -> Tensor:
-    """A bool that is true with probability p."""
-    if not 0.0 <= p <= 1.0:
-        fail(ArgumentError, "random.bernoulli", f"a probability lies in 0 to 1, not {p}")
-    # The same as uniform(shape) < p, without leaving the integers.
-    count = _FRACTION_BITS["float32"]
-    return ((bits(shape) >> (32 - count)) & (2**count - 1)) < math.ceil(p * 2**count)
+    """A bool that is true with probability p, rounded to a multiple of 2**-32.
+
+    Never for p = 0, always for p = 1.
+    """
+    count = round(check_probability(p, "random.bernoulli") * 2**32)
+    if count in (0, 2**32):
+        extents = nodes.check_shape(shape, "random.bernoulli")
+        return Tensor(nodes.constant(count > 0, bool_, extents))
+    # The bits as an unsigned number are below count: both sides less 2**31, to compare signed.
+    return (bits(shape) ^ -(2**31)) < count - 2**31
 
 
 def randint(low: int, high: int, shape: Any, dtype: Any = int64) -> Tensor:
-    """Uniform integers in low <= x < high; high - low is at most 2**31.
+    """Uniform integers in low <= x < high, up to all of int64.
 
-    Each value's probability is off by less than (high - low) / 2**32 of itself.
+    Powers of two are exact; else each value's probability is off by less than 2**-22 of itself.
+    Raises ArgumentError unless low < high are integers and the dtype holds low to high - 1.
+    Source: Lemire, "Fast Random Integer Generation in an Interval" (2019), without its rejection:
+    more random bits take its place.
     """
     wanted = dtype_of(dtype)
     if not wanted.is_integer:
         fail(DTypeError, "random.randint", f"an integer dtype is needed, not {wanted.name}")
-    if not 0 < high - low <= 2**31:
-        fail(ArgumentError, "random.randint", f"no range of 1 to 2**31: low {low}, high {high}")
-    unsigned = bits(shape).astype(int64) & 0xFFFFFFFF
-    return (((unsigned * (high - low)) >> 32) + low).astype(wanted)
+    low, high = (_integer(v, n) for v, n in ((low, "low"), (high, "high")))
+    if not low < high:
+        fail(ArgumentError, "random.randint", f"low is less than high, not {low} and {high}")
+    limits = np.iinfo(wanted.numpy)
+    if low < limits.min or high - 1 > limits.max:
+        problem = f"the numbers {low} to {high - 1} do not fit {wanted.name}"
+        held = f"{wanted.name} holds {limits.min} to {limits.max}"
+        fail(ArgumentError, "random.randint", problem, [held])
+    span = high - low
+    exact = span & (span - 1) == 0
+    count = 1 + (span > 2**32) if exact else 1 + (span > 2**10) + (span > 2**42)
+    words = [bits(shape).astype(int64) & _LOW_32 for _ in range(count)]
+    return (scale_words(words, span) + low).astype(wanted)
+
+
+_LOW_32 = 0xFFFFFFFF
+
+
+def scale_words(words: Sequence[Tensor], span: int) -> Tensor:
+    """floor(w * span / 2**(32 n)), w being the number with the n words as its digits.
+
+    words   int64, each in 0 <= word < 2**32, the most significant first
+    span    1 to 2**64; the result is that of unsigned numbers, modulo 2**64
+
+    Digit by digit from the least: r <- floor((r + word * span) / 2**32), in which r < span. A wide
+    span is multiplied in two halves.
+    """
+    upper, lower = span >> 32, span & _LOW_32
+    result: Tensor = words[0] * 0
+    for word in reversed(words):
+        if span <= 2**31:
+            result = (result + word * span) >> 32
+            continue
+        product = word * lower
+        carry = ((product & _LOW_32) + (result & _LOW_32)) >> 32
+        result = word * upper + _upper_half(product) + _upper_half(result) + carry
+    return result
+
+
+def _upper_half(x: Tensor) -> Tensor:
+    """The upper 32 bits of 64, as a number that is not negative."""
+    return (x >> 32) & _LOW_32
 
 
 def _unit(shape: Any, dtype: DType) -> Tensor:
@@ -85,6 +155,52 @@ def _unit(shape: Any, dtype: DType) -> Tensor:
     count = _FRACTION_BITS[dtype.name]
     whole = (bits(shape) >> (32 - count)) & (2**count - 1)
     return whole.astype(dtype) * 2.0**-count
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def check_numbers(operation: str, **numbers: Any) -> list[float]:
+    """The arguments as Python floats. Raises ArgumentError unless they are finite numbers."""
+    for name, value in numbers.items():
+        if not _is_number(value) or not math.isfinite(value):
+            fail(ArgumentError, operation, f"{name} is a finite number, not {value!r}")
+    return [float(value) for value in numbers.values()]
+
+
+def check_probability(p: Any, operation: str) -> float:
+    """p as a Python float. Raises ArgumentError unless it lies in 0 to 1."""
+    if not _is_number(p) or not 0.0 <= p <= 1.0:
+        fail(ArgumentError, operation, f"a probability lies in 0 to 1, not {p!r}")
+    return float(p)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _integer(value: Any, name: str) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        fail(ArgumentError, "random.randint", f"{name} is an integer, not {value!r}")
+    return int(value)
+
+
+def numbers_between(low: float, high: float, dtype: DType) -> tuple[float, float]:
+    """The least number of the dtype that is >= low, and the greatest that is < high."""
+    first, last = _rounded(low, dtype), _rounded(high, dtype)
+    if first < low:
+        first = _neighbour(first, math.inf, dtype)
+    return first, last if last < high else _neighbour(last, -math.inf, dtype)
+
+
+def _neighbour(value: float, toward: float, dtype: DType) -> float:
+    kind = dtype.numpy.type
+    return float(np.nextafter(kind(value), kind(toward)))
+
+
+def _rounded(value: float, dtype: DType) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.asarray(value, np.float64).astype(dtype.numpy))
 
 
 def _float_dtype(dtype: Any, operation: str) -> DType:

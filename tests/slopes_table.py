@@ -296,6 +296,11 @@ LOSSES: Mapping[str, Sequence[Case]] = {
         loss([_BIG, -_BIG, 0.0, _BIG, -_BIG], [1.0, 0.0, 0.5, 0.0, 1.0],
              value=[0, 0, LN_2, _BIG, _BIG],
              slopes=([0, 0, 0, 1, -1], [-_BIG, _BIG, 0, -_BIG, _BIG])),
+        # PyTorch's value is NaN except at the third.
+        loss([INF, -INF, INF, -INF], [1.0, 0.0, 0.0, 1.0], value=[0, 0, INF, INF],
+             slopes=([0, 0, 1, -1], None)),
+        Case(([-20.0, 20.0], [0.0, 1.0]), 2.0611536203e-09,
+             ([0.5 * (1 - _S20), -0.5 * (1 - _S20)], None)),
     ],
     "kl_div": [
         # In a target of 0 PyTorch's slope is NaN; with a score of -inf its value is too.

@@ -17,7 +17,7 @@ from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each
 from .guards import at_least, wide
-from .neural import log_softmax, logsigmoid, one_hot_mask
+from .neural import log_softmax, one_hot_mask
 
 
 def cross_entropy(
@@ -298,16 +298,23 @@ def binary_cross_entropy_with_logits(
 
     weight       a factor per element, broadcast to the shape of the input
     pos_weight   a factor for the positive term, broadcast to the shape of the input
+
+    A mean of log(1 + exp(x)) and log(1 + exp(-x)), each split in a part linear in x and a tail
+    log(1 + exp(-|x|)), so that nothing cancels. An infinite score that is right costs 0.
     """
     name = "binary_cross_entropy_with_logits"
     x, t = _pair(input, target, name)
-    tail = -logsigmoid(x)
-    if pos_weight is None:
-        loss = (1.0 - t) * x + tail
-    else:
+    above = x > 0
+    tail = each.log1p(each.exp(each.where(above, -x, x)))
+    share = t
+    if pos_weight is not None:
         factor = as_tensor(pos_weight)
         _check_stretches(factor, x, "pos_weight", name)
-        loss = (1.0 - t) * x + ((factor - 1.0) * t + 1.0) * tail
+        share = t * factor
+        tail = (share + (1.0 - t)) * tail
+    slope = each.where(above, 1.0 - t, -share)
+    sure = each.isinf(x) & (slope == 0)
+    loss = slope * each.where(sure, 0, x) + tail
     return _reduce(_weighted(loss, weight, name), reduction, name)
 
 

@@ -285,9 +285,7 @@ def dropout(input: TensorLike, p: float = 0.5) -> Tensor:
 
     The mode decides, so there is no `training` argument. Every call has its own random numbers.
     """
-    x = as_tensor(input)
-    if not 0.0 <= p <= 1.0:
-        fail(ArgumentError, "dropout", f"a probability lies in 0 to 1, not {p}")
+    x, p = as_tensor(input), random.check_probability(p, "dropout")
     if p == 0.0:
         return x
     if p == 1.0:

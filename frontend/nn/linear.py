@@ -8,7 +8,7 @@ from typing import Any
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.types import DType, float32
 
-from .. import init
+from .. import init, random
 from ..functional import dropout, embedding, flatten, linear, stop_gradient, where
 from ..functional.creation import arange
 from ..tensor import Tensor, as_tensor
@@ -86,9 +86,7 @@ class Dropout(Module):
     """In training each element is 0 with probability p, else divided by 1 - p. See gc.dropout."""
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0.0 <= p <= 1.0:
-            fail(ArgumentError, "Dropout", f"a probability lies in 0 to 1, not {p}")
-        self.p = p
+        self.p = random.check_probability(p, "Dropout")
 
     def forward(self, input: Any) -> Tensor:
         """The input with elements dropped; in evaluation the input itself."""
