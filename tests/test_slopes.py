@@ -17,6 +17,7 @@ from gradc import nn, optim
 Array = np.ndarray[Any, Any]
 ALL = [pytest.param(n, c, id=f"{n}-{i}") for n, cases in CASES.items() for i, c in enumerate(cases)]
 RELATIVE = {gc.float64: 1e-9, gc.float32: 1e-5}
+ABSOLUTE = {gc.float64: 1e-15, gc.float32: 1e-7}
 
 
 def public_functions() -> set[str]:
@@ -69,7 +70,7 @@ def check(found: Sequence[Array], case: Case, dtype: Any) -> None:
     for ours, theirs in zip(found, expected(case), strict=True):
         assert ours.dtype == dtype.numpy
         assert ours.shape == np.shape(theirs)
-        np.testing.assert_allclose(ours, theirs, rtol=RELATIVE[dtype], atol=RELATIVE[dtype])
+        np.testing.assert_allclose(ours, theirs, rtol=RELATIVE[dtype], atol=ABSOLUTE[dtype])
 
 
 @pytest.mark.parametrize("dtype", [gc.float64, gc.float32], ids=str)

@@ -239,7 +239,13 @@ def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None
         fail(ShapeError, "linear", "input and weight do not fit", facts)
     node = nodes.contract("linear", x.node, w.node, ((x.ndim - 1,), (1,)))
     product = derive(node, x, w)
-    return product if bias is None else product + bias
+    if bias is None:
+        return product
+    shift = as_tensor(bias)
+    if shift.shape != (w.shape[0],):
+        facts = [f"weight is {w.node.type}, bias {shift.node.type}"]
+        fail(ShapeError, "linear", "bias has not one number per output", facts)
+    return product + shift
 
 
 def embedding(input: TensorLike, weight: TensorLike) -> Tensor:
@@ -310,6 +316,8 @@ def layer_norm(
     centred = x - x.mean(axis=axes, keepdims=True)
     spread = (centred * centred).mean(axis=axes, keepdims=True)
     result = centred * each.rsqrt(spread + eps)
+    weight = _affine(weight, x, len(axes), "weight", "layer_norm")
+    bias = _affine(bias, x, len(axes), "bias", "layer_norm")
     result = result if weight is None else result * weight
     return result if bias is None else result + bias
 
@@ -329,7 +337,22 @@ def rms_norm(
     machine = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
     small = machine[x.dtype.name] if eps is None else eps
     result = x * each.rsqrt((x * x).mean(axis=axes, keepdims=True) + small)
+    weight = _affine(weight, x, len(axes), "weight", "rms_norm")
     return result if weight is None else result * weight
+
+
+def _affine(
+    given: TensorLike | None, x: Tensor, count: int, name: str, operation: str
+) -> Tensor | None:
+    """A weight or bias, which has the shape of the last `count` axes: it must not stretch x."""
+    if given is None:
+        return None
+    factor = as_tensor(given)
+    if factor.shape != x.shape[-count:]:
+        facts = [f"input is {x.node.type}, {name} {factor.node.type}"]
+        problem = f"{name} has not the shape {nodes.show(x.shape[-count:])}"
+        fail(ShapeError, operation, problem, facts)
+    return factor
 
 
 def _normalized_axes(x: Tensor, shape: int | Sequence[int], operation: str) -> tuple[int, ...]:
