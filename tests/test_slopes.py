@@ -85,10 +85,11 @@ def test_value_and_slope(name: str, case: Case, dtype: Any) -> None:
 @pytest.mark.parametrize(("name", "case"), ALL)
 def test_no_nan_in_16_bits(name: str, case: Case, dtype: Any) -> None:
     """A constant such as eps that the dtype rounds to 0 must not bring the NaN back."""
-    if case.wide_only and name == "gelu":
-        return  # the operand itself is infinite
-    tensors, inputs = built(name, case, dtype)
     with np.errstate(all="ignore"):
+        tensors, inputs = built(name, case, dtype)
+        _, exact = built(name, case, gc.float64)
+        if any(np.isinf(a.astype(np.float64) - exact[n]).any() for n, a in inputs.items()):
+            return  # the dtype does not hold the operand
         found = values(tensors, **inputs)
     for ours, theirs in zip(found, expected(case), strict=True):
         assert not (np.isnan(ours.astype(np.float64)) & ~np.isnan(theirs)).any()

@@ -271,10 +271,12 @@ def _atan2_gradient(dy: Node, y: Node, a: Node, b: Node) -> tuple[Node | None, .
 
 
 def _hypot_gradient(dy: Node, y: Node, a: Node, b: Node) -> tuple[Node | None, ...]:
-    """a / y and b / y; 0 at the origin, which is the subgradient of least norm."""
-    origin = eq(y, zeros_like(y))
-    scaled = where(origin, zeros_like(dy), div(dy, where(origin, ones_like(y), y)))
-    return mul(scaled, a), mul(scaled, b)
+    """a / y and b / y; 0 at the origin, which is the subgradient of least norm.
+
+    The quotients are at most 1; dy / y would overflow beside the origin.
+    """
+    radius = where(eq(y, zeros_like(y)), ones_like(y), y)
+    return mul(dy, div(a, radius)), mul(dy, div(b, radius))
 
 
 ATAN2 = binary_record("atan2", float_type, np.arctan2, _atan2_gradient, 25, NO_FLAGS)
