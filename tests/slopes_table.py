@@ -185,8 +185,9 @@ ACTIVATIONS: Mapping[str, Sequence[Case]] = {
     "logsumexp": [
         unary([0.0, -INF, 0.0], LN_2, [0.5, 0, 0.5]),
         unary([_BIG, -_BIG], _BIG, [1, 0]),
-        # PyTorch's slope is NaN where no element is left.
+        # PyTorch's slope in an infinite element that is the greatest is NaN.
         unary([-INF, -INF], -INF, [0, 0]),
+        unary([0.0, 1e4, INF], INF, [0, 0, 0]),
         unary([[-INF, -INF], [0.0, -INF]], [-INF, 0.0], [[0, 0], [1, 0]], axis=1),
     ],
 }  # fmt: skip
@@ -284,6 +285,7 @@ LOSSES: Mapping[str, Sequence[Case]] = {
     "huber_loss": [
         loss([INF, 0.0, 2.0, -2.0, -INF], [0.0] * 5, value=[INF, 0, 2, 2, INF],
              slopes=([2, 0, 2, -2, -2], [-2, 0, -2, 2, 2]), delta=2.0),
+        loss([4.0, 0.0], [0.0, 0.0], value=[8, 0], slopes=([4, 0], None), delta=INF),
     ],
     "binary_cross_entropy": [
         Case(([0.0, 0.0, 1.0, 1.0, 0.25], [0.0, 1.0, 0.0, 1.0, 1.0]),

@@ -242,3 +242,31 @@ def test_a_zero_gradient_moves_nothing(optimizer: Any, dtype: Any) -> None:
     program = gc.training(gc.mean(x * w), optimizer=optimizer(lr=0.1, weight_decay=0.0))
     after = steps(program, [{"x": np.zeros(2)}] * 3)[-1]["w"]
     np.testing.assert_array_equal(after.astype(np.float64), [1, 1])
+
+
+def test_a_choice_after_the_singular_step_guards_the_value_alone() -> None:
+    """As in PyTorch, and as the documentation of `where` says; the other form guards both."""
+    x = gc.input("x", (2,), gc.float64)
+    after = gc.where(x > 0, gc.log(x), 0)
+    before = gc.where(x > 0, gc.log(gc.where(x > 0, x, 1)), 0)
+    for y, slope in ((after, [np.nan, 0.5]), (before, [0.0, 0.5])):
+        value, found = gc.compile((y, gc.grad(gc.sum(y), x)))(x=np.array([0.0, 2.0]))
+        np.testing.assert_array_equal(value, [0.0, np.log(2.0)])
+        np.testing.assert_array_equal(found, slope)
+
+
+@pytest.mark.parametrize("name", ["huber_loss", "smooth_l1_loss", "gaussian_nll_loss"])
+def test_options_that_are_not_numbers_are_refused(name: str) -> None:
+    x = gc.input("x", (2,))
+    option = {"huber_loss": "delta", "smooth_l1_loss": "beta", "gaussian_nll_loss": "eps"}[name]
+    more = [x] if name == "gaussian_nll_loss" else []
+    with pytest.raises(gc.ArgumentError, match=f"{name}: {option} is .*, not nan"):
+        getattr(gc, name)(x, x, *more, **{option: np.nan})
+
+
+def test_divisions_by_an_option_of_zero_are_refused() -> None:
+    x = gc.input("x", (2,))
+    with pytest.raises(gc.ArgumentError, match="celu: alpha is not 0"):
+        gc.celu(x, alpha=0.0)
+    with pytest.raises(gc.ArgumentError, match="softplus: beta is not 0"):
+        gc.softplus(x, beta=0.0)

@@ -214,7 +214,7 @@ def smooth_l1_loss(
 ) -> Tensor:
     """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2."""
     x, y = _pair(input, target, "smooth_l1_loss")
-    if beta < 0:
+    if not beta >= 0:
         fail(ArgumentError, "smooth_l1_loss", f"beta is not negative, not {beta}")
     if beta == 0:
         return _reduce(each.abs(x - y), reduction, "smooth_l1_loss")
@@ -231,9 +231,11 @@ def huber_loss(
 ) -> Tensor:
     """d^2 / 2 where d = |input - target| <= delta, else delta * (d - delta / 2)."""
     x, y = _pair(input, target, "huber_loss")
-    if delta <= 0:
+    if not delta > 0:
         fail(ArgumentError, "huber_loss", f"delta is positive, not {delta}")
     difference = x - y
+    if math.isinf(delta):
+        return _reduce(0.5 * (difference * difference), reduction, "huber_loss")
     distance = each.abs(difference)
     near = distance <= delta
     small = each.where(near, difference, 0)  # the slope of an infinite square is 0 * inf
@@ -365,7 +367,7 @@ def gaussian_nll_loss(
     Where var is less than eps its slope is that of eps, as in PyTorch.
     """
     x, t = _pair(input, target, "gaussian_nll_loss")
-    if eps <= 0:
+    if not eps > 0:
         fail(ArgumentError, "gaussian_nll_loss", f"eps is positive, not {eps}")
     variance = _variance(as_tensor(var), x)
     dtype = promote(x.dtype, t.dtype, variance.dtype)

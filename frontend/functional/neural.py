@@ -208,15 +208,13 @@ def log_softmax(input: TensorLike, axis: int = -1) -> Tensor:
 def logsumexp(input: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow; infinite only where x is.
 
-    Where every element is -inf the result is -inf, with slope 0.
+    Where the greatest element is infinite so is the result, and every slope is 0.
     """
     x = as_tensor(input)
     greatest = each.stop_gradient(x.max(axis=axis, keepdims=True))
-    greatest = each.where(each.isfinite(greatest), greatest, 0)
-    powers = each.exp(x - greatest).sum(axis=axis, keepdims=True)
-    nothing = powers == 0  # else it is at least 1, the power of the greatest element
-    logarithm = each.log(each.where(nothing, 1, powers))
-    sums = each.where(nothing, -math.inf, logarithm + greatest)
+    infinite = each.isinf(greatest) & (x == greatest)  # inf - inf is not 0
+    powers = each.exp(each.where(infinite, 0, x - greatest))
+    sums = each.log(powers.sum(axis=axis, keepdims=True)) + greatest
     return sums if keepdims else sums.squeeze(tuple(range(x.ndim)) if axis is None else axis)
 
 
