@@ -20,6 +20,7 @@ from gradc.compiler.types import DType, float32, float64
 from . import random
 from .functional import creation
 from .functional.elementwise import erf, exp, log, sqrt, where
+from .ranges import check_numbers, numbers_between
 from .tensor import Tensor
 from .tracing import fail
 
@@ -110,14 +111,14 @@ def trunc_normal(
     Values are at most 5.4 deviations from the mean. Raises ArgumentError unless std > 0 and a < b
     are finite numbers, between which lies a millionth of the distribution or more.
     """
-    mean, std, a, b = random.check_numbers("trunc_normal", mean=mean, std=std, a=a, b=b)
+    mean, std, a, b = check_numbers("trunc_normal", mean=mean, std=std, a=a, b=b)
     if std <= 0.0 or not a < b:
         problem = f"std is positive and a less than b, not {std}, {a} and {b}"
         fail(ArgumentError, "trunc_normal", problem)
     scale = std * math.sqrt(2.0)
     low, high = (math.erf((limit - mean) / scale) for limit in (a, b))
     low, high = max(low, -_GREATEST_QUANTILE), min(high, _GREATEST_QUANTILE)
-    first, last = random.numbers_between(a, math.nextafter(b, math.inf), dtype)
+    first, last = numbers_between(a, math.nextafter(b, math.inf), dtype)
     if high - low < 2e-6 or first > last:
         problem = f"next to nothing of mean {mean} and deviation {std} lies in {a} to {b}"
         fail(ArgumentError, "trunc_normal", problem)
@@ -212,14 +213,14 @@ def _fans(shape: Shape, operation: str) -> tuple[int, int]:
 
 def _uniform(shape: Shape, low: float, high: float, dtype: DType) -> Tensor:
     """Uniform in low <= x < high; an interval of width 0 is its one number."""
-    low, high = random.check_numbers("uniform", low=low, high=high)
+    low, high = check_numbers("uniform", low=low, high=high)
     return (
         creation.full(shape, low, dtype) if low == high else random.uniform(shape, low, high, dtype)
     )
 
 
 def _checked_gain(gain: float, operation: str) -> float:
-    (gain,) = random.check_numbers(operation, gain=gain)
+    (gain,) = check_numbers(operation, gain=gain)
     if gain < 0.0:
         fail(ArgumentError, operation, f"gain is not negative, not {gain}")
     return gain
@@ -232,7 +233,7 @@ def _kaiming_std(
         fail(ArgumentError, operation, f"mode is 'fan_in' or 'fan_out', not {mode!r}")
     fan = _fans(shape, operation)[0 if mode == "fan_in" else 1]
     if gain is None:
-        (a,) = random.check_numbers(operation, a=a)
+        (a,) = check_numbers(operation, a=a)
         gain = calculate_gain(nonlinearity, a)
     return _checked_gain(gain, operation) / math.sqrt(fan)
 

@@ -20,9 +20,12 @@ from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
+from .ranges import check_integers, check_numbers, check_probability, numbers_between, rounded
 from .tensor import Tensor
 from .tracing import fail
 from .variables import seed_state, step_state
+
+__all__ = ["bernoulli", "bits", "normal", "randint", "uniform"]
 
 # Bits of the fraction that a uniform number gets: as many as the dtype holds exactly below 1.
 _FRACTION_BITS = {"float16": 11, "bfloat16": 8, "float32": 24}
@@ -49,7 +52,7 @@ def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = float3
         fail(ArgumentError, "random.uniform", f"low is less than high, not {low} and {high}")
     first, last = numbers_between(low, high, wanted)
     span = high - low
-    if first > last or not math.isfinite(_rounded(span, wanted)):
+    if first > last or not math.isfinite(rounded(span, wanted)):
         problem = f"the numbers from {low} to {high} are no range of {wanted.name}"
         fail(ArgumentError, "random.uniform", problem)
     unit = _unit(shape, wanted)
@@ -69,7 +72,7 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = float32
     mean, std = check_numbers("random.normal", mean=mean, std=std)
     wide = float64 if wanted == float64 else float32
     farthest = math.sqrt(2.0 * math.log(2.0) * (53 if wide == float64 else 24))
-    if std < 0.0 or not math.isfinite(_rounded(abs(mean) + farthest * std, wanted)):
+    if std < 0.0 or not math.isfinite(rounded(abs(mean) + farthest * std, wanted)):
         problem = f"mean {mean} and deviation {std} give no {wanted.name} numbers"
         fail(ArgumentError, "random.normal", problem)
     radius = (-2.0 * (1.0 - _unit(shape, wide)).log()).sqrt()
@@ -102,7 +105,7 @@ def randint(low: int, high: int, shape: Any, dtype: Any = int64) -> Tensor:
     wanted = dtype_of(dtype)
     if not wanted.is_integer:
         fail(DTypeError, "random.randint", f"an integer dtype is needed, not {wanted.name}")
-    low, high = (_integer(v, n) for v, n in ((low, "low"), (high, "high")))
+    low, high = check_integers("random.randint", low=low, high=high)
     if not low < high:
         fail(ArgumentError, "random.randint", f"low is less than high, not {low} and {high}")
     limits = np.iinfo(wanted.numpy)
@@ -114,13 +117,13 @@ def randint(low: int, high: int, shape: Any, dtype: Any = int64) -> Tensor:
     exact = span & (span - 1) == 0
     count = 1 + (span > 2**32) if exact else 1 + (span > 2**10) + (span > 2**42)
     words = [bits(shape).astype(int64) & _LOW_32 for _ in range(count)]
-    return (scale_words(words, span) + low).astype(wanted)
+    return (_scale_words(words, span) + low).astype(wanted)
 
 
 _LOW_32 = 0xFFFFFFFF
 
 
-def scale_words(words: Sequence[Tensor], span: int) -> Tensor:
+def _scale_words(words: Sequence[Tensor], span: int) -> Tensor:
     """floor(w * span / 2**(32 n)), w being the number with the n words as its digits.
 
     words   int64, each in 0 <= word < 2**32, the most significant first
@@ -155,52 +158,6 @@ def _unit(shape: Any, dtype: DType) -> Tensor:
     count = _FRACTION_BITS[dtype.name]
     whole = (bits(shape) >> (32 - count)) & (2**count - 1)
     return whole.astype(dtype) * 2.0**-count
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def check_numbers(operation: str, **numbers: Any) -> list[float]:
-    """The arguments as Python floats. Raises ArgumentError unless they are finite numbers."""
-    for name, value in numbers.items():
-        if not _is_number(value) or not math.isfinite(value):
-            fail(ArgumentError, operation, f"{name} is a finite number, not {value!r}")
-    return [float(value) for value in numbers.values()]
-
-
-def check_probability(p: Any, operation: str) -> float:
-    """p as a Python float. Raises ArgumentError unless it lies in 0 to 1."""
-    if not _is_number(p) or not 0.0 <= p <= 1.0:
-        fail(ArgumentError, operation, f"a probability lies in 0 to 1, not {p!r}")
-    return float(p)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def _integer(value: Any, name: str) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-        fail(ArgumentError, "random.randint", f"{name} is an integer, not {value!r}")
-    return int(value)
-
-
-def numbers_between(low: float, high: float, dtype: DType) -> tuple[float, float]:
-    """The least number of the dtype that is >= low, and the greatest that is < high."""
-    first, last = _rounded(low, dtype), _rounded(high, dtype)
-    if first < low:
-        first = _neighbour(first, math.inf, dtype)
-    return first, last if last < high else _neighbour(last, -math.inf, dtype)
-
-
-def _neighbour(value: float, toward: float, dtype: DType) -> float:
-    kind = dtype.numpy.type
-    return float(np.nextafter(kind(value), kind(toward)))
-
-
-def _rounded(value: float, dtype: DType) -> float:
-    with np.errstate(over="ignore"):
-        return float(np.asarray(value, np.float64).astype(dtype.numpy))
 
 
 def _float_dtype(dtype: Any, operation: str) -> DType:

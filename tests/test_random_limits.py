@@ -16,6 +16,7 @@ from support import values
 
 import gradc as gc
 from gradc import nn
+from gradc.random import _scale_words
 
 FLOATS = (gc.float16, gc.bfloat16, gc.float32, gc.float64)
 INTEGERS = (gc.int8, gc.int16, gc.int32, gc.int64, gc.uint8)
@@ -30,6 +31,10 @@ def all_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drawn(tensor: gc.Tensor) -> Any:
     return values(tensor).astype(np.float64)
+
+
+def test_every_random_function_is_here() -> None:
+    assert gc.random.__all__ == ["bernoulli", "bits", "normal", "randint", "uniform"]
 
 
 INTERVALS = [
@@ -70,6 +75,7 @@ def test_float64_draws_53_bits() -> None:
         (math.nan, 1.0, gc.float32, "low is a finite number, not nan"),
         (0.0, math.inf, gc.float32, "high is a finite number, not inf"),
         (0.0, "1", gc.float32, "high is a finite number, not '1'"),
+        (0.0, 10**400, gc.float32, "high is a finite number, not 1000"),
         (-3e38, 3e38, gc.float32, "are no range of float32"),
         (-1.7e308, 1.7e308, gc.float64, "are no range of float64"),
         (0.0, 1e5, gc.float16, "are no range of float16"),
@@ -189,7 +195,7 @@ def test_words_are_scaled_as_python_scales_them(span: int, count: int) -> None:
     rng = np.random.default_rng(span % 1000 + count)
     words = rng.integers(0, 2**32, (count, 64))
     words[:, 0], words[:, 1] = 0, 2**32 - 1
-    found = values(gc.random.scale_words([gc.constant(w) for w in words], span))
+    found = values(_scale_words([gc.constant(w) for w in words], span))
     for place in range(64):
         number = 0
         for word in words[:, place]:

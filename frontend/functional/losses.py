@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.types import broadcast_shapes, float32, int8, promote
 
-from .. import nodes, random
+from .. import nodes
+from ..ranges import check_numbers
 from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each
@@ -428,7 +429,7 @@ def accuracy(
 def _binary_accuracy(
     scores: Tensor, labels: Tensor, threshold: float, facts: Sequence[str]
 ) -> Tensor:
-    random.check_numbers("accuracy", threshold=threshold)
+    check_numbers("accuracy", threshold=threshold)
     if scores.shape != labels.shape:
         fail(ShapeError, "accuracy", "with a threshold input and target have one shape", facts)
     if labels.dtype.is_bool:

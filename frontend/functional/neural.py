@@ -16,6 +16,7 @@ from gradc.compiler.types import int64, promote
 
 from .. import nodes, random
 from ..index_ranges import from_zero
+from ..ranges import check_probability
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 from . import elementwise as each
@@ -289,7 +290,7 @@ def dropout(input: TensorLike, p: float = 0.5) -> Tensor:
 
     The mode decides, so there is no `training` argument. Every call has its own random numbers.
     """
-    x, p = as_tensor(input), random.check_probability(p, "dropout")
+    x, p = as_tensor(input), check_probability(p, "dropout")
     if p == 0.0:
         return x
     if p == 1.0:

@@ -8,9 +8,10 @@ from typing import Any
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.types import DType, float32
 
-from .. import init, random
+from .. import init
 from ..functional import dropout, embedding, flatten, linear, stop_gradient, where
 from ..functional.creation import arange
+from ..ranges import check_probability
 from ..tensor import Tensor, as_tensor
 from ..tracing import fail
 from ..variables import Beginning, parameter
@@ -86,7 +87,7 @@ class Dropout(Module):
     """In training each element is 0 with probability p, else divided by 1 - p. See gc.dropout."""
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = random.check_probability(p, "Dropout")
+        self.p = check_probability(p, "Dropout")
 
     def forward(self, input: Any) -> Tensor:
         """The input with elements dropped; in evaluation the input itself."""

@@ -1,0 +1,65 @@
+"""Ranges of numbers: what an argument may be, and what a dtype holds of an interval."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gradc.compiler.errors import ArgumentError
+from gradc.compiler.types import DType
+
+from .tracing import fail
+
+
+def check_numbers(operation: str, **numbers: Any) -> list[float]:
+    """The arguments as Python floats. Raises ArgumentError unless they are finite numbers."""
+    found = []
+    for name, value in numbers.items():
+        try:
+            number = float(value) if _is_number(value) else math.nan
+        except OverflowError:  # of an integer beyond every float
+            number = math.inf
+        if not math.isfinite(number):
+            fail(ArgumentError, operation, f"{name} is a finite number, not {value!r}")
+        found.append(number)
+    return found
+
+
+def check_probability(p: Any, operation: str) -> float:
+    """p as a Python float. Raises ArgumentError unless it lies in 0 to 1."""
+    if not _is_number(p) or not 0.0 <= p <= 1.0:
+        fail(ArgumentError, operation, f"a probability lies in 0 to 1, not {p!r}")
+    return float(p)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def check_integers(operation: str, **numbers: Any) -> list[int]:
+    """The arguments as Python integers. Raises ArgumentError unless they are integers."""
+    for name, value in numbers.items():
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+            fail(ArgumentError, operation, f"{name} is an integer, not {value!r}")
+    return [int(value) for value in numbers.values()]
+
+
+def numbers_between(low: float, high: float, dtype: DType) -> tuple[float, float]:
+    """The least number of the dtype that is >= low, and the greatest that is < high."""
+    first, last = rounded(low, dtype), rounded(high, dtype)
+    if first < low:
+        first = _neighbour(first, math.inf, dtype)
+    return first, last if last < high else _neighbour(last, -math.inf, dtype)
+
+
+def _neighbour(value: float, toward: float, dtype: DType) -> float:
+    kind = dtype.numpy.type
+    return float(np.nextafter(kind(value), kind(toward)))
+
+
+def rounded(value: float, dtype: DType) -> float:
+    """The nearest number of the dtype; infinite where it overflows."""
+    with np.errstate(over="ignore"):
+        return float(np.asarray(value, np.float64).astype(dtype.numpy))
