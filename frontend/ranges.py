@@ -15,16 +15,26 @@ from .tracing import fail
 
 def check_numbers(operation: str, **numbers: Any) -> list[float]:
     """The arguments as Python floats. Raises ArgumentError unless they are finite numbers."""
-    found = []
-    for name, value in numbers.items():
-        try:
-            number = float(value) if _is_number(value) else math.nan
-        except OverflowError:  # of an integer beyond every float
-            number = math.inf
+    found = [_as_float(value) for value in numbers.values()]
+    for number, (name, value) in zip(found, numbers.items(), strict=True):
         if not math.isfinite(number):
             fail(ArgumentError, operation, f"{name} is a finite number, not {value!r}")
-        found.append(number)
     return found
+
+
+def check_reals(operation: str, **numbers: Any) -> None:
+    """Raises ArgumentError unless the arguments are numbers, infinite ones included, not NaN."""
+    for name, value in numbers.items():
+        if math.isnan(_as_float(value)):
+            fail(ArgumentError, operation, f"{name} is a number, not {value!r}")
+
+
+def _as_float(value: Any) -> float:
+    """A number as a Python float, and NaN for anything else."""
+    try:
+        return float(value) if _is_number(value) else math.nan
+    except OverflowError:  # of an integer beyond every float
+        return math.inf if value > 0 else -math.inf
 
 
 def check_probability(p: Any, operation: str) -> float:

@@ -227,6 +227,8 @@ LAYERS: Mapping[str, Sequence[Case]] = {
              ([[1e12, 1e12], [0.0, 0.0]],), {"p": INF}),
         Case(([[0.0, 0.0], [0.0, 3.0], [2.0, 4.0]],), [[0, 0], [0, 3], [1, 2]],
              ([[1e12, 1e12], [1, 1], [0.5, 0.5]],), {"p": 0.0}),
+        # The cube is 0 in float32.
+        unary([[1e-20, 0.0]], [[1e-8, 0.0]], [[1e12, 1e12]], p=3.0),
         # At the limit the slope is that of the norm: 1/2 - 2/4.
         unary([[2.0]], [[1.0]], [[0.0]], eps=2.0),
     ],

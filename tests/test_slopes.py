@@ -266,13 +266,20 @@ def test_a_choice_after_the_singular_step_guards_the_value_alone() -> None:
         np.testing.assert_array_equal(found, slope)
 
 
-@pytest.mark.parametrize("name", ["huber_loss", "smooth_l1_loss", "gaussian_nll_loss"])
-def test_options_that_are_not_numbers_are_refused(name: str) -> None:
-    x = gc.input("x", (2,))
-    option = {"huber_loss": "delta", "smooth_l1_loss": "beta", "gaussian_nll_loss": "eps"}[name]
-    more = [x] if name == "gaussian_nll_loss" else []
-    with pytest.raises(gc.ArgumentError, match=f"{name}: {option} is .*, not nan"):
-        getattr(gc, name)(x, x, *more, **{option: np.nan})
+OPTIONS = {
+    "huber_loss": "delta", "smooth_l1_loss": "beta", "gaussian_nll_loss": "eps",
+    "hinge_embedding_loss": "margin", "normalize": "eps", "cosine_similarity": "eps",
+    "celu": "alpha", "softplus": "beta",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [np.nan, "1", None, True], ids=str)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_that_are_not_numbers_are_refused(name: str, value: Any) -> None:
+    x = gc.input("x", (2, 2))
+    operands = [x] * len(CASES[name][0].operands)
+    with pytest.raises(gc.ArgumentError, match=f"{name}: {OPTIONS[name]} is a number, not"):
+        getattr(gc, name)(*operands, **{OPTIONS[name]: value})
 
 
 def test_divisions_by_an_option_of_zero_are_refused() -> None:

@@ -14,7 +14,7 @@ from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.types import broadcast_shapes, float32, int8, promote
 
 from .. import nodes
-from ..ranges import check_numbers
+from ..ranges import check_numbers, check_reals
 from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each
@@ -215,7 +215,8 @@ def smooth_l1_loss(
 ) -> Tensor:
     """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2."""
     x, y = _pair(input, target, "smooth_l1_loss")
-    if not beta >= 0:
+    check_reals("smooth_l1_loss", beta=beta)
+    if beta < 0:
         fail(ArgumentError, "smooth_l1_loss", f"beta is not negative, not {beta}")
     if beta == 0:
         return _reduce(each.abs(x - y), reduction, "smooth_l1_loss")
@@ -232,7 +233,8 @@ def huber_loss(
 ) -> Tensor:
     """d^2 / 2 where d = |input - target| <= delta, else delta * (d - delta / 2)."""
     x, y = _pair(input, target, "huber_loss")
-    if not delta > 0:
+    check_reals("huber_loss", delta=delta)
+    if delta <= 0:
         fail(ArgumentError, "huber_loss", f"delta is positive, not {delta}")
     difference = x - y
     if math.isinf(delta):
@@ -261,9 +263,7 @@ def binary_cross_entropy(
     (p, p_dtype), (t, t_dtype) = wide(p), wide(t)
     edge, fixed = p * (1.0 - p) < _LEAST_VARIANCE, each.stop_gradient(p)
     inside = each.where(edge, fixed, p)
-    zero, one = inside == 0, inside == 1
-    yes = each.where(zero, -100, each.log(each.where(zero, 1, inside)).clip(-100.0))
-    no = each.where(one, -100, each.log1p(-each.where(one, 0, inside)))
+    yes, no = each.log(inside).clip(-100.0), each.log1p(-inside).clip(-100.0)
     at_edge = each.stop_gradient(p - t) / _LEAST_VARIANCE * each.where(edge, p - fixed, 0)
     loss = ((t - 1.0) * no - t * yes + at_edge).astype(promote(p_dtype, t_dtype))
     return _reduce(_weighted(loss, weight, name), reduction, name)
@@ -349,6 +349,7 @@ def hinge_embedding_loss(
     At x = margin the slope is -1, as in PyTorch.
     """
     x, t = _pair(input, target, "hinge_embedding_loss")
+    check_reals("hinge_embedding_loss", margin=margin)
     loss = each.where(t == 1, 0, (margin - x).clip(0.0)) + each.where(t == -1, 0, x)
     return _reduce(loss, reduction, "hinge_embedding_loss")
 
@@ -368,7 +369,8 @@ def gaussian_nll_loss(
     Where var is less than eps its slope is that of eps, as in PyTorch.
     """
     x, t = _pair(input, target, "gaussian_nll_loss")
-    if not eps > 0:
+    check_reals("gaussian_nll_loss", eps=eps)
+    if eps <= 0:
         fail(ArgumentError, "gaussian_nll_loss", f"eps is positive, not {eps}")
     variance = _variance(as_tensor(var), x)
     dtype = promote(x.dtype, t.dtype, variance.dtype)

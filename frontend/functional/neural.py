@@ -16,7 +16,7 @@ from gradc.compiler.types import int64, promote
 
 from .. import nodes, random
 from ..index_ranges import from_zero
-from ..ranges import check_probability
+from ..ranges import check_probability, check_reals
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 from . import elementwise as each
@@ -64,6 +64,7 @@ def elu(input: TensorLike, alpha: float = 1.0) -> Tensor:
 def celu(input: TensorLike, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha * (exp(x / alpha) - 1). Raises ArgumentError for alpha 0."""
     x = as_tensor(input)
+    check_reals("celu", alpha=alpha)
     if alpha == 0:
         fail(ArgumentError, "celu", "alpha is not 0: x is divided by it")
     below = each.where(x > 0, 0, x)
@@ -109,6 +110,7 @@ def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> T
     Raises ArgumentError for beta 0.
     """
     x = as_tensor(input)
+    check_reals("softplus", beta=beta, threshold=threshold)
     if beta == 0:
         fail(ArgumentError, "softplus", "beta is not 0: the logarithm is divided by it")
     scaled = x * beta
@@ -329,13 +331,14 @@ def rms_norm(
 ) -> Tensor:
     """x / sqrt(mean(x * x) + eps) over the last axes, times weight; eps None: the dtype's.
 
+    16-bit floats are normalised in float32 and rounded before the weight.
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
     """
-    x = as_tensor(input)
+    x, dtype = wide(input)
     axes = _normalized_axes(x, normalized_shape, "rms_norm")
     machine = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-    small = machine[x.dtype.name] if eps is None else eps
-    result = x * each.rsqrt((x * x).mean(axis=axes, keepdims=True) + small)
+    small = machine[dtype.name] if eps is None else eps
+    result = (x * each.rsqrt((x * x).mean(axis=axes, keepdims=True) + small)).astype(dtype)
     weight = _affine(weight, x, len(axes), "weight", "rms_norm")
     return result if weight is None else result * weight
 
@@ -369,6 +372,7 @@ def normalize(input: TensorLike, p: float = 2.0, axis: int = 1, eps: float = 1e-
     is 1 / eps. 16-bit floats are normalised in float32 and rounded once.
     """
     x, dtype = wide(input)
+    check_reals("normalize", p=p, eps=eps)
     return (x / _norm(x, p, axis).clip(eps)).astype(dtype)
 
 
@@ -396,6 +400,7 @@ def cosine_similarity(x1: TensorLike, x2: TensorLike, axis: int = 1, eps: float 
     x1 and x2 broadcast together first. Where a norm is less than eps the slope is that of the norm
     all the same, as in PyTorch, which clamps the squared norm out of the sight of gradients.
     """
+    check_reals("cosine_similarity", eps=eps)
     (a, first), (b, second) = wide(x1), wide(x2)
     unit = [
         x / each.sqrt(at_least((x * x).sum(axis=axis, keepdims=True), eps * eps))
