@@ -276,3 +276,17 @@ def test_initialisers_of_nothing_and_of_width_zero() -> None:
         assert values(init.values((0, 0), gc.float32)).shape == (0, 0)
         np.testing.assert_array_equal(values(init(gain=0.0).values(SHAPE, gc.float32)), 0)
     np.testing.assert_array_equal(values(gc.init.uniform(2, 2).values(SHAPE, gc.float32)), 2)
+
+
+def test_compiled_code_draws_the_same_numbers() -> None:
+    drawn = [
+        *(gc.random.randint(-span // 2, -(-span // 2), (50,)) for span in (7, 3 * 2**29, 2**64)),
+        gc.random.randint(0, 10**15, (50,)),
+        gc.random.randint(0, 256, (50,), gc.uint8),
+        gc.random.uniform((50,), 100, 101),
+        gc.random.uniform((50,), -0.3, 0.1, gc.float64),
+        *(gc.random.bernoulli(p, (50,)) for p in (0.0, 0.3, 1.0)),
+    ]
+    for ours, reference in zip(gc.compile(drawn, seed=0)(), values(drawn), strict=True):
+        assert ours.dtype == reference.dtype
+        np.testing.assert_array_equal(ours, reference)
