@@ -396,6 +396,14 @@ def expand_dims(x: Node, axis: Any) -> Node:
     return restore_axes(x, axes_of(axis, x.type.rank + count, "expand_dims"))
 
 
+def stretches_to(own: Shape, shape: Shape) -> bool:
+    """Whether `own` broadcasts to exactly `shape`."""
+    try:
+        return broadcast_shapes(own, shape) == shape
+    except ShapeError:
+        return False
+
+
 def broadcast_checked(x: Node, shape: Shape) -> Node:
     """`x` stretched to exactly `shape`."""
     with located("broadcast_to"):

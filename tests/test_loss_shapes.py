@@ -225,7 +225,6 @@ def test_weights_of_layers_do_not_stretch_the_result(shape: Any) -> None:
         "layer_norm: weight": lambda: gc.layer_norm(x, 3, weight=factor),
         "layer_norm: bias": lambda: gc.layer_norm(x, 3, bias=factor),
         "rms_norm: weight": lambda: gc.rms_norm(x, 3, weight=factor),
-        "linear: bias": lambda: gc.linear(x, leaf("v", (3, 3)), factor),
     }
     for name, call in calls.items():
         if shape == (3,):
@@ -233,6 +232,16 @@ def test_weights_of_layers_do_not_stretch_the_result(shape: Any) -> None:
         else:
             with pytest.raises(gc.ShapeError, match=f"{name} has not"):
                 call()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3), (5, 3), (2,), (1, 2, 3)])
+def test_a_bias_does_not_stretch_the_product(shape: Any) -> None:
+    x, bias = leaf("x", (2, 5)), leaf("b", shape)
+    if shape in ((), (1,), (3,), (2, 3)):
+        assert gc.linear(x, leaf("v", (3, 5)), bias).shape == (2, 3)
+        return
+    with pytest.raises(gc.ShapeError, match="linear: bias has not one number per output"):
+        gc.linear(x, leaf("v", (3, 5)), bias)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
-from gradc.compiler.types import broadcast_shapes, float32, int8, promote
+from gradc.compiler.types import float32, int8, promote
 
 from .. import nodes
 from ..ranges import check_numbers, check_reals
@@ -282,12 +282,8 @@ def _weighted(loss: Tensor, weight: TensorLike | None, operation: str) -> Tensor
 
 
 def _check_stretches(factor: Tensor, x: Tensor, name: str, operation: str) -> None:
-    facts = [f"input is {x.node.type}, {name} {factor.node.type}"]
-    try:
-        fits = broadcast_shapes(factor.shape, x.shape) == x.shape
-    except ShapeError:
-        fits = False
-    if not fits:
+    if not nodes.stretches_to(factor.shape, x.shape):
+        facts = [f"input is {x.node.type}, {name} {factor.node.type}"]
         fail(ShapeError, operation, f"{name} does not broadcast to the input's shape", facts)
 
 
@@ -366,7 +362,8 @@ def gaussian_nll_loss(
 
     var   in the shape of the input, or that with the last extent 1 or left out
 
-    Where var is less than eps its slope is that of eps, as in PyTorch.
+    Where var is less than eps (also below 0, which PyTorch refuses) the value is that of eps, and
+    the slope goes through to var, as in PyTorch.
     """
     x, t = _pair(input, target, "gaussian_nll_loss")
     check_reals("gaussian_nll_loss", eps=eps)

@@ -243,8 +243,8 @@ def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None
     if bias is None:
         return product
     shift = as_tensor(bias)
-    if shift.shape != (w.shape[0],):
-        facts = [f"weight is {w.node.type}, bias {shift.node.type}"]
+    if not nodes.stretches_to(shift.shape, product.shape):
+        facts = [f"the product is {product.node.type}, bias {shift.node.type}"]
         fail(ShapeError, "linear", "bias has not one number per output", facts)
     return product + shift
 
