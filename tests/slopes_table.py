@@ -308,6 +308,8 @@ LOSSES: Mapping[str, Sequence[Case]] = {
         loss([_BIG, -_BIG, 0.0, _BIG, -_BIG], [1.0, 0.0, 0.5, 0.0, 1.0],
              value=[0, 0, LN_2, _BIG, _BIG],
              slopes=([0, 0, 0, 1, -1], [-_BIG, _BIG, 0, -_BIG, _BIG])),
+        loss([_BIG, -_BIG, 0.0], [1.0, 0.0, 1.0], value=[0, 0, 3 * LN_2],
+             slopes=([0, 0, -1.5], [-_BIG, 3 * _BIG, 2 * LN_2]), pos_weight=3.0),
         # PyTorch's value is NaN except at the third.
         loss([INF, -INF, INF, -INF], [1.0, 0.0, 0.0, 1.0], value=[0, 0, INF, INF],
              slopes=([0, 0, 1, -1], None)),
