@@ -1,61 +1,62 @@
 """Checkpoints: safetensors files that hold the state and the training position.
 
-    tensors    every named state in its logical row-major layout, under its own name, and, where a
-               best epoch is kept, the state after it under "gradc.best/" + name
+    tensors    every named state in its logical row-major layout, under its own name; where a
+               best epoch is kept, the state after it under "gradc.best/" + name; every column of
+               the history under "gradc.history/" + name (see column.py)
     metadata   one key, "gradc": the training position as canonical JSON (see record.py). One key
                alone, because the order of several is not fixed in the format.
 
 Equal state gives equal bytes: no times, no host names. `checksum` is the SHA-256, in hexadecimal,
 of the canonical JSON without that key, a newline, and for every tensor, sorted by name, its bytes
-after the line `name dtype extents` (dtype as in the file, extents joined by commas, newline).
+after the line `name dtype extents` (dtype as in the file, extents joined by commas, newline). The
+header is, byte for byte, the one that a writer makes of what is in it. So there is no byte whose
+change would not be noticed.
 
-A file without the metadata key is a file of parameters alone, whoever wrote it.
+A file without the metadata key is a file of parameters alone, whoever wrote it. One that has
+tensors under "gradc." too is a checkpoint that lost its position: it is refused.
 
-Writing is atomic: `NAME.partial` in the same folder is written, synced and renamed over NAME, and
-the folder is synced. The file that was there before stays as `NAME.previous`. Reading validates
-everything before it returns anything; nothing is unpickled or executed.
+Reading validates everything before it returns anything, and a writer writes nothing that a reader
+would refuse; nothing is unpickled or executed. How a file is replaced: see file_write.py.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
-import json
 import os
-import struct
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save
 
 from gradc.compiler.errors import FileError
 
 from .arena import Array, numpy_dtype
-from .record import FORMAT_VERSION, RunRecord, canonical_json
-
-METADATA_KEY = "gradc"
-BEST_PREFIX = "gradc.best/"
-
-# The names of dtypes in the file format (safetensors README, "Format").
-FILE_DTYPES = (
-    ("F64", "float64"),
-    ("F32", "float32"),
-    ("F16", "float16"),
-    ("BF16", "bfloat16"),
-    ("I64", "int64"),
-    ("I32", "int32"),
-    ("I16", "int16"),
-    ("I8", "int8"),
-    ("U8", "uint8"),
-    ("BOOL", "bool"),
+from .column import Column, kept_rows
+from .file_names import exists, previous_of, shown
+from .file_write import write_atomically
+from .record import FORMAT_VERSION, OLD_VERSION, RunRecord, canonical_json, column_lengths
+from .strict_json import JsonObject, read_json
+from .tensor_file import (
+    FILE_DTYPES,
+    LENGTH_BYTES,
+    FileTensor,
+    Header,
+    header_bytes,
+    header_length,
+    laid_out,
+    read_header,
 )
+
+RESERVED_PREFIX = "gradc."
+BEST_PREFIX = "gradc.best/"
+HISTORY_PREFIX = "gradc.history/"
+
 _NAME_IN_FILE = {name: short for short, name in FILE_DTYPES}
 _NAME_OF_SHORT = dict(FILE_DTYPES)
+_PREFIXES = (BEST_PREFIX, HISTORY_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -75,33 +76,68 @@ def write_checkpoint(
     best: Mapping[str, Array],
     record: RunRecord,
     fingerprint: str,
+    *,
+    held: bool = False,
 ) -> None:
-    """Write a full checkpoint atomically. Raises FileError; then nothing was changed."""
+    """Write a full checkpoint atomically. Raises FileError; then nothing was changed.
+
+    held    whether the caller holds the lock on the file (see `locked`)
+    """
     every = {**tensors, **{BEST_PREFIX + name: array for name, array in best.items()}}
+    for name, column in record.history.items():
+        every[HISTORY_PREFIX + name] = np.array(column.kept(), "<f8")
     plain = record.to_plain() | {"format": FORMAT_VERSION, "fingerprint": fingerprint}
-    plain["checksum"] = _checksum(plain, every)
-    write_atomically(Path(path), _serialized(every, {METADATA_KEY: canonical_json(plain)}))
+    try:
+        RunRecord.from_plain(plain, record.history)
+    except ValueError as error:
+        raise FileError(f"{shown(path)}: cannot be written: its position: {error}") from error
+    plain["checksum"] = _checksum(canonical_json(plain), every)
+    _write(path, every, canonical_json(plain), held)
 
 
 def write_parameters(path: str | os.PathLike[str], tensors: Mapping[str, Array]) -> None:
     """Write a file of tensors alone, atomically."""
-    write_atomically(Path(path), _serialized(tensors, None))
+    _write(path, tensors, None, False)
+
+
+def _write(
+    path: str | os.PathLike[str], tensors: Mapping[str, Array], text: str | None, held: bool
+) -> None:
+    """The header is made, and held against the limits of readers, before anything is written."""
+    try:
+        placed = laid_out((n, _NAME_IN_FILE[str(a.dtype)], a.shape) for n, a in tensors.items())
+        header = header_bytes(placed, text)
+    except ValueError as error:
+        raise FileError(f"{shown(path)}: cannot be written: {error}") from error
+
+    def pieces() -> Iterator[bytes | memoryview]:
+        yield header
+        for tensor in placed:
+            yield _bytes_of(tensors[tensor.name])
+
+    write_atomically(path, pieces(), held=held)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read and validate a file. Raises FileError naming the file and what is wrong with it."""
     path = Path(path)
     try:
-        data = path.read_bytes()
+        with _open_regular(path) as file:
+            header, content, tensors = _read_tensors(path, file)
     except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    tensors = _deserialized(path, data)
-    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
-    text = header.get("__metadata__", {}).get(METADATA_KEY)
-    if text is None:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{shown(path)}: cannot be read: {error.strerror}") from error
+    if header.text is None:
+        lost = [name for name in tensors if name.startswith(RESERVED_PREFIX)]
+        if lost:
+            raise damaged(path, f"it has the tensor {lost[0]!r} of a checkpoint, but no position")
         return Checkpoint(path, tensors, {}, None, "")
-    record, fingerprint = _read_record(path, text, tensors)
-    current = {n: array for n, array in tensors.items() if not n.startswith(BEST_PREFIX)}
+    record, fingerprint = _read_record(path, header.text, tensors)
+    placed = laid_out((tensor.name, tensor.dtype, tensor.shape) for tensor in header.tensors)
+    if len(header.metadata) > 1 or content != header_bytes(placed, header.text):
+        raise damaged(path, "its header is not as a checkpoint's is written")
+    current = {n: array for n, array in tensors.items() if not n.startswith(_PREFIXES)}
     best = {
         name.removeprefix(BEST_PREFIX): array
         for name, array in tensors.items()
@@ -151,115 +187,99 @@ def fingerprint_differences(found: str, expected: str) -> tuple[str, ...]:
     return tuple(facts)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file's contents, keeping what was there as `NAME.previous`."""
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a device would be replaced
-        raise FileError(f"{path}: not a regular file")
-    partial = path.with_name(path.name + ".partial")
+def _open_regular(path: Path) -> BufferedReader:
+    """Open a regular file: nothing that would be waited for, or that has no end."""
+    for facts in (os.stat(path), None):
+        descriptor = -1 if facts else os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode = (facts or os.fstat(descriptor)).st_mode
+        if not stat.S_ISREG(mode):
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise FileError(f"{shown(path)}: not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _read_tensors(path: Path, file: BufferedReader) -> tuple[Header, bytes, dict[str, Array]]:
+    """The header, which is checked against the file's size first, its bytes, and the tensors."""
+    size = os.fstat(file.fileno()).st_size
     try:
-        try:
-            _write_synced(partial, data)
-            _keep_previous(path)
-            os.replace(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            raise
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
+        start = file.read(LENGTH_BYTES)
+        length = header_length(start, size)
+        content = file.read(length)
+        header = read_header(content, size - LENGTH_BYTES - length)
+        tensors = {tensor.name: _read_array(file, tensor, length) for tensor in header.tensors}
+    except (ValueError, MemoryError) as error:
+        problem = str(error) or "not enough memory"
+        raise damaged(path, f"not a valid safetensors file: {problem}") from error
+    return header, start + content, tensors
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags, 0o666)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _read_array(file: BufferedReader, tensor: FileTensor, length: int) -> Array:
+    array = np.empty(tensor.shape, numpy_dtype(_NAME_OF_SHORT[tensor.dtype]))
+    file.seek(LENGTH_BYTES + length + tensor.begin)
+    view = _bytes_of(array)
+    if file.readinto(view) != len(view):
+        raise ValueError("it became shorter while it was read")
+    return array
 
 
-def _keep_previous(path: Path) -> None:
-    """Give the file a second name, so that it never lacks its own."""
-    if not path.exists():
-        return
-    if path.is_dir():  # to be refused, not moved aside
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    previous = path.with_name(path.name + ".previous")
-    previous.unlink(missing_ok=True)
-    try:
-        os.link(path, previous)
-    except OSError:  # a file system without hard links
-        os.replace(path, previous)
-
-
-def _sync_folder(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # a system where a folder cannot be opened
-        return
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _serialized(tensors: Mapping[str, Array], metadata: dict[str, str] | None) -> bytes:
-    ordered = {
-        name: np.require(array, requirements=("C", "A")) for name, array in sorted(tensors.items())
-    }
-    return save(ordered, metadata)
-
-
-def _deserialized(path: Path, data: bytes) -> dict[str, Array]:
-    try:
-        described = deserialize(data)
-    except SafetensorError as error:
-        raise damaged(path, f"not a valid safetensors file: {error}") from error
-    tensors = {}
-    for name, tensor in described:
-        if tensor["dtype"] not in _NAME_OF_SHORT:
-            raise damaged(path, f"tensor {name!r} has the unsupported dtype {tensor['dtype']}")
-        dtype = numpy_dtype(_NAME_OF_SHORT[tensor["dtype"]])
-        array = np.frombuffer(tensor["data"], np.uint8).view(dtype)
-        tensors[name] = array.reshape(tensor["shape"])
-    return tensors
+def _bytes_of(array: Array) -> memoryview:
+    """The elements in row-major order, as bytes; of a contiguous array its own."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _read_record(path: Path, text: str, tensors: Mapping[str, Array]) -> tuple[RunRecord, str]:
     try:
-        plain = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        plain = read_json(text)
+    except ValueError as error:
         raise damaged(path, f"its training position is not JSON: {error}") from error
-    if not isinstance(plain, dict):
+    if not isinstance(plain, JsonObject):
         raise damaged(path, "its training position is not a JSON object")
-    version = plain.get("format")
-    if version != FORMAT_VERSION:
+    version, fingerprint = plain.get("format"), plain.get("fingerprint")
+    if type(version) is not int or version not in (OLD_VERSION, FORMAT_VERSION):
         raise damaged(path, f"its format version is {version!r}, not {FORMAT_VERSION}")
-    checksum, fingerprint = plain.pop("checksum", None), plain.get("fingerprint")
-    if not isinstance(fingerprint, str) or checksum != _checksum(plain, tensors):
+    seal = f'"checksum":"{plain.get("checksum")}",'
+    rest = text.replace(seal, "", 1)
+    if text.count(seal) != 1 or plain.get("checksum") != _checksum(rest, tensors):
         raise damaged(path, "its checksum does not match its contents")
     try:
-        return RunRecord.from_plain(plain), fingerprint
+        if plain.has_repeated_key:
+            raise ValueError("a key is there twice")
+        if not isinstance(fingerprint, str):
+            raise ValueError("'fingerprint' is not a string")
+        columns = None if version == OLD_VERSION else _columns(column_lengths(plain), tensors)
+        return RunRecord.from_plain(plain, columns), fingerprint
     except ValueError as error:
         raise damaged(path, f"its training position is wrong: {error}") from error
 
 
-def _checksum(plain: dict[str, Any], tensors: Mapping[str, Array]) -> str:
-    digest = hashlib.sha256(canonical_json(plain).encode("ascii") + b"\n")
+def _columns(lengths: Mapping[str, int], tensors: Mapping[str, Array]) -> dict[str, Column]:
+    """The history: the columns of the position with their tensors. Raises ValueError."""
+    named = {n.removeprefix(HISTORY_PREFIX) for n in tensors if n.startswith(HISTORY_PREFIX)}
+    if named != set(lengths):
+        different = sorted(named ^ set(lengths))
+        raise ValueError(f"column {different[0]!r} of the history is not there, or not named")
+    columns = {}
+    for name, length in lengths.items():
+        values = tensors[HISTORY_PREFIX + name]
+        if values.dtype != np.float64 or values.shape != (kept_rows(length),):
+            raise ValueError(f"column {name!r} of the history does not fit its {length} epochs")
+        columns[name] = Column(values.tolist(), length)
+    return columns
+
+
+def _checksum(text: str, tensors: Mapping[str, Array]) -> str:
+    """Of the position without its checksum, and of the tensors."""
+    digest = hashlib.sha256(text.encode() + b"\n")
     for name, array in sorted(tensors.items()):
         extents = ",".join(map(str, array.shape))
         digest.update(f"{name} {_NAME_IN_FILE[str(array.dtype)]} {extents}\n".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        digest.update(_bytes_of(array))
     return digest.hexdigest()
 
 
 def damaged(path: Path, problem: str, facts: tuple[str, ...] = ()) -> FileError:
     """The error for a file that cannot be used, with the file before it where there is one."""
-    previous = path.with_name(path.name + ".previous")
-    hint = f"the file before it is {previous}" if previous.exists() else ""
-    return FileError(f"{path}: {problem}", facts=facts, hint=hint)
+    previous = previous_of(path)
+    hint = f"the file before it is {shown(previous)}" if exists(previous) else ""
+    return FileError(f"{shown(path)}: {problem}", facts=facts, hint=hint)

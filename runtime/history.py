@@ -7,16 +7,30 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .column import Column
+
 
 class History(Mapping[str, list[float]]):
     """`history["loss"]`, `["validation_loss"]`, `["accuracy"]`...: one number per epoch.
 
     A tiny network trains millions of epochs a second, so the numbers are kept packed and become
     Python floats when a column is first looked at.
+
+    A checkpoint keeps a few thousand numbers of a column. After `fit(resume=True)` from one with
+    more epochs, those that it kept are here, and all since: `epochs(name)` tells which they are.
     """
 
     def __init__(self, columns: Mapping[str, Iterable[float]]) -> None:
-        self._columns = {name: array("d", values) for name, values in columns.items()}
+        self._columns = {
+            name: array("d", values[:] if isinstance(values, Column) else values)
+            for name, values in columns.items()
+        }
+        self._epochs = {
+            name: values.epochs
+            if isinstance(values, Column) and values.length > len(values)
+            else range(len(self._columns[name]))
+            for name, values in columns.items()
+        }
         self._lists: dict[str, list[float]] = {}
 
     def __getitem__(self, name: str) -> list[float]:
@@ -33,17 +47,21 @@ class History(Mapping[str, list[float]]):
     def __len__(self) -> int:
         return len(self._columns)
 
+    def epochs(self, name: str) -> list[int]:
+        """The epoch of every number in a column, counted from 0."""
+        return list(self._epochs[name])
+
     def __repr__(self) -> str:
-        epochs = len(self._columns.get("loss", []))
-        return f"History({epochs} epochs: {', '.join(self._columns)})"
+        epochs = self._epochs.get("loss", range(0))[-1:]
+        return f"History({epochs[0] + 1 if epochs else 0} epochs: {', '.join(self._columns)})"
 
     @property
     def best_epoch(self) -> int | None:
-        """Index of the lowest validation loss, else of the lowest loss; None if none is finite."""
-        column: Iterable[float] = (
-            self._columns.get("validation_loss") or self._columns.get("loss") or ()
-        )
-        finite = [(value, epoch) for epoch, value in enumerate(column) if math.isfinite(value)]
+        """The epoch of the lowest validation loss, else of the lowest loss, counted from 0; None if
+        none is finite."""
+        name = "validation_loss" if self._columns.get("validation_loss") else "loss"
+        pairs = zip(self._columns.get(name, ()), self._epochs.get(name, ()), strict=True)
+        finite = [(value, epoch) for value, epoch in pairs if math.isfinite(value)]
         return min(finite)[1] if finite else None
 
     def to_dict(self) -> dict[str, list[float]]:
@@ -65,7 +83,7 @@ class History(Mapping[str, list[float]]):
         for names, target, style in ((losses, axes, "-"), (others, second, "--")):
             for name in names:
                 values = self._columns[name]
-                target.plot(range(1, len(values) + 1), values, style, label=name)
+                target.plot([epoch + 1 for epoch in self._epochs[name]], values, style, label=name)
         axes.set_xlabel("epoch")
         if losses:
             axes.set_ylabel("loss")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ from .checkpoint import (
     write_parameters,
 )
 from .executor import Executor, State
+from .file_names import exists, previous_of
+from .file_write import locked
 from .history import History
 from .pace import Interrupts, Pace
 from .progress import open_progress
@@ -153,7 +156,8 @@ class Trainer:
                           are one batch. The last batch may be smaller, unless `drop_last`
         validation        evaluated after every epoch
         checkpoint        file written after every epoch, or every `checkpoint_every` steps, and at
-                          the end; Ctrl-C writes it too before KeyboardInterrupt is raised
+                          the end; Ctrl-C writes it too before KeyboardInterrupt is raised. Nobody
+                          else may write it meanwhile: see docs/checkpoint_format.md
         resume            go on from the checkpoint, bit for bit; without the file, start anew
         learning_rate     as if assigned to `trainer.learning_rate`, after the checkpoint was read
         progress          None: on a terminal only; True: also plain lines; False: never
@@ -170,22 +174,23 @@ class Trainer:
         options = RunOptions(
             self._names, epochs, early_stopping, checkpoint, checkpoint_every, has_validation
         )
-        best = None
-        if resume and checkpoint is not None:
-            record, best = self._resume(Path(checkpoint), record)
-        if learning_rate is not None:
-            self.learning_rate = learning_rate
 
         def validate(interrupts: Interrupts) -> list[float]:
             assert held_out is not None
             return self._means(held_out, interrupts)
 
-        shown = open_progress(progress, epochs)
-        run = Run(self.executor, source, options, record, best, validate, shown)
-        try:
-            run.run()
-        finally:
-            self._record = run.record
+        with nullcontext() if checkpoint is None else locked(checkpoint):
+            best = None
+            if resume and checkpoint is not None:
+                record, best = self._resume(Path(checkpoint), record)
+            if learning_rate is not None:
+                self.learning_rate = learning_rate
+            shown = open_progress(progress, epochs)
+            run = Run(self.executor, source, options, record, best, validate, shown)
+            try:
+                run.run()
+            finally:
+                self._record = run.record
         return History(run.record.history)
 
     def evaluate(
@@ -274,9 +279,9 @@ class Trainer:
 
     def _resume(self, path: Path, fresh: RunRecord) -> tuple[RunRecord, bytes | None]:
         """The record and the best state of the checkpoint, whose state is taken over."""
-        if not path.exists():
-            previous = path.with_name(path.name + ".previous")
-            if not previous.exists():
+        if not exists(path):
+            previous = previous_of(path)
+            if not exists(previous):
                 return fresh, None
             path = previous
         read = read_checkpoint(path)
@@ -289,7 +294,8 @@ class Trainer:
             raise damaged(path, "it was written by another program", facts)
         if read.best:
             self._check_tensors(read, read.best, True, True)
-        if len(record.sums) != len(self._names) or (record.position and not record.rows):
+        known = {*self._names, *(f"validation_{name}" for name in self._names)}
+        if len(record.sums) != len(self._names) or not known.issuperset(record.history):
             raise damaged(path, "its training position does not fit this program")
         if record.position:
             for name in ("samples", "batch_size", "shuffle", "drop_last"):

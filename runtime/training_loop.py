@@ -11,7 +11,6 @@ runs depends on the clock, and nothing else does.
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from gradc.compiler.errors import ArgumentError
 
 from .batches import add_weighted
 from .checkpoint import write_checkpoint
+from .column import Column
 from .executor import Executor
 from .pace import Interrupted, Interrupts, Pace
 from .progress import Progress
@@ -81,13 +81,13 @@ class Run:
         self._monitor = "" if stopping is None else options.monitor
         record.history = self._columns(record.history)
 
-    def _columns(self, stored: dict[str, array[float]]) -> dict[str, array[float]]:
+    def _columns(self, stored: dict[str, Column]) -> dict[str, Column]:
         """The history's columns in the order in which they are shown; a file has them sorted."""
         names, options = list(self._options.names), self._options
         held_out = [f"validation_{name}" for name in names]
         if not stored:
             wanted = names + held_out if options.has_validation else names
-            return {name: array("d") for name in wanted}
+            return {name: Column() for name in wanted}
         known = [name for name in names + held_out if name in stored]
         return {name: stored[name] for name in dict.fromkeys([*known, *stored])}
 
@@ -162,7 +162,7 @@ class Run:
             for name, output in zip(self._options.names, piece.outputs, strict=True):
                 terms = output.reshape(piece.epochs, steps).astype(np.float64) * piece.rows
                 sums = (terms if steps == 1 else np.add.accumulate(terms, axis=1))[:, -1] + 0.0
-                record.history[name].frombytes((sums / (steps * piece.rows)).tobytes())
+                record.history[name].extend_from_bytes((sums / (steps * piece.rows)).tobytes())
         record.epoch += piece.epochs
         record.step += piece.count
 
@@ -174,7 +174,7 @@ class Run:
         columns = list(zip(options.names, values, strict=True))
         columns += [(f"validation_{n}", v) for n, v in zip(options.names, validation, strict=False)]
         for name, value in columns:
-            record.history.setdefault(name, array("d")).append(value)
+            record.history.setdefault(name, Column()).append(value)
         record.epoch, record.position, record.rows = record.epoch + 1, 0, 0
         record.sums = [0.0] * len(options.names)
         if options.early_stopping is not None:
@@ -200,4 +200,6 @@ class Run:
         state = self._executor.state
         best = {} if self.best is None else state.arrays_of(self.best)
         fingerprint = self._executor.artifact.fingerprint
-        write_checkpoint(self._options.checkpoint, dict(state), best, self.record, fingerprint)
+        write_checkpoint(
+            self._options.checkpoint, dict(state), best, self.record, fingerprint, held=True
+        )

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import struct
-from array import array
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from gradc.runtime.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from gradc.runtime.column import Column
 from gradc.runtime.record import RunRecord, canonical_json, float_bits
 
 TENSORS = {"b": np.arange(3.0), "a": np.ones((2, 2), np.float32)}
@@ -63,10 +63,10 @@ def test_record_survives_a_round_trip() -> None:
     record = RunRecord(
         seed=-5, epoch=3, position=2, rows=16, step=11, sums=[0.1, float("nan")], best=-0.0,
         best_epoch=1, waited=2, samples=20, batch_size=8, shuffle=True,
-        history={"loss": array("d", [1 / 3, float("inf"), 5e-324])},
+        history={"loss": Column([1 / 3, float("inf"), 5e-324])},
     )  # fmt: skip
     text = canonical_json(record.to_plain())
-    again = RunRecord.from_plain(json.loads(text))
+    again = RunRecord.from_plain(json.loads(text), record.history)
     assert canonical_json(again.to_plain()) == text
     assert again.history == record.history
     assert again.best is not None and float_bits(again.best) == "8000000000000000"
@@ -111,7 +111,8 @@ def test_files_hold_logical_row_major_tensors(tmp_path: Path) -> None:
     trainer = _saved(tmp_path / "c")
     tensors = load_file(tmp_path / "c")
     np.testing.assert_array_equal(tensors["layer.weight"], trainer.parameters["layer.weight"])
-    assert set(tensors) == set(trainer.executor.state)
+    columns = {"gradc.history/loss", "gradc.history/error"}
+    assert set(tensors) == {*trainer.executor.state, *columns}
 
 
 def test_parameters_alone_start_the_optimizer_fresh(tmp_path: Path) -> None:
@@ -225,7 +226,7 @@ DAMAGES = (
     (_record_not_json, "its training position is not JSON"),
     (_record_not_object, "its training position is not a JSON object"),
     (_changed_epoch, "its checksum does not match its contents"),
-    (_newer_format, "its format version is 99, not 1"),
+    (_newer_format, "its format version is 99, not 2"),
 )
 
 

@@ -1,0 +1,110 @@
+"""One column of a history: a number per epoch, of which a file keeps a bounded share.
+
+In a run's own memory every number stays. A file holds those of the epochs 0, s, 2s, 3s... and of
+the last, where s is the smallest power of two with which there are at most ROWS_MAXIMUM of them,
+not counting the last. So the first 4096 epochs are kept whole, after 5000 every second number is,
+and the cost of a checkpoint does not grow with the epochs behind it.
+
+Which epochs those are follows from their number alone. What is kept of a longer column is kept of
+a shorter one too, so a run that was stopped and resumed writes the bytes of one that was not.
+runtime/native/column.c does the same.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+ROWS_MAXIMUM = 4096  # 32 KiB
+
+
+def stride(epochs: int) -> int:
+    """The distance between the epochs that a column of so many keeps."""
+    distance = 1
+    while (epochs + distance - 1) // distance > ROWS_MAXIMUM:
+        distance *= 2
+    return distance
+
+
+def kept_epochs(epochs: int) -> list[int]:
+    """The epochs, counted from 0, whose numbers a file holds of a column of so many."""
+    kept = list(range(0, epochs, stride(epochs)))
+    return kept if not epochs or kept[-1] == epochs - 1 else [*kept, epochs - 1]
+
+
+def kept_rows(epochs: int) -> int:
+    """How many there are of those; at most ROWS_MAXIMUM + 1."""
+    distance = stride(epochs)
+    rows = (epochs + distance - 1) // distance
+    return rows + (epochs > 0 and (epochs - 1) % distance > 0)
+
+
+class Column(Sequence[float]):
+    """Numbers of the epochs `epochs`; without gaps unless some of them come from a file.
+
+    values    the numbers
+    length    the epochs that the column covers, if the values are those that a file keeps of them
+    """
+
+    def __init__(self, values: Iterable[float] = (), length: int | None = None) -> None:
+        self._values = array("d", values)
+        covered = len(self._values) if length is None else length
+        if kept_rows(covered) != len(self._values) and length is not None:
+            raise ValueError(f"{len(self._values)} numbers for {length} epochs")
+        self._thinned = 0 if covered == len(self._values) else covered
+
+    @property
+    def length(self) -> int:
+        """The number of epochs from the first to the last."""
+        return self._thinned + len(self._values) - kept_rows(self._thinned)
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epoch of every number, counted from 0."""
+        return [*kept_epochs(self._thinned), *range(self._thinned, self.length)]
+
+    def append(self, value: float) -> None:
+        self._values.append(value)
+
+    def extend_from_bytes(self, data: bytes) -> None:
+        """Append binary64 numbers of this machine's byte order."""
+        self._values.frombytes(data)
+
+    def kept(self) -> array[float]:
+        """The numbers that a file holds of this column."""
+        if self.length <= ROWS_MAXIMUM:
+            return self._values
+        thinned, early = self._thinned, kept_rows(self._thinned)
+        distance = stride(thinned)
+        values = self._values
+
+        def value(epoch: int) -> float:
+            if epoch >= thinned:
+                return values[early + epoch - thinned]
+            return values[early - 1 if epoch == thinned - 1 else epoch // distance]
+
+        return array("d", map(value, kept_epochs(self.length)))
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> array[float]: ...
+    def __getitem__(self, index: int | slice) -> float | array[float]:
+        return self._values[index]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Column):
+            return NotImplemented
+        return self._values == other._values and self._thinned == other._thinned
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Column({self._values.tolist()!r}, length={self.length})"
