@@ -33,7 +33,7 @@ NATIVE = ROOT / "runtime" / "native"
 TESTS = ROOT / "tests" / "native"
 SOURCES = [
     NATIVE / f"{name}.c"
-    for name in ("common", "text", "sha256", "json", "file", "npy", "safetensors")
+    for name in ("common", "text", "sha256", "json", "path", "lock", "file", "npy", "safetensors")
 ]
 TARGETS = ("npy", "safetensors")
 SHORT = {name: short for short, name in FILE_DTYPES}

@@ -34,7 +34,7 @@ from native_files import (
 )
 
 from gradc.compiler.errors import FileError
-from gradc.runtime.checkpoint import write_atomically
+from gradc.runtime.file_write import write_atomically
 
 pytestmark = needs_compiler
 

@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "history.h"
 #include "sha256.h"
 
 #define BEST_PREFIX "gradc.best/"
 #define BEST_LENGTH (sizeof BEST_PREFIX - 1)
+#define RESERVED_PREFIX "gradc."
 #define PIECE_BYTES 65536
 #define FACTS_SHOWN 8
 
@@ -20,12 +22,13 @@
  * then with the best states under their names. Of a tensor here, `bytes` is the number of the
  * state, plus the number of states for a best one, and `data` is null. Null without memory. */
 static struct gradc_tensor *declare(const struct gradc_program *program, size_t count) {
+    size_t room = 2 * (size_t)program->result_count; /* for the columns of a history */
     size_t states = (size_t)program->state_count, names = 1;
     for (size_t n = 0; n < count; n++) {
         names += strlen(program->state[n % states].name) + BEST_LENGTH + 1;
     }
-    struct gradc_tensor *tensors = calloc(1, count * sizeof *tensors + names);
-    char *name = (char *)(tensors + count); /* the names follow the tensors */
+    struct gradc_tensor *tensors = calloc(1, (count + room) * sizeof *tensors + names);
+    char *name = (char *)(tensors + count + room); /* the names follow the tensors */
     for (size_t n = 0; tensors && n < count; n++) {
         const struct gradc_state_field *field = &program->state[n % states];
         struct gradc_tensor *tensor = &tensors[n];
@@ -44,6 +47,41 @@ static struct gradc_tensor *declare(const struct gradc_program *program, size_t 
         qsort(tensors, count, sizeof *tensors, gradc_tensor_order);
     }
     return tensors;
+}
+
+/* Append the columns of the record to its states, which have room for them, in the order of files
+ * for checksums. Their names are in one block, which is returned; null without memory. */
+static char *add_columns(struct gradc_tensor *tensors, size_t *count,
+                         const struct gradc_record *record) {
+    const struct gradc_program *program = record->program;
+    size_t results = (size_t)program->result_count, size = 1;
+    const size_t longest = sizeof GRADC_HISTORY_PREFIX GRADC_VALIDATION;
+    for (size_t k = 0; k < 2 * results; k++) {
+        size += longest + strlen(program->results[k % results].name);
+    }
+    char *names = malloc(size), *name = names;
+    for (size_t k = 0; names && k < 2 * results; k++) {
+        const struct gradc_column *column = &record->columns[k];
+        if (!column->present) {
+            continue;
+        }
+        int length = snprintf(name, size - (size_t)(name - names), "%s%s%s", GRADC_HISTORY_PREFIX,
+                              k < results ? "" : GRADC_VALIDATION, program->results[k % results].name);
+        tensors[(*count)++] = (struct gradc_tensor){
+            .name = name,
+            .name_length = (size_t)length,
+            .dtype = GRADC_FLOAT64,
+            .rank = 1,
+            .shape = {column->count},
+            .data = (const unsigned char *)column->values,
+            .bytes = (size_t)column->count * sizeof *column->values,
+        };
+        name += length + 1;
+    }
+    if (names) {
+        qsort(tensors, *count, sizeof *tensors, gradc_tensor_order);
+    }
+    return names;
 }
 
 /* The line about a tensor that the checksum covers. */
@@ -74,6 +112,14 @@ struct writing {
 /* Give a tensor's bytes to the hash or to the file. */
 static void pass_bytes(struct writing *writing, const struct gradc_tensor *tensor, bool to_file) {
     size_t states = (size_t)writing->program->state_count;
+    if (gradc_is_history(tensor)) {
+        if (to_file) {
+            gradc_writer_add(&writing->writer, tensor->data, tensor->bytes);
+        } else {
+            gradc_sha256_add(&writing->hash, tensor->data, tensor->bytes);
+        }
+        return;
+    }
     const struct gradc_state_field *field = &writing->program->state[tensor->bytes % states];
     const unsigned char *block = tensor->bytes < states ? writing->state : writing->best;
     int64_t size = gradc_dtypes[field->dtype].size, left = gradc_state_elements(field);
@@ -114,26 +160,57 @@ static void make_header(struct writing *writing, const struct gradc_record *reco
     gradc_text_free(&json);
 }
 
-int gradc_checkpoint_write(const char *path, const unsigned char *state, const unsigned char *best,
-                           const struct gradc_record *record, struct gradc_error *error) {
+/* All that a reader would refuse, before anything is written. */
+static int check_writing(const struct gradc_record *record, const struct gradc_text *header,
+                         struct gradc_error *error) {
+    const char *wrong = gradc_record_check(record);
+    if (header->failed) {
+        return gradc_fail_memory(error);
+    }
+    if (wrong) {
+        return gradc_fail(error, GRADC_BAD_FILE,
+                          "cannot be written: its training position is wrong: '%s' does not fit",
+                          wrong);
+    }
+    return header->length - sizeof(uint64_t) <= GRADC_HEADER_BYTES_MAXIMUM
+               ? GRADC_OK
+               : gradc_fail(error, GRADC_BAD_FILE,
+                            "cannot be written: its header would have %zu bytes, more than the %d "
+                            "that a reader takes",
+                            header->length - sizeof(uint64_t), GRADC_HEADER_BYTES_MAXIMUM);
+}
+
+static int write_pieces(struct writing *writing, const char *path, const struct gradc_text *header,
+                        bool locked, struct gradc_error *error) {
+    int status = (locked ? gradc_writer_open_locked : gradc_writer_open)(&writing->writer, path,
+                                                                        error);
+    if (!status) {
+        gradc_writer_add(&writing->writer, header->data, header->length);
+        for (size_t n = 0; n < writing->count; n++) {
+            pass_bytes(writing, &writing->tensors[n], true);
+        }
+        status = gradc_writer_commit(&writing->writer, true);
+    }
+    return status;
+}
+
+int gradc_checkpoint_write(const char *path, bool locked, const unsigned char *state,
+                           const unsigned char *best, const struct gradc_record *record,
+                           struct gradc_error *error) {
     struct gradc_text header = {.failed = true};
     struct writing writing = {.program = record->program, .state = state, .best = best};
     writing.count = (size_t)record->program->state_count * (best ? 2 : 1);
     writing.tensors = declare(record->program, writing.count);
     writing.piece = malloc(PIECE_BYTES);
-    if (writing.tensors && writing.piece) {
+    char *names = writing.tensors ? add_columns(writing.tensors, &writing.count, record) : NULL;
+    if (names && writing.piece) {
         make_header(&writing, record, &header);
     }
-    int status = header.failed ? gradc_fail_memory(error)
-                               : gradc_writer_open(&writing.writer, path, error);
-    if (!status) {
-        gradc_writer_add(&writing.writer, header.data, header.length);
-        for (size_t n = 0; n < writing.count; n++) {
-            pass_bytes(&writing, &writing.tensors[n], true);
-        }
-        status = gradc_writer_commit(&writing.writer, true);
-    }
+    int status = check_writing(record, &header, error);
+    status = status ? gradc_fail_in(error, path)
+                    : write_pieces(&writing, path, &header, locked, error);
     gradc_text_free(&header);
+    free(names);
     free(writing.piece);
     free(writing.tensors);
     return status;
@@ -141,16 +218,23 @@ int gradc_checkpoint_write(const char *path, const unsigned char *state, const u
 
 /* ---------------------------------------------------------------- comparing */
 
+/* The name of a tensor in a file, for a message. */
+static const char *readable(const struct gradc_tensor *tensor, char name[GRADC_NAME_TEXT]) {
+    gradc_readable(name, GRADC_NAME_TEXT, tensor->name, tensor->name_length);
+    return name;
+}
+
 /* Say how a declared tensor and the file's differ: by name, if one of them is null. */
 static void add_difference(struct gradc_text *text, const struct gradc_tensor *declared,
                            const struct gradc_tensor *given) {
-    char was[256], wanted[256];
+    char was[256], wanted[256], name[GRADC_NAME_TEXT];
     if (!declared || !given) {
         gradc_text_print(text, "\n  %s tensor '%s'", given ? "unexpected" : "missing",
-                         given ? given->name : declared->name);
+                         given ? readable(given, name) : declared->name);
         return;
     }
-    gradc_text_print(text, "\n  tensor '%s' is %s%s in the file, %s%s in the program", given->name,
+    gradc_text_print(text, "\n  tensor '%s' is %s%s in the file, %s%s in the program",
+                     declared->name,
                      gradc_dtypes[given->dtype].name,
                      gradc_shape_text(was, sizeof was, given->rank, given->shape),
                      gradc_dtypes[declared->dtype].name,
@@ -174,8 +258,8 @@ static int64_t compare(struct gradc_checkpoint *checkpoint, struct gradc_text *t
             size_t state = declared->bytes;
             differs = all_required ||
                       (state < states && checkpoint->program->state[state].trained);
-        } else if (order > 0) {
-            differs = !others_allowed;
+        } else if (order > 0) { /* columns are checked with the record */
+            differs = !others_allowed && !(checkpoint->full && gradc_is_history(item));
         } else {
             declared->data = item->data;
             differs = declared->dtype != item->dtype || declared->rank != item->rank ||
@@ -209,19 +293,93 @@ static bool checksum_matches(const struct gradc_checkpoint *checkpoint) {
     return checkpoint->seal.checksum.data && strcmp(checkpoint->seal.checksum.data, digest) == 0;
 }
 
+static int fail_position(const char *field, struct gradc_error *error) {
+    return gradc_fail(error, GRADC_BAD_FILE, "its training position is wrong: '%s' does not fit",
+                      field);
+}
+
+/* The columns of the history: in tensors, or in format 1 in the record. */
+static int read_history(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    struct gradc_tensors *tensors = &checkpoint->tensors;
+    struct gradc_record *record = &checkpoint->record;
+    if (checkpoint->seal.format == GRADC_FORMAT) {
+        return gradc_history_read(record, tensors, tensors->metadata, tensors->metadata_length,
+                                  error);
+    }
+    for (int64_t k = 0; k < 2 * record->program->result_count; k++) {
+        gradc_column_thin(&record->columns[k]);
+    }
+    for (size_t n = 0; n < tensors->count; n++) {
+        if (gradc_is_history(&tensors->items[n])) {
+            return fail_position("history", error);
+        }
+    }
+    return GRADC_OK;
+}
+
+/* The header has to be, byte for byte, what a writer makes of the tensors and the record: so no
+ * byte of a checkpoint can change without notice. */
+static int check_header(const struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    const struct gradc_tensors *tensors = &checkpoint->tensors;
+    struct gradc_text header = {0};
+    struct gradc_tensor *items = malloc(tensors->count * sizeof *items + 1);
+    if (items) {
+        if (tensors->count) {
+            memcpy(items, tensors->items, tensors->count * sizeof *items);
+        }
+        gradc_safetensors_header(&header, items, tensors->count, tensors->metadata,
+                                 tensors->metadata_length);
+    }
+    bool failed = !items || header.failed;
+    bool same = !failed && header.length <= checkpoint->file.size &&
+                memcmp(header.data, checkpoint->file.data, header.length) == 0;
+    free(items);
+    gradc_text_free(&header);
+    return same     ? GRADC_OK
+           : failed ? gradc_fail_memory(error)
+                    : gradc_fail(error, GRADC_BAD_FILE,
+                                 "its header is not as a checkpoint's is written");
+}
+
 /* The training position, but for what a run needs of it. */
 static int check_position(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     int status = gradc_record_read(&checkpoint->record, &checkpoint->seal,
                                    checkpoint->tensors.metadata,
                                    checkpoint->tensors.metadata_length, error);
-    if (!status && checkpoint->seal.format != 1) {
-        status = gradc_fail(error, GRADC_BAD_FILE, "its format version is %" PRId64 ", not 1",
-                            checkpoint->seal.format);
+    int64_t format = checkpoint->seal.format;
+    if (status) {
+        return status;
     }
-    if (!status && !checksum_matches(checkpoint)) {
-        status = gradc_fail(error, GRADC_BAD_FILE, "its checksum does not match its contents");
+    if (format != GRADC_FORMAT && format != GRADC_OLD_FORMAT) {
+        return gradc_fail(error, GRADC_BAD_FILE, "its format version is %" PRId64 ", not %d",
+                          format, GRADC_FORMAT);
     }
-    return status;
+    if (!checksum_matches(checkpoint)) {
+        return gradc_fail(error, GRADC_BAD_FILE, "its checksum does not match its contents");
+    }
+    if (checkpoint->seal.wrong) {
+        return fail_position(checkpoint->seal.wrong, error);
+    }
+    status = read_history(checkpoint, error);
+    return status ? status : check_header(checkpoint, error);
+}
+
+/* Parameters alone; a checkpoint that lost its position still has tensors of its own. */
+static int check_alone(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    char name[GRADC_NAME_TEXT];
+    for (size_t n = 0; n < checkpoint->tensors.count; n++) {
+        const struct gradc_tensor *item = &checkpoint->tensors.items[n];
+        size_t length = sizeof RESERVED_PREFIX - 1;
+        if (item->name_length >= length && !memcmp(item->name, RESERVED_PREFIX, length)) {
+            return gradc_fail(error, GRADC_BAD_FILE,
+                              "it has the tensor '%s' of a checkpoint, but no position",
+                              readable(item, name));
+        }
+    }
+    return checkpoint->purpose != GRADC_RESUME
+               ? GRADC_OK
+               : gradc_fail(error, GRADC_BAD_FILE,
+                            "it holds parameters alone; a run cannot go on from it");
 }
 
 static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
@@ -255,49 +413,43 @@ static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_err
     const struct gradc_seal *seal = &checkpoint->seal;
     const char *own = checkpoint->program->fingerprint;
     const char *other = seal->fingerprint.data ? seal->fingerprint.data : "";
+    bool whole = seal->fingerprint.length == strlen(other); /* not if it holds a zero */
     while (*own && *own == *other) {
         own++;
         other++;
     }
-    if (*own || *other) {
+    if (*own || *other || !whole) {
         return gradc_fail(error, GRADC_BAD_FILE, "it was written by another program: its %s",
                           strchr(own, '-')
                               ? "model computes something else (layers, loss or metrics)"
                               : "training step differs (optimizer, its options or schedule)");
     }
-    return !seal->wrong ? GRADC_OK
-                        : gradc_fail(error, GRADC_BAD_FILE,
-                                     "its training position is wrong: '%s' does not fit",
-                                     seal->wrong);
+    return seal->unfit ? fail_position(seal->unfit, error) : GRADC_OK;
 }
 
 static int check(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     struct gradc_tensors *tensors = &checkpoint->tensors;
-    bool resumes = checkpoint->purpose == GRADC_RESUME;
     int status = gradc_safetensors_parse(checkpoint->file.data, checkpoint->file.size, tensors,
                                          error);
     if (status) {
         return status;
     }
     checkpoint->full = tensors->metadata != NULL;
-    if (checkpoint->full) {
-        status = check_position(checkpoint, error);
-    } else if (resumes) {
-        status = gradc_fail(error, GRADC_BAD_FILE,
-                            "it holds parameters alone; a run cannot go on from it");
-    }
+    status = (checkpoint->full ? check_position : check_alone)(checkpoint, error);
     if (!status) {
         status = check_tensors(checkpoint, error);
     }
+    bool resumes = checkpoint->purpose == GRADC_RESUME;
     return !status && resumes ? check_run(checkpoint, error) : status;
 }
 
 /* Name the file in a message, and the file before it where there is one. */
 static void name_file(struct gradc_error *error, const char *path) {
-    char *previous = gradc_path_with(path, ".previous");
+    char *previous = gradc_path_previous(path);
     gradc_fail_in(error, path);
     if (previous && gradc_file_exists(previous)) {
         size_t used = strlen(error->text);
+        gradc_clean(previous, false);
         snprintf(error->text + used, sizeof error->text - used,
                  "\n  hint: the file before it is %s", previous);
     }

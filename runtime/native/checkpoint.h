@@ -10,10 +10,12 @@
 #include "safetensors.h"
 #include "session.h"
 
-/* Write the state block, the best one (null: there is none) and the record. Atomic: on failure the
- * file that was there is as it was. */
-int gradc_checkpoint_write(const char *path, const unsigned char *state, const unsigned char *best,
-                           const struct gradc_record *record, struct gradc_error *error);
+/* Write the state block, the best one (null: there is none) and the record, whose columns are thin.
+ * Atomic: on failure the file that was there is as it was. What no reader would take is not
+ * written. locked: the caller holds the lock on the file. */
+int gradc_checkpoint_write(const char *path, bool locked, const unsigned char *state,
+                           const unsigned char *best, const struct gradc_record *record,
+                           struct gradc_error *error);
 
 /* What a file is read for. */
 enum gradc_purpose {

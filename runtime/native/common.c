@@ -26,19 +26,73 @@ const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES] = {
     [GRADC_BOOL] = {"bool", "BOOL", "b1", 'b', 1, 0},
 };
 
+/* The character that comes; its length in bytes, or 0 for what is no UTF-8 (RFC 3629, section 3). */
+static size_t decode(const char *text, uint32_t *code) {
+    const unsigned char *bytes = (const unsigned char *)text;
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t length = *bytes < 0x80 ? 1 : *bytes < 0xc2 ? 0 : *bytes < 0xe0 ? 2 : *bytes < 0xf0 ? 3 : 4;
+    *code = length < 2 ? *bytes : *bytes & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+        *code = *code << 6 | (bytes[i] & 0x3f);
+    }
+    bool valid = length && *bytes < 0xf5 && *code >= least[length] && *code <= 0x10ffff &&
+                 *code >> 11 != 0xd800 >> 11;
+    return valid ? length : 0;
+}
+
+/* Controls, formats and ends of lines (Unicode, section 4.5: Cc, Cf, Zl, Zp), where a terminal
+ * obeys or hides them. */
+static bool is_unseen(uint32_t code) {
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0, 0x1f}, {0x7f, 0x9f}, {0xad, 0xad}, {0x600, 0x605}, {0x61c, 0x61c}, {0x6dd, 0x6dd},
+        {0x70f, 0x70f}, {0x890, 0x891}, {0x8e2, 0x8e2}, {0x180e, 0x180e}, {0x200b, 0x200f},
+        {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0x110bd, 0x110bd},
+        {0x110cd, 0x110cd}, {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
+        {0xe0000, 0xe007f},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (code >= ranges[i].first && code <= ranges[i].last)
+            return true;
+    return false;
+}
+
+void gradc_clean(char *text, bool lines) {
+    char *out = text;
+    while (*text) {
+        uint32_t code;
+        size_t length = decode(text, &code);
+        if (!length || (is_unseen(code) && !(lines && code == '\n'))) {
+            *out++ = '?';
+            text += length ? length : 1;
+        } else {
+            memmove(out, text, length);
+            out += length;
+            text += length;
+        }
+    }
+    *out = 0;
+}
+
 int gradc_fail(struct gradc_error *error, int status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
+    gradc_clean(error->text, true);
     error->status = status;
     return status;
 }
 
 int gradc_fail_in(struct gradc_error *error, const char *prefix) {
-    char text[sizeof error->text];
+    char text[sizeof error->text], name[sizeof error->text];
     memcpy(text, error->text, sizeof text);
-    return gradc_fail(error, error->status, "%s: %s", prefix, text);
+    snprintf(name, sizeof name, "%s", prefix);
+    gradc_clean(name, false);
+    return gradc_fail(error, error->status, "%s: %s", name, text);
 }
 
 int gradc_fail_memory(struct gradc_error *error) {

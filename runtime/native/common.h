@@ -26,14 +26,19 @@ struct gradc_error {
     char text[1024];
 };
 
-/* Leave a message (cut at the size of `text`) and return `status`. */
+/* Leave a message (cut at the size of `text`, and cleaned) and return `status`. */
 int gradc_fail(struct gradc_error *error, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Put `prefix: ` before the message that is there already, and return its status. */
+/* Put `prefix: ` before the message that is there already, and return its status. The prefix may be
+ * any text, the name of a file for example: ends of lines in it do not stay. */
 int gradc_fail_in(struct gradc_error *error, const char *prefix);
 
 int gradc_fail_memory(struct gradc_error *error);
+
+/* Make a text fit for a terminal, in place: a question mark for what it would obey or not show, and
+ * for what is no UTF-8. Ends of lines stay if `lines`. */
+void gradc_clean(char *text, bool lines);
 
 enum gradc_dtype {
     GRADC_FLOAT64,

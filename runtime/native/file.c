@@ -1,6 +1,6 @@
 /* Files: mapped for reading, replaced atomically; see file.h.
  *
- * The writer does what `write_atomically` in runtime/checkpoint.py does, step by step. A file that
+ * The writer does what `write_atomically` in runtime/file_write.py does, step by step. A file that
  * another process shortens while it is mapped ends this one with SIGBUS. Whoever limits the size of
  * files must have SIGXFSZ ignored; then the limit is an error like any other.
  *
@@ -19,29 +19,45 @@
 
 #define BUFFER_BYTES ((size_t)1 << 16)
 
+/* Keep the error that errno tells of a file. */
+static int fail_read(const char *path, struct gradc_error *error) {
+    gradc_fail(error, GRADC_BAD_FILE, "cannot be read: %m");
+    return gradc_fail_in(error, path);
+}
+
+static int fail_irregular(const char *path, struct gradc_error *error) {
+    gradc_fail(error, GRADC_BAD_FILE, "not a regular file");
+    return gradc_fail_in(error, path);
+}
+
 static int map_descriptor(struct gradc_mapping *mapping, const char *path, int descriptor,
                           struct gradc_error *error) {
     struct stat facts;
     if (fstat(descriptor, &facts) < 0)
-        return gradc_fail(error, GRADC_BAD_FILE, "%s: cannot be read: %m", path);
+        return fail_read(path, error);
     if (!S_ISREG(facts.st_mode))
-        return gradc_fail(error, GRADC_BAD_FILE, "%s: not a regular file", path);
+        return fail_irregular(path, error);
     mapping->size = (size_t)facts.st_size;
     if (!mapping->size)
         return GRADC_OK;
     void *data = mmap(NULL, mapping->size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (data == MAP_FAILED)
-        return gradc_fail(error, GRADC_BAD_FILE, "%s: cannot be read: %m", path);
+        return fail_read(path, error);
     mapping->data = data;
     return GRADC_OK;
 }
 
 int gradc_map(struct gradc_mapping *mapping, const char *path, struct gradc_error *error) {
+    struct stat facts;
     *mapping = (struct gradc_mapping){0};
-    /* O_NONBLOCK: a pipe without a writer is refused, not waited for. */
+    if (stat(path, &facts) < 0)
+        return fail_read(path, error);
+    if (!S_ISREG(facts.st_mode)) /* a device may do something when it is opened */
+        return fail_irregular(path, error);
+    /* O_NONBLOCK: what has become a pipe meanwhile is refused, not waited for. */
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0)
-        return gradc_fail(error, GRADC_BAD_FILE, "%s: cannot be read: %m", path);
+        return fail_read(path, error);
     int status = map_descriptor(mapping, path, descriptor, error);
     close(descriptor);
     return status;
@@ -53,21 +69,6 @@ void gradc_unmap(struct gradc_mapping *mapping) {
     *mapping = (struct gradc_mapping){0};
 }
 
-bool gradc_file_exists(const char *path) {
-    struct stat facts;
-    return stat(path, &facts) == 0;
-}
-
-char *gradc_path_with(const char *path, const char *suffix) {
-    size_t length = strlen(path), more = strlen(suffix) + 1;
-    char *joined = malloc(length + more);
-    if (joined) {
-        memcpy(joined, path, length);
-        memcpy(joined + length, suffix, more);
-    }
-    return joined;
-}
-
 /* Free everything; what was not renamed is removed. An open descriptor means that all went well so
  * far: without one, nothing more is written. */
 void gradc_writer_abandon(struct gradc_writer *writer) {
@@ -76,43 +77,133 @@ void gradc_writer_abandon(struct gradc_writer *writer) {
     writer->descriptor = -1;
     if (writer->partial)
         unlink(writer->partial);
+    gradc_lock_release(&writer->lock);
+    free(writer->name);
     free(writer->path);
     free(writer->partial);
     free(writer->buffer);
-    writer->path = writer->partial = NULL;
+    writer->name = writer->path = writer->partial = NULL;
     writer->buffer = NULL;
 }
 
-/* Keep the error that errno tells, and give up. */
+/* Keep the error that errno tells. */
+static int fail_write(const char *path, struct gradc_error *error) {
+    gradc_fail(error, GRADC_BAD_FILE, "cannot be written: %m");
+    return gradc_fail_in(error, path);
+}
+
+/* The same, and give up. */
 static int fail(struct gradc_writer *writer) {
-    gradc_fail(writer->error, GRADC_BAD_FILE, "%s: cannot be written: %m", writer->path);
+    fail_write(writer->name, writer->error);
     gradc_writer_abandon(writer);
     return GRADC_BAD_FILE;
 }
 
-int gradc_writer_open(struct gradc_writer *writer, const char *path, struct gradc_error *error) {
+static int check_target(const char *target, const char *path, struct gradc_error *error) {
+    struct stat facts;
+    if (stat(target, &facts) == 0 && !S_ISREG(facts.st_mode)) { /* it would be replaced */
+        errno = EISDIR;
+        return S_ISDIR(facts.st_mode) ? fail_write(path, error) : fail_irregular(path, error);
+    }
+    const char *suffix = gradc_path_too_long(target);
+    if (!suffix)
+        return GRADC_OK;
+    gradc_fail(error, GRADC_BAD_FILE,
+               "cannot be written: with '%s' after it, its name is too long", suffix);
+    return gradc_fail_in(error, path);
+}
+
+int gradc_writer_target(char **target, const char *path, struct gradc_error *error) {
+    *target = gradc_path_follow(path);
+    if (!*target)
+        return fail_write(path, error);
+    int status = check_target(*target, path, error);
+    if (status) {
+        free(*target);
+        *target = NULL;
+    }
+    return status;
+}
+
+/* Give the new file the old one's owner, if that is allowed. Returns the mode for it: another group
+ * does not get the rights of the old one. */
+static mode_t take_owner(int descriptor, const struct stat *old) {
+    struct stat new;
+    mode_t mode = old->st_mode & 07777;
+    if (fstat(descriptor, &new) < 0)
+        return mode;
+    if (new.st_gid != old->st_gid && fchown(descriptor, (uid_t)-1, old->st_gid) < 0)
+        mode &= ~(mode_t)S_IRWXG;
+    if (new.st_uid != old->st_uid) {
+        int ignored = fchown(descriptor, old->st_uid, (gid_t)-1);
+        (void)ignored;
+    }
+    return mode;
+}
+
+/* A new file with owner and mode of the one to be replaced; else the umask decides. -1 and errno if
+ * that fails. */
+static int open_partial(const char *partial, const char *path) {
+    struct stat old;
+    bool replaces = stat(path, &old) == 0;
+    if (unlink(partial) < 0 && errno != ENOENT) /* of a process that was killed */
+        return -1;
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int descriptor = open(partial, flags, replaces ? 0600 : 0666);
+    if (descriptor >= 0 && replaces && fchmod(descriptor, take_owner(descriptor, &old)) < 0) {
+        int reason = errno;
+        close(descriptor);
+        unlink(partial);
+        errno = reason;
+        return -1;
+    }
+    return descriptor;
+}
+
+int gradc_writer_open_locked(struct gradc_writer *writer, const char *path,
+                             struct gradc_error *error) {
     *writer = (struct gradc_writer){
-        .path = gradc_path_with(path, ""),
+        .name = gradc_path_with(path, ""),
         .buffer = malloc(BUFFER_BYTES),
         .descriptor = -1,
         .error = error,
     };
-    char *partial = gradc_path_with(path, ".partial");
-    if (!writer->path || !writer->buffer || !partial) {
-        free(partial);
+    int status = writer->name && writer->buffer ? GRADC_OK : gradc_fail_memory(error);
+    if (!status)
+        status = gradc_writer_target(&writer->path, path, error);
+    char *partial = status ? NULL : gradc_path_with(writer->path, ".partial");
+    if (!status && !partial)
+        status = gradc_fail_memory(error);
+    if (status) {
         gradc_writer_abandon(writer);
-        return gradc_fail_memory(error);
+        return status;
     }
-    struct stat facts; /* a device or a pipe would be replaced; a directory fails later */
-    if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode) && !S_ISDIR(facts.st_mode)) {
+    writer->descriptor = open_partial(partial, writer->path);
+    if (writer->descriptor < 0) {
+        int reason = errno;
         free(partial);
-        gradc_writer_abandon(writer);
-        return gradc_fail(error, GRADC_BAD_FILE, "%s: not a regular file", path);
+        errno = reason;
+        return fail(writer);
     }
     writer->partial = partial;
-    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
-    writer->descriptor = open(partial, flags, 0666);
-    return writer->descriptor < 0 ? fail(writer) : GRADC_OK;
+    return GRADC_OK;
+}
+
+int gradc_writer_open(struct gradc_writer *writer, const char *path, struct gradc_error *error) {
+    struct gradc_lock lock = {0};
+    char *target;
+    *writer = (struct gradc_writer){.descriptor = -1, .error = error};
+    int status = gradc_writer_target(&target, path, error);
+    if (!status)
+        status = gradc_lock_take(&lock, target, path, error);
+    free(target);
+    if (!status)
+        status = gradc_writer_open_locked(writer, path, error);
+    if (status)
+        gradc_lock_release(&lock);
+    else
+        writer->lock = lock;
+    return status;
 }
 
 bool gradc_write_all(int descriptor, const void *data, size_t length) {
@@ -166,10 +257,6 @@ static int keep_old(const char *path) {
     struct stat facts;
     if (stat(path, &facts) != 0)
         return 0;
-    if (S_ISDIR(facts.st_mode)) { /* to be refused, not moved aside */
-        errno = EISDIR;
-        return -1;
-    }
     char *previous = gradc_path_with(path, ".previous");
     if (!previous)
         return -1;
@@ -203,8 +290,8 @@ int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
         if (errno != ENOENT)
             return fail(writer);
         gradc_fail(writer->error, GRADC_BAD_FILE,
-                   "%s: cannot be written: %s is gone; does another process write it too?",
-                   writer->path, writer->partial);
+                   "cannot be written: its .partial is gone; does another process write it too?");
+        gradc_fail_in(writer->error, writer->name);
         gradc_writer_abandon(writer);
         return GRADC_BAD_FILE;
     }

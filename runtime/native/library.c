@@ -210,7 +210,7 @@ int gradc_library_save(struct gradc_library *library, const char *path) {
     if (status) {
         return status;
     }
-    return gradc_checkpoint_write(path, library->session.state, NULL, &library->record,
+    return gradc_checkpoint_write(path, false, library->session.state, NULL, &library->record,
                                   &library->error);
 }
 

@@ -1,7 +1,9 @@
 /* The log of a run as CSV (RFC 4180, with newlines alone); see metrics.h.
  *
  * The rows follow from the training position: a resumed run writes all of them again, and a log
- * never depends on when a run was stopped.
+ * never depends on when a run was stopped. A position of very many epochs has not kept the numbers
+ * of all (column.h). Then the rows that are in the file stay, which go as far as the checkpoint: a
+ * call with so many epochs writes all rows at once.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -42,33 +44,102 @@ static void add_number(struct gradc_text *text, double value) {
     gradc_text_add(text, form);
 }
 
+static int fail_write(const struct gradc_metrics *metrics, struct gradc_error *error) {
+    gradc_fail(error, GRADC_BAD_FILE, "cannot be written: %m");
+    return gradc_fail_in(error, metrics->path);
+}
+
+/* Whether the record has the numbers of every epoch. */
+static bool is_whole(const struct gradc_record *record) {
+    return record->columns[0].count == record->columns[0].length;
+}
+
+/* Find the rows of a log that stay: behind the header that `metrics` has as text, whole lines, of
+ * epochs that the record has done. Returns their bytes with the header, 0 if it is another log. */
+static size_t keep_rows(struct gradc_metrics *metrics, const struct gradc_record *record,
+                        bool validates) {
+    struct gradc_mapping file;
+    struct gradc_error ignored;
+    size_t header = metrics->text.length, kept = 0, before = header;
+    if (gradc_map(&file, metrics->path, &ignored)) {
+        return 0;
+    }
+    bool whole = true; /* the last epoch has all of its rows */
+    bool same = !metrics->text.failed && file.size >= header &&
+                memcmp(file.data, metrics->text.data, header) == 0;
+    for (size_t at = header; same && at <= file.size;) {
+        const char *line = (const char *)file.data + at;
+        const char *end = memchr(line, '\n', file.size - at);
+        char digits[32] = {0};
+        kept = at;
+        if (!end) {
+            break;
+        }
+        memcpy(digits, line, (size_t)(end - line) < 20 ? (size_t)(end - line) : 20);
+        int64_t epoch = strtoll(digits, NULL, 10);
+        bool is_validation = memmem(line, (size_t)(end - line), ",validation,", 12) != NULL;
+        if (epoch < metrics->epochs || epoch < 1 || epoch > record->epoch) {
+            break;
+        }
+        before = epoch > metrics->epochs ? at : before;
+        whole = is_validation || !validates;
+        metrics->epochs = epoch;
+        at += (size_t)(end + 1 - line);
+    }
+    if (!whole) {
+        metrics->epochs--;
+        kept = before;
+    }
+    gradc_unmap(&file);
+    return kept;
+}
+
+/* Open the file and leave the rows that stay in it. */
+static int open_file(struct gradc_metrics *metrics, size_t kept, struct gradc_error *error) {
+    metrics->descriptor = open(metrics->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (metrics->descriptor < 0) {
+        return fail_write(metrics, error);
+    }
+    if (!gradc_lock_descriptor(metrics->descriptor)) {
+        close(metrics->descriptor);
+        gradc_fail(error, GRADC_BAD_FILE, "another process is writing this file");
+        return gradc_fail_in(error, metrics->path);
+    }
+    /* What is no regular file cannot be cut, and has nothing that stays. */
+    int ignored = ftruncate(metrics->descriptor, (off_t)kept);
+    ignored |= lseek(metrics->descriptor, (off_t)kept, SEEK_SET) < 0;
+    (void)ignored;
+    if (kept) {
+        gradc_text_clear(&metrics->text);
+    }
+    return GRADC_OK;
+}
+
 int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
-                       const struct gradc_record *record, int64_t steps_per_epoch,
+                       const struct gradc_record *record, int64_t steps_per_epoch, bool validates,
                        struct gradc_error *error) {
     const struct gradc_program *program = record->program;
-    bool same = record->step == record->epoch * steps_per_epoch + record->position;
+    int64_t steps;
+    bool same = gradc_multiply(record->epoch, steps_per_epoch, &steps) &&
+                record->step - record->position == steps;
     *metrics = (struct gradc_metrics){.path = path, .counted = same ? 0 : record->epoch};
     if (!path) {
         return GRADC_OK;
-    }
-    metrics->descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (metrics->descriptor < 0) {
-        return gradc_fail(error, GRADC_BAD_FILE, "%s: cannot be written: %m", path);
     }
     gradc_text_add(&metrics->text, "epoch,step,split");
     for (int64_t k = 0; k < program->result_count; k++) {
         add_name(&metrics->text, program->results[k].name);
     }
     gradc_text_add(&metrics->text, "\n");
-    return GRADC_OK;
+    return open_file(metrics, is_whole(record) ? 0 : keep_rows(metrics, record, validates), error);
 }
 
-/* The row of one epoch, out of the columns from `first` on, of which the epoch is at `i`. A step
- * below 0 is unknown. */
+/* The row of one epoch, out of the columns from `first` on, in which the epoch is the `i`th; none if
+ * it was not kept. A step below 0 is unknown. */
 static void add_row(struct gradc_text *text, const struct gradc_record *record, int64_t first,
                     int64_t i, int64_t epoch, int64_t step) {
     const struct gradc_column *column = &record->columns[first];
-    if (i < 0 || i >= column->length) {
+    if (!gradc_column_find(column, i)) {
         return;
     }
     gradc_text_print(text, "%" PRId64 ",", epoch + 1);
@@ -77,7 +148,8 @@ static void add_row(struct gradc_text *text, const struct gradc_record *record, 
     }
     gradc_text_add(text, first ? ",validation" : ",train");
     for (int64_t k = 0; k < record->program->result_count; k++, column++) {
-        add_number(text, i < column->length ? column->values[i] : NAN);
+        const double *value = gradc_column_find(column, i);
+        add_number(text, value ? *value : NAN);
     }
     gradc_text_add(text, "\n");
 }
@@ -85,7 +157,7 @@ static void add_row(struct gradc_text *text, const struct gradc_record *record, 
 static int flush(struct gradc_metrics *metrics, struct gradc_error *error) {
     struct gradc_text *text = &metrics->text;
     if (text->failed || !gradc_write_all(metrics->descriptor, text->data, text->length)) {
-        return gradc_fail(error, GRADC_BAD_FILE, "%s: cannot be written: %m", metrics->path);
+        return fail_write(metrics, error);
     }
     gradc_text_clear(text);
     return GRADC_OK;
@@ -101,11 +173,18 @@ int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *
     if (!metrics->path) {
         return GRADC_OK;
     }
-    for (int64_t epoch = metrics->epochs > before ? metrics->epochs : before;
-         epoch < record->epoch; epoch++) {
-        int64_t step = record->step - record->position -
-                       (record->epoch - 1 - epoch) * steps_per_epoch;
-        step = epoch < metrics->counted ? -1 : step;
+    for (int64_t epoch = metrics->epochs;; epoch++) {
+        int64_t train = before + gradc_column_next(record->columns, epoch - before);
+        int64_t other = before_validation + gradc_column_next(&record->columns[results],
+                                                              epoch - before_validation);
+        epoch = train < other ? train : other;
+        if (epoch >= record->epoch) {
+            break;
+        }
+        int64_t later = record->epoch - 1 - epoch;
+        int64_t step = epoch < metrics->counted
+                           ? -1
+                           : record->step - record->position - later * steps_per_epoch;
         add_row(&metrics->text, record, 0, epoch - before, epoch, step);
         add_row(&metrics->text, record, results, epoch - before_validation, epoch, step);
         metrics->epochs = epoch + 1;
@@ -113,7 +192,8 @@ int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *
             return GRADC_BAD_FILE;
         }
     }
-    if (now - metrics->written_at < NANOSECONDS_BETWEEN_WRITES) {
+    bool all_kept = record->columns[0].length <= GRADC_COLUMN_ROWS;
+    if (all_kept && now - metrics->written_at < NANOSECONDS_BETWEEN_WRITES) {
         return GRADC_OK;
     }
     metrics->written_at = now;
@@ -126,7 +206,5 @@ int gradc_metrics_close(struct gradc_metrics *metrics, struct gradc_error *error
     }
     int status = flush(metrics, error);
     gradc_text_free(&metrics->text);
-    return close(metrics->descriptor) < 0 && !status
-               ? gradc_fail(error, GRADC_BAD_FILE, "%s: cannot be written: %m", metrics->path)
-               : status;
+    return close(metrics->descriptor) < 0 && !status ? fail_write(metrics, error) : status;
 }

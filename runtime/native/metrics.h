@@ -13,11 +13,13 @@ struct gradc_metrics {
     int64_t written_at;
 };
 
-/* Begin the file anew: the header. `record` is at the beginning of this run. */
+/* Begin the file anew, with the header. But of a record that has not kept every epoch, the rows that
+ * are in the file already stay, up to its epoch. `record` is at the beginning of this run. */
 int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
-                       const struct gradc_record *record, int64_t steps_per_epoch,
+                       const struct gradc_record *record, int64_t steps_per_epoch, bool validates,
                        struct gradc_error *error);
-/* Rows of the record's complete epochs that have none yet. Short epochs are written together. */
+/* Rows of the record's complete epochs that have none yet, if they were kept. Short epochs are
+ * written together. */
 int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *record,
                       int64_t steps_per_epoch, bool validates, int64_t now,
                       struct gradc_error *error);

@@ -4,10 +4,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "dataset.h"
 #include "options.h"
+#include "path.h"
 
 enum kind { FLAG, INTEGER, COUNT, NUMBER, TEXT, ARRAYS };
 
@@ -179,37 +180,106 @@ static int parse_option(struct parser *parser, int count, char **arguments, int 
     return set_value(parser, &table[n], value);
 }
 
-/* Whether two paths name one file, or the same place for a file to come. */
-static bool is_same_file(const char *one, const char *other) {
-    struct stat first, second;
-    if (!one || !other) {
-        return false;
+#define USES_MAXIMUM 12 /* of files, beside those of the inputs */
+
+/* A file that a run reads or writes. */
+struct use {
+    const char *path;   /* as the user wrote it */
+    const char *suffix; /* after it, "" for the file itself */
+    const char *what;   /* the option, or what else it is for */
+    bool written;
+    struct gradc_place place;
+};
+
+struct uses {
+    struct use *items;
+    size_t count;
+};
+
+static void add_use(struct uses *uses, const char *path, const char *suffix, const char *what,
+                    bool written) {
+    if (path) {
+        struct gradc_place place = gradc_place_of(path, suffix);
+        uses->items[uses->count++] = (struct use){path, suffix, what, written, place};
     }
-    if (stat(one, &first) != 0 || stat(other, &second) != 0) {
-        return strcmp(one, other) == 0;
-    }
-    return S_ISREG(first.st_mode) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
-/* No file may be written that is read too, or by two options. */
-static int check_outputs(const struct parser *parser) {
-    const struct gradc_options *options = parser->options;
-    const char *outputs[] = {options->checkpoint, options->metrics, options->predict};
-    int64_t inputs = 2 * parser->program->input_count; /* of --data, then of --validate */
-    for (int i = 0; i < 3; i++) {
-        bool clashes = false;
-        for (int64_t n = 0; n < inputs; n++) {
-            clashes |= is_same_file(outputs[i], options->data[n]);
-        }
-        for (int j = 0; j < i; j++) {
-            clashes |= is_same_file(outputs[i], outputs[j]);
-        }
-        if (clashes) {
-            return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
-                              "%s is named twice; it would be overwritten", outputs[i]);
+static void add_descriptor(struct uses *uses, int descriptor, const char *what) {
+    struct gradc_place place = gradc_place_of_descriptor(descriptor);
+    uses->items[uses->count++] = (struct use){NULL, "", what, false, place};
+}
+
+/* A file that is replaced, and those beside it. */
+static void add_output(struct uses *uses, const char *path, const char *what, bool keeps_previous) {
+    add_use(uses, path, "", what, true);
+    add_use(uses, path, ".partial", what, true);
+    add_use(uses, path, ".lock", what, true);
+    add_use(uses, keeps_previous ? path : NULL, ".previous", what, true);
+}
+
+/* "run.partial (--checkpoint)", "standard output" */
+static void add_name_of(struct gradc_text *text, const struct use *use) {
+    if (use->path) {
+        gradc_text_print(text, "%s%s (%s)", use->path, use->suffix, use->what);
+    } else {
+        gradc_text_add(text, use->what);
+    }
+}
+
+/* Say that one is written where the other is too. */
+static int fail_clash(const struct use *one, const struct use *other, struct gradc_error *error) {
+    struct gradc_text text = {0};
+    if (one->path && other->path && !*one->suffix && !*other->suffix) {
+        return gradc_fail(error, GRADC_BAD_ARGUMENT, "%s is named twice; it would be overwritten",
+                          one->written ? one->path : other->path);
+    }
+    add_name_of(&text, one);
+    gradc_text_add(&text, " and ");
+    add_name_of(&text, other);
+    gradc_fail(error, GRADC_BAD_ARGUMENT, "%s are one file; it would be overwritten",
+               text.failed ? "two" : text.data);
+    gradc_text_free(&text);
+    return GRADC_BAD_ARGUMENT;
+}
+
+/* No file may be written that has another use too, however the names are spelled. */
+static int compare_uses(const struct uses *uses, struct gradc_error *error) {
+    for (size_t n = 0; n < uses->count; n++) {
+        for (size_t m = 0; m < n; m++) {
+            const struct use *one = &uses->items[n], *other = &uses->items[m];
+            bool own = one->path == other->path && one->what == other->what;
+            if (!own && (one->written || other->written) &&
+                gradc_same_place(&one->place, &other->place)) {
+                return fail_clash(one, other, error);
+            }
         }
     }
     return GRADC_OK;
+}
+
+static int check_outputs(const struct parser *parser) {
+    const struct gradc_options *options = parser->options;
+    size_t inputs = 2 * (size_t)parser->program->input_count; /* of --data, then of --validate */
+    struct uses uses = {.items = calloc(inputs + USES_MAXIMUM, sizeof *uses.items)};
+    if (!uses.items) {
+        return gradc_fail_memory(parser->error);
+    }
+    for (size_t n = 0; n < inputs; n++) {
+        add_use(&uses, options->data[n], "", "a data file", false);
+    }
+    add_use(&uses, "/proc/self/exe", "", "this program", false);
+    add_descriptor(&uses, STDOUT_FILENO, "standard output");
+    add_descriptor(&uses, STDERR_FILENO, "standard error");
+    add_use(&uses, options->parameters, "", "--parameters", false);
+    add_use(&uses, options->metrics, "", "--metrics", true);
+    add_output(&uses, options->checkpoint, "--checkpoint", true);
+    add_output(&uses, options->predict, "--predict", false);
+    int status = compare_uses(&uses, parser->error);
+    for (size_t n = 0; n < uses.count; n++) {
+        free(uses.items[n].place.name);
+    }
+    free(uses.items);
+    return status;
 }
 
 /* The options together. */

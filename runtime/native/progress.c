@@ -48,8 +48,8 @@ void gradc_describe(struct gradc_text *text, const struct gradc_record *record, 
     const char *separator = "";
     for (int64_t k = 0; k < 2 * results; k++) {
         const struct gradc_column *column = &record->columns[k];
-        if (column->length) {
-            double value = column->values[column->length - 1];
+        if (column->count) {
+            double value = column->values[column->count - 1];
             /* fabs: C would print the sign of a NaN. */
             gradc_text_print(text, "%s%s%s %.*g", separator, k < results ? "" : GRADC_VALIDATION,
                              record->program->results[k % results].name, digits,

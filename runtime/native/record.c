@@ -10,8 +10,8 @@
 #include "json.h"
 #include "record.h"
 
-/* Counts from files stay so far below 2^63 that adding to them never overflows. */
-#define COUNT_MAXIMUM (INT64_MAX / 4)
+/* As in runtime/record.py. Counts from files stay so far below 2^63 that adding never overflows. */
+#define COUNT_MAXIMUM ((int64_t)1 << 53)
 #define FLOAT_DIGITS 16
 
 enum kind { COUNT, INDEX, SEED, BOOLEAN, BEST, SUMS, HISTORY, FORMAT, FINGERPRINT, CHECKSUM };
@@ -68,18 +68,28 @@ void gradc_record_free(struct gradc_record *record) {
     record->sums = NULL;
 }
 
-bool gradc_column_reserve(struct gradc_column *column, int64_t count) {
-    int64_t needed = column->length + count;
-    if (needed > column->capacity) {
-        int64_t capacity = needed + needed / 2;
-        double *values = realloc(column->values, (size_t)capacity * sizeof *values);
-        if (!values) {
-            return false;
-        }
-        column->values = values;
-        column->capacity = capacity;
+const char *gradc_record_check(const struct gradc_record *record) {
+    int64_t samples = record->batches.samples, longest = 0;
+    const int64_t counts[] = {record->epoch, record->position, record->rows, record->step,
+                              record->waited, samples, record->batches.batch_size};
+    for (int64_t k = 0; k < 2 * record->program->result_count; k++) {
+        int64_t length = record->columns[k].length;
+        longest = length > longest ? length : longest;
     }
-    return true;
+    for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
+        if (counts[n] < 0 || counts[n] > COUNT_MAXIMUM) {
+            return "epoch, position, rows, step, waited, samples or batch_size";
+        }
+    }
+    return record->best_epoch >= record->epoch                                 ? "best_epoch"
+           : !record->has_best != (record->best_epoch < 0)                     ? "best"
+           : record->waited > record->epoch                                    ? "waited"
+           : record->step < record->epoch || record->step < record->position   ? "step"
+           : record->rows < record->position                                   ? "rows"
+           : (record->rows > 0) != (record->position > 0)                      ? "rows"
+           : samples && record->rows > samples                                 ? "rows"
+           : longest > record->epoch                                           ? "history"
+                                                                               : NULL;
 }
 
 /* ---------------------------------------------------------------- out */
@@ -98,6 +108,7 @@ static void write_floats(struct gradc_text *text, const double *values, int64_t 
     }
 }
 
+/* How many epochs every column covers; its numbers are in a tensor. */
 static void write_history(struct gradc_text *text, const struct gradc_record *record) {
     const struct gradc_program *program = record->program;
     const char *separator = "";
@@ -105,12 +116,11 @@ static void write_history(struct gradc_text *text, const struct gradc_record *re
         int k = program->columns_sorted[i];
         const struct gradc_column *column = &record->columns[k];
         if (column->present) {
-            gradc_text_print(text, "%s%s:[", separator, program->column_keys[k]);
-            write_floats(text, column->values, column->length);
-            separator = "],";
+            gradc_text_print(text, "%s%s:%" PRId64, separator, program->column_keys[k],
+                             column->length);
+            separator = ",";
         }
     }
-    gradc_text_add(text, *separator ? "]" : "");
 }
 
 static void write_value(struct gradc_text *text, const struct gradc_record *record,
@@ -141,7 +151,7 @@ static void write_value(struct gradc_text *text, const struct gradc_record *reco
                          field->kind == CHECKSUM ? checksum : record->program->fingerprint);
         break;
     default:
-        gradc_text_print(text, "%" PRId64, field->kind == FORMAT ? 1 : value);
+        gradc_text_print(text, "%" PRId64, field->kind == FORMAT ? GRADC_FORMAT : value);
     }
 }
 
@@ -184,53 +194,79 @@ static bool read_float(struct reader *reader, double *value) {
 
 /* All of an array into a column that is empty. */
 static bool read_column(struct reader *reader, struct gradc_column *column) {
-    bool valid = !column->present && gradc_json_array(&reader->json);
-    column->present = true;
+    bool valid = gradc_json_array(&reader->json);
     while (valid && gradc_json_item(&reader->json)) {
-        valid = gradc_column_reserve(column, 1) &&
-                read_float(reader, &column->values[column->length]);
-        column->length += valid;
+        double value;
+        valid = gradc_column_reserve(column, 1) && read_float(reader, &value);
+        if (valid) {
+            gradc_column_add(column, value);
+        }
     }
     return valid;
 }
 
-/* The column of the name that was read last, or null. */
-static struct gradc_column *find_column(const struct reader *reader) {
-    const struct gradc_program *program = reader->record->program;
+struct gradc_column *gradc_record_column(const struct gradc_record *record, const char *name,
+                                         size_t length) {
+    const struct gradc_program *program = record->program;
     for (int64_t k = 0; k < 2 * program->result_count; k++) {
-        const char *name = program->results[k % program->result_count].name;
+        const char *result = program->results[k % program->result_count].name;
         size_t prefix = k < program->result_count ? 0 : strlen(GRADC_VALIDATION);
-        if (reader->text.length == prefix + strlen(name) &&
-            memcmp(reader->text.data, GRADC_VALIDATION, prefix) == 0 &&
-            memcmp(reader->text.data + prefix, name, strlen(name)) == 0) {
-            return &reader->record->columns[k];
+        if (length == prefix + strlen(result) && memcmp(name, GRADC_VALIDATION, prefix) == 0 &&
+            memcmp(name + prefix, result, strlen(result)) == 0) {
+            return &record->columns[k];
         }
     }
     return NULL;
 }
 
+/* The value of one column: its numbers in format 1, its length since. */
+static bool read_length(struct reader *reader, struct gradc_column *column) {
+    struct gradc_seal *seal = reader->seal;
+    bool lists = gradc_json_peek(&reader->json) == '[';
+    bool valid = lists ? read_column(reader, column)
+                       : gradc_json_integer(&reader->json, &column->length) &&
+                             column->length >= 0 && column->length <= COUNT_MAXIMUM;
+    seal->lists |= lists;
+    seal->lengths |= !lists;
+    seal->longest = column->length > seal->longest ? column->length : seal->longest;
+    return valid;
+}
+
+/* Columns that the program does not have are checked too, and forgotten. */
 static bool read_history(struct reader *reader) {
     bool valid = gradc_json_object(&reader->json);
     while (valid && gradc_json_key(&reader->json, &reader->text)) {
-        struct gradc_column *column = find_column(reader);
-        valid = column && read_column(reader, column);
+        struct gradc_column other = {0};
+        struct gradc_column *column =
+            gradc_record_column(reader->record, reader->text.data, reader->text.length);
+        if (!column) {
+            reader->seal->unfit = "history";
+        }
+        valid = !column || !column->present;
+        if (valid) {
+            valid = read_length(reader, column ? column : &other);
+            (column ? column : &other)->present = true;
+        }
+        free(other.values);
+        reader->seal->columns++;
     }
     return valid;
 }
 
-/* An empty list is that of a run that has not begun. */
 static bool read_sums(struct reader *reader) {
     struct gradc_column sums = {0};
     int64_t results = reader->record->program->result_count;
-    bool valid = read_column(reader, &sums) && (!sums.length || sums.length == results);
-    if (valid && sums.length) {
+    bool valid = read_column(reader, &sums);
+    if (valid && sums.length == results) {
         memcpy(reader->record->sums, sums.values, (size_t)results * sizeof *sums.values);
+    } else {
+        reader->seal->unfit = "sums";
     }
     free(sums.values);
     return valid;
 }
 
-static bool read_value(struct reader *reader, const struct field *field, const char *before) {
+static bool read_value(struct reader *reader, const struct field *field) {
     struct gradc_json *json = &reader->json;
     int64_t number = 0;
     bool truth = false, valid = true;
@@ -252,23 +288,22 @@ static bool read_value(struct reader *reader, const struct field *field, const c
     case FINGERPRINT:
         return gradc_json_string(json, &reader->seal->fingerprint);
     case CHECKSUM:
-        valid = gradc_json_string(json, &reader->seal->checksum);
-        reader->seal->begin = (size_t)(before - json->begin);
-        reader->seal->end = (size_t)(json->at - json->begin);
-        return valid;
+        return gradc_json_string(json, &reader->seal->checksum);
     default:
         valid = gradc_json_integer(json, &number) &&
                 (field->kind == SEED ||
                  (number >= (field->kind == INDEX ? -1 : 0) && number <= COUNT_MAXIMUM));
     }
-    memcpy((char *)reader->record + field->offset, &number, sizeof number);
+    if (valid) {
+        memcpy((char *)reader->record + field->offset, &number, sizeof number);
+    }
     return valid;
 }
 
 /* Read the value of field i. One that is wrong, or there again, is skipped. */
-static void read_field(struct reader *reader, int i, const char *before, bool again) {
+static void read_field(struct reader *reader, int i, bool again) {
     struct gradc_json begin = reader->json;
-    if (again || !read_value(reader, &fields[i], before)) {
+    if (again || !read_value(reader, &fields[i])) {
         reader->json = begin;
         gradc_json_skip(&reader->json);
         reader->seal->wrong = fields[i].name;
@@ -279,15 +314,15 @@ static int read_fields(struct reader *reader, struct gradc_error *error) {
     struct gradc_json *json = &reader->json;
     uint32_t seen = 0;
     gradc_json_object(json);
-    for (const char *before = json->at; gradc_json_key(json, &reader->text); before = json->at) {
+    while (gradc_json_key(json, &reader->text)) {
         int i = 0;
         while (i < FIELDS && strcmp(reader->text.data, fields[i].name) != 0) {
             i++;
         }
-        if (i == FIELDS) {
+        if (reader->text.length != strlen(reader->text.data) || i == FIELDS) {
             gradc_json_skip(json);
         } else {
-            read_field(reader, i, before, seen >> i & 1);
+            read_field(reader, i, seen >> i & 1);
             seen |= 1u << i;
         }
     }
@@ -299,11 +334,44 @@ static int read_fields(struct reader *reader, struct gradc_error *error) {
     return json->problem ? gradc_fail(error, GRADC_BAD_FILE, "%s", json->problem) : GRADC_OK;
 }
 
+/* Find the bytes of the checksum in the text, as a writer writes them: `"checksum":"...",` once. */
+static void find_checksum(struct gradc_seal *seal, const char *data, size_t length) {
+    struct gradc_text own = {0};
+    if (!seal->checksum.data) {
+        return;
+    }
+    gradc_text_print(&own, "\"checksum\":\"%s\",", seal->checksum.data);
+    const char *found = own.failed ? NULL : memmem(data, length, own.data, own.length);
+    if (found) {
+        seal->begin = (size_t)(found - data);
+        seal->end = seal->begin + own.length;
+        if (memmem(found + 1, length - seal->begin - 1, own.data, own.length)) {
+            gradc_text_clear(&seal->checksum); /* then it matches nothing */
+        }
+    } else {
+        gradc_text_clear(&seal->checksum);
+    }
+    gradc_text_free(&own);
+}
+
+/* What the fields say of each other. */
+static void check_record(const struct gradc_record *record, struct gradc_seal *seal) {
+    bool versions = seal->format == GRADC_FORMAT ? seal->lists : seal->lengths;
+    if (!seal->wrong) {
+        seal->wrong = versions || seal->longest > record->epoch ? "history"
+                                                                : gradc_record_check(record);
+    }
+}
+
 int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
                       size_t length, struct gradc_error *error) {
     struct reader reader = {.record = record, .seal = seal};
     gradc_json_open(&reader.json, data, length);
     int status = read_fields(&reader, error);
     gradc_text_free(&reader.text);
+    if (!status) {
+        find_checksum(seal, data, length);
+        check_record(record, seal);
+    }
     return status ? gradc_fail_in(error, "its training position is wrong") : GRADC_OK;
 }

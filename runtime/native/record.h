@@ -5,18 +5,12 @@
 #ifndef GRADC_RECORD_H
 #define GRADC_RECORD_H
 
+#include "column.h"
 #include "program.h"
 #include "text.h"
 
-/* One number per epoch. Absent columns are not written. Columns of validation are named
- * "validation_" and the result's name. */
+/* Columns of validation are named "validation_" and the result's name. */
 #define GRADC_VALIDATION "validation_"
-
-struct gradc_column {
-    double *values;
-    int64_t length, capacity;
-    bool present;
-};
 
 /* What the position within an epoch depends on. */
 struct gradc_batches {
@@ -33,6 +27,9 @@ struct gradc_record {
     struct gradc_column *columns; /* one per result, then the same for validation */
 };
 
+#define GRADC_FORMAT 2 /* of the description that is written */
+#define GRADC_OLD_FORMAT 1 /* is still read */
+
 /* A run that has not begun. */
 int gradc_record_open(struct gradc_record *record, const struct gradc_program *program,
                       struct gradc_error *error);
@@ -42,21 +39,30 @@ void gradc_record_free(struct gradc_record *record);
 void gradc_record_write(struct gradc_text *text, const struct gradc_record *record,
                         const char *checksum);
 
+/* Whether a run could have come to this position. Returns the name of a field that does not fit the
+ * rest, or null. The rules are those of runtime/record.py. */
+const char *gradc_record_check(const struct gradc_record *record);
+
 /* What a record in a file says of that file. The checksum covers all of the record's text but the
  * bytes from `begin` to `end`, which are its own. */
 struct gradc_seal {
     int64_t format;
     struct gradc_text fingerprint, checksum;
     size_t begin, end;
-    const char *wrong; /* a field that does not fit the program, or null */
+    size_t columns;       /* of the history, known ones and others */
+    int64_t longest;      /* of them, in epochs */
+    bool lists, lengths;  /* whether columns are there as lists (format 1), as lengths */
+    const char *wrong;    /* a field that is no such value at all, or null */
+    const char *unfit;    /* a field that does not fit the program, or null */
 };
 
 /* Fill an open record from JSON, and the seal, whose texts are the caller's to free. Fails where
- * the text is not that of a record; fields that do not fit the program are left alone. */
+ * the text is not that of a record; fields that are wrong or do not fit are left alone. The columns
+ * of format 2 get their lengths, but no values yet. */
 int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
                       size_t length, struct gradc_error *error);
 
-/* Room for `count` more values, or false without memory. */
-bool gradc_column_reserve(struct gradc_column *column, int64_t count);
-
+/* The column of this name, or null. */
+struct gradc_column *gradc_record_column(const struct gradc_record *record, const char *name,
+                                         size_t length);
 #endif

@@ -12,10 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_HEADER_BYTES 100000000 /* the library's limit */
-#define LENGTH_BYTES 8             /* before the header */
-#define NAME_TEXT 128              /* bytes of a name in a message */
-#define DTYPE_TEXT 16              /* and of a dtype */
+#define LENGTH_BYTES 8 /* before the header */
+#define DTYPE_TEXT 17  /* bytes of a dtype in a message, with a zero */
 
 struct reader {
     struct gradc_json json;
@@ -113,23 +111,22 @@ static void read_description(struct gradc_json *json, struct gradc_tensor *tenso
         wrong(json, "a tensor without dtype, shape or data_offsets");
 }
 
-/* Make text from a file fit for a message: cut, but not inside a character of UTF-8, and with
- * question marks for control characters. */
-static void readable(char *out, const char *data, size_t length, size_t limit) {
-    if (length > limit)
-        for (length = limit; (data[length] & 0xc0) == 0x80;)
+void gradc_readable(char *out, size_t size, const char *data, size_t length) {
+    if (length > size - 1)
+        for (length = size - 1; length && (data[length] & 0xc0) == 0x80;)
             length--;
     for (size_t i = 0; i < length; i++)
-        out[i] = (unsigned char)data[i] < ' ' ? '?' : data[i];
+        out[i] = data[i] ? data[i] : '?';
     out[length] = 0;
+    gradc_clean(out, false);
 }
 
 /* A message that tells all that the header says of a tensor. */
 static int fail_tensor(struct reader *reader, const struct gradc_tensor *tensor,
                        const char *dtype, int64_t begin, int64_t end, const char *problem) {
-    char name[NAME_TEXT + 1], type[DTYPE_TEXT + 1], shape[256];
-    readable(name, tensor->name, tensor->name_length, NAME_TEXT);
-    readable(type, dtype, strlen(dtype), DTYPE_TEXT);
+    char name[GRADC_NAME_TEXT], type[DTYPE_TEXT], shape[256];
+    gradc_readable(name, sizeof name, tensor->name, tensor->name_length);
+    gradc_readable(type, sizeof type, dtype, strlen(dtype));
     gradc_shape_text(shape, sizeof shape, tensor->rank, tensor->shape);
     return gradc_fail(reader->error, GRADC_BAD_FILE,
                       "tensor '%s', %s %s at %" PRId64 " to %" PRId64 ": %s", name, type, shape,
@@ -258,7 +255,7 @@ int gradc_safetensors_parse(const unsigned char *data, size_t size, struct gradc
     *tensors = (struct gradc_tensors){0};
     for (size_t i = LENGTH_BYTES; size >= LENGTH_BYTES && i-- > 0;)
         length = length << 8 | data[i];
-    if (size < LENGTH_BYTES || length > MAX_HEADER_BYTES || length > size - LENGTH_BYTES)
+    if (size < LENGTH_BYTES || length > GRADC_HEADER_BYTES_MAXIMUM || length > size - LENGTH_BYTES)
         return gradc_fail(error, GRADC_BAD_FILE,
                           "not a safetensors file, or cut: %zu bytes, with a header of %" PRIu64,
                           size, length);

@@ -5,6 +5,9 @@
 
 #include "text.h"
 
+#define GRADC_HEADER_BYTES_MAXIMUM 100000000 /* the library's limit */
+#define GRADC_NAME_TEXT 129                  /* bytes of a name in a message, with a zero */
+
 struct gradc_tensor {
     char *name;
     size_t name_length;
@@ -28,6 +31,9 @@ struct gradc_tensors {
 int gradc_safetensors_parse(const unsigned char *data, size_t size, struct gradc_tensors *tensors,
                             struct gradc_error *error);
 void gradc_tensors_free(struct gradc_tensors *tensors);
+/* Make text from a file fit for a message: cut to the size of `out`, but not inside a character of
+ * UTF-8, and with question marks for what a terminal would obey. */
+void gradc_readable(char *out, size_t size, const char *data, size_t length);
 /* The order of names as bytes, for qsort over tensors. */
 int gradc_tensor_order(const void *a, const void *b);
 /* The tensor of this name, or null. */

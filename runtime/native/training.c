@@ -3,6 +3,7 @@
  * Everything that decides how a run goes on is in the record and the state, so that a run that was
  * stopped anywhere and resumed gives the same bits as one that was not, and the same as in Python.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct run {
     struct gradc_record record;
     struct gradc_metrics metrics;
     struct gradc_progress progress;
+    struct gradc_lock lock; /* on the checkpoint, from before it is read to the end */
     unsigned char *best; /* the state after the best epoch, or null */
     bool crosses;        /* calls may go over the end of an epoch: nothing is done between them */
     bool interrupted;
@@ -129,7 +131,7 @@ static const char *find_checkpoint(const struct run *run, const char *previous) 
 static int resume_or_begin(struct run *run) {
     const struct gradc_options *options = run->options;
     if (options->resume) {
-        char *previous = gradc_path_with(options->checkpoint, ".previous");
+        char *previous = gradc_path_previous(options->checkpoint);
         const char *found = previous ? find_checkpoint(run, previous) : options->checkpoint;
         bool resumes = found != NULL;
         int status = resumes ? resume(run, found) : GRADC_OK;
@@ -152,7 +154,7 @@ static int write_checkpoint(struct run *run) {
     if (!run->options->checkpoint) {
         return GRADC_OK;
     }
-    return gradc_checkpoint_write(run->options->checkpoint, run->session->state, run->best,
+    return gradc_checkpoint_write(run->options->checkpoint, true, run->session->state, run->best,
                                   &run->record, run->error);
 }
 
@@ -227,8 +229,7 @@ static int end_epoch(struct run *run) {
         return status;
     }
     for (int64_t k = 0; k < (run->options->validates ? 2 : 1) * results; k++) {
-        struct gradc_column *column = &record->columns[k];
-        column->values[column->length++] = means[k];
+        gradc_column_add(&record->columns[k], means[k]);
     }
     memset(record->sums, 0, (size_t)results * sizeof *record->sums);
     record->epoch++;
@@ -249,7 +250,7 @@ static int account_crossing(struct run *run, int64_t count, int64_t rows) {
         for (int64_t i = 0, position = record->position; i < count; i++) {
             sum += gradc_sweep_result(&run->training, k, i) * weight;
             if (++position == steps) {
-                column->values[column->length++] = sum / all;
+                gradc_column_add(column, sum / all);
                 sum = 0;
                 position = 0;
             }
@@ -303,20 +304,15 @@ static int64_t steps_left(const struct run *run) {
     return every && every - record->step % every < limit ? every - record->step % every : limit;
 }
 
-/* Log and show what was done; without a checkpoint nobody needs the numbers of the past. */
+/* Log and show what was done; then the columns need no more than what a checkpoint keeps. */
 static int report(struct run *run) {
     struct gradc_record *record = &run->record;
     int64_t now = gradc_clock();
     int status = gradc_metrics_add(&run->metrics, record, run->training.steps,
                                    run->options->validates, now, run->error);
     gradc_progress_update(&run->progress, record, now);
-    for (int64_t k = 0; !run->options->checkpoint && k < run->session->program->result_count * 2;
-         k++) {
-        struct gradc_column *column = &record->columns[k];
-        if (column->length > 1) {
-            column->values[0] = column->values[column->length - 1];
-            column->length = 1;
-        }
+    for (int64_t k = 0; k < 2 * run->session->program->result_count; k++) {
+        gradc_column_thin(&record->columns[k]);
     }
     return status;
 }
@@ -363,21 +359,38 @@ static int loop(struct run *run) {
 
 /* ---------------------------------------------------------------- all of it */
 
-/* Whether a checkpoint can be written later, found out before the work is done. */
-static int try_checkpoint(struct run *run) {
+/* Take the checkpoint's file for this run, and find out before the work is done whether it can be
+ * written later. */
+static int take_checkpoint(struct run *run) {
     const char *path = run->options->checkpoint;
+    const struct gradc_program *program = run->session->program;
     struct gradc_writer writer;
     struct stat facts;
+    char *target;
     if (!path) {
         if (!run->options->quiet) {
-            gradc_say(run->session->program, "without --checkpoint nothing is kept");
+            gradc_say(program, "without --checkpoint nothing is kept");
         }
         return GRADC_OK;
     }
     if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode)) {
-        return gradc_fail(run->error, GRADC_BAD_FILE, "%s: not a regular file", path);
+        gradc_fail(run->error, GRADC_BAD_FILE, "not a regular file");
+        return gradc_fail_in(run->error, path);
     }
-    int status = gradc_writer_open(&writer, path, run->error);
+    int status = gradc_writer_target(&target, path, run->error);
+    if (!status) {
+        status = gradc_lock_take(&run->lock, target, path, run->error);
+        free(target);
+    }
+    if (!status && run->lock.missing) {
+        errno = run->lock.missing;
+        gradc_say(program,
+                  "%s: cannot be locked (%m); nothing keeps another process from writing it too",
+                  path);
+    }
+    if (!status) {
+        status = gradc_writer_open_locked(&writer, path, run->error);
+    }
     if (!status) {
         gradc_writer_abandon(&writer);
     }
@@ -432,7 +445,7 @@ static int open_state(struct run *run) {
 static int train(struct run *run) {
     const struct gradc_options *options = run->options;
     int status = gradc_metrics_open(&run->metrics, options->metrics, &run->record,
-                                    run->training.steps, run->error);
+                                    run->training.steps, options->validates, run->error);
     if (status) {
         return status;
     }
@@ -447,7 +460,7 @@ static int train(struct run *run) {
 
 int gradc_train(struct gradc_session *session, const struct gradc_options *options,
                 struct gradc_error *error) {
-    static int (*const parts[])(struct run *) = {open_data, try_checkpoint, open_state, open_sweeps,
+    static int (*const parts[])(struct run *) = {open_data, take_checkpoint, open_state, open_sweeps,
                                                  train};
     struct run run = {.session = session, .options = options, .error = error};
     int status = GRADC_OK;
@@ -460,6 +473,7 @@ int gradc_train(struct gradc_session *session, const struct gradc_options *optio
         gradc_text_add(&text, "\n");
         status = gradc_print(&text, error);
     }
+    gradc_lock_release(&run.lock);
     gradc_sweep_close(&run.training);
     gradc_sweep_close(&run.evaluation);
     gradc_record_free(&run.record);

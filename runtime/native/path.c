@@ -1,0 +1,133 @@
+/* Names of files; see path.h. What file_names.py is in runtime/. */
+#include "path.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LINKS_MAXIMUM 40 /* as Linux: path_resolution(7) */
+
+const char *const gradc_suffixes[4] = {".partial", ".previous", ".lock", NULL};
+
+bool gradc_file_exists(const char *path) {
+    struct stat facts;
+    return stat(path, &facts) == 0;
+}
+
+char *gradc_path_with(const char *path, const char *suffix) {
+    size_t length = strlen(path), more = strlen(suffix) + 1;
+    char *joined = malloc(length + more);
+    if (joined) {
+        memcpy(joined, path, length);
+        memcpy(joined + length, suffix, more);
+    }
+    return joined;
+}
+
+/* Where the link `path` points to, seen from here, in fresh memory; null and errno. */
+static char *target_of(const char *path) {
+    char target[PATH_MAX];
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0)
+        return NULL;
+    target[length] = 0;
+    const char *slash = strrchr(path, '/');
+    if (*target == '/' || !slash)
+        return gradc_path_with(target, "");
+    char *folder = gradc_path_with(path, ""), *joined = NULL;
+    if (folder) {
+        folder[slash + 1 - path] = 0;
+        joined = gradc_path_with(folder, target);
+    }
+    free(folder);
+    return joined;
+}
+
+char *gradc_path_follow(const char *path) {
+    char *here = gradc_path_with(path, "");
+    struct stat facts;
+    for (int links = 0; here && lstat(here, &facts) == 0 && S_ISLNK(facts.st_mode); links++) {
+        char *next = links < LINKS_MAXIMUM ? target_of(here) : NULL;
+        if (links == LINKS_MAXIMUM)
+            errno = ELOOP;
+        int reason = errno;
+        free(here);
+        errno = reason;
+        here = next;
+    }
+    return here;
+}
+
+char *gradc_path_previous(const char *path) {
+    char *target = gradc_path_follow(path);
+    char *previous = gradc_path_with(target ? target : path, ".previous");
+    free(target);
+    return previous;
+}
+
+const char *gradc_path_too_long(const char *path) {
+    struct stat facts;
+    for (const char *const *suffix = gradc_suffixes; *suffix; suffix++) {
+        char *beside = gradc_path_with(path, *suffix);
+        bool too_long = beside && lstat(beside, &facts) < 0 && errno == ENAMETOOLONG;
+        free(beside);
+        if (too_long)
+            return *suffix;
+    }
+    return NULL;
+}
+
+static void find_file(struct gradc_place *place, const struct stat *facts) {
+    place->file = true;
+    place->file_device = facts->st_dev;
+    place->file_number = facts->st_ino;
+}
+
+struct gradc_place gradc_place_of(const char *path, const char *suffix) {
+    struct gradc_place place = {0};
+    struct stat facts;
+    char *target = gradc_path_follow(path);
+    char *whole = target ? gradc_path_with(target, suffix) : NULL;
+    free(target);
+    if (!whole)
+        return place;
+    if (stat(whole, &facts) == 0) {
+        if (!S_ISREG(facts.st_mode)) {
+            free(whole);
+            return place;
+        }
+        find_file(&place, &facts);
+    }
+    char *slash = strrchr(whole, '/');
+    place.name = gradc_path_with(slash ? slash + 1 : whole, "");
+    if (slash)
+        slash[1] = 0;
+    place.folder = stat(slash ? whole : ".", &facts) == 0;
+    place.folder_device = facts.st_dev;
+    place.folder_number = facts.st_ino;
+    free(whole);
+    return place;
+}
+
+struct gradc_place gradc_place_of_descriptor(int descriptor) {
+    struct gradc_place place = {0};
+    struct stat facts;
+    if (fstat(descriptor, &facts) == 0 && S_ISREG(facts.st_mode)) {
+        find_file(&place, &facts);
+        place.name = gradc_path_with("", "");
+    }
+    return place;
+}
+
+bool gradc_same_place(const struct gradc_place *one, const struct gradc_place *other) {
+    if (!one->name || !other->name)
+        return false;
+    if (one->file && other->file && one->file_device == other->file_device &&
+        one->file_number == other->file_number)
+        return true;
+    return one->folder && other->folder && one->folder_device == other->folder_device &&
+           one->folder_number == other->folder_number && strcmp(one->name, other->name) == 0;
+}

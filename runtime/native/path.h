@@ -1,0 +1,41 @@
+/* Names of files: where they lead, what lies beside them, which of them are one file. */
+#ifndef GRADC_PATH_H
+#define GRADC_PATH_H
+
+#include "common.h"
+
+#include <sys/types.h>
+
+bool gradc_file_exists(const char *path);
+
+/* path + suffix in fresh memory, or null. */
+char *gradc_path_with(const char *path, const char *suffix);
+
+/* The file that a name leads to, at the end of symbolic links, whether it is there or not; in fresh
+ * memory. Null and errno where links lead nowhere but to each other, or without memory. */
+char *gradc_path_follow(const char *path);
+
+/* Of a symbolic link, that is beside the file that it leads to: NAME.previous in fresh memory. */
+char *gradc_path_previous(const char *path);
+
+/* The suffixes of all files that may be beside NAME; the last is null. */
+extern const char *const gradc_suffixes[4];
+
+/* The first suffix with which NAME is too long for its file system; null if there is none. */
+const char *gradc_path_too_long(const char *path);
+
+/* What says that two names are one file: the same file, or the same place in the same folder. */
+struct gradc_place {
+    char *name; /* in fresh memory; null: it is no regular file, and equal to none */
+    bool file, folder;
+    dev_t file_device, folder_device;
+    ino_t file_number, folder_number;
+};
+
+/* The place of `path` and the suffix, at the end of symbolic links. */
+struct gradc_place gradc_place_of(const char *path, const char *suffix);
+/* The file behind an open descriptor. */
+struct gradc_place gradc_place_of_descriptor(int descriptor);
+bool gradc_same_place(const struct gradc_place *one, const struct gradc_place *other);
+
+#endif
