@@ -13,6 +13,7 @@ Each type also derives from the built-in exception that a Python user would expe
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,11 +107,26 @@ def lay_out_message(
     source: SourceLine | None = None,
     hint: str = "",
 ) -> str:
-    """The one layout of an error message; see the module docstring."""
+    """The one layout of an error message; see the module docstring.
+
+    Names in a message may come from anywhere: what a terminal would obey or hide does not stay.
+    """
     lines = [f"{operation}: {problem}" if operation else problem]
     lines += [f"  {fact}" for fact in facts]
     if source is not None:
         lines.append(f"  at {source}")
     if hint:
         lines.append(f"  hint: {hint}")
-    return "\n".join(lines)
+    return "\n".join(shown(line, keep="\n\t") for line in lines)
+
+
+# Kinds of characters that a terminal obeys or does not show: controls, formats, surrogates, ends
+# of lines and paragraphs (Unicode, section 4.5).
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def shown(text: str, keep: str = "") -> str:
+    """The text for a terminal: a question mark for what it would obey or hide, but for `keep`."""
+    if text.isprintable():
+        return text
+    return "".join("?" if unicodedata.category(c) in _UNSEEN and c not in keep else c for c in text)

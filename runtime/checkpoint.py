@@ -247,8 +247,9 @@ def _read_record(path: Path, text: str, tensors: Mapping[str, Array]) -> tuple[R
             raise ValueError("a key is there twice")
         if not isinstance(fingerprint, str):
             raise ValueError("'fingerprint' is not a string")
-        columns = None if version == OLD_VERSION else _columns(column_lengths(plain), tensors)
-        return RunRecord.from_plain(plain, columns), fingerprint
+        is_old = version == OLD_VERSION  # its columns are in the position
+        columns = _columns({} if is_old else column_lengths(plain), tensors)
+        return RunRecord.from_plain(plain, None if is_old else columns), fingerprint
     except ValueError as error:
         raise damaged(path, f"its training position is wrong: {error}") from error
 

@@ -5,27 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradc.compiler.errors import FileError
+from gradc.compiler.errors import shown as shown_text
 
 # Beside the file NAME there are, at times, NAME and one of these.
 PARTIAL, PREVIOUS, LOCK = SUFFIXES = (".partial", ".previous", ".lock")
 
-# Kinds of characters that a terminal obeys or does not show: controls, formats, surrogates, ends
-# of lines and paragraphs (Unicode, section 4.5).
-_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-
 
 def shown(name: str | os.PathLike[str]) -> str:
     """The name for a message: a question mark for what a terminal would obey or hide."""
-    text = os.fspath(name)
-    if text.isprintable():
-        return text
-    return "".join("?" if unicodedata.category(c) in _UNSEEN else c for c in text)
+    return shown_text(os.fspath(name))
 
 
 def beside(path: Path, suffix: str) -> Path:

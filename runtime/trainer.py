@@ -255,7 +255,8 @@ class Trainer:
         is_full = read.record is not None
         use_best = read.record is not None and read.record.finished and bool(read.best)
         tensors = read.best if use_best else read.tensors
-        self._check_tensors(read, tensors, strict, is_full)
+        for checked in (read.tensors, read.best) if read.best else (read.tensors,):
+            self._check_tensors(read, checked, strict, is_full)
         if not is_full:
             kept = {name: values for name, values in self.parameters.items() if name not in tensors}
             self.executor.initialize(self._seed)

@@ -121,9 +121,8 @@ MANY = settings(max_examples=250, deadline=None, suppress_health_check=list(Heal
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 
-def build_probe() -> Path:
-    """files_probe with sanitizers, in a folder named by its sources: it is compiled once."""
-    sources = [TESTS / "files_probe.c", *SOURCES]
+def build_program(sources: Sequence[Path]) -> Path:
+    """A program with sanitizers, in a folder named by its sources: it is compiled once."""
     digest = hashlib.sha256(repr((STANDARD, SANITIZERS)).encode())
     for path in [*sources, *sorted(NATIVE.glob("*.h"))]:
         digest.update(path.read_bytes())
@@ -133,6 +132,11 @@ def build_probe() -> Path:
         partial = program.with_suffix(f".{os.getpid()}")
         compile_c(partial, sources, SANITIZERS).rename(program)
     return program
+
+
+def build_probe() -> Path:
+    """files_probe with sanitizers."""
+    return build_program([TESTS / "files_probe.c", *SOURCES])
 
 
 class Probe:
@@ -152,9 +156,13 @@ class Probe:
 
     def ask(self, command: str, data: bytes = b"") -> Answer:
         """Send a request and read its answer; the report of a sanitizer fails the test."""
+        return self.ask_line(f"{len(data)} {command}", data)
+
+    def ask_line(self, command: str, data: bytes = b"") -> Answer:
+        """The same for a line that is complete."""
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
-            self.process.stdin.write(f"{len(data)} {command}\n".encode() + data)
+            self.process.stdin.write(os.fsencode(command) + b"\n" + data)
             self.process.stdin.flush()
             line = self.process.stdout.readline()
         except BrokenPipeError:

@@ -1,0 +1,108 @@
+/* The native reader of checkpoints, driven by the tests through pipes (hostile_files.py), for the
+ * program of tests/fake_artifact.py. Nothing runs here: it has no code.
+ *
+ *     request    PURPOSE PATH\n    resume, load or parameters
+ *     reply      LENGTH\n          then LENGTH bytes of JSON: {"status": 0, "error": ""}
+ *
+ * What is resumed from is written again, to PATH.again.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoint.h"
+
+static const int64_t weight_shape[] = {2, 3}, bias_shape[] = {2}, scalar[] = {0};
+static const uint8_t turned[] = {1, 0};
+
+static const struct gradc_state_field states[] = {
+    {"layer.weight", weight_shape, turned, 0, GRADC_FLOAT32, 2, true},
+    {"layer.bias", bias_shape, NULL, 64, GRADC_FLOAT32, 1, true},
+    {"momentum/layer.weight", weight_shape, turned, 128, GRADC_FLOAT32, 2, false},
+    {"gradc.seed", scalar, NULL, 192, GRADC_INT64, 0, false},
+    {"gradc.step", scalar, NULL, 256, GRADC_INT64, 0, false},
+};
+
+static const struct gradc_field results[] = {
+    {"loss", scalar, GRADC_FLOAT32, 0, -1},
+    {"error", scalar, GRADC_FLOAT32, 0, -1},
+};
+
+static const char *const keys[] = {"\"loss\"", "\"error\"", "\"validation_loss\"",
+                                   "\"validation_error\""};
+static const uint8_t sorted[] = {1, 0, 3, 2};
+
+const struct gradc_program gradc_program = {
+    .name = "fake",
+    .fingerprint = "fake",
+    .state_bytes = 320,
+    .results = results,
+    .result_count = 2,
+    .state = states,
+    .state_count = 5,
+    .column_keys = keys,
+    .columns_sorted = sorted,
+};
+
+/* A session without code: state made anew is zero. */
+void gradc_session_initialize(struct gradc_session *session, int64_t seed) {
+    memset(session->state, 0, (size_t)session->program->state_bytes);
+    (void)seed;
+}
+
+static int resume(const char *path, struct gradc_error *error) {
+    unsigned char state[320] = {0}, best[320] = {0};
+    struct gradc_checkpoint checkpoint;
+    int status = gradc_checkpoint_open(&checkpoint, path, &gradc_program, GRADC_RESUME, error);
+    if (status) {
+        return status;
+    }
+    bool has_best = gradc_checkpoint_has_best(&checkpoint);
+    gradc_checkpoint_take(&checkpoint, false, state);
+    if (has_best) {
+        gradc_checkpoint_take(&checkpoint, true, best);
+    }
+    char *again = gradc_path_with(path, ".again");
+    status = gradc_checkpoint_write(again, false, state, has_best ? best : NULL,
+                                    &checkpoint.record, error);
+    free(again);
+    gradc_checkpoint_close(&checkpoint);
+    return status;
+}
+
+static int load(const char *path, bool trained_only, struct gradc_error *error) {
+    unsigned char state[320] = {0};
+    struct gradc_session session = {.program = &gradc_program, .state = state};
+    struct gradc_record record;
+    int status = gradc_record_open(&record, &gradc_program, error);
+    if (!status) {
+        status = gradc_checkpoint_load(&session, path, 0, trained_only, &record, error);
+        gradc_record_free(&record);
+    }
+    return status;
+}
+
+int main(void) {
+    char line[8192];
+    while (fgets(line, sizeof line, stdin)) {
+        struct gradc_error error = {0};
+        struct gradc_text reply = {0};
+        line[strcspn(line, "\n")] = 0;
+        char *path = strchr(line, ' ');
+        *path++ = 0;
+        int status = strcmp(line, "resume") == 0
+                         ? resume(path, &error)
+                         : load(path, strcmp(line, "parameters") == 0, &error);
+        if (status != error.status) {
+            abort();
+        }
+        gradc_text_print(&reply, "{\"status\":%d,\"error\":", status);
+        gradc_text_json(&reply, error.text, strlen(error.text));
+        gradc_text_add(&reply, "}");
+        printf("%zu\n", reply.length);
+        fwrite(reply.data, reply.length, 1, stdout);
+        fflush(stdout);
+        gradc_text_free(&reply);
+    }
+    return 0;
+}
