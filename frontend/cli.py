@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import click
 
 from gradc.compiler.errors import ArgumentError, FileError, GradcError
+from gradc.runtime.file_names import NamedFile, check_distinct
 from gradc.runtime.stopping import EarlyStopping
 
 from ._training import TrainingProgram
@@ -84,6 +85,7 @@ def train(
     """
     if resume and checkpoint is None:
         _stop(BAD_ARGUMENTS, "--resume needs --checkpoint")
+    _check_outputs(file, "--checkpoint", checkpoint)
     names = _load(file)
     program, data = _program_of(names, file), _data_of(names, file)
 
@@ -220,6 +222,13 @@ def opt(
 
 
 # ---------------------------------------------------------------- files
+
+
+def _check_outputs(file: Path, option: str, output: Path | None) -> None:
+    """Whether FILE itself would not be overwritten."""
+    if output is not None:
+        written = NamedFile(option, output, True, beside=True)
+        _guarded(lambda: check_distinct((NamedFile("FILE", file, False), written)))
 
 
 def _load(file: Path) -> Mapping[str, Any]:

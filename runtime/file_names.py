@@ -8,8 +8,11 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gradc.compiler.errors import FileError
+import numpy as np
+
+from gradc.compiler.errors import ArgumentError, FileError
 from gradc.compiler.errors import shown as shown_text
 
 # Beside the file NAME there are, at times, NAME and one of these.
@@ -81,17 +84,15 @@ class NamedFile:
 def check_distinct(files: Sequence[NamedFile]) -> None:
     """Whether no file is written that has another use too, however the names are spelled.
 
-    Raises FileError. Two names are one file if the same file is behind them, or the same place of
-    the same folder. What is no regular file, a terminal for example, may have many uses.
+    Raises ArgumentError. Two names are one file if the same file is behind them, or the same place
+    of the same folder. What is no regular file, a terminal for example, may have many uses.
     """
     for n, one in enumerate(files):
         for other in files[:n]:
             if (one.written or other.written) and _is_same(one, other):
-                raise FileError(
-                    f"{shown(one.path)} is {one.what} and {other.what}; it would be overwritten"
-                    if os.fspath(one.path) == os.fspath(other.path)
-                    else f"{shown(one.path)} ({one.what}) and {shown(other.path)} ({other.what}) "
-                    "are one file, or one would be written over the other"
+                raise ArgumentError(
+                    "a file that is written has another use too; it would be overwritten",
+                    facts=[f"{use.what}: {shown(use.path)}" for use in (other, one)],
                 )
 
 
@@ -124,3 +125,12 @@ def _identity(path: Path) -> set[tuple[int | str, ...]]:
     except OSError:
         return found
     return found | {(folder.st_dev, folder.st_ino, path.name)}
+
+
+def mapped_file(array: Any) -> str | None:
+    """The file that an array is mapped from, as by numpy.load(mmap_mode=...); None without one."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and array.filename is not None:
+            return os.fspath(array.filename)
+        array = array.base
+    return None

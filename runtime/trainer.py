@@ -42,7 +42,7 @@ from .checkpoint import (
     write_parameters,
 )
 from .executor import Executor, State
-from .file_names import exists, previous_of
+from .file_names import NamedFile, check_distinct, exists, mapped_file, previous_of
 from .file_write import locked
 from .history import History
 from .pace import Interrupts, Pace
@@ -168,6 +168,7 @@ class Trainer:
         _check_counts(epochs, batch_size, checkpoint_every)
         if resume and checkpoint is None:
             raise ArgumentError("resume=True needs checkpoint=", operation="fit")
+        _check_files_stay(checkpoint, data, validation)
         source, record = self._open_source(data, batch_size, shuffle, drop_last)
         held_out = None if validation is None else self._open_evaluation(validation, batch_size)
         has_validation = validation is not None
@@ -440,6 +441,16 @@ def _check_counts(epochs: int, batch_size: int | None, checkpoint_every: int | N
     for name, value in counts:
         if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
             raise ArgumentError(f"{name} is a positive integer, not {value!r}")
+
+
+def _check_files_stay(checkpoint: str | os.PathLike[str] | None, *data_sets: Data | None) -> None:
+    """Whether no array is mapped from the checkpoint's file, or from one beside it."""
+    uses = [] if checkpoint is None else [NamedFile("checkpoint", checkpoint, True, beside=True)]
+    for data in data_sets if uses else ():
+        for name, array in data.items() if isinstance(data, Mapping) else ():
+            file = mapped_file(array)
+            uses += [] if file is None else [NamedFile(f"input {name!r}", file, False)]
+    check_distinct(uses)
 
 
 def _merged(data: Any, arrays: Mapping[str, Any], operation: str) -> Any:

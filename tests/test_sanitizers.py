@@ -24,6 +24,8 @@ import gradc as gc
 from gradc import nn, optim
 from gradc.compiler.cpu_llvm import cached, threads
 from gradc.compiler.cpu_llvm.target import Optimize, Target, optimized_text
+from gradc.runtime.checkpoint import read_checkpoint, write_checkpoint
+from gradc.runtime.column import Column, kept_rows
 
 BATCH, ROWS = 32, 90
 REPORT = re.compile(r"Sanitizer|runtime error|data race")
@@ -90,6 +92,15 @@ def test_the_c_runtime_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for cut in (0, 7, 9, 300, len(content) - 1):
         damaged.write_bytes(content[:cut])
         run([watched, *data, "--checkpoint", damaged, "--resume"], status=1)
+    for epoch in (2**53, 2**40, 4097):  # no run comes that far: a forged position
+        read = read_checkpoint(tmp_path / "run.safetensors")
+        assert read.record is not None
+        read.record.epoch = read.record.step = epoch
+        read.record.history = {"loss": Column([0.5] * kept_rows(epoch), epoch)}
+        write_checkpoint(damaged, read.tensors, {}, read.record, read.fingerprint)
+        run([watched, *data, "--checkpoint", damaged, "--resume", "--metrics",
+             tmp_path / "log.csv", f"--epochs={2**63 - 1 if epoch == 2**53 else epoch + 1}"],
+            status=int(epoch == 2**53))  # fmt: skip
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
     run([watched, *data], status=1)
 
