@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import click
 
-from gradc.compiler.errors import ArgumentError, FileError, GradcError
+from gradc.compiler.errors import ArgumentError, FileError, GradcError, shown
 from gradc.runtime.file_names import NamedFile, check_distinct
 from gradc.runtime.stopping import EarlyStopping
 
@@ -324,5 +324,5 @@ def _guarded(run: Callable[[], None]) -> None:
 
 
 def _stop(status: int, message: str) -> NoReturn:
-    click.echo(f"gradc: {message}", err=True)
+    click.echo(shown(f"gradc: {message}", keep="\n\t"), err=True)
     raise click.exceptions.Exit(status)

@@ -35,7 +35,7 @@ from gradc.compiler.errors import FileError
 
 from .arena import Array, numpy_dtype
 from .column import Column, kept_rows
-from .file_names import exists, previous_of, shown
+from .file_names import check_name, exists, previous_of, shown
 from .file_write import write_atomically
 from .record import FORMAT_VERSION, OLD_VERSION, RunRecord, canonical_json, column_lengths
 from .strict_json import JsonObject, read_json
@@ -120,6 +120,7 @@ def _write(
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read and validate a file. Raises FileError naming the file and what is wrong with it."""
+    check_name(path)
     path = Path(path)
     try:
         with _open_regular(path) as file:

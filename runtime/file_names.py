@@ -24,6 +24,12 @@ def shown(name: str | os.PathLike[str]) -> str:
     return shown_text(os.fspath(name))
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Whether a file can have this name at all. Raises FileError."""
+    if "\0" in os.fspath(path):
+        raise FileError(f"{shown(path)}: there is a zero byte in the name of the file")
+
+
 def beside(path: Path, suffix: str) -> Path:
     """NAME and a suffix, in the folder of NAME."""
     return path.with_name(path.name + suffix)

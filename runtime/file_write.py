@@ -19,7 +19,7 @@ from pathlib import Path
 from gradc.compiler.errors import FileError
 
 from .file_lock import FileLock
-from .file_names import PARTIAL, PREVIOUS, beside, check_suffixes, followed, shown
+from .file_names import PARTIAL, PREVIOUS, beside, check_name, check_suffixes, followed, shown
 
 
 @contextmanager
@@ -55,6 +55,7 @@ def write_atomically(
 
 def _checked(path: str | os.PathLike[str]) -> Path:
     """The file behind the name, if a file may be written there."""
+    check_name(path)
     target = followed(Path(path))
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         mode = target.stat().st_mode
@@ -69,6 +70,7 @@ def _checked(path: str | os.PathLike[str]) -> Path:
 def _replace(target: Path, pieces: Iterable[bytes | memoryview]) -> None:
     partial = beside(target, PARTIAL)
     descriptor = _open_partial(partial, target)
+    own = os.fstat(descriptor)
     try:
         try:
             for piece in pieces:
@@ -78,13 +80,23 @@ def _replace(target: Path, pieces: Iterable[bytes | memoryview]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if not _is_at(partial, own):  # without locks another writer may have replaced it
+            raise OSError(errno.EBUSY, "its .partial is gone; does another process write it too?")
         _keep_previous(target)
         os.replace(partial, target)
     except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        if _is_at(partial, own):
+            with contextlib.suppress(OSError):
+                partial.unlink()
         raise
     _sync_folder(target.parent)
+
+
+def _is_at(path: Path, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), file)
+    except OSError:
+        return False
 
 
 def _open_partial(partial: Path, target: Path) -> int:

@@ -330,3 +330,23 @@ def test_a_binary_on_a_file_system_without_locks(classifier: Binary, tmp_path: P
         "from writing it too\n"
     )
     assert record_of(path).finished and not path.with_name("run.lock").exists()
+
+
+def test_a_partial_file_of_another_writer_is_not_taken(tmp_path: Path) -> None:
+    """As without locks: what was replaced meanwhile is neither renamed nor removed."""
+    path, partial = tmp_path / "run", tmp_path / "run.partial"
+    path.write_bytes(b"old")
+
+    def pieces() -> Iterator[bytes]:
+        yield b"ne"
+        partial.unlink()
+        partial.write_bytes(b"half of another")
+        yield b"w"
+
+    with pytest.raises(FileError) as caught:
+        write_atomically(path, pieces())
+    assert str(caught.value) == (
+        f"{path}: cannot be written: its .partial is gone; does another process write it too?"
+    )
+    assert path.read_bytes() == b"old" and partial.read_bytes() == b"half of another"
+    assert _names(tmp_path) == ["run", "run.partial"]

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import hostile_files
 import pytest
 from hostile_files import BOTH, HOSTILE, LOAD, RESUME, Hostile, good_checkpoint, parameters_alone
 from native_files import NATIVE, TESTS, Probe, build_program, needs_compiler
+from support_binary import binary, classifier_data, files
 
 from gradc.compiler.errors import FileError
 from gradc.runtime.checkpoint import read_checkpoint
@@ -270,3 +272,62 @@ def test_a_file_name_that_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(FileError) as caught:
         read_checkpoint(path)
     assert str(caught.value) == f"{tmp_path}/a??b: cannot be read: No such file or directory"
+
+
+def test_a_name_with_a_zero_byte(tmp_path: Path) -> None:
+    made = hostile_files.trainer()
+    for attempt in (made.load, made.save, lambda name: hostile_files.fit(made, name, False)):
+        with pytest.raises(FileError) as caught:
+            attempt(Path(f"{tmp_path}/a\0b"))
+        assert str(caught.value) == f"{tmp_path}/a?b: there is a zero byte in the name of the file"
+    assert list(tmp_path.iterdir()) == []
+
+
+ESCAPES = "\x1b]0;owned\x07\nnext\u202e"
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [ESCAPES],
+        [f"--{ESCAPES}"],
+        ["--epochs", ESCAPES],
+        ["--data", ESCAPES],
+        ["--data", f"{ESCAPES}=x"],
+        ["--data", f"x={ESCAPES}"],
+        ["--data", f"x={ESCAPES}", "--data", f"x={ESCAPES}"],
+        ["--parameters", ESCAPES],
+        ["--checkpoint", f"{ESCAPES}/run"],
+        ["--checkpoint", ESCAPES, "--metrics", ESCAPES],
+        ["--checkpoint", ESCAPES, "--metrics", f"{ESCAPES}.partial"],
+        ["--metrics", f"{ESCAPES}/log"],
+        ["--checkpoint", ESCAPES, "--predict", "out.npy"],
+        ["--checkpoint", ESCAPES, "--resume", "--metrics", "no/log"],
+    ],
+)
+def test_names_that_a_binary_was_given(tmp_path: Path, arguments: list[str]) -> None:
+    """Whatever it says of them, on any line, a terminal does not obey."""
+    made = binary("classifier")
+    given = files(tmp_path, classifier_data(20))
+    inputs = [] if any(f"={ESCAPES}" in word for word in arguments) else given
+    command = [str(made.path), *inputs, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode in (1, 2)
+    lines = done.stderr.removesuffix("\n").split("\n")
+    assert all(line.startswith("classifier: ") and line.isprintable() for line in lines), lines
+
+
+@needs_compiler
+def test_a_header_of_data_is_shown_not_obeyed(tmp_path: Path) -> None:
+    made, path = binary("classifier"), tmp_path / "x.npy"
+    given = files(tmp_path, classifier_data(20))
+    content = path.read_bytes()
+    for old, new in (
+        (b"'<f4'", b"'\x1b4'"),
+        (b"'descr'", b"'\x1b[2Jr'"),
+        (b"'<f4'", b"'\xc2\x9b'"),
+    ):
+        path.write_bytes(content.replace(old, new.ljust(len(old))[: len(old)]))
+        message = made.refused(*given, status=1)
+        assert message.startswith(f"{path}: ") and message.isprintable()

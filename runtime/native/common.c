@@ -77,6 +77,12 @@ void gradc_clean(char *text, bool lines) {
     *out = 0;
 }
 
+char *gradc_shown(char buffer[GRADC_SHOWN], const char *name) {
+    snprintf(buffer, GRADC_SHOWN, "%s", name);
+    gradc_clean(buffer, false);
+    return buffer;
+}
+
 int gradc_fail(struct gradc_error *error, int status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);

@@ -40,6 +40,10 @@ int gradc_fail_memory(struct gradc_error *error);
  * for what is no UTF-8. Ends of lines stay if `lines`. */
 void gradc_clean(char *text, bool lines);
 
+/* A name of a file, or any other text, for a message: cut and cleaned. Returns `buffer`. */
+#define GRADC_SHOWN 512
+char *gradc_shown(char buffer[GRADC_SHOWN], const char *name);
+
 enum gradc_dtype {
     GRADC_FLOAT64,
     GRADC_FLOAT32,

@@ -69,13 +69,21 @@ void gradc_unmap(struct gradc_mapping *mapping) {
     *mapping = (struct gradc_mapping){0};
 }
 
+/* Whether the partial file is the one that this writer made: without locks another writer may have
+ * replaced it. */
+static bool is_own(const struct gradc_writer *writer) {
+    struct stat facts;
+    return writer->partial && lstat(writer->partial, &facts) == 0 &&
+           facts.st_dev == writer->device && facts.st_ino == writer->number;
+}
+
 /* Free everything; what was not renamed is removed. An open descriptor means that all went well so
  * far: without one, nothing more is written. */
 void gradc_writer_abandon(struct gradc_writer *writer) {
     if (writer->descriptor >= 0)
         close(writer->descriptor);
     writer->descriptor = -1;
-    if (writer->partial)
+    if (is_own(writer))
         unlink(writer->partial);
     gradc_lock_release(&writer->lock);
     free(writer->name);
@@ -185,7 +193,12 @@ int gradc_writer_open_locked(struct gradc_writer *writer, const char *path,
         errno = reason;
         return fail(writer);
     }
+    struct stat facts = {0};
     writer->partial = partial;
+    if (fstat(writer->descriptor, &facts) < 0)
+        return fail(writer);
+    writer->device = facts.st_dev;
+    writer->number = facts.st_ino;
     return GRADC_OK;
 }
 
@@ -284,17 +297,17 @@ static void sync_folder(char *path) {
 int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
     if (writer->descriptor < 0 || flush(writer))
         return GRADC_BAD_FILE;
-    if (finish(writer) < 0 || (keep_previous && keep_old(writer->path) < 0))
+    if (finish(writer) < 0)
         return fail(writer);
-    if (rename(writer->partial, writer->path) < 0) {
-        if (errno != ENOENT)
-            return fail(writer);
+    if (!is_own(writer)) {
         gradc_fail(writer->error, GRADC_BAD_FILE,
                    "cannot be written: its .partial is gone; does another process write it too?");
         gradc_fail_in(writer->error, writer->name);
         gradc_writer_abandon(writer);
         return GRADC_BAD_FILE;
     }
+    if ((keep_previous && keep_old(writer->path) < 0) || rename(writer->partial, writer->path) < 0)
+        return fail(writer);
     free(writer->partial);
     writer->partial = NULL;
     sync_folder(writer->path);

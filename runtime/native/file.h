@@ -23,6 +23,8 @@ struct gradc_writer {
     char *name; /* as the user wrote it */
     char *path; /* what it leads to */
     char *partial;
+    dev_t device; /* of the partial file, and its number there */
+    ino_t number;
     unsigned char *buffer;
     size_t used;
     int descriptor;

@@ -74,6 +74,7 @@ struct parser {
 static int fail_unknown(struct gradc_error *error, const char *what, const char *dashes,
                         const char *name, const void *names, size_t stride, int64_t count) {
     const char *nearest = NULL;
+    char given[GRADC_SHOWN];
     size_t most = 1;
     for (int64_t n = 0; n < count; n++) {
         const char *known = *(const char *const *)((const char *)names + (size_t)n * stride);
@@ -86,8 +87,8 @@ static int fail_unknown(struct gradc_error *error, const char *what, const char 
             nearest = known;
         }
     }
-    return gradc_fail(error, GRADC_BAD_ARGUMENT, "unknown %s %s%s%s%s%s", what, dashes, name,
-                      nearest ? "; did you mean " : "", nearest ? dashes : "",
+    return gradc_fail(error, GRADC_BAD_ARGUMENT, "unknown %s %s%s%s%s%s", what, dashes,
+                      gradc_shown(given, name), nearest ? "; did you mean " : "", nearest ? dashes : "",
                       nearest ? nearest : "");
 }
 
@@ -101,9 +102,10 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
     *path++ = 0;
     for (int64_t n = 0; n < program->input_count; n++) {
         if (strcmp(program->inputs[n].name, value) == 0) {
+            char first[GRADC_SHOWN], second[GRADC_SHOWN];
             if (paths[n]) {
                 gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "two files for input %s: %s, %s",
-                           value, paths[n], path);
+                           value, gradc_shown(first, paths[n]), gradc_shown(second, path));
             }
             paths[n] = path;
             return true;
@@ -115,7 +117,7 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
 }
 
 static int set_value(struct parser *parser, const struct option *option, char *value) {
-    char *end = value;
+    char *end = value, given[GRADC_SHOWN];
     void *place = (char *)parser->options + option->offset;
     bool valid = true;
     errno = 0;
@@ -138,7 +140,8 @@ static int set_value(struct parser *parser, const struct option *option, char *v
     }
     return valid ? parser->error->status
                  : gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "--%s takes %s, not '%s'",
-                              option->text, expected[option->kind], value);
+                              option->text, expected[option->kind],
+                              gradc_shown(given, value));
 }
 
 static const char *metavariable(const struct option *option) {
@@ -147,11 +150,12 @@ static const char *metavariable(const struct option *option) {
 
 /* One option at arguments[*i], which is left at its last part. */
 static int parse_option(struct parser *parser, int count, char **arguments, int *i) {
-    char *name = arguments[*i], *value;
+    char *name = arguments[*i], *value, given[GRADC_SHOWN];
     int n = 0;
     if (name[0] != '-' || name[1] != '-') {
         return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
-                          "unexpected argument '%s'; --help lists the options", name);
+                          "unexpected argument '%s'; --help lists the options",
+                          gradc_shown(given, name));
     }
     name += 2;
     value = strchr(name, '=');
@@ -219,8 +223,9 @@ static void add_output(struct uses *uses, const char *path, const char *what, bo
 
 /* "run.partial (--checkpoint)", "standard output" */
 static void add_name_of(struct gradc_text *text, const struct use *use) {
+    char name[GRADC_SHOWN];
     if (use->path) {
-        gradc_text_print(text, "%s%s (%s)", use->path, use->suffix, use->what);
+        gradc_text_print(text, "%s%s (%s)", gradc_shown(name, use->path), use->suffix, use->what);
     } else {
         gradc_text_add(text, use->what);
     }
@@ -229,9 +234,10 @@ static void add_name_of(struct gradc_text *text, const struct use *use) {
 /* Say that one is written where the other is too. */
 static int fail_clash(const struct use *one, const struct use *other, struct gradc_error *error) {
     struct gradc_text text = {0};
+    char name[GRADC_SHOWN];
     if (one->path && other->path && !*one->suffix && !*other->suffix) {
         return gradc_fail(error, GRADC_BAD_ARGUMENT, "%s is named twice; it would be overwritten",
-                          one->written ? one->path : other->path);
+                          gradc_shown(name, one->written ? one->path : other->path));
     }
     add_name_of(&text, one);
     gradc_text_add(&text, " and ");

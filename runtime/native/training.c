@@ -122,8 +122,10 @@ static const char *find_checkpoint(const struct run *run, const char *previous) 
     }
     const char *found = gradc_file_exists(previous) ? previous : NULL;
     if (!run->options->quiet) {
-        gradc_say(run->session->program, "%s is not there; %s%s", path,
-                  found ? "going on from " : "starting anew", found ? found : "");
+        char name[GRADC_SHOWN], other[GRADC_SHOWN];
+        gradc_say(run->session->program, "%s is not there; %s%s", gradc_shown(name, path),
+                  found ? "going on from " : "starting anew",
+                  gradc_shown(other, found ? found : ""));
     }
     return found;
 }
@@ -383,10 +385,12 @@ static int take_checkpoint(struct run *run) {
         free(target);
     }
     if (!status && run->lock.missing) {
+        char name[GRADC_SHOWN];
+        gradc_shown(name, path);
         errno = run->lock.missing;
         gradc_say(program,
                   "%s: cannot be locked (%m); nothing keeps another process from writing it too",
-                  path);
+                  name);
     }
     if (!status) {
         status = gradc_writer_open_locked(&writer, path, run->error);
