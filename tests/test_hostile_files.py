@@ -14,7 +14,18 @@ from typing import Any
 
 import hostile_files
 import pytest
-from hostile_files import BOTH, HOSTILE, LOAD, RESUME, Hostile, good_checkpoint, parameters_alone
+from hostile_files import (
+    BOTH,
+    HOSTILE,
+    LOAD,
+    RESUME,
+    Hostile,
+    good_checkpoint,
+    parameters_alone,
+    parts,
+    position_text,
+    sealed,
+)
 from native_files import NATIVE, TESTS, Probe, build_program, needs_compiler
 from support_binary import binary, classifier_data, files
 
@@ -170,6 +181,29 @@ def test_readers_agree_on_mutated_files(
             assert (not ours) == (not theirs), (ours, theirs)
             for message in filter(None, (ours, theirs)):
                 _check_message(path, message)
+
+
+@needs_compiler
+def test_readers_agree_on_forged_positions(tmp_path: Path, good: bytes, probe: Probe) -> None:
+    """The checksum is right, and something in the text is other than a writer writes it."""
+    choose, path = random.Random(11), tmp_path / "file"
+    text, (header, data) = position_text(good), parts(good)
+    words = ("", '"', "{", "}", "[", "]", ",", ":", "0", "1", "-", ".0", "e1", "null", "true", " ",
+             "\t", "9007199254740993", "\\u0000", "\\ud800", "é", '"x":1,', "3ff0000000000000",
+             '"epoch":2,', '"loss":3,', '"format":1,', "99999999999999999999", "NaN")  # fmt: skip
+    taken = 0
+    for _ in range(500):
+        at = choose.randrange(len(text))
+        forged = text[:at] + choose.choice(words) + text[at + choose.choice((0, 0, 1, 1, 2, 3)) :]
+        try:
+            path.write_bytes(sealed(forged, header, data))
+        except ValueError:  # without a checksum
+            continue
+        for purpose in BOTH:
+            ours, theirs = _python(path, purpose), _native(probe, path, purpose)
+            assert (not ours) == (not theirs), (forged, ours, theirs)
+            taken += not ours
+    assert taken > 10
 
 
 # ---------------------------------------------------------------- what is no file

@@ -128,6 +128,10 @@ def test_resuming_a_long_run(tmp_path: Path) -> None:
         assert history.epochs("loss")[-1] == epochs - 1
     _trainer().fit(made_data(8), batch_size=8, epochs=LONG + 9, checkpoint=whole, resume=True)
     assert path.read_bytes() == whole.read_bytes()
+    loaded = _trainer()
+    loaded.load(path)
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
     assert record_of(path).history["loss"].length == LONG + 9
 
 
