@@ -164,6 +164,10 @@ static void make_header(struct writing *writing, const struct gradc_record *reco
 static int check_writing(const struct gradc_record *record, const struct gradc_text *header,
                          struct gradc_error *error) {
     const char *wrong = gradc_record_check(record);
+    for (int64_t k = 0; k < 2 * record->program->result_count; k++) {
+        const struct gradc_column *column = &record->columns[k];
+        wrong = column->count == gradc_column_kept(column->length) ? wrong : "history";
+    }
     if (header->failed) {
         return gradc_fail_memory(error);
     }

@@ -131,7 +131,12 @@ int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
         add_name(&metrics->text, program->results[k].name);
     }
     gradc_text_add(&metrics->text, "\n");
-    return open_file(metrics, is_whole(record) ? 0 : keep_rows(metrics, record, validates), error);
+    size_t kept = is_whole(record) ? 0 : keep_rows(metrics, record, validates);
+    int status = open_file(metrics, kept, error);
+    if (status) {
+        gradc_text_free(&metrics->text);
+    }
+    return status;
 }
 
 /* The row of one epoch, out of the columns from `first` on, in which the epoch is the `i`th; none if

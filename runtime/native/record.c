@@ -248,7 +248,6 @@ static bool read_history(struct reader *reader) {
             (column ? column : &other)->present = true;
         }
         free(other.values);
-        reader->seal->columns++;
     }
     return valid;
 }

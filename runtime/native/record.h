@@ -49,11 +49,10 @@ struct gradc_seal {
     int64_t format;
     struct gradc_text fingerprint, checksum;
     size_t begin, end;
-    size_t columns;       /* of the history, known ones and others */
-    int64_t longest;      /* of them, in epochs */
-    bool lists, lengths;  /* whether columns are there as lists (format 1), as lengths */
-    const char *wrong;    /* a field that is no such value at all, or null */
-    const char *unfit;    /* a field that does not fit the program, or null */
+    int64_t longest;     /* of the columns, known ones and others, in epochs */
+    bool lists, lengths; /* whether columns are there as lists (format 1), as lengths */
+    const char *wrong;   /* a field that is no such value at all, or null */
+    const char *unfit;   /* a field that does not fit the program, or null */
 };
 
 /* Fill an open record from JSON, and the seal, whose texts are the caller's to free. Fails where
