@@ -71,20 +71,28 @@ class Column(Sequence[float]):
         """Append binary64 numbers of this machine's byte order."""
         self._values.frombytes(data)
 
+    def find(self, epoch: int) -> float | None:
+        """The number of an epoch, counted from 0; None where it was not kept."""
+        if not 0 <= epoch < self.length:
+            return None
+        thinned, early = self._thinned, kept_rows(self._thinned)
+        if epoch >= thinned:
+            return self._values[early + epoch - thinned]
+        if epoch == thinned - 1:
+            return self._values[early - 1]
+        place, rest = divmod(epoch, stride(thinned))
+        return None if rest else self._values[place]
+
     def kept(self) -> array[float]:
         """The numbers that a file holds of this column."""
         if self.length <= ROWS_MAXIMUM:
             return self._values
-        thinned, early = self._thinned, kept_rows(self._thinned)
-        distance = stride(thinned)
-        values = self._values
-
-        def value(epoch: int) -> float:
-            if epoch >= thinned:
-                return values[early + epoch - thinned]
-            return values[early - 1 if epoch == thinned - 1 else epoch // distance]
-
-        return array("d", map(value, kept_epochs(self.length)))
+        distance, before = stride(self.length), stride(self._thinned)
+        early = self._values[: (self._thinned + before - 1) // before : distance // before]
+        first = (self._thinned + distance - 1) // distance * distance
+        late = self._values[kept_rows(self._thinned) + first - self._thinned :: distance]
+        has_last = (self.length - 1) % distance == 0
+        return early + late if has_last else early + late + self._values[-1:]
 
     @overload
     def __getitem__(self, index: int) -> float: ...

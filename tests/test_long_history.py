@@ -64,6 +64,9 @@ def test_stopping_anywhere_keeps_the_same(parts: list[int]) -> None:
         assert stopped.kept().tolist() == whole.kept().tolist() == kept_epochs(done)
         assert stopped[:].tolist() == stopped.epochs  # here a value is the number of its epoch
         stopped = Column(stopped.kept(), stopped.length)
+        for epoch in (-1, 0, 1, done // 2, done - 1, done):
+            there = epoch in kept_epochs(done)
+            assert stopped.find(epoch) == (epoch if there else None)
     assert stopped[-1] == done - 1
 
 
