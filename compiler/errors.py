@@ -16,6 +16,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,14 @@ class GradientError(GradcError, ValueError):
     """A derivative that does not exist or is not defined for these arguments."""
 
 
+class UnknownNameError(GradcError, AttributeError):
+    """An attribute or a name of a module that does not exist, or cannot be set."""
+
+
+class CallError(GradcError, TypeError):
+    """Arguments that a function does not take: unknown names, one given twice, too many."""
+
+
 class FileError(GradcError, OSError):
     """A missing, damaged or unwritable file. Nothing was changed."""
 
@@ -86,7 +95,10 @@ class IRSyntaxError(GradcError, SyntaxError):
 
     def __init__(self, file: str, line: int, column: int, problem: str) -> None:
         super().__init__(f"{file}:{line}:{column}: {problem}")
-        self.file, self.line, self.column = file, line, column
+        self.file, self.line, self.column, self._told = file, line, column, problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.file, self.line, self.column, self._told)
 
     def __str__(self) -> str:
         return self.problem

@@ -10,6 +10,7 @@ import typing as _typing
 
 from gradc.compiler.errors import (
     ArgumentError,
+    CallError,
     CompileError,
     DTypeError,
     FileError,
@@ -17,6 +18,7 @@ from gradc.compiler.errors import (
     GradientError,
     IRSyntaxError,
     ShapeError,
+    UnknownNameError,
     VerifyError,
 )
 from gradc.compiler.types import (
@@ -33,6 +35,7 @@ from gradc.compiler.types import (
 from gradc.compiler.types import bool_ as bool
 
 from . import init, nn, optim, random
+from . import synonyms as _synonyms
 from .functional import (
     abs,
     accuracy,
@@ -231,6 +234,7 @@ if _typing.TYPE_CHECKING:
     from gradc.runtime.stopping import EarlyStopping
     from gradc.runtime.trainer import Trainer
 
+    from . import data
     from ._training import TrainingProgram, training
     from .compiled import Function, compile
 
@@ -247,13 +251,17 @@ _NOT_OFFERED = (
 
 def __getattr__(name: str) -> _typing.Any:
     """The names that need the compiler or the runtime, imported when first asked for."""
+    if name == "data":
+        return _importlib.import_module("gradc.data")
     for module, names in _LATE:
         if name in names:
             value = getattr(_importlib.import_module(module), name)
             globals()[name] = value
+            globals().pop("compiled", None)
             return value
     offered = "; this version does not offer it" if name in _NOT_OFFERED else ""
-    raise AttributeError(f"module 'gradc' has no attribute {name!r}{offered}")
+    problem = f"module 'gradc' has no attribute {name!r}{offered}"
+    raise _synonyms.missing_name("gradc", name, __all__, problem)
 
 
 __all__ = [
@@ -272,6 +280,7 @@ __all__ = [
     "signbit",
     "searchsorted",
     "ArgumentError",
+    "CallError",
     "CompileError",
     "DTypeError",
     "FileError",
@@ -279,9 +288,11 @@ __all__ = [
     "GradientError",
     "IRSyntaxError",
     "ShapeError",
+    "UnknownNameError",
     "VerifyError",
     "bfloat16",
     "bool",
+    "data",
     "float16",
     "float32",
     "float64",
@@ -485,3 +496,5 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+_, __dir__ = _synonyms.namespace(globals(), kept=("compiler", "runtime"))

@@ -21,17 +21,20 @@ import gradc.runtime
 from gradc.compiler.aot.build import BuildOptions, build
 from gradc.compiler.aot.model import Declaration, model_name
 from gradc.compiler.artifact import TensorField
+from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.autodiff.reverse import vjp_nodes
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.graph.ir import Graph, Node, topological
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.types import float32
+from gradc.runtime.spellings import PROGRAM
 from gradc.runtime.trainer import DEFAULT_BATCH_SIZE, Trainer
 
 from . import nodes
 from .compiled import bound_dimensions, check_seed, driver_program, fields_of, thread_count
 from .graphs import Assembler, state_updates
 from .optim.optimizer import Optimizer
+from .plain_numbers import whole
 from .tensor import Tensor
 from .tracing import fail, here
 from .variables import RATE, State, StateNode, seed_state, step_state
@@ -39,8 +42,9 @@ from .variables import RATE, State, StateNode, seed_state, step_state
 SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")
 
 
+@refusing
 @dataclass(frozen=True)
-class TrainingProgram:
+class TrainingProgram(Attributes):
     """What gc.training makes: graphs by entry point, ready to be compiled.
 
     inputs            every declared input
@@ -48,6 +52,8 @@ class TrainingProgram:
     metrics, outputs  names
     learning_rate     the number that leads the optimizer's rate; None where no one number does
     """
+
+    _hints = PROGRAM
 
     graphs: Mapping[str, Graph]
     inputs: tuple[TensorField, ...]
@@ -119,8 +125,7 @@ class TrainingProgram:
         bound = bound_dimensions(list(self.graphs.values()), dims, None, "build")
         program = self if not bound else self.specialized(bound)
         batched = program.batch_dimension is not None
-        if batch is not None and (isinstance(batch, bool) or batch != int(batch) or batch < 1):
-            fail(ArgumentError, "build", f"batch is a positive integer, not {batch!r}")
+        batch = None if batch is None else whole(batch, "batch", "build")
         if batch is not None and not batched:
             fail(ArgumentError, "build", "batch has no meaning: there is no batch dimension")
         path, place = Path(out), here()
@@ -156,7 +161,8 @@ def training(
     metrics   scalars that are reported beside the loss, averaged over rows
     outputs   what trainer.predict returns
 
-    Every parameter that the loss reads is trained.
+    Every parameter that the loss reads is trained; where the optimizer was given a list of
+    parameters, those of the list.
     """
     _check(loss, optimizer, metrics, outputs)
     reported = [("loss", loss), *((name, _metric(m)) for name, m in (metrics or {}).items())]
@@ -202,7 +208,13 @@ def _updates(
 ) -> list[tuple[Node, Node]]:
     """Pairs (state, new value): parameters, optimizer state, other state, and the step."""
     found = [n for n in topological([loss.node]) if isinstance(n, StateNode)]
-    parameters = [State(n, loss.declared) for n in found if n.attributes["trained"]]
+    read = [State(n, loss.declared) for n in found if n.attributes["trained"]]
+    parameters = [parameter for parameter in read if optimizer.trains(parameter)]
+    if read and not parameters:
+        facts = [f"it reads {', '.join(parameter.name for parameter in read)}"]
+        fail(
+            ArgumentError, "training", "the loss reads no parameter of the optimizer's list", facts
+        )
     gradients = vjp_nodes(loss.node, [p.node for p in parameters], nodes.constant(1.0, loss.dtype))
     pairs = [(p, Tensor(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
     if not pairs:

@@ -10,23 +10,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradc.compiler.artifact import TensorField
+from gradc.compiler.attributes import Attributes
 from gradc.compiler.driver import CompiledProgram, options_from_environment
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
 from gradc.runtime.executor import Executor, usable_cpus
+from gradc.runtime.spellings import FUNCTION
 from gradc.runtime.trainer import StateView
 
 from .graphs import ProgramText, assemble, dimension_names
+from .plain_numbers import plain, whole
 from .structure import unflatten_like
 from .tracing import fail
 
 
-class Function:
+class Function(Attributes):
     """A compiled function. Call it with its inputs by name; it returns fresh arrays.
 
     graph   what was compiled
     """
+
+    _hints = FUNCTION
+    graph: Graph
 
     def __init__(self, graph: Graph, executor: Executor, structure: Any) -> None:
         self.graph = graph
@@ -34,7 +40,7 @@ class Function:
         self._structure = structure
         self._fields = fields_of(graph)
 
-    def __call__(self, *positional: Any, **arrays: Any) -> Any:
+    def __call__(self, /, *positional: Any, **arrays: Any) -> Any:
         """The results, in the structure that was compiled.
 
         Raises ArgumentError for unknown or missing names, ShapeError and DTypeError for arrays
@@ -125,7 +131,7 @@ def bound_dimensions(
     graphs: list[Graph], dims: Mapping[str, int] | None, batch: int | None, operation: str
 ) -> dict[str, int]:
     """dims and batch as one, with names and values checked."""
-    bound = dict(dims or {})
+    bound = {str(name): value for name, value in (dims or {}).items()}
     if batch is not None:
         if bound.setdefault("batch", batch) != batch:
             problem = f"batch is {batch}, dims says {bound['batch']}"
@@ -136,9 +142,7 @@ def bound_dimensions(
             listed = ", ".join(map(repr, known)) or "none"
             problem = f"unknown dimension {name!r}"
             fail(ArgumentError, operation, problem, [f"named dimensions: {listed}"])
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            problem = f"dimension {name!r} is an integer of at least 1, not {value!r}"
-            fail(ArgumentError, operation, problem)
+        bound[name] = whole(value, f"dimension {name!r}", operation)
     return bound
 
 
@@ -146,13 +150,12 @@ def thread_count(threads: int | None, operation: str) -> int:
     """The number of threads asked for; by default every usable CPU."""
     if threads is None:
         return usable_cpus()
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        fail(ArgumentError, operation, f"threads is an integer of at least 1, not {threads!r}")
-    return threads
+    return whole(threads, "threads", operation)
 
 
 def check_seed(seed: int, operation: str) -> int:
     """A seed that fits int64."""
-    if not isinstance(seed, int) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
+    number = plain(seed)
+    if not isinstance(number, int) or isinstance(number, bool) or not -(2**63) <= number < 2**63:
         fail(ArgumentError, operation, f"a seed is an integer of 64 bits, not {seed!r}")
-    return seed
+    return number

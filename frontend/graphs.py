@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.graph.ir import Graph, Node, Update, topological
 from gradc.compiler.graph.text_parse import parse_graph
@@ -154,8 +155,9 @@ def _is_shared(name: str) -> bool:
     return name.startswith(RESERVED_PREFIX)
 
 
+@refusing
 @dataclass(frozen=True)
-class ProgramText:
+class ProgramText(Attributes):
     """A graph as gc.graph and gc.parse give it: its text is the IR. gc.compile runs it.
 
     initial   the graph of first values, None where they are unknown (a parsed text): zeros

@@ -14,20 +14,23 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from gradc.compiler.attributes import Attributes
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.types import DType, float32, float64
 
 from . import random
 from .functional import creation
 from .functional.elementwise import erf, exp, log, sqrt, where
+from .plain_numbers import plain
 from .ranges import check_numbers, numbers_between
+from .synonyms import namespace
 from .tensor import Tensor
 from .tracing import fail
 
 Shape = tuple[int, ...]
 
 
-class Initializer:
+class Initializer(Attributes):
     """A formula for a parameter's first values, with its options bound."""
 
     def __init__(self, formula: Callable[..., Tensor], options: dict[str, Any]) -> None:
@@ -43,7 +46,8 @@ class Initializer:
         if len(values) > len(names) or not set(options) <= set(names):
             problem = f"unknown options {sorted(set(options) - set(names)) or values}"
             fail(ArgumentError, self.__name__, problem, [f"options: {', '.join(names) or 'none'}"])
-        given = dict(zip(names, values, strict=False)) | options
+        given = dict(zip(names, map(plain, values), strict=False))
+        given |= {name: plain(value) for name, value in options.items()}
         return Initializer(self._formula, self._options | given)
 
     def values(self, shape: Shape, dtype: DType) -> Tensor:
@@ -278,3 +282,22 @@ def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
     for coefficient in coefficients[1:]:
         result = result * x + coefficient
     return result
+
+
+__all__ = [
+    "Initializer",
+    "calculate_gain",
+    "constant",
+    "eye",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "normal",
+    "ones",
+    "trunc_normal",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+__getattr__, __dir__ = namespace(globals())

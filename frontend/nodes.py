@@ -38,10 +38,11 @@ from gradc.compiler.types import (
     weak_dtype,
 )
 
+from .dimensions import Dimension
 from .tracing import fail, here, located
 
 Scalar: TypeAlias = bool | int | float
-Operand: TypeAlias = "Node | np.ndarray[Any, Any] | Scalar"
+Operand: TypeAlias = "Node | np.ndarray[Any, Any] | Scalar | Dimension"
 
 
 def build(op: OpDef, *inputs: Node, **attributes: Attribute) -> Node:
@@ -53,7 +54,13 @@ def build(op: OpDef, *inputs: Node, **attributes: Attribute) -> Node:
 
 
 def constant(value: Any, dtype: DType | None = None, shape: Shape = ()) -> Node:
-    """A constant node: a number filled into `shape`, or an array with its own shape."""
+    """A constant node: a number filled into `shape`, or an array with its own shape.
+
+    A named dimension is a number too, which is read when the program runs.
+    """
+    if isinstance(value, Dimension):
+        number = cast(build(EXTENT, shape=(str(value),)), dtype or int64)
+        return broadcast_to(number, shape)
     if isinstance(value, (bool, int, float)):
         wanted = dtype or _default_dtype(value)
         return build(CONSTANT, value=_number(value, wanted), shape=shape, dtype=wanted)
@@ -128,13 +135,13 @@ def cast(x: Node, dtype: DType) -> Node:
 def common(*operands: Operand, floating: bool = False) -> list[Node]:
     """The operands as nodes of one dtype. `floating` moves integers and bools to float32."""
     values = [x.item() if isinstance(x, np.generic) else x for x in operands]
-    nodes = [constant(x) if not isinstance(x, (Node, bool, int, float)) else x for x in values]
+    weak = (Node, Dimension, bool, int, float)
+    nodes = [constant(x) if not isinstance(x, weak) else x for x in values]
     typed = [x.type.dtype for x in nodes if isinstance(x, Node)]
-    scalars = [x for x in nodes if not isinstance(x, Node)]
+    scalars = [1 if isinstance(x, Dimension) else x for x in nodes if not isinstance(x, Node)]
     dtype = promote(*typed) if typed else promote(*map(_default_dtype, scalars))
     for scalar in scalars:
-        weak = weak_dtype(scalar, dtype)
-        dtype = weak if typed else dtype
+        dtype = weak_dtype(scalar, dtype) if typed else dtype
     if floating and not dtype.is_float:
         dtype = float32
     return [cast(x, dtype) if isinstance(x, Node) else constant(x, dtype) for x in nodes]

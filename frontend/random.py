@@ -21,6 +21,7 @@ from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
 from .ranges import check_integers, check_numbers, check_probability, numbers_between, rounded
+from .synonyms import namespace, spell_functions
 from .tensor import Tensor
 from .tracing import fail
 from .variables import seed_state, step_state
@@ -165,3 +166,9 @@ def _float_dtype(dtype: Any, operation: str) -> DType:
     if not wanted.is_float:
         fail(DTypeError, operation, f"a floating-point dtype is needed, not {wanted.name}")
     return wanted
+
+
+__all__ = ["bernoulli", "bits", "normal", "randint", "uniform"]
+
+spell_functions(__all__, globals())
+__getattr__, __dir__ = namespace(globals())

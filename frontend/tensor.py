@@ -13,16 +13,20 @@ from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, UnknownNameError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops import arithmetic, comparison, elementwise, reduction
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.types import DType, Shape, dtype_of
 
 from . import nodes, reductions
+from .dimensions import Dimension, Size, with_dimensions
 from .indexing import index
 from .nodes import Operand
-from .tracing import fail
+from .numpy_protocol import OPERATORS, refuse_numpy
+from .spellings import TENSOR
+from .synonyms import missing_attribute, spelled
+from .tracing import fail, here, located
 
 Axis: TypeAlias = "int | Sequence[int] | None"
 
@@ -36,7 +40,6 @@ class Tensor:
     """
 
     __slots__ = ("declared", "node")
-    __array_ufunc__ = None  # NumPy arrays leave their operators to the reflected methods here
 
     node: Node
     declared: frozenset[Node]
@@ -46,14 +49,29 @@ class Tensor:
         object.__setattr__(self, "declared", declared)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a tensor is immutable; {name} cannot be set")
+        problem = f"a tensor is immutable; {name} cannot be set"
+        raise UnknownNameError(problem, source=here(), hint=TENSOR.get(name, ""))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Called for names that do not exist: those of other libraries get advice."""
+        raise missing_attribute(type(self), name, TENSOR)
+
+    def __copy__(self) -> Tensor:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A tensor never changes, so that it is its own copy; parameters differ (variables.py)."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        self._no_value("pickle", "str(gc.graph(x)) is a graph as text, which gc.parse reads")
 
     # ------------------------------------------------------------ facts
 
     @property
     def shape(self) -> Shape:
         """Extents: integers, or the names of dimensions that are bound later."""
-        return self.node.type.shape
+        return with_dimensions(self.node.type.shape)
 
     @property
     def dtype(self) -> DType:
@@ -66,7 +84,8 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements. Raises ShapeError while a named dimension is left."""
-        return self.node.type.size_elements
+        with located("size"):
+            return Size(self.node.type.size_elements)
 
     def __repr__(self) -> str:
         name = self.node.attributes.get("name")
@@ -106,12 +125,44 @@ class Tensor:
         self._no_value("array", "compile the tensor and call it: gc.compile(tensor)(...)")
 
     def __iter__(self) -> NoReturn:
-        self._no_value("iter", "index with integers or gc.take; gc.sum and others reduce an axis")
+        self._no_value("iter", "gc.unstack(x) gives the slices; x[i] and gc.take pick some of them")
 
     def __len__(self) -> int:
         if not self.shape or isinstance(self.shape[0], str):
-            fail(ShapeError, "len", f"the first extent of {self.node.type} is not an integer")
+            hint = "x.shape[0] works as a number in tensor arithmetic" if self.shape else ""
+            problem = f"the first extent of {self.node.type} is not an integer"
+            fail(ShapeError, "len", problem, hint=hint)
         return int(self.shape[0])
+
+    def __setitem__(self, key: object, value: object) -> NoReturn:
+        problem = f"a tensor is immutable: {self.node.type}"
+        hint = "gc.where(mask, value, x), gc.scatter_add and gc.concat make a new one"
+        fail(DTypeError, "setitem", problem, hint=hint)
+
+    def __round__(self, digits: int | None = None) -> Tensor:
+        """round(x): to the nearest integer, halves to the even one, in the dtype of x."""
+        if digits is not None:
+            hint = "gc.round(x * 10**n) / 10**n"
+            fail(ArgumentError, "round", "a number of digits is not offered", hint=hint)
+        return unary(arithmetic.ROUND, self) if self.dtype.is_float else self
+
+    # ------------------------------------------------------------ NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """`array * x`: NumPy hands its operators over. Its other functions are refused."""
+        operators = OPERATORS.get(ufunc.__name__) if method == "__call__" else None
+        if operators is None or options:
+            refuse_numpy(ufunc.__name__, method, inputs, options)
+        x, y = inputs
+        if isinstance(x, Tensor):
+            return getattr(x, operators[0])(y)
+        return getattr(y, operators[1])(x)
+
+    def __array_function__(self, function: Any, types: Any, given: Any, options: Any) -> Any:
+        """np.shape and np.ndim are answered, other functions of NumPy refused."""
+        if function.__name__ in ("shape", "ndim", "size") and len(given) == 1:
+            return getattr(given[0], function.__name__)
+        refuse_numpy(function.__name__, "", given, options)
 
     def __contains__(self, item: object) -> NoReturn:
         self._no_value("in", "use gc.any(x == item)")
@@ -239,28 +290,49 @@ class Tensor:
     @property
     def T(self) -> Tensor:
         """All axes in reverse order."""
-        return self.transpose()
+        return self.permute(*reversed(range(self.ndim)))
 
     @property
     def mT(self) -> Tensor:
         """The last two axes exchanged."""
         if self.ndim < 2:
             fail(ShapeError, "matrix_transpose", f"a matrix has two axes; this is {self.node.type}")
-        return self.transpose(*range(self.ndim - 2), -1, -2)
+        return self.permute(*range(self.ndim - 2), -1, -2)
 
-    def transpose(self, *axes: Any) -> Tensor:
-        """Axes in the given order; without arguments, in reverse order."""
-        order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-        order = order or tuple(reversed(range(self.ndim)))
-        return derive(nodes.transpose(self.node, order), self)
+    @spelled
+    def transpose(self, *axes: Any, dim0: int | None = None, dim1: int | None = None) -> Tensor:
+        """Two integers: these axes exchanged, as in PyTorch. A sequence, or more integers: the
+        axes in that order, as in NumPy. Nothing: in reverse order.
 
-    permute = transpose
+        `x.transpose(0, 1)` of a matrix is NumPy's x.transpose(1, 0); `permute` never exchanges.
+        """
+        if dim0 is not None or dim1 is not None:
+            axes = (*axes, *(d for d in (dim0, dim1) if d is not None))
+        if len(axes) == 1 and not isinstance(axes[0], (tuple, list)):
+            if axes[0] is not None:
+                hint = "x.transpose(i, j) exchanges two axes, x.mT the last two"
+                fail(ArgumentError, "transpose", f"one axis is given: {axes[0]!r}", hint=hint)
+            axes = ()
+        if len(axes) == 2:
+            first, second = (nodes.axis_of(a, self.ndim, "transpose") for a in axes)
+            order = list(range(self.ndim))
+            order[first], order[second] = second, first
+            return self.permute(order)
+        return self.permute(*(axes or (tuple(reversed(range(self.ndim))),)))
 
+    @spelled
+    def permute(self, *axes: Any) -> Tensor:
+        """Axis i of the result is axis axes[i]: all axes, as integers or one sequence."""
+        single = len(axes) == 1 and isinstance(axes[0], (tuple, list))
+        return derive(nodes.transpose(self.node, axes[0] if single else axes), self)
+
+    @spelled
     def reshape(self, *shape: Any) -> Tensor:
         """Another shape for the same elements; one extent may be -1."""
         single = len(shape) == 1 and isinstance(shape[0], (tuple, list))
         return derive(nodes.reshape(self.node, shape[0] if single else shape), self)
 
+    @spelled
     def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor:
         """The axes from start_axis to end_axis, both included, made one."""
         if self.ndim == 0:
@@ -275,38 +347,46 @@ class Tensor:
         size = nodes.product_of(merged)
         return self.reshape(self.shape[:first] + (size,) + self.shape[last + 1 :])
 
+    @spelled
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Without the axes of extent 1 (all of them, or those named)."""
         return derive(nodes.squeeze(self.node, axis), self)
 
+    @spelled
     def expand_dims(self, axis: int | Sequence[int] = 0) -> Tensor:
         """With new axes of extent 1 at these positions of the result."""
         return derive(nodes.expand_dims(self.node, axis), self)
 
+    @spelled
     def broadcast_to(self, shape: Sequence[Any]) -> Tensor:
         """Stretched to `shape` by the broadcasting rules."""
         return derive(
             nodes.broadcast_checked(self.node, nodes.check_shape(shape, "broadcast_to")), self
         )
 
+    @spelled
     def astype(self, dtype: Any) -> Tensor:
         """Converted to another dtype; floats to integers round toward zero."""
         return derive(nodes.cast(self.node, dtype_of(dtype)), self)
 
     # ------------------------------------------------------------ reductions
 
+    @spelled
     def sum(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
         """Sum over axis (None: all). Integers and bools are summed in int64."""
         return derive(reductions.total(self.node, axis, dtype, keepdims), self)
 
+    @spelled
     def prod(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
         """Product over axis (None: all). Integers and bools are multiplied in int64."""
         return derive(reductions.product(self.node, axis, dtype, keepdims), self)
 
+    @spelled
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Arithmetic mean over axis (None: all)."""
         return derive(reductions.mean(self.node, axis, keepdims), self)
 
+    @spelled
     def var(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
         """Variance over axis; the divisor is the number of elements less `correction`.
 
@@ -314,30 +394,37 @@ class Tensor:
         """
         return derive(reductions.variance(self.node, axis, correction, keepdims), self)
 
+    @spelled
     def std(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
         """Standard deviation over axis: the root of `var`. Of equal elements the slope is 0."""
         return derive(reductions.root(self.var(axis, correction, keepdims).node), self)
 
+    @spelled
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Greatest element over axis (None: all); NaN if there is one."""
         return derive(nodes.reduce(reduction.MAX, self.node, axis, keepdims), self)
 
+    @spelled
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Least element over axis (None: all); NaN if there is one."""
         return derive(nodes.reduce(reduction.MIN, self.node, axis, keepdims), self)
 
+    @spelled
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether every element is true, or not zero."""
         return derive(reductions.truth(reduction.ALL, self.node, axis, keepdims), self)
 
+    @spelled
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether an element is true, or not zero."""
         return derive(reductions.truth(reduction.ANY, self.node, axis, keepdims), self)
 
+    @spelled
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Position of the first greatest element along axis (None: of all, row-major)."""
         return derive(reductions.position(reduction.ARGMAX, self.node, axis, keepdims), self)
 
+    @spelled
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Position of the first least element along axis (None: of all, row-major)."""
         return derive(reductions.position(reduction.ARGMIN, self.node, axis, keepdims), self)
@@ -381,6 +468,7 @@ class Tensor:
         """max(x, 0), with derivative 0 at 0; NaN stays."""
         return derive(nodes.select((self <= 0).node, 0, self.node), self)
 
+    @spelled
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
         """Limited to min <= element <= max; a limit that is None does not apply.
 
@@ -434,7 +522,7 @@ def binary(op: OpDef, x: Any, y: Any, floating: bool = False) -> Tensor:
 
 
 def _is_operand(x: object) -> bool:
-    return isinstance(x, (Tensor, np.ndarray, np.generic, bool, int, float, list))
+    return isinstance(x, (Tensor, np.ndarray, np.generic, bool, int, float, list, Dimension))
 
 
 def _binary(op: OpDef, x: Any, y: Any, floating: bool = False) -> Tensor:

@@ -30,16 +30,29 @@ def here() -> SourceLine | None:
         return None
     code, line = frame.f_code, frame.f_lineno
     text = linecache.getline(code.co_filename, line, frame.f_globals).strip()
-    return SourceLine(_shown_path(code.co_filename, os.getcwd()), line, code.co_qualname, text)
+    return SourceLine(_shown_path(code.co_filename, _folder()), line, code.co_qualname, text)
+
+
+def called_by_user() -> bool:
+    """Whether the caller of the function that asks is the user's code, not gradc's own."""
+    return not _is_own(sys._getframe(2).f_globals.get("__name__"))
 
 
 def _is_own(module_name: str | None) -> bool:
     return module_name is not None and (module_name == "gradc" or module_name[:6] == "gradc.")
 
 
+def _folder() -> str:
+    """The working folder; "" where it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
 @functools.lru_cache(maxsize=1024)
 def _shown_path(path: str, folder: str) -> str:
-    if path.startswith("<"):
+    if path.startswith("<") or not folder:
         return path
     full = os.path.abspath(path)
     return os.path.relpath(full, folder) if full.startswith(folder + os.sep) else full

@@ -8,6 +8,7 @@ value it takes at the end of a training step. The cell is the only thing here th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -91,6 +92,22 @@ class State(Tensor):
     def trained(self) -> bool:
         """Whether an optimizer updates it."""
         return bool(self.node.attributes["trained"])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> State:
+        """Another state that begins alike: the same values, or random ones of its own.
+
+        Tensors of one state stay tensors of one state. The owner is the old one's copy, where
+        that is being copied. What `gc.update` said of the old state does not hold for the new.
+        """
+        cell, key = self.cell, hash(("copy of a state", id(self.cell)))
+        known = memo.get(key)
+        if known is None:
+            trained, initial = self.trained, copy.deepcopy(cell.initial, memo)
+            made = _make(cell.given_name, self.node.type.shape, self.dtype, initial, trained)
+            owner: Any = None if cell.owner is None else memo.get(id(cell.owner))
+            made.cell.owner, made.cell.attribute = owner, cell.attribute
+            known = memo[key] = made
+        return known
 
 
 def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError
 
 
+@refusing
 @dataclass(frozen=True)
-class EarlyStopping:
+class EarlyStopping(Attributes):
     """Stop when the monitored number has not improved for `patience` epochs in a row.
 
     min_delta      an improvement is a change by more than this

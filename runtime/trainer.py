@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradc.compiler.artifact import RATE_STATE, Artifact, TensorField
+from gradc.compiler.attributes import Attributes
 from gradc.compiler.errors import ArgumentError
 
 from .arena import Array
@@ -49,6 +50,7 @@ from .pace import Interrupts, Pace
 from .progress import open_progress
 from .record import RunRecord
 from .sources import ArraySource, BatchSource, Source, checked_batch
+from .spellings import TRAINER
 from .stopping import EarlyStopping
 from .training_loop import Run, RunOptions
 
@@ -57,7 +59,7 @@ DEFAULT_BATCH_SIZE = 32
 Data = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 
 
-class Trainer:
+class Trainer(Attributes):
     """Trains a compiled program and runs what it has learned.
 
     artifact          the compiled program
@@ -67,6 +69,10 @@ class Trainer:
     seed              makes the initial parameters and the order of samples
     threads           at most the CPUs that this process may use
     """
+
+    _hints = TRAINER
+    artifact: Artifact
+    executor: Executor
 
     def __init__(
         self,
@@ -124,7 +130,7 @@ class Trainer:
             )
         return RATE_STATE
 
-    def step(self, **batch: Any) -> dict[str, float]:
+    def step(self, /, **batch: Any) -> dict[str, float]:
         """Train on one batch; returns the loss and the metrics before the update."""
         outputs, _ = self._step.run(batch)
         return {
@@ -166,6 +172,7 @@ class Trainer:
         FileError for a checkpoint that cannot be used or written.
         """
         _check_counts(epochs, batch_size, checkpoint_every)
+        epochs = int(epochs)  # np.int64 is taken
         if resume and checkpoint is None:
             raise ArgumentError("resume=True needs checkpoint=", operation="fit")
         _check_files_stay(checkpoint, data, validation)
@@ -338,7 +345,7 @@ class Trainer:
 
     def _batch_size(self, data: DataSet, wanted: int | None, default: int, operation: str) -> int:
         if data.batch_dimension is not None:
-            return wanted or default
+            return int(wanted or default)
         if wanted is not None:
             raise ArgumentError(
                 "batch_size has no meaning here: the program has no batch dimension",
@@ -395,7 +402,7 @@ class Trainer:
             yield outputs, done, rows
 
 
-class StateView(Mapping[str, Array]):
+class StateView(Attributes, Mapping[str, Array]):
     """Named state, either the trained parameters or all else, in logical row-major layout."""
 
     def __init__(self, state: State, trained: bool) -> None:

@@ -257,7 +257,7 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
         gc.DTypeError,
         "iter: a tensor has no values before it is compiled: f32[3]\n"
         "  at {place} in iterate: list(v)\n"
-        "  hint: index with integers or gc.take; gc.sum and others reduce an axis",
+        "  hint: gc.unstack(x) gives the slices; x[i] and gc.take pick some of them",
     ),
     to_numpy: (
         gc.DTypeError,

@@ -1,5 +1,6 @@
 """Functions on tensors: the Array API's, and PyTorch's neural functions and losses."""
 
+from ..synonyms import spell_functions
 from .creation import (
     arange,
     asarray,
@@ -366,3 +367,5 @@ __all__ = [
     "sum",
     "var",
 ]
+
+spell_functions(__all__, globals())

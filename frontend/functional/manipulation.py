@@ -32,10 +32,19 @@ def permute_dims(x: TensorLike, axes: Sequence[int]) -> Tensor:
     return derive(nodes.transpose(tensor.node, axes), tensor)
 
 
-def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
-    """Axes in the given order; None reverses them."""
-    tensor = as_tensor(x)
-    return permute_dims(tensor, tuple(reversed(range(tensor.ndim))) if axes is None else axes)
+def transpose(
+    x: TensorLike,
+    axes: Sequence[int] | int | None = None,
+    other: int | None = None,
+    *,
+    dim0: int | None = None,
+    dim1: int | None = None,
+) -> Tensor:
+    """Two integers: these axes exchanged, as in PyTorch: gc.transpose(x, 0, 1). A sequence: the
+    axes in that order, as in NumPy. Nothing: in reverse order.
+    """
+    given = [a for a in (axes, other) if a is not None]
+    return as_tensor(x).transpose(*given, dim0=dim0, dim1=dim1)
 
 
 def moveaxis(x: TensorLike, source: Any, destination: Any) -> Tensor:

@@ -1,5 +1,6 @@
 """Layers, containers and losses with PyTorch's class names, arguments and defaults."""
 
+from ..synonyms import namespace
 from . import functional
 from .activation import (
     CELU,
@@ -84,3 +85,5 @@ __all__ = [
     "Tanh",
     "functional",
 ]
+
+__getattr__, __dir__ = namespace(globals())

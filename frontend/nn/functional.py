@@ -1,29 +1,24 @@
 """The neural functions and losses, also in `gc` itself, under PyTorch's name for the collection."""
 
-from ..functional.losses import (
+from ..functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    cross_entropy,
-    gaussian_nll_loss,
-    hinge_embedding_loss,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-    smooth_l1_loss,
-)
-from ..functional.neural import (
     celu,
     cosine_similarity,
+    cross_entropy,
     dropout,
     elu,
     embedding,
+    gaussian_nll_loss,
     gelu,
     glu,
     hardsigmoid,
     hardswish,
     hardtanh,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
     layer_norm,
     leaky_relu,
     linear,
@@ -31,6 +26,8 @@ from ..functional.neural import (
     logsigmoid,
     logsumexp,
     mish,
+    mse_loss,
+    nll_loss,
     normalize,
     one_hot,
     pad,
@@ -41,12 +38,14 @@ from ..functional.neural import (
     selu,
     sigmoid,
     silu,
+    smooth_l1_loss,
     softmax,
     softmin,
     softplus,
     softsign,
     tanh,
 )
+from ..synonyms import namespace
 
 __all__ = [
     "binary_cross_entropy",
@@ -93,3 +92,5 @@ __all__ = [
     "softsign",
     "tanh",
 ]
+
+__getattr__, __dir__ = namespace(globals())

@@ -11,6 +11,7 @@ from gradc.compiler.types import DType, float32
 from .. import init
 from ..functional import dropout, embedding, flatten, linear, stop_gradient, where
 from ..functional.creation import arange
+from ..plain_numbers import whole
 from ..ranges import check_probability
 from ..tensor import Tensor, as_tensor
 from ..tracing import fail
@@ -20,9 +21,7 @@ from .module import Module
 
 def check_count(value: Any, name: str, operation: str) -> int:
     """`value` if it is an integer of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        fail(ArgumentError, operation, f"{name} is an integer of at least 1, not {value!r}")
-    return value
+    return whole(value, name, operation)
 
 
 class Linear(Module):
@@ -43,14 +42,14 @@ class Linear(Module):
     ) -> None:
         self.in_features = check_count(in_features, "in_features", "Linear")
         self.out_features = check_count(out_features, "out_features", "Linear")
-        bound = 1.0 / math.sqrt(in_features)
+        bound = 1.0 / math.sqrt(self.in_features)
         by_default = init.kaiming_uniform(a=math.sqrt(5.0))
         weight_init = by_default if weight_init is None else weight_init
-        self.weight = parameter("weight", (out_features, in_features), dtype, weight_init)
+        self.weight = parameter("weight", (self.out_features, self.in_features), dtype, weight_init)
         self.bias = None
         if bias:
             bias_init = init.uniform(-bound, bound) if bias_init is None else bias_init
-            self.bias = parameter("bias", (out_features,), dtype, bias_init)
+            self.bias = parameter("bias", (self.out_features,), dtype, bias_init)
 
     def forward(self, input: Any) -> Tensor:
         """input [..., in_features] to [..., out_features]."""
@@ -62,7 +61,10 @@ class Linear(Module):
 
 
 class Identity(Module):
-    """The input itself."""
+    """The input itself. Takes any arguments, and ignores them, as PyTorch's does."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        pass
 
     def forward(self, input: Any) -> Tensor:
         """The input."""

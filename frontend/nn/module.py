@@ -8,14 +8,22 @@ into another parent takes its place there.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, CallError, DTypeError, UnknownNameError
 
+from ..functional.creation import training_mode
+from ..spellings import MODULE, REFUSED_ARGUMENTS
+from ..synonyms import missing_attribute, spelled
 from ..tensor import Tensor
-from ..tracing import fail
+from ..tracing import called_by_user, fail
 from ..variables import State
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("gradc.")
 
 
 class Module:
@@ -30,11 +38,29 @@ class Module:
     def __new__(cls, *arguments: Any, **options: Any) -> Module:
         """The registries exist before __init__, so that super().__init__() may be forgotten."""
         self = super().__new__(cls)
+        if cls.__init__ is object.__init__ and (arguments or options):
+            given = ", ".join([*map(repr, arguments), *(f"{n}={v!r}" for n, v in options.items())])
+            hint = next((REFUSED_ARGUMENTS[n] for n in options if n in REFUSED_ARGUMENTS), "")
+            fail(CallError, cls.__name__, f"there are no arguments; given: {given}", hint=hint)
         for name, value in (("_states", {}), ("_modules", {}), ("_parent", None), ("_name", "")):
             object.__setattr__(self, name, value)
         return self
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Layers of this package take other libraries' names of arguments."""
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls) and _is_ours(cls):
+            cls.__init__ = spelled(cls.__init__)  # type: ignore[method-assign]
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for names that do not exist. `training` is the mode, as a tensor."""
+        if name == "training":
+            return training_mode()
+        raise missing_attribute(type(self), name, MODULE, vars(self))
+
     def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and called_by_user():
+            self._check_settable(name)
         self._states.pop(name, None)
         self._modules.pop(name, None)
         if isinstance(value, State):
@@ -44,6 +70,45 @@ class Module:
         elif isinstance(value, Module):
             self.add_module(name, value)
         object.__setattr__(self, name, value)
+
+    def _check_settable(self, name: str) -> None:
+        """A layer of this package has the attributes that it was made with; a user's own module
+        takes any, but for the mode, which is not an attribute."""
+        if name == "training":
+            problem = "the mode is no attribute of a module"
+            fail(UnknownNameError, type(self).__name__, problem, hint=MODULE["train"])
+        if _is_ours(type(self)) and not hasattr(self, name):
+            raise missing_attribute(type(self), name, MODULE, vars(self))
+
+    def __copy__(self) -> Module:
+        """A module that shares the layers and parameters of this one."""
+        made = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            shared = dict(value) if name in ("_states", "_modules") else value
+            object.__setattr__(made, name, shared)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Module:
+        """A module of the same layers with parameters of its own, which begin alike.
+
+        Random first values are drawn anew, as for a layer made a second time.
+        """
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        above = None if self._parent is None else memo.get(id(self._parent))
+        object.__setattr__(made, "_parent", above)
+        object.__setattr__(made, "_name", self._name if above is not None else "")
+        for name, value in vars(self).items():
+            if name not in ("_parent", "_name"):
+                object.__setattr__(made, name, copy.deepcopy(value, memo))
+        for name, state in made._states.items():
+            if state.cell.owner is None:
+                state.cell.owner, state.cell.attribute = made, name
+        return made
+
+    def __reduce__(self) -> Any:
+        hint = "trainer.save writes the parameters' values, trainer.load reads them"
+        fail(DTypeError, "pickle", "a module is a part of a graph and has no values", hint=hint)
 
     def __delattr__(self, name: str) -> None:
         self._states.pop(name, None)

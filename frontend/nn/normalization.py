@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradc.compiler.types import float32
+from gradc.compiler.types import float32, static_shape
 
-from .. import init
+from .. import init, nodes
 from ..functional import layer_norm, rms_norm
 from ..tensor import Tensor
 from ..variables import parameter
@@ -15,7 +15,8 @@ from .module import Module
 
 
 def _shape_of(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    extents = nodes.check_shape(normalized_shape, "normalized_shape")
+    return static_shape(extents)
 
 
 class LayerNorm(Module):

@@ -13,21 +13,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError, GradcError
 from gradc.compiler.types import float64
 
 from ..functional.elementwise import negative
 from ..functional.inquiry import finfo
+from ..plain_numbers import plain
+from ..spellings import OPTIMIZER
+from ..synonyms import missing_attribute
 from ..tensor import Tensor
 from ..tracing import fail
 from ..variables import Beginning, State, optimizer_state, rate_state
+from .parameter_list import TakesParameters, is_listed, options_of
 from .schedule import Schedule, constant
 
 Number = float | Schedule
 
 
+@refusing
 @dataclass(frozen=True)
-class Group:
+class Group(Attributes):
     """Options for the parameters whose names match a pattern."""
 
     pattern: str
@@ -36,7 +42,7 @@ class Group:
 
 def group(pattern: str, **options: Any) -> Group:
     """Options for the parameters whose names match `pattern`, in which * and ? are wild."""
-    return Group(pattern, options)
+    return Group(pattern, {name: plain(value) for name, value in options.items()})
 
 
 class Slot:
@@ -80,10 +86,25 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """Base of all optimizers. Fields are options; `groups` overrides them by parameter name."""
+class Optimizer(metaclass=TakesParameters):
+    """Base of all optimizers. Fields are options; `groups` overrides them by parameter name.
+
+    parameters   a list of parameters, which may come first as in PyTorch: these alone are trained,
+                 without one all that the loss reads. See parameter_list.py
+    """
+
+    _hints = OPTIMIZER
 
     groups: Sequence[Group] = field(default=(), kw_only=True)
+    parameters: Any = field(default=None, kw_only=True, repr=False, compare=False)
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for names that do not exist."""
+        raise missing_attribute(type(self), name, OPTIMIZER)
+
+    def trains(self, parameter: State) -> bool:
+        """Whether this optimizer updates the parameter, if the loss reads it."""
+        return is_listed(self.parameters, parameter)
 
     def update(self, slot: Slot, gradient: Tensor) -> Tensor:
         """The parameter's new value; state is set through the slot."""
@@ -107,7 +128,7 @@ class Optimizer:
         result: list[tuple[State, Tensor]] = []
         for parameter, gradient in parameters:
             slot = Slot(parameter, wide_step)
-            own = led.for_parameter(parameter.name)
+            own = led.for_parameter(parameter.name, options_of(self.parameters, parameter))
             result.append((parameter, own.update(slot, gradient)))
             result.extend(slot.updates)
         return result
@@ -136,32 +157,35 @@ class Optimizer:
         rate = getattr(self, "lr", None)
         return constant(rate) if isinstance(rate, (int, float)) else rate
 
-    def for_parameter(self, name: str) -> Optimizer:
-        """This optimizer with the options of every matching group; later groups win."""
-        options: dict[str, Any] = {}
+    def for_parameter(self, name: str, listed: Mapping[str, Any] | None = None) -> Optimizer:
+        """This optimizer with the options of the parameter's place in the list, then those of
+        every matching group; later groups win."""
+        options: dict[str, Any] = dict(listed or {})
         for entry in self.groups:
             if fnmatch.fnmatchcase(name, entry.pattern):
                 options |= dict(entry.options)
-        return replace(self, groups=(), **options) if options else self
+        return replace(self, groups=(), parameters=None, **options) if options else self
 
     def check_groups(self) -> None:
         """Raise ArgumentError for an option that this optimizer does not have, or a bad value."""
-        known = [f.name for f in fields(self) if f.name != "groups"]
+        known = [f.name for f in fields(self) if f.name not in ("groups", "parameters")]
         for entry in self.groups:
             self.require(isinstance(entry, Group), f"groups are made by optim.group, not {entry!r}")
-            unknown = [name for name in entry.options if name not in known]
+        parts = [(repr(entry.pattern), entry.options) for entry in self.groups]
+        parts += [("of the list", entry.options) for entry in self.parameters or ()]
+        for name, options in parts:
+            unknown = [option for option in options if option not in known]
             if unknown:
                 fail(
                     ArgumentError,
                     type(self).__name__,
-                    f"group {entry.pattern!r} sets the unknown option {unknown[0]!r}",
+                    f"group {name} sets the unknown option {unknown[0]!r}",
                     [f"options: {', '.join(known)}"],
                 )
             try:
-                replace(self, groups=(), **dict(entry.options))
+                replace(self, groups=(), parameters=None, **dict(options))
             except GradcError as error:
-                problem = f"group {entry.pattern!r}: {error.problem}"
-                fail(ArgumentError, type(self).__name__, problem)
+                fail(ArgumentError, type(self).__name__, f"group {name}: {error.problem}")
 
     def require(self, condition: bool, problem: str) -> None:
         """Raise ArgumentError with this optimizer's name unless the condition holds."""

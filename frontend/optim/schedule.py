@@ -16,18 +16,21 @@ from typing import NoReturn
 
 import numpy as np
 
+from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.types import float64
 
 from .. import functional as fn
+from ..synonyms import namespace, spell_functions
 from ..tensor import Tensor
 from ..tracing import fail
 
 Lead = float | Tensor
 
 
+@refusing
 @dataclass(frozen=True, repr=False)
-class Schedule:
+class Schedule(Attributes):
     """A number for every step.
 
     formula   from t, a float64 scalar tensor, and the lead, a number or another, to the value
@@ -258,3 +261,23 @@ def _scalar(lead: Lead) -> Tensor:
 
 def _cosine(start: Lead, end: float, done: Tensor) -> Tensor:
     return end + (start - end) * (1.0 + fn.cos(math.pi * done)) / 2.0
+
+
+__all__ = [
+    "Schedule",
+    "constant",
+    "cosine",
+    "cosine_restarts",
+    "exponential",
+    "linear",
+    "multi_step",
+    "one_cycle",
+    "plateau",
+    "polynomial",
+    "sequential",
+    "step",
+    "warmup",
+]
+
+spell_functions(__all__, globals())
+__getattr__, __dir__ = namespace(globals())

@@ -1,0 +1,204 @@
+"""One wrapper of every public function: argument names of PyTorch and NumPy, errors with a line.
+
+    gc.sum(x, dim=1, keepdim=True)     the same as  gc.sum(x, axis=1, keepdims=True)
+
+`spelled` translates the names of the table ARGUMENTS, turns NumPy's integers, floats and bools into
+Python's where a plain number is meant (a count, an axis, a rate), and replaces Python's complaint
+about a call that does not fit by an error that names the function, its arguments and the line.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from types import ModuleType
+from typing import Any, NoReturn, TypeVar, cast
+
+import numpy as np
+
+from gradc.compiler.attributes import hint_for
+from gradc.compiler.errors import CallError, GradcError, UnknownNameError
+
+from .plain_numbers import plain
+from .spellings import ARGUMENTS, NAMESPACES, REFUSED_ARGUMENTS
+from .tracing import here
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Names for numbers that are elements of a tensor: their dtype counts.
+_ELEMENTS = ("fill_value", "value", "val", "min", "max")
+
+
+class _Callee:
+    """What a call is compared with: names, their synonyms, and which arguments are numbers."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+        parameters = list(inspect.signature(function).parameters.values())
+        shown = [p.replace(annotation=p.empty) for p in parameters if p.name != "self"]
+        self.operation, self.text = name, f"{name}({', '.join(map(str, shown))})"
+        self.is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        self.names = tuple(p.name for p in named)
+        self.positional = tuple(p.name for p in named if p.kind is not p.KEYWORD_ONLY)
+        pairs = [(other, own) for own in self.names for other in ARGUMENTS.get(own, ())]
+        self.synonyms = {other: own for other, own in pairs if other not in self.names}
+        self.plain = frozenset(p.name for p in named if _is_plain(p.name, p.annotation))
+
+    def positional_values(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The positional arguments, NumPy's numbers made Python's where a plain one is meant."""
+        if not any(isinstance(value, np.generic) for value in given):
+            return given
+        names = (*self.positional, *[""] * len(given))
+        pairs = zip(given, names, strict=False)
+        return tuple(plain(value) if name in self.plain else value for value, name in pairs)
+
+    def named_values(self, given: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+        """The options by our names. Raises CallError for unknown ones and for one given twice."""
+        result: dict[str, Any] = {}
+        for name, value in options.items():
+            own = self.synonyms.get(name, name)
+            if own not in self.names and not self.is_open:
+                known = [n for n in (*self.names, *self.synonyms) if n != "self"]
+                raise unknown_argument(self.operation, name, known, self.text)
+            if own in result or own in self.positional[: len(given)]:
+                also = next((o for o in options if self.synonyms.get(o) == own), own)
+                self.refuse(f"{own!r} is given twice" + (f", as {also!r} too" * (also != own)))
+            result[own] = plain(value) if own in self.plain else value
+        return result
+
+    def check_flag(self, given: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """keepdims is True or False: in its place NumPy has a dtype."""
+        place = self.names.index("keepdims")
+        value = given[place] if place < len(given) else options.get("keepdims", False)
+        if not isinstance(value, (bool, np.bool_)) and not (type(value) is int and value in (0, 1)):
+            self.refuse(f"keepdims is True or False, not {value!r}")
+
+    def refuse(self, problem: str, hint: str = "") -> NoReturn:
+        """Raise CallError with the function, its arguments and the user's line."""
+        raise CallError(
+            problem, operation=self.operation, facts=[self.text], source=here(), hint=hint
+        )
+
+
+def unknown_argument(operation: str, name: str, known: Sequence[str], text: str = "") -> CallError:
+    """The error for an argument name that a function does not have."""
+    hint = hint_for(name, REFUSED_ARGUMENTS, known)
+    facts = [text or f"arguments: {', '.join(known)}"]
+    problem = f"there is no argument {name!r}"
+    return CallError(problem, operation=operation, facts=facts, source=here(), hint=hint)
+
+
+def spelled(function: F) -> F:
+    """The function, with synonyms of its argument names and with errors of its own."""
+    callee = _Callee(function)
+    has_flag = "keepdims" in callee.names
+
+    @functools.wraps(function)
+    def call(*given: Any, **options: Any) -> Any:
+        given = callee.positional_values(given)
+        if options:
+            options = callee.named_values(given, options)
+        if has_flag:
+            callee.check_flag(given, options)
+        try:
+            return function(*given, **options)
+        except TypeError as error:
+            # One entry: the call itself was refused, and nothing of the function ran.
+            if isinstance(error, GradcError) or (tb := error.__traceback__) is None or tb.tb_next:
+                raise
+            problem = _complaint(error)
+        callee.refuse(problem)
+
+    if callee.synonyms:
+        shown = ", ".join(f"{other}= for {own}=" for other, own in callee.synonyms.items())
+        call.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nAlso taken: {shown}.\n"
+    return cast(F, call)
+
+
+def spell_functions(names: Iterable[str], namespace: MutableMapping[str, Any]) -> None:
+    """Replace the functions of a module's namespace by their spelled forms."""
+    for name in names:
+        if inspect.isfunction(namespace[name]):
+            namespace[name] = spelled(namespace[name])
+            namespace[name].__module__ = namespace["__name__"]  # where pickle finds it
+
+
+def _is_plain(name: str, annotation: Any) -> bool:
+    """Whether an argument is a number of Python's, not a tensor's element or shape."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return not any(part in text for part in ("Tensor", "Any")) and name not in _ELEMENTS
+
+
+def _complaint(error: TypeError) -> str:
+    """Python's words without the name, which the layout puts first."""
+    text = str(error).partition("() ")
+    return text[2] or text[0]
+
+
+# ---------------------------------------------------------------- namespaces
+
+
+def missing_name(module: str, name: str, known: Iterable[str], problem: str = "") -> AttributeError:
+    """The error for a name that a module of gradc does not have."""
+    problem = problem or f"module {module!r} has no attribute {name!r}"
+    if name.startswith("_"):
+        return AttributeError(problem)
+    hint = NAMESPACES[module].get(name) or _elsewhere(module, name)
+    return UnknownNameError(problem, source=here(), hint=hint or hint_for(name, {}, known))
+
+
+def missing_attribute(
+    kind: type, name: str, hints: Mapping[str, str], own: Iterable[str] = ()
+) -> AttributeError:
+    """The error for an attribute that a class does not have, with the advice of a table.
+
+    own   attributes that the object has beside those of its class
+
+    Names with underscores are asked for by Python's protocols and get a short answer.
+    """
+    problem = f"{kind.__name__!r} object has no attribute {name!r}"
+    if name.startswith("_"):
+        return AttributeError(problem)
+    functions = getattr(sys.modules.get("gradc.functional"), "__all__", ())
+    hint = hints.get(name) or hints.get(name.removesuffix("_"), "")
+    if name.endswith("_") and hint:
+        hint = "tensors are values and never change; " + hint
+    if not hint and name in functions and kind.__module__ in ("gradc.tensor", "gradc.variables"):
+        hint = f"write gc.{name}(x, ...)"
+    known = [*dir(kind), *own]
+    return UnknownNameError(problem, source=here(), hint=hint or hint_for(name, {}, known))
+
+
+def _elsewhere(module: str, name: str) -> str:
+    """The sibling namespace that has the name."""
+    for other in NAMESPACES:
+        found = sys.modules.get(other)
+        if other != module and found is not None and name in getattr(found, "__all__", ()):
+            return f"write gc{other.removeprefix('gradc')}.{name}"
+    return ""
+
+
+def namespace(
+    names: dict[str, Any], kept: tuple[str, ...] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a module of gradc, given its globals().
+
+    Only the names of `__all__` are public: modules that were imported to make them are taken out
+    of the namespace, but for `kept`; import statements find them all the same.
+    """
+    module, public = names["__name__"], tuple(names["__all__"])
+    for name, value in list(names.items()):
+        inner = isinstance(value, ModuleType) and value.__name__ == f"{module}.{name}"
+        if inner and name not in public and name not in kept:
+            del names[name]
+
+    def look_up(name: str) -> Any:
+        raise missing_name(module, name, public)
+
+    def listed() -> list[str]:
+        return sorted({*public, *(n for n in names if n.startswith("__"))})
+
+    return look_up, listed
