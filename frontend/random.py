@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError, DTypeError
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
@@ -30,6 +30,14 @@ __all__ = ["bernoulli", "bits", "normal", "randint", "uniform"]
 
 # Bits of the fraction that a uniform number gets: as many as the dtype holds exactly below 1.
 _FRACTION_BITS = {"float16": 11, "bfloat16": 8, "float32": 24}
+
+
+def _check_order(operation: str, shape: Any, names: str, *numbers: Any) -> None:
+    """Refuse the order of other libraries, whose shape comes after the numbers."""
+    strange = isinstance(shape, (bool, float)) or (isinstance(shape, int) and shape == 0)
+    if strange or any(isinstance(number, (tuple, list)) for number in numbers):
+        hint = f"the shape comes first: gc.{operation}(shape, {names})"
+        fail(ShapeError, operation, f"{shape!r} is no shape", hint=hint)
 
 
 def bits(shape: Any) -> Tensor:
@@ -47,6 +55,7 @@ def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = float3
     what rounds to `high` becomes the number below it. Raises ArgumentError unless low < high are
     finite numbers between which the dtype has a number and whose distance it holds.
     """
+    _check_order("random.uniform", shape, "low, high", low, high)
     wanted = _float_dtype(dtype, "random.uniform")
     low, high = check_numbers("random.uniform", low=low, high=high)
     if not low < high:
@@ -69,6 +78,7 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = float32
     a negative deviation, and where these values are not finite in the dtype.
     Source: Box and Muller, "A Note on the Generation of Random Normal Deviates" (1958).
     """
+    _check_order("random.normal", shape, "mean, std", mean, std)
     wanted = _float_dtype(dtype, "random.normal")
     mean, std = check_numbers("random.normal", mean=mean, std=std)
     wide = float64 if wanted == float64 else float32

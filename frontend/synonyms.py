@@ -129,7 +129,7 @@ def spell_functions(names: Iterable[str], namespace: MutableMapping[str, Any]) -
 def _is_plain(name: str, annotation: Any) -> bool:
     """Whether an argument is a number of Python's, not a tensor's element or shape."""
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return not any(part in text for part in ("Tensor", "Any")) and name not in _ELEMENTS
+    return "Tensor" not in text and name not in _ELEMENTS
 
 
 def _complaint(error: TypeError) -> str:

@@ -99,14 +99,14 @@ class State(Tensor):
         Tensors of one state stay tensors of one state. The owner is the old one's copy, where
         that is being copied. What `gc.update` said of the old state does not hold for the new.
         """
-        cell, key = self.cell, hash(("copy of a state", id(self.cell)))
-        known = memo.get(key)
+        cell, copies = self.cell, memo.setdefault(id(State), {})
+        known = copies.get(cell)
         if known is None:
             trained, initial = self.trained, copy.deepcopy(cell.initial, memo)
             made = _make(cell.given_name, self.node.type.shape, self.dtype, initial, trained)
             owner: Any = None if cell.owner is None else memo.get(id(cell.owner))
             made.cell.owner, made.cell.attribute = owner, cell.attribute
-            known = memo[key] = made
+            known = copies[cell] = made
         return known
 
 

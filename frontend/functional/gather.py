@@ -68,11 +68,16 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) ->
     return derive(node, tensor, where, added)
 
 
-def index_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) -> Tensor:
-    """x with slice i of src added to slice index[i] along the axis. Equal indices all add."""
+def index_add(
+    x: TensorLike, axis: int, index: TensorLike, src: TensorLike, alpha: float = 1
+) -> Tensor:
+    """x with alpha times slice i of src added to slice index[i] along the axis. Equal indices
+    all add."""
     tensor, where, added = as_tensor(x), _indices(index, "index_add"), as_tensor(src)
     along = nodes.axis_of(axis, tensor.ndim, "index_add")
     values = added.astype(tensor.dtype)
+    if alpha != 1:
+        values = (values * alpha).astype(tensor.dtype)
     numbers = from_either_end(where.node, tensor.shape[along], "index_add")
     node = nodes.build(INDEX_ADD, tensor.node, numbers, values.node, axis=along)
     return derive(node, tensor, where, added)

@@ -287,18 +287,25 @@ def one_hot_mask(
     return derive(nodes.spread(wide.node, shape, kept), labels) == classes
 
 
-def dropout(input: TensorLike, p: float = 0.5) -> Tensor:
+def dropout(input: TensorLike, p: float = 0.5, training: TensorLike | None = None) -> Tensor:
     """In training each element is 0 with probability p, else divided by 1 - p; else x itself.
 
-    The mode decides, so there is no `training` argument. Every call has its own random numbers.
+    training   None: the mode that the program runs in decides, as in the layers of gc.nn; True or
+               False: always or never; a bool scalar tensor, such as `module.training`
+
+    Every call has its own random numbers.
     """
     x, p = as_tensor(input), check_probability(p, "dropout")
-    if p == 0.0:
+    mode = training_mode() if training is None else as_tensor(training)
+    if mode.ndim or not mode.dtype.is_bool:
+        problem = f"training is None, True, False or a bool scalar, not {mode.node.type}"
+        fail(ArgumentError, "dropout", problem)
+    if p == 0.0 or training is False:
         return x
     if p == 1.0:
-        return each.where(training_mode(), 0, x)
+        return each.where(mode, 0, x)
     kept = random.bernoulli(1.0 - p, x.shape)
-    return each.where(training_mode(), each.where(kept, x * (1.0 / (1.0 - p)), 0), x)
+    return each.where(mode, each.where(kept, x * (1.0 / (1.0 - p)), 0), x)
 
 
 def layer_norm(
