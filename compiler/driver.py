@@ -43,7 +43,7 @@ from .passes.program_passes import Form, plan_program
 from .passes.schedule import buffer_bytes
 from .passes.specialize import specialize
 from .program import Program
-from .types import Shape, TensorType, bfloat16, float16
+from .types import Shape, TensorType, at_rows, bfloat16, float16
 
 Key = tuple[str, tuple[tuple[str, int], ...], bool]
 """A variant: kind, dimensions by name, whether bounded."""
@@ -320,7 +320,7 @@ def _check_dtypes(graph: Graph) -> None:
 
 def _at_most(type: TensorType, program: Program) -> Shape:
     """The shape of one iteration's output: the batch dimension at its maximum."""
-    return tuple(program.rows_maximum if isinstance(e, str) else e for e in type.shape)
+    return at_rows(type.shape, program.rows_maximum)
 
 
 def _axis(node: Node, batch: str | None) -> int | None:

@@ -22,7 +22,7 @@ from .loops.evaluate import run_kernel
 from .loops.ir import Buffer, Kernel
 from .passes.schedule import buffer_bytes
 from .program import Instruction, Program, Repeat
-from .types import Shape, TensorType
+from .types import Shape, TensorType, at_rows
 
 Array = np.ndarray[Any, Any]
 GARBAGE = 0xFF
@@ -90,7 +90,7 @@ class _ProgramRun:
         repeats = any(isinstance(i, Repeat) for i in self.program.body)
         outputs = {}
         for (name, type), array in zip(self.program.outputs, self.outputs, strict=True):
-            cut = tuple(slice(self.rows if isinstance(e, str) else None) for e in type.shape)
+            cut = _rows_of(type.shape, self.rows)
             outputs[name] = array[(slice(None), *cut)] if repeats else array[0][cut]
         return outputs, {b.name: self.memory[b].copy() for b in self.states}
 
@@ -114,7 +114,7 @@ class _ProgramRun:
                 self.memory[buffer] = self.order[start : start + self.program.rows_maximum]
 
     def _maximum(self, type: TensorType) -> tuple[int, ...]:
-        return tuple(self.program.rows_maximum if isinstance(e, str) else e for e in type.shape)
+        return at_rows(type.shape, self.program.rows_maximum)
 
     def _input(self, array: Array, type: TensorType) -> Array:
         """An input at its maximum extents; only `rows` of it are given."""
@@ -126,7 +126,7 @@ class _ProgramRun:
 
 
 def _rows_of(shape: Shape, rows: int) -> tuple[slice, ...]:
-    return tuple(slice(rows if isinstance(extent, str) else None) for extent in shape)
+    return tuple(slice(extent) for extent in at_rows(shape, rows))
 
 
 def _taken(arrays: Mapping[str, Array], role: str, name: str) -> Array:

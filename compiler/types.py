@@ -2,12 +2,13 @@
 
     type   ::= dtype "[" [ extent { "," extent } ] "]"        f32[batch, 784]
     dtype  ::= f64 | f32 | f16 | bf16 | i64 | i32 | i16 | i8 | u8 | bool
-    extent ::= integer | name                                  a name is a named dimension
+    extent ::= integer | name { "*" name } [ "*" integer ]      a name is a named dimension
 
 A named dimension is an extent that is fixed later: `specialize` replaces it by an integer, or it
 stays, and the program then gets its value at run time (`rows`), bounded by a static maximum.
-Two extents are the same if they are the same integer or the same name. gradc does no arithmetic
-on names: an operation whose result extent would be a sum or product with a name raises ShapeError.
+A product with names, `batch*128`, is what merging axes gives; names stand in it in alphabetical
+order, each once, so that two extents are the same if they are the same integer or the same text.
+An operation whose result extent would be a sum with a name raises ShapeError.
 
 Promotion follows the Python Array API (2023.12, section "Type promotion rules") and, between
 kinds, where the Array API leaves it open, integers yield to floating point types of any width.
@@ -17,9 +18,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -142,9 +143,59 @@ def static_shape(shape: Shape) -> tuple[int, ...]:
     return shape  # type: ignore[return-value]
 
 
-def bind_shape(shape: Shape, dims: dict[str, int]) -> Shape:
+class Factors(NamedTuple):
+    """An extent as a product: names of dimensions in alphabetical order, and an integer."""
+
+    names: tuple[str, ...]
+    number: int
+
+
+def factors(extent: Extent) -> Factors:
+    """The names and the integer that an extent is the product of."""
+    return Factors((), extent) if isinstance(extent, int) else _parsed(str(extent))
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str) -> Factors:
+    parts = text.split("*")
+    names = tuple(part for part in parts if not part.isdecimal())
+    return Factors(names, math.prod(int(part) for part in parts if part.isdecimal()))
+
+
+def product(extents: Iterable[Extent]) -> Extent:
+    """The extent of axes made one. Raises ShapeError where a name would be in it twice."""
+    names: list[str] = []
+    number = 1
+    for extent in extents:
+        own = factors(extent)
+        names += own.names
+        number *= own.number
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ShapeError(f"an extent cannot hold the named dimension {twice!r} twice")
+    if not names or number == 0:
+        return number
+    return "*".join([*sorted(names), *([str(number)] if number != 1 else [])])
+
+
+def bind_extent(extent: Extent, dims: Mapping[str, int]) -> Extent:
+    """The extent with every name in `dims` replaced by its value."""
+    if isinstance(extent, int):
+        return extent
+    own = factors(extent)
+    if not any(name in dims for name in own.names):
+        return extent
+    return product([*(dims.get(name, name) for name in own.names), own.number])
+
+
+def bind_shape(shape: Shape, dims: Mapping[str, int]) -> Shape:
     """The shape with every dimension named in `dims` replaced by its value."""
-    return tuple(dims.get(e, e) if isinstance(e, str) else e for e in shape)
+    return tuple(bind_extent(extent, dims) for extent in shape)
+
+
+def at_rows(shape: Shape, rows: int) -> tuple[int, ...]:
+    """The shape where the one dimension that is left has `rows`."""
+    return tuple(own.number * (rows if own.names else 1) for own in map(factors, shape))
 
 
 def normalize_axis(axis: int, rank: int, operation: str = "") -> int:

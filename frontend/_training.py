@@ -23,7 +23,7 @@ from gradc.compiler.aot.model import Declaration, model_name
 from gradc.compiler.artifact import TensorField
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.autodiff.reverse import vjp_nodes
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.ir import Graph, Node, topological
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.types import float32
@@ -253,6 +253,11 @@ def _check(
         for name, tensor in (tensors or {}).items():
             if not isinstance(name, str) or not isinstance(tensor, Tensor):
                 fail(ArgumentError, "training", f"{what}[{name!r}] is {tensor!r}, not a tensor")
+            merged = [e for e in tensor.shape if isinstance(e, str) and not e.isidentifier()]
+            if merged:
+                problem = f"{what}[{name!r}] is {tensor.node.type}: samples are not along one axis"
+                hint = "split the merged axis again: x.reshape(batch, n, ...)"
+                fail(ShapeError, "training", problem, hint=hint)
     if "loss" in (metrics or {}):
         fail(ArgumentError, "training", "a metric cannot be named 'loss'")
     names = ["loss", *(metrics or {})]

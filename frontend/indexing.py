@@ -115,7 +115,8 @@ def _cut(x: Node, axis: int, extent: Extent, entry: Any) -> tuple[int, int, Exte
         if entry == slice(None) or entry in (slice(0, None), slice(None, None, 1)):
             return 0, 1, extent, True
         problem = f"axis {axis} is the named dimension {extent!r}; only : picks from it"
-        fail(ShapeError, "getitem", problem, [f"x is {x.type}"])
+        hint = "a mask picks: gc.where(gc.arange(x.shape[0])[:, None] == i, x, 0).sum(0)"
+        fail(ShapeError, "getitem", problem, [f"x is {x.type}"], hint)
     if isinstance(entry, int):
         if not -extent <= entry < extent:
             problem = f"index {entry} is out of range for axis {axis} with extent {extent}"

@@ -30,10 +30,12 @@ from gradc.compiler.types import (
     bool_,
     broadcast_shapes,
     dtype_of,
+    factors,
     float32,
     int64,
     normalize_axes,
     normalize_axis,
+    product,
     promote,
     weak_dtype,
 )
@@ -231,7 +233,7 @@ def transpose(x: Node, permutation: Sequence[int]) -> Node:
 
 
 def reshape(x: Node, shape: Any) -> Node:
-    """`x` in another shape; one extent may be -1. Named dimensions must survive as they are."""
+    """`x` in another shape; one extent may be -1. A named dimension merges with axes behind it."""
     wanted = (shape,) if isinstance(shape, (int, str, np.integer)) else tuple(shape)
     wanted = tuple(int(e) if isinstance(e, np.integer) else e for e in wanted)
     check_shape(wanted, "reshape", wildcard=True)
@@ -240,28 +242,20 @@ def reshape(x: Node, shape: Any) -> Node:
     if -1 in wanted:
         filled = _missing_extent(x.type, wanted)
         wanted = tuple(filled if e == -1 else e for e in wanted)
-    return x if wanted == x.type.shape else build(RESHAPE, x, shape=wanted)
+    with located("reshape"):
+        return x if wanted == x.type.shape else build(RESHAPE, x, shape=wanted)
 
 
 def _missing_extent(given: TensorType, wanted: Shape) -> Extent:
-    """The extent that -1 stands for."""
-    names = [e for e in given.shape if isinstance(e, str)]
-    for name in (e for e in wanted if isinstance(e, str)):
-        if name not in names:
-            fail(ShapeError, "reshape", f"cannot reshape {given} to {show(wanted)}")
-        names.remove(name)
-    have = math.prod(e for e in given.shape if isinstance(e, int))
-    known = math.prod(e for e in wanted if isinstance(e, int) and e != -1)
-    if len(names) == 1 and have == known:
-        return names[0]
-    if names or (known == 0 and have != 0) or (known and have % known):
-        fail(
-            ShapeError,
-            "reshape",
-            f"cannot reshape {given} to {show(wanted)}",
-            ["a named dimension must stay an axis of its own"] if names else (),
-        )
-    return have // known if known else 0
+    """The extent that -1 stands for: what is left of the product of the given ones."""
+    with located("reshape"):
+        have, known = (factors(product(s)) for s in (given.shape, [e for e in wanted if e != -1]))
+    left = [name for name in have.names if name not in known.names]
+    strange = [name for name in known.names if name not in have.names]
+    is_whole = known.number and have.number % known.number == 0
+    if strange or not (is_whole or have.number == 0 == known.number):
+        fail(ShapeError, "reshape", f"cannot reshape {given} to {show(wanted)}")
+    return product([*left, have.number // known.number if known.number else 0])
 
 
 def show(shape: Shape) -> str:
@@ -274,7 +268,7 @@ def check_shape(shape: Any, operation: str, wildcard: bool = False) -> Shape:
     entries = (shape,) if isinstance(shape, (int, str, np.integer)) else tuple(shape)
     for entry in entries:
         is_int = isinstance(entry, (int, np.integer)) and not isinstance(entry, bool)
-        if not is_int and not (isinstance(entry, str) and entry.isidentifier()):
+        if not is_int and not (isinstance(entry, str) and _is_extent(entry)):
             fail(
                 ShapeError,
                 operation,
@@ -284,6 +278,12 @@ def check_shape(shape: Any, operation: str, wildcard: bool = False) -> Shape:
         if is_int and entry < (-1 if wildcard else 0):
             fail(ShapeError, operation, f"extent {entry} is negative", [f"shape {entries!r}"])
     return tuple(int(e) if isinstance(e, np.integer) else e for e in entries)
+
+
+def _is_extent(text: str) -> bool:
+    """Whether a text is the name of a dimension, or a product as a tensor's shape has it."""
+    names = factors(text).names
+    return all(name.isidentifier() for name in names) and product([text]) == text
 
 
 # ---------------------------------------------------------------- contraction
@@ -376,13 +376,6 @@ def _stack_axes(own: Shape, stack: Shape) -> dict[int, int]:
 
 
 # ---------------------------------------------------------------- more movement
-
-
-def product_of(extents: Sequence[Extent]) -> Extent:
-    """The product of integer extents; a single name is itself."""
-    if len(extents) == 1:
-        return extents[0]
-    return math.prod(e for e in extents if isinstance(e, int))
 
 
 def squeeze(x: Node, axis: Any) -> Node:

@@ -17,7 +17,7 @@ from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, Unknown
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops import arithmetic, comparison, elementwise, reduction
 from gradc.compiler.ops.definition import OpDef
-from gradc.compiler.types import DType, Shape, dtype_of
+from gradc.compiler.types import DType, Shape, dtype_of, product
 
 from . import nodes, reductions
 from .dimensions import Dimension, Size, with_dimensions
@@ -339,13 +339,14 @@ class Tensor:
             return self.reshape(1)
         first = nodes.axis_of(start_axis, self.ndim, "flatten")
         last = nodes.axis_of(end_axis, self.ndim, "flatten")
-        merged = self.shape[first : last + 1]
-        named = [e for e in merged if isinstance(e, str)]
-        if named and (len(merged) > 1):
-            problem = f"named dimension {named[0]!r} cannot be merged with another axis"
-            fail(ShapeError, "flatten", problem, [f"x is {self.node.type}"])
-        size = nodes.product_of(merged)
-        return self.reshape(self.shape[:first] + (size,) + self.shape[last + 1 :])
+        if first > last:
+            problem = f"start_axis {start_axis} lies behind end_axis {end_axis}"
+            fail(ArgumentError, "flatten", problem, [f"x is {self.node.type}"])
+        shape = self.node.type.shape
+        with located("flatten"):
+            return self.reshape(
+                (*shape[:first], product(shape[first : last + 1]), *shape[last + 1 :])
+            )
 
     @spelled
     def squeeze(self, axis: Axis = None) -> Tensor:

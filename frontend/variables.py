@@ -115,6 +115,9 @@ def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
     _check_name(name, "input")
     _check_not_reserved(name, "input")
     extents, wanted = nodes.check_shape(shape, "input"), _known_dtype(dtype, "input")
+    merged = [e for e in extents if isinstance(e, str) and not e.isidentifier()]
+    if merged:
+        fail(ShapeError, "input", f"{merged[0]!r} is no name of a dimension of {name!r}")
     return Tensor(nodes.build(INPUT, name=name, shape=extents, dtype=wanted))
 
 

@@ -94,7 +94,7 @@ def bad_reshape() -> None:
 
 
 def merged_name() -> None:
-    rows.reshape(-1)
+    rows.T.reshape(-1)
 
 
 def two_wildcards() -> None:
@@ -296,7 +296,8 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
         gc.ShapeError,
         "getitem: axis 0 is the named dimension 'batch'; only : picks from it\n"
         "  x is f32[batch, 4]\n"
-        "  at {place} in named_index: rows[0]",
+        "  at {place} in named_index: rows[0]\n"
+        "  hint: a mask picks: gc.where(gc.arange(x.shape[0])[:, None] == i, x, 0).sum(0)",
     ),
     bad_axis: (
         gc.ShapeError,
@@ -313,9 +314,11 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
     ),
     merged_name: (
         gc.ShapeError,
-        "reshape: cannot reshape f32[batch, 4] to [-1]\n"
-        "  a named dimension must stay an axis of its own\n"
-        "  at {place} in merged_name: rows.reshape(-1)",
+        "reshape: the numbers of elements differ, or depend on a dimension\n"
+        "  operand is f32[4, batch]\n"
+        "  the new type would be f32[batch*4]\n"
+        "  a named dimension merges with the axes behind it, and splits from them\n"
+        "  at {place} in merged_name: rows.T.reshape(-1)",
     ),
     two_wildcards: (
         gc.ShapeError,

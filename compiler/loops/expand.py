@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from ..errors import CompileError
 from ..graph.ir import Literal, Node
 from ..ops.definition import Elementwise, Indexed
-from ..types import Shape, TensorType, int64
+from ..types import Shape, TensorType, bind_extent, factors, int64
 from .build import Context, ScalarBuilder
 from .ir import Axis, Scalar
 
@@ -29,18 +29,29 @@ class Expander:
 
     def extent(self, entry: int | str) -> int:
         """The static extent, or the maximum of a named dimension."""
-        return entry if isinstance(entry, int) else self.maxima[entry]
+        bound = bind_extent(entry, self.maxima)
+        if not isinstance(bound, int):
+            raise CompileError(f"dimension {bound!r} has no maximum")
+        return bound
 
     def static(self, type: TensorType) -> TensorType:
         """The type with named dimensions at their maximum."""
         return type.with_shape(self.extent(e) for e in type.shape)
 
     def axis(self, name: str, entry: int | str) -> Axis:
-        return Axis(name, self.extent(entry), isinstance(entry, str))
+        """A loop axis along an extent; of a product with a name, that many points per row."""
+        is_named = isinstance(entry, str)
+        return Axis(name, self.extent(entry), is_named, factors(entry).number if is_named else 1)
 
     def run_time_extents(self, shape: Shape) -> Index:
         """The real extent of each axis: a constant, or `rows` for a named dimension."""
-        return tuple(self.k.index(e) if isinstance(e, int) else self.k.rows() for e in shape)
+        return tuple(self._run_time_extent(extent) for extent in shape)
+
+    def _run_time_extent(self, extent: int | str) -> Scalar:
+        if isinstance(extent, int):
+            return self.k.index(extent)
+        rows, number = self.k.rows(), factors(extent).number
+        return rows if number == 1 else self.k.mul(rows, self.k.index(number))
 
     def value(self, node: Node, index: Index, stop: Stop) -> Scalar:
         """Element `index` of `node`."""

@@ -1,8 +1,9 @@
 """Movement: reshape and transpose, which rename elements and compute nothing.
 
 Both are index maps. A reshape whose extents match in groups, as [64, 3, 4] to [64, 12], keeps the
-matching axes as they are and does index arithmetic only inside a group; so a named dimension
-passes through, as long as it is neither merged with another axis nor split.
+matching axes as they are and does index arithmetic only inside a group. A named dimension passes
+through, or stands first in its group: [batch, 128, 65] to [batch*128, 65] and back, where element
+numbers inside a row do not depend on the number of rows.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..errors import ShapeError
 from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
-from ..types import Extent, Shape, TensorType
+from ..types import Extent, Shape, TensorType, factors, product
 from .definition import VIEW, Indexed, OpDef, per_element
 
 
@@ -31,8 +32,8 @@ def reshape_groups(operand: Shape, result: Shape) -> tuple[AxisGroup, ...] | Non
     """The finest grouping of axes, or None if the shapes do not match group by group.
 
     A group ends wherever the products of the extents so far agree. Axes of extent 1 are in no
-    group. A named dimension is a group of its own: the same name must stand on both sides.
-    Nothing matches beside an extent of 0 that only one side has.
+    group. A named dimension must be on both sides of its group; the one that is left when a
+    program is lowered, first on both. Nothing matches beside an extent of 0 that only one side has.
     """
     left = [axis for axis, extent in enumerate(operand) if extent != 1]
     right = [axis for axis, extent in enumerate(result) if extent != 1]
@@ -41,22 +42,31 @@ def reshape_groups(operand: Shape, result: Shape) -> tuple[AxisGroup, ...] | Non
         group = AxisGroup((left.pop(0),), (right.pop(0),))
         sizes = operand[group.operand[0]], result[group.result[0]]
         while sizes[0] != sizes[1]:
-            if isinstance(sizes[0], str) or isinstance(sizes[1], str) or 0 in sizes:
-                return None
-            grows = 0 if sizes[0] < sizes[1] else 1
+            grows = _shorter(*sizes)
             waiting, shape = ((left, operand), (right, result))[grows]
-            extent: Extent = shape[waiting[0]] if waiting else 0
-            if isinstance(extent, str) or extent == 0:
+            if 0 in sizes or not waiting or shape[waiting[0]] == 0:
                 return None
             axis = waiting.pop(0)
             if grows == 0:
                 group = AxisGroup((*group.operand, axis), group.result)
-                sizes = sizes[0] * extent, sizes[1]
+                sizes = product((sizes[0], shape[axis])), sizes[1]
             else:
                 group = AxisGroup(group.operand, (*group.result, axis))
-                sizes = sizes[0], sizes[1] * extent
+                sizes = sizes[0], product((sizes[1], shape[axis]))
+        names = factors(sizes[0]).names
+        first = operand[group.operand[0]], result[group.result[0]]
+        if len(names) == 1 and any(factors(extent).names != names for extent in first):
+            return None
         groups.append(group)
     return None if left or right else tuple(groups)
+
+
+def _shorter(left: Extent, right: Extent) -> int:
+    """0 or 1: which of two products lacks an extent that the other has."""
+    ours, theirs = factors(left), factors(right)
+    if ours.names == theirs.names:
+        return 0 if ours.number < theirs.number else 1
+    return 0 if set(theirs.names) - set(ours.names) else 1
 
 
 def _infer_reshape(x: TensorType, shape: Shape) -> TensorType:
@@ -70,7 +80,8 @@ def _infer_reshape(x: TensorType, shape: Shape) -> TensorType:
         if x.is_static and result.is_static:
             counts = f"operand has {x.size_elements}, the new shape {result.size_elements}"
             raise ShapeError("numbers of elements differ", facts=[*facts, counts])
-        raise ShapeError("a named dimension can be neither merged nor split", facts=facts)
+        facts.append("a named dimension merges with the axes behind it, and splits from them")
+        raise ShapeError("the numbers of elements differ, or depend on a dimension", facts=facts)
     return result
 
 

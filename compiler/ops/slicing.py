@@ -258,6 +258,7 @@ def _infer_concatenate(*xs: TensorType, axis: int) -> TensorType:
     for x in xs:
         extent = x.shape[axis]
         if isinstance(extent, str):
+            facts = [*facts, "join the arrays before the call, or stack along a new axis"]
             raise ShapeError(f"axis {axis} has a named dimension, which has no sum", facts=facts)
         total += extent
     return first.with_shape((*others[0], total, *others[1]))

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import CompileError, DTypeError, ShapeError, VerifyError
 from ..graph.ir import Literal, Node, apply
-from ..types import DType, Shape, TensorType, bool_, int64, static_shape
+from ..types import DType, Shape, TensorType, bool_, factors, int64, static_shape
 from .definition import (
     NO_FLAGS,
     NOT_DIFFERENTIABLE,
@@ -152,12 +152,11 @@ def _extent_type(*, shape: Shape) -> TensorType:
 
 def _lower_extent(k: ScalarBuilder, context: Context) -> Scalar:
     """A name that is left here is the number of samples, which the kernel knows as `rows`."""
-    shape = context.attributes["shape"]
-    product = k.index(math.prod(e for e in shape if isinstance(e, int)))
-    for extent in shape:
-        if isinstance(extent, str):
-            product = k.mul(k.rows(), product)
-    return product
+    parts = [factors(extent) for extent in context.attributes["shape"]]
+    result = k.index(math.prod(part.number for part in parts))
+    for _ in (name for part in parts for name in part.names):
+        result = k.mul(k.rows(), result)
+    return result
 
 
 EXTENT = OpDef(

@@ -307,17 +307,21 @@ class _Fuser:
         remaining = list(axes)
         index = []
         for entry in shape:
-            extent, bounded = self.grouping.expander.extent(entry), isinstance(entry, str)
-            if extent == 1 and not bounded:
+            wanted = self.grouping.expander.axis("", entry)
+            if wanted.extent == 1 and not wanted.bounded:
                 index.append(self.k.index(0))
                 continue
-            if not remaining or (remaining[0].extent, remaining[0].bounded) != (extent, bounded):
+            if not remaining or _length(remaining[0]) != _length(wanted):
                 return None
             index.append(self.k.axis(remaining.pop(0)))
         return None if remaining else tuple(index)
 
     def _without(self, index: Index, reduced: set[int]) -> Index:
         return tuple(scalar for d, scalar in enumerate(index) if d not in reduced)
+
+
+def _length(axis: Axis) -> tuple[int, bool, int]:
+    return axis.extent, axis.bounded, axis.per_row
 
 
 def _walked(axes: Iterable[Axis]) -> tuple[Axis, ...]:

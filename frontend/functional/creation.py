@@ -78,18 +78,23 @@ def ones_like(x: TensorLike, dtype: Any = None) -> Tensor:
     return full_like(x, 1, dtype)
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
+def arange(
+    start: float | Dimension,
+    stop: float | Dimension | None = None,
+    step: float = 1,
+    dtype: Any = None,
+) -> Tensor:
     """start, start + step, ... up to but without stop; `arange(n)` starts at 0.
 
     `arange(x.shape[0])` counts along a named dimension: 0, 1, ... one less than its value.
     """
     if isinstance(start, Dimension) and stop is None and step == 1:
         return Tensor(nodes.iota((str(start),), 0, _dtype(dtype, int64)))
-    for limit in (start, stop, step):
-        if isinstance(limit, Dimension):
-            problem = f"the named dimension {str(limit)!r} has no value before the program runs"
-            hint = f"gc.arange(x.shape[axis]) * step + start counts along {str(limit)!r}"
-            fail(ShapeError, "arange", problem, hint=hint)
+    if isinstance(start, Dimension) or isinstance(stop, Dimension):
+        name = str(start if isinstance(start, Dimension) else stop)
+        problem = f"the named dimension {name!r} has no value before the program runs"
+        hint = f"gc.arange(x.shape[axis]) * step + start counts along {name!r}"
+        fail(ShapeError, "arange", problem, hint=hint)
     if stop is None:
         start, stop = 0, start
     if step == 0:
