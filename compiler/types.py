@@ -97,7 +97,10 @@ def dtype_of(value: Any) -> DType:
         if wanted is not None and dtype.numpy == wanted:
             return dtype
     known = ", ".join(d.name for d in DTYPES)
-    raise DTypeError(f"unknown dtype {value!r}", facts=[f"known dtypes: {known}"])
+    facts = [f"known dtypes: {known}"]
+    if isinstance(value, int):  # x.sum(0, 1), gc.zeros(2, 3)
+        facts.append("several axes or extents are one argument: (0, 1)")
+    raise DTypeError(f"unknown dtype {value!r}", facts=facts)
 
 
 @dataclass(frozen=True)

@@ -22,27 +22,36 @@ from typing import Any, NoReturn
 
 import click
 
+from gradc.compiler.aot.build import CPUS, KINDS
+from gradc.compiler.aot.toolchain import HOST, PLATFORMS
+from gradc.compiler.driver import BACK_ENDS
 from gradc.compiler.errors import ArgumentError, FileError, GradcError, shown
 from gradc.runtime.file_names import NamedFile, check_distinct
 from gradc.runtime.stopping import EarlyStopping
 
+from . import __version__
 from ._training import TrainingProgram
 from .compiled import driver_program
 
 BAD_FILE, BAD_ARGUMENTS, STOPPED = 1, 2, 3
 INSPECTED_ROWS = 64
+ENTRIES = ("run", "evaluate", "predict", "init")
 
 _PATH = click.Path(path_type=Path)
 _POSITIVE = click.IntRange(min=1)
 _file = click.argument("file", type=_PATH)
+_target = click.option(
+    "--target", type=click.Choice(tuple(BACK_ENDS)), default="cpu", help="where it runs"
+)
 
 
 def main() -> None:
-    """The entry point of the console script."""
-    app()
+    """The entry point of the console script and of `python -m gradc`."""
+    app(prog_name="gradc")
 
 
 @click.group(no_args_is_help=True, context_settings={"show_default": True})
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def app() -> None:
     """A gradient compiler: train, build, inspect and rewrite programs.
 
@@ -56,7 +65,7 @@ def app() -> None:
     "--epochs", type=click.IntRange(min=1), default=10, help="in all, resumed runs included"
 )
 @click.option("--batch-size", type=_POSITIVE, help="samples of a batch")
-@click.option("--target", default="cpu", help="cpu")
+@_target
 @click.option("--threads", type=_POSITIVE, help="every CPU, if not given")
 @click.option("--seed", type=int, default=0, help="makes initial parameters and order")
 @click.option("--lr", type=click.FloatRange(min=0), help="replaces the program's learning rate")
@@ -112,15 +121,15 @@ def train(
 @app.command()
 @_file
 @click.option("-o", "--output", type=_PATH, required=True, help="the file to make")
-@click.option("--kind", default="executable", help="executable, library or object")
+@click.option("--kind", type=click.Choice(KINDS), default="executable", help="what to make")
 @click.option("--batch", type=_POSITIVE, help="samples of a batch; 32, if not given")
-@click.option("--cpu", default="native", help="native, x86-64-v3 or portable")
-@click.option("--target", default="cpu", help="cpu")
+@click.option("--cpu", type=click.Choice(CPUS), default="native", help="CPUs that it runs on")
+@_target
 @click.option(
     "--platform",
-    default="host",
-    help="host; by ziglang: x86_64-linux-musl, aarch64-linux-musl, x86_64-linux-gnu, "
-    "aarch64-linux-gnu",
+    type=click.Choice(PLATFORMS),
+    default=HOST,
+    help="another than the host needs ziglang",
 )
 @click.option("--dim", multiple=True, help="NAME=N: the value of another named dimension")
 def build(
@@ -158,8 +167,8 @@ def _dimension(text: str) -> tuple[str, int]:
 @app.command()
 @_file
 @click.option("--batch", type=_POSITIVE, default=INSPECTED_ROWS, help="rows of a batch")
-@click.option("--entry", default="run", help="run, evaluate, predict or init")
-@click.option("--target", default="cpu", help="cpu")
+@click.option("--entry", type=click.Choice(ENTRIES), default="run", help="the entry point")
+@_target
 @click.option("--html", type=_PATH, help="write an HTML page")
 def inspect(file: Path, batch: int, entry: str, target: str, html: Path | None) -> None:
     """Show kernels, fusion decisions and the memory plan of FILE's program."""
@@ -169,9 +178,6 @@ def inspect(file: Path, batch: int, entry: str, target: str, html: Path | None) 
         from gradc.compiler.inspect import explain
         from gradc.compiler.inspect_html import explain_html
 
-        if entry not in program.graphs:
-            known = ", ".join(program.graphs)
-            raise ArgumentError(f"unknown entry {entry!r}", facts=[f"known: {known}"])
         compiled = driver_program(program.graphs, program.batch_dimension, target, "float32")
         dims = {} if program.batch_dimension is None else {program.batch_dimension: batch}
         planned = compiled.lowered(entry, dims, compiled.is_bounded(entry, False))

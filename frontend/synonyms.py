@@ -105,9 +105,13 @@ def spelled(function: F) -> F:
             callee.check_flag(given, options)
         try:
             return function(*given, **options)
+        except GradcError as error:
+            if error.source is None:
+                error.located(callee.operation, here())
+            raise
         except TypeError as error:
             # One entry: the call itself was refused, and nothing of the function ran.
-            if isinstance(error, GradcError) or (tb := error.__traceback__) is None or tb.tb_next:
+            if (trace := error.__traceback__) is None or trace.tb_next is not None:
                 raise
             problem = _complaint(error)
         callee.refuse(problem)
@@ -164,7 +168,7 @@ def missing_attribute(
         return AttributeError(problem)
     functions = getattr(sys.modules.get("gradc.functional"), "__all__", ())
     hint = hints.get(name) or hints.get(name.removesuffix("_"), "")
-    if name.endswith("_") and hint:
+    if name not in hints and hint:
         hint = "tensors are values and never change; " + hint
     if not hint and name in functions and kind.__module__ in ("gradc.tensor", "gradc.variables"):
         hint = f"write gc.{name}(x, ...)"

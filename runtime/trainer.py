@@ -421,6 +421,10 @@ class StateView(Attributes, Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied it is a dict of arrays."""
+        return dict, (dict(self),)
+
     def __repr__(self) -> str:
         fields = [self._state.fields[name] for name in self._names]
         return "\n".join(f"{f.name}: {f.dtype}{list(f.shape)}" for f in fields)

@@ -511,7 +511,7 @@ def test_the_command_line_tells_mistakes_apart(tmp_path: Path) -> None:
     assert said.returncode == 2 and "would replace FILE itself" in said.stderr
     assert gradc("build", sensor, cwd=tmp_path).returncode == 2
     for arguments, message in (
-        (["--kind", "wasm"], "unknown kind 'wasm'"),
+        (["--kind", "wasm"], "'wasm' is not one of 'executable', 'library', 'object'"),
         (["--dim", "time"], "--dim takes NAME=N, not 'time'"),
         (["--dim", "time=3"], "unknown dimension 'time'"),
     ):
