@@ -41,6 +41,7 @@ from gradc.compiler.types import (
 )
 
 from .dimensions import Dimension
+from .plain_numbers import plain
 from .tracing import fail, here, located
 
 Scalar: TypeAlias = bool | int | float
@@ -48,8 +49,15 @@ Operand: TypeAlias = "Node | np.ndarray[Any, Any] | Scalar | Dimension"
 
 
 def build(op: OpDef, *inputs: Node, **attributes: Attribute) -> Node:
-    """One node that carries the user's line."""
-    return apply(op, *inputs, source=here(), **attributes)
+    """One node that carries the user's line. NumPy's numbers in attributes become Python's."""
+    made = {name: _plain_attribute(value) for name, value in attributes.items()}
+    return apply(op, *inputs, source=here(), **made)
+
+
+def _plain_attribute(value: Any) -> Any:
+    if isinstance(value, tuple) and any(isinstance(entry, np.generic) for entry in value):
+        return tuple(plain(entry) for entry in value)
+    return plain(value)
 
 
 # ---------------------------------------------------------------- constants

@@ -101,6 +101,10 @@ class Module:
         for name, value in vars(self).items():
             if name not in ("_parent", "_name"):
                 object.__setattr__(made, name, copy.deepcopy(value, memo))
+        for name, module in made._modules.items():
+            if module._parent is None:  # its place was in a module that is not copied
+                object.__setattr__(module, "_parent", made)
+                object.__setattr__(module, "_name", name)
         for name, state in made._states.items():
             if state.cell.owner is None:
                 state.cell.owner, state.cell.attribute = made, name
