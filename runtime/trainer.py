@@ -172,7 +172,8 @@ class Trainer(Attributes):
         FileError for a checkpoint that cannot be used or written.
         """
         _check_counts(epochs, batch_size, checkpoint_every)
-        epochs = int(epochs)  # np.int64 is taken
+        epochs = int(epochs)  # np.int64 is taken, and ends in no file
+        checkpoint_every = None if checkpoint_every is None else int(checkpoint_every)
         if resume and checkpoint is None:
             raise ArgumentError("resume=True needs checkpoint=", operation="fit")
         _check_files_stay(checkpoint, data, validation)
