@@ -35,6 +35,7 @@ from .compiled import bound_dimensions, check_seed, driver_program, fields_of, t
 from .graphs import Assembler, state_updates
 from .optim.optimizer import Optimizer
 from .plain_numbers import whole
+from .synonyms import spelled
 from .tensor import Tensor
 from .tracing import fail, here
 from .variables import RATE, State, StateNode, seed_state, step_state
@@ -149,6 +150,7 @@ class TrainingProgram(Attributes):
             raise error.located("build", place) from None
 
 
+@spelled
 def training(
     loss: Tensor,
     optimizer: Optimizer,

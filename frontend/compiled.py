@@ -22,6 +22,7 @@ from gradc.runtime.trainer import StateView
 from .graphs import ProgramText, assemble, dimension_names
 from .plain_numbers import plain, whole
 from .structure import unflatten_like
+from .synonyms import spelled
 from .tracing import fail
 
 
@@ -72,6 +73,7 @@ class Function(Attributes):
         return f"<gradc function ({inputs}) -> ({outputs})>"
 
 
+@spelled
 def compile(
     structure: Any,
     target: str = "cpu",

@@ -81,6 +81,13 @@ for _name in (
     setattr(Dimension, f"__{_name}__", _refusing(_name))
 
 
+def refuse_named(operation: str, axis: int, extent: str) -> NoReturn:
+    """Raise ShapeError for an operation that must know the extent of an axis now."""
+    problem = f"axis {axis} is the named dimension {str(extent)!r}"
+    hint = "declare the input with an integer extent there: gc.input(name, (8, ...))"
+    fail(ShapeError, operation, problem, hint=hint)
+
+
 def with_dimensions(shape: Shape) -> Shape:
     """The shape with its names as dimensions."""
     return tuple(Dimension(e) if isinstance(e, str) else e for e in shape)

@@ -23,6 +23,7 @@ from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.ops.source import INPUT, STATE
 
 from .structure import flatten
+from .synonyms import spelled
 from .tensor import Tensor
 from .tracing import fail
 from .variables import (
@@ -173,6 +174,7 @@ class ProgramText(Attributes):
         return f"<gradc graph {self.graph.name}: {sum(1 for _ in self.graph.nodes())} nodes>"
 
 
+@spelled
 def graph(structure: Any) -> ProgramText:
     """The graph of a structure of tensors. print() shows it as text, which gc.parse reads back."""
     graph, assembler = assemble(structure, "graph", training=True)
@@ -180,6 +182,7 @@ def graph(structure: Any) -> ProgramText:
     return ProgramText(graph, initial)
 
 
+@spelled
 def parse(text: str, file: str = "<text>") -> ProgramText:
     """A graph from its text. Raises IRSyntaxError, whose text begins FILE:LINE:COLUMN."""
     return ProgramText(parse_graph(text, file))

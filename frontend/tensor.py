@@ -28,6 +28,8 @@ from .spellings import TENSOR
 from .synonyms import missing_attribute, spelled
 from .tracing import fail, here, located
 
+_LATER = "gc.input(name, shape) for what is given later"
+
 Axis: TypeAlias = "int | Sequence[int] | None"
 
 
@@ -45,6 +47,10 @@ class Tensor:
     declared: frozenset[Node]
 
     def __init__(self, node: Node, declared: frozenset[Node] = frozenset()) -> None:
+        given: Any = node
+        if not isinstance(given, Node):
+            problem = f"a tensor is not made of a {type(given).__name__}"
+            fail(ArgumentError, "Tensor", problem, hint=f"write gc.constant(values); {_LATER}")
         object.__setattr__(self, "node", node)
         object.__setattr__(self, "declared", declared)
 
@@ -389,7 +395,8 @@ class Tensor:
 
     @spelled
     def var(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-        """Variance over axis; the divisor is the number of elements less `correction`.
+        """Variance over axis; the divisor is the number of elements less `correction`: 0 as in
+        the Array API, where PyTorch's default is 1.
 
         Of no more elements than `correction` it is NaN; along a named dimension it is 0.
         """
@@ -402,12 +409,13 @@ class Tensor:
 
     @spelled
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Greatest element over axis (None: all); NaN if there is one."""
+        """Greatest element over axis (None: all); NaN if there is one. The values alone, not
+        PyTorch's pair: `argmax` gives positions."""
         return derive(nodes.reduce(reduction.MAX, self.node, axis, keepdims), self)
 
     @spelled
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Least element over axis (None: all); NaN if there is one."""
+        """Least element over axis (None: all); NaN if there is one. See `max`."""
         return derive(nodes.reduce(reduction.MIN, self.node, axis, keepdims), self)
 
     @spelled

@@ -23,10 +23,12 @@ from gradc.compiler.ops.source import INPUT
 
 from . import nodes
 from .structure import flatten
+from .synonyms import spelled
 from .tensor import Tensor, as_tensor
 from .tracing import fail, located
 
 
+@spelled
 def grad(y: Tensor, wrt: Any) -> Any:
     """The gradient of the scalar y: for every tensor of `wrt` a tensor of its shape.
 
@@ -38,6 +40,7 @@ def grad(y: Tensor, wrt: Any) -> Any:
     return rebuild(_results(found, tensors, [y, *tensors]))
 
 
+@spelled
 def vjp(y: Tensor, wrt: Any, cotangent: Any) -> Any:
     """The product of `cotangent`, which has y's shape, with the Jacobian of y."""
     tensors, rebuild = _tensors(wrt, "vjp")
@@ -47,6 +50,7 @@ def vjp(y: Tensor, wrt: Any, cotangent: Any) -> Any:
     return rebuild(_results(found, tensors, [y, seed, *tensors]))
 
 
+@spelled
 def jvp(y: Tensor, wrt: Any, tangent: Any) -> Tensor:
     """The derivative of y where every tensor of `wrt` moves along its tangent; y's shape."""
     tensors, _ = _tensors(wrt, "jvp")
@@ -57,6 +61,7 @@ def jvp(y: Tensor, wrt: Any, tangent: Any) -> Tensor:
     return _results([found], [y], [y, *tensors, *tangents])[0]
 
 
+@spelled
 def hvp(y: Tensor, wrt: Any, vector: Any) -> Any:
     """The Hessian of the scalar y times a vector, which has the structure and shapes of `wrt`."""
     tensors, rebuild = _tensors(wrt, "hvp")
@@ -67,6 +72,7 @@ def hvp(y: Tensor, wrt: Any, vector: Any) -> Any:
     return rebuild(_results(found, tensors, [y, *tensors, *vectors]))
 
 
+@spelled
 def jacobian(y: Tensor, wrt: Any) -> Any:
     """d y / d x for every x of `wrt`, of shape y.shape + x.shape. One reverse pass per element
     of y: meant for few outputs."""
@@ -77,6 +83,7 @@ def jacobian(y: Tensor, wrt: Any) -> Any:
     return rebuild([_carrying(node, [y, *tensors]) for node in found])
 
 
+@spelled
 def hessian(y: Tensor, wrt: Any) -> Any:
     """Second derivatives of the scalar y. For one tensor x: shape x.shape + x.shape.
 

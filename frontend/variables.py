@@ -22,6 +22,7 @@ from gradc.compiler.ops.source import INPUT, STATE
 from gradc.compiler.types import DType, dtype_of, float32, float64, int64
 
 from . import nodes
+from .synonyms import spelled
 from .tensor import Tensor, as_tensor
 from .tracing import fail, here, located
 
@@ -110,6 +111,7 @@ class State(Tensor):
         return known
 
 
+@spelled
 def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
     """A named input of the program. A shape entry is an integer or the name of a dimension."""
     _check_name(name, "input")
@@ -121,6 +123,7 @@ def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
     return Tensor(nodes.build(INPUT, name=name, shape=extents, dtype=wanted))
 
 
+@spelled
 def parameter(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -> State:
     """A trained state: an optimizer updates it, `trainer.parameters` lists it.
 
@@ -130,11 +133,13 @@ def parameter(name: str, shape: Any, dtype: Any = float32, init: Beginning = Non
     return _declare(name, shape, dtype, init, trained=True, operation="parameter")
 
 
+@spelled
 def state(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -> State:
     """A state that is not trained: `gc.update` says what it becomes after a training step."""
     return _declare(name, shape, dtype, init, trained=False, operation="state")
 
 
+@spelled
 def update(state: Tensor, value: Any) -> None:
     """After each training step `state` takes `value`; all updates see the old values.
 

@@ -15,13 +15,17 @@ from gradc.compiler.types import (
 )
 
 from .. import nodes
+from ..dimensions import refuse_named
 from ..indexing import slice_nodes
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail, located
 
 
 def reshape(x: TensorLike, shape: Any) -> Tensor:
-    """The same elements in another shape; one extent may be -1. Named dimensions stay axes."""
+    """The same elements in another shape; one extent may be -1.
+
+    A named dimension merges with the axes behind it: [batch, 128, 65] to [batch*128, 65].
+    """
     tensor = as_tensor(x)
     return derive(nodes.reshape(tensor.node, shape), tensor)
 
@@ -138,18 +142,21 @@ def unstack(x: TensorLike, axis: int = 0) -> tuple[Tensor, ...]:
     along = nodes.axis_of(axis, tensor.ndim, "unstack")
     extent = tensor.shape[along]
     if isinstance(extent, str):
-        fail(ShapeError, "unstack", f"axis {along} is the named dimension {extent!r}")
+        refuse_named("unstack", along, extent)
     before = (slice(None),) * along
     return tuple(tensor[(*before, i)] for i in range(extent))
 
 
 def split(x: TensorLike, sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """Consecutive parts along an axis: of the given sizes, or of one size but for the last."""
+    """Consecutive parts along an axis: of the given sizes, or of one size but for the last.
+
+    As torch.split; numpy.split takes the number of parts, or the places of the cuts.
+    """
     tensor = as_tensor(x)
     along = nodes.axis_of(axis, tensor.ndim, "split")
     extent = tensor.shape[along]
     if isinstance(extent, str):
-        fail(ShapeError, "split", f"axis {along} is the named dimension {extent!r}")
+        refuse_named("split", along, extent)
     if isinstance(sizes, int):
         if sizes < 1:
             fail(ArgumentError, "split", f"a size is at least 1, not {sizes}")
@@ -171,7 +178,7 @@ def flip(x: TensorLike, axis: Axis = None) -> Tensor:
     for a in axes:
         extent = tensor.shape[a]
         if isinstance(extent, str):
-            fail(ShapeError, "flip", f"axis {a} is the named dimension {extent!r}")
+            refuse_named("flip", a, extent)
         starts[a], steps[a] = max(extent - 1, 0), -1 if extent > 1 else 1
     return derive(slice_nodes(tensor.node, starts, steps, tensor.shape), tensor)
 
@@ -191,7 +198,7 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor
         along = nodes.axis_of(a, tensor.ndim, "roll")
         extent = tensor.shape[along]
         if isinstance(extent, str):
-            fail(ShapeError, "roll", f"axis {along} is the named dimension {extent!r}")
+            refuse_named("roll", along, extent)
         cut = (-amount) % extent if extent else 0
         if cut:
             front, back = split(tensor, [cut, extent - cut], axis=along)
@@ -200,7 +207,8 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor
 
 
 def repeat(x: TensorLike, repeats: int, axis: int | None = None) -> Tensor:
-    """Every element along an axis repeated in place; None flattens first."""
+    """Every element along an axis repeated in place; None flattens first. As numpy.repeat;
+    PyTorch's x.repeat is `tile`."""
     tensor = as_tensor(x)
     if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 0:
         fail(ArgumentError, "repeat", f"repeats is an integer >= 0, not {repeats!r}")
@@ -226,7 +234,7 @@ def _repeated(x: Tensor, axis: int, new_axis: int, count: int) -> Tensor:
     """A new axis of extent `count` at `new_axis`, merged with `axis`."""
     extent = x.shape[axis]
     if isinstance(extent, str):
-        fail(ShapeError, "repeat", f"axis {axis} is the named dimension {extent!r}")
+        refuse_named("repeat", axis, extent)
     wide = x.shape[:new_axis] + (count,) + x.shape[new_axis:]
     kept = tuple(a for a in range(x.ndim + 1) if a != new_axis)
     merged = x.shape[:axis] + (extent * count,) + x.shape[axis + 1 :]

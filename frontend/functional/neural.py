@@ -15,6 +15,7 @@ from gradc.compiler.ops.slicing import PAD
 from gradc.compiler.types import int64, promote
 
 from .. import nodes, random
+from ..dimensions import refuse_named
 from ..index_ranges import from_zero
 from ..ranges import check_probability, check_reals
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
@@ -462,7 +463,7 @@ def _pad_axis(x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
     extent = x.shape[axis]
     limit = {"reflect": -1, "circular": 0}.get(mode)
     if isinstance(extent, str):
-        fail(ShapeError, "pad", f"axis {axis} is the named dimension {extent!r}")
+        refuse_named("pad", axis, extent)
     if min(low, high) < 0 or (limit is not None and max(low, high) > extent + limit):
         fail(ShapeError, "pad", f"{mode} margins {low} and {high} do not fit extent {extent}")
 

@@ -38,8 +38,9 @@ def var(
 ) -> Tensor:
     """Mean squared distance from the mean; the divisor is the number of elements - correction.
 
-    Where that is not positive the result is NaN, as in the Array API. Along a named dimension it is
-    0, with slope 0: the last batch of an epoch may have one row.
+    The correction is 0 as in the Array API, where PyTorch's default is 1. Where the divisor is not
+    positive the result is NaN, as in the Array API. Along a named dimension it is 0, with slope 0:
+    the last batch of an epoch may have one row.
     """
     return as_tensor(x).var(axis, correction, keepdims)
 
@@ -52,12 +53,18 @@ def std(
 
 
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Greatest element; NaN if there is one. Equal greatest elements share the gradient."""
+    """Greatest element; NaN if there is one. Equal greatest elements share the gradient.
+
+    The values alone, not PyTorch's pair: `argmax` gives positions, `maximum` compares two tensors.
+    """
     return as_tensor(x).max(axis, keepdims)
 
 
 def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Least element; NaN if there is one. Equal least elements share the gradient."""
+    """Least element; NaN if there is one. Equal least elements share the gradient.
+
+    The values alone, not PyTorch's pair: `argmin` gives positions, `minimum` compares two tensors.
+    """
     return as_tensor(x).min(axis, keepdims)
 
 
