@@ -98,7 +98,7 @@ class IRSyntaxError(GradcError, SyntaxError):
         self.file, self.line, self.column, self._told = file, line, column, problem
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.file, self.line, self.column, self._told)
+        return type(self), (self.file, self.line, self.column, self._told), dict(vars(self))
 
     def __str__(self) -> str:
         return self.problem

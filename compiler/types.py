@@ -31,15 +31,31 @@ Extent = int | str
 Shape = tuple[Extent, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DType:
-    """One element type. `kind` is "float", "int", "uint" or "bool"."""
+    """One element type. `kind` is "float", "int", "uint" or "bool".
+
+    It equals NumPy's dtype and type of the same elements, and its own name, as NumPy's dtypes do.
+    """
 
     name: str
     short: str
     kind: str
     bits: int
     numpy: np.dtype[Any]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, DType):
+            return self is other or self.name == other.name
+        if isinstance(other, str):
+            return other in (self.name, self.short)
+        is_numpy = isinstance(other, np.dtype) or (
+            isinstance(other, type) and issubclass(other, np.generic)
+        )
+        return self.numpy == other if is_numpy else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.numpy)
 
     @property
     def size_bytes(self) -> int:

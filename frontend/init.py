@@ -46,6 +46,11 @@ class Initializer(Attributes):
         if len(values) > len(names) or not set(options) <= set(names):
             problem = f"unknown options {sorted(set(options) - set(names)) or values}"
             fail(ArgumentError, self.__name__, problem, [f"options: {', '.join(names) or 'none'}"])
+        for value in (*values, *options.values()):
+            if isinstance(value, Tensor):
+                problem = f"an option is a number, not {value.node.type}"
+                hint = f"layers take weight_init=gc.init.{self.__name__}"
+                fail(ArgumentError, self.__name__, problem, hint=hint)
         given = dict(zip(names, map(plain, values), strict=False))
         given |= {name: plain(value) for name, value in options.items()}
         return Initializer(self._formula, self._options | given)

@@ -84,6 +84,9 @@ def constant(value: Any, dtype: DType | None = None, shape: Shape = ()) -> Node:
 
 def _as_array(value: Any) -> np.ndarray[Any, Any]:
     """A NumPy array; numbers in nested lists take the default dtypes float32 and int64."""
+    if isinstance(value, (list, tuple)) and any(hasattr(entry, "node") for entry in value):
+        hint = "use gc.stack or gc.concatenate to join tensors"
+        fail(DTypeError, "constant", "a list of tensors is not an array of numbers", hint=hint)
     array = np.asarray(value)
     if array.dtype == object or array.dtype.kind in "USc":
         fail(

@@ -13,7 +13,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
@@ -31,6 +31,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 _ELEMENTS = ("fill_value", "value", "val", "min", "max")
 
 
+def _no_flag(value: Any) -> str:
+    is_flag = isinstance(value, (bool, np.bool_)) or (type(value) is int and value in (0, 1))
+    return "" if is_flag else "True or False"
+
+
+def _no_integer(value: Any) -> str:
+    return "" if type(value) is int else "an integer"
+
+
+def _no_list(value: Any) -> str:
+    return "a list of tensors" if hasattr(value, "node") else ""
+
+
+# Places where NumPy has a dtype, PyTorch an old flag, and a forgotten bracket a tensor.
+_CHECKS = MappingProxyType({"keepdims": _no_flag, "ignore_index": _no_integer, "arrays": _no_list})
+_HINTS = MappingProxyType(
+    {
+        "ignore_index": 'PyTorch\'s size_average and reduce are reduction="mean", "sum" or "none"',
+        "arrays": "put the tensors into brackets: [x, y]",
+    }
+)
+
+
+def _short(value: Any) -> str:
+    return str(value.node.type) if hasattr(value, "node") else repr(value)
+
+
 class _Callee:
     """What a call is compared with: names, their synonyms, and which arguments are numbers."""
 
@@ -45,6 +72,7 @@ class _Callee:
         self.positional = tuple(p.name for p in named if p.kind is not p.KEYWORD_ONLY)
         pairs = [(other, own) for own in self.names for other in ARGUMENTS.get(own, ())]
         self.synonyms = {other: own for other, own in pairs if other not in self.names}
+        self.checked = tuple(name for name in self.names if name in _CHECKS)
         self.plain = frozenset(p.name for p in named if _is_plain(p.name, p.annotation))
 
     def positional_values(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -69,12 +97,14 @@ class _Callee:
             result[own] = plain(value) if own in self.plain else value
         return result
 
-    def check_flag(self, given: tuple[Any, ...], options: dict[str, Any]) -> None:
-        """keepdims is True or False: in its place NumPy has a dtype."""
-        place = self.names.index("keepdims")
-        value = given[place] if place < len(given) else options.get("keepdims", False)
-        if not isinstance(value, (bool, np.bool_)) and not (type(value) is int and value in (0, 1)):
-            self.refuse(f"keepdims is True or False, not {value!r}")
+    def check_values(self, given: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """Refuse what stands in a place that another library uses otherwise."""
+        for name in self.checked:
+            place = self.names.index(name)
+            if place < len(given) or name in options:
+                value = given[place] if place < len(given) else options[name]
+                if problem := _CHECKS[name](value):
+                    self.refuse(f"{name} is {problem}, not {_short(value)}", _HINTS.get(name, ""))
 
     def refuse(self, problem: str, hint: str = "") -> NoReturn:
         """Raise CallError with the function, its arguments and the user's line."""
@@ -94,15 +124,14 @@ def unknown_argument(operation: str, name: str, known: Sequence[str], text: str 
 def spelled(function: F) -> F:
     """The function, with synonyms of its argument names and with errors of its own."""
     callee = _Callee(function)
-    has_flag = "keepdims" in callee.names
 
     @functools.wraps(function)
     def call(*given: Any, **options: Any) -> Any:
         given = callee.positional_values(given)
         if options:
             options = callee.named_values(given, options)
-        if has_flag:
-            callee.check_flag(given, options)
+        if callee.checked:
+            callee.check_values(given, options)
         try:
             return function(*given, **options)
         except GradcError as error:
@@ -151,6 +180,8 @@ def missing_name(module: str, name: str, known: Iterable[str], problem: str = ""
     if name.startswith("_"):
         return AttributeError(problem)
     hint = NAMESPACES[module].get(name) or _elsewhere(module, name)
+    if name.endswith("_") and name[:-1] in known:
+        hint = "tensors are values and never change; layers take weight_init= and bias_init="
     return UnknownNameError(problem, source=here(), hint=hint or hint_for(name, {}, known))
 
 

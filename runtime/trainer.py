@@ -468,6 +468,11 @@ def _check_files_stay(checkpoint: str | os.PathLike[str] | None, *data_sets: Dat
 def _merged(data: Any, arrays: Mapping[str, Any], operation: str) -> Any:
     if data is None:
         return arrays
+    if hasattr(data, "shape") or (operation == "predict" and not isinstance(data, Mapping)):
+        problem = f"arrays are given by name, not as a {type(data).__name__}"
+        raise ArgumentError(
+            problem, operation=operation, hint="write {input: array}, or input=array"
+        )
     if arrays:
         raise ArgumentError("give a mapping or keywords, not both", operation=operation)
     return data

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support import steps, values
+from support_binary import Binary, files, needs_compiler
 
 import gradc as gc
 from gradc import nn, optim
@@ -252,6 +254,18 @@ def test_a_ragged_batch_is_the_evaluators() -> None:
     expected = steps(made, batches, seed=0)[-1]
     for name, array in {**trainer.parameters, **trainer.state}.items():
         np.testing.assert_allclose(array, expected[name], rtol=1e-4, atol=1e-6)
+
+
+@needs_compiler
+def test_a_binary_of_merged_rows_gives_the_same_bits(tmp_path: Path) -> None:
+    data, made = text_data(19), program(True)
+    path, checkpoint = tmp_path / "language", tmp_path / "run"
+    made.build(path, batch=8)
+    binary = Binary(made, path, 8)
+    binary.run(*files(tmp_path, data), "--checkpoint", checkpoint, "--epochs", 2, "--quiet")
+    trainer = binary.trainer()
+    trainer.fit(data, batch_size=8, epochs=2, checkpoint=tmp_path / "own", progress=False)
+    assert checkpoint.read_bytes() == (tmp_path / "own").read_bytes()
 
 
 def test_an_output_of_merged_rows_is_refused() -> None:

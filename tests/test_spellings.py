@@ -129,6 +129,17 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: gc.random.uniform(-1.0, 1.0), gc.ShapeError, "the shape comes first"),
     (lambda: gc.random.randint(0, 2.5, (3,)), gc.ArgumentError, "no range"),
     (lambda: gc.outer(m, m), gc.ShapeError, "vectors"),
+    (lambda: gc.concat(m, m), gc.CallError, r"put the tensors into brackets: \[x, y\]"),
+    (lambda: gc.stack(m), gc.CallError, "arrays is a list of tensors"),
+    (lambda: gc.sum([m, m]), gc.DTypeError, r"use gc\.stack"),
+    (lambda: gc.Tensor([1.0, 2.0]), gc.ArgumentError, r"write gc\.constant"),
+    (lambda: gc.init.xavier_uniform(m), gc.ArgumentError, "layers take weight_init="),
+    (lambda: gc.init.xavier_uniform_, gc.UnknownNameError, "layers take weight_init="),
+    (lambda: nn.Sequential([nn.Tanh()]), gc.ArgumentError, r"nn\.Sequential\(\*layers\)"),
+    (lambda: nn.CrossEntropyLoss(None, True), gc.CallError, "ignore_index is an integer"),
+    (lambda: gc.cross_entropy(m, m, None, None), gc.CallError, "size_average and reduce"),
+    (lambda: gc.compile(m, device="cuda"), gc.CallError, "no argument 'device'"),
+    (lambda: gc.input("a", (2,), requires_grad=True), gc.CallError, "parameters are trained"),
     (lambda: nn.CrossEntropyLoss(reduction=False)(m, gc.arange(2)), gc.ArgumentError, "reduction"),
 ]
 
@@ -139,6 +150,22 @@ def test_what_is_refused(call: Callable[[], Any], kind: type[Exception], message
         call()
     assert isinstance(caught.value, gc.GradcError)
     assert caught.value.source is not None and "test_spellings.py" in caught.value.source.file
+
+
+def test_dtypes_equal_numpys() -> None:
+    assert x.dtype == np.float64 and np.dtype(np.float64) == x.dtype and x.dtype == "float64"
+    assert x.dtype != np.float32 and x.dtype != "float32" and x.dtype != 3
+    assert gc.float32 == np.dtype("f4") and hash(gc.float32) == hash(np.dtype("f4"))
+    assert {gc.int64: 1}[gc.int64] == 1 and gc.bfloat16 != np.float16
+
+
+def test_arrays_are_given_by_name() -> None:
+    given = gc.input("rows", ("batch", 3))
+    loss = gc.mean(gc.square(nn.Linear(3, 1)(given)))
+    trainer = gc.training(loss, optim.SGD(lr=0.1), outputs={"loss": loss}).compile()
+    for use in (trainer.predict, trainer.evaluate):
+        with pytest.raises(gc.ArgumentError, match="arrays are given by name"):
+            use(np.ones((4, 3)))
 
 
 # ---------------------------------------------------------------- names that do not exist

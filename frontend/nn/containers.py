@@ -11,6 +11,13 @@ from ..tracing import fail
 from .module import Module
 
 
+def _hint(given: Any, container: str) -> str:
+    if isinstance(given, type):
+        return "instantiate the class"
+    is_list = isinstance(given, (list, tuple)) and container == "Sequential"
+    return "write nn.Sequential(*layers)" if is_list else ""
+
+
 class _Numbered(Module):
     """Submodules named by their position."""
 
@@ -21,7 +28,7 @@ class _Numbered(Module):
                 ArgumentError,
                 type(self).__name__,
                 f"element {name} is {module!r}, not a module",
-                hint="instantiate the class" if isinstance(module, type) else "",
+                hint=_hint(module, type(self).__name__),
             )
         self.add_module(name, module)
 
