@@ -35,7 +35,7 @@ from gradc.compiler.types import (
 from gradc.compiler.types import bool_ as bool
 
 from . import init, nn, optim, random
-from . import synonyms as _synonyms
+from . import missing as _missing
 from .functional import (
     abs,
     accuracy,
@@ -261,7 +261,7 @@ def __getattr__(name: str) -> _typing.Any:
             return value
     offered = "; this version does not offer it" if name in _NOT_OFFERED else ""
     problem = f"module 'gradc' has no attribute {name!r}{offered}"
-    raise _synonyms.missing_name("gradc", name, __all__, problem)
+    raise _missing.missing_name("gradc", name, __all__, problem)
 
 
 __all__ = [
@@ -497,4 +497,4 @@ __all__ = [
     "zeros_like",
 ]
 
-_, __dir__ = _synonyms.namespace(globals(), kept=("compiler", "runtime"))
+_, __dir__ = _missing.namespace(globals(), kept=("compiler", "runtime"))

@@ -21,9 +21,9 @@ from gradc.compiler.types import DType, float32, float64
 from . import random
 from .functional import creation
 from .functional.elementwise import erf, exp, log, sqrt, where
+from .missing import namespace
 from .plain_numbers import plain
 from .ranges import check_numbers, numbers_between
-from .synonyms import namespace
 from .tensor import Tensor
 from .tracing import fail
 

@@ -20,8 +20,9 @@ from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
+from .missing import namespace
 from .ranges import check_integers, check_numbers, check_probability, numbers_between, rounded
-from .synonyms import namespace, spell_functions
+from .synonyms import spell_functions
 from .tensor import Tensor
 from .tracing import fail
 from .variables import seed_state, step_state

@@ -22,10 +22,11 @@ from gradc.compiler.types import DType, Shape, dtype_of, product
 from . import nodes, reductions
 from .dimensions import Dimension, Size, with_dimensions
 from .indexing import index
+from .missing import missing_attribute
 from .nodes import Operand
 from .numpy_protocol import OPERATORS, refuse_numpy
 from .spellings import TENSOR
-from .synonyms import missing_attribute, spelled
+from .synonyms import spelled
 from .tracing import fail, here, located
 
 _LATER = "gc.input(name, shape) for what is given later"

@@ -409,7 +409,7 @@ def test_an_aarch64_binary_gives_the_same_bits(tmp_path: Path) -> None:
         ({"kind": "wasm"}, "unknown kind 'wasm'"),
         ({"cpu": "i386"}, "unknown cpu 'i386'"),
         ({"platform": "amiga"}, "unknown platform 'amiga'"),
-        ({"batch": 0}, "batch is a positive integer, not 0"),
+        ({"batch": 0}, "batch is an integer of at least 1, not 0"),
         ({"dims": {"time": 3}}, "unknown dimension 'time'"),
         ({"target": "tpu"}, "unknown target 'tpu'"),
     ],

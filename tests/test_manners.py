@@ -144,6 +144,12 @@ def test_modules_of_users_take_attributes() -> None:
     with pytest.raises(gc.UnknownNameError, match="a model knows its mode by itself"):
         model.training = False
 
+    layers = nn.Sequential(nn.Linear(3, 3))
+    layers.extra = nn.Tanh()
+    assert len(layers) == 2 and layers[1] is layers.extra
+    with pytest.raises(gc.UnknownNameError):
+        layers.extar = 3
+
     class Mine(nn.Linear):
         pass
 

@@ -1,6 +1,6 @@
 """Reading the file formats that public data sets come in. Arrays out; nothing is downloaded."""
 
-from ..synonyms import namespace
+from ..missing import namespace
 from .cifar import CIFAR10_CLASSES, load_cifar10
 from .idx import load_idx
 

@@ -1,6 +1,6 @@
 """Layers, containers and losses with PyTorch's class names, arguments and defaults."""
 
-from ..synonyms import namespace
+from ..missing import namespace
 from . import functional
 from .activation import (
     CELU,

@@ -45,7 +45,7 @@ from ..functional import (
     softsign,
     tanh,
 )
-from ..synonyms import namespace
+from ..missing import namespace
 
 __all__ = [
     "binary_cross_entropy",

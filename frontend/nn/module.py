@@ -15,8 +15,9 @@ from typing import Any
 from gradc.compiler.errors import ArgumentError, CallError, DTypeError, UnknownNameError
 
 from ..functional.creation import training_mode
+from ..missing import missing_attribute
 from ..spellings import MODULE, REFUSED_ARGUMENTS
-from ..synonyms import missing_attribute, spelled
+from ..synonyms import spelled
 from ..tensor import Tensor
 from ..tracing import called_by_user, fail
 from ..variables import State
@@ -60,7 +61,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and called_by_user():
-            self._check_settable(name)
+            self._check_settable(name, value)
         self._states.pop(name, None)
         self._modules.pop(name, None)
         if isinstance(value, State):
@@ -71,13 +72,14 @@ class Module:
             self.add_module(name, value)
         object.__setattr__(self, name, value)
 
-    def _check_settable(self, name: str) -> None:
-        """A layer of this package has the attributes that it was made with; a user's own module
-        takes any, but for the mode, which is not an attribute."""
+    def _check_settable(self, name: str, value: Any) -> None:
+        """A layer of this package has the attributes that it was made with, and a container takes
+        modules; a user's own module takes any, but for the mode, which is not an attribute."""
         if name == "training":
             problem = "the mode is no attribute of a module"
             fail(UnknownNameError, type(self).__name__, problem, hint=MODULE["train"])
-        if _is_ours(type(self)) and not hasattr(self, name):
+        is_added = isinstance(value, Module) and hasattr(type(self), "__len__")
+        if _is_ours(type(self)) and not is_added and not hasattr(self, name):
             raise missing_attribute(type(self), name, MODULE, vars(self))
 
     def __copy__(self) -> Module:

@@ -1,6 +1,6 @@
 """Optimizers and schedules with PyTorch's names, options, defaults and formulas."""
 
-from ..synonyms import namespace
+from ..missing import namespace
 from . import schedule
 from .adam import Adam, AdamW
 from .optimizer import Optimizer, group

@@ -19,9 +19,9 @@ from gradc.compiler.types import float64
 
 from ..functional.elementwise import negative
 from ..functional.inquiry import finfo
+from ..missing import missing_attribute
 from ..plain_numbers import plain
 from ..spellings import OPTIMIZER
-from ..synonyms import missing_attribute
 from ..tensor import Tensor
 from ..tracing import fail
 from ..variables import Beginning, State, optimizer_state, rate_state

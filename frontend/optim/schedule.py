@@ -21,7 +21,8 @@ from gradc.compiler.errors import ArgumentError
 from gradc.compiler.types import float64
 
 from .. import functional as fn
-from ..synonyms import namespace, spell_functions
+from ..missing import namespace
+from ..synonyms import spell_functions
 from ..tensor import Tensor
 from ..tracing import fail
 
