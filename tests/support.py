@@ -79,3 +79,9 @@ def gradc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", program, *arguments],
         capture_output=True, text=True, cwd=cwd, timeout=300, env=os.environ,
     )  # fmt: skip
+
+
+def told(error: BaseException) -> str:
+    """What an error says beside the user's line, which may hold the words that a test looks for."""
+    assert isinstance(error, gc.GradcError)
+    return "\n".join([error.operation, error.problem, *error.facts, error.hint])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support import steps, values
+from support import steps, told, values
 from support_binary import Binary, files, needs_compiler
 
 import gradc as gc
@@ -55,7 +56,7 @@ PYTHON = {
 def test_arithmetic_of_python_raises_with_a_hint(name: str) -> None:
     with pytest.raises(gc.ShapeError) as caught:
         PYTHON[name]()
-    assert "has no value before the program runs" in str(caught.value) and caught.value.hint
+    assert "has no value before the program runs" in told(caught.value) and caught.value.hint
     assert caught.value.source is not None and caught.value.source.file.endswith(
         "test_named_dimensions.py"
     )
@@ -105,8 +106,9 @@ def test_a_mask_picks_along_it_as_the_hint_says() -> None:
 
 @pytest.mark.parametrize("operation", [lambda: x[0], lambda: x[1:], lambda: gc.concat([x, x])])
 def test_what_cannot_be_done_along_it_says_how_else(operation: Callable[[], Any]) -> None:
-    with pytest.raises(gc.ShapeError, match=r"mask picks|join the arrays"):
+    with pytest.raises(gc.ShapeError) as caught:
         operation()
+    assert re.search("mask picks|join the arrays", told(caught.value))
 
 
 # ---------------------------------------------------------------- merged axes

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from support import steps
+from support import steps, told
 
 import gradc as gc
 from gradc import nn, optim
@@ -154,22 +155,22 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: optim.SGD([{"params": net.parameters(), "lr": -1}]), gc.ArgumentError, "lr is a"),
     (lambda: optim.SGD(net.parameters(), parameters=[]), gc.CallError, "given twice"),
     (lambda: optim.SGD(net.parameters(), 0.1, lr=0.1), gc.CallError, "multiple values"),
-    (lambda: optim.SGD(net.parameters(), rl=0.1), gc.CallError, "did you mean lr"),
+    (lambda: optim.SGD(net.parameters(), lrr=0.1), gc.CallError, "did you mean lr"),
     (lambda: optim.SGD(*range(20)), gc.CallError, "too many positional arguments"),
     (lambda: optim.Adam(learning_rate=0.1), gc.CallError, "write lr="),
     (
         lambda: gc.training(loss_of(net), optim.SGD(nn.Linear(3, 1).parameters(), lr=0.1)),
         gc.ArgumentError,
-        "the loss reads no parameter of the optimizer's list\n  it reads 0.weight, 0.bias",
+        "the loss reads no parameter of the optimizer's list\nit reads 0.weight, 0.bias",
     ),
 ]
 
 
 @pytest.mark.parametrize(("call", "kind", "message"), REFUSED)
 def test_what_is_refused(call: Callable[[], Any], kind: type[Exception], message: str) -> None:
-    with pytest.raises(kind, match=message) as caught:
+    with pytest.raises(kind) as caught:
         call()
-    assert isinstance(caught.value, gc.GradcError)
+    assert re.search(message, told(caught.value)), caught.value
     assert caught.value.source is not None and "test_parameter" in caught.value.source.file
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import values
+from support import told, values
 
 import gradc as gc
 from gradc import nn, optim, spellings
@@ -127,7 +127,7 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: gc.random.normal(0, 1), gc.ShapeError, "the shape comes first"),
     (lambda: gc.random.uniform(0, 1, (3,)), gc.ShapeError, "the shape comes first"),
     (lambda: gc.random.uniform(-1.0, 1.0), gc.ShapeError, "the shape comes first"),
-    (lambda: gc.random.randint(0, 2.5, (3,)), gc.ArgumentError, "no range"),
+    (lambda: gc.random.randint(0, 2.5, (3,)), gc.ArgumentError, "high is an integer"),
     (lambda: gc.outer(m, m), gc.ShapeError, "vectors"),
     (lambda: gc.concat(m, m), gc.CallError, r"put the tensors into brackets: \[x, y\]"),
     (lambda: gc.stack(m), gc.CallError, "arrays is a list of tensors"),
@@ -146,9 +146,9 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize(("call", "kind", "message"), REFUSED)
 def test_what_is_refused(call: Callable[[], Any], kind: type[Exception], message: str) -> None:
-    with pytest.raises(kind, match=message) as caught:
+    with pytest.raises(kind) as caught:
         call()
-    assert isinstance(caught.value, gc.GradcError)
+    assert re.search(message, told(caught.value)), caught.value
     assert caught.value.source is not None and "test_spellings.py" in caught.value.source.file
 
 
@@ -215,7 +215,7 @@ def test_near_names() -> None:
     ):
         with pytest.raises(gc.UnknownNameError) as caught:
             call()
-        assert re.search(rf"did you mean .*\b{near}\b", str(caught.value)), caught.value
+        assert re.search(rf"did you mean .*\b{near}\b", told(caught.value)), caught.value
     assert near_names("relu7", ["relu", "relu6", "tanh"]) == ["relu", "relu6"]
     assert near_names("zzz", ["relu", "tanh"]) == []
 
@@ -229,8 +229,9 @@ def test_names_of_a_sibling() -> None:
         (lambda: nn.concat, "gc.concat"),
         (lambda: optim.cosine, "gc.optim.schedule.cosine"),
     ):
-        with pytest.raises(gc.UnknownNameError, match=f"write ({place})"):
+        with pytest.raises(gc.UnknownNameError) as caught:
             call()
+        assert re.search(f"write ({place})", told(caught.value))
 
 
 def modules() -> list[tuple[str, ModuleType]]:
@@ -321,8 +322,9 @@ NUMPY: list[tuple[Callable[[], Any], str]] = [
 
 @pytest.mark.parametrize(("call", "message"), NUMPY)
 def test_numpys_functions_name_ours(call: Callable[[], Any], message: str) -> None:
-    with pytest.raises(gc.DTypeError, match=message) as caught:
+    with pytest.raises(gc.DTypeError) as caught:
         call()
+    assert re.search(message, told(caught.value)), caught.value
     assert caught.value.operation.startswith("np.") and caught.value.source is not None
     assert "test_spellings.py" in caught.value.source.file
 
@@ -363,8 +365,9 @@ VALUES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", VALUES)
 def test_what_needs_values(name: str) -> None:
-    with pytest.raises(gc.GradcError, match="a tensor has no values") as caught:
+    with pytest.raises(gc.GradcError) as caught:
         VALUES[name]()
+    assert "a tensor has no values" in told(caught.value)
     assert caught.value.hint and isinstance(caught.value, TypeError)
 
 

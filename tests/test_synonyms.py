@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import values
+from support import told, values
 
 import gradc as gc
 from gradc import nn
@@ -272,7 +272,7 @@ WRONG_CALLS: list[tuple[Callable[[], Any], str]] = [
 def test_a_call_that_does_not_fit(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(gc.CallError) as caught:
         call()
-    assert message in str(caught.value) and isinstance(caught.value, TypeError)
+    assert message in told(caught.value) and isinstance(caught.value, TypeError)
     assert caught.value.source is not None
     assert caught.value.source.file.endswith("test_synonyms.py")
 
