@@ -51,6 +51,9 @@ class Dimension(str):
     def __float__(self) -> NoReturn:
         self._no_number("float", "gc.asarray(x.shape[axis]) is the number as a tensor")
 
+    def __iter__(self) -> NoReturn:
+        self._no_number("iter", "gc.arange(x.shape[axis]) counts in a tensor")
+
     def __index__(self) -> NoReturn:
         hint = "gc.arange(x.shape[axis]) counts in a tensor, gc.scan repeats along an axis"
         self._no_number("index", hint)

@@ -46,7 +46,7 @@ PYTHON = {
     "pow": lambda: batch**2, "neg": lambda: -batch, "abs": lambda: abs(batch),
     "lt": lambda: batch < 4, "ge": lambda: batch >= 4, "int": lambda: int(batch),
     "float": lambda: float(batch), "range": lambda: range(batch), "index": lambda: [1, 2][batch],
-    "divmod": lambda: divmod(batch, 2), "numpy": lambda: np.ones(3) * batch,
+    "for": lambda: [i for i in batch], "divmod": lambda: divmod(batch, 2), "numpy": lambda: np.ones(3) * batch,
     "zeros": lambda: np.zeros(x.shape), "sum": lambda: sum([batch]),
     "merged": lambda: x.reshape(-1, 6).shape[0] * 2,
 }  # fmt: skip
@@ -76,6 +76,7 @@ IN_TENSORS: dict[str, tuple[Callable[[], Any], Any]] = {
     "n ** x": (lambda: batch**x, 3.0**ROWS),
     "x < n": (lambda: x < batch, ROWS < 3),
     "arange": (lambda: gc.arange(batch) + 0 * x.sum((1, 2)).astype(gc.int64), np.arange(3)),
+    "arange(0, n)": (lambda: gc.arange(0, batch) + x.sum().astype(gc.int64) * 0, np.arange(3)),
     "maximum": (lambda: gc.maximum(x, batch), np.maximum(ROWS, 3)),
     "where": (lambda: gc.where(x > 0, x, batch), np.where(ROWS > 0, ROWS, 3)),
     "merged": (lambda: x.reshape(-1, 6) * x.reshape(-1, 6).shape[0], ROWS.reshape(-1, 6) * 12),

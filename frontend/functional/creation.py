@@ -88,6 +88,8 @@ def arange(
 
     `arange(x.shape[0])` counts along a named dimension: 0, 1, ... one less than its value.
     """
+    if isinstance(stop, Dimension) and start == 0:
+        start, stop = stop, None
     if isinstance(start, Dimension) and stop is None and step == 1:
         return Tensor(nodes.iota((str(start),), 0, _dtype(dtype, int64)))
     if isinstance(start, Dimension) or isinstance(stop, Dimension):
