@@ -55,8 +55,7 @@ class Dimension(str):
         self._no_number("iter", "gc.arange(x.shape[axis]) counts in a tensor")
 
     def __index__(self) -> NoReturn:
-        hint = "gc.arange(x.shape[axis]) counts in a tensor, gc.scan repeats along an axis"
-        self._no_number("index", hint)
+        self._no_number("index", "gc.arange(x.shape[axis]) counts in a tensor")
 
 
 def _divide(x: Any, y: Any) -> Any:

@@ -46,7 +46,8 @@ PYTHON = {
     "pow": lambda: batch**2, "neg": lambda: -batch, "abs": lambda: abs(batch),
     "lt": lambda: batch < 4, "ge": lambda: batch >= 4, "int": lambda: int(batch),
     "float": lambda: float(batch), "range": lambda: range(batch), "index": lambda: [1, 2][batch],
-    "for": lambda: [i for i in batch], "divmod": lambda: divmod(batch, 2), "numpy": lambda: np.ones(3) * batch,
+    "for": lambda: [i for i in batch], "divmod": lambda: divmod(batch, 2),
+    "numpy": lambda: np.ones(3) * batch,
     "zeros": lambda: np.zeros(x.shape), "sum": lambda: sum([batch]),
     "merged": lambda: x.reshape(-1, 6).shape[0] * 2,
 }  # fmt: skip
