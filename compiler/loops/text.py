@@ -291,13 +291,20 @@ class Cursor:
     def word(self, what: str) -> str:
         """A word or, in quotes, any text."""
         if self.token.kind == "string":
-            return str(json.loads(self.next().text))
+            return self.unquoted(self.next())
         return self.kind("word", what).text
 
     def name(self, what: str) -> str:
         """The text behind a %."""
-        text = self.kind("name", what).text[1:]
-        return str(json.loads(text)) if text.startswith('"') else text
+        token = self.kind("name", what)
+        return self.unquoted(token) if token.text[1:].startswith('"') else token.text[1:]
+
+    def unquoted(self, token: Token) -> str:
+        """The text that a string, or a quoted name behind a %, stands for."""
+        try:
+            return str(json.loads(token.text.removeprefix("%")))
+        except ValueError as error:
+            raise self.error(f"bad string: {error}", token) from None
 
     def dtype(self) -> DType:
         token = self.kind("word", "a dtype")
@@ -375,7 +382,7 @@ class KernelParser:
         name = cursor.word("a kernel's name")
         description = ""
         if cursor.token.kind == "string":
-            description = str(json.loads(cursor.next().text))
+            description = cursor.unquoted(cursor.next())
         flops = 0.0
         if cursor.accept("flops"):
             flops = float(cursor.kind("number", "a number").text)
