@@ -19,7 +19,9 @@ stores. An operand that is not one plain load (a prologue) is packed by evaluati
 Both are functions of the kernel's own. The workspace is on the stack of each thread: about 1 MB at
 most.
 
-The order over K is from 0 up for every element, so bits do not depend on blocking or threads.
+The order over K is from 0 up for every element, in the blocks of loops/order.py where K is long, so
+bits do not depend on blocking or threads: KC is a multiple of theirs. Accumulators of a long K are
+doubles in the workspace.
 """
 
 from __future__ import annotations
@@ -31,15 +33,18 @@ from dataclasses import dataclass
 from ..loops.build import ScalarBuilder, coefficient
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
+from ..loops.order import BLOCK_TERMS, loop_block
 from .blocked import EPILOGUE_PARAMETERS, blocked_function
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
 from .nest import NestEmitter, axis_limit
+from .reductions import settled
 from .shares import share
 from .tiles import (
     PACK_PARAMETERS,
     PANEL,
     TileShape,
+    kept_type,
     largest_tile,
     pack_any_function,
     pack_columns_function,
@@ -136,9 +141,11 @@ class _ContractionEmitter:
         self.kind = self.tile.scalar
         self.size = SIZE_BYTES[self.kind]
         self.few_rows = c.m.extent <= FEW_ROWS
-        self.depth = min(c.k.extent, DEPTH_BLOCK)
-        self.blocks_of_k = -(-c.k.extent // self.depth)
-        self.depth = -(-c.k.extent // self.blocks_of_k)
+        self.long = loop_block(c.kernel.loops[0]) is not None
+        self.kept = kept_type(self.kind, self.long)
+        unit = BLOCK_TERMS["dot"] if self.long else 1
+        self.blocks_of_k = -(-c.k.extent // DEPTH_BLOCK)
+        self.depth = min(c.k.extent, -(-c.k.extent // (self.blocks_of_k * unit)) * unit)
         self.tile_elements = self.tile.rows * self.tile.columns
         self.m_parts = -(-c.m.extent // self.tile.rows)
         self.n_parts = -(-c.n.extent // self.tile.columns)
@@ -146,7 +153,7 @@ class _ContractionEmitter:
 
     def _choose_blocks(self) -> None:
         """How many strips and tiles are worked on between two rounds of packing."""
-        tile_bytes = self.tile_elements * self.size
+        tile_bytes = self.tile_elements * SIZE_BYTES[self.kept]
         if self.few_rows:
             fit = WORKSPACE_BYTES // (tile_bytes * self.m_parts)
             self.strips, self.tiles = max(1, min(self.n_parts, fit)), self.m_parts
@@ -164,7 +171,7 @@ class _ContractionEmitter:
         kept = 1 if self.blocks_of_k == 1 else self.tiles * self.strips
         a_packed = f.alloca(self.kind, panels * PANEL * self.depth)
         b_packed = f.alloca(self.kind, strips * self.tile.columns * self.depth)
-        sums = f.alloca(self.kind, kept * self.tile_elements)
+        sums = f.alloca(self.kept, kept * self.tile_elements)
         points = f.alloca("i64", len(c.batch)) if c.batch else f.const("ptr", 0)
         limits = [axis_limit(self.context, axis) for axis in (c.m, c.n, c.k)]
         threads_take = self._threads_take()
@@ -177,15 +184,15 @@ class _ContractionEmitter:
                 stack.enter_context(self.e.level())
                 self.e.bind(axis, loop.index)
                 f.store(loop.index, f.gep(points, number, "i64"))
-            tile = Value(f"@{tile_function(f, self.tile)}", "ptr")
+            tile = Value(f"@{tile_function(f, self.tile, self.long)}", "ptr")
             shape = [f.const("i64", size) for size in (self.tile.rows, self.tile.columns)]
             step = f.const("i64", self.tile_elements if kept > 1 else 0)
             sizes = [f.const("i64", size) for size in (self.tiles, self.strips, self.depth)]
-            epilogue = _helper(f, _emit_epilogue(c, self.tile))
+            epilogue = _helper(f, _emit_epilogue(c, self.tile, self.kept))
             operands = [*self._operand(c.a, c.m, PANEL), a_packed]
             operands += [*self._operand(c.b, c.n, self.tile.columns), b_packed]
             shares = [v for axis in (c.m, c.n) for v in self._shares(axis is threads_take)]
-            name = blocked_function(f, self.kind, self.few_rows)
+            name = blocked_function(f, self.kind, self.kept, self.few_rows)
             given = [f.parameter(0), points, epilogue, *operands, tile, *shape, sums, step]
             f.call("void", 1, name, [*given, *limits, *sizes, *shares])
 
@@ -279,8 +286,8 @@ def _emit_pack(
     return f
 
 
-def _emit_epilogue(c: Contraction, tile: TileShape) -> FunctionEmitter:
-    """What the kernel makes of the sums of one tile."""
+def _emit_epilogue(c: Contraction, tile: TileShape, kept: str) -> FunctionEmitter:
+    """What the kernel makes of the sums of one tile, which are `kept` in this type."""
     name, attributes = f"{c.kernel.name}_epilogue", "noinline nounwind"
     f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
     _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
@@ -300,13 +307,13 @@ def _emit_epilogue(c: Contraction, tile: TileShape) -> FunctionEmitter:
         for _ in nest.blocks(c.n, n0, n1, always_whole=whole):
             lanes = nest.e.lanes
             assert lanes is not None
-            at = f.gep(sums, f.binary("add", row, f.binary("sub", lanes.base, n0)), tile.scalar)
+            at = f.gep(sums, f.binary("add", row, f.binary("sub", lanes.base, n0)), kept)
             value = (
-                f.load(tile.scalar, at, LANES)
+                f.load(kept, at, LANES)
                 if lanes.mask is None
-                else f.masked_load(tile.scalar, at, lanes.mask, LANES)
+                else f.masked_load(kept, at, lanes.mask, LANES)
             )
-            nest.e.bind_reduced(reduction.name, value)
+            nest.e.bind_reduced(reduction.name, settled(f, reduction, [value]))
             nest.store_all(loop)
     f.ret()
     return f

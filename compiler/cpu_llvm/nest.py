@@ -22,10 +22,20 @@ from contextlib import contextmanager
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import UNARY, Axis, Kernel, Loop, Reduction, Scalar
+from ..loops.order import SumBlock, is_float_sum, loop_block, runs_wide
 from ..types import int64
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
-from .reductions import Accumulator, combine, fused_product, identity, settled, tree
+from .reductions import (
+    Accumulator,
+    combine,
+    fused_product,
+    identity,
+    keep,
+    kept_nothing,
+    settled,
+    tree,
+)
 from .shares import share
 from .vectors import LANES, ExpressionEmitter, first_lanes, step_in
 
@@ -259,20 +269,26 @@ class NestEmitter:
 
     def _loop(self, loop: Loop) -> None:
         """One inner loop: accumulators start at the identity and end bound to their names."""
-        inner_lanes = loop.axes[-1] is self.vector_axis
         start = self._identities(loop)
+        if self._block(loop) is not None:
+            kept = kept_nothing(self.f, self._accumulator_lanes(loop))
+            start |= {r.name: kept for r in loop.reductions if is_float_sum(r)}
         results = self._walk(loop, loop.axes, start)
-        if inner_lanes:
+        if loop.axes[-1] is self.vector_axis:
             trees = [tree(self.f, r, results[r.name]) for r in loop.reductions]
             results = {r.name: t for r, t in zip(loop.reductions, trees, strict=True)}
         self._bind_results(loop, results)
 
+    def _block(self, loop: Loop) -> SumBlock | None:
+        """How the loop's float sums are cut into blocks."""
+        return loop_block(loop, self.e.width if loop.axes[-1] is self.vector_axis else 1)
+
+    def _accumulator_lanes(self, loop: Loop) -> int:
+        along = bool(loop.axes) and loop.axes[-1] is self.vector_axis
+        return self.e.width if along or self.e.lanes is not None else 1
+
     def _identities(self, loop: Loop) -> dict[str, Accumulator]:
-        lanes = self.e.width if self.vector_axis is not None else 1
-        if loop.axes and loop.axes[-1] is self.vector_axis:
-            lanes = self.e.width
-        elif self.e.lanes is None:
-            lanes = 1
+        lanes = self._accumulator_lanes(loop)
         return {r.name: identity(self.f, r, lanes) for r in loop.reductions}
 
     def _bind_results(self, loop: Loop, results: dict[str, Accumulator]) -> None:
@@ -286,19 +302,69 @@ class NestEmitter:
         """Walk the loop's axes from the outside in, carrying the accumulators."""
         if not axes:
             return self._step(loop, state)
-        axis, rest = axes[0], axes[1:]
         self.e.hoist(self.loop_roots(loop), axes)
-        zero, limit = self.f.const("i64", 0), axis_limit(self.context, axis)
-        if axis is not self.vector_axis:
-            return self._carried(loop, rest, axis, zero, limit, 1, state, None)
-        whole = self.f.binary("and", limit, -self.e.width)
-        if limit.integer is not None:
-            whole = self.f.const("i64", limit.integer // self.e.width * self.e.width)
+        limit, block = axis_limit(self.context, axes[0]), self._block(loop)
+        if block is not None and axes[0] is loop.axes[block.position]:
+            lanes = self.e.width if axes[0] is self.vector_axis else 1
+            return self._walk_blocks(loop, axes, state, limit, block.points * lanes)
+        return self._walk_part(loop, axes, state, self.f.const("i64", 0), limit)
+
+    def _walk_blocks(
+        self,
+        loop: Loop,
+        axes: Sequence[Axis],
+        state: dict[str, Accumulator],
+        limit: Value,
+        size: int,
+    ) -> dict[str, Accumulator]:
+        """Walk the first axis in blocks of `size` points, and what is left as one more."""
+        f, length = self.f, self.f.const("i64", size)
+        whole = _whole_units(f, limit, size)
         if whole.integer != 0:
-            state = self._carried(loop, rest, axis, zero, whole, self.e.width, state, None)
-        if limit.integer is None or whole.integer != limit.integer:
-            mask = self._mask(self.f.binary("sub", limit, whole))
-            state = self._carried(loop, rest, axis, whole, limit, self.e.width, state, mask)
+            carried = _values(state)
+            with f.loop(0, whole, size, carried=carried) as emitted, self.e.level():
+                before = _unpack(state, emitted.carried)
+                emitted.next(_values(self._add_block(loop, axes, before, emitted.index, length)))
+            state = _unpack(state, emitted.results)
+        if whole.integer is None or whole.integer != limit.integer:
+            left = f.binary("sub", limit, whole)
+            state = self._add_block(loop, axes, state, whole, left)
+        return state
+
+    def _add_block(
+        self,
+        loop: Loop,
+        axes: Sequence[Axis],
+        state: dict[str, Accumulator],
+        low: Value,
+        length: Value,
+    ) -> dict[str, Accumulator]:
+        """Walk one block; its float sums start from zero and are added to what is kept of them."""
+        sums = {r.name for r in loop.reductions if is_float_sum(r)}
+        begun = state | {n: a for n, a in self._identities(loop).items() if n in sums}
+        ended = self._walk_part(loop, axes, begun, low, length)
+        return ended | {name: keep(self.f, state[name], ended[name]) for name in sums}
+
+    def _walk_part(
+        self,
+        loop: Loop,
+        axes: Sequence[Axis],
+        state: dict[str, Accumulator],
+        low: Value,
+        length: Value,
+    ) -> dict[str, Accumulator]:
+        """Walk `length` points of the first axis, from `low` on, with all of the axes inside."""
+        f, axis, rest = self.f, axes[0], axes[1:]
+        high = f.binary("add", low, length, "nsw")
+        if axis is not self.vector_axis:
+            return self._carried(loop, rest, axis, low, high, 1, state, None)
+        whole = _whole_units(f, length, self.e.width)
+        end = f.binary("add", low, whole, "nsw")
+        if whole.integer != 0:
+            state = self._carried(loop, rest, axis, low, end, self.e.width, state, None)
+        if whole.integer is None or whole.integer != length.integer:
+            mask = self._mask(f.binary("sub", high, end))
+            state = self._carried(loop, rest, axis, end, high, self.e.width, state, mask)
         return state
 
     def _carried(
@@ -312,7 +378,7 @@ class NestEmitter:
         state: dict[str, Accumulator],
         mask: Value | None,
     ) -> dict[str, Accumulator]:
-        carried = [value for accumulator in state.values() for value in accumulator]
+        carried = _values(state)
         with self.f.loop(low, high, step, carried=carried) as emitted:
             with self.e.level():
                 if axis is self.vector_axis:
@@ -321,7 +387,7 @@ class NestEmitter:
                     self.e.bind(axis, emitted.index)
                 inside = self._walk(loop, rest, _unpack(state, emitted.carried))
                 if carried:
-                    emitted.next([v for accumulator in inside.values() for v in accumulator])
+                    emitted.next(_values(inside))
         return _unpack(state, emitted.results)
 
     def _step(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
@@ -340,6 +406,8 @@ class NestEmitter:
             value = e.value(reduction.value)
             lanes = old[0].lanes
             new = combine(f, reduction, old, [f.splat(value, lanes), f.splat(position, lanes)])
+        elif loop.running and runs_wide(loop, reduction):
+            new = keep(f, old, [f.splat(e.value(reduction.value), old[0].lanes)])
         else:
             new = combine(f, reduction, old, [f.splat(e.value(reduction.value), old[0].lanes)])
         mask = e.lanes.mask if e.lanes is not None else None
@@ -358,17 +426,19 @@ class NestEmitter:
         """A loop whose stores see the partial result so far."""
         (axis,) = loop.axes or (None,)
         state = self._identities(loop)
+        kept = kept_nothing(self.f, self._accumulator_lanes(loop))
+        state |= {r.name: kept for r in loop.reductions if runs_wide(loop, r)}
         if axis is None:
             self._bind_results(loop, self._step_running(loop, state))
             return
-        carried = [value for accumulator in state.values() for value in accumulator]
+        carried = _values(state)
         with (
             self.f.loop(0, axis_limit(self.context, axis), carried=carried) as emitted,
             self.e.level(),
         ):
             self.e.bind(axis, emitted.index)
             after = self._step_running(loop, _unpack(state, emitted.carried))
-            emitted.next([v for accumulator in after.values() for v in accumulator])
+            emitted.next(_values(after))
 
     def _step_running(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
         after = {r.name: self._reduce(r, loop, state[r.name]) for r in loop.reductions}
@@ -384,6 +454,20 @@ class NestEmitter:
         for store in loop.stores:
             roots += [store.value, *store.index]
         return roots
+
+
+def _whole_units(f: FunctionEmitter, length: Value, unit: int) -> Value:
+    """The largest multiple of `unit`, a power of two or one step of it, that `length` holds."""
+    if length.integer is not None:
+        return f.const("i64", length.integer // unit * unit)
+    if unit & (unit - 1) == 0:
+        return f.binary("and", length, -unit)
+    return f.binary("sub", length, f.binary("urem", length, unit))
+
+
+def _values(state: dict[str, Accumulator]) -> list[Value]:
+    """The values of all accumulators, one after the other."""
+    return [value for accumulator in state.values() for value in accumulator]
 
 
 def _unpack(shape: dict[str, Accumulator], values: Sequence[Value]) -> dict[str, Accumulator]:

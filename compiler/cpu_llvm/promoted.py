@@ -3,7 +3,7 @@
 The emitter walks each kernel point by point, as an interpreter would, with addresses as Python
 integers and elements as LLVM values. State is loaded before the loop, carried through it and
 stored after it; only the data set is read and only outputs are written inside. A reduction adds
-element after element. The code is straight-line, so LLVM's own pipeline packs it into vectors
+element after element, a long float sum in the blocks of loops/order.py. The code is straight-line, so LLVM's own pipeline packs it into vectors
 where it can; it changes no value, for no instruction allows it to.
 """
 
@@ -15,11 +15,20 @@ from collections.abc import Iterator, Sequence
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
+from ..loops.order import SumBlock, is_float_sum, loop_block, runs_wide
 from ..program import Program
 from ..types import int32
 from .arguments import argument_field, constant_table
 from .emit import FunctionEmitter, Value, llvm_type
-from .reductions import Accumulator, combine, fused_product, identity, settled
+from .reductions import (
+    Accumulator,
+    combine,
+    fused_product,
+    identity,
+    keep,
+    kept_nothing,
+    settled,
+)
 from .scalar import SCALAR
 from .vectors import LANES
 
@@ -135,17 +144,28 @@ class _KernelUnroller:
                 self._loop(loop, outer)
 
     def _loop(self, loop: Loop, outer: Point) -> None:
-        state = {r.name: identity(self.f, r, 1) for r in loop.reductions}
-        for inner in _points(loop.axes):
-            point = {**outer, **inner}
-            for reduction in loop.reductions:
-                state[reduction.name] = self._reduce(reduction, loop, point, state[reduction.name])
-            if loop.running:
-                self._finish(loop, state)
-            values = [self._value(store.value, point) for store in loop.stores]
-            for store, value in zip(loop.stores, values, strict=True):
-                self._store(store, value, point)
+        block = None if loop.running else loop_block(loop)
+        sums = {r.name for r in loop.reductions if is_float_sum(r)} if block is not None else set()
+        wide = sums | {r.name for r in loop.reductions if loop.running and runs_wide(loop, r)}
+        identities = {r.name: identity(self.f, r, 1) for r in loop.reductions}
+        state = identities | dict.fromkeys(wide, kept_nothing(self.f, 1))
+        for inside in _blocks(loop.axes, block):
+            kept = {name: state[name] for name in sums}
+            state |= {name: identities[name] for name in sums}
+            for inner in inside:
+                self._point(loop, {**outer, **inner}, state)
+            state |= {name: keep(self.f, kept[name], state[name]) for name in sums}
         self._finish(loop, state)
+
+    def _point(self, loop: Loop, point: Point, state: dict[str, Accumulator]) -> None:
+        """One point of a loop: every reduction takes one element, every store writes one."""
+        for reduction in loop.reductions:
+            state[reduction.name] = self._reduce(reduction, loop, point, state[reduction.name])
+        if loop.running:
+            self._finish(loop, state)
+        values = [self._value(store.value, point) for store in loop.stores]
+        for store, value in zip(loop.stores, values, strict=True):
+            self._store(store, value, point)
 
     def _finish(self, loop: Loop, state: dict[str, Accumulator]) -> None:
         names = {r.name for r in loop.reductions}
@@ -160,6 +180,8 @@ class _KernelUnroller:
             a, b = (self._value(x, point) for x in reduction.value.args)
             return [fused_product(self.f, a, b, old[0], reduction.value.dtype)]
         new = [self._value(reduction.value, point)]
+        if loop.running and runs_wide(loop, reduction):
+            return keep(self.f, old, new)
         if reduction.combiner.startswith("arg"):
             new.append(self.f.const("i64", point[loop.axes[0]] if loop.axes else 0))
         return combine(self.f, reduction, old, new)
@@ -251,6 +273,18 @@ class _KernelUnroller:
             kind = llvm_type(dtype)
             pointer = self.owner.output_pointer(store.buffer)
             self.f.store(value, self.f.gep(pointer, address, kind))
+
+
+def _blocks(axes: Sequence[Axis], block: SumBlock | None) -> Iterator[Iterator[Point]]:
+    """The points of the axes, cut as `block` says; all together if it is None."""
+    if block is None:
+        yield _points(axes)
+        return
+    before, cut = axes[: block.position], axes[block.position]
+    for _, inside in itertools.groupby(
+        _points(axes), lambda point: ([point[a] for a in before], point[cut] // block.points)
+    ):
+        yield inside
 
 
 def _points(axes: Sequence[Axis]) -> Iterator[Point]:

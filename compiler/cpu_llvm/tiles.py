@@ -10,7 +10,8 @@ never stored.
 
 The register tile keeps rows x columns accumulators in vector registers: for each k it loads the
 strip's vectors, broadcasts one element of A per row and issues one FMA per accumulator. The order
-over k is that of the loop, one rounding per step, whatever the tile and the target.
+over k is that of the loop, one rounding per step, whatever the tile and the target; what a block of
+a long sum comes to is added to a double in memory.
 Source: Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication".
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..loops.order import BLOCK_TERMS
 from ..types import DType
 from .emit import FunctionEmitter, Value, llvm_type
 from .values import SIZE_BYTES
@@ -51,54 +53,109 @@ def largest_tile(dtype: DType, vector_bytes: int, columns_wanted: int) -> TileSh
     return TileShape(min(14, registers // vectors), vectors * lanes, lanes, scalar)
 
 
-def tile_function(f: FunctionEmitter, tile: TileShape) -> str:
+def kept_type(kind: str, long: bool) -> str:
+    """The type of a tile's sums in memory: that of what is kept of all blocks, if they are long."""
+    return "double" if long else kind
+
+
+def tile_function(f: FunctionEmitter, tile: TileShape, long: bool) -> str:
     """void tile(a, b, c, kc, accumulate, next, stride): c (+)= A panel times B strip.
 
-    c is rows x columns. `next` is the first of kc rows, `stride` elements apart, that the next
-    packing will read: their cache lines are fetched meanwhile. Rows that lie a page apart are
+    c is rows x columns of `kept_type`. The kc terms go on from what is there; those of a long sum
+    are added in blocks (loops/order.py), the first of which begins with the panel. `next` is the first of kc rows, `stride` elements apart, that the
+    next packing will read: their cache lines are fetched meanwhile. Rows that lie a page apart are
     beyond what the hardware prefetches by itself.
     """
-    name = f"tile_{tile.scalar}_{tile.rows}x{tile.columns}x{tile.lanes}"
+    name = f"tile_{tile.scalar}_{tile.rows}x{tile.columns}x{tile.lanes}{'_long' if long else ''}"
     if name not in f.helpers:
-        f.helpers[name] = _emit_tile(name, tile)
+        f.helpers[name] = _TileEmitter(name, tile).emit(long)
     return name
 
 
-def _emit_tile(name: str, tile: TileShape) -> FunctionEmitter:
-    parameters = (
-        ("ptr", "a"), ("ptr", "b"), ("ptr", "c"), ("i64", "kc"), ("i1", "accumulate"),
-        ("ptr", "next"), ("i64", "stride"),
-    )  # fmt: skip
-    g = FunctionEmitter(name, parameters, linkage="internal", attributes="noinline nounwind")
-    a, b, c, kc, accumulate, upcoming, stride = (g.parameter(n) for n in range(7))
-    kind, vectors = tile.scalar, tile.columns // tile.lanes
-    places = [(i, j) for i in range(tile.rows) for j in range(vectors)]
+class _TileEmitter:
+    """Emits one register tile."""
 
-    def at(i: int, j: int) -> Value:
-        return g.gep(c, i * tile.columns + j * tile.lanes, kind)
+    def __init__(self, name: str, tile: TileShape) -> None:
+        parameters = (
+            ("ptr", "a"), ("ptr", "b"), ("ptr", "c"), ("i64", "kc"), ("i1", "accumulate"),
+            ("ptr", "next"), ("i64", "stride"),
+        )  # fmt: skip
+        self.g = FunctionEmitter(
+            name, parameters, linkage="internal", attributes="noinline nounwind"
+        )
+        self.tile, self.kind = tile, tile.scalar
+        self.vectors = tile.columns // tile.lanes
+        self.places = [(i, j) for i in range(tile.rows) for j in range(self.vectors)]
 
-    with g.if_else(accumulate) as start:
-        start.give(*(g.load(kind, at(i, j), tile.lanes) for i, j in places))
-        start.otherwise()
-        start.give(*(g.const(kind, 0, tile.lanes) for _ in places))
-    with g.loop(0, kc, carried=[a, b, upcoming, *start.results], guard=False) as loop:
-        left, right, ahead, *sums = loop.carried
-        for line in range(0, tile.columns * SIZE_BYTES[kind], CACHE_LINE_BYTES):
-            g.prefetch(g.gep(ahead, line, "i8"), locality=2)
-        strip = [
-            g.load(kind, g.gep(right, j * tile.lanes, kind), tile.lanes) for j in range(vectors)
-        ]
-        for i in range(tile.rows):
-            element = g.splat(g.load(kind, g.gep(left, i, kind)), tile.lanes)
-            for j in range(vectors):
-                place = i * vectors + j
-                sums[place] = g.fma(element, strip[j], sums[place])
-        following = g.gep(ahead, stride, kind, inbounds=False)
-        loop.next([g.gep(left, PANEL, kind), g.gep(right, tile.columns, kind), following, *sums])
-    for (i, j), total in zip(places, loop.results[3:], strict=True):
-        g.store(total, at(i, j))
-    g.ret()
-    return g
+    def emit(self, long: bool) -> FunctionEmitter:
+        g = self.g
+        a, b, _, kc, accumulate, upcoming, _ = (g.parameter(n) for n in range(7))
+        if not long:
+            with g.if_else(accumulate) as start:
+                start.give(*(self._loaded(self.kind, i, j) for i, j in self.places))
+                start.otherwise()
+                start.give(*self._zeros())
+            *_, sums = self._terms([a, b, upcoming], start.results, kc)
+            self._store(self.kind, sums)
+        else:
+            with g.loop(0, kc, BLOCK_TERMS["dot"], carried=[a, b, upcoming], guard=False) as loop:
+                left = g.binary("sub", kc, loop.index)
+                count = g.intrinsic("llvm.smin", "i64", left, g.const("i64", BLOCK_TERMS["dot"]))
+                *pointers, sums = self._terms(loop.carried, self._zeros(), count)
+                self._keep(sums, g.binary("or", accumulate, g.compare("ne", loop.index, 0)))
+                loop.next(pointers)
+        g.ret()
+        return g
+
+    def _zeros(self) -> list[Value]:
+        return [self.g.const(self.kind, 0, self.tile.lanes) for _ in self.places]
+
+    def _terms(
+        self, pointers: Sequence[Value], sums: Sequence[Value], count: Value
+    ) -> tuple[Value, Value, Value, list[Value]]:
+        """Add `count` products to the sums; where panel, strip and what comes next go on."""
+        g, kind, tile = self.g, self.kind, self.tile
+        stride = g.parameter(6)
+        with g.loop(0, count, carried=[*pointers, *sums], guard=False) as loop:
+            left, right, ahead, *sums = loop.carried
+            for line in range(0, tile.columns * SIZE_BYTES[kind], CACHE_LINE_BYTES):
+                g.prefetch(g.gep(ahead, line, "i8"), locality=2)
+            strip = [
+                g.load(kind, g.gep(right, j * tile.lanes, kind), tile.lanes)
+                for j in range(self.vectors)
+            ]
+            for i in range(tile.rows):
+                element = g.splat(g.load(kind, g.gep(left, i, kind)), tile.lanes)
+                for j in range(self.vectors):
+                    place = i * self.vectors + j
+                    sums[place] = g.fma(element, strip[j], sums[place])
+            following = g.gep(ahead, stride, kind, inbounds=False)
+            right = g.gep(right, tile.columns, kind)
+            loop.next([g.gep(left, PANEL, kind), right, following, *sums])
+        left, right, ahead, *sums = loop.results
+        return left, right, ahead, sums
+
+    def _keep(self, sums: Sequence[Value], again: Value) -> None:
+        """Add the sums of a block to what is kept in c, or begin with them."""
+        g, kept = self.g, kept_type(self.kind, long=True)
+        with g.if_else(again) as branch:
+            for place, value in zip(self.places, sums, strict=True):
+                total = g.add(self._loaded(kept, *place), g.cast("fpext", value, kept))
+                g.store(total, self._at(kept, *place))
+            branch.otherwise()
+            self._store(kept, [g.cast("fpext", value, kept) for value in sums])
+
+    def _at(self, kind: str, i: int, j: int) -> Value:
+        return self.g.gep(
+            self.g.parameter(2), i * self.tile.columns + j * self.tile.lanes, kind
+        )
+
+    def _loaded(self, kind: str, i: int, j: int) -> Value:
+        return self.g.load(kind, self._at(kind, i, j), self.tile.lanes)
+
+    def _store(self, kind: str, sums: Sequence[Value]) -> None:
+        for (i, j), total in zip(self.places, sums, strict=True):
+            self.g.store(total, self._at(kind, i, j))
 
 
 PACK_PARAMETERS = (
