@@ -384,6 +384,8 @@ def along_axis(dtypes: Sequence[DType], empty: bool) -> Callable[[str], list[Exa
             for dtype in dtypes[:2]:
                 array = sample_array(rng, dtype, shape, -1.5, 1.5)
                 made.append(Example(name, (array,), {"axis": axis}))
+                if name.startswith("cum"):
+                    made.append(Example(name, (array,), {"axis": axis, "reverse": True}))
         return made
 
     return make

@@ -7,6 +7,7 @@ differences. An operation without such examples says why in NO_DERIVATIVE.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from catalogue_examples import (
@@ -88,8 +89,9 @@ def smooth_reduction(name: str) -> list[Example]:
     apart = generator(name + "smooth").permutation(24).reshape(2, 3, 4) / 8.0 - 1.45
     zeros = np.array([[0.0, 2.0, 3.0, 0.5], [1.5, 0.0, 0.0, 0.7], [1.0, 0.0, 2.0, 0.0]])
     if name.startswith("cum"):
-        made = [Example(name, (apart,), {"axis": axis}) for axis in range(3)]
-        with_zeros = [Example(name, (zeros,), {"axis": axis}) for axis in (0, 1)]
+        ways: list[dict[str, Any]] = [{}, {"reverse": True}]
+        made = [Example(name, (apart,), {"axis": a, **way}) for a in range(3) for way in ways]
+        with_zeros = [Example(name, (zeros,), {"axis": a, **way}) for a in (0, 1) for way in ways]
     else:
         several: tuple[tuple[int, ...], ...] = ((0,), (1,), (0, 2), (0, 1, 2), ())
         made = [Example(name, (apart,), {"axes": axes}) for axes in several]

@@ -89,10 +89,14 @@ class Reduce:
 
 @dataclass(frozen=True)
 class Cumulate:
-    """Like Reduce over the one axis `axis(**attributes)`, keeping every partial result."""
+    """Like Reduce over the one axis `axis(**attributes)`, keeping every partial result.
+
+    reverse  whether, of these attributes, the axis is walked from its end
+    """
 
     combiner: str
     axis: Callable[..., int]
+    reverse: Callable[..., bool]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Reductions, arg-reductions and cumulations.
 
     prod max min {axes}     any all {axes} of bool     argmax argmin {axis} -> i64
-    cumsum cumprod {axis}   inclusive, along one axis
+    cumsum cumprod {axis, reverse}   inclusive, along one axis, from its end if reverse is true;
+                                     it is left out where it is false
 
 `max` and `min` give NaN if an element is NaN; `argmax` and `argmin` then give the place of the
 first NaN, and of equal winners the first. None of these four has a value for no elements.
@@ -10,7 +11,9 @@ Winners of equal value share the cotangent evenly, as in `torch.amax` and JAX. T
 `prod` and `cumprod` never divide by an element, so they are right where elements are zero, to any
 order: `prod` multiplies the products of what lies before and after an element, and `cumprod` is
 differentiated as the doubling scan of Hillis and Steele (1986), in O(n log n). Both need the extent
-of the axis, so along a named dimension they raise GradientError.
+of the axis, so along a named dimension they raise GradientError. No gradient is a total less a
+part, which would lose the digits of what is small beside the total: that of `cumsum` runs from the
+other end.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, GradientError, ShapeError
+from ..errors import DTypeError, GradientError, ShapeError, VerifyError
 from ..graph.ir import Node, apply
 from ..types import TensorType, int64
-from .arithmetic import add, div, mul, number_type, sub
+from .arithmetic import add, div, mul, number_type
 from .broadcast import Axes, reduced_shape, restore_axes, sum_
 from .comparison import cast, eq, where
 from .definition import (
@@ -34,7 +37,7 @@ from .definition import (
     Reduce,
     per_operand_element,
 )
-from .reference import is_half, rounding_once
+from .reference import is_float, is_half, rounding_once
 from .slicing import pad, slice_
 from .source import constant, zeros_like
 
@@ -83,7 +86,7 @@ def _product_of_others(x: Node, axis: int) -> Node:
     if count == 0:
         return x
     before = _shifted(cumprod(x, axis), axis, 1)
-    after = _flip(_shifted(cumprod(_flip(x, axis), axis), axis, 1), axis)
+    after = _shifted(cumprod(x, axis, reverse=True), axis, 1, reverse=True)
     return mul(before, after)
 
 
@@ -97,26 +100,20 @@ def _known_extent(x: Node, axis: int) -> int:
     return extent
 
 
-def _flip(x: Node, axis: int) -> Node:
-    """x in reverse order along the axis, whose extent is an integer."""
-    extent = x.type.shape[axis]
-    assert isinstance(extent, int)
-    if extent < 2:
-        return x
-    starts = tuple(extent - 1 if a == axis else 0 for a in range(x.type.rank))
-    steps = tuple(-1 if a == axis else 1 for a in range(x.type.rank))
-    return slice_(x, starts, steps, x.type.shape)
+def _shifted(x: Node, axis: int, distance: int, reverse: bool = False) -> Node:
+    """Element i is element i - distance of x, or i + distance in reverse; 1 where there is none."""
+    return _moved(x, axis, distance, reverse, 1)
 
 
-def _shifted(x: Node, axis: int, distance: int) -> Node:
-    """Element i is element i - distance of x; before that 1."""
+def _moved(x: Node, axis: int, distance: int, reverse: bool, fill: int) -> Node:
     extent = x.type.shape[axis]
     assert isinstance(extent, int) and 0 < distance <= extent
-    here = [0] * x.type.rank
+    here = (0,) * x.type.rank
+    there = tuple(distance if a == axis else 0 for a in range(x.type.rank))
     kept = (*x.type.shape[:axis], extent - distance, *x.type.shape[axis + 1 :])
-    part = slice_(x, tuple(here), tuple(1 for _ in here), kept)
-    low = tuple(distance if a == axis else 0 for a in range(x.type.rank))
-    return pad(part, constant(1, x.type.dtype), low, tuple(here), tuple(here))
+    part = slice_(x, there if reverse else here, tuple(1 for _ in here), kept)
+    low, high = (here, there) if reverse else (there, here)
+    return pad(part, constant(fill, x.type.dtype), low, high, here)
 
 
 def _extremum_gradient(dy: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node | None, ...]:
@@ -183,69 +180,63 @@ ARGMIN = _position("argmin", np.argmin)
 # -- cumulations ----------------------------------------------------------------------------
 
 
-def _cumulation_type(x: TensorType, *, axis: int) -> TensorType:
+def _cumulation_type(x: TensorType, *, axis: int, reverse: bool = False) -> TensorType:
     reduced_shape(x, (axis,))
+    if not isinstance(reverse, bool):
+        raise VerifyError(f"reverse is true or false, not {reverse!r}")
     return number_type(x)
 
 
-def _cumsum_gradient(dy: Node, y: Node, x: Node, *, axis: int) -> tuple[Node | None, ...]:
-    """The sum of dy from here on: a cumulated sum from the end.
-
-    Along a named dimension, which cannot be walked from its end, it is the total less what lies
-    before, which loses digits where the total is large beside the rest.
-    """
-    if isinstance(x.type.shape[axis], int):
-        return (_flip(cumsum(_flip(dy, axis), axis), axis),)
-    total = restore_axes(sum_(dy, (axis,)), x.type.shape, (axis,))
-    return (add(sub(total, cumsum(dy, axis)), dy),)
+def _cumsum_gradient(
+    dy: Node, y: Node, x: Node, *, axis: int, reverse: bool = False
+) -> tuple[Node | None, ...]:
+    """The sum of dy over every result that an element is part of: cumulated from the other end."""
+    return (cumsum(dy, axis, not reverse),)
 
 
-def _cumprod_gradient(dy: Node, y: Node, x: Node, *, axis: int) -> tuple[Node | None, ...]:
+def _cumprod_gradient(
+    dy: Node, y: Node, x: Node, *, axis: int, reverse: bool = False
+) -> tuple[Node | None, ...]:
     """Reverse of the doubling scan p <- p * shifted(p, 1, 2, 4, ...), which computes cumprod."""
     count = _known_extent(x, axis)
     partial_products = [x]
     distance = 1
     while distance < count:
         last = partial_products[-1]
-        partial_products.append(mul(last, _shifted(last, axis, distance)))
+        partial_products.append(mul(last, _shifted(last, axis, distance, reverse)))
         distance *= 2
     for partial in reversed(partial_products[:-1]):
         distance //= 2
+        # The transpose of a shift moves the other way, and brings in zeros.
         dy = add(
-            mul(dy, _shifted(partial, axis, distance)),
-            _shifted_back(mul(dy, partial), axis, distance),
+            mul(dy, _shifted(partial, axis, distance, reverse)),
+            _moved(mul(dy, partial), axis, distance, not reverse, 0),
         )
     return (dy,)
 
 
-def _shifted_back(x: Node, axis: int, distance: int) -> Node:
-    """The transpose of `_shifted` less its constant: element i is element i + distance, then 0."""
-    extent = x.type.shape[axis]
-    assert isinstance(extent, int)
-    none = [0] * x.type.rank
-    starts = tuple(distance if a == axis else 0 for a in range(x.type.rank))
-    kept = (*x.type.shape[:axis], extent - distance, *x.type.shape[axis + 1 :])
-    part = slice_(x, starts, tuple(1 for _ in none), kept)
-    return pad(part, constant(0, x.type.dtype), tuple(none), starts, tuple(none))
-
-
-def _cumulation(name: str, combiner: str, reference: Callable[..., Any], gradient: Any) -> OpDef:
-    def evaluate(x: Any, *, axis: int) -> Any:
-        return reference(x, axis=axis, dtype=x.dtype)
+def _cumulation(name: str, combiner: str, reference: np.ufunc, gradient: Any) -> OpDef:
+    def evaluate(x: Any, *, axis: int, reverse: bool = False) -> Any:
+        wide = np.float64 if is_float(x) and combiner == "sum" else x.dtype
+        ordered = np.flip(x, axis) if reverse else x
+        found = reference.accumulate(ordered, axis=axis, dtype=wide)
+        return np.flip(found, axis) if reverse else found
 
     return OpDef(
         name=name,
         infer=_cumulation_type,
         evaluate=rounding_once(evaluate),
         gradient=gradient,
-        lowering=Cumulate(combiner, lambda *, axis: axis),
+        lowering=Cumulate(
+            combiner, lambda *, axis, reverse=False: axis, lambda *, axis, reverse=False: reverse
+        ),
         cost=per_operand_element(1),
         flags=NO_FLAGS,
     )
 
 
-CUMSUM = _cumulation("cumsum", "sum", np.cumsum, _cumsum_gradient)
-CUMPROD = _cumulation("cumprod", "prod", np.cumprod, _cumprod_gradient)
+CUMSUM = _cumulation("cumsum", "sum", np.add, _cumsum_gradient)
+CUMPROD = _cumulation("cumprod", "prod", np.multiply, _cumprod_gradient)
 
 
 # -- builders -------------------------------------------------------------------------------
@@ -284,9 +275,15 @@ def argmin(x: Node, axis: int) -> Node:
     return apply(ARGMIN, x, axis=axis)
 
 
-def cumsum(x: Node, axis: int) -> Node:
-    return apply(CUMSUM, x, axis=axis)
+def cumsum(x: Node, axis: int, reverse: bool = False) -> Node:
+    """The sum of the elements up to each along the axis; in reverse, from each to the end."""
+    return _cumulated(CUMSUM, x, axis, reverse)
 
 
-def cumprod(x: Node, axis: int) -> Node:
-    return apply(CUMPROD, x, axis=axis)
+def cumprod(x: Node, axis: int, reverse: bool = False) -> Node:
+    """The product of the elements up to each along the axis; in reverse, from each to the end."""
+    return _cumulated(CUMPROD, x, axis, reverse)
+
+
+def _cumulated(op: OpDef, x: Node, axis: int, reverse: bool) -> Node:
+    return apply(op, x, axis=axis, reverse=True) if reverse else apply(op, x, axis=axis)

@@ -19,6 +19,11 @@ def is_half(array: Any) -> bool:
     return array.dtype in (float16.numpy, bfloat16.numpy)
 
 
+def is_float(array: Any) -> bool:
+    """Whether the elements are floats of any kind."""
+    return array.dtype.kind == "f" or is_half(array)
+
+
 def rounding_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` from arrays to an array of the first operand's dtype; see the module docstring.
 

@@ -3,10 +3,13 @@
     before   %0 = sum %x {axes=[0]} : f32[]                        %x: f32[1048576]
     after    %0 = reshape %x : f32[64, 16384]
              %1 = sum %0 {axes=[1]} : f32[64]
-             %2 = sum %1 {axes=[0]} : f32[]
+             %2 = cast %1 : f64[64]
+             %3 = sum %2 {axes=[0]} : f64[]
+             %4 = cast %3 : f32[]
 
 A sum with few results and many terms each has nothing that threads could share. It becomes two
-levels: one summed axis is split into chunks, which are summed apart and then together. The number
+levels: one summed axis is split into chunks, which are summed apart and then together: floats in
+float64, as what is kept of the blocks of one kernel's sum is (loops/order.py). The number
 of chunks follows from the extents, never from the number of threads, so every machine adds in the
 same order. Only static extents with a suitable divisor are split; a second run changes nothing,
 because after the first there are more results than are called few.
@@ -19,8 +22,9 @@ from typing import Any
 
 from ..graph.ir import Graph, Node
 from ..ops.broadcast import SUM, sum_
+from ..ops.comparison import cast
 from ..ops.movement import reshape
-from ..types import static_shape
+from ..types import float32, float64, static_shape
 
 TREE_LIMIT_ELEMENTS = 32768  # terms of one result that one thread adds in about 10 us
 FEW_RESULTS = 8
@@ -51,11 +55,15 @@ def _split_sum(node: Node) -> Node:
         return node
     axis = -axis
     outer_axis = axis - sum(a < axis for a in axes)
+    if x.type.dtype.bits == 16 and x.type.dtype.is_float:  # chunks are not rounded to 16 bits
+        x = cast(x, float32)
     if chunks == shape[axis]:  # the chunks are there already, as the other summed axes
-        return sum_(sum_(x, tuple(a for a in axes if a != axis)), (outer_axis,))
-    split = reshape(x, (*shape[:axis], chunks, shape[axis] // chunks, *shape[axis + 1 :]))
-    within = tuple(a if a < axis else a + 1 for a in axes)
-    return sum_(sum_(split, within), (outer_axis,))
+        apart = sum_(x, tuple(a for a in axes if a != axis))
+    else:
+        split = reshape(x, (*shape[:axis], chunks, shape[axis] // chunks, *shape[axis + 1 :]))
+        apart = sum_(split, tuple(a if a < axis else a + 1 for a in axes))
+    wide = cast(apart, float64) if apart.type.dtype.is_float else apart
+    return cast(sum_(wide, (outer_axis,)), node.type.dtype)
 
 
 def _axes(node: Node) -> tuple[int, ...]:

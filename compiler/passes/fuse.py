@@ -224,7 +224,16 @@ class _Fuser:
             group.reduced = _walked(contracted)
         else:
             group = self._start("cumulate" if isinstance(lowering, Cumulate) else "scatter", axes)
+        if isinstance(lowering, Cumulate) and lowering.reverse(**node.attributes):
+            index = self._from_the_end(node, index, lowering.axis(**node.attributes))
         self._join(node, group, index)
+
+    def _from_the_end(self, node: Node, index: Index, along: int) -> Index:
+        """The index in which the group's walk begins at the last element of an axis."""
+        k = self.k
+        (extent,) = self.grouping.expander.run_time_extents((node.type.shape[along],))
+        last = k.add(extent, k.index(-1))
+        return (*index[:along], k.add(k.mul(index[along], k.index(-1)), last), *index[along + 1 :])
 
     # -- candidates and fit -----------------------------------------------------------------
 

@@ -297,8 +297,8 @@ class _Lowering:
         (node,) = draft.group.index
         lowering = node.op.lowering
         assert isinstance(lowering, Cumulate)
-        axis = self.grouping.group_of[node].index[node][lowering.axis(**node.attributes)]
-        walked = tuple(a for a in draft.group.axes if axis.op == "axis" and axis.payload is a)
+        along = draft.group.index[node][lowering.axis(**node.attributes)]
+        walked = tuple(a for a in draft.group.axes if a in along.axes)
         stores = tuple(Store(b, draft.group.index[n], draft.values[n]) for n, b in draft.stores)
         loop = Loop(walked, tuple(draft.reductions.values()), stores, running=True)
         outer = tuple(a for a in draft.group.axes if a not in walked)

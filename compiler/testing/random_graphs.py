@@ -321,6 +321,13 @@ def _along_axis(grower: _Grower, op: OpDef) -> Node | None:
     return None if x is None else apply(op, x, axis=grower.rng.randrange(x.type.rank))
 
 
+def _cumulation(grower: _Grower, op: OpDef) -> Node | None:
+    forward = _along_axis(grower, op)
+    if forward is None or grower.rng.random() < 0.5:
+        return forward
+    return apply(op, *forward.inputs, **forward.attributes, reverse=True)
+
+
 def _reshape(grower: _Grower, op: OpDef) -> Node | None:
     """An axis of extent 1 comes or goes, or two axes without names merge, or all do."""
     x = grower.ranked()
@@ -486,7 +493,8 @@ _MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = Mappin
         "training": _training,
         "broadcast": _broadcast,
         **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), _reduction),
-        **dict.fromkeys(("argmax", "argmin", "cumsum", "cumprod"), _along_axis),
+        **dict.fromkeys(("argmax", "argmin"), _along_axis),
+        **dict.fromkeys(("cumsum", "cumprod"), _cumulation),
         "reshape": _reshape,
         "transpose": _transpose,
         "slice": _slice,

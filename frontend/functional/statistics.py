@@ -106,27 +106,43 @@ def searchsorted(x1: TensorLike, x2: TensorLike, side: str = "left") -> Tensor:
     return below.astype(int64).sum(axis=-1)
 
 
-def cumulative_sum(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Running sum along an axis, which may be omitted for one axis; integers in int64."""
-    return _cumulated(CUMSUM, x, axis, dtype, "cumulative_sum")
+def cumulative_sum(
+    x: TensorLike, axis: int | None = None, dtype: Any = None, reverse: bool = False
+) -> Tensor:
+    """Running sum along an axis, which may be omitted for one axis; integers in int64.
+
+    reverse   from the end of the axis: element i is the sum of all from i on
+    """
+    return _cumulated(CUMSUM, x, axis, dtype, reverse, "cumulative_sum")
 
 
-def cumulative_prod(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Running product along an axis, which may be omitted for one axis; integers in int64."""
-    return _cumulated(CUMPROD, x, axis, dtype, "cumulative_prod")
+def cumulative_prod(
+    x: TensorLike, axis: int | None = None, dtype: Any = None, reverse: bool = False
+) -> Tensor:
+    """Running product along an axis, which may be omitted for one axis; integers in int64.
+
+    reverse   from the end of the axis: element i is the product of all from i on
+    """
+    return _cumulated(CUMPROD, x, axis, dtype, reverse, "cumulative_prod")
 
 
-def cumsum(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+def cumsum(
+    x: TensorLike, axis: int | None = None, dtype: Any = None, reverse: bool = False
+) -> Tensor:
     """`cumulative_sum` by its NumPy name."""
-    return cumulative_sum(x, axis, dtype)
+    return cumulative_sum(x, axis, dtype, reverse)
 
 
-def cumprod(x: TensorLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+def cumprod(
+    x: TensorLike, axis: int | None = None, dtype: Any = None, reverse: bool = False
+) -> Tensor:
     """`cumulative_prod` by its NumPy name."""
-    return cumulative_prod(x, axis, dtype)
+    return cumulative_prod(x, axis, dtype, reverse)
 
 
-def _cumulated(op: OpDef, x: TensorLike, axis: int | None, dtype: Any, operation: str) -> Tensor:
+def _cumulated(
+    op: OpDef, x: TensorLike, axis: int | None, dtype: Any, reverse: bool, operation: str
+) -> Tensor:
     tensor = as_tensor(x)
     if axis is None:
         if tensor.ndim != 1:
@@ -135,5 +151,6 @@ def _cumulated(op: OpDef, x: TensorLike, axis: int | None, dtype: Any, operation
     wanted = dtype_of(dtype) if dtype is not None else tensor.dtype
     if dtype is None and not wanted.is_float:
         wanted = int64
+    direction = {"reverse": True} if reverse else {}
     along = nodes.axis_of(axis, tensor.ndim, operation)
-    return derive(nodes.build(op, tensor.astype(wanted).node, axis=along), tensor)
+    return derive(nodes.build(op, tensor.astype(wanted).node, axis=along, **direction), tensor)
