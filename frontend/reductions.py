@@ -13,11 +13,11 @@ from typing import Any
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.arithmetic import DIV, MUL, SUB
 from gradc.compiler.ops.broadcast import SUM
-from gradc.compiler.ops.comparison import EQ, GT, NE
+from gradc.compiler.ops.comparison import EQ, GT, NE, STOP_GRADIENT
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.ops.elementwise import SQRT
 from gradc.compiler.ops.reduction import PROD
-from gradc.compiler.types import DType, Extent, bool_, dtype_of, float32, int64
+from gradc.compiler.types import DType, Extent, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
 
@@ -48,9 +48,16 @@ def _is_half(dtype: DType) -> bool:
 
 def mean(x: Node, axis: Any, keepdims: bool) -> Node:
     """Sum over `axis` divided by the number of elements; integers are averaged in float32."""
-    result = x.type.dtype if x.type.dtype.is_float else float32
-    wide = nodes.cast(x, float32 if _is_half(result) else result)
-    return nodes.cast(_mean(wide, axis, 0.0, keepdims), result)
+    return nodes.cast(_mean(widened(x), axis, 0.0, keepdims), _averaged_dtype(x.type.dtype))
+
+
+def _averaged_dtype(dtype: DType) -> DType:
+    return dtype if dtype.is_float else float32
+
+
+def widened(x: Node) -> Node:
+    """x in the dtype in which its moments are computed: float64, or float32 for all others."""
+    return nodes.cast(x, x.type.dtype if x.type.dtype == float64 else float32)
 
 
 def _mean(x: Node, axis: Any, correction: float, keepdims: bool) -> Node:
@@ -83,16 +90,28 @@ def root(x: Node) -> Node:
     return nodes.select(flat, 0, nodes.elementwise(SQRT, nodes.select(flat, 1, x)))
 
 
+def deviation(x: Node, axis: Any) -> Node:
+    """x less its mean over `axis`, with the digits that are left beside a large mean.
+
+    A mean is off by its own rounding, which may be more than the values differ by. So the mean of
+    what is left after it was subtracted is subtracted too. Any number may stand for the first mean,
+    hence no gradient flows through it.
+    Source: Chan, Golub, LeVeque, "Algorithms for Computing the Sample Variance" (1983).
+    """
+    rough = nodes.build(STOP_GRADIENT, _mean(x, axis, 0.0, True))
+    near = nodes.elementwise(SUB, x, rough)
+    return nodes.elementwise(SUB, near, _mean(near, axis, 0.0, True))
+
+
 def variance(x: Node, axis: Any, correction: float, keepdims: bool) -> Node:
     """Mean squared distance from the mean, in two passes: no cancellation for a large mean.
 
     The divisor is the number of elements less `correction`; see `_divisor`.
     """
-    result = x.type.dtype if x.type.dtype.is_float else float32
-    wide = nodes.cast(x, float32 if _is_half(result) else result)
-    distance = nodes.elementwise(SUB, wide, _mean(wide, axis, 0.0, True))
+    distance = deviation(widened(x), axis)
     squares = nodes.elementwise(MUL, distance, distance)
-    return nodes.cast(_mean(squares, axis, correction, keepdims), result)
+    found = _mean(squares, axis, correction, keepdims)
+    return nodes.cast(found, _averaged_dtype(x.type.dtype))
 
 
 def truth(op: OpDef, x: Node, axis: Any, keepdims: bool) -> Node:

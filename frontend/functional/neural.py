@@ -14,7 +14,7 @@ from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.ops.slicing import PAD
 from gradc.compiler.types import int64, promote
 
-from .. import nodes, random
+from .. import nodes, random, reductions
 from ..dimensions import refuse_named
 from ..index_ranges import from_zero
 from ..ranges import check_probability, check_reals
@@ -318,13 +318,14 @@ def layer_norm(
 ) -> Tensor:
     """Mean 0, variance 1 over the last axes, then weight and bias.
 
+    16-bit floats are normalised in float32 and rounded before the weight.
     Source: Ba, Kiros, Hinton, "Layer Normalization" (2016).
     """
-    x = as_tensor(input)
+    x, dtype = wide(input)
     axes = _normalized_axes(x, normalized_shape, "layer_norm")
-    centred = x - x.mean(axis=axes, keepdims=True)
+    centred = derive(reductions.deviation(x.node, axes), x)
     spread = (centred * centred).mean(axis=axes, keepdims=True)
-    result = centred * each.rsqrt(spread + eps)
+    result = (centred * each.rsqrt(spread + eps)).astype(dtype)
     weight = _affine(weight, x, len(axes), "weight", "layer_norm")
     bias = _affine(bias, x, len(axes), "bias", "layer_norm")
     result = result if weight is None else result * weight
