@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import UNARY, Axis, Kernel, Loop, Reduction, Scalar
-from ..loops.order import SumBlock, is_float_sum, loop_block, runs_wide
+from ..loops.order import SumBlock, is_rounded, loop_block, runs_wide
 from ..types import int64
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
@@ -32,7 +32,7 @@ from .reductions import (
     fused_product,
     identity,
     keep,
-    kept_nothing,
+    kept_identity,
     settled,
     tree,
 )
@@ -271,8 +271,9 @@ class NestEmitter:
         """One inner loop: accumulators start at the identity and end bound to their names."""
         start = self._identities(loop)
         if self._block(loop) is not None:
-            kept = kept_nothing(self.f, self._accumulator_lanes(loop))
-            start |= {r.name: kept for r in loop.reductions if is_float_sum(r)}
+            lanes = self._lanes(loop)
+            cut = [r for r in loop.reductions if is_rounded(r)]
+            start |= {r.name: kept_identity(self.f, r, lanes) for r in cut}
         results = self._walk(loop, loop.axes, start)
         if loop.axes[-1] is self.vector_axis:
             trees = [tree(self.f, r, results[r.name]) for r in loop.reductions]
@@ -280,15 +281,15 @@ class NestEmitter:
         self._bind_results(loop, results)
 
     def _block(self, loop: Loop) -> SumBlock | None:
-        """How the loop's float sums are cut into blocks."""
+        """How the loop is cut into blocks for its float sums and products."""
         return loop_block(loop, self.e.width if loop.axes[-1] is self.vector_axis else 1)
 
-    def _accumulator_lanes(self, loop: Loop) -> int:
+    def _lanes(self, loop: Loop) -> int:
         along = bool(loop.axes) and loop.axes[-1] is self.vector_axis
         return self.e.width if along or self.e.lanes is not None else 1
 
     def _identities(self, loop: Loop) -> dict[str, Accumulator]:
-        lanes = self._accumulator_lanes(loop)
+        lanes = self._lanes(loop)
         return {r.name: identity(self.f, r, lanes) for r in loop.reductions}
 
     def _bind_results(self, loop: Loop, results: dict[str, Accumulator]) -> None:
@@ -339,11 +340,11 @@ class NestEmitter:
         low: Value,
         length: Value,
     ) -> dict[str, Accumulator]:
-        """Walk one block; its float sums start from zero and are added to what is kept of them."""
-        sums = {r.name for r in loop.reductions if is_float_sum(r)}
-        begun = state | {n: a for n, a in self._identities(loop).items() if n in sums}
+        """Walk one block, whose float sums begin anew, and add them to what is kept."""
+        cut = [r for r in loop.reductions if is_rounded(r)]
+        begun = state | {r.name: identity(self.f, r, self._lanes(loop)) for r in cut}
         ended = self._walk_part(loop, axes, begun, low, length)
-        return ended | {name: keep(self.f, state[name], ended[name]) for name in sums}
+        return ended | {r.name: keep(self.f, r, state[r.name], ended[r.name]) for r in cut}
 
     def _walk_part(
         self,
@@ -407,7 +408,7 @@ class NestEmitter:
             lanes = old[0].lanes
             new = combine(f, reduction, old, [f.splat(value, lanes), f.splat(position, lanes)])
         elif loop.running and runs_wide(loop, reduction):
-            new = keep(f, old, [f.splat(e.value(reduction.value), old[0].lanes)])
+            new = keep(f, reduction, old, [f.splat(e.value(reduction.value), old[0].lanes)])
         else:
             new = combine(f, reduction, old, [f.splat(e.value(reduction.value), old[0].lanes)])
         mask = e.lanes.mask if e.lanes is not None else None
@@ -426,8 +427,8 @@ class NestEmitter:
         """A loop whose stores see the partial result so far."""
         (axis,) = loop.axes or (None,)
         state = self._identities(loop)
-        kept = kept_nothing(self.f, self._accumulator_lanes(loop))
-        state |= {r.name: kept for r in loop.reductions if runs_wide(loop, r)}
+        wide, lanes = [r for r in loop.reductions if runs_wide(loop, r)], self._lanes(loop)
+        state |= {r.name: kept_identity(self.f, r, lanes) for r in wide}
         if axis is None:
             self._bind_results(loop, self._step_running(loop, state))
             return

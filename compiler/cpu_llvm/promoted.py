@@ -3,8 +3,9 @@
 The emitter walks each kernel point by point, as an interpreter would, with addresses as Python
 integers and elements as LLVM values. State is loaded before the loop, carried through it and
 stored after it; only the data set is read and only outputs are written inside. A reduction adds
-element after element, a long float sum in the blocks of loops/order.py. The code is straight-line, so LLVM's own pipeline packs it into vectors
-where it can; it changes no value, for no instruction allows it to.
+element after element, a long float sum in the blocks of loops/order.py. The code is straight-line,
+so LLVM's own pipeline packs it into vectors where it can; it changes no value, for no instruction
+allows it to.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
-from ..loops.order import SumBlock, is_float_sum, loop_block, runs_wide
+from ..loops.order import SumBlock, is_rounded, loop_block, runs_wide
 from ..program import Program
 from ..types import int32
 from .arguments import argument_field, constant_table
@@ -26,7 +27,7 @@ from .reductions import (
     fused_product,
     identity,
     keep,
-    kept_nothing,
+    kept_identity,
     settled,
 )
 from .scalar import SCALAR
@@ -145,16 +146,16 @@ class _KernelUnroller:
 
     def _loop(self, loop: Loop, outer: Point) -> None:
         block = None if loop.running else loop_block(loop)
-        sums = {r.name for r in loop.reductions if is_float_sum(r)} if block is not None else set()
-        wide = sums | {r.name for r in loop.reductions if loop.running and runs_wide(loop, r)}
-        identities = {r.name: identity(self.f, r, 1) for r in loop.reductions}
-        state = identities | dict.fromkeys(wide, kept_nothing(self.f, 1))
+        cut = [r for r in loop.reductions if block is not None and is_rounded(r)]
+        wide = cut + [r for r in loop.reductions if loop.running and runs_wide(loop, r)]
+        state = {r.name: identity(self.f, r, 1) for r in loop.reductions}
+        state |= {r.name: kept_identity(self.f, r, 1) for r in wide}
         for inside in _blocks(loop.axes, block):
-            kept = {name: state[name] for name in sums}
-            state |= {name: identities[name] for name in sums}
+            kept = {r.name: state[r.name] for r in cut}
+            state |= {r.name: identity(self.f, r, 1) for r in cut}
             for inner in inside:
                 self._point(loop, {**outer, **inner}, state)
-            state |= {name: keep(self.f, kept[name], state[name]) for name in sums}
+            state |= {r.name: keep(self.f, r, kept[r.name], state[r.name]) for r in cut}
         self._finish(loop, state)
 
     def _point(self, loop: Loop, point: Point, state: dict[str, Accumulator]) -> None:
@@ -181,7 +182,7 @@ class _KernelUnroller:
             return [fused_product(self.f, a, b, old[0], reduction.value.dtype)]
         new = [self._value(reduction.value, point)]
         if loop.running and runs_wide(loop, reduction):
-            return keep(self.f, old, new)
+            return keep(self.f, reduction, old, new)
         if reduction.combiner.startswith("arg"):
             new.append(self.f.const("i64", point[loop.axes[0]] if loop.axes else 0))
         return combine(self.f, reduction, old, new)

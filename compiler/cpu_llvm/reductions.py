@@ -3,8 +3,8 @@
 A reduction's accumulator is one or two values: the partial result, and for argmax and argmin the
 position of the best element so far. Ties and NaN go to the lowest position, as in NumPy.
 Sums and products of 16-bit floats are accumulated in float32 and rounded once at the end. A long
-float sum is made of blocks (loops/order.py): its accumulator is a block's within one, and a double,
-what is kept of all blocks so far, between them.
+float sum or product is made of blocks (loops/order.py): its accumulator is the block's within one,
+and a double, what is kept of all blocks so far, between them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from ..loops.ir import Reduction
-from ..loops.order import is_float_sum
+from ..loops.order import is_rounded
 from ..types import DType, float32
 from .casts import narrow, widen
 from .emit import FunctionEmitter, Value, llvm_type
@@ -62,14 +62,17 @@ def identity(f: FunctionEmitter, reduction: Reduction, lanes: int) -> Accumulato
     return [best, f.const("i64", 0, lanes)] if combiner.startswith("arg") else [best]
 
 
-def kept_nothing(f: FunctionEmitter, lanes: int) -> Accumulator:
-    """What is kept of a long float sum before its first block."""
-    return [f.const("double", 0, lanes)]
+def kept_identity(f: FunctionEmitter, reduction: Reduction, lanes: int) -> Accumulator:
+    """What is kept of a long float sum or product before its first block."""
+    return [f.const("double", 1 if reduction.combiner == "prod" else 0, lanes)]
 
 
-def keep(f: FunctionEmitter, kept: Accumulator, block: Accumulator) -> Accumulator:
+def keep(
+    f: FunctionEmitter, reduction: Reduction, kept: Accumulator, block: Accumulator
+) -> Accumulator:
     """What is kept after one more block, or one more term."""
-    return [f.add(kept[0], f.cast("fpext", widen(f, block[0]), "double"))]
+    combined = f.mul if reduction.combiner == "prod" else f.add
+    return [combined(kept[0], f.cast("fpext", widen(f, block[0]), "double"))]
 
 
 def combine(
@@ -125,8 +128,8 @@ def tree(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumu
     """All lanes of an accumulator combined, as a binary tree of halves."""
     if lanes[0].lanes == 1:
         return lanes
-    if is_float_sum(reduction):  # of the dtype of the terms, or of what is kept of a long sum
-        return [f.reduce_lanes(lanes[0], f.add)]
+    if is_rounded(reduction):  # of the dtype of the terms, or what is kept of their blocks
+        return [f.reduce_lanes(lanes[0], f.mul if reduction.combiner == "prod" else f.add)]
     if len(lanes) == 1:
         return [f.reduce_lanes(lanes[0], lambda a, b: combine(f, reduction, [a], [b])[0])]
     while lanes[0].lanes > 1:

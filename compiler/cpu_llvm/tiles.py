@@ -62,9 +62,11 @@ def tile_function(f: FunctionEmitter, tile: TileShape, long: bool) -> str:
     """void tile(a, b, c, kc, accumulate, next, stride): c (+)= A panel times B strip.
 
     c is rows x columns of `kept_type`. The kc terms go on from what is there; those of a long sum
-    are added in blocks (loops/order.py), the first of which begins with the panel. `next` is the first of kc rows, `stride` elements apart, that the
-    next packing will read: their cache lines are fetched meanwhile. Rows that lie a page apart are
-    beyond what the hardware prefetches by itself.
+    are added in blocks (loops/order.py), the first of which begins with the panel.
+
+    `next` is the first of kc rows, `stride` elements apart, that the next packing will read: their
+    cache lines are fetched meanwhile. Rows that lie a page apart are beyond what the hardware
+    prefetches by itself.
     """
     name = f"tile_{tile.scalar}_{tile.rows}x{tile.columns}x{tile.lanes}{'_long' if long else ''}"
     if name not in f.helpers:
@@ -146,9 +148,7 @@ class _TileEmitter:
             self._store(kept, [g.cast("fpext", value, kept) for value in sums])
 
     def _at(self, kind: str, i: int, j: int) -> Value:
-        return self.g.gep(
-            self.g.parameter(2), i * self.tile.columns + j * self.tile.lanes, kind
-        )
+        return self.g.gep(self.g.parameter(2), i * self.tile.columns + j * self.tile.lanes, kind)
 
     def _loaded(self, kind: str, i: int, j: int) -> Value:
         return self.g.load(kind, self._at(kind, i, j), self.tile.lanes)

@@ -1,4 +1,4 @@
-"""The order of long float sums: blocks of a fixed length, added up in float64.
+"""The order of long float sums and products: blocks of a fixed length, combined in float64.
 
     sum of 21 terms     kept = 0.0 in float64
                         kept += x0 + x1 + ... + x7          a block starts from zero, in the dtype
@@ -8,21 +8,24 @@
 
 Terms added one after the other lose digits as the partial result grows, and float32 ones stick at
 2^24. So a partial result takes the terms of one block alone, and what a block comes to is added to
-a float64. What is said here decides bits: it follows from the extents (maxima, where an axis is
-bounded), the combiner and the dtype, and from nothing else. Who sums asks here: the generic nest,
-the blocked contraction, the promoted loop.
+a float64, or multiplied with it. What is said here decides bits: it follows from the extents
+(maxima, where an axis is bounded), the combiner and the dtype, and from nothing else. Who combines
+floats asks here: the generic nest, the blocked contraction, the promoted loop, scatters.
 
 * Terms are counted for one partial result: where 16 lanes share a sum, lane by lane.
-* A sum of at most one block is added as it stands, without the float64.
+* What is at most one block is combined as it stands, without the float64.
 * Over several axes a block is some consecutive points of one axis with all the points of the axes
   inside it, the outermost such axis that still gives blocks within the length.
-* A running sum whose axis is longer than a block stores every partial result; it is a float64
-  throughout, rounded at each store.
+* A running sum or product whose axis is longer than a block stores every partial result; it is a
+  float64 throughout, rounded at each store.
+* Where data say which element a term is added to, there are no blocks: the elements are float64
+  until all terms are in, if they may be many (`scatters_wide`).
 
-With u = 2^-24 and terms of one sign, a block of n float32 terms is off by at most n/2 * u of its
-value, whatever the number of blocks. Terms of a sum are cheap to widen, so its blocks are short:
-equal terms then come out to 2e-7. A product's blocks are as long as they may be to stay below 1e-5:
-a register tile meets memory after each.
+With u = 2^-24 and terms of one sign, the sum of a block of n float32 terms is off by at most
+n/2 * u of its value, whatever the number of blocks. Terms of a sum are cheap to widen, so its
+blocks are short: equal terms come out to 2e-7. Those of a matrix product (`dot`) are as long as
+they may be to stay below 1e-5: a register tile meets memory after each. Roundings of a product do
+not grow with the partial result, so blocks would not make them fewer: each factor is one.
 Source: blocked summation, as in Higham, Accuracy and Stability of Numerical Algorithms (2002),
 section 4.2.
 """
@@ -33,10 +36,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..types import DType
 from .ir import Loop, Reduction
 
-BLOCK_TERMS: Mapping[str, int] = {"sum": 8, "dot": 256}
-"""Terms of one block, by combiner; the others do not add."""
+BLOCK_TERMS: Mapping[str, int] = {"sum": 8, "prod": 1, "dot": 256}
+"""Terms of one block, by combiner; the others do not round."""
+
+SCATTER_TERMS = 256
+SPARSE_SCATTER_TERMS = 65_536
+SPARSE = 4
+"""A table of more than 4 elements for each term that is added takes more terms before it is
+widened: its memory is most of what such a scatter costs, and its elements take few terms each."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,8 @@ class SumBlock:
     points: int
 
 
-def is_float_sum(reduction: Reduction) -> bool:
-    """Whether a reduction adds floats."""
+def is_rounded(reduction: Reduction) -> bool:
+    """Whether a reduction adds or multiplies floats."""
     return reduction.combiner in BLOCK_TERMS and reduction.value.dtype.is_float
 
 
@@ -70,11 +80,11 @@ def cut(extents: Sequence[int], terms: int) -> SumBlock | None:
 
 
 def loop_block(loop: Loop, lanes: int = 1) -> SumBlock | None:
-    """How the float sums of a loop are cut, all alike; None if they are one block, or there is none.
+    """How a loop is cut for its float sums and products; None where no block ends before the loop.
 
-    lanes  partial results of one sum, which share the points of the last axis
+    lanes  partial results of one reduction, which share the points of the last axis
     """
-    lengths = [BLOCK_TERMS[r.combiner] for r in loop.reductions if is_float_sum(r)]
+    lengths = [BLOCK_TERMS[r.combiner] for r in loop.reductions if is_rounded(r)]
     if not lengths or any(axis.extent == 0 for axis in loop.axes):
         return None
     extents = [axis.extent for axis in loop.axes]
@@ -86,4 +96,15 @@ def loop_block(loop: Loop, lanes: int = 1) -> SumBlock | None:
 def runs_wide(loop: Loop, reduction: Reduction) -> bool:
     """Whether a reduction of a running loop is a float64 throughout."""
     terms = math.prod(axis.extent for axis in loop.axes)
-    return is_float_sum(reduction) and terms > BLOCK_TERMS[reduction.combiner]
+    return is_rounded(reduction) and terms > BLOCK_TERMS[reduction.combiner]
+
+
+def scatters_wide(dtype: DType, terms: int, updates: int, elements: int) -> bool:
+    """Whether the elements of a scatter are float64 until all terms are in.
+
+    terms     that may all go to one element
+    updates   terms in all
+    elements  of the table
+    """
+    limit = SPARSE_SCATTER_TERMS if elements > SPARSE * updates else SCATTER_TERMS
+    return dtype.is_float and dtype.bits < 64 and terms > limit

@@ -28,7 +28,7 @@ from .definition import (
     per_element,
     per_operand_element,
 )
-from .reference import is_float, rounding_once
+from .reference import rounding_once, wide_dtype
 from .source import declared_type
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def _sum_type(x: TensorType, *, axes: Axes) -> TensorType:
 
 
 def _sum_value(x: Any, *, axes: Axes) -> Any:
-    """Floats are added in float64, whatever their dtype: NumPy's own float32 sums may stick."""
-    return np.sum(x, axis=axes, dtype=np.float64 if is_float(x) else x.dtype)
+    return np.sum(x, axis=axes, dtype=wide_dtype(x))
 
 
 def _sum_gradient(dy: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node | None, ...]:

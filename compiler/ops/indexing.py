@@ -39,6 +39,7 @@ from .definition import (
     elementwise,
     per_element,
 )
+from .reference import wide_dtype
 from .slicing import clamped
 from .source import zeros_like
 
@@ -160,10 +161,14 @@ def _infer_index_add(
 
 
 def _evaluate_index_add(x: Array, indices: Array, updates: Array, axis: int) -> Array:
-    result = x.copy()
-    where_to: Any = (*(slice(None),) * axis, _settled(indices, x.shape[axis]))
-    np.add.at(result, where_to, updates)
-    return result
+    return _added(x, (*(slice(None),) * axis, _settled(indices, x.shape[axis])), updates)
+
+
+def _added(x: Array, where_to: Any, updates: Array) -> Array:
+    """x with updates added; floats in float64, rounded once."""
+    result = x.astype(wide_dtype(x))
+    np.add.at(result, where_to, updates.astype(result.dtype))
+    return result.astype(x.dtype)
 
 
 def _index_add_gradient(
@@ -261,9 +266,7 @@ def _infer_scatter_add(
 
 
 def _evaluate_scatter_add(x: Array, indices: Array, updates: Array, axis: int) -> Array:
-    result = x.copy()
-    np.add.at(result, _full_index(indices, x.shape[axis], axis), updates)
-    return result
+    return _added(x, _full_index(indices, x.shape[axis], axis), updates)
 
 
 def _scatter_add_gradient(

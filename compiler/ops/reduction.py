@@ -37,7 +37,7 @@ from .definition import (
     Reduce,
     per_operand_element,
 )
-from .reference import is_float, is_half, rounding_once
+from .reference import is_half, rounding_once, wide_dtype
 from .slicing import pad, slice_
 from .source import constant, zeros_like
 
@@ -62,7 +62,7 @@ def _logical_type(x: TensorType, *, axes: Axes) -> TensorType:
 
 
 def _prod_value(x: Any, *, axes: Axes) -> Any:
-    return np.prod(x, axis=axes, dtype=x.dtype)
+    return np.prod(x, axis=axes, dtype=wide_dtype(x))
 
 
 def _prod_gradient(dy: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node | None, ...]:
@@ -217,9 +217,8 @@ def _cumprod_gradient(
 
 def _cumulation(name: str, combiner: str, reference: np.ufunc, gradient: Any) -> OpDef:
     def evaluate(x: Any, *, axis: int, reverse: bool = False) -> Any:
-        wide = np.float64 if is_float(x) and combiner == "sum" else x.dtype
         ordered = np.flip(x, axis) if reverse else x
-        found = reference.accumulate(ordered, axis=axis, dtype=wide)
+        found = reference.accumulate(ordered, axis=axis, dtype=wide_dtype(x))
         return np.flip(found, axis) if reverse else found
 
     return OpDef(

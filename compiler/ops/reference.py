@@ -19,9 +19,12 @@ def is_half(array: Any) -> bool:
     return array.dtype in (float16.numpy, bfloat16.numpy)
 
 
-def is_float(array: Any) -> bool:
-    """Whether the elements are floats of any kind."""
-    return array.dtype.kind == "f" or is_half(array)
+def wide_dtype(array: Any) -> Any:
+    """The dtype in which elements are added or multiplied: float64 for floats, else their own.
+
+    NumPy's own float32 sums stick at 2**24 along some axes.
+    """
+    return np.dtype(np.float64) if array.dtype.kind == "f" or is_half(array) else array.dtype
 
 
 def rounding_once(function: Callable[..., Any]) -> Callable[..., Any]:

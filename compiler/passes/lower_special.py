@@ -5,16 +5,20 @@ dot_general:  result axes are batch, then lhs free, then rhs free (see ops/contr
 index_add:    out = x; then, update after update, out[.., indices[u..], ..] += updates[.., u.., ..]
 scatter_add:  out = x; then out[.., indices[i], ..] += updates[i] for every element i.
 Updates that hit one element are added in index order by one thread, so the bits do not depend on
-the number of threads: only axes that updates cannot share are parallel.
+the number of threads: only axes that updates cannot share are parallel. Where one element may take
+many updates, all are added in a float64 of its own, which is rounded at the end (loops/order.py).
 """
 
 from __future__ import annotations
 
+import math
+
 from ..graph.ir import Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index, Stop
-from ..loops.ir import Axis, Buffer, Kernel, Loop, Scalar, Store
-from ..types import int64
+from ..loops.ir import Axis, Buffer, Kernel, Loop, Scalar, Store, dense_layout
+from ..loops.order import scatters_wide
+from ..types import float64, int64, static_shape
 from .groups import Group
 
 
@@ -80,16 +84,28 @@ def scatter_kernel(
     raw = expander.operand(node, 1, picked, stop)
     target = _in_range(k, k.cast(raw, int64), _extent(k, expander, shape[axis]))
     to = tuple(target if d == axis else source[moved[d]] for d in range(len(shape)))
-    first = expander.operand(node, 0, at, stop)
-    added = expander.operand(node, 2, source, stop)
+    first, added = (expander.operand(node, n, i, stop) for n, i in ((0, at), (2, source)))
     parallel = tuple(_kept([axes[d] for d in shared]))
     copy_axes = _kept([a for d, a in enumerate(axes) if d not in shared])
     add_axes = _kept([a for u, a in enumerate(walked) if u not in same])
-    loops = (
-        Loop(tuple(copy_axes), (), tuple(Store(b, at, first) for b in wanted)),
-        Loop(tuple(add_axes), (), tuple(Store(b, to, added, accumulate=True) for b in wanted)),
-    )
     static = expander.static
+    terms, elements = (math.prod(a.extent for a in those) for those in (add_axes, axes))
+    many = math.prod(a.extent for a in walked)
+    if scatters_wide(node.type.dtype, terms, many, elements):
+        type = static(node.type).with_dtype(float64)
+        layout = dense_layout(static_shape(type.shape))
+        kept = Buffer(f"{name}_wide", type, layout, "arena")
+        targets = [kept]
+        first, added = k.cast(first, float64), k.cast(added, float64)
+        narrowed = k.cast(k.load(kept, at), node.type.dtype)
+        last = [Loop(tuple(copy_axes), (), tuple(Store(b, at, narrowed) for b in wanted))]
+    else:
+        targets, last = wanted, []
+    loops = (
+        Loop(tuple(copy_axes), (), tuple(Store(b, at, first) for b in targets)),
+        Loop(tuple(add_axes), (), tuple(Store(b, to, added, accumulate=True) for b in targets)),
+        *last,
+    )
     flops = node.op.cost(
         static(node.type), *(static(i.type) for i in node.inputs), **node.attributes
     )

@@ -325,7 +325,7 @@ def _cumulation(grower: _Grower, op: OpDef) -> Node | None:
     forward = _along_axis(grower, op)
     if forward is None or grower.rng.random() < 0.5:
         return forward
-    return apply(op, *forward.inputs, **forward.attributes, reverse=True)
+    return apply(op, *forward.inputs, axis=forward.attributes["axis"], reverse=True)
 
 
 def _reshape(grower: _Grower, op: OpDef) -> Node | None:
