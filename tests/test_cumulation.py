@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support_cpu import assert_compiled, graph_of, random_array, run_compiled
+from support_cpu import assert_compiled, graph_of, plan, random_array, run_compiled
 
 import gradc as gc
 from gradc.compiler.errors import VerifyError
@@ -20,8 +20,8 @@ from gradc.compiler.graph.ir import apply
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph
 from gradc.compiler.ops.elementwise import exp
-from gradc.compiler.ops.reduction import CUMSUM, cumprod, cumsum
-from gradc.compiler.ops.source import input_
+from gradc.compiler.ops.reduction import CUMSUM, cumprod, cumsum, prod
+from gradc.compiler.ops.source import constant_like, input_
 from gradc.compiler.types import DType, float32, float64, int8, int64
 
 Array = np.ndarray[Any, Any]
@@ -153,12 +153,15 @@ FACTORS = {
 }
 
 
+@pytest.mark.parametrize("extent", [7, "batch"])
 @pytest.mark.parametrize("name", FACTORS)
-def test_the_gradient_of_a_product(name: str) -> None:
+def test_the_gradient_of_a_product(name: str, extent: int | str) -> None:
     factors = FACTORS[name]
-    x = gc.input("x", (7,))
+    x, v = gc.input("x", (extent,)), gc.input("v", (extent,))
     slope = gc.grad(gc.prod(x), x)
-    found = gc.compile({"slope": slope, "hessian": gc.hessian(gc.prod(x), x)})(x=factors)
+    program = gc.compile({"slope": slope, "hessian": gc.hvp(gc.prod(x), x, v)})
+    columns = [program(x=factors, v=unit)["hessian"] for unit in np.eye(7)]
+    found = {"slope": program(x=factors, v=factors)["slope"], "hessian": np.stack(columns, 1)}
     np.testing.assert_allclose(found["slope"], products_of_others(factors), rtol=1e-6)
     wanted = np.zeros((7, 7))
     for i, j in itertools.permutations(range(7), 2):
@@ -166,11 +169,12 @@ def test_the_gradient_of_a_product(name: str) -> None:
     np.testing.assert_allclose(found["hessian"], wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("extent", [7, "batch"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("name", FACTORS)
-def test_the_gradient_of_a_running_product(name: str, reverse: bool) -> None:
+def test_the_gradient_of_a_running_product(name: str, reverse: bool, extent: int | str) -> None:
     factors, weights = FACTORS[name], np.array([1e8, 1e8, 1.0, 1.0, 1e-4, 1.0, 1.0])
-    x, w = gc.input("x", (7,)), gc.input("w", (7,))
+    x, w = gc.input("x", (extent,)), gc.input("w", (extent,))
     slope = gc.compile(gc.grad(gc.sum(gc.cumprod(x, reverse=reverse) * w), x))
     wanted = np.zeros(7)
     for i, j in itertools.product(range(7), repeat=2):
@@ -189,3 +193,39 @@ def test_the_gradient_of_a_scaled_running_sum_agrees_with_the_evaluator() -> Non
     wanted, _ = evaluate(parse_graph(str(gc.graph(structure))), arrays)
     found = gc.compile(structure)(**arrays)
     np.testing.assert_allclose(found["d"], wanted["d"], rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_second_derivatives_along_a_named_dimension(reverse: bool) -> None:
+    """The same program with the extent known is another formula for the same numbers."""
+    rng = np.random.default_rng(0)
+    arrays = {n: rng.standard_normal((5, 2)) for n in "xwv"}
+    found = []
+    for extent in (5, "batch"):
+        x, w, v = (gc.input(n, (extent, 2), gc.float64) for n in "xwv")
+        y = gc.sum(gc.sin(gc.cumprod(x, axis=0, reverse=reverse)) * w) + gc.sum(gc.prod(x, axis=0))
+        outputs = {"d": gc.grad(y, x), "dd": gc.hvp(y, x, v)}
+        found.append(gc.compile(outputs)(**arrays))
+    np.testing.assert_allclose(found[0]["d"], found[1]["d"], rtol=1e-12)
+    np.testing.assert_allclose(found[0]["dd"], found[1]["dd"], rtol=1e-11)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 9])
+def test_products_of_a_ragged_batch(rows: int) -> None:
+    x, dy = input_("x", ("batch", 2), float64), input_("dy", ("batch", 2), float64)
+    running = cumprod(x, 0)
+    (dx,) = running.op.gradient(dy, running, x, **running.attributes)  # type: ignore[operator]
+    whole = prod(x, (0,))
+    ones = constant_like(whole, 1.0)
+    (others,) = whole.op.gradient(ones, whole, x, **whole.attributes)  # type: ignore[operator]
+    array = np.random.default_rng(0).standard_normal((rows, 2))
+    program = plan(graph_of({"dx": dx, "others": others}), {"batch": 9})
+    found, _ = run_compiled(program, {"x": array, "dy": np.ones((rows, 2))}, rows=rows)
+    for column in range(2):
+        factors = array[:, column]
+        np.testing.assert_allclose(found["others"][:, column], products_of_others(factors))
+        slopes = [
+            sum(np.prod(np.delete(factors[: j + 1], i)) for j in range(i, rows))
+            for i in range(rows)
+        ]
+        np.testing.assert_allclose(found["dx"][:, column], slopes, rtol=1e-10)

@@ -10,10 +10,11 @@ first NaN, and of equal winners the first. None of these four has a value for no
 Winners of equal value share the cotangent evenly, as in `torch.amax` and JAX. The gradients of
 `prod` and `cumprod` never divide by an element, so they are right where elements are zero, to any
 order: `prod` multiplies the products of what lies before and after an element, and `cumprod` is
-differentiated as the doubling scan of Hillis and Steele (1986), in O(n log n). Both need the extent
-of the axis, so along a named dimension they raise GradientError. No gradient is a total less a
-part, which would lose the digits of what is small beside the total: that of `cumsum` runs from the
-other end.
+differentiated as the doubling scan of Hillis and Steele (1986), in O(n log n). Along a named
+dimension, whose extent neither can do without, both take the product for every element with that
+element left out, in O(n^2); for `cumprod` that is memory too. No gradient is a total less a part,
+which would lose the digits of what is small beside the total: that of `cumsum` runs from the other
+end.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, GradientError, ShapeError, VerifyError
+from ..errors import DTypeError, ShapeError, VerifyError
 from ..graph.ir import Node, apply
 from ..types import TensorType, int64
 from .arithmetic import add, div, mul, number_type
-from .broadcast import Axes, reduced_shape, restore_axes, sum_
-from .comparison import cast, eq, where
+from .broadcast import Axes, broadcast, reduced_shape, restore_axes, sum_
+from .comparison import cast, eq, ge, le, where
 from .definition import (
     NO_FLAGS,
     NOT_DIFFERENTIABLE,
@@ -39,7 +40,7 @@ from .definition import (
 )
 from .reference import is_half, rounding_once, wide_dtype
 from .slicing import pad, slice_
-from .source import constant, zeros_like
+from .source import constant, iota, ones_like, zeros_like
 
 # -- reductions over axes -------------------------------------------------------------------
 
@@ -82,7 +83,9 @@ def _prod_gradient(dy: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node | No
 
 def _product_of_others(x: Node, axis: int) -> Node:
     """Element i is the product of all elements along the axis but number i."""
-    count = _known_extent(x, axis)
+    count = x.type.shape[axis]
+    if isinstance(count, str):
+        return prod(_without_each(x, axis), (axis + 1,))
     if count == 0:
         return x
     before = _shifted(cumprod(x, axis), axis, 1)
@@ -90,14 +93,17 @@ def _product_of_others(x: Node, axis: int) -> Node:
     return mul(before, after)
 
 
-def _known_extent(x: Node, axis: int) -> int:
-    extent = x.type.shape[axis]
-    if isinstance(extent, str):
-        raise GradientError(
-            f"the gradient of a product needs the extent of its axis; {extent!r} is not known yet",
-            facts=[f"operand {x.type}, axis {axis}"],
-        )
-    return extent
+def _without_each(x: Node, axis: int) -> Node:
+    """x in every place of a new axis before `axis`, with 1 for the element of that place."""
+    every, (left_out, own) = _in_every_place(x, axis)
+    return where(eq(left_out, own), ones_like(every), every)
+
+
+def _in_every_place(x: Node, axis: int) -> tuple[Node, tuple[Node, Node]]:
+    """x stretched along a new axis before `axis`, of the same extent; positions along the two."""
+    shape = (*x.type.shape[:axis], x.type.shape[axis], *x.type.shape[axis:])
+    kept = tuple(a for a in range(len(shape)) if a != axis)
+    return broadcast(x, shape, kept), (iota(shape, axis, int64), iota(shape, axis + 1, int64))
 
 
 def _shifted(x: Node, axis: int, distance: int, reverse: bool = False) -> Node:
@@ -198,7 +204,9 @@ def _cumprod_gradient(
     dy: Node, y: Node, x: Node, *, axis: int, reverse: bool = False
 ) -> tuple[Node | None, ...]:
     """Reverse of the doubling scan p <- p * shifted(p, 1, 2, 4, ...), which computes cumprod."""
-    count = _known_extent(x, axis)
+    count = x.type.shape[axis]
+    if isinstance(count, str):
+        return (_cumprod_gradient_by_element(dy, x, axis, reverse),)
     partial_products = [x]
     distance = 1
     while distance < count:
@@ -213,6 +221,14 @@ def _cumprod_gradient(
             _moved(mul(dy, partial), axis, distance, not reverse, 0),
         )
     return (dy,)
+
+
+def _cumprod_gradient_by_element(dy: Node, x: Node, axis: int, reverse: bool) -> Node:
+    """dx_i = the sum of dy_j times product j without element i, over the products that have it."""
+    products = cumprod(_without_each(x, axis), axis + 1, reverse)
+    every, (element, product) = _in_every_place(dy, axis)
+    has_it = le(product, element) if reverse else ge(product, element)
+    return sum_(where(has_it, mul(every, products), zeros_like(every)), (axis + 1,))
 
 
 def _cumulation(name: str, combiner: str, reference: np.ufunc, gradient: Any) -> OpDef:
