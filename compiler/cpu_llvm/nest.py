@@ -113,7 +113,7 @@ def choose_vector_axis(kernel: Kernel) -> Axis | None:
 
 
 def choose_width(kernel: Kernel, axis: Axis | None) -> int:
-    """Lanes along the vectorised axis: 16; 64 or 256 for light work along a long parallel axis.
+    """Lanes along the vectorised axis: 16; 64 to 256 for light work along a long parallel axis.
 
     Lanes of a parallel axis do not meet, so their number changes no bit; wide blocks keep several
     accumulators in flight and read whole rows of cache lines. A reduction along the axis has its 16
@@ -128,8 +128,11 @@ def choose_width(kernel: Kernel, axis: Axis | None) -> int:
     heavy = len(values) > LIGHT_SCALARS or any(s.op in _HEAVY for s in values)
     if gathers or heavy:
         return LANES
-    widest = reduces and axis.extent >= WIDEST_LANES and len(values) <= LIGHTEST_SCALARS
-    return WIDEST_LANES if widest else WIDE_LANES
+    if not reduces or axis.extent < WIDEST_LANES or len(values) > LIGHTEST_SCALARS:
+        return WIDE_LANES
+    # What is kept of a long sum is twice as wide, and each of its short blocks meets it.
+    sums = [r for loop in kernel.loops if loop_block(loop) for r in loop.reductions]
+    return WIDEST_LANES // 2 if any(r.combiner == "sum" for r in sums) else WIDEST_LANES
 
 
 def _common_inner_axis(kernel: Kernel) -> Axis | None:

@@ -5,8 +5,9 @@ Out: the arrays, changed.
 
 Every axis is one dimension of NumPy's broadcasting, so an expression is computed once for all
 points. A value of a primitive is that of the graph operation of the same name. Floating point sums
-are made in float64 and rounded once: the order of combination, which decides the last bits of
-compiled code, is not modelled, and results are compared with a tolerance.
+are made in float64 and rounded once, as what is kept of the blocks of compiled code is (order.py).
+The order inside a block, which decides the last bits, depends on which axis has lanes; it is not
+modelled, and results are compared with a tolerance.
 
 Checked on the way: an index outside its buffer, and two points that store different values into
 one element, raise VerifyError.

@@ -28,7 +28,8 @@ An axis marked `bounded` has a static maximum, and runs to `rows`, a number know
 Order is part of the meaning, because it decides bits. A reduction over an axis that is walked in
 order adds element after element; one that the emitter vectorises keeps 16 partial results, lane l
 holding elements l, l+16, ..., and combines them as a binary tree of halves. Which of the two is
-chosen depends on shapes and layouts alone (see cpu_llvm/nest.py), never on the machine.
+chosen depends on shapes and layouts alone (see cpu_llvm/nest.py), never on the machine. Long float
+sums and products are cut into blocks that are combined in float64; order.py says where.
 
 A scalar expression is a DAG of `Scalar`s, made by `build.ScalarBuilder`, which makes equal
 expressions one object: they compare by identity.
