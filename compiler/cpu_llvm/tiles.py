@@ -96,21 +96,24 @@ class _TileEmitter:
             with g.if_else(accumulate) as start:
                 start.give(*(self._loaded(self.kind, i, j) for i, j in self.places))
                 start.otherwise()
-                start.give(*self._zeros())
+                start.give(*self._zeros(self.kind))
             *_, sums = self._terms([a, b, upcoming], start.results, kc)
             self._store(self.kind, sums)
         else:
+            with g.if_(g.binary("xor", accumulate, g.const("i1", True))):
+                self._store(kept_type(self.kind, long), self._zeros(kept_type(self.kind, long)))
+            terms = g.const("i64", BLOCK_TERMS["dot"])
             with g.loop(0, kc, BLOCK_TERMS["dot"], carried=[a, b, upcoming], guard=False) as loop:
                 left = g.binary("sub", kc, loop.index)
-                count = g.intrinsic("llvm.smin", "i64", left, g.const("i64", BLOCK_TERMS["dot"]))
-                *pointers, sums = self._terms(loop.carried, self._zeros(), count)
-                self._keep(sums, g.binary("or", accumulate, g.compare("ne", loop.index, 0)))
+                count = g.intrinsic("llvm.smin", "i64", left, terms)
+                *pointers, sums = self._terms(loop.carried, self._zeros(self.kind), count)
+                self._keep(sums)
                 loop.next(pointers)
         g.ret()
         return g
 
-    def _zeros(self) -> list[Value]:
-        return [self.g.const(self.kind, 0, self.tile.lanes) for _ in self.places]
+    def _zeros(self, kind: str) -> list[Value]:
+        return [self.g.const(kind, 0, self.tile.lanes) for _ in self.places]
 
     def _terms(
         self, pointers: Sequence[Value], sums: Sequence[Value], count: Value
@@ -137,15 +140,12 @@ class _TileEmitter:
         left, right, ahead, *sums = loop.results
         return left, right, ahead, sums
 
-    def _keep(self, sums: Sequence[Value], again: Value) -> None:
-        """Add the sums of a block to what is kept in c, or begin with them."""
-        g, kept = self.g, kept_type(self.kind, long=True)
-        with g.if_else(again) as branch:
-            for place, value in zip(self.places, sums, strict=True):
-                total = g.add(self._loaded(kept, *place), g.cast("fpext", value, kept))
-                g.store(total, self._at(kept, *place))
-            branch.otherwise()
-            self._store(kept, [g.cast("fpext", value, kept) for value in sums])
+    def _keep(self, sums: Sequence[Value]) -> None:
+        """Add the sums of a block to what is kept in c."""
+        kept = kept_type(self.kind, long=True)
+        for (i, j), total in zip(self.places, sums, strict=True):
+            wide = self.g.add(self._loaded(kept, i, j), self.g.cast("fpext", total, kept))
+            self.g.store(wide, self._at(kept, i, j))
 
     def _at(self, kind: str, i: int, j: int) -> Value:
         return self.g.gep(self.g.parameter(2), i * self.tile.columns + j * self.tile.lanes, kind)
