@@ -47,7 +47,7 @@ def _is_half(dtype: DType) -> bool:
 
 
 def mean(x: Node, axis: Any, keepdims: bool) -> Node:
-    """Sum over `axis` divided by the number of elements; integers are averaged in float32."""
+    """Sum over `axis` divided by the number of elements; float32 for integers."""
     return nodes.cast(_mean(widened(x), axis, 0.0, keepdims), _averaged_dtype(x.type.dtype))
 
 
@@ -56,8 +56,10 @@ def _averaged_dtype(dtype: DType) -> DType:
 
 
 def widened(x: Node) -> Node:
-    """x in the dtype in which its moments are computed: float64, or float32 for all others."""
-    return nodes.cast(x, x.type.dtype if x.type.dtype == float64 else float32)
+    """x in the dtype of its moments' computation: float32, or float64 if that may not hold it."""
+    dtype = x.type.dtype
+    fits = dtype.bits <= 16 or dtype == float32
+    return nodes.cast(x, float32 if fits else float64)
 
 
 def _mean(x: Node, axis: Any, correction: float, keepdims: bool) -> Node:

@@ -104,6 +104,20 @@ def test_a_mean_is_rounded_a_few_times_only(count: int) -> None:
     assert abs(float(found) - 1_000_000.5) <= 0.125
 
 
+@pytest.mark.parametrize("dtype", [gc.int64, gc.int32, gc.int16, gc.uint8], ids=str)
+def test_moments_of_integers(dtype: Any) -> None:
+    """Those of 32 and 64 bits do not all fit float32."""
+    common = {8: 200, 16: 30_000, 32: 2_000_000_000, 64: 2**50}[dtype.bits]
+    differences = np.random.default_rng(0).integers(0, 4, 1000)
+    x = gc.input("x", (1000,), dtype)
+    outputs = {"mean": gc.mean(x), "var": gc.var(x), "y": gc.layer_norm(x, (1000,))}
+    found = gc.compile(outputs)(x=(common + differences).astype(dtype.numpy))
+    assert all(value.dtype == np.float32 for value in found.values())
+    assert found["mean"] == np.float32(common + differences.mean())
+    close(found["var"], differences.var(), gc.float32)
+    close(found["y"], layer_norm(differences.astype(np.float64), 0), gc.float32)
+
+
 def test_modules_over_several_axes_with_weight_and_bias() -> None:
     layer = nn.LayerNorm((4, 30))
     x = gc.input("x", ("batch", 4, 30))

@@ -12,7 +12,7 @@ from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.ops.slicing import PAD
-from gradc.compiler.types import int64, promote
+from gradc.compiler.types import float32, int64, promote
 
 from .. import nodes, random, reductions
 from ..dimensions import refuse_named
@@ -321,11 +321,11 @@ def layer_norm(
     16-bit floats are normalised in float32 and rounded before the weight.
     Source: Ba, Kiros, Hinton, "Layer Normalization" (2016).
     """
-    x, dtype = wide(input)
+    x = as_tensor(input)
     axes = _normalized_axes(x, normalized_shape, "layer_norm")
-    centred = derive(reductions.deviation(x.node, axes), x)
+    centred = derive(reductions.deviation(reductions.widened(x.node), axes), x)
     spread = (centred * centred).mean(axis=axes, keepdims=True)
-    result = (centred * each.rsqrt(spread + eps)).astype(dtype)
+    result = (centred * each.rsqrt(spread + eps)).astype(x.dtype if x.dtype.is_float else float32)
     weight = _affine(weight, x, len(axes), "weight", "layer_norm")
     bias = _affine(bias, x, len(axes), "bias", "layer_norm")
     result = result if weight is None else result * weight

@@ -29,7 +29,7 @@ def prod(x: TensorLike, axis: Axis = None, dtype: Any = None, keepdims: bool = F
 
 
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean; integers are averaged in float32."""
+    """Arithmetic mean; float32 for integers."""
     return as_tensor(x).mean(axis, keepdims)
 
 
