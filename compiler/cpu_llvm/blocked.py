@@ -9,7 +9,7 @@ Out: `epilogue` was called for every tile, its sums complete.
         many rows    pack the block's strips of B; for each tile: pack its rows, run every strip
 
 Tiles are `rows` high, strips `columns` wide; what is packed looks as tiles.py says. Nothing of a
-contraction is fixed in this code but its element types and whether its rows are few, so a training
+contraction is fixed in this code but its element type and whether its rows are few, so a training
 step, which has a dozen contractions, has it once or twice.
 """
 
@@ -35,7 +35,7 @@ PARAMETERS = (
 pack            a function with PACK_PARAMETERS; a plain operand's element (k, n) is at
                 source + k * by_k + n * by_axis
 tile            the register tile's function, for `rows` x `columns` sums
-sums_step       elements from the sums of one tile to the next; 0 if no tile is kept for long
+sums_step       bytes from the sums of one tile to the next; 0 if no tile is kept for long
 m_share         this thread's share, of `m_shares` of the tiles; n_share of the strips
 """
 
@@ -49,21 +49,21 @@ _Range = tuple[Value, Value]
 """Where something starts, and one past its end."""
 
 
-def blocked_function(f: FunctionEmitter, kind: str, kept: str, few_rows: bool) -> str:
-    """void blocked(PARAMETERS), for operands packed as `kind` and sums that are `kept` so."""
-    name = f"blocked_{'few' if few_rows else 'many'}_{kind}_{kept}"
+def blocked_function(f: FunctionEmitter, kind: str, few_rows: bool) -> str:
+    """void blocked(PARAMETERS)."""
+    name = f"blocked_{'few' if few_rows else 'many'}_{kind}"
     if name not in f.helpers:
-        f.helpers[name] = _BlockedEmitter(name, kind, kept, few_rows).emit()
+        f.helpers[name] = _BlockedEmitter(name, kind, few_rows).emit()
     return name
 
 
 class _BlockedEmitter:
     """Emits one such function, for elements of this kind."""
 
-    def __init__(self, name: str, kind: str, kept: str, few_rows: bool) -> None:
+    def __init__(self, name: str, kind: str, few_rows: bool) -> None:
         attributes = "noinline nounwind"
         self.f = FunctionEmitter(name, PARAMETERS, linkage="internal", attributes=attributes)
-        self.kind, self.kept = kind, kept
+        self.kind = kind
         self.few_rows = few_rows
         self.given: Mapping[str, Value] = {
             label: self.f.parameter(number) for number, (_, label) in enumerate(PARAMETERS)
@@ -158,7 +158,7 @@ class _BlockedEmitter:
         f, given = self.f, self.given
         row = f.binary("mul", f.binary("sub", tile, tiles[0]), given["strips"])
         place = f.binary("add", row, f.binary("sub", strip, strips[0]))
-        return f.gep(given["sums"], f.binary("mul", place, given["sums_step"]), self.kept)
+        return f.gep(given["sums"], f.binary("mul", place, given["sums_step"]), "i8")
 
     def _source(self, operand: str, start: Value, k0: Value) -> Value:
         """Address of a plain operand's element (k0, start); it may lie past the end."""

@@ -186,13 +186,14 @@ class _ContractionEmitter:
                 f.store(loop.index, f.gep(points, number, "i64"))
             tile = Value(f"@{tile_function(f, self.tile, self.long)}", "ptr")
             shape = [f.const("i64", size) for size in (self.tile.rows, self.tile.columns)]
-            step = f.const("i64", self.tile_elements if kept > 1 else 0)
+            tile_bytes = self.tile_elements * SIZE_BYTES[self.kept]
+            step = f.const("i64", tile_bytes if kept > 1 else 0)
             sizes = [f.const("i64", size) for size in (self.tiles, self.strips, self.depth)]
             epilogue = _helper(f, _emit_epilogue(c, self.tile, self.kept))
             operands = [*self._operand(c.a, c.m, PANEL), a_packed]
             operands += [*self._operand(c.b, c.n, self.tile.columns), b_packed]
             shares = [v for axis in (c.m, c.n) for v in self._shares(axis is threads_take)]
-            name = blocked_function(f, self.kind, self.kept, self.few_rows)
+            name = blocked_function(f, self.kind, self.few_rows)
             given = [f.parameter(0), points, epilogue, *operands, tile, *shape, sums, step]
             f.call("void", 1, name, [*given, *limits, *sizes, *shares])
 
