@@ -12,6 +12,9 @@ same for every target and number of threads:
 Threads share the first parallel axis with enough points (in blocks if it is the vectorised
 one); a kernel too small for that runs on thread 0. What is left over at the end of a vectorised
 axis runs once more with a mask, so a ragged end gives the same bits as a whole block.
+
+Float sums and products are cut into blocks as loops/order.py says: an accumulator is the block's
+inside of one, and a double, what is kept of all of them, outside.
 """
 
 from __future__ import annotations
@@ -461,7 +464,7 @@ class NestEmitter:
 
 
 def _whole_units(f: FunctionEmitter, length: Value, unit: int) -> Value:
-    """The largest multiple of `unit`, a power of two or one step of it, that `length` holds."""
+    """The largest multiple of `unit` that is not above `length`."""
     if length.integer is not None:
         return f.const("i64", length.integer // unit * unit)
     if unit & (unit - 1) == 0:

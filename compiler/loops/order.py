@@ -21,11 +21,12 @@ floats asks here: the generic nest, the blocked contraction, the promoted loop, 
 * Where data say which element a term is added to, there are no blocks: the elements are float64
   until all terms are in, if they may be many (`scatters_wide`).
 
-With u = 2^-24 and terms of one sign, the sum of a block of n float32 terms is off by at most
-n/2 * u of its value, whatever the number of blocks. Terms of a sum are cheap to widen, so its
-blocks are short: equal terms come out to 2e-7. Those of a matrix product (`dot`) are as long as
-they may be to stay below 1e-5: a register tile meets memory after each. Roundings of a product do
-not grow with the partial result, so blocks would not make them fewer: each factor is one.
+With terms of one sign, the sum of a block of n float32 terms is off by less than n * 2^-24 of its
+value, that of equal terms by half as much, and more blocks do not make it worse. Terms of a sum
+are cheap to widen, so its blocks are short: equal terms come out to 2e-7. Those of a matrix product
+(`dot`) are as long as equal terms allow that must come out to 1e-5: a register tile meets memory
+after each. Roundings of a product of elements do not grow with the partial result, so longer blocks
+would not make them fewer than one for each factor: there, a block is one.
 Source: blocked summation, as in Higham, Accuracy and Stability of Numerical Algorithms (2002),
 section 4.2.
 """
