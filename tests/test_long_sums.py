@@ -25,6 +25,7 @@ from gradc.compiler.ops.elementwise import add, exp, mul
 from gradc.compiler.ops.indexing import index_add, scatter_add
 from gradc.compiler.ops.reduction import cumprod, cumsum, prod
 from gradc.compiler.ops.source import constant_like, input_
+from gradc.compiler.program_evaluate import run_program
 from gradc.compiler.types import float32, float64
 
 Array = np.ndarray[Any, Any]
@@ -307,6 +308,18 @@ def test_a_sum_has_the_order_that_is_written_down() -> None:
     while len(kept) > 1:
         kept = kept[: len(kept) // 2] + kept[len(kept) // 2 :]
     assert found["s"] == np.float32(kept[0])
+
+
+@pytest.mark.parametrize("extent", [1, 7, 8, 9, 500])
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_running_sums_are_the_evaluators_bit_for_bit(extent: int, dtype: Any) -> None:
+    x = input_("x", (extent, 3), dtype)
+    program = plan(graph_of({"s": cumsum(x, 0), "p": cumprod(x, 0), "b": cumsum(x, 0, True)}))
+    array = np.random.default_rng(4).uniform(0.5, 1.5, (extent, 3)).astype(dtype.numpy)
+    found, _ = run_compiled(program, {"x": array})
+    wanted, _ = run_program(program, {"x": array})
+    for name, values in found.items():
+        assert values.tobytes() == wanted[name].tobytes(), name
 
 
 @pytest.mark.parametrize("rows", [2, 6, 170])

@@ -7,7 +7,8 @@ Every axis is one dimension of NumPy's broadcasting, so an expression is compute
 points. A value of a primitive is that of the graph operation of the same name. Floating point sums
 are made in float64 and rounded once, as what is kept of the blocks of compiled code is (order.py).
 The order inside a block, which decides the last bits, depends on which axis has lanes; it is not
-modelled, and results are compared with a tolerance.
+modelled, and results are compared with a tolerance. Running sums and products have one order only,
+and are exact.
 
 Checked on the way: an index outside its buffer, and two points that store different values into
 one element, raise VerifyError.
@@ -26,6 +27,7 @@ from ..ops import OP_WITH_NAME
 from ..ops.random import philox
 from ..types import DType
 from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
+from .order import runs_wide
 
 Array = np.ndarray[Any, Any]
 _OPERATION_NAME = {"min": "minimum", "max": "maximum", "select": "where"}
@@ -163,6 +165,8 @@ class _Run:
         if wide.dtype == bool and reduction.combiner == "sum":
             combine = np.logical_or
         if loop.running:
+            if not runs_wide(loop, reduction) and wide.dtype == np.float64:
+                wide = value.astype(np.promote_types(reduction.dtype.numpy, np.float32))
             wide = combine.accumulate(wide, axis=dimensions[0]) if dimensions else wide
             return wide.astype(reduction.dtype.numpy)
         start = _identity(reduction.combiner, wide.dtype)
