@@ -242,10 +242,11 @@ def test_merged_rows_train_as_separate_ones() -> None:
         history = trainer.fit(data, batch_size=8, epochs=3)  # the last batch has 3 rows
         found.append((history, trainer.evaluate(data), trainer.predict(words=data["words"])))
     (left, left_means, left_scores), (right, right_means, right_scores) = found
+    # The mean of scores of about 1 in size is near 0: it is as exact as they are, not relatively.
     for name in left:
-        np.testing.assert_allclose(right[name], left[name], rtol=2e-5)
+        np.testing.assert_allclose(right[name], left[name], rtol=2e-5, atol=1e-7)
     for name in left_means:
-        np.testing.assert_allclose(right_means[name], left_means[name], rtol=2e-5)
+        np.testing.assert_allclose(right_means[name], left_means[name], rtol=2e-5, atol=1e-7)
     np.testing.assert_allclose(right_scores["scores"], left_scores["scores"], rtol=1e-4, atol=1e-6)
     assert right_scores["scores"].shape == (19, TIME, CLASSES)
 
