@@ -34,12 +34,13 @@ ALLOWED = {
 # wrappers of something that is optional or slow to load.
 LATE_IMPORTS = {
     "gradc.cli": ("*",),
+    "gradc.functional.einstein": ("opt_einsum",),
     "gradc.runtime.history": ("matplotlib",),
     "gradc.runtime.progress": ("rich",),
 }
 
 # What `import gradc` must not load.
-HEAVY = ("llvmlite", "triton", "torch", "jax", "rich", "matplotlib", "click", "scipy")
+HEAVY = ("llvmlite", "opt_einsum", "triton", "torch", "jax", "rich", "matplotlib", "click", "scipy")
 
 DATA_SUFFIXES = (".c", ".h", ".typed")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.types import broadcast_shapes
 
 from .. import nodes
+from ..arguments import whole
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail, located
 
@@ -23,20 +24,44 @@ def matrix_transpose(x: TensorLike) -> Tensor:
     return as_tensor(x).mT
 
 
-def tensordot(
-    x: TensorLike, y: TensorLike, axes: int | tuple[Sequence[int], Sequence[int]] = 2
-) -> Tensor:
-    """Sum of products over pairs of axes: the last n of x with the first n of y, or two lists."""
+def tensordot(x: TensorLike, y: TensorLike, axes: Any = 2) -> Tensor:
+    """Sum of products over pairs of axes, those of x first in the result, then those of y.
+
+    axes   n: the last n axes of x with the first n of y; or (axes of x, axes of y), each an
+           integer or a list
+
+    An extent of 1 stretches to that of its partner, as in PyTorch.
+    """
     a, b = as_tensor(x), as_tensor(y)
-    if isinstance(axes, int):
-        if not 0 <= axes <= min(a.ndim, b.ndim):
-            problem = f"{axes} axes of {a.node.type} and {b.node.type} cannot be contracted"
-            fail(ShapeError, "tensordot", problem)
-        left, right = list(range(a.ndim - axes, a.ndim)), list(range(axes))
-    else:
-        left = [nodes.axis_of(i, a.ndim, "tensordot") for i in axes[0]]
-        right = [nodes.axis_of(i, b.ndim, "tensordot") for i in axes[1]]
+    left, right = _contracted_axes(a, b, axes)
+    for i, j in zip(left, right, strict=True):
+        if a.shape[i] == 1 != b.shape[j]:
+            b = b.sum(axis=j, dtype=b.dtype, keepdims=True)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = a.sum(axis=i, dtype=a.dtype, keepdims=True)
     return derive(nodes.contract("tensordot", a.node, b.node, (left, right)), a, b)
+
+
+def _contracted_axes(a: Tensor, b: Tensor, axes: Any) -> tuple[list[int], list[int]]:
+    if not isinstance(axes, (list, tuple)):
+        count = whole("axes", axes)
+        if not 0 <= count <= min(a.ndim, b.ndim):
+            problem = f"{described(count)} axes of {a.node.type} and {b.node.type}"
+            fail(ShapeError, "tensordot", f"{problem} cannot be contracted")
+        return list(range(a.ndim - count, a.ndim)), list(range(count))
+    if len(axes) != 2:
+        problem = f"axes are a number, or axes of x and axes of y, not {described(axes)}"
+        fail(ArgumentError, "tensordot", problem)
+    left, right = (one if isinstance(one, (list, tuple)) else [one] for one in axes)
+    if len(left) != len(right):
+        fail(ShapeError, "tensordot", f"{len(left)} axes of x for {len(right)} axes of y")
+    pair = []
+    for tensor, given in ((a, left), (b, right)):
+        own = [nodes.axis_of(i, tensor.ndim, "tensordot") for i in given]
+        if len(set(own)) != len(own):
+            fail(ShapeError, "tensordot", f"an axis is named twice in {described(given)}")
+        pair.append(own)
+    return pair[0], pair[1]
 
 
 def vecdot(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
@@ -45,7 +70,8 @@ def vecdot(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
     with located("vecdot"):
         shape = broadcast_shapes(a.shape, b.shape)
     along = nodes.axis_of(axis, len(shape), "vecdot")
-    return (a * b).sum(axis=along)
+    products = a * b
+    return products.sum(axis=along, dtype=products.dtype)
 
 
 def outer(x: TensorLike, y: TensorLike) -> Tensor:
@@ -54,67 +80,3 @@ def outer(x: TensorLike, y: TensorLike) -> Tensor:
     if a.ndim != 1 or b.ndim != 1:
         fail(ShapeError, "outer", f"operands are vectors, not {a.node.type} and {b.node.type}")
     return a[:, None] * b[None, :]
-
-
-def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
-    """Einstein summation of one or two operands, as in "bij,bjk->bik".
-
-    A letter may stand once in each operand. Without "->" the result has the letters that stand
-    once in all, in alphabetical order. No ellipsis, no diagonals.
-    """
-    tensors = [as_tensor(x) for x in operands]
-    inputs, output = _parse_subscripts(subscripts, tensors)
-    if len(tensors) == 1:
-        return _reordered(*_summed(tensors[0], inputs[0], output), output)
-    (a, left), (b, right) = (
-        _summed(t, own, output + inputs[1 - i])
-        for i, (t, own) in enumerate(zip(tensors, inputs, strict=True))
-    )
-    batch = [c for c in left if c in right and c in output]
-    inner = [c for c in left if c in right and c not in output]
-    node = nodes.contract(
-        "einsum",
-        a.node,
-        b.node,
-        ([left.index(c) for c in inner], [right.index(c) for c in inner]),
-        ([left.index(c) for c in batch], [right.index(c) for c in batch]),
-    )
-    shared = batch + inner
-    free = [c for c in left if c not in shared] + [c for c in right if c not in shared]
-    return _reordered(derive(node, a, b), "".join(batch + free), output)
-
-
-def _parse_subscripts(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
-    text = subscripts.replace(" ", "")
-    left, arrow, output = text.partition("->")
-    inputs = left.split(",")
-    letters = "".join(inputs)
-    if not arrow:
-        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    problem = ""
-    if len(inputs) != len(tensors) or len(tensors) not in (1, 2):
-        problem = f"{subscripts!r} names {len(inputs)} operands, {len(tensors)} given; 1 or 2 work"
-    elif not (letters + output).isalpha() and letters + output:
-        problem = f"{subscripts!r} holds something else than letters"
-    elif any(len(set(own)) != len(own) for own in [*inputs, output]):
-        problem = f"{subscripts!r} names an axis twice in one operand or result"
-    elif not set(output) <= set(letters):
-        problem = f"{subscripts!r} has a result axis that no operand has"
-    if problem:
-        fail(ArgumentError, "einsum", problem)
-    for own, tensor in zip(inputs, tensors, strict=True):
-        if len(own) != tensor.ndim:
-            fail(ShapeError, "einsum", f"{own!r} names {len(own)} axes of {tensor.node.type}")
-    return inputs, output
-
-
-def _summed(x: Tensor, letters: str, kept: str) -> tuple[Tensor, str]:
-    """x summed over the letters that nothing else names."""
-    alone = [i for i, c in enumerate(letters) if c not in kept]
-    if not alone:
-        return x, letters
-    return x.sum(axis=alone, dtype=x.dtype), "".join(c for c in letters if c in kept)
-
-
-def _reordered(x: Tensor, letters: str, output: str) -> Tensor:
-    return derive(nodes.transpose(x.node, [letters.index(c) for c in output]), x)
