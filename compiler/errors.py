@@ -13,6 +13,7 @@ Each type also derives from the built-in exception that a Python user would expe
 
 from __future__ import annotations
 
+import reprlib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -142,3 +143,24 @@ def shown(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join("?" if unicodedata.category(c) in _UNSEEN and c not in keep else c for c in text)
+
+
+class _Described(reprlib.Repr):
+    """No arrays of thousands of numbers, and no integers of thousands of digits: Python refuses to
+    print those."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > 10_000:
+            return f"an integer of {x.bit_length()} bits"
+        return super().repr_int(x, level)
+
+    def repr_ndarray(self, x: Any, level: int) -> str:
+        return f"an array {x.dtype}{list(x.shape)}"
+
+
+_DESCRIBED = _Described()
+
+
+def described(value: object) -> str:
+    """A user's value as the short text that a message has room for."""
+    return _DESCRIBED.repr(value)

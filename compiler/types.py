@@ -16,8 +16,10 @@ kinds, where the Array API leaves it open, integers yield to floating point type
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,7 +27,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from .errors import DTypeError, ShapeError
+from .errors import DTypeError, ShapeError, described
 
 Extent = int | str
 Shape = tuple[Extent, ...]
@@ -100,15 +102,17 @@ def dtype_of(value: Any) -> DType:
     """The DType meant by a DType, a NumPy dtype or type, or a name. Raises DTypeError."""
     if isinstance(value, DType):
         return value
-    for dtype in DTYPES:
-        if value in (dtype.name, dtype.short):
-            return dtype
+    if isinstance(value, str):
+        for dtype in DTYPES:
+            if value in (dtype.name, dtype.short):
+                return dtype
     if value is bool or value is int or value is float:
         return {bool: bool_, int: int64, float: float64}[value]
-    try:
-        wanted = np.dtype(value)
-    except TypeError:
-        wanted = None
+    wanted = None
+    if isinstance(value, (str, type, np.dtype)):  # NumPy reads None as float64, lists as records
+        with warnings.catch_warnings(), contextlib.suppress(TypeError, ValueError, SyntaxError):
+            warnings.simplefilter("ignore")  # old aliases, as "a" for bytes
+            wanted = np.dtype(value)
     for dtype in DTYPES:
         if wanted is not None and dtype.numpy == wanted:
             return dtype
@@ -116,7 +120,7 @@ def dtype_of(value: Any) -> DType:
     facts = [f"known dtypes: {known}"]
     if isinstance(value, int):  # x.sum(0, 1), gc.zeros(2, 3)
         facts.append("several axes or extents are one argument: (0, 1)")
-    raise DTypeError(f"unknown dtype {value!r}", facts=facts)
+    raise DTypeError(f"unknown dtype {described(value)}", facts=facts)
 
 
 @dataclass(frozen=True)
@@ -220,9 +224,11 @@ def at_rows(shape: Shape, rows: int) -> tuple[int, ...]:
 def normalize_axis(axis: int, rank: int, operation: str = "") -> int:
     """A non-negative axis, counting from the end where `axis` is negative."""
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
-        raise DTypeError(f"an axis is an integer, not {axis!r}", operation=operation)
+        problem = f"an axis is an integer, not {described(axis)}"
+        raise DTypeError(problem, operation=operation)
     if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} is out of range for rank {rank}", operation=operation)
+        problem = f"axis {described(axis)} is out of range for rank {rank}"
+        raise ShapeError(problem, operation=operation)
     return int(axis) % rank if rank else 0
 
 

@@ -12,18 +12,19 @@ from typing import Any
 from gradc.compiler.artifact import TensorField
 from gradc.compiler.attributes import Attributes
 from gradc.compiler.driver import CompiledProgram, options_from_environment
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
 from gradc.runtime.executor import Executor, usable_cpus
 from gradc.runtime.spellings import FUNCTION
 from gradc.runtime.trainer import StateView
 
-from .graphs import ProgramText, assemble, dimension_names
+from .arguments import flag, text
+from .graphs import ProgramText, assemble, dimension_names, free_dimensions
 from .plain_numbers import plain, whole
 from .structure import unflatten_like
 from .synonyms import spelled
-from .tracing import fail
+from .tracing import fail, located
 
 
 class Function(Attributes):
@@ -91,6 +92,9 @@ def compile(
     training   the mode; in training, state is updated by every call
     dims       values of named dimensions, fixed now; batch=64 is short for dims={"batch": 64}
     """
+    with located("compile"):
+        target, precision = text("target", target), text("precision", precision)
+        training = flag("training", training)
     if isinstance(structure, ProgramText):
         graph, initial = structure.graph, structure.initial
         structure = {name: name for name, _ in graph.outputs}
@@ -106,7 +110,8 @@ def compile(
     bound = bound_dimensions([graph], dims, batch, "compile")
     graph = specialize(graph, bound, training=training)
     graphs = {"call": graph} if initial is None else {"call": graph, "init": initial}
-    program = driver_program(graphs, None, target, precision)
+    with located("compile"):
+        program = driver_program(graphs, None, target, precision)
     executor = Executor(program, thread_count(threads, "compile"))
     if initial is not None:
         executor.initialize(check_seed(seed, "compile"))
@@ -133,18 +138,27 @@ def bound_dimensions(
     graphs: list[Graph], dims: Mapping[str, int] | None, batch: int | None, operation: str
 ) -> dict[str, int]:
     """dims and batch as one, with names and values checked."""
+    if dims is not None and not isinstance(dims, Mapping):
+        fail(ArgumentError, operation, f"dims is a dict of names and values, not {described(dims)}")
     bound = {str(name): value for name, value in (dims or {}).items()}
     if batch is not None:
+        batch = whole(batch, "batch", operation)
         if bound.setdefault("batch", batch) != batch:
             problem = f"batch is {batch}, dims says {bound['batch']}"
             fail(ArgumentError, operation, problem)
-    known = list(dict.fromkeys(dimension_names(graphs)))
+    free = free_dimensions(graphs)
+    known = list(dict.fromkeys([*dimension_names(graphs), *free]))
     for name, value in bound.items():
         if name not in known:
             listed = ", ".join(map(repr, known)) or "none"
             problem = f"unknown dimension {name!r}"
             fail(ArgumentError, operation, problem, [f"named dimensions: {listed}"])
         bound[name] = whole(value, f"dimension {name!r}", operation)
+    for name, node in free.items():
+        if name not in bound:
+            problem = f"no input has the dimension {name!r}, so that no array gives its value"
+            facts = [f"{node.op.name} at {node.source} is {node.type}"]
+            fail(ShapeError, operation, problem, facts, f"{operation}(..., dims={{{name!r}: n}})")
     return bound
 
 
@@ -159,5 +173,5 @@ def check_seed(seed: int, operation: str) -> int:
     """A seed that fits int64."""
     number = plain(seed)
     if not isinstance(number, int) or isinstance(number, bool) or not -(2**63) <= number < 2**63:
-        fail(ArgumentError, operation, f"a seed is an integer of 64 bits, not {seed!r}")
+        fail(ArgumentError, operation, f"a seed is an integer of 64 bits, not {described(seed)}")
     return number

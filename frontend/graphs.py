@@ -21,7 +21,9 @@ from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph
 from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.ops.source import INPUT, STATE
+from gradc.compiler.types import factors
 
+from .arguments import checked
 from .structure import flatten
 from .synonyms import spelled
 from .tensor import Tensor
@@ -183,6 +185,7 @@ def graph(structure: Any) -> ProgramText:
 
 
 @spelled
+@checked
 def parse(text: str, file: str = "<text>") -> ProgramText:
     """A graph from its text. Raises IRSyntaxError, whose text begins FILE:LINE:COLUMN."""
     return ProgramText(parse_graph(text, file))
@@ -228,3 +231,16 @@ def dimension_names(graphs: Iterable[Graph]) -> Iterator[str]:
     for graph in graphs:
         for node in graph.inputs:
             yield from (e for e in node.type.shape if isinstance(e, str))
+
+
+def free_dimensions(graphs: Sequence[Graph]) -> dict[str, Node]:
+    """The named dimensions that no input has, so that no array gives their values; and a node
+    that has each."""
+    known = set(dimension_names(graphs))
+    free: dict[str, Node] = {}
+    for node in (node for graph in graphs for node in graph.nodes()):
+        shapes: tuple[Any, ...] = (node.type.shape, node.attributes.get("shape", ()))
+        for name in (n for shape in shapes for e in shape for n in factors(e).names):
+            if name not in known:
+                free.setdefault(name, node)
+    return free

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradc.compiler.errors import DTypeError, ShapeError
+from gradc.compiler.errors import DTypeError, GradcError, ShapeError, described
 from gradc.compiler.graph.ir import Attribute, Literal, Node, apply
 from gradc.compiler.ops.broadcast import BROADCAST
 from gradc.compiler.ops.comparison import CAST, WHERE
@@ -48,10 +48,24 @@ Scalar: TypeAlias = bool | int | float
 Operand: TypeAlias = "Node | np.ndarray[Any, Any] | Scalar | Dimension"
 
 
+# Positions in a tensor are computed in int64. NumPy before 2.0 has arrays of at most 32 axes.
+ELEMENTS_MAXIMUM = 2**63 - 1
+RANK_MAXIMUM = 32
+
+
 def build(op: OpDef, *inputs: Node, **attributes: Attribute) -> Node:
-    """One node that carries the user's line. NumPy's numbers in attributes become Python's."""
+    """One node that carries the user's line. NumPy's numbers in attributes become Python's.
+
+    Raises ShapeError for a type that no program can hold.
+    """
     made = {name: _plain_attribute(value) for name, value in attributes.items()}
-    return apply(op, *inputs, source=here(), **made)
+    node = apply(op, *inputs, source=here(), **made)
+    if node.type.rank > RANK_MAXIMUM:
+        problem = f"the result has {node.type.rank} axes; at most {RANK_MAXIMUM} are possible"
+        fail(ShapeError, op.name, problem)
+    if math.prod(e for e in node.type.shape if isinstance(e, int)) > ELEMENTS_MAXIMUM:
+        fail(ShapeError, op.name, "the result has more than 2**63 - 1 elements")
+    return node
 
 
 def _plain_attribute(value: Any) -> Any:
@@ -74,26 +88,31 @@ def constant(value: Any, dtype: DType | None = None, shape: Shape = ()) -> Node:
     if isinstance(value, (bool, int, float)):
         wanted = dtype or _default_dtype(value)
         return build(CONSTANT, value=_number(value, wanted), shape=shape, dtype=wanted)
-    array = _as_array(value)
-    wanted = dtype or dtype_of(array.dtype)
+    array = as_array(value)
+    with located("constant"):
+        wanted = dtype or dtype_of(array.dtype)
     if array.ndim == 0:
         return constant(array.item(), wanted, shape)
     literal = Literal(array.astype(wanted.numpy))
     return build(CONSTANT, value=literal, shape=tuple(array.shape), dtype=wanted)
 
 
-def _as_array(value: Any) -> np.ndarray[Any, Any]:
+def as_array(value: Any) -> np.ndarray[Any, Any]:
     """A NumPy array; numbers in nested lists take the default dtypes float32 and int64."""
-    if isinstance(value, (list, tuple)) and any(hasattr(entry, "node") for entry in value):
+    try:
+        array = np.asarray(value)
+    except GradcError:  # of a tensor inside the list
         hint = "use gc.stack or gc.concatenate to join tensors"
         fail(DTypeError, "constant", "a list of tensors is not an array of numbers", hint=hint)
-    array = np.asarray(value)
-    if array.dtype == object or array.dtype.kind in "USc":
+    except (TypeError, ValueError, OverflowError) as error:  # ragged rows, too many axes
+        fail(ShapeError, "constant", f"no array: {error}")
+    if array.dtype == object or array.dtype.kind in "USOcmM":
+        joinable = isinstance(value, (list, tuple))
         fail(
             DTypeError,
             "constant",
             f"a {type(value).__name__} is not an array of numbers",
-            hint="use gc.stack or gc.concatenate to join tensors" if array.dtype == object else "",
+            hint="use gc.stack or gc.concatenate to join tensors" if joinable else "",
         )
     if not isinstance(value, (np.ndarray, np.generic)) and array.dtype == np.float64:
         return array.astype(np.float32)
@@ -111,11 +130,14 @@ def _number(value: Scalar, dtype: DType) -> Scalar:
     if dtype.is_bool:
         return bool(value)
     if dtype.is_float:
+        if isinstance(value, int) and value.bit_length() > 1023:
+            fail(DTypeError, "constant", f"{described(value)} does not fit {dtype.name}")
         return float(value)
     limits = np.iinfo(dtype.numpy)
-    if not math.isfinite(value) or not limits.min <= int(value) <= limits.max:
+    finite = isinstance(value, int) or math.isfinite(value)
+    if not finite or not limits.min <= int(value) <= limits.max:
         facts = [f"{dtype.name} holds {limits.min} to {limits.max}"]
-        fail(DTypeError, "constant", f"{value!r} does not fit {dtype.name}", facts)
+        fail(DTypeError, "constant", f"{described(value)} does not fit {dtype.name}", facts)
     return int(value)
 
 
@@ -212,7 +234,11 @@ def axis_of(axis: Any, rank: int, operation: str) -> int:
 def axes_of(axis: Any, rank: int, operation: str) -> tuple[int, ...]:
     """Sorted non-negative axes from None (all), an integer or a sequence."""
     with located(operation):
-        return normalize_axes(axis, rank) if rank else ()
+        if rank:
+            return normalize_axes(axis, rank)
+        if axis is not None:  # a scalar is reduced as one element along an axis 0
+            normalize_axes(axis, 1)
+        return ()
 
 
 def reduce(op: OpDef, x: Node, axis: Any, keepdims: bool) -> Node:
@@ -237,7 +263,7 @@ def transpose(x: Node, permutation: Sequence[int]) -> Node:
     """Axes reordered; `x` itself for the identity."""
     order = tuple(axis_of(a, x.type.rank, "permute_dims") for a in permutation)
     if sorted(order) != list(range(x.type.rank)):
-        fail(ShapeError, "permute_dims", f"{order} does not reorder the axes of {x.type}")
+        fail(ShapeError, "permute_dims", f"{list(order)} does not reorder the axes of {x.type}")
     if order == tuple(range(x.type.rank)):
         return x
     return build(TRANSPOSE, x, permutation=order)
@@ -245,9 +271,7 @@ def transpose(x: Node, permutation: Sequence[int]) -> Node:
 
 def reshape(x: Node, shape: Any) -> Node:
     """`x` in another shape; one extent may be -1. A named dimension merges with axes behind it."""
-    wanted = (shape,) if isinstance(shape, (int, str, np.integer)) else tuple(shape)
-    wanted = tuple(int(e) if isinstance(e, np.integer) else e for e in wanted)
-    check_shape(wanted, "reshape", wildcard=True)
+    wanted = check_shape(shape, "reshape", wildcard=True)
     if wanted.count(-1) > 1:
         fail(ShapeError, "reshape", f"shape {show(wanted)} has more than one -1")
     if -1 in wanted:
@@ -276,18 +300,23 @@ def show(shape: Shape) -> str:
 
 def check_shape(shape: Any, operation: str, wildcard: bool = False) -> Shape:
     """`shape` as a tuple of extents >= 0 and names; an integer means one axis."""
-    entries = (shape,) if isinstance(shape, (int, str, np.integer)) else tuple(shape)
+    if isinstance(shape, np.ndarray) and shape.ndim == 1:
+        shape = shape.tolist()
+    entries = tuple(shape) if isinstance(shape, (list, tuple, range)) else (shape,)
     for entry in entries:
         is_int = isinstance(entry, (int, np.integer)) and not isinstance(entry, bool)
         if not is_int and not (isinstance(entry, str) and _is_extent(entry)):
             fail(
                 ShapeError,
                 operation,
-                f"an extent is an integer or a name, not {entry!r}",
-                [f"shape {entries!r}"],
+                f"an extent is an integer or a name, not {described(entry)}",
+                [f"shape {described(entries)}"],
             )
         if is_int and entry < (-1 if wildcard else 0):
-            fail(ShapeError, operation, f"extent {entry} is negative", [f"shape {entries!r}"])
+            facts = [f"shape {described(entries)}"]
+            fail(ShapeError, operation, f"extent {described(int(entry))} is negative", facts)
+        if is_int and entry > ELEMENTS_MAXIMUM:
+            fail(ShapeError, operation, f"extent {described(int(entry))} is above 2**63 - 1")
     return tuple(int(e) if isinstance(e, np.integer) else e for e in entries)
 
 

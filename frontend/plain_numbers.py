@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, described
 
 from .tracing import fail
 
@@ -19,7 +19,11 @@ def whole(value: Any, name: str, operation: str, least: int = 1) -> int:
         number = operator.index(value)
         if number >= least:
             return number
-    fail(ArgumentError, operation, f"{name} is an integer of at least {least}, not {value!r}")
+    fail(
+        ArgumentError,
+        operation,
+        f"{name} is an integer of at least {least}, not {described(value)}",
+    )
 
 
 def plain(value: Any) -> Any:

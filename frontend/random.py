@@ -10,20 +10,29 @@ Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
 from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
+from .arguments import checked
 from .missing import namespace
-from .ranges import check_integers, check_numbers, check_probability, numbers_between, rounded
+from .ranges import (
+    Number,
+    WholeNumber,
+    check_integers,
+    check_numbers,
+    check_probability,
+    numbers_between,
+    rounded,
+)
 from .synonyms import spell_functions
-from .tensor import Tensor
+from .tensor import DTypeLike, ShapeLike, Tensor
 from .tracing import fail
 from .variables import seed_state, step_state
 
@@ -33,15 +42,24 @@ __all__ = ["bernoulli", "bits", "normal", "randint", "uniform"]
 _FRACTION_BITS = {"float16": 11, "bfloat16": 8, "float32": 24}
 
 
+_F = TypeVar("_F", bound=Callable[..., Tensor])
+
+
+def _public(function: _F) -> _F:
+    """Arguments checked, errors named after `random.NAME`."""
+    return checked(function, f"random.{function.__name__}")
+
+
 def _check_order(operation: str, shape: Any, names: str, *numbers: Any) -> None:
     """Refuse the order of other libraries, whose shape comes after the numbers."""
     strange = isinstance(shape, (bool, float)) or (isinstance(shape, int) and shape == 0)
     if strange or any(isinstance(number, (tuple, list)) for number in numbers):
         hint = f"the shape comes first: gc.{operation}(shape, {names})"
-        fail(ShapeError, operation, f"{shape!r} is no shape", hint=hint)
+        fail(ShapeError, operation, f"{described(shape)} is no shape", hint=hint)
 
 
-def bits(shape: Any) -> Tensor:
+@_public
+def bits(shape: ShapeLike) -> Tensor:
     """32 random bits per element, as int32. Every call draws from a stream of its own."""
     extents = nodes.check_shape(shape, "random.bits")
     seed, step = seed_state().node, step_state().node
@@ -49,7 +67,10 @@ def bits(shape: Any) -> Tensor:
     return Tensor(nodes.build(RANDOM_BITS, seed, step, shape=extents, stream=0))
 
 
-def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = float32) -> Tensor:
+@_public
+def uniform(
+    shape: ShapeLike, low: Number = 0.0, high: Number = 1.0, dtype: DTypeLike = float32
+) -> Tensor:
     """Uniform in low <= x < high, in steps of 2**-24 (float64: 2**-53) of the interval.
 
     16-bit floats have steps of 2**-11 (float16) and 2**-8 (bfloat16). The limits hold in the dtype:
@@ -72,7 +93,10 @@ def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = float3
     return (unit * span + low).clip(first, last)
 
 
-def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = float32) -> Tensor:
+@_public
+def normal(
+    shape: ShapeLike, mean: Number = 0.0, std: Number = 1.0, dtype: DTypeLike = float32
+) -> Tensor:
     """Normal with the given mean and standard deviation, by the Box-Muller transform.
 
     The farthest values are 5.77 (float64: 8.57) deviations from the mean. Raises ArgumentError for
@@ -93,7 +117,8 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = float32
     return (scaled if mean == 0.0 else scaled + mean).astype(wanted)
 
 
-def bernoulli(p: float, shape: Any) -> Tensor:
+@_public
+def bernoulli(p: Number, shape: ShapeLike) -> Tensor:
     """A bool that is true with probability p, rounded to a multiple of 2**-32.
 
     Never for p = 0, always for p = 1.
@@ -106,7 +131,10 @@ def bernoulli(p: float, shape: Any) -> Tensor:
     return (bits(shape) ^ -(2**31)) < count - 2**31
 
 
-def randint(low: int, high: int, shape: Any, dtype: Any = int64) -> Tensor:
+@_public
+def randint(
+    low: WholeNumber, high: WholeNumber, shape: ShapeLike, dtype: DTypeLike = int64
+) -> Tensor:
     """Uniform integers in low <= x < high, up to all of int64.
 
     Powers of two are exact; else each value's probability is off by less than 2**-22 of itself.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, described
 from gradc.compiler.types import DType
 
 from .tracing import fail
+
+# In a signature: a number that the function checks by one of these.
+Number: TypeAlias = float
+WholeNumber: TypeAlias = int
 
 
 def check_numbers(operation: str, **numbers: Any) -> list[float]:
@@ -18,7 +22,7 @@ def check_numbers(operation: str, **numbers: Any) -> list[float]:
     found = [_as_float(value) for value in numbers.values()]
     for number, (name, value) in zip(found, numbers.items(), strict=True):
         if not math.isfinite(number):
-            fail(ArgumentError, operation, f"{name} is a finite number, not {value!r}")
+            fail(ArgumentError, operation, f"{name} is a finite number, not {described(value)}")
     return found
 
 
@@ -26,7 +30,7 @@ def check_reals(operation: str, **numbers: Any) -> None:
     """Raises ArgumentError unless the arguments are numbers, infinite ones included, not NaN."""
     for name, value in numbers.items():
         if math.isnan(_as_float(value)):
-            fail(ArgumentError, operation, f"{name} is a number, not {value!r}")
+            fail(ArgumentError, operation, f"{name} is a number, not {described(value)}")
 
 
 def _as_float(value: Any) -> float:
@@ -40,7 +44,7 @@ def _as_float(value: Any) -> float:
 def check_probability(p: Any, operation: str) -> float:
     """p as a Python float. Raises ArgumentError unless it lies in 0 to 1."""
     if not _is_number(p) or not 0.0 <= p <= 1.0:
-        fail(ArgumentError, operation, f"a probability lies in 0 to 1, not {p!r}")
+        fail(ArgumentError, operation, f"a probability lies in 0 to 1, not {described(p)}")
     return float(p)
 
 
@@ -52,7 +56,7 @@ def check_integers(operation: str, **numbers: Any) -> list[int]:
     """The arguments as Python integers. Raises ArgumentError unless they are integers."""
     for name, value in numbers.items():
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-            fail(ArgumentError, operation, f"{name} is an integer, not {value!r}")
+            fail(ArgumentError, operation, f"{name} is an integer, not {described(value)}")
     return [int(value) for value in numbers.values()]
 
 

@@ -138,8 +138,7 @@ def spelled(function: F) -> F:
                 error.located(callee.operation, here())
             raise
         except TypeError as error:
-            # One entry: the call itself was refused, and nothing of the function ran.
-            if (trace := error.__traceback__) is None or trace.tb_next is not None:
+            if not _is_refused_call(error):
                 raise
             problem = _complaint(error)
         callee.refuse(problem)
@@ -162,6 +161,15 @@ def _is_plain(name: str, annotation: Any) -> bool:
     """Whether an argument is a number of Python's, not a tensor's element or shape."""
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     return "Tensor" not in text and name not in _ELEMENTS
+
+
+def _is_refused_call(error: TypeError) -> bool:
+    """Whether the call itself was refused: nothing ran but wrappers, here and in arguments.py."""
+    trace = error.__traceback__
+    wrappers = (__name__, f"{__package__}.arguments")
+    while trace is not None and trace.tb_frame.f_globals["__name__"] in wrappers:
+        trace = trace.tb_next
+    return trace is None
 
 
 def _complaint(error: TypeError) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from gradc.compiler.artifact import RATE_STATE as RATE
 from gradc.compiler.artifact import SEED_STATE as SEED
-from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.source import INPUT, STATE
 from gradc.compiler.types import DType, dtype_of, float32, float64, int64
@@ -204,7 +204,8 @@ def _declare(
     if named:
         fail(ShapeError, operation, f"a state has no named dimension, {name!r} has {named[0]!r}")
     if isinstance(init, (np.ndarray, list)):
-        init = np.array(init)
+        with located(operation):
+            init = nodes.as_array(init)
         if init.shape != extents:
             facts = [f"{name!r} has shape {nodes.show(extents)}"]
             problem = f"the initial values have shape {nodes.show(init.shape)}"
@@ -227,7 +228,7 @@ def _check_name(name: object, operation: str) -> None:
         fail(
             ArgumentError,
             operation,
-            f"a name is made of letters, digits, dots and underscores, not {name!r}",
+            f"a name is made of letters, digits, dots and underscores, not {described(name)}",
         )
 
 

@@ -391,7 +391,7 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
     ),
     bad_extent: (
         gc.ShapeError,
-        "full: extent -1 is negative\n"
+        "zeros: extent -1 is negative\n"
         "  shape (3, -1)\n"
         "  at {place} in bad_extent: gc.zeros((3, -1))",
     ),

@@ -1,5 +1,10 @@
-"""Functions on tensors: the Array API's, and PyTorch's neural functions and losses."""
+"""Functions on tensors: the Array API's, and PyTorch's neural functions and losses.
 
+What is public here checks its arguments and takes synonyms of their names (see ../arguments.py and
+../synonyms.py); between themselves the modules call each other directly.
+"""
+
+from ..arguments import checked
 from ..synonyms import spell_functions
 from .creation import (
     arange,
@@ -19,6 +24,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
+from .einstein import einsum
 from .elementwise import (
     abs,
     acos,
@@ -91,7 +97,7 @@ from .elementwise import (
 )
 from .gather import index_add, scatter_add, take, take_along_axis
 from .inquiry import can_cast, e, finfo, iinfo, inf, isdtype, nan, newaxis, pi, result_type
-from .linalg import einsum, matmul, matrix_transpose, outer, tensordot, vecdot
+from .linalg import matmul, matrix_transpose, outer, tensordot, vecdot
 from .losses import (
     accuracy,
     binary_cross_entropy,
@@ -368,4 +374,7 @@ __all__ = [
     "var",
 ]
 
+for _name in __all__:
+    if callable(globals()[_name]):
+        globals()[_name] = checked(globals()[_name])
 spell_functions(__all__, globals())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..functional import losses
+from .. import functional as losses
 from ..tensor import Tensor, TensorLike
 from .module import Module
 

@@ -1,0 +1,257 @@
+"""What public functions take: every argument is checked as its annotation reads, before the body.
+
+`checked` wraps a function. A call first turns each argument into the plain Python value that the
+annotation names: NumPy integers into int, lists of axes into tuples, whatever means a dtype into
+one. What does not fit ends in an ArgumentError that names function, argument and value, so that
+bodies meet only what they expect. Errors from inside name the function that the user called, not
+the operation below it that noticed. An annotation without a check is an error at import.
+
+Tensors, arrays and numbers pass as they are. A wrong number of arguments and unknown keywords are
+Python's own TypeErrors.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gradc.compiler.errors import ArgumentError, DTypeError, GradcError, described
+from gradc.compiler.types import DType, dtype_of
+
+from .dimensions import Dimension
+from .synonyms import spelled
+from .tracing import here
+
+F = TypeVar("F", bound=Callable[..., Any])
+Check = Callable[[str, Any], Any]
+
+
+# ---------------------------------------------------------------- kinds of arguments
+
+
+def _wrong(name: str, wanted: str, value: Any) -> GradcError:
+    if name.endswith("axis"):
+        return DTypeError(f"an axis is an integer, not {described(value)}")
+    return ArgumentError(f"{name} is {wanted}, not {described(value)}")
+
+
+def whole(name: str, value: Any) -> int:
+    """An integer: Python's, NumPy's, or an integer array of rank 0. Not a bool."""
+    if type(value) is int:
+        return value
+    if not isinstance(value, (bool, np.bool_)) and not _is_tensor(value):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise _wrong(name, "an integer", value)
+
+
+def real(name: str, value: Any) -> float:
+    """A number: Python's or NumPy's integer or float; not a bool. Integers stay integers."""
+    if type(value) is float:
+        return value
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        number = int(value)
+        if number.bit_length() <= 1023:  # every such integer has a float64
+            return number
+    elif isinstance(value, float):
+        return float(value)
+    elif isinstance(value, np.generic) and _is_real(value.dtype):
+        return float(value)
+    raise _wrong(name, "a number", value)
+
+
+def _is_real(dtype: np.dtype[Any]) -> bool:
+    try:
+        return dtype_of(dtype).is_float
+    except DTypeError:
+        return False
+
+
+def number(name: str, value: Any) -> Any:
+    """A bool or a number."""
+    return bool(value) if isinstance(value, (bool, np.bool_)) else real(name, value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise _wrong(name, "True or False", value)
+
+
+class _Foreign(str):
+    """What is no string, as the text of it: the function that wanted one of its words refuses it
+    with the list of those words."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def text(name: str, value: Any) -> str:
+    """A string. What is none becomes a text that equals no word."""
+    return value if isinstance(value, str) else _Foreign(described(value))
+
+
+def wholes(name: str, value: Any) -> tuple[int, ...]:
+    """A list, tuple or one-dimensional array of integers, as a tuple."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    if not isinstance(value, (list, tuple, range)):
+        raise _wrong(name, "a list of integers", value)
+    return tuple(whole(f"each of {name}", item) for item in value)
+
+
+def whole_or_wholes(name: str, value: Any) -> Any:
+    """An integer, or integers as a tuple."""
+    if isinstance(value, (list, tuple, range)) or (isinstance(value, np.ndarray) and value.ndim):
+        return wholes(name, value)
+    try:
+        return whole(name, value)
+    except GradcError:
+        raise _wrong(name, "an integer or a list of integers", value) from None
+
+
+_OPERANDS = (np.ndarray, np.generic, bool, int, float, list, Dimension)
+
+
+def operand(name: str, value: Any) -> Any:
+    """A tensor, an array, a number, nested lists of numbers, or what NumPy makes an array of."""
+    if _is_tensor(value) or isinstance(value, _OPERANDS):
+        return value
+    if isinstance(value, (tuple, range)):
+        return list(value)
+    if hasattr(value, "__array__") and not isinstance(value, type):
+        try:
+            return np.asarray(value)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"{name} gives no array: {error}") from None
+    problem = f"operands are tensors, arrays and numbers, not {type(value).__name__}"
+    raise ArgumentError(problem, facts=[f"{name} is {described(value)}"])
+
+
+def operands(name: str, value: Any) -> list[Any]:
+    """A list of tensors; an array gives its slices along the first axis."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+        return list(value)
+    raise _wrong(name, "a list of tensors", value)
+
+
+def dtype(name: str, value: Any) -> DType:
+    """Whatever means a dtype."""
+    return dtype_of(value)
+
+
+def extent(name: str, value: Any) -> Any:
+    """An integer or the name of a dimension."""
+    return value if isinstance(value, str) else whole(name, value)
+
+
+def anything(name: str, value: Any) -> Any:
+    """Whatever the function itself checks."""
+    return value
+
+
+def optional(check: Check) -> Check:
+    """None, or what the check takes."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def dimension_or(check: Check) -> Check:
+    """A named dimension, or what the check takes."""
+    return lambda name, value: value if isinstance(value, Dimension) else check(name, value)
+
+
+CHECKS: dict[str, Check] = {
+    "Any": anything,
+    "TensorLike": operand,
+    "TensorLike | None": optional(operand),
+    "Sequence[TensorLike]": operands,
+    "int": whole,
+    "int | None": optional(whole),
+    "float": real,
+    "float | None": optional(real),
+    "bool | int | float": number,
+    "bool": flag,
+    "str": text,
+    "Axis": optional(whole_or_wholes),
+    "int | Sequence[int]": whole_or_wholes,
+    "Sequence[int]": wholes,
+    "Sequence[int] | None": optional(wholes),
+    "DTypeLike": dtype,
+    "DTypeLike | None": optional(dtype),
+    "Extent": extent,
+    "Extent | None": optional(extent),
+    "ShapeLike": anything,
+    "float | Dimension": dimension_or(real),
+    "float | Dimension | None": optional(dimension_or(real)),
+    "Sequence[int] | int | None": optional(whole_or_wholes),
+    "Number": anything,
+    "Number | None": anything,
+    "WholeNumber": anything,
+}
+
+
+def _is_tensor(value: Any) -> bool:
+    """A tensor has `__index__`, which says in its own words why it is no integer."""
+    return hasattr(value, "node") and hasattr(value, "declared")
+
+
+# ---------------------------------------------------------------- the wrapper
+
+
+def checked(function: F, name: str = "") -> F:
+    """`function` with its arguments checked and its errors named; see the module docstring."""
+    operation = name or function.__name__
+    signature = inspect.signature(function)
+    checks = {p.name: CHECKS[str(p.annotation)] for p in _annotated(signature)}
+    several = {p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL}
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            bound = signature.bind(*arguments, **options)
+        except TypeError:
+            return function(*arguments, **options)  # raises Python's own message
+        try:
+            given = bound.arguments
+            for parameter, check in checks.items():
+                if parameter not in given:
+                    continue
+                value = given[parameter]
+                given[parameter] = (
+                    tuple(check(parameter, item) for item in value)
+                    if parameter in several
+                    else check(parameter, value)
+                )
+            return function(*bound.args, **bound.kwargs)
+        except GradcError as error:
+            error.operation = operation
+            error.source = error.source or here()
+            raise
+
+    return call  # type: ignore[return-value]
+
+
+def _annotated(signature: inspect.Signature) -> list[inspect.Parameter]:
+    """The parameters to check: all but `self`."""
+    return [p for p in signature.parameters.values() if p.name != "self"]
+
+
+def public_methods(*names: str) -> Callable[[type], type]:
+    """A class decorator: these methods check their arguments, and take synonyms of their names."""
+
+    def decorate(kind: type) -> type:
+        for name in names:
+            setattr(kind, name, spelled(checked(getattr(kind, name), name.strip("_"))))
+        return kind
+
+    return decorate
