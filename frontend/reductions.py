@@ -17,7 +17,7 @@ from gradc.compiler.ops.comparison import EQ, GT, NE, STOP_GRADIENT
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.ops.elementwise import SQRT
 from gradc.compiler.ops.reduction import PROD
-from gradc.compiler.types import DType, Extent, bool_, dtype_of, float32, float64, int64
+from gradc.compiler.types import DType, Extent, bool_, dtype_of, float32, float64, int64, uint8
 
 from . import nodes
 
@@ -116,6 +116,13 @@ def variance(x: Node, axis: Any, correction: float, keepdims: bool) -> Node:
     return nodes.cast(found, _averaged_dtype(x.type.dtype))
 
 
+def extremum(op: OpDef, x: Node, axis: Any, keepdims: bool) -> Node:
+    """`max` or `min`, in the dtype of x; of bools true is the greater."""
+    if not x.type.dtype.is_bool:
+        return nodes.reduce(op, x, axis, keepdims)
+    return nodes.cast(nodes.reduce(op, nodes.cast(x, uint8), axis, keepdims), bool_)
+
+
 def truth(op: OpDef, x: Node, axis: Any, keepdims: bool) -> Node:
     """`all` or `any`; numbers count as true unless they are zero."""
     if not x.type.dtype.is_bool:
@@ -125,10 +132,14 @@ def truth(op: OpDef, x: Node, axis: Any, keepdims: bool) -> Node:
 
 def position(op: OpDef, x: Node, axis: int | None, keepdims: bool) -> Node:
     """`argmax` or `argmin` along one axis; None means along the elements in row-major order."""
-    if axis is None:
-        rank = x.type.rank
+    if x.type.dtype.is_bool:
+        x = nodes.cast(x, uint8)
+    rank = x.type.rank
+    if rank == 0:
+        nodes.axes_of(axis, rank, op.name)
+    if axis is None or rank == 0:
         found = nodes.build(op, nodes.reshape(x, (-1,)), axis=0)
         return nodes.restore_axes(found, tuple(range(rank))) if keepdims else found
-    (along,) = nodes.axes_of(axis, x.type.rank, op.name)
+    along = nodes.axis_of(axis, rank, op.name)
     found = nodes.build(op, x, axis=along)
     return nodes.restore_axes(found, (along,)) if keepdims else found

@@ -17,23 +17,32 @@ from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, Unknown
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops import arithmetic, comparison, elementwise, reduction
 from gradc.compiler.ops.definition import OpDef
-from gradc.compiler.types import DType, Shape, dtype_of, product
+from gradc.compiler.types import DType, Shape, dtype_of, float32, product
 
 from . import nodes, reductions
+from .arguments import public_methods
 from .dimensions import Dimension, Size, with_dimensions
 from .indexing import index
 from .missing import missing_attribute
 from .nodes import Operand
 from .numpy_protocol import OPERATORS, refuse_numpy
 from .spellings import TENSOR
-from .synonyms import spelled
 from .tracing import fail, here, located
 
 _LATER = "gc.input(name, shape) for what is given later"
 
 Axis: TypeAlias = "int | Sequence[int] | None"
+ShapeLike: TypeAlias = Any  # extents: a list or tuple of integers and names, or a single one
+DTypeLike: TypeAlias = Any  # a gradc or NumPy dtype, or the name of one
 
 
+@public_methods(
+    "__getitem__", "transpose", "permute", "reshape", "flatten", "squeeze", "expand_dims",
+    "broadcast_to", "astype",
+    "sum", "prod", "mean", "var", "std", "max", "min", "all", "any", "argmax", "argmin",
+    "abs", "square", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "relu",
+    "clip",
+)  # fmt: skip
 class Tensor:
     """A symbolic tensor. Made by gc.input, gc.parameter, gc.constant and by operations.
 
@@ -287,7 +296,10 @@ class Tensor:
         return _binary(comparison.GE, self, other)
 
     def __getitem__(self, key: Any) -> Tensor:
-        """x[i], x[a:b:c], x[..., None] and x[integer tensor] as in NumPy; no boolean masks."""
+        """x[i], x[a:b:c], x[..., None], x[i, j] with index arrays and x[mask], as in NumPy.
+
+        A mask has fixed values; index arrays may be computed. See indexing.py.
+        """
         entries = key if isinstance(key, tuple) else (key,)
         plain = [e.node if isinstance(e, Tensor) else e for e in entries]
         return derive(index(self.node, plain), self, *entries)
@@ -306,7 +318,6 @@ class Tensor:
             fail(ShapeError, "matrix_transpose", f"a matrix has two axes; this is {self.node.type}")
         return self.permute(*range(self.ndim - 2), -1, -2)
 
-    @spelled
     def transpose(self, *axes: Any, dim0: int | None = None, dim1: int | None = None) -> Tensor:
         """Two integers: these axes exchanged, as in PyTorch. A sequence, or more integers: the
         axes in that order, as in NumPy. Nothing: in reverse order.
@@ -327,19 +338,16 @@ class Tensor:
             return self.permute(order)
         return self.permute(*(axes or (tuple(reversed(range(self.ndim))),)))
 
-    @spelled
     def permute(self, *axes: Any) -> Tensor:
         """Axis i of the result is axis axes[i]: all axes, as integers or one sequence."""
         single = len(axes) == 1 and isinstance(axes[0], (tuple, list))
         return derive(nodes.transpose(self.node, axes[0] if single else axes), self)
 
-    @spelled
     def reshape(self, *shape: Any) -> Tensor:
         """Another shape for the same elements; one extent may be -1."""
         single = len(shape) == 1 and isinstance(shape[0], (tuple, list))
         return derive(nodes.reshape(self.node, shape[0] if single else shape), self)
 
-    @spelled
     def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor:
         """The axes from start_axis to end_axis, both included, made one."""
         if self.ndim == 0:
@@ -355,47 +363,45 @@ class Tensor:
                 (*shape[:first], product(shape[first : last + 1]), *shape[last + 1 :])
             )
 
-    @spelled
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Without the axes of extent 1 (all of them, or those named)."""
         return derive(nodes.squeeze(self.node, axis), self)
 
-    @spelled
     def expand_dims(self, axis: int | Sequence[int] = 0) -> Tensor:
         """With new axes of extent 1 at these positions of the result."""
         return derive(nodes.expand_dims(self.node, axis), self)
 
-    @spelled
-    def broadcast_to(self, shape: Sequence[Any]) -> Tensor:
+    def broadcast_to(self, shape: ShapeLike) -> Tensor:
         """Stretched to `shape` by the broadcasting rules."""
         return derive(
             nodes.broadcast_checked(self.node, nodes.check_shape(shape, "broadcast_to")), self
         )
 
-    @spelled
-    def astype(self, dtype: Any) -> Tensor:
+    def astype(self, dtype: DTypeLike) -> Tensor:
         """Converted to another dtype; floats to integers round toward zero."""
         return derive(nodes.cast(self.node, dtype_of(dtype)), self)
 
     # ------------------------------------------------------------ reductions
 
-    @spelled
-    def sum(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    def sum(
+        self, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+    ) -> Tensor:
         """Sum over axis (None: all). Integers and bools are summed in int64."""
         return derive(reductions.total(self.node, axis, dtype, keepdims), self)
 
-    @spelled
-    def prod(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    def prod(
+        self, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+    ) -> Tensor:
         """Product over axis (None: all). Integers and bools are multiplied in int64."""
         return derive(reductions.product(self.node, axis, dtype, keepdims), self)
 
-    @spelled
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Arithmetic mean over axis (None: all)."""
         return derive(reductions.mean(self.node, axis, keepdims), self)
 
-    @spelled
-    def var(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    def var(
+        self, axis: Axis = None, correction: bool | int | float = 0.0, keepdims: bool = False
+    ) -> Tensor:
         """Variance over axis; the divisor is the number of elements less `correction`: 0 as in
         the Array API, where PyTorch's default is 1.
 
@@ -403,38 +409,33 @@ class Tensor:
         """
         return derive(reductions.variance(self.node, axis, correction, keepdims), self)
 
-    @spelled
-    def std(self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    def std(
+        self, axis: Axis = None, correction: bool | int | float = 0.0, keepdims: bool = False
+    ) -> Tensor:
         """Standard deviation over axis: the root of `var`. Of equal elements the slope is 0."""
         return derive(reductions.root(self.var(axis, correction, keepdims).node), self)
 
-    @spelled
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Greatest element over axis (None: all); NaN if there is one. The values alone, not
         PyTorch's pair: `argmax` gives positions."""
-        return derive(nodes.reduce(reduction.MAX, self.node, axis, keepdims), self)
+        return derive(reductions.extremum(reduction.MAX, self.node, axis, keepdims), self)
 
-    @spelled
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Least element over axis (None: all); NaN if there is one. See `max`."""
-        return derive(nodes.reduce(reduction.MIN, self.node, axis, keepdims), self)
+        return derive(reductions.extremum(reduction.MIN, self.node, axis, keepdims), self)
 
-    @spelled
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether every element is true, or not zero."""
         return derive(reductions.truth(reduction.ALL, self.node, axis, keepdims), self)
 
-    @spelled
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether an element is true, or not zero."""
         return derive(reductions.truth(reduction.ANY, self.node, axis, keepdims), self)
 
-    @spelled
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Position of the first greatest element along axis (None: of all, row-major)."""
         return derive(reductions.position(reduction.ARGMAX, self.node, axis, keepdims), self)
 
-    @spelled
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Position of the first least element along axis (None: of all, row-major)."""
         return derive(reductions.position(reduction.ARGMIN, self.node, axis, keepdims), self)
@@ -475,21 +476,22 @@ class Tensor:
         return unary(elementwise.ERF, self, floating=True)
 
     def relu(self) -> Tensor:
-        """max(x, 0), with derivative 0 at 0; NaN stays."""
+        """max(x, 0), with derivative 0 at 0; NaN stays. Raises DTypeError for bools."""
+        if self.dtype.is_bool:
+            fail(DTypeError, "relu", f"needs numbers, not {self.node.type}")
         return derive(nodes.select((self <= 0).node, 0, self.node), self)
 
-    @spelled
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+    def clip(self, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
         """Limited to min <= element <= max; a limit that is None does not apply.
 
         At a limit the derivative is that of the element, as in PyTorch; NaN stays.
         """
         result = self
         if min is not None:
-            below = (result < min).node
+            below = binary(comparison.LT, result, min).node
             result = derive(nodes.select(below, operand_of(min), result.node), result, min)
         if max is not None:
-            above = (result > max).node
+            above = binary(comparison.GT, result, max).node
             result = derive(nodes.select(above, operand_of(max), result.node), result, max)
         return result
 
@@ -511,6 +513,15 @@ def operand_of(x: Any) -> Operand:
 def as_tensor(x: Any) -> Tensor:
     """A tensor of anything that can be an operand."""
     return x if isinstance(x, Tensor) else Tensor(nodes.constant(x))
+
+
+def floating(x: Any) -> Tensor:
+    """`as_tensor` for formulas in floating point: integers and bools become float32.
+
+    A composition that computed with narrow integers first would wrap in silence.
+    """
+    tensor = as_tensor(x)
+    return tensor if tensor.dtype.is_float else tensor.astype(float32)
 
 
 def unary(op: OpDef, x: Any, floating: bool = False) -> Tensor:

@@ -249,6 +249,8 @@ def _infer_concatenate(*xs: TensorType, axis: int) -> TensorType:
         raise ShapeError(f"axis {axis} is out of range for rank {first.rank}", facts=facts)
     if any(x.dtype != first.dtype for x in xs):
         raise DTypeError("operand dtypes differ", facts=facts)
+    if any(x.rank != first.rank for x in xs):
+        raise ShapeError("operand ranks differ", facts=facts)
     others = first.shape[:axis], first.shape[axis + 1 :]
     if any((x.shape[:axis], x.shape[axis + 1 :]) != others for x in xs):
         raise ShapeError(f"operands differ beside axis {axis}", facts=facts)

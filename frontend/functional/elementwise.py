@@ -5,8 +5,6 @@ Functions that need floating point (sqrt, exp, sin, ...) convert integers to flo
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradc.compiler.errors import DTypeError
 from gradc.compiler.ops import arithmetic, comparison, elementwise
 from gradc.compiler.ops.definition import OpDef
@@ -57,13 +55,19 @@ def pow(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 def maximum(x: TensorLike, y: TensorLike) -> Tensor:
-    """The greater of two elements; NaN if one is NaN."""
-    return binary(arithmetic.MAXIMUM, x, y)
+    """The greater of two elements; NaN if one is NaN. Of bools, whether one is true."""
+    return _extremum(arithmetic.MAXIMUM, comparison.OR, x, y)
 
 
 def minimum(x: TensorLike, y: TensorLike) -> Tensor:
-    """The lesser of two elements; NaN if one is NaN."""
-    return binary(arithmetic.MINIMUM, x, y)
+    """The lesser of two elements; NaN if one is NaN. Of bools, whether both are true."""
+    return _extremum(arithmetic.MINIMUM, comparison.AND, x, y)
+
+
+def _extremum(op: OpDef, of_bools: OpDef, x: TensorLike, y: TensorLike) -> Tensor:
+    a, b = (derive(n) for n in nodes.common(operand_of(x), operand_of(y)))
+    result = binary(of_bools if a.dtype.is_bool else op, a, b)
+    return derive(result.node, x, y)
 
 
 def negative(x: TensorLike) -> Tensor:
@@ -104,7 +108,7 @@ def reciprocal(x: TensorLike) -> Tensor:
     return binary(arithmetic.DIV, 1, as_tensor(x), floating=True)
 
 
-def clip(x: TensorLike, min: Any = None, max: Any = None) -> Tensor:
+def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
     """x limited to min <= x <= max; a limit that is None does not apply."""
     return as_tensor(x).clip(min, max)
 

@@ -7,8 +7,11 @@ in all four functions alike: a compiled program never reads or writes outside a 
 
 from __future__ import annotations
 
+from typing import Any
+
 from gradc.compiler.errors import DTypeError, ShapeError
 from gradc.compiler.ops.indexing import INDEX_ADD, SCATTER_ADD, TAKE, TAKE_ALONG_AXIS
+from gradc.compiler.types import int64
 
 from .. import nodes
 from ..index_ranges import from_either_end
@@ -16,11 +19,21 @@ from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 
 
-def _indices(index: TensorLike, operation: str) -> Tensor:
+def _indices(index: Any, operation: str) -> Tensor:
     tensor = as_tensor(index)
+    if isinstance(index, list) and tensor.size == 0:  # [] says no dtype
+        return tensor.astype(int64)
     if not tensor.dtype.is_integer:
         fail(DTypeError, operation, f"indices are integers, not {tensor.node.type}")
     return tensor
+
+
+def _addend(x: Tensor, src: Tensor, operation: str) -> Tensor:
+    """src in the dtype of x. Floats are not rounded to integers on the way."""
+    if src.dtype.is_float and not x.dtype.is_float:
+        facts = [f"x is {x.node.type}, src {src.node.type}"]
+        fail(DTypeError, operation, "floating-point numbers are added to integers", facts)
+    return src.astype(x.dtype)
 
 
 def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
@@ -62,7 +75,7 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) ->
     """
     tensor, where, added = as_tensor(x), _indices(index, "scatter_add"), as_tensor(src)
     along = nodes.axis_of(axis, tensor.ndim, "scatter_add")
-    values = added.astype(tensor.dtype)
+    values = _addend(tensor, added, "scatter_add")
     numbers = from_either_end(where.node, tensor.shape[along], "scatter_add")
     node = nodes.build(SCATTER_ADD, tensor.node, numbers, values.node, axis=along)
     return derive(node, tensor, where, added)
@@ -75,7 +88,7 @@ def index_add(
     all add."""
     tensor, where, added = as_tensor(x), _indices(index, "index_add"), as_tensor(src)
     along = nodes.axis_of(axis, tensor.ndim, "index_add")
-    values = added.astype(tensor.dtype)
+    values = _addend(tensor, added, "index_add")
     if alpha != 1:
         values = (values * alpha).astype(tensor.dtype)
     numbers = from_either_end(where.node, tensor.shape[along], "index_add")

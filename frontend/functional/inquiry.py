@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import ml_dtypes
+import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError
 from gradc.compiler.types import DType, dtype_of, promote, weak_dtype
@@ -27,6 +28,9 @@ _KINDS = ("bool", "signed integer", "unsigned integer", "integral", "real floati
 
 def result_type(*arrays_and_dtypes: Any) -> DType:
     """The dtype that promotion gives operands of these dtypes, tensors or Python numbers."""
+    arrays_and_dtypes = tuple(
+        x.dtype if isinstance(x, (np.ndarray, np.generic)) else x for x in arrays_and_dtypes
+    )
     numbers = [x for x in arrays_and_dtypes if isinstance(x, (bool, int, float))]
     others = [x for x in arrays_and_dtypes if not isinstance(x, (bool, int, float))]
     if not others:

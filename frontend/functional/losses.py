@@ -14,7 +14,7 @@ from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.compiler.types import float32, int8, promote
 
 from .. import nodes
-from ..ranges import check_numbers, check_reals
+from ..ranges import Number, check_numbers, check_reals
 from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each
@@ -391,7 +391,7 @@ def _variance(var: Tensor, x: Tensor) -> Tensor:
 
 
 def accuracy(
-    input: TensorLike, target: TensorLike, axis: int = -1, threshold: float | None = None
+    input: TensorLike, target: TensorLike, axis: int = -1, threshold: Number | None = None
 ) -> Tensor:
     """The share of rows whose greatest score is at the label, as f32[].
 

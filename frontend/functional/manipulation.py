@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.ops.slicing import CONCATENATE
 from gradc.compiler.types import (
     broadcast_shapes,
@@ -17,11 +16,11 @@ from gradc.compiler.types import (
 from .. import nodes
 from ..dimensions import refuse_named
 from ..indexing import slice_nodes
-from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
+from ..tensor import Axis, DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail, located
 
 
-def reshape(x: TensorLike, shape: Any) -> Tensor:
+def reshape(x: TensorLike, shape: ShapeLike) -> Tensor:
     """The same elements in another shape; one extent may be -1.
 
     A named dimension merges with the axes behind it: [batch, 128, 65] to [batch*128, 65].
@@ -51,12 +50,14 @@ def transpose(
     return as_tensor(x).transpose(*given, dim0=dim0, dim1=dim1)
 
 
-def moveaxis(x: TensorLike, source: Any, destination: Any) -> Tensor:
+def moveaxis(
+    x: TensorLike, source: int | Sequence[int], destination: int | Sequence[int]
+) -> Tensor:
     """The axes `source` moved to the positions `destination`; the others keep their order."""
     tensor = as_tensor(x)
     rank = tensor.ndim
-    sources = [source] if isinstance(source, int) else list(source)
-    targets = [destination] if isinstance(destination, int) else list(destination)
+    sources = (source,) if isinstance(source, int) else tuple(source)
+    targets = (destination,) if isinstance(destination, int) else tuple(destination)
     if len(sources) != len(targets):
         fail(ArgumentError, "moveaxis", f"{len(sources)} axes for {len(targets)} positions")
     with located("moveaxis"):
@@ -71,8 +72,12 @@ def moveaxis(x: TensorLike, source: Any, destination: Any) -> Tensor:
 
 
 def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
-    """Two axes exchanged."""
-    return moveaxis(x, (axis1, axis2), (axis2, axis1))
+    """Two axes exchanged; x itself if they are the same."""
+    tensor = as_tensor(x)
+    order = list(range(tensor.ndim))
+    first, second = (nodes.axis_of(a, tensor.ndim, "swapaxes") for a in (axis1, axis2))
+    order[first], order[second] = second, first
+    return permute_dims(tensor, order)
 
 
 def expand_dims(x: TensorLike, axis: int | Sequence[int] = 0) -> Tensor:
@@ -90,7 +95,7 @@ def flatten(x: TensorLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     return as_tensor(x).flatten(start_axis, end_axis)
 
 
-def broadcast_to(x: TensorLike, shape: Any) -> Tensor:
+def broadcast_to(x: TensorLike, shape: ShapeLike) -> Tensor:
     """x stretched to `shape` by the broadcasting rules."""
     return as_tensor(x).broadcast_to(shape)
 
@@ -160,9 +165,11 @@ def split(x: TensorLike, sizes: int | Sequence[int], axis: int = 0) -> tuple[Ten
     if isinstance(sizes, int):
         if sizes < 1:
             fail(ArgumentError, "split", f"a size is at least 1, not {sizes}")
-        sizes = [min(sizes, extent - at) for at in range(0, extent, sizes)]
+        sizes = [min(sizes, extent - at) for at in range(0, extent, sizes)] or [0]
+    if min(sizes, default=0) < 0:
+        fail(ArgumentError, "split", f"a size is not negative, as in {described(sizes)}")
     if sum(sizes) != extent:
-        fail(ShapeError, "split", f"sizes {list(sizes)} do not add up to extent {extent}")
+        fail(ShapeError, "split", f"sizes {described(sizes)} do not add up to extent {extent}")
     parts, start = [], 0
     for size in sizes:
         parts.append(tensor[(*(slice(None),) * along, slice(start, start + size))])
@@ -187,13 +194,15 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor
     """Elements moved along axes, those pushed out coming in again on the other side."""
     tensor = as_tensor(x)
     if axis is None:
-        if not isinstance(shift, int):
-            fail(ArgumentError, "roll", "without an axis, shift is one integer")
         return roll(tensor.reshape(-1), shift, 0).reshape(tensor.shape)
     axes = [axis] if isinstance(axis, int) else list(axis)
-    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
-    if len(shifts) != len(axes):
+    shifts = [shift] if isinstance(shift, int) else list(shift)
+    if len(shifts) != len(axes) and 1 not in (len(shifts), len(axes)):
         fail(ArgumentError, "roll", f"{len(shifts)} shifts for {len(axes)} axes")
+    if len(axes) == 1:
+        axes *= len(shifts)
+    if len(shifts) == 1:
+        shifts *= len(axes)
     for amount, a in zip(shifts, axes, strict=True):
         along = nodes.axis_of(a, tensor.ndim, "roll")
         extent = tensor.shape[along]
@@ -206,22 +215,34 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor
     return tensor
 
 
-def repeat(x: TensorLike, repeats: int, axis: int | None = None) -> Tensor:
+def repeat(x: TensorLike, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
     """Every element along an axis repeated in place; None flattens first. As numpy.repeat;
-    PyTorch's x.repeat is `tile`."""
+    PyTorch's x.repeat is `tile`.
+
+    repeats   one number for all elements, or a number for each
+    """
     tensor = as_tensor(x)
-    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 0:
-        fail(ArgumentError, "repeat", f"repeats is an integer >= 0, not {repeats!r}")
+    counts = (repeats,) if isinstance(repeats, int) else tuple(repeats)
+    if min(counts, default=0) < 0:
+        fail(ArgumentError, "repeat", f"repeats is an integer >= 0, not {described(min(counts))}")
     if axis is None:
         tensor, axis = tensor.reshape(-1), 0
     along = nodes.axis_of(axis, tensor.ndim, "repeat")
-    return _repeated(tensor, along, along + 1, repeats)
+    if len(counts) == 1:
+        return tensor if counts == (1,) else _repeated(tensor, along, along + 1, counts[0])
+    if len(counts) != tensor.shape[along]:
+        problem = f"{len(counts)} repeats for extent {tensor.shape[along]} of axis {along}"
+        fail(ShapeError, "repeat", problem)
+    places = [place for place, count in enumerate(counts) for _ in range(count)]
+    return tensor[(*(slice(None),) * along, places)]
 
 
-def tile(x: TensorLike, repetitions: Sequence[int]) -> Tensor:
+def tile(x: TensorLike, repetitions: int | Sequence[int]) -> Tensor:
     """x laid side by side repetitions[i] times along axis i, right-aligned."""
     tensor = as_tensor(x)
     times = [repetitions] if isinstance(repetitions, int) else list(repetitions)
+    if min(times, default=0) < 0:
+        fail(ArgumentError, "tile", f"a repetition is not negative, as in {described(times)}")
     rank = max(tensor.ndim, len(times))
     times = [1] * (rank - len(times)) + times
     tensor = tensor.reshape((1,) * (rank - tensor.ndim) + tensor.shape)
@@ -241,6 +262,6 @@ def _repeated(x: Tensor, axis: int, new_axis: int, count: int) -> Tensor:
     return derive(nodes.reshape(nodes.spread(x.node, wide, kept), merged), x)
 
 
-def astype(x: TensorLike, dtype: Any) -> Tensor:
+def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """x converted to another dtype; floats to integers round toward zero."""
     return as_tensor(x).astype(dtype)

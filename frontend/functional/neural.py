@@ -10,15 +10,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.ops.slicing import PAD
 from gradc.compiler.types import float32, int64, promote
 
 from .. import nodes, random, reductions
 from ..dimensions import refuse_named
 from ..index_ranges import from_zero
-from ..ranges import check_probability, check_reals
-from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
+from ..ranges import Number, check_probability, check_reals
+from ..tensor import Axis, ShapeLike, Tensor, TensorLike, as_tensor, derive, floating
 from ..tracing import fail
 from . import elementwise as each
 from .creation import training_mode
@@ -31,20 +31,19 @@ from .statistics import sum as total
 
 
 def relu(input: TensorLike) -> Tensor:
-    """max(x, 0), with derivative 0 at 0; NaN stays."""
-    x = as_tensor(input)
-    return each.where(x <= 0, 0, x)
+    """max(x, 0) in the dtype of x, with derivative 0 at 0; NaN stays."""
+    return as_tensor(input).relu()
 
 
 def leaky_relu(input: TensorLike, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope * x."""
-    x = as_tensor(input)
+    x = floating(input)
     return each.where(x > 0, x, x * negative_slope)
 
 
 def prelu(input: TensorLike, weight: TensorLike) -> Tensor:
     """leaky_relu with a trained slope: one, or one per channel (axis 1)."""
-    x, slope = as_tensor(input), as_tensor(weight)
+    x, slope = floating(input), floating(weight)
     channels = x.shape[1] if x.ndim > 1 else 1
     if slope.shape not in ((), (1,), (channels,)):
         facts = [f"input is {x.node.type}, weight {slope.node.type}"]
@@ -82,7 +81,7 @@ def gelu(input: TensorLike, approximate: str = "none") -> Tensor:
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
     """
-    x = as_tensor(input)
+    x = floating(input)
     if approximate == "tanh":
         # Beyond 16 the tanh is 1 in every dtype; x * x, in its slope, overflows at 256 in float16.
         near = x.clip(-16.0, 16.0)
@@ -110,7 +109,7 @@ def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> T
 
     Raises ArgumentError for beta 0.
     """
-    x = as_tensor(input)
+    x = floating(input)
     check_reals("softplus", beta=beta, threshold=threshold)
     if beta == 0:
         fail(ArgumentError, "softplus", "beta is not 0: the logarithm is divided by it")
@@ -122,7 +121,7 @@ def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> T
 
 def softsign(input: TensorLike) -> Tensor:
     """x / (1 + |x|)."""
-    x = as_tensor(input)
+    x = floating(input)
     return x / (1.0 + each.abs(x))
 
 
@@ -144,7 +143,7 @@ def hardsigmoid(input: TensorLike) -> Tensor:
 
 def hardswish(input: TensorLike) -> Tensor:
     """x * hardsigmoid(x): 0 up to -3, x from 3 on."""
-    x = as_tensor(input)
+    x = floating(input)
     low, high = x <= -3, x >= 3
     inside = each.where(low | high, 0, x)
     return each.where(low, 0, each.where(high, x, inside * ((inside + 3.0) / 6.0)))
@@ -161,7 +160,7 @@ def logsigmoid(input: TensorLike) -> Tensor:
     -log1p(exp(-x)) above 0, x - log1p(exp(x)) elsewhere: each branch is smooth, so that second
     derivatives are right at 0 too; those of |x| are not.
     """
-    x = as_tensor(input)
+    x = floating(input)
     above = x > 0
     return each.where(above, 0, x) - each.log1p(each.exp(each.where(above, -x, x)))
 
@@ -188,8 +187,16 @@ def glu(input: TensorLike, axis: int = -1) -> Tensor:
 
 def _shifted(input: TensorLike, axis: int) -> Tensor:
     """x less its greatest element along the axis, so that exp does not overflow."""
-    x = as_tensor(input)
-    return x - each.stop_gradient(x.max(axis=axis, keepdims=True))
+    x = floating(input)
+    return x - each.stop_gradient(_greatest(x, axis))
+
+
+def _greatest(x: Tensor, axis: Axis) -> Tensor:
+    """The greatest element along the axis, which is kept; of no elements 0."""
+    axes = nodes.axes_of(axis, x.ndim, "max")
+    if all(x.shape[a] != 0 for a in axes):
+        return x.max(axis=axes, keepdims=True)
+    return x.sum(axis=axes, keepdims=True)
 
 
 def softmax(input: TensorLike, axis: int = -1) -> Tensor:
@@ -200,7 +207,7 @@ def softmax(input: TensorLike, axis: int = -1) -> Tensor:
 
 def softmin(input: TensorLike, axis: int = -1) -> Tensor:
     """softmax(-x)."""
-    return softmax(-as_tensor(input), axis)
+    return softmax(-floating(input), axis)
 
 
 def log_softmax(input: TensorLike, axis: int = -1) -> Tensor:
@@ -210,12 +217,12 @@ def log_softmax(input: TensorLike, axis: int = -1) -> Tensor:
 
 
 def logsumexp(input: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) without overflow; infinite only where x is.
+    """log(sum(exp(x))) without overflow; infinite only where x is, -inf of no elements.
 
     Where the greatest element is infinite so is the result, and every slope is 0.
     """
-    x = as_tensor(input)
-    greatest = each.stop_gradient(x.max(axis=axis, keepdims=True))
+    x = floating(input)
+    greatest = each.stop_gradient(_greatest(x, axis))
     infinite = each.isinf(greatest) & (x == greatest)  # inf - inf is not 0
     powers = each.exp(each.where(infinite, 0, x - greatest))
     sums = each.log(powers.sum(axis=axis, keepdims=True)) + greatest
@@ -279,6 +286,8 @@ def one_hot_mask(
     """
     if not labels.dtype.is_integer:
         fail(ArgumentError, reader, f"class numbers are integers, not {labels.node.type}")
+    if isinstance(num_classes, int) and num_classes < 0:
+        fail(ArgumentError, reader, f"num_classes is not negative, not {described(num_classes)}")
     labels = derive(from_zero(labels.node, num_classes, reader, ignored), labels)
     along = nodes.axis_of(axis, labels.ndim + 1, "one_hot")
     shape = labels.shape[:along] + (num_classes,) + labels.shape[along:]
@@ -288,7 +297,7 @@ def one_hot_mask(
     return derive(nodes.spread(wide.node, shape, kept), labels) == classes
 
 
-def dropout(input: TensorLike, p: float = 0.5, training: TensorLike | None = None) -> Tensor:
+def dropout(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
     """In training each element is 0 with probability p, else divided by 1 - p; else x itself.
 
     training   None: the mode that the program runs in decides, as in the layers of gc.nn; True or
@@ -296,7 +305,7 @@ def dropout(input: TensorLike, p: float = 0.5, training: TensorLike | None = Non
 
     Every call has its own random numbers.
     """
-    x, p = as_tensor(input), check_probability(p, "dropout")
+    x, p = floating(input), check_probability(p, "dropout")
     mode = training_mode() if training is None else as_tensor(training)
     if mode.ndim or not mode.dtype.is_bool:
         problem = f"training is None, True, False or a bool scalar, not {mode.node.type}"
@@ -311,7 +320,7 @@ def dropout(input: TensorLike, p: float = 0.5, training: TensorLike | None = Non
 
 def layer_norm(
     input: TensorLike,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: ShapeLike,
     weight: TensorLike | None = None,
     bias: TensorLike | None = None,
     eps: float = 1e-5,
@@ -321,7 +330,7 @@ def layer_norm(
     16-bit floats are normalised in float32 and rounded before the weight.
     Source: Ba, Kiros, Hinton, "Layer Normalization" (2016).
     """
-    x = as_tensor(input)
+    x = floating(input)
     axes = _normalized_axes(x, normalized_shape, "layer_norm")
     centred = derive(reductions.deviation(reductions.widened(x.node), axes), x)
     spread = (centred * centred).mean(axis=axes, keepdims=True)
@@ -334,7 +343,7 @@ def layer_norm(
 
 def rms_norm(
     input: TensorLike,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: ShapeLike,
     weight: TensorLike | None = None,
     eps: float | None = None,
 ) -> Tensor:
@@ -366,8 +375,8 @@ def _affine(
     return factor
 
 
-def _normalized_axes(x: Tensor, shape: int | Sequence[int], operation: str) -> tuple[int, ...]:
-    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+def _normalized_axes(x: Tensor, shape: ShapeLike, operation: str) -> tuple[int, ...]:
+    wanted = nodes.check_shape(shape, operation)
     if not wanted or x.shape[-len(wanted) :] != wanted:
         problem = f"the last axes of {x.node.type} are not {nodes.show(wanted)}"
         fail(ShapeError, operation, problem)
@@ -423,8 +432,11 @@ def pad(
 ) -> Tensor:
     """Margins around the last axes: (left, right) of the last axis, then of the one before...
 
-    mode   "constant" (filled with `value`; a negative margin cuts), "reflect", "replicate" or
-           "circular"
+    mode   "constant" (filled with `value`), "reflect", "replicate" or "circular"
+
+    A negative margin cuts: before the elements are wrapped round by "circular", after the others,
+    as in PyTorch. Raises ShapeError where more is cut than there is, and for margins that need more
+    elements than the axis has.
     """
     x = as_tensor(input)
     if len(pad) % 2 or len(pad) > 2 * x.ndim:
@@ -434,17 +446,31 @@ def pad(
         return _pad_constant(x, margins, value)
     if mode not in ("reflect", "replicate", "circular"):
         fail(ArgumentError, "pad", f"unknown mode {mode!r}")
+    cuts = {a: (min(low, 0), min(high, 0)) for a, (low, high) in margins.items()}
+    x = _cropped(x, cuts) if mode == "circular" else x
     for axis, (low, high) in margins.items():
-        x = _pad_axis(x, axis, low, high, mode)
-    return x
+        x = _pad_axis(x, axis, max(low, 0), max(high, 0), mode)
+    return x if mode == "circular" else _cropped(x, cuts)
+
+
+def _cropped(x: Tensor, cuts: dict[int, tuple[int, int]]) -> Tensor:
+    """x without as many elements at both ends of an axis as negative margins say."""
+    entries = [slice(None)] * x.ndim
+    for axis, (low, high) in cuts.items():
+        extent = x.shape[axis]
+        if low == high == 0:
+            continue
+        if isinstance(extent, str):
+            refuse_named("pad", axis, extent)
+        if extent + low + high < 0:
+            margins = f"margins {described(low)} and {described(high)}"
+            fail(ShapeError, "pad", f"{margins} cut more than extent {extent}")
+        entries[axis] = slice(-low, extent + high)
+    return x[tuple(entries)]
 
 
 def _pad_constant(x: Tensor, margins: dict[int, tuple[int, int]], value: float) -> Tensor:
-    cuts = [slice(None)] * x.ndim
-    for axis, (low, high) in margins.items():
-        if low < 0 or high < 0:
-            cuts[axis] = slice(max(-low, 0), None if high >= 0 else high)
-    x = x[tuple(cuts)]
+    x = _cropped(x, {a: (min(low, 0), min(high, 0)) for a, (low, high) in margins.items()})
     low_margins = tuple(max(margins.get(a, (0, 0))[0], 0) for a in range(x.ndim))
     high_margins = tuple(max(margins.get(a, (0, 0))[1], 0) for a in range(x.ndim))
     if not any(low_margins + high_margins):
@@ -463,10 +489,13 @@ def _pad_constant(x: Tensor, margins: dict[int, tuple[int, int]], value: float) 
 def _pad_axis(x: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
     extent = x.shape[axis]
     limit = {"reflect": -1, "circular": 0}.get(mode)
+    if low == high == 0:
+        return x
     if isinstance(extent, str):
         refuse_named("pad", axis, extent)
-    if min(low, high) < 0 or (limit is not None and max(low, high) > extent + limit):
-        fail(ShapeError, "pad", f"{mode} margins {low} and {high} do not fit extent {extent}")
+    if extent == 0 or (limit is not None and max(low, high) > extent + limit):
+        margins = f"{mode} margins {described(low)} and {described(high)}"
+        fail(ShapeError, "pad", f"{margins} do not fit extent {extent}")
 
     def part(start: int, stop: int) -> Tensor:
         return x[(*(slice(None),) * axis, slice(start, stop))]

@@ -14,16 +14,20 @@ from gradc.compiler.ops.reduction import CUMPROD, CUMSUM
 from gradc.compiler.types import dtype_of, int64
 
 from .. import nodes
-from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive
+from ..tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 
 
-def sum(x: TensorLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+def sum(
+    x: TensorLike, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+) -> Tensor:
     """Sum; integers and bools are summed in int64, 16-bit floats in float32 and rounded once."""
     return as_tensor(x).sum(axis, dtype, keepdims)
 
 
-def prod(x: TensorLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+def prod(
+    x: TensorLike, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+) -> Tensor:
     """Product; integers and bools are multiplied in int64."""
     return as_tensor(x).prod(axis, dtype, keepdims)
 
@@ -34,7 +38,7 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def var(
-    x: TensorLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+    x: TensorLike, axis: Axis = None, correction: bool | int | float = 0.0, keepdims: bool = False
 ) -> Tensor:
     """Mean squared distance from the mean; the divisor is the number of elements - correction.
 
@@ -46,7 +50,7 @@ def var(
 
 
 def std(
-    x: TensorLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+    x: TensorLike, axis: Axis = None, correction: bool | int | float = 0.0, keepdims: bool = False
 ) -> Tensor:
     """The root of `var`. Of equal elements the slope is 0, as in PyTorch."""
     return as_tensor(x).std(axis, correction, keepdims)
@@ -107,7 +111,7 @@ def searchsorted(x1: TensorLike, x2: TensorLike, side: str = "left") -> Tensor:
 
 
 def cumulative_sum(
-    x: TensorLike, axis: int | None = None, dtype: Any = None, reverse: bool = False
+    x: TensorLike, axis: int | None = None, dtype: DTypeLike | None = None, reverse: bool = False
 ) -> Tensor:
     """Running sum along an axis, which may be omitted for one axis; integers in int64.
 
@@ -117,7 +121,7 @@ def cumulative_sum(
 
 
 def cumulative_prod(
-    x: TensorLike, axis: int | None = None, dtype: Any = None, reverse: bool = False
+    x: TensorLike, axis: int | None = None, dtype: DTypeLike | None = None, reverse: bool = False
 ) -> Tensor:
     """Running product along an axis, which may be omitted for one axis; integers in int64.
 
@@ -127,14 +131,14 @@ def cumulative_prod(
 
 
 def cumsum(
-    x: TensorLike, axis: int | None = None, dtype: Any = None, reverse: bool = False
+    x: TensorLike, axis: int | None = None, dtype: DTypeLike | None = None, reverse: bool = False
 ) -> Tensor:
     """`cumulative_sum` by its NumPy name."""
     return cumulative_sum(x, axis, dtype, reverse)
 
 
 def cumprod(
-    x: TensorLike, axis: int | None = None, dtype: Any = None, reverse: bool = False
+    x: TensorLike, axis: int | None = None, dtype: DTypeLike | None = None, reverse: bool = False
 ) -> Tensor:
     """`cumulative_prod` by its NumPy name."""
     return cumulative_prod(x, axis, dtype, reverse)
