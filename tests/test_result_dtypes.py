@@ -305,6 +305,11 @@ def test_narrow_integers_do_not_wrap_inside_a_formula() -> None:
         found = values(getattr(gc, name)(gc.constant(unsigned)))
         expected = values(getattr(gc, name)(gc.constant(unsigned.astype(np.float64))))
         np.testing.assert_allclose(found, expected, 2e-4, 1e-6, err_msg=name)
+    large = np.array([[2**30, 2**30 + 1, 2**30 - 3]])
+    for name in ("softmax", "log_softmax", "softmin", "logsumexp"):
+        found = values(getattr(gc, name)(gc.constant(large)))
+        expected = values(getattr(gc, name)(gc.constant(large.astype(np.float64))))
+        np.testing.assert_allclose(found, expected, 2e-6, 1e-6, err_msg=name)
     products = gc.cosine_similarity(x, x), gc.rms_norm(x, 3)
     expected = gc.cosine_similarity(wide, wide), gc.rms_norm(gc.constant(wide), 3)
     for ours, theirs in zip(products, expected, strict=True):

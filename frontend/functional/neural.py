@@ -12,7 +12,7 @@ from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.ops.slicing import PAD
-from gradc.compiler.types import float32, int64, promote
+from gradc.compiler.types import DType, float32, int64, promote
 
 from .. import nodes, random, reductions
 from ..dimensions import refuse_named
@@ -187,8 +187,19 @@ def glu(input: TensorLike, axis: int = -1) -> Tensor:
 
 def _shifted(input: TensorLike, axis: int) -> Tensor:
     """x less its greatest element along the axis, so that exp does not overflow."""
-    x = floating(input)
-    return x - each.stop_gradient(_greatest(x, axis))
+    x, dtype = _exact(input)
+    return (x - each.stop_gradient(_greatest(x, axis))).astype(dtype)
+
+
+def _exact(input: TensorLike) -> tuple[Tensor, DType]:
+    """x as floats that hold it, and the dtype of the result: float32 for integers.
+
+    Distances of large integers are taken before they are rounded to float32.
+    """
+    x = as_tensor(input)
+    if x.dtype.is_float:
+        return x, x.dtype
+    return derive(reductions.widened(x.node), x), float32
 
 
 def _greatest(x: Tensor, axis: Axis) -> Tensor:
@@ -207,7 +218,8 @@ def softmax(input: TensorLike, axis: int = -1) -> Tensor:
 
 def softmin(input: TensorLike, axis: int = -1) -> Tensor:
     """softmax(-x)."""
-    return softmax(-floating(input), axis)
+    x, dtype = _exact(input)
+    return softmax(-x, axis).astype(dtype)
 
 
 def log_softmax(input: TensorLike, axis: int = -1) -> Tensor:
@@ -221,11 +233,11 @@ def logsumexp(input: TensorLike, axis: Axis = None, keepdims: bool = False) -> T
 
     Where the greatest element is infinite so is the result, and every slope is 0.
     """
-    x = floating(input)
+    x, dtype = _exact(input)
     greatest = each.stop_gradient(_greatest(x, axis))
     infinite = each.isinf(greatest) & (x == greatest)  # inf - inf is not 0
     powers = each.exp(each.where(infinite, 0, x - greatest))
-    sums = each.log(powers.sum(axis=axis, keepdims=True)) + greatest
+    sums = (each.log(powers.sum(axis=axis, keepdims=True)) + greatest).astype(dtype)
     return sums if keepdims else sums.squeeze(tuple(range(x.ndim)) if axis is None else axis)
 
 
@@ -330,7 +342,7 @@ def layer_norm(
     16-bit floats are normalised in float32 and rounded before the weight.
     Source: Ba, Kiros, Hinton, "Layer Normalization" (2016).
     """
-    x = floating(input)
+    x = as_tensor(input)
     axes = _normalized_axes(x, normalized_shape, "layer_norm")
     centred = derive(reductions.deviation(reductions.widened(x.node), axes), x)
     spread = (centred * centred).mean(axis=axes, keepdims=True)
