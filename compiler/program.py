@@ -118,9 +118,10 @@ def verify_program(program: Program) -> None:
         for buffer in kernel.reads + kernel.writes:
             if buffer not in known:
                 raise VerifyError(f"kernel {kernel.name} names an undeclared buffer {buffer.name}")
+        writes = set(kernel.writes)
         for buffer in kernel.reads:
             if buffer.space == "state" and buffer in written:
                 raise VerifyError(f"kernel {kernel.name} reads {buffer.name} after it is replaced")
-            if buffer.space == "arena" and buffer not in written | set(kernel.writes):
+            if buffer.space == "arena" and buffer not in written and buffer not in writes:
                 raise VerifyError(f"kernel {kernel.name} reads {buffer.name} before it is written")
         written.update(kernel.writes)

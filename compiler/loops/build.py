@@ -176,22 +176,46 @@ class ScalarBuilder:
         return None
 
     def _split(self, a: Scalar, c: int) -> tuple[Scalar | None, Scalar]:
-        """(m, r) with a == m * c + r; m is None if no term is a multiple of c."""
+        """(m, r) with a == m * c + r; m is None if no term is a multiple of c.
+
+        A sum is split term by term, each part once, operands first: it may be long.
+        """
+        split: dict[Scalar, tuple[Scalar | None, Scalar]] = {}
+        for part in _terms(a):
+            if part.op != "add":
+                split[part] = self._split_term(part, c)
+                continue
+            (left, left_rest), (right, right_rest) = split[part.args[0]], split[part.args[1]]
+            if left is None and right is None:
+                split[part] = None, part
+                continue
+            zero = self.index(0)
+            multiple = self.primitive("add", left or zero, right or zero)
+            split[part] = multiple, self.primitive("add", left_rest, right_rest)
+        return split[a]
+
+    def _split_term(self, a: Scalar, c: int) -> tuple[Scalar | None, Scalar]:
         if a.op == "mul" and a.args[1].op == "constant" and a.args[1].payload % c == 0:
             return self.primitive("mul", a.args[0], self.index(a.args[1].payload // c)), self.index(
                 0
             )
         if a.op == "constant" and a.payload % c == 0 and a.payload:
             return self.index(a.payload // c), self.index(0)
-        if a.op == "add":
-            left, left_rest = self._split(a.args[0], c)
-            right, right_rest = self._split(a.args[1], c)
-            if left is None and right is None:
-                return None, a
-            zero = self.index(0)
-            multiple = self.primitive("add", left or zero, right or zero)
-            return multiple, self.primitive("add", left_rest, right_rest)
         return None, a
+
+
+def _terms(root: Scalar) -> list[Scalar]:
+    """A sum and what it is a sum of, operands first, each once."""
+    found: dict[Scalar, None] = {}
+    stack = [(root, False)]
+    while stack:
+        part, done = stack.pop()
+        if done or part.op != "add":
+            found.setdefault(part)
+        elif part not in found:
+            stack.append((part, True))
+            stack += [(arg, False) for arg in reversed(part.args)]
+    return list(found)
 
 
 def _wrap(value: int) -> int:
@@ -211,55 +235,12 @@ assert set(LOGICAL) <= PRIMITIVES
 
 def index_range(index: Scalar) -> tuple[int | None, int | None]:
     """Bounds (inclusive) of an index expression; None where nothing is known."""
-    if index.op == "constant":
-        return index.payload, index.payload
-    if index.op == "axis":
-        return 0, index.payload.extent - 1
-    if index.op in ("add", "mul") and index.dtype == int64:
-        (a_low, a_high), (b_low, b_high) = map(index_range, index.args)
-        if None in (a_low, a_high, b_low, b_high):
-            return None, None
-        fold = _FOLDS[index.op]
-        ends = [fold(x, y) for x in (a_low, a_high) for y in (b_low, b_high)]  # type: ignore[arg-type]
-        return min(ends), max(ends)
-    if index.op in ("min", "max", "select"):
-        return _range_of_choice(index)
-    if index.op == "mod" and index.args[1].op == "constant" and index.args[1].payload > 0:
-        return 0, index.args[1].payload - 1
-    if index.op == "floor_div" and index.args[1].op == "constant" and index.args[1].payload > 0:
-        low, high = index_range(index.args[0])
-        c = index.args[1].payload
-        return (None if low is None else low // c), (None if high is None else high // c)
-    return None, None
-
-
-def _range_of_choice(index: Scalar) -> tuple[int | None, int | None]:
-    """Bounds of a minimum, maximum or select of two indices."""
-    (a_low, a_high), (b_low, b_high) = map(index_range, index.args[-2:])
-    lows = [x for x in (a_low, b_low) if x is not None]
-    highs = [x for x in (a_high, b_high) if x is not None]
-    low = min(lows) if len(lows) == 2 else None
-    high = max(highs) if len(highs) == 2 else None
-    if index.op == "min":
-        return low, min(highs, default=None)
-    if index.op == "max":
-        return max(lows, default=None), high
-    return low, high
+    return index.form.range
 
 
 def coefficient(index: Scalar, axis: Axis) -> int | None:
     """d index / d axis if the index is affine in the axis, else None."""
-    if axis not in index.axes:
-        return 0
-    if index.op == "axis":
-        return 1
-    if index.op in ("add", "sub"):
-        a, b = (coefficient(arg, axis) for arg in index.args)
-        return None if a is None or b is None else (a + b if index.op == "add" else a - b)
-    if index.op == "mul" and index.args[1].op == "constant":
-        a = coefficient(index.args[0], axis)
-        return None if a is None else a * index.args[1].payload
-    return None
+    return index.form.steps.get(axis) if axis in index.axes else 0
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..types import DType, TensorType
+from ..types import DType, TensorType, int64
+from .index_form import NOTHING_KNOWN, IndexForm, index_form
 
 UNARY = (
     "neg abs sign sqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh "
@@ -135,6 +136,7 @@ class Scalar:
 
     op     a primitive, or "constant" (payload: Python number), "axis" (payload: Axis), "rows",
            "load" (payload: Buffer; args: one index per axis), "reduced" (payload: reduction name)
+    form   of an i64: its range and its steps along the axes; see index_form.py
     """
 
     op: str
@@ -143,6 +145,11 @@ class Scalar:
     payload: Any = None
     axes: frozenset[Axis] = field(default=frozenset(), repr=False)
     reduced: frozenset[str] = field(default=frozenset(), repr=False)
+    form: IndexForm = field(init=False, default=NOTHING_KNOWN, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.dtype is int64:
+            object.__setattr__(self, "form", index_form(self.op, self.args, self.payload))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,55 +12,74 @@ the value there: a store and a load for one exponential less. Bits do not change
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .build import ScalarBuilder
 from .ir import UNARY, Kernel, Loop, Reduction, Scalar, Store, walk
 
 EXPENSIVE = frozenset(UNARY) - frozenset("neg abs sign sqrt floor ceil trunc round".split())
+LARGEST_SIZE = 2**62
 
 
 def keep_expensive_values(kernel: Kernel, k: ScalarBuilder) -> Kernel:
     """The kernel with at most one value kept for each store that has room for it."""
+    known: dict[Loop, dict[Scalar, int]] = {}
     for later in range(1, len(kernel.loops)):
-        for store in kernel.loops[later].stores:
+        for number in range(len(kernel.loops[later].stores)):
+            store = kernel.loops[later].stores[number]
             for first in range(later):
-                value = _shared_value(kernel, first, later, store)
+                if not _has_room(kernel, first, later, store):
+                    continue
+                early = kernel.loops[first]
+                if early not in known:
+                    known[early] = _expensive(early)
+                value = _shared_value(known[early], kernel.loops[later], store)
                 if value is not None:
                     kernel = _kept(kernel, k, first, later, store, value)
                     break
     return kernel
 
 
-def _shared_value(kernel: Kernel, first: int, later: int, store: Store) -> Scalar | None:
-    """What `store` computes again though a reduction of loop `first` has it, or None."""
+def _has_room(kernel: Kernel, first: int, later: int, store: Store) -> bool:
+    """Whether loop `first` may leave something in the element that `store` writes later."""
     early, late = kernel.loops[first], kernel.loops[later]
     buffer = store.buffer
     if store.accumulate or buffer.space not in ("arena", "output") or not early.axes:
-        return None
+        return False
     if early.axes != late.axes or early.running or late.running or buffer in kernel.reads:
-        return None
+        return False
     if sum(other.buffer is buffer for other in kernel.stores()) != 1:
-        return None
-    points = frozenset(kernel.axes) | frozenset(late.axes)
-    if not all(axis in frozenset().union(*(i.axes for i in store.index)) for axis in points):
-        return None
-    known = _scalars(r.value for r in early.reductions)
-    wanted = _scalars([store.value])
-    for value in sorted(known & wanted, key=lambda s: -len(_scalars([s]))):
-        if value.op in EXPENSIVE and value.dtype == buffer.type.dtype:
-            if frozenset(late.axes) <= value.axes:
-                return value
-    return None
+        return False
+    walked = frozenset().union(*(i.axes for i in store.index))
+    return walked.issuperset(kernel.axes) and walked.issuperset(late.axes)
 
 
-def _scalars(roots: Iterable[Scalar]) -> set[Scalar]:
+def _expensive(loop: Loop) -> dict[Scalar, int]:
+    """The expensive values that the loop's reductions compute, with the size of each as a tree.
+
+    One that is made of another is larger. Sizes of expressions that share much grow fast, and end
+    at a limit.
+    """
+    sizes: dict[Scalar, int] = {}
     seen: set[Scalar] = set()
-    for root in roots:
-        for _ in walk(root, seen):
-            pass
-    return seen
+    for reduction in loop.reductions:
+        for scalar in walk(reduction.value, seen):
+            sizes[scalar] = min(1 + sum(sizes[a] for a in scalar.args), LARGEST_SIZE)
+    return {scalar: size for scalar, size in sizes.items() if scalar.op in EXPENSIVE}
+
+
+def _shared_value(known: Mapping[Scalar, int], late: Loop, store: Store) -> Scalar | None:
+    """The largest of `known` that `store` computes again at each of its points, or None."""
+    if not known:
+        return None
+    axes, dtype = frozenset(late.axes), store.buffer.type.dtype
+    found = [
+        scalar
+        for scalar in walk(store.value, set())
+        if scalar in known and scalar.dtype == dtype and axes <= scalar.axes
+    ]
+    return max(found, key=lambda scalar: known[scalar], default=None)
 
 
 def _kept(

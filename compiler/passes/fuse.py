@@ -37,6 +37,10 @@ from ..loops.ir import Axis, Buffer
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..types import Shape
 from .groups import (
+    CANDIDATES_TRIED,
+    MOST_EXPANDED,
+    MOST_MEMBERS,
+    MOST_STAGES,
     NEIGHBOURS_SEARCHED,
     PARALLEL_FLOOR,
     RECOMPUTED_NODES,
@@ -76,16 +80,29 @@ class _Fuser:
         self.k = grouping.k
         self.readers = grouping.graph.readers()
         self.inlined_size: dict[Node, int] = {}
+        self.expanded: dict[Node, int] = {}  # what a reader writes out of a node that has no group
+        self.stage: dict[Node, int] = {}  # reductions one above the other, in the node's group
+        self.reducing: dict[Node, set[Group]] = {}  # groups with a reduction that reads the node
 
     def run(self) -> None:
         for node in self.grouping.graph.nodes():
-            if is_leaf(node) or self.grouping.is_transparent(node):
+            if is_leaf(node):
                 continue
-            if self._is_prologue(node) or self._is_cheap_from_memory(node):
-                self.grouping.inlined.add(node)
+            size = 1 + sum(self.expanded.get(operand, 0) for operand in node.inputs)
+            if size <= MOST_EXPANDED and self._is_written_out(node):
+                self.expanded[node] = size
             else:
                 self._place(node)
         self._choose_recomputed()
+
+    def _is_written_out(self, node: Node) -> bool:
+        """Whether readers compute it themselves: it costs nothing, or is worth it."""
+        if self.grouping.is_transparent(node):
+            return True
+        if self._is_prologue(node) or self._is_cheap_from_memory(node):
+            self.grouping.inlined.add(node)
+            return True
+        return False
 
     # -- decisions --------------------------------------------------------------------------
 
@@ -175,7 +192,10 @@ class _Fuser:
         for producer in self.grouping.producers(node):
             other = self.grouping.group_of.get(producer)
             if other is not None and other is not group:
-                group.needs.add(other)
+                group.require(other)
+        if isinstance(lowering, Reduce):
+            for operand in node.inputs:
+                self.reducing.setdefault(operand, set()).add(group)
 
     def _place_pointwise(self, node: Node) -> None:
         for group in self._candidates(node):
@@ -242,22 +262,13 @@ class _Fuser:
         g = self.grouping
         found = {g.group_of[p] for p in g.producers(node) if p in g.group_of}
         if isinstance(node.op.lowering, Reduce):
-            for sibling in self._siblings(node):
-                found.add(g.group_of[sibling])
+            for producer in g.producers(node):
+                found.update(self.reducing.get(producer, ()))
         if is_pointwise(node) and g.expander.static(node.type).size_elements <= SMALL_ELEMENTS:
             found.update(g.groups[-NEIGHBOURS_SEARCHED:])
-        usable = [x for x in found if x.kind in ("map", "reduce", "contract")]
-        return sorted(usable, key=lambda group: -group.number)
-
-    def _siblings(self, node: Node) -> list[Node]:
-        """Reductions already placed that read something this reduction reads."""
-        g = self.grouping
-        result = []
-        for producer in g.producers(node):
-            for reader in self.readers[producer]:
-                if isinstance(reader.op.lowering, Reduce) and reader in g.group_of:
-                    result.append(reader)
-        return result
+        kinds = ("map", "reduce", "contract")
+        usable = [x for x in found if x.kind in kinds and len(x.index) < MOST_MEMBERS]
+        return sorted(usable, key=lambda group: -group.number)[:CANDIDATES_TRIED]
 
     def _indices(self, node: Node, group: Group) -> list[Index]:
         """Where `node` may live in `group`: at full level, at outer level."""
@@ -280,7 +291,15 @@ class _Fuser:
                 others.add(home)
             elif at != group.index[producer]:
                 return False
+        if self._stage_in(node, group) > MOST_STAGES:
+            return False
         return not any(other.reaches(group) for other in others)
+
+    def _stage_in(self, node: Node, group: Group) -> int:
+        """How many reductions stand one above the other in `group` where `node` is computed."""
+        g = self.grouping
+        below = [self.stage[p] for p in g.producers(node) if g.group_of.get(p) is group]
+        return max(below, default=0) + (not is_pointwise(node))
 
     def _operand_reads(self, operand: Node, index: Index) -> list[tuple[Node, Index]]:
         if operand in self.grouping.group_of:
@@ -302,6 +321,7 @@ class _Fuser:
         return group
 
     def _join(self, node: Node, group: Group, index: Index) -> None:
+        self.stage[node] = self._stage_in(node, group)
         group.index[node] = index
         self.grouping.group_of[node] = group
 

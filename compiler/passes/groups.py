@@ -8,7 +8,7 @@ at exactly that index gets the value from a register.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..graph.ir import Graph, Literal, Node
@@ -33,6 +33,22 @@ RECOMPUTED_OPERANDS = 2
 """At most so many cheap operations on so many buffers are computed again instead of stored."""
 
 
+MOST_MEMBERS = 512
+"""A group takes no more: what a kernel costs to make grows faster than its length, and one more
+store and load for every so many operations is nothing."""
+
+MOST_STAGES = 8
+"""A reduction of what other reductions are needed for, and so on, so often in one group: every loop
+of a kernel computes again what it reads of the loops before it."""
+
+MOST_EXPANDED = 48
+"""Larger expressions of renamings and recomputed operations are not written out in every reader:
+where two views read one value at different elements, each level of them doubles."""
+
+CANDIDATES_TRIED = 32
+"""Latest groups that a node with many operands tries to join."""
+
+
 @dataclass(eq=False)
 class Group:
     """Nodes that one kernel computes.
@@ -40,7 +56,8 @@ class Group:
     kind     "map", "reduce", "contract", "cumulate" or "scatter"
     axes     every axis; `reduced` are those that a reduction consumes
     index    the canonical index of each member
-    needs    groups that must run before this one
+    needs    groups that must run before this one; `require` adds to them
+    order    position in an order in which the groups could run: needed ones come first
     """
 
     number: int
@@ -49,6 +66,11 @@ class Group:
     reduced: tuple[Axis, ...] = ()
     index: dict[Node, Index] = field(default_factory=dict)
     needs: set[Group] = field(default_factory=set)
+    needed_by: set[Group] = field(default_factory=set)
+    order: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.order = self.number
 
     @property
     def outer(self) -> tuple[Axis, ...]:
@@ -57,18 +79,43 @@ class Group:
 
     def reaches(self, target: Group) -> bool:
         """Whether `target` must run before this group, directly or not; or is this group."""
-        stack, seen = [self], {self}
-        while stack:
-            group = stack.pop()
-            if group is target:
-                return True
-            fresh = group.needs - seen
-            seen |= fresh
-            stack.extend(fresh)
-        return False
+        if self.order <= target.order:
+            return self is target
+        return target in _reached([self], lambda group: group.needs, target.order, self.order)
+
+    def require(self, other: Group) -> None:
+        """`other` must run before this group, on which it does not depend.
+
+        The order is mended where it does not fit, among those that lie between the two.
+        Source: Pearce and Kelly, A dynamic topological sort algorithm for directed acyclic graphs
+        (2006).
+        """
+        self.needs.add(other)
+        other.needed_by.add(self)
+        low, high = self.order, other.order
+        if low < high:
+            earlier = _reached([other], lambda group: group.needs, low, high)
+            later = _reached([self], lambda group: group.needed_by, low, high)
+            moved = [g for part in (earlier, later) for g in sorted(part, key=lambda g: g.order)]
+            places = sorted(group.order for group in moved)
+            for group, place in zip(moved, places, strict=True):
+                group.order = place
 
     def __repr__(self) -> str:
         return f"<group {self.number} {self.kind} of {', '.join(n.op.name for n in self.index)}>"
+
+
+def _reached(
+    start: list[Group], step: Callable[[Group], set[Group]], low: int, high: int
+) -> set[Group]:
+    """What steps lead to from `start` without leaving the part of the order from low to high."""
+    found = set(start)
+    stack = list(start)
+    while stack:
+        fresh = {g for g in step(stack.pop()) if low <= g.order <= high} - found
+        found |= fresh
+        stack.extend(fresh)
+    return found
 
 
 def is_leaf(node: Node) -> bool:

@@ -16,9 +16,12 @@ a copy at the end, and a `Decision` says why.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..graph.ir import Graph, Node, Update, apply
 from ..loops.expand import Index
@@ -31,6 +34,9 @@ from ..types import int64
 from .groups import Group, Grouping, is_leaf
 from .lower_special import contraction_loop, scatter_kernel
 
+_Place = tuple[Node, Buffer]
+"""A store: of which node, to where."""
+
 
 @dataclass(eq=False)
 class _Draft:
@@ -40,8 +46,50 @@ class _Draft:
     name: str
     values: dict[Node, Scalar] = field(default_factory=dict)
     reductions: dict[str, Reduction] = field(default_factory=dict)
+    stages: dict[str, int] = field(default_factory=dict)
     stores: list[tuple[Node, Buffer]] = field(default_factory=list)
     kernel: Kernel | None = None
+    _noted_stores: int = 0
+    _latest: dict[Scalar, int] = field(default_factory=dict)
+    _last_reading: dict[Buffer, int] = field(default_factory=dict)
+
+    def stage(self, value: Scalar) -> int:
+        """The loop in which `value` can be computed: after every reduction it reads."""
+        return max((self.stages[name] + 1 for name in value.reduced), default=0)
+
+    @cached_property
+    def loads(self) -> dict[Buffer, list[Scalar]]:
+        """What is read of each buffer. Asked for once all values are known."""
+        found: dict[Buffer, list[Scalar]] = defaultdict(list)
+        seen: set[Scalar] = set()
+        roots = [*self.values.values(), *(r.value for r in self.reductions.values())]
+        values = (scalar for root in roots for scalar in walk(root, seen))
+        for scalar in self.kernel.scalars() if self.kernel else values:
+            if scalar.op == "load":
+                found[scalar.payload].append(scalar)
+        return found
+
+    def last_loop_reading(self, buffer: Buffer) -> int:
+        """The last loop in which a reduction, or a store placed so far, reads the buffer."""
+        roots = [self.values[node] for node, _ in self.stores[self._noted_stores :]]
+        if not self._noted_stores:
+            roots += [reduction.value for reduction in self.reductions.values()]
+        self._noted_stores = len(self.stores)
+        for root in roots:
+            self._note_reads(root, self.stage(root))
+        return self._last_reading.get(buffer, 0)
+
+    def _note_reads(self, root: Scalar, stage: int) -> None:
+        """Expressions are walked again only for a later loop than before: a few times at most."""
+        stack = [root]
+        while stack:
+            scalar = stack.pop()
+            if self._latest.get(scalar, -1) < stage:
+                self._latest[scalar] = stage
+                if scalar.op == "load":
+                    last = self._last_reading.get(scalar.payload, 0)
+                    self._last_reading[scalar.payload] = max(last, stage)
+                stack.extend(scalar.args)
 
 
 def lower(grouping: Grouping, name: str, rows_maximum: int, bounded: bool) -> Program:
@@ -113,6 +161,7 @@ class _Lowering:
 
     def _reduce(self, draft: _Draft, node: Node, combiner: str, value: Scalar) -> Scalar:
         name = f"{draft.name}_r{len(draft.reductions)}"
+        draft.stages[name] = draft.stage(value)
         draft.reductions[name] = Reduction(name, combiner, value, node.type.dtype)
         return self.k.reduced(name, node.type.dtype)
 
@@ -185,7 +234,7 @@ class _Lowering:
         """The groups that load each buffer, found in one sweep: models have many states."""
         readers: dict[Buffer, list[Group]] = {}
         for draft in self.drafts.values():
-            for buffer in dict.fromkeys(load.payload for load in self._loads(draft)):
+            for buffer in draft.loads:
                 readers.setdefault(buffer, []).append(draft.group)
         return readers
 
@@ -195,18 +244,18 @@ class _Lowering:
         if draft.kernel is not None:
             return "computed by a kernel that cannot write in place"
         here = group.index[update.value]
-        for load in self._loads(draft):
-            if load.payload is state and load.args != here:
+        for load in draft.loads.get(state, []):
+            if load.args != here:
                 return f"{draft.name} reads other elements of the old value"
         if draft.values[update.value].reduced and _is_full(here, group):
-            last = self._last_loop_reading(draft, state)
-            if last > self._stage(draft, draft.values[update.value]):
+            if draft.last_loop_reading(state) > draft.stage(draft.values[update.value]):
                 return f"a later loop of {draft.name} reads the old value"
         readers = [reader for reader in reading if reader is not group]
         for reader in readers:
             if reader.reaches(group):
                 return f"k{reader.number} reads the old value and needs {draft.name}"
-        group.needs.update(readers)
+        for reader in readers:
+            group.require(reader)
         return None
 
     def _copy_kernel(self, name: str, update: Update, state: Buffer) -> Kernel:
@@ -222,13 +271,6 @@ class _Lowering:
         kept = tuple(a for a in axes if a.extent != 1)
         store = Store(state, index, self.k.load(source, index))
         return Kernel(name, kept, (Loop((), (), (store,)),), "copy")
-
-    def _loads(self, draft: _Draft) -> list[Scalar]:
-        if draft.kernel is not None:
-            return draft.kernel.loads()
-        seen: set[Scalar] = set()
-        roots = [*draft.values.values(), *(r.value for r in draft.reductions.values())]
-        return [s for root in roots for s in walk(root, seen) if s.op == "load"]
 
     # -- kernels ----------------------------------------------------------------------------
 
@@ -251,7 +293,7 @@ class _Lowering:
         used = self._used_reductions(draft)
         for reduction in draft.reductions.values():
             if reduction.name in used:
-                stages[self._stage(draft, reduction.value)][0].append(reduction)
+                stages[draft.stages[reduction.name]][0].append(reduction)
         in_loop = self._store_stages(draft, max(stages, default=0))
         for node, buffer in draft.stores:
             store = Store(buffer, group.index[node], draft.values[node])
@@ -278,19 +320,19 @@ class _Lowering:
         stages: dict[tuple[Node, Buffer], int] = {}
         for node, buffer in draft.stores:
             if _is_full(group.index[node], group):
-                stage = self._stage(draft, draft.values[node])
+                stage = draft.stage(draft.values[node])
                 if buffer.space == "state":
-                    stage = max(stage, self._last_loop_reading(draft, buffer), final)
+                    stage = max(stage, draft.last_loop_reading(buffer), final)
                 stages[node, buffer] = stage
-        reads = {node: _buffers_in(draft.values[node]) for node, _ in stages}
+        replaced = [place for place in stages if place[1].space == "state"]
+        readers = _stores_reading([buffer for _, buffer in replaced], stages, draft.values)
         settled = False
         while not settled:
             settled = True
-            for node, buffer in stages:
-                readers = [s for (other, _), s in stages.items() if buffer in reads[other]]
-                latest = max([stages[node, buffer], *readers])
-                if buffer.space == "state" and latest > stages[node, buffer]:
-                    stages[node, buffer], settled = latest, False
+            for place in replaced:
+                latest = max((stages[reader] for reader in readers[place[1]]), default=0)
+                if latest > stages[place]:
+                    stages[place], settled = latest, False
         return stages
 
     def _cumulate_kernel(self, draft: _Draft) -> Kernel:
@@ -316,18 +358,6 @@ class _Lowering:
                 pending.extend(draft.reductions[name].value.reduced)
         return used
 
-    def _stage(self, draft: _Draft, value: Scalar) -> int:
-        """The loop in which `value` can be computed: after every reduction it reads."""
-        stages = [self._stage(draft, draft.reductions[n].value) + 1 for n in value.reduced]
-        return max(stages, default=0)
-
-    def _last_loop_reading(self, draft: _Draft, buffer: Buffer) -> int:
-        stages = [0]
-        roots = [r.value for r in draft.reductions.values()]
-        roots += [draft.values[node] for node, _ in draft.stores]
-        stages += [self._stage(draft, root) for root in roots if buffer in _buffers_in(root)]
-        return max(stages)
-
     def _flops(self, group: Group) -> float:
         static = self.grouping.expander.static
         return sum(
@@ -339,19 +369,37 @@ class _Lowering:
 
     def _write_after_read(self, kernels: list[Kernel]) -> set[tuple[str, str]]:
         """Readers of a state's old value run before the kernel that replaces it."""
-        edges = set()
         states = {self.grouping.leaf_buffers[u.state] for u in self.graph.updates}
-        for writer in kernels:
-            for state in states.intersection(writer.writes):
-                for reader in kernels:
-                    if reader is not writer and state in reader.reads:
-                        edges.add((reader.name, writer.name))
-        return edges
+        readers: dict[Buffer, list[Kernel]] = defaultdict(list)
+        for reader in kernels:
+            for state in states.intersection(reader.reads):
+                readers[state].append(reader)
+        return {
+            (reader.name, writer.name)
+            for writer in kernels
+            for state in states.intersection(writer.writes)
+            for reader in readers[state]
+            if reader is not writer
+        }
 
 
-def _buffers_in(root: Scalar) -> set[Buffer]:
-    """The buffers that an expression loads from."""
-    return {scalar.payload for scalar in walk(root, set()) if scalar.op == "load"}
+def _stores_reading(
+    buffers: Sequence[Buffer], stores: Iterable[_Place], values: Mapping[Node, Scalar]
+) -> dict[Buffer, list[_Place]]:
+    """Those of the stores whose value is made of a load from each of the buffers."""
+    bits = {buffer: 1 << number for number, buffer in enumerate(buffers)}
+    found: dict[Buffer, list[_Place]] = {buffer: [] for buffer in buffers}
+    read: dict[Scalar, int] = {}
+    seen: set[Scalar] = set()
+    for place in stores if bits else ():
+        value = values[place[0]]
+        for scalar in walk(value, seen):
+            bit = bits.get(scalar.payload, 0) if scalar.op == "load" else 0
+            read[scalar] = functools.reduce(operator.or_, (read[a] for a in scalar.args), bit)
+        for buffer, bit in bits.items():
+            if read[value] & bit:
+                found[buffer].append(place)
+    return found
 
 
 def _is_full(index: Index, group: Group) -> bool:

@@ -13,9 +13,12 @@ Source: list scheduling for register pressure, as in Aho et al., Compilers (2006
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
+from ..errors import VerifyError
 from ..loops.ir import Buffer, Kernel
 from ..program import Instruction, Program, Repeat
 from ..types import TensorType
@@ -46,9 +49,13 @@ def buffer_bytes(buffer: Buffer) -> int:
     return buffer.layout.size_elements * type.dtype.size_bytes
 
 
-def peak_bytes(kernels: list[Kernel]) -> int:
+def peak_bytes(kernels: Sequence[Kernel]) -> int:
     """The most bytes of arena buffers live at once, without sharing or alignment."""
     last_use = {b: n for n, k in enumerate(kernels) for b in (*k.reads, *k.writes)}
+    dying: dict[int, int] = defaultdict(int)
+    for buffer, number in last_use.items():
+        if buffer.space == "arena":
+            dying[number] += buffer_bytes(buffer)
     live, peak = 0, 0
     alive: set[Buffer] = set()
     for number, kernel in enumerate(kernels):
@@ -57,53 +64,89 @@ def peak_bytes(kernels: list[Kernel]) -> int:
                 alive.add(buffer)
                 live += buffer_bytes(buffer)
         peak = max(peak, live)
-        for buffer in [b for b in alive if last_use[b] == number]:
-            alive.remove(buffer)
-            live -= buffer_bytes(buffer)
+        live -= dying[number]
     return peak
 
 
-def _topological(kernels: list[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
+class _Ready:
+    """Which kernels may run next: those whose predecessors have all run."""
+
+    def __init__(self, kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> None:
+        position = {kernel.name: number for number, kernel in enumerate(kernels)}
+        self._later: dict[int, list[int]] = defaultdict(list)
+        self._missing = [0] * len(kernels)
+        for earlier, later in edges:
+            if earlier in position and later in position:
+                self._later[position[earlier]].append(position[later])
+                self._missing[position[later]] += 1
+
+    def at_first(self) -> list[int]:
+        return [number for number, missing in enumerate(self._missing) if not missing]
+
+    def after(self, number: int) -> list[int]:
+        """The kernels that become ready when this one has run."""
+        found = []
+        for later in self._later[number]:
+            self._missing[later] -= 1
+            if not self._missing[later]:
+                found.append(later)
+        return found
+
+
+def _topological(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
     """The given order, changed only where an edge asks for it."""
-    before: dict[str, set[str]] = defaultdict(set)
-    for earlier, later in edges:
-        before[later].add(earlier)
+    ready = _Ready(kernels, edges)
+    heap = ready.at_first()
     order: list[Kernel] = []
-    placed: set[str] = set()
-    waiting = list(kernels)
-    while waiting:
-        chosen = next(k for k in waiting if before[k.name] <= placed)
-        waiting.remove(chosen)
-        order.append(chosen)
-        placed.add(chosen.name)
+    while heap:
+        number = heapq.heappop(heap)
+        order.append(kernels[number])
+        for later in ready.after(number):
+            heapq.heappush(heap, later)
+    if len(order) < len(kernels):
+        stuck = sorted({kernel.name for kernel in kernels} - {kernel.name for kernel in order})
+        raise VerifyError(f"schedule: kernels wait for each other: {', '.join(stuck)}")
     return order
 
 
-def _greedy(kernels: list[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
-    before: dict[str, set[str]] = defaultdict(set)
-    for earlier, later in edges:
-        before[later].add(earlier)
-    readers: dict[Buffer, set[str]] = defaultdict(set)
-    for kernel in kernels:
-        for buffer in kernel.reads:
-            if buffer.space == "arena":
-                readers[buffer].add(kernel.name)
-    placed: set[str] = set()
+def _greedy(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
+    """Of the ready kernels the one that adds fewest live bytes next; ties in the given order.
+
+    What a kernel adds changes only when it becomes the last reader of a buffer. It then enters the
+    heap anew, with less to add; its older entry is stepped over.
+    """
+    ready = _Ready(kernels, edges)
+    readers: dict[Buffer, set[int]] = defaultdict(set)
+    growth: list[int] = []
+    for number, kernel in enumerate(kernels):
+        growth.append(sum(buffer_bytes(b) for b in kernel.writes if b.space == "arena"))
+        for buffer in _arena_reads(kernel):
+            readers[buffer].add(number)
+    for buffer, reading in readers.items():
+        if len(reading) == 1:
+            growth[next(iter(reading))] -= buffer_bytes(buffer)
+    heap = [(growth[number], number) for number in ready.at_first()]
+    heapq.heapify(heap)
+    is_ready = {number for _, number in heap}
     order: list[Kernel] = []
-    waiting = list(kernels)
-    while waiting:
-        ready = [k for k in waiting if before[k.name] <= placed]
-        chosen = min(ready, key=lambda kernel: _growth(kernel, readers, placed))
-        waiting.remove(chosen)
-        order.append(chosen)
-        placed.add(chosen.name)
+    while heap:
+        added, number = heapq.heappop(heap)
+        if number not in is_ready or added != growth[number]:
+            continue
+        is_ready.remove(number)
+        order.append(kernels[number])
+        for buffer in _arena_reads(kernels[number]):
+            readers[buffer].remove(number)
+            if len(readers[buffer]) == 1:
+                (last,) = readers[buffer]
+                growth[last] -= buffer_bytes(buffer)
+                if last in is_ready:
+                    heapq.heappush(heap, (growth[last], last))
+        for later in ready.after(number):
+            is_ready.add(later)
+            heapq.heappush(heap, (growth[later], later))
     return order
 
 
-def _growth(kernel: Kernel, readers: dict[Buffer, set[str]], placed: set[str]) -> int:
-    """Bytes that become live less bytes that die when `kernel` runs next."""
-    grown = sum(buffer_bytes(b) for b in kernel.writes if b.space == "arena")
-    for buffer in kernel.reads:
-        if buffer.space == "arena" and readers[buffer] <= placed | {kernel.name}:
-            grown -= buffer_bytes(buffer)
-    return grown
+def _arena_reads(kernel: Kernel) -> list[Buffer]:
+    return [buffer for buffer in kernel.reads if buffer.space == "arena"]
