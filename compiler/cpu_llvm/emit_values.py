@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from .values import Operand, Value, constant, literal, mangled, vector_type
 
 _VECTOR = re.compile(r"<(\d+) x (\w+)>")
+MOST_COPIES = 16
+"""A long function is written out so often in one function, and called from then on: a chain of a
+thousand sines is a thousand calls for LLVM, not a hundred thousand instructions."""
+
 _FOLDED = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -41,6 +46,8 @@ class ValueEmitter:
         self.declarations: dict[str, str] = {}
         self.tables: dict[str, str] = {}
         self.helpers: dict[str, ValueEmitter] = {}
+        self.copies: Counter[str] = Counter()  # of long functions that were written out here
+        self.most_copies = MOST_COPIES
         self.block = "entry"
         self._parameters = [(kind, f"%{label.removeprefix('%')}") for kind, label in parameters]
         self._entry: list[str] = []

@@ -33,6 +33,9 @@ from .reductions import (
 from .scalar import SCALAR
 from .vectors import LANES
 
+MOST_COPIES = 256
+"""Of a long function: those of neighbouring points, written out, are packed into vectors."""
+
 _INDEX_OPERATIONS = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -48,6 +51,7 @@ Cell = tuple[Buffer | str, int, int]
 def emit_promoted(program: Program, symbol: str) -> FunctionEmitter:
     """The entry point of a promoted program: one function, one thread, whatever the pool."""
     f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes="nounwind")
+    f.most_copies = MOST_COPIES
     emitter = _PromotedEmitter(f, program)
     emitter.emit()
     f.ret()

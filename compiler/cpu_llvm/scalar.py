@@ -45,6 +45,20 @@ def _single(function: Function) -> Emit:
     return _floating(lambda f, args: function(f, *args))
 
 
+def _inlined(name: str, function: Function) -> Emit:
+    """A float function of some length: written out, or called where that has been done often."""
+    return _floating(lambda f, args: _copy_or_call(f, name, function, args))
+
+
+def _copy_or_call(
+    f: FunctionEmitter, name: str, function: Function, args: Sequence[Value]
+) -> Value:
+    f.copies[name] += 1
+    if f.copies[name] > f.most_copies:
+        return _call(f, name, function, args)
+    return function(f, *args)
+
+
 def _outlined(name: str, function: Function, wide: bool = True) -> Emit:
     """A float function called, not inlined; `wide`: float goes through double."""
 
@@ -62,7 +76,7 @@ def _outlined_alone(name: str, function: Function) -> Emit:
 
     def emit(f: FunctionEmitter, args: Sequence[Value]) -> Value:
         alone = args[0].type == "double" and args[0].lanes == 1
-        return _call(f, name, function, args) if alone else function(f, *args)
+        return (_call if alone else _copy_or_call)(f, name, function, args)
 
     return _floating(emit)
 
@@ -102,7 +116,7 @@ def _pow_float(f: FunctionEmitter, args: Sequence[Value]) -> Value:
 def _erf(f: FunctionEmitter, args: Sequence[Value]) -> Value:
     if args[0].type == "double":
         return _call(f, "erf", error_function.erf, args)
-    return error_function.erf(f, args[0])
+    return _copy_or_call(f, "erf", error_function.erf, args)
 
 
 def _sign_float(f: FunctionEmitter, x: Value) -> Value:
@@ -294,13 +308,13 @@ SCALAR: Mapping[str, Emit] = MappingProxyType(
         "fma": _by_kind("fma", _single(lambda f, a, b, c: f.fma(a, b, c)), _fma_integer),
         "sqrt": _single(sqrt),
         "pow": _by_kind("pow", _floating(_pow_float), integers.power),
-        "exp": _single(exponential.exp),
-        "exp2": _single(exponential.exp2),
-        "expm1": _single(exponential.expm1),
-        "log": _single(logarithm.log),
-        "log2": _single(logarithm.log2),
-        "log10": _single(logarithm.log10),
-        "log1p": _single(logarithm.log1p),
+        "exp": _inlined("exp", exponential.exp),
+        "exp2": _inlined("exp2", exponential.exp2),
+        "expm1": _inlined("expm1", exponential.expm1),
+        "log": _inlined("log", logarithm.log),
+        "log2": _inlined("log2", logarithm.log2),
+        "log10": _inlined("log10", logarithm.log10),
+        "log1p": _inlined("log1p", logarithm.log1p),
         "sin": _outlined_alone("sin", trigonometric.sin),
         "cos": _outlined_alone("cos", trigonometric.cos),
         "tan": _outlined("tan", trigonometric.tan),
@@ -310,14 +324,14 @@ SCALAR: Mapping[str, Emit] = MappingProxyType(
         "atan2": _outlined("atan2", trigonometric.atan2),
         "sinh": _outlined("sinh", exponential.sinh),
         "cosh": _outlined("cosh", exponential.cosh),
-        "tanh": _single(exponential.tanh),
+        "tanh": _inlined("tanh", exponential.tanh),
         "asinh": _outlined("asinh", logarithm.asinh),
         "acosh": _outlined("acosh", logarithm.acosh),
         "atanh": _outlined("atanh", logarithm.atanh),
         "hypot": _outlined("hypot", power.hypot),
         "erf": _floating(_erf),
         "erfc": _outlined("erfc", error_function.erfc),
-        "sigmoid": _single(exponential.sigmoid),
+        "sigmoid": _inlined("sigmoid", exponential.sigmoid),
         "copysign": _copysign,
         "floor": _intrinsic("llvm.floor"),
         "ceil": _intrinsic("llvm.ceil"),
