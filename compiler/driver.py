@@ -114,6 +114,7 @@ class CompiledProgram:
         self._texts = {kind: print_graph(graph) for kind, graph in self.graphs.items()}
         self._backend = _back_end(self.options)
         self._entries: dict[Key, EntryPoint] = {}
+        self._passed: dict[tuple[str, tuple[tuple[str, int], ...]], Graph] = {}
         self._state: tuple[StateField, ...] | None = None
         self._index_ranges: dict[str, tuple[IndexRange, ...]] = {}
         self._large_constants = large_constants(self.graphs.values())
@@ -239,17 +240,28 @@ class CompiledProgram:
         return program
 
     def _optimized(self, key: Key, bounded: bool) -> Graph:
+        """The graph of a variant after all graph passes, fit for fusion."""
         kind, dims, _ = key
         kept = {self.batch_dimension} if bounded else set()
-        graph = self.graphs[kind]
-        if kind in LOOPING_KINDS:
-            graph = gather_minibatches(graph, self.batch_dimension)
         bound = {name: extent for name, extent in dims if name not in kept}
-        graph = specialize(graph, bound, training=_MODES.get(kind))
-        dump = self._dump_folder(key)
-        graph = copy_roots_in_memory(optimize(graph, verify=self.options.verify, dump=dump))
+        graph = copy_roots_in_memory(self._after_passes(kind, bound, self._dump_folder(key)))
         _check_dtypes(graph)
         return graph
+
+    def _after_passes(self, kind: str, bound: Mapping[str, int], dump: Path | None = None) -> Graph:
+        """A kind's graph with these dimensions bound, after all graph passes.
+
+        Variants that differ in more than the graph share it: the bounded forms of all batch sizes,
+        and with them the choice of layouts.
+        """
+        key = (kind, tuple(sorted(bound.items())))
+        if key not in self._passed or dump is not None:
+            graph = self.graphs[kind]
+            if kind in LOOPING_KINDS:
+                graph = gather_minibatches(graph, self.batch_dimension)
+            graph = specialize(graph, bound, training=_MODES.get(kind))
+            self._passed[key] = optimize(graph, verify=self.options.verify, dump=dump)
+        return self._passed[key]
 
     def _dump_folder(self, key: Key) -> Path | None:
         """Where this variant's passes leave their results, if anywhere."""
@@ -268,8 +280,7 @@ class CompiledProgram:
         stored = self._cache.load(key)
         if stored is not None:
             return {name: tuple(order) for name, order in json.loads(stored).items()}
-        graph = specialize(self.graphs[kind], {}, training=_MODES.get(kind))
-        orders = choose_layouts(optimize(graph, verify=False))
+        orders = choose_layouts(self._after_passes(kind, {}))
         self._cache.store(key, json.dumps(orders).encode())
         return orders
 

@@ -4,10 +4,15 @@ A kernel is either shared by all threads or done by thread 0 alone. Two kernels 
 writes bytes that the other reads or writes; arena and state are compared by address, so memory
 that the plan reuses counts. A barrier stands before the first kernel that conflicts with one since
 the last barrier, unless both belong to thread 0. Every iteration ends with a barrier.
+
+What was touched since the last barrier is kept as disjoint intervals, so a kernel is compared with
+all kernels before it at once.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from ..loops.ir import Buffer, Kernel
@@ -19,19 +24,18 @@ _Range = tuple[str, int, int]
 def barriers_before(kernels: Sequence[Kernel], threaded: Callable[[Kernel], bool]) -> set[str]:
     """Names of the kernels that need a barrier before them."""
     result: set[str] = set()
-    since: list[tuple[bool, list[_Range], list[_Range]]] = []
+    read, written = _Touched(), _Touched()
     for kernel in kernels:
         shared = threaded(kernel)
         reads = [_range(b) for b in kernel.reads if b.space not in ("input", "constant", "order")]
         writes = [_range(b) for b in kernel.writes]
-        for other_shared, other_reads, other_writes in since:
-            if not (shared or other_shared):
-                continue
-            if _meet(writes, other_reads + other_writes) or _meet(reads, other_writes):
-                result.add(kernel.name)
-                since = []
-                break
-        since.append((shared, reads, writes))
+        conflict = any(written.meets(r, shared) for r in reads + writes)
+        if conflict or any(read.meets(w, shared) for w in writes):
+            result.add(kernel.name)
+            read, written = _Touched(), _Touched()
+        for touched, ranges in ((read, reads), (written, writes)):
+            for found in ranges:
+                touched.add(found, shared)
     return result
 
 
@@ -41,5 +45,36 @@ def _range(buffer: Buffer) -> _Range:
     return (buffer.space, buffer.offset_bytes, buffer.offset_bytes + max(1, buffer_bytes(buffer)))
 
 
-def _meet(some: list[_Range], others: list[_Range]) -> bool:
-    return any(a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for a in some for b in others)
+class _Touched:
+    """Bytes that kernels touched, apart for those of all threads and those of thread 0."""
+
+    def __init__(self) -> None:
+        self._unions: dict[tuple[str, bool], _Union] = defaultdict(_Union)
+
+    def add(self, touched: _Range, shared: bool) -> None:
+        space, begin, end = touched
+        self._unions[space, shared].add(begin, end)
+
+    def meets(self, touched: _Range, shared: bool) -> bool:
+        """Whether a kernel that touches this must wait; thread 0 need not wait for itself."""
+        space, begin, end = touched
+        others = (True, False) if shared else (True,)
+        return any(self._unions[space, other].meets(begin, end) for other in others)
+
+
+class _Union:
+    """A union of intervals, as disjoint ones in order."""
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, begin: int, end: int) -> None:
+        low, high = bisect_left(self._ends, begin), bisect_right(self._begins, end)
+        if low < high:
+            begin, end = min(begin, self._begins[low]), max(end, self._ends[high - 1])
+        self._begins[low:high], self._ends[low:high] = [begin], [end]
+
+    def meets(self, begin: int, end: int) -> bool:
+        low = bisect_right(self._ends, begin)
+        return low < len(self._begins) and self._begins[low] < end

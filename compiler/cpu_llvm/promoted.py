@@ -140,6 +140,7 @@ class _KernelUnroller:
         self.memo: dict[tuple[Scalar, tuple[int, ...]], Value | int] = {}
         self.reduced: dict[str, Value] = {}
         self.bases: dict[Buffer, Value] = {}
+        self.walked: dict[Scalar, tuple[Axis, ...]] = {}  # the axes of each expression, by name
 
     def unroll(self) -> None:
         for outer in _points(self.kernel.axes):
@@ -198,12 +199,29 @@ class _KernelUnroller:
         return self.f.const("i64", found) if isinstance(found, int) else found
 
     def _evaluate(self, scalar: Scalar, point: Point) -> Value | int:
-        """A Python integer where the value is known now, else an LLVM value."""
-        axes = sorted(scalar.axes, key=lambda axis: axis.name)
-        key = (scalar, tuple(point[axis] for axis in axes))
-        if key not in self.memo:
-            self.memo[key] = self._compute(scalar, point)
-        return self.memo[key]
+        """A Python integer where the value is known now, else an LLVM value.
+
+        Operands come first, without recursion: an expression may be thousands of operations deep.
+        """
+        waiting = [scalar]
+        while waiting:
+            last = waiting[-1]
+            key = self._key(last, point)
+            missing = None
+            if key not in self.memo and not _is_random(last):
+                missing = next((a for a in last.args if self._key(a, point) not in self.memo), None)
+            if missing is not None:
+                waiting.append(missing)
+                continue
+            waiting.pop()
+            if key not in self.memo:
+                self.memo[key] = self._compute(last, point)
+        return self.memo[self._key(scalar, point)]
+
+    def _key(self, scalar: Scalar, point: Point) -> tuple[Scalar, tuple[int, ...]]:
+        if scalar not in self.walked:
+            self.walked[scalar] = tuple(sorted(scalar.axes, key=lambda axis: axis.name))
+        return scalar, tuple([point[axis] for axis in self.walked[scalar]])
 
     def _compute(self, scalar: Scalar, point: Point) -> Value | int:
         if scalar.op == "axis":
@@ -216,9 +234,9 @@ class _KernelUnroller:
             return self.owner.rows
         if scalar.op == "reduced":
             return self.reduced[scalar.payload]
-        if scalar.op == "philox" and scalar.axes and not scalar.reduced:
+        if _is_random(scalar):
             return self._random_word(scalar, point)
-        args = [self._evaluate(a, point) for a in scalar.args]
+        args = [self.memo[self._key(arg, point)] for arg in scalar.args]
         if scalar.op == "load":
             return self._load(scalar.payload, args[0])
         if scalar.op in _INDEX_OPERATIONS and all(isinstance(a, int) for a in args):
@@ -290,6 +308,11 @@ def _blocks(axes: Sequence[Axis], block: SumBlock | None) -> Iterator[Iterator[P
         _points(axes), lambda point: ([point[a] for a in before], point[cut] // block.points)
     ):
         yield inside
+
+
+def _is_random(scalar: Scalar) -> bool:
+    """A word that is drawn together with those of the points beside it."""
+    return scalar.op == "philox" and bool(scalar.axes) and not scalar.reduced
 
 
 def _points(axes: Sequence[Axis]) -> Iterator[Point]:

@@ -124,9 +124,11 @@ class ExpressionEmitter:
         return None
 
     def _missing_operands(self, scalar: Scalar, lane_zero: bool) -> list[tuple[Scalar, bool]]:
-        if scalar.op == "load":  # emits its address and what guards it
-            return []
-        keys = [(arg, lane_zero and self._differs(arg)) for arg in scalar.args]
+        if scalar.op == "load":
+            (address,) = scalar.args
+            keys = [(address, self.step(address) not in (0, None) and self._differs(address))]
+        else:
+            keys = [(arg, lane_zero and self._differs(arg)) for arg in scalar.args]
         return [key for key in keys if self._known(key) is None]
 
     def _emit(self, scalar: Scalar, lane_zero: bool) -> Value:

@@ -30,12 +30,9 @@ def choose_layouts(graph: Graph) -> Mapping[str, Order]:
         and node.attributes["rhs_contract"] == (1,)
         and not node.attributes["rhs_batch"]
     }
-    for update in graph.updates:
-        together = _combined(update.state, update.value)
-        if together & transposed:
-            transposed |= together
-    for update in graph.updates:
-        together = _combined(update.state, update.value)
+    matrices = [update for update in graph.updates if update.state.type.rank == 2]
+    groups = [_combined(update.state, update.value) for update in matrices] if transposed else []
+    for together in (*groups, *groups):
         if together & transposed:
             transposed |= together
     return {str(node.attributes["name"]): (1, 0) for node in transposed}
