@@ -9,8 +9,9 @@ before its readers are seen; a match reads nothing but a node and what lies unde
 is enough. At every node the first rule in the tuple that fits is taken.
 
 A rule keeps the type: one that does not is refused with its name. A rule is bit-exact, or says in
-`inexact` why not. The steps spent on one node of the graph are limited by a fixed number, whatever
-the graph's size; the error then lists the last rules fired.
+`inexact` which roundings it changes; NaN, infinities and signs of zeros it keeps. The steps spent
+on one node of the graph are limited by a fixed number, whatever the graph's size; the error then
+lists the last rules fired.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Condition: TypeAlias = Callable[[Node, Bindings], bool]
 class Rule:
     """`before` becomes `after`, both in the text form of patterns.py, where `when` holds.
 
-    inexact  why the value may change in its last bits or its sign of zero; empty: bit-exact
+    inexact  why the value may be rounded otherwise; empty: bit-exact
     """
 
     name: str

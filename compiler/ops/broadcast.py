@@ -28,6 +28,7 @@ from .definition import (
     per_element,
     per_operand_element,
 )
+from .movement import reshape
 from .reference import rounding_once, wide_dtype
 from .source import declared_type
 
@@ -64,9 +65,13 @@ def _broadcast_value(x: Any, *, shape: Shape, axes: Axes) -> Any:
 def _broadcast_gradient(
     dy: Node, y: Node, x: Node, *, shape: Shape, axes: Axes
 ) -> tuple[Node | None, ...]:
-    """Each operand element was copied: its cotangent is the sum over the copies."""
+    """Each operand element was copied: its cotangent is the sum over the copies, if there are."""
     kept = {axis for n, axis in enumerate(axes) if x.type.shape[n] == shape[axis]}
-    summed = sum_(dy, tuple(axis for axis in range(len(shape)) if axis not in kept))
+    left = [axis for axis in range(len(shape)) if axis not in kept]
+    copied = tuple(axis for axis in left if shape[axis] != 1)
+    summed = sum_(dy, copied) if copied else dy
+    if len(copied) < len(left):
+        summed = reshape(summed, tuple(shape[axis] for axis in sorted(kept)))
     return (restore_axes(summed, x.type.shape, dropped_ones(x.type.shape, shape, axes)),)
 
 

@@ -162,7 +162,18 @@ def integer_power(x: Any, p: Any) -> Any:
 
 
 def _power(x: Any, p: Any) -> Any:
-    return integer_power(x, p) if x.dtype.kind in "iu" else np.power(x, p)
+    return integer_power(x, p) if x.dtype.kind in "iu" else _float_power(x, p)
+
+
+def _float_power(x: Any, p: Any) -> Any:
+    """NumPy takes the square root where all exponents are one number 0.5: not so at -0.0 and -inf.
+
+    Source: IEEE 754-2019, section 9.2.1: pow(-0.0, y) is 0.0 and pow(-infinity, y) is infinity for
+    every y > 0 that is no odd integer.
+    """
+    raised = np.power(x, p)
+    root = np.where(x == -np.inf, np.full_like(x, np.inf), np.abs(raised))
+    return np.where(p == 0.5, root, raised)
 
 
 NEAR_ZERO: Mapping[DType, float] = MappingProxyType(

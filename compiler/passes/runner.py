@@ -31,7 +31,7 @@ class Pass:
     """One pass over graphs: a function, or a tuple of rules.
 
     after    names of passes that must stand earlier in the pipeline
-    inexact  why values may change in their last bits; empty: bit-exact. Rules say it themselves
+    inexact  why values may be rounded otherwise; empty: bit-exact. Rules say it themselves
     """
 
     name: str

@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..graph.ir import Node, apply
 from ..graph.patterns import splat_value
 from ..graph.rewrite import AnyRule, CodeRule, Uses
-from ..ops.arithmetic import mul
+from ..ops.arithmetic import add, mul
 from ..ops.broadcast import BROADCAST, SUM, broadcast, sum_
 from ..ops.contraction import DOT_GENERAL, DotAxes, dot_general
 from ..ops.definition import Cumulate, Reduce
 from ..ops.movement import RESHAPE, TRANSPOSE, reshape, reshape_groups, transpose
 from ..ops.slicing import PAD, SLICE, slice_
 from ..ops.source import constant_like
-from ..types import Shape
+from ..types import DType, Shape
 from .decompose import TREE_LIMIT_ELEMENTS
 
 Axes = tuple[int, ...]
@@ -146,12 +148,22 @@ def _slice_of_pad(node: Node, uses: Uses) -> Node | None:
 
 
 def _reduce_nothing(node: Node, uses: Uses) -> Node | None:
-    """A reduction over no axes, or only over axes of extent 1 -> reshape of its operand"""
+    """A reduction over no axes, or only over axes of extent 1 -> reshape of its operand
+
+    A sum begins with 0.0, so it is never -0.0.
+    """
     if not isinstance(node.op.lowering, Reduce) or "axes" not in node.attributes:
         return None
-    x = node.inputs[0]
-    single = all(x.type.shape[axis] == 1 for axis in _attribute(node, "axes"))
-    return reshape(x, node.type.shape) if single else None
+    x, axes = node.inputs[0], _attribute(node, "axes")
+    if any(x.type.shape[axis] != 1 for axis in axes):
+        return None
+    result = reshape(x, node.type.shape)
+    return _summed_from_zero(result) if node.op is SUM else result
+
+
+def _summed_from_zero(x: Node) -> Node:
+    """The sum of x alone."""
+    return add(x, constant_like(x, 0.0)) if x.type.dtype.is_float else x
 
 
 def _cumulate_nothing(node: Node, uses: Uses) -> Node | None:
@@ -192,8 +204,10 @@ def _sum_of_broadcast(node: Node, uses: Uses) -> Node | None:
     if not copied or not copies:
         return None
     dropped = tuple(n for n, place in enumerate(places) if place in axes)
+    if x.type.dtype.is_float and not _is_finite(copies, x.type.dtype):
+        return None
     kept = [axis for axis in range(len(shape)) if axis not in axes]
-    summed = sum_(x, dropped)
+    summed = sum_(x, dropped) if dropped else _summed_from_zero(x)
     new_places = tuple(kept.index(place) for place in places if place not in axes)
     return _scaled(broadcast(summed, node.type.shape, new_places), copies)
 
@@ -205,7 +219,12 @@ def _sum_of_splat(node: Node, uses: Uses) -> Node | None:
     if number is None or not count or not node.type.dtype.is_float:
         return None
     held = float(x.type.dtype.numpy.type(number))
-    return constant_like(node, held * count)
+    return constant_like(node, held * count + 0.0)  # a sum is never -0.0
+
+
+def _is_finite(number: int, dtype: DType) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.asarray(number).astype(dtype.numpy).astype(np.float64)))
 
 
 def _scaled(x: Node, factor: int) -> Node:
@@ -290,7 +309,7 @@ MOVEMENT_RULES: tuple[AnyRule, ...] = (
     CodeRule("slice-of-slice", "slice", _merge_slices),
     CodeRule("slice-of-pad", "slice", _slice_of_pad),
     CodeRule("pad-nothing", "pad", _pad_nothing),
-    CodeRule("reduce-nothing", "", _reduce_nothing, inexact="0.0 + -0.0 is 0.0; here it is -0.0"),
+    CodeRule("reduce-nothing", "", _reduce_nothing),
     CodeRule("cumulate-nothing", "", _cumulate_nothing),
     CodeRule("sum-of-sum", "sum", _merge_sums, inexact="terms are added in another order"),
     CodeRule("sum-of-broadcast", "sum", _sum_of_broadcast, inexact="one rounding in place of many"),
