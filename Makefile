@@ -13,7 +13,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TREE := frontend compiler runtime tests examples benchmarks
+TREE := frontend compiler runtime pytest_gradc.py tests examples benchmarks
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -57,7 +57,8 @@ typecheck: $(VENV)/.installed-dev
 	rm -rf build/typing
 	mkdir -p build/typing/gradc
 	ln -s $(CURDIR)/frontend/* $(CURDIR)/compiler $(CURDIR)/runtime build/typing/gradc/
-	MYPYPATH=build/typing $(BIN)/mypy -p gradc
+	ln -s $(CURDIR)/pytest_gradc.py build/typing/
+	MYPYPATH=build/typing $(BIN)/mypy -p gradc -m pytest_gradc
 
 pytest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS) </dev/null

@@ -10,6 +10,8 @@ kernel names is counted once.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from .loops.ir import Buffer, Kernel
 from .passes.plan_memory import lifetimes
 from .passes.schedule import buffer_bytes, peak_bytes
@@ -28,11 +30,37 @@ def headline(program: Program) -> str:
     """One line: kernels, arena, what the plan saves."""
     kernels = program.kernels()
     naive = sum(buffer_bytes(b) for b in program.buffers if b.space == "arena")
-    peak = peak_bytes(list(kernels))
+    peak = occupied_peak_bytes(program) if program.arena_bytes else peak_bytes(kernels)
     return (
         f"{program.name}: {len(kernels)} kernels, arena {in_bytes(program.arena_bytes)} "
         f"(live peak {in_bytes(peak)}, without reuse {in_bytes(naive)})"
     )
+
+
+def occupied_peak_bytes(program: Program) -> int:
+    """The most bytes of the arena that hold something needed at once.
+
+    A result that is written over an operand shares its bytes, which are counted once: so this is
+    never more than the arena. What the arena has beyond it are gaps and alignment.
+    """
+    born: dict[int, list[Buffer]] = defaultdict(list)
+    dying: dict[int, list[Buffer]] = defaultdict(list)
+    for buffer, (first, last) in lifetimes(program.kernels()).items():
+        born[first].append(buffer)
+        dying[last].append(buffer)
+    living: dict[int, list[int]] = defaultdict(list)  # sizes of the buffers at an offset
+    occupied, peak = 0, 0
+    for position in sorted({*born, *dying}):
+        for buffer in born[position]:
+            sizes = living[buffer.offset_bytes]
+            occupied += max(0, buffer_bytes(buffer) - max(sizes, default=0))
+            sizes.append(buffer_bytes(buffer))
+        peak = max(peak, occupied)
+        for buffer in dying[position]:
+            sizes = living[buffer.offset_bytes]
+            sizes.remove(buffer_bytes(buffer))
+            occupied -= max(0, buffer_bytes(buffer) - max(sizes, default=0))
+    return peak
 
 
 def kernel_table(program: Program) -> str:

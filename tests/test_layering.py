@@ -15,6 +15,7 @@ import networkx as nx
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PYTEST_PLUGIN = "pytest_gradc.py"
 PACKAGES = {"frontend": "gradc", "compiler": "gradc.compiler", "runtime": "gradc.runtime"}
 
 FILE_LINES_MAXIMUM = 600
@@ -282,7 +283,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from a copy of the tree, so that the tree stays as it is."""
     pytest.importorskip("setuptools", minversion="77")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", PYTEST_PLUGIN):
         if (ROOT / name).exists():
             (source / name).write_bytes((ROOT / name).read_bytes())
     for folder in PACKAGES:
@@ -307,7 +308,7 @@ def _installed_files(folder: str) -> list[Path]:
 
 
 def test_a_wheel_holds_the_tree(wheel: Path) -> None:
-    expected = set()
+    expected = {PYTEST_PLUGIN}
     for folder, package in PACKAGES.items():
         for path in _installed_files(folder):
             relative = path.relative_to(ROOT / folder)

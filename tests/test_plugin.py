@@ -99,3 +99,19 @@ def test_a_missing_directory_is_an_error_of_usage(tmp_path: Path) -> None:
     result = _pytest(tmp_path, "--gradc-cases", "nowhere")
     assert result.returncode == 4
     assert "--gradc-cases: no directory" in result.stderr
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_project_without_cases_does_not_pay_for_them(tmp_path: Path, asked: bool) -> None:
+    """Nothing of gradc is loaded, nor what it needs, unless cases are asked for."""
+    (tmp_path / "test_own.py").write_text(
+        "import sys\n"
+        "def test_own():\n"
+        "    loaded = {name.split('.')[0] for name in sys.modules}\n"
+        "    heavy = loaded & {'gradc', 'numpy', 'llvmlite'}\n"
+        f"    assert bool(heavy) is {asked}, heavy\n"
+        "    assert 'pytest_gradc' in sys.modules\n"
+    )
+    (tmp_path / "cases").mkdir()
+    result = _pytest(tmp_path, *(["--gradc-cases", "cases"] if asked else []), "test_own.py")
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -41,7 +41,7 @@ MOST_STAGES = 8
 """A reduction of what other reductions are needed for, and so on, so often in one group: every loop
 of a kernel computes again what it reads of the loops before it."""
 
-MOST_EXPANDED = 48
+MOST_EXPANDED = 24
 """Larger expressions of renamings and recomputed operations are not written out in every reader:
 where two views read one value at different elements, each level of them doubles."""
 

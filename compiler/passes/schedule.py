@@ -38,8 +38,8 @@ def _scheduled(
             replace(i, body=_scheduled(i.body, edges)) if isinstance(i, Repeat) else i for i in body
         )
     kernels = [instruction for instruction in body if isinstance(instruction, Kernel)]
-    given = _topological(kernels, edges)
-    greedy = _greedy(given, edges)
+    given = topological_order(kernels, edges)
+    greedy = greedy_order(given, edges)
     return tuple(greedy if peak_bytes(greedy) < peak_bytes(given) else given)
 
 
@@ -93,7 +93,7 @@ class _Ready:
         return found
 
 
-def _topological(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
+def topological_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
     """The given order, changed only where an edge asks for it."""
     ready = _Ready(kernels, edges)
     heap = ready.at_first()
@@ -109,7 +109,7 @@ def _topological(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -
     return order
 
 
-def _greedy(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
+def greedy_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
     """Of the ready kernels the one that adds fewest live bytes next; ties in the given order.
 
     What a kernel adds changes only when it becomes the last reader of a buffer. It then enters the
