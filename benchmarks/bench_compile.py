@@ -1,10 +1,13 @@
-"""Compile times: `import`, the first step without and with the cache, for the CIFAR2 model.
+"""Compile times: `import`, the first step without and with the cache, and models of growing length.
 
-    python benchmarks/bench_compile.py [--rounds 5] [--only WORD]
+    python benchmarks/bench_compile.py [--rounds 5] [--only WORD] [--series WORD]
 
 Every figure is taken in a fresh process. "first step" begins before the model is built and ends
 when one training step has run, imports excluded; "whole process" is everything from its start.
-gradc runs with an empty cache folder, then again with the folder that it filled.
+gradc runs with an empty cache folder, then again with the folder that it filled. The series
+(compile_models.py) are of gradc alone, without a cache: chains of reductions and of sines with
+their gradients, an unrolled LSTM, a transformer of up to 12 layers. Each must be linear in its
+length.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ import time
 from typing import Any
 
 import common
+from compile_models import SERIES
 from workloads import WORKLOADS
 
+SERIES_WORKER = "--series-worker"
 FIGURES = ("import", "first step", "whole process")
 
 
@@ -67,6 +72,37 @@ def run_child(library: str, workload: str, cache: str) -> dict[str, float]:
     return figures | {"whole process": time.perf_counter() - started}
 
 
+def compile_seconds(series: str, length: int) -> None:
+    """Compile one model of a series; print the seconds, imports excluded."""
+    started = time.perf_counter()
+    SERIES[series].build(length)
+    print(time.perf_counter() - started)
+
+
+def measure_series(only: str, rounds: int) -> list[dict[str, Any]]:
+    """Seconds of every length of the series whose names contain `only`, each in a process."""
+    rows: list[dict[str, Any]] = []
+    for name, series in SERIES.items():
+        if only not in name:
+            continue
+        lines = []
+        for length in series.lengths:
+            command = [sys.executable, __file__, SERIES_WORKER, name, str(length)]
+            environment = os.environ | {"GRADC_CACHE_DIR": "off"}
+            seconds = common.spread(
+                [
+                    float(subprocess.check_output(command, env=environment, text=True))
+                    for _ in range(rounds)
+                ]
+            )
+            rows.append({"series": name, series.unit: length, "seconds": seconds})
+            each = common.number(seconds.median / length * 1e3)
+            lines.append([f"{length} {series.unit}", *_milliseconds(seconds), each])
+        print(f"\n{name}")
+        print(common.table(["ms", "best", "median", "worst", "each"], lines))
+    return rows
+
+
 def bare_import(statement: str) -> float:
     """Seconds that an import takes in a process that has loaded nothing else."""
     code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
@@ -91,9 +127,13 @@ def main() -> None:
     if common.WORKER in sys.argv:
         child(sys.argv[-2], sys.argv[-1])
         return
+    if SERIES_WORKER in sys.argv:
+        compile_seconds(sys.argv[-2], int(sys.argv[-1]))
+        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="cifar2", help="workloads whose name contains this")
+    parser.add_argument("--series", default="", help="series whose name contains this")
     options = parser.parse_args()
     facts = common.show_machine()
     rows: list[dict[str, Any]] = []
@@ -120,6 +160,7 @@ def main() -> None:
                 })  # fmt: skip
                 lines.append([f"{library}: {name}", *_milliseconds(seconds)])
         print(common.table(["ms", "best", "median", "worst"], lines))
+    rows += measure_series(options.series, options.rounds)
     common.write_results("compile", facts, rows)
 
 

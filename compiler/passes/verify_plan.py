@@ -147,18 +147,18 @@ class _Accesses:
 def _access(loop: int, axes: tuple[Axis, ...], buffer: Buffer, index: Sequence[Scalar]) -> _Access:
     size, layout = buffer.type.dtype.size_bytes, buffer.layout
     strides = [stride * size for stride in layout.strides]
-    start = buffer.offset_bytes + layout.offset * size
+    begin = start = buffer.offset_bytes + layout.offset * size
     walked = [axis for axis in axes if axis.extent != 1 or axis.bounded]
-    origins = [scalar.form.origin for scalar in index]
-    if any(origin is None for origin in origins):
-        return _Access(loop, tuple(walked), ("index", start, tuple(strides), tuple(index)), size)
-    start += sum(o * s for o, s in zip(origins, strides, strict=True))  # type: ignore[operator]
     steps: dict[Axis, int] = defaultdict(int)
     for scalar, stride in zip(index, strides, strict=True):
+        if scalar.form.origin is None:
+            form = ("index", begin, tuple(strides), tuple(index))
+            return _Access(loop, tuple(walked), form, size)
+        start += scalar.form.origin * stride
         for axis, step in scalar.form.steps.items():
             steps[axis] += step * stride
-    form = frozenset((axis, step) for axis, step in steps.items() if step)
-    return _Access(loop, tuple(walked), ("affine", start, form), size)
+    walking = frozenset((axis, step) for axis, step in steps.items() if step)
+    return _Access(loop, tuple(walked), ("affine", start, walking), size)
 
 
 def _is_one_to_one(access: _Access) -> bool:
