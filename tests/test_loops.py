@@ -147,6 +147,8 @@ SYNTAX = [
     (RUNNING, "order [1, 0]", "order [1, 1]", "2:8: order [1, 1] does not permute 2 axes"),
     (RANDOM, "7 : i32, ", "", "6:13: philox takes 5 operands, not 4"),
     (LEAVES, "strides [8, 1]", "strides [8]", "3:8: 1 strides for 2 axes"),
+    (LEAVES, r"\"names", r"\quoted", r"4:11: bad string: Invalid \escape"),
+    (LEAVES, '%"0.weight" :', r'%"0\weight" :', r"1:8: bad string: Invalid \escape"),
 ]
 
 

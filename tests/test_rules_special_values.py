@@ -100,14 +100,14 @@ def written(rule: Rule) -> Iterator[tuple[Graph, dict[str, Array]]]:
 
 @pytest.mark.parametrize("rule", [r for r in RULES if isinstance(r, Rule)], ids=lambda r: r.name)
 def test_a_written_rule_keeps_special_values(rule: Rule) -> None:
-    fired = 0
+    built = fired = 0
     for graph, leaves in written(rule):
+        built += 1
         rewritten = rewrite_with(graph, (rule,))
         if rewritten.fired[rule.name]:
             fired += 1
             check(graph, rewritten.graph, leaves, exact=not rule.inexact)
-    attributes = ("cast", "reshape", "broadcast", "concatenate")
-    assert fired or rule.operation in attributes, "tried on its case below"
+    assert fired or not built, "one that needs attributes is tried on its case below"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.name))
