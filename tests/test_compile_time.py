@@ -154,6 +154,17 @@ def test_five_thousand_operations_compile_and_run() -> None:
     assert [*result["slope"]] == [5_001.0] * 4
 
 
+def test_rules_that_wait_for_equal_nodes_fit_at_every_level() -> None:
+    """Each level becomes simple only when the one below is, and its two sines are one."""
+    x = gc.input("x", (3,), gc.float64)
+    a = p = x
+    for _ in range(60):
+        a, p = gc.maximum(gc.sin(a), gc.sin(p)), gc.sin(p)
+    artifact = artifact_of(a)
+    (kernel,) = artifact.lowered("call", {}, False).kernels()
+    assert kernel.description == "sin"
+
+
 # -- whole models ---------------------------------------------------------------------------
 
 

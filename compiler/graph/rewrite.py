@@ -6,7 +6,9 @@
 In: a graph and a tuple of rules. Out: an equal graph in which no rule fits, and how often each
 rule fired. Nodes are visited operands first, and what a rule builds is settled in the same way
 before its readers are seen; a match reads nothing but a node and what lies under it, so one sweep
-is enough. At every node the first rule in the tuple that fits is taken.
+is enough. At every node the first rule in the tuple that fits is taken. Of equal settled nodes the
+first stands for all: a rule that asks for the same node twice, as in maximum(x, x), fits without a
+pass between, however many such places stand one above the other.
 
 A rule keeps the type: one that does not is refused with its name. A rule is bit-exact, or says in
 `inexact` which roundings it changes; NaN, infinities and signs of zeros it keeps. The steps spent
@@ -20,7 +22,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import GradcError, VerifyError
 from .ir import Graph, Node
@@ -130,6 +132,7 @@ class _Driver:
     rules: Sequence[AnyRule]
     fired: Counter[str] = field(default_factory=Counter)
     settled: dict[Node, Node] = field(default_factory=dict)
+    equal: dict[tuple[Any, ...], Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.uses = Uses(self.graph)
@@ -159,7 +162,10 @@ class _Driver:
             current = current.with_inputs(tuple(map(self.settle, current.inputs)))
             seen.append(current)
             current = self.step(current)
-        final = seen[-1] if current is None else self.settled[current]
+        if current is None:
+            final = self.equal.setdefault(seen[-1].key, seen[-1])
+        else:
+            final = self.settled[current]
         for passed in seen:
             self.settled[passed] = final
         return final
