@@ -117,8 +117,9 @@ def first_step_and_memory(folder: Path, cache: Path, rounds: int) -> list[dict[s
             small += ["--data", f"{field}={folder / field}-64.npy"]
             data_bytes += array.nbytes
         first = launched(folder, 20 * rounds, [*small, "--epochs", "1", "--threads", "1"])
-        budget = (data_bytes + facts["state_bytes"] + facts["arena_bytes"]) / KIB
         for threads in (1, 2):
+            memory = facts["arena_bytes"] + threads * facts["workspace_bytes"]
+            budget = (data_bytes + facts["state_bytes"] + memory) / KIB
             runs = launched(folder, rounds, [*command, "--epochs", "3", f"--threads={threads}"])
             rows.append(
                 {

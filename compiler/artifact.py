@@ -7,7 +7,7 @@ One entry point is a C function `void entry(struct gradc_arguments *)`:
 
     struct gradc_arguments {
         void        *state;        // the state block, `state_bytes` long, 64-byte aligned
-        void        *arena;        // scratch, `arena_bytes` long, 64-byte aligned
+        void        *arena;        // scratch, `memory_bytes(threads)` long, 64-byte aligned
         const void *const *inputs; // one pointer per entry.inputs: row-major arrays
         const int64_t *order;      // sample numbers, rows_maximum per iteration; see below
         int64_t      first_step;   // iteration i reads order + (first_step + i) * rows_maximum
@@ -138,14 +138,28 @@ class KernelInfo:
     bytes_moved: float
 
 
+WORKSPACE_ALIGNMENT_BYTES = 128
+"""Two threads never write into one of these units, the pair of lines that CPUs fetch together."""
+
+
+def aligned_arena_bytes(arena_bytes: int) -> int:
+    """Where the workspaces of threads begin, behind an arena of this size."""
+    return -(-arena_bytes // WORKSPACE_ALIGNMENT_BYTES) * WORKSPACE_ALIGNMENT_BYTES
+
+
 @dataclass(frozen=True)
 class EntryPoint:
-    """One compiled function. `address` is set in-process, `symbol` in a shared library."""
+    """One compiled function. `address` is set in-process, `symbol` in a shared library.
+
+    arena_bytes       of the memory plan, shared by all threads
+    workspace_bytes   of each thread's own, behind the arena; a multiple of the alignment above
+    """
 
     kind: str
     inputs: tuple[TensorField, ...]
     outputs: tuple[TensorField, ...]
     arena_bytes: int
+    workspace_bytes: int
     rows_maximum: int
     bounded: bool
     symbol: str
@@ -153,6 +167,10 @@ class EntryPoint:
     kernels: tuple[KernelInfo, ...]
     compile_seconds: float
     from_cache: bool
+
+    def memory_bytes(self, threads: int) -> int:
+        """The scratch memory of a call on so many threads."""
+        return aligned_arena_bytes(self.arena_bytes) + threads * self.workspace_bytes
 
 
 class Artifact(Protocol):

@@ -199,12 +199,12 @@ class CompiledProgram:
             program = self.lowered(kind, dims, bounded)
             marks = self.seconds.setdefault(key, {})
             begin = time.perf_counter()
-            text = self._backend.emit(program, symbol)
+            emitted = self._backend.emit(program, symbol)
             marks["emit"] = time.perf_counter() - begin
             begin = time.perf_counter()
-            payload = self._backend.compile(program, text)
+            payload = self._backend.compile(program, emitted.text)
             marks["llvm"] = time.perf_counter() - begin
-            entry = self.describe(program, kind, symbol, bounded)
+            entry = self.describe(program, kind, symbol, bounded, emitted.workspace_bytes)
             self._cache.store(cache_key, pack(entry, payload))
         else:
             entry, payload = manifest
@@ -291,7 +291,9 @@ class CompiledProgram:
         texts = (f"{kind}\n{text}" for kind, text in sorted(self._texts.items()))
         return content_key([*what, options, self._backend.describe(), *texts])
 
-    def describe(self, program: Program, kind: str, symbol: str, bounded: bool) -> EntryPoint:
+    def describe(
+        self, program: Program, kind: str, symbol: str, bounded: bool, workspace_bytes: int
+    ) -> EntryPoint:
         """What a runtime must know of an entry point; its code has no address yet."""
         batch = self.batch_dimension if kind in LOOPING_KINDS else None
         inputs = tuple(
@@ -312,8 +314,8 @@ class CompiledProgram:
             for k in program.kernels()
         )
         return EntryPoint(
-            kind, inputs, outputs, program.arena_bytes, program.rows_maximum, bounded, symbol, 0,
-            kernels, 0.0, False,
+            kind, inputs, outputs, program.arena_bytes, workspace_bytes, program.rows_maximum,
+            bounded, symbol, 0, kernels, 0.0, False,
         )  # fmt: skip
 
 

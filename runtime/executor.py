@@ -87,7 +87,7 @@ class Executor:
         inputs, outputs   row-major arrays in the entry's order and dtypes; kept alive by the call
         order             int64 sample numbers, or None where nothing is gathered
         """
-        self.arena.reserve(entry.arena_bytes)
+        self.arena.reserve(entry.memory_bytes(self.threads))
         if len(self.artifact.constants) != len(self._constants):
             self._constants = _Constants(self.artifact.constants)
         return Call(self, entry, self._constants, inputs, order, outputs)

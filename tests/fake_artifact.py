@@ -97,7 +97,7 @@ class FakeArtifact:
         function = _ENTRY(entry)
         self._kept.append(function)
         return EntryPoint(
-            kind, inputs, outputs, 128, rows_maximum, bounded, f"fake_{kind}",
+            kind, inputs, outputs, 128, 0, rows_maximum, bounded, f"fake_{kind}",
             _address(function), (), 0.0, False,
         )  # fmt: skip
 
@@ -195,7 +195,7 @@ class DescentArtifact(FakeArtifact):
         outputs = () if kind == "init" else (TensorField("output", "float32", shape),)
         inputs = self.inputs if kind in ("run", "evaluate") else ()
         return EntryPoint(
-            kind, inputs, outputs, 0, 1, bounded, f"descent_{kind}",
+            kind, inputs, outputs, 0, 0, 1, bounded, f"descent_{kind}",
             _address(function), (), 0.0, False,
         )  # fmt: skip
 

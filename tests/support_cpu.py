@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import Arguments
+from gradc.compiler.artifact import Arguments, aligned_arena_bytes
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.cpu_llvm.jit import LoadedObject, process_engine
 from gradc.compiler.cpu_llvm.target import Target, compile_module, find_target
@@ -110,7 +110,7 @@ def run_compiled(
     target: str = "native",
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs by name and the new state by name, computed by machine code."""
-    code = _code(program, target)
+    code, workspace_bytes = _code(program, target)
     states = [b for b in program.buffers if b.space == "state"]
     block = _aligned(max((b.offset_bytes + buffer_bytes(b) for b in states), default=0))
     for buffer in states:
@@ -121,7 +121,7 @@ def run_compiled(
         for _, type in program.outputs
     ]
     numbers = np.zeros(1, np.int64) if order is None else np.ascontiguousarray(order)
-    arena = _aligned(program.arena_bytes)
+    arena = _aligned(aligned_arena_bytes(program.arena_bytes) + threads * workspace_bytes)
     arena[...] = 0xFF
     tables = [_pointers(arrays), _pointers(outputs)]
     pool = _pool(target).address(POOL[0])
@@ -188,13 +188,13 @@ def _target(name: str) -> Target:
     return find_target(name)
 
 
-def _code(program: Program, target: str) -> LoadedObject:
-    """The program's machine code, unoptimised IR passes apart: quick to compile."""
+def _code(program: Program, target: str) -> tuple[LoadedObject, int]:
+    """The program's machine code, unoptimised IR passes apart: quick to compile; its workspace."""
     machine = _target(target)
-    text = emit_program(program, "gradc_test", machine.vector_bytes)
-    return process_engine().load(
-        compile_module(text, machine), ["gradc_test"], _pool(target).addresses
-    )
+    emitted = emit_program(program, "gradc_test", machine.vector_bytes)
+    payload = compile_module(emitted.text, machine)
+    loaded = process_engine().load(payload, ["gradc_test"], _pool(target).addresses)
+    return loaded, emitted.workspace_bytes
 
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-4, "float16": 3e-2, "bfloat16": 2e-1}

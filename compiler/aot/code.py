@@ -132,7 +132,7 @@ class _Half:
             if dimension is not None and self._batch is not None and kind != "init":
                 dims[dimension] = self._batch
             programs[name] = program.lowered(kind, dims, bounded)
-            self.entries[name] = program.describe(programs[name], kind, name, bounded)
+        workspaces = dict.fromkeys(programs, 0)
         for backend in self._backends:
             version = _version(backend)
             symbols = {version.symbol(name): planned for name, planned in programs.items()}
@@ -140,6 +140,13 @@ class _Half:
             for module in backend.emit_for_linking(symbols, what):
                 self._modules.append((backend, module))
                 self.functions |= module.emitter.shared_functions()
+                for name in programs:
+                    needed = module.emitter.workspaces.get(version.symbol(name), 0)
+                    workspaces[name] = max(workspaces[name], needed)
+        for name, planned in programs.items():
+            kind, ragged = self._kinds[name]
+            bounded = program.is_bounded(kind, ragged)
+            self.entries[name] = program.describe(planned, kind, name, bounded, workspaces[name])
 
     def objects(self, elsewhere: Set[str]) -> list[bytes]:
         """The modules compiled, without the functions that the other half defines."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..artifact import FORMAT_VERSION, TensorField
-from .model import Model
+from .model import STACK_BYTES, Model
 
 
 def description_text(model: Model, cpus: Sequence[str]) -> str:
@@ -30,6 +30,8 @@ def description_text(model: Model, cpus: Sequence[str]) -> str:
         "parameters": {f.name: [f.dtype, *f.shape] for f in model.state if f.trained},
         "state_bytes": model.state_bytes,
         "arena_bytes": model.arena_bytes,
+        "workspace_bytes": model.workspace_bytes,
+        "stack_bytes": STACK_BYTES,
     }
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in facts.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"

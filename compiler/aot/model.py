@@ -40,6 +40,11 @@ RESERVED_NAMES = frozenset(
 )
 
 
+STACK_BYTES = 16_384
+"""Of a thread that calls a library: POSIX's least, PTHREAD_STACK_MIN on x86-64. Measured; what is
+large lies in the workspaces."""
+
+
 @dataclass(frozen=True)
 class Declaration:
     """The names of a training program, as gc.training keeps them.
@@ -77,6 +82,11 @@ class Model:
     def arena_bytes(self) -> int:
         """The arena that serves every entry point."""
         return max(entry.arena_bytes for entry in self.entries.values())
+
+    @property
+    def workspace_bytes(self) -> int:
+        """The memory behind the arena that each thread needs, for every entry point."""
+        return max(entry.workspace_bytes for entry in self.entries.values())
 
     @property
     def inputs(self) -> tuple[TensorField, ...]:

@@ -10,7 +10,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..artifact import ARGUMENT_FIELDS, RATE_STATE, SEED_STATE, IndexRange, StateField, TensorField
+from ..artifact import (
+    ARGUMENT_FIELDS,
+    RATE_STATE,
+    SEED_STATE,
+    IndexRange,
+    StateField,
+    TensorField,
+    aligned_arena_bytes,
+)
 from .code import CodeVersion
 from .model import Model
 
@@ -161,7 +169,8 @@ class _TableWriter:
                 f"    .description = {quoted(description)},",
                 f"    .batch = {declared.batch or 0},",
                 f"    .state_bytes = {model.state_bytes},",
-                f"    .arena_bytes = {model.arena_bytes},",
+                f"    .arena_bytes = {aligned_arena_bytes(model.arena_bytes)},",
+                f"    .workspace_bytes = {model.workspace_bytes},",
                 "    .inputs = input_table, .outputs = output_table, .results = result_table,",
                 "    .state = state_table, .column_keys = key_table,",
                 "    .columns_sorted = sorted_table,",

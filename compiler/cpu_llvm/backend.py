@@ -14,7 +14,7 @@ from ..object_cache import default_cache
 from ..program import Program
 from .cached import compile_cached
 from .emit import ModuleEmitter
-from .entry import emit_program, emit_programs, optimization_level
+from .entry import EmittedProgram, emit_program, emit_programs, optimization_level
 from .jit import LoadedObject, process_engine
 from .target import Optimize, Target, compile_module, find_target
 from .threads import pool_text
@@ -41,8 +41,8 @@ class Backend:
         """Everything besides the program that object bytes depend on."""
         return self.target.describe()
 
-    def emit(self, program: Program, symbol: str) -> str:
-        """The program's entry point as text LLVM IR."""
+    def emit(self, program: Program, symbol: str) -> EmittedProgram:
+        """The program's entry point as text LLVM IR, and what it needs to run."""
         return emit_program(program, symbol, self.target.vector_bytes)
 
     def compile(self, program: Program, text: str) -> bytes:

@@ -7,6 +7,9 @@ All kernel functions have one signature, so that the step function can call any 
 Every thread has a frame of its own on its stack: ten arguments for each of many calls would be a
 good part of a small program. `order` points at this iteration's sample numbers. An output buffer
 moves on by its own size with every iteration.
+
+What a kernel needs more of, as panels of packed operands, is its thread's part of `workspace`,
+which lies behind the arena: a caller's stack may be small. Its content lasts for one kernel.
 """
 
 from __future__ import annotations
@@ -14,14 +17,17 @@ from __future__ import annotations
 from ..loops.ir import Buffer
 from .arguments import constant_table
 from .emit import FunctionEmitter, Value
+from .values import SIZE_BYTES
 
+BODY_PARAMETERS = (("ptr", "arguments"), ("i64", "tid"), ("i64", "threads"), ("ptr", "pool"))
 KERNEL_PARAMETERS = (("ptr", "frame"),)
 FRAME = (
     ("ptr", "state"), ("ptr", "arena"), ("ptr", "inputs"), ("ptr", "outputs"),
     ("ptr", "constants"), ("ptr", "order"), ("i64", "iteration"), ("i64", "rows"),
-    ("i64", "tid"), ("i64", "threads"),
+    ("i64", "tid"), ("i64", "threads"), ("ptr", "workspace"),
 )  # fmt: skip
 FIELD_BYTES = 8
+_LINE_BYTES = 64
 _POSITION = {name: n for n, (_, name) in enumerate(FRAME)}
 
 
@@ -41,6 +47,12 @@ class KernelContext:
             frame = self.f.parameter(0)
             self._fields[name] = self.f.load_at_entry(kind, frame, number * FIELD_BYTES)
         return self._fields[name]
+
+    def workspace(self, scalar: str, count: int) -> Value:
+        """Room for `count` elements that is this thread's alone, of any content, aligned to 64."""
+        start = self.f.workspace_bytes
+        self.f.workspace_bytes += -(-count * SIZE_BYTES[scalar] // _LINE_BYTES) * _LINE_BYTES
+        return self.f.gep(self.parameter("workspace"), start, "i8")
 
     def prepare(self, buffers: tuple[Buffer, ...]) -> None:
         """Compute the base address of each buffer; call it in the entry block."""

@@ -16,8 +16,8 @@ workspace:
 A tile's accumulators stay in the workspace between K blocks and meet the epilogue right after the
 last one, while they are in cache: bias, activation, the optimizer's update, anything the kernel
 stores. An operand that is not one plain load (a prologue) is packed by evaluating its expression.
-Both are functions of the kernel's own. The workspace is on the stack of each thread: about 1 MB at
-most.
+Both are functions of the kernel's own. The workspace is each thread's own (context.py): about 1 MB
+at most.
 
 The order over K is from 0 up for every element, in the blocks of loops/order.py where K is long, so
 bits do not depend on blocking or threads: KC is a multiple of theirs. Accumulators of a long K are
@@ -169,9 +169,10 @@ class _ContractionEmitter:
         panels = self.m_parts if self.few_rows else 1
         strips = 1 if self.few_rows else self.strips
         kept = 1 if self.blocks_of_k == 1 else self.tiles * self.strips
-        a_packed = f.alloca(self.kind, panels * PANEL * self.depth)
-        b_packed = f.alloca(self.kind, strips * self.tile.columns * self.depth)
-        sums = f.alloca(self.kept, kept * self.tile_elements)
+        workspace = self.context.workspace
+        a_packed = workspace(self.kind, panels * PANEL * self.depth)
+        b_packed = workspace(self.kind, strips * self.tile.columns * self.depth)
+        sums = workspace(self.kept, kept * self.tile_elements)
         points = f.alloca("i64", len(c.batch)) if c.batch else f.const("ptr", 0)
         limits = [axis_limit(self.context, axis) for axis in (c.m, c.n, c.k)]
         threads_take = self._threads_take()

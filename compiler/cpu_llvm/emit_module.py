@@ -36,6 +36,7 @@ class ModuleEmitter:
 
     def __init__(self, name: str = "gradc", target_attributes: str = "", shared: str = "") -> None:
         self.name = name
+        self.workspaces: dict[str, int] = {}  # bytes for each thread of an entry point, by symbol
         self.target_attributes = target_attributes
         self.shared = shared
         self._definitions: list[tuple[str, str]] = []  # shared name or "", text

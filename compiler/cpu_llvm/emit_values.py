@@ -48,6 +48,7 @@ class ValueEmitter:
         self.helpers: dict[str, ValueEmitter] = {}
         self.copies: Counter[str] = Counter()  # of long functions that were written out here
         self.most_copies = MOST_COPIES
+        self.workspace_bytes = 0  # of each thread's own memory, for a kernel; see context.py
         self.block = "entry"
         self._parameters = [(kind, f"%{label.removeprefix('%')}") for kind, label in parameters]
         self._entry: list[str] = []

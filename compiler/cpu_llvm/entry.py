@@ -4,26 +4,34 @@
     void SYMBOL_body(arguments, tid, threads, pool)  what every thread runs: the whole loop
 
 Threads are SPMD: each runs the whole loop on its share of every kernel, with barriers where
-barriers.py asks for them.
+barriers.py asks for them. The workspaces of the threads (context.py) follow the arena, one after
+the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..loops.ir import Kernel
 from ..program import Instruction, Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before
-from .context import FRAME
+from .context import BODY_PARAMETERS, FRAME
 from .contraction import emit_contraction, find_contraction
 from .emit import FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest, is_threaded
 from .promoted import emit_promoted
 from .target import Optimize
 
-_BODY_PARAMETERS = (("ptr", "arguments"), ("i64", "tid"), ("i64", "threads"), ("ptr", "pool"))
+
+@dataclass(frozen=True)
+class EmittedProgram:
+    """An entry point as text LLVM IR, and the workspace that each of its threads needs."""
+
+    text: str
+    workspace_bytes: int
 
 
 def is_promoted(program: Program) -> bool:
@@ -40,11 +48,11 @@ def optimization_level(program: Program) -> Optimize:
     return "full" if is_promoted(program) else "none"
 
 
-def emit_program(program: Program, symbol: str, vector_bytes: int) -> str:
-    """Text LLVM IR of one entry point. Calls gradc_pool_run and gradc_barrier from outside."""
+def emit_program(program: Program, symbol: str, vector_bytes: int) -> EmittedProgram:
+    """One entry point alone. It calls gradc_pool_run and gradc_barrier from outside."""
     module = ModuleEmitter(symbol)
     _add_program(module, program, symbol, vector_bytes)
-    return module.text()
+    return EmittedProgram(module.text(), module.workspaces[symbol])
 
 
 def emit_programs(
@@ -75,8 +83,10 @@ def with_prefix(program: Program, prefix: str) -> Program:
 
 
 def _add_program(module: ModuleEmitter, program: Program, symbol: str, vector_bytes: int) -> None:
+    module.workspaces[symbol] = 0
     if is_promoted(program):
         module.add(emit_promoted(program, symbol))
+        module.add(_emit_entry(symbol, threads=False))
         return
     threaded: dict[str, bool] = {}
     for kernel in program.kernels():
@@ -85,15 +95,21 @@ def _add_program(module: ModuleEmitter, program: Program, symbol: str, vector_by
             module.add(emit_nest(kernel))
             threaded[kernel.name] = is_threaded(kernel)
         else:
-            module.add(emit_contraction(contraction, vector_bytes))
+            function = emit_contraction(contraction, vector_bytes)
+            module.add(function)
             threaded[kernel.name] = True
-    module.add(_emit_body(program, symbol, threaded))
+            used = -(-function.workspace_bytes // WORKSPACE_ALIGNMENT_BYTES)
+            wanted = used * WORKSPACE_ALIGNMENT_BYTES
+            module.workspaces[symbol] = max(module.workspaces[symbol], wanted)
+    module.add(_emit_body(program, symbol, threaded, module.workspaces[symbol]))
     module.add(_emit_entry(symbol))
 
 
-def _emit_body(program: Program, symbol: str, threaded: dict[str, bool]) -> FunctionEmitter:
+def _emit_body(
+    program: Program, symbol: str, threaded: dict[str, bool], workspace_bytes: int
+) -> FunctionEmitter:
     f = FunctionEmitter(
-        f"{symbol}_body", _BODY_PARAMETERS, linkage="internal", attributes="nounwind"
+        f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes="nounwind"
     )
     arguments, tid, threads, pool = (f.parameter(n) for n in range(4))
     names = ("state", "arena", "inputs", "outputs", "constants", "order", "first_step", "rows")
@@ -107,6 +123,8 @@ def _emit_body(program: Program, symbol: str, threaded: dict[str, bool]) -> Func
         set_field(name, fields[name])
     set_field("tid", tid)
     set_field("threads", threads)
+    behind = f.gep(fields["arena"], aligned_arena_bytes(program.arena_bytes), "i8")
+    set_field("workspace", f.gep(behind, f.binary("mul", tid, workspace_bytes), "i8"))
     repeats = any(isinstance(i, Repeat) for i in program.body)
     count = argument_field(f, arguments, "count") if repeats else f.const("i64", 1)
     before = barriers_before(program.kernels(), lambda kernel: threaded[kernel.name])
@@ -142,16 +160,12 @@ def _barrier(f: FunctionEmitter, pool: Value, tid: Value, threads: Value) -> Non
         f.call("void", 1, "gradc_barrier", [pool, tid, threads])
 
 
-def _emit_entry(symbol: str) -> FunctionEmitter:
+def _emit_entry(symbol: str, threads: bool = True) -> FunctionEmitter:
+    """The entry point: the pool sets the floating point environment, with or without workers."""
     f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes="nounwind")
     f.declarations["gradc_pool_run"] = "declare void @gradc_pool_run(ptr, ptr, ptr)"
     arguments = f.parameter(0)
-    pool = argument_field(f, arguments, "pool")
-    body = Value(f"@{symbol}_body", "ptr")
-    with f.if_else(f.compare("eq", pool, Value("null", "ptr"))) as alone:
-        one = [arguments, f.const("i64", 0), f.const("i64", 1), Value("null", "ptr")]
-        f.call("void", 1, f"{symbol}_body", one)
-        alone.otherwise()
-        f.call("void", 1, "gradc_pool_run", [pool, body, arguments])
+    pool = argument_field(f, arguments, "pool") if threads else Value("null", "ptr")
+    f.call("void", 1, "gradc_pool_run", [pool, Value(f"@{symbol}_body", "ptr"), arguments])
     f.ret()
     return f

@@ -20,6 +20,7 @@ from ..loops.order import SumBlock, is_rounded, loop_block, runs_wide
 from ..program import Program
 from ..types import int32
 from .arguments import argument_field, constant_table
+from .context import BODY_PARAMETERS
 from .emit import FunctionEmitter, Value, llvm_type
 from .reductions import (
     Accumulator,
@@ -49,8 +50,10 @@ Cell = tuple[Buffer | str, int, int]
 
 
 def emit_promoted(program: Program, symbol: str) -> FunctionEmitter:
-    """The entry point of a promoted program: one function, one thread, whatever the pool."""
-    f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes="nounwind")
+    """The body of a promoted program: one function, for one thread."""
+    f = FunctionEmitter(
+        f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes="nounwind"
+    )
     f.most_copies = MOST_COPIES
     emitter = _PromotedEmitter(f, program)
     emitter.emit()

@@ -2,21 +2,26 @@
 
     ptr  @gradc_pool_create(i64 threads)              null if memory or a thread cannot be had
     void @gradc_pool_destroy(ptr pool)                ends and joins the workers; null is allowed
-    void @gradc_pool_run(ptr pool, ptr fn, ptr arg)   every thread runs fn(arg, tid, threads, pool)
+    void @gradc_pool_run(ptr pool, ptr fn, ptr arg)   every thread runs fn(arg, tid, threads, pool);
+                                                      without a pool (null) the caller alone does
     void @gradc_barrier(ptr pool, i64 tid, i64 threads)   from inside fn, by all threads alike
 
 SPMD: the caller of `run` is thread 0, the workers are 1 .. threads-1, and `run` returns when all
 are done. Waiting spins a while, then sleeps in a futex, so that more threads than CPUs, or a busy
 machine, make it slow but never hang. There is no global state: two pools do not know each other.
-One pool serves one caller at a time. After fork() the child has no workers: it needs a new pool.
+One pool serves one caller at a time. After fork() the child has no workers: there the caller alone
+runs what is posted, which changes no bit, and `destroy` frees the memory and joins nobody.
 
 * With exactly as many threads as CPUs that the process may use, worker n stays on the n-th of
   them and the caller moves to the first: otherwise Linux tends to wake a worker on the CPU where
   its caller spins. With fewer threads the scheduler is free to place them beside other programs.
-* All signals are blocked in the workers: handlers run in threads that the program knows.
+* Signals are blocked in the workers: handlers run in threads that the program knows. All but those
+  that an instruction raises where it stands: blocked, they would end the process without a word,
+  where a handler could tell what happened (a mapped file that was cut short, say).
 * `run` sets the floating point environment that C starts with (round to nearest, no flushing of
-  denormals) for every thread and restores the caller's: libraries built with -ffast-math change
-  it behind a program's back, and bits would then depend on which thread did the work.
+  denormals, no traps) for every thread and restores the caller's: libraries built with -ffast-math
+  change it behind a program's back, and bits would then depend on it and on which thread did the
+  work.
 
 Linux on x86-64 and aarch64 (futex, affinity). Elsewhere the pool has one thread: `create` returns
 null for more. Each word that threads write has a 128-byte line of its own.
@@ -32,7 +37,9 @@ from .target import Target
 
 SPINS = 2000
 MAX_THREADS = 1024
-_STACK_BYTES = 4 << 20
+_STACK_BYTES = 1 << 20
+_SYNCHRONOUS_SIGNALS = (4, 5, 6, 7, 8, 11, 31)
+"""SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS on both architectures."""
 _LINE_BYTES = 128
 
 _LINES = (
@@ -44,7 +51,7 @@ _LINES = (
     "arrived",  # i32: threads that have reached the barrier
     "episode",  # i32: counts the barriers passed
     "barrier_sleepers",  # i32: threads that sleep on `episode`
-    "facts",  # i64 threads, i64 spins, i64 pinned, i64 first cpu: constant after creation
+    "facts",  # i64 threads, spins, pinned, first cpu, i32 process: constant after creation
 )
 _ENTRIES_AT = len(_LINES) * _LINE_BYTES  # then, for each thread: i64 pthread, ptr pool, i64 tid
 _ENTRY_BYTES = 32
@@ -303,6 +310,16 @@ entry:
   ret void
 }
 
+; Whether this is another process than the one that made the pool: its child by fork().
+define internal i1 @gradc.forked(ptr %pool) nounwind {
+entry:
+  %process.at = getelementptr inbounds i8, ptr %pool, i64 $facts_process
+  %process = load i32, ptr %process.at, align 4
+  %here = call i32 @getpid()
+  %forked = icmp ne i32 %process, %here
+  ret i1 %forked
+}
+
 define void @gradc_pool_run(ptr %pool, ptr %fn, ptr %arg) nounwind {
 entry:
   %fp = alloca i64, align 8
@@ -310,10 +327,16 @@ entry:
   %mask = alloca [16 x i64], align 8
   $save_fp
   $default_fp
+  %none = icmp eq ptr %pool, null
+  br i1 %none, label %single, label %count
+count:
   %facts = getelementptr inbounds i8, ptr %pool, i64 $facts
   %threads = load i64, ptr %facts, align 8
   %alone = icmp eq i64 %threads, 1
-  br i1 %alone, label %single, label %many
+  br i1 %alone, label %single, label %look
+look:
+  %forked = call i1 @gradc.forked(ptr %pool)
+  br i1 %forked, label %single, label %many
 single:
   call void %fn(ptr %arg, i64 0, i64 1, ptr %pool)
   br label %done
@@ -384,7 +407,13 @@ done:
 define void @gradc_pool_destroy(ptr %pool) nounwind {
 entry:
   %none = icmp eq ptr %pool, null
-  br i1 %none, label %done, label %end
+  br i1 %none, label %done, label %look
+look:
+  %forked = call i1 @gradc.forked(ptr %pool)
+  br i1 %forked, label %drop, label %end
+drop:
+  call void @free(ptr %pool)
+  br label %done
 end:
   %facts = getelementptr inbounds i8, ptr %pool, i64 $facts
   %threads = load i64, ptr %facts, align 8
@@ -412,7 +441,11 @@ allocate:
 begin:
   call void @llvm.memset.p0.i64(ptr %pool, i8 0, i64 %bytes, i1 false)
   call void @gradc.place(ptr %pool, i64 %threads)
+  %process.at = getelementptr inbounds i8, ptr %pool, i64 $facts_process
+  %process = call i32 @getpid()
+  store i32 %process, ptr %process.at, align 4
   call void @llvm.memset.p0.i64(ptr %all, i8 -1, i64 128, i1 false)
+  store i64 $blocked, ptr %all, align 8
   %r0 = call i32 @pthread_sigmask(i32 0, ptr %all, ptr %before) ; SIG_BLOCK
   %r1 = call i32 @pthread_attr_init(ptr %attributes)
   %r2 = call i32 @pthread_attr_setstacksize(ptr %attributes, i64 $stack)
@@ -453,6 +486,7 @@ refuse:
 
 _DECLARATIONS = """
 declare i64 @syscall(i64, ...)
+declare i32 @getpid()
 declare ptr @aligned_alloc(i64, i64)
 declare void @free(ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
@@ -513,6 +547,8 @@ def pool_text(target: Target) -> str:
         "facts_spins": str(facts + 8),
         "facts_pinned": str(facts + 16),
         "facts_first": str(facts + 24),
+        "facts_process": str(facts + 32),
+        "blocked": str(~sum(1 << number - 1 for number in _SYNCHRONOUS_SIGNALS)),
         "entries": str(_ENTRIES_AT),
         "entry_bytes": str(_ENTRY_BYTES),
         "spins": str(SPINS),

@@ -80,6 +80,7 @@ struct gradc_program {
 
     int64_t batch; /* samples of a full batch; 0 where the program has no batch dimension */
     int64_t state_bytes, arena_bytes;
+    int64_t workspace_bytes; /* of each thread, behind the arena */
 
     const struct gradc_field *inputs, *outputs, *results; /* results[0] is the loss */
     const struct gradc_state_field *state;

@@ -55,7 +55,7 @@ int gradc_session_open(struct gradc_session *session, const struct gradc_program
     int64_t cpus = gradc_usable_cpus();
     session->threads = threads < 1 || threads > cpus ? cpus : threads;
     session->state = allocate(program->state_bytes);
-    session->arena = allocate(program->arena_bytes);
+    session->arena = allocate(program->arena_bytes + session->threads * program->workspace_bytes);
     session->inputs = calloc((size_t)program->input_count + 1, sizeof *session->inputs);
     if (session->threads > 1) {
         session->pool = gradc_pool_create(session->threads);

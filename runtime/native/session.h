@@ -8,7 +8,7 @@ struct gradc_session {
     const struct gradc_program *program;
     const struct gradc_code *code;
     unsigned char *state; /* program->state_bytes, 64-byte aligned */
-    unsigned char *arena; /* program->arena_bytes, 64-byte aligned; pages are touched when used */
+    unsigned char *arena; /* and the threads' workspaces, 64-byte aligned; touched when used */
     const void **inputs;  /* room for the table of one call */
     void *pool;           /* null with one thread */
     int64_t threads;
