@@ -10,7 +10,7 @@ from __future__ import annotations
 from string import Template
 
 from ..artifact import TensorField
-from .model import Model, identifiers
+from .model import STACK_BYTES, Model, identifiers
 
 ALL_FUNCTIONS = (
     "init", "free", "step", "evaluate", "predict", "save", "load", "set_learning_rate", "describe",
@@ -35,7 +35,14 @@ _HEADER = Template(
 /* $name: a training program compiled by gradc, as a library. Generated; C11 and C++.
  *
  * A session is one model with its parameters, its optimizer's state and its threads. Sessions know
- * nothing of each other; one is used by one thread at a time. Nothing is global.
+ * nothing of each other; one is used by one thread at a time, and a call during another is refused.
+ * Nothing is global; free all sessions before the library is unloaded.
+ *
+ * A call leaves its thread as it was, and does not depend on it: the floating point environment, the
+ * signal mask and the locale may be anything. A write beyond a limit on the size of files is a failed
+ * call and no SIGXFSZ; a call that is cancelled (pthread_cancel) ends first. $STACK KiB of stack are
+ * enough. After fork() a child may go on with the parent's sessions, on one thread, if no call on
+ * them was under way. All of this changes no bit.
  *
  * Arrays are dense and row-major, aligned to their elements, and stay the caller's: they are read
  * or written during the call alone. Functions return $STATUS_OK, or another status, and then
@@ -183,6 +190,7 @@ def header_text(model: Model) -> str:
     return _HEADER.substitute(
         name=name,
         prefix=prefix,
+        STACK=STACK_BYTES // 1024,
         GUARD=upper,
         STATUS_OK=f"{upper}_OK",
         BAD_FILE=f"{upper}_BAD_FILE",

@@ -12,7 +12,7 @@ from .toolchain import Toolchain
 
 # What only one kind of binary has; the linker drops the rest of what it does not use.
 EXECUTABLE_ONLY = frozenset({"main"})
-LIBRARY_ONLY = frozenset({"library"})
+LIBRARY_ONLY = frozenset({"guard", "library"})
 
 
 def runtime_objects(

@@ -1,13 +1,16 @@
 /* The functions behind a generated header: one session per handle, errors kept in it.
  *
- * Arguments are checked here: null handles, row counts, null arrays. Data is read and written in
- * place; a call allocates nothing but what `init` has set aside.
+ * Arguments are checked here: null handles, row counts, null arrays, calls at the same time. Data is
+ * read and written in place; a call allocates nothing but what `init` has set aside. Each function
+ * does its work between `begin` and `end`, which look after the caller's thread (guard.h).
  */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint.h"
+#include "guard.h"
 #include "library.h"
 #include "ranges.h"
 
@@ -21,6 +24,8 @@ struct gradc_library {
     void **outputs; /* of predict, moved on from batch to batch */
     int64_t seed;
     bool open;
+    atomic_bool busy;     /* a call is under way */
+    atomic_bool collided; /* and another was refused meanwhile */
 };
 
 /* Samples of one call; 1 where there is no batch dimension. */
@@ -52,24 +57,15 @@ static int open_session(struct gradc_library *library, int64_t seed, int64_t thr
     library->sums = calloc((size_t)program->result_count, sizeof *library->sums);
     library->outputs = calloc((size_t)program->output_count + 1, sizeof *library->outputs);
     if (!library->order || !library->results || !library->sums || !library->outputs) {
+        free(library->outputs);
+        library->outputs = NULL; /* by which every call sees that this session is not open */
         return gradc_fail_memory(&library->error);
     }
     gradc_session_initialize(&library->session, seed);
     return GRADC_OK;
 }
 
-int gradc_library_init(struct gradc_library **library, int64_t seed, int64_t threads) {
-    if (!library) {
-        return GRADC_BAD_ARGUMENT;
-    }
-    *library = calloc(1, sizeof **library);
-    return *library ? open_session(*library, seed, threads) : GRADC_BAD_FILE;
-}
-
-void gradc_library_free(struct gradc_library *library) {
-    if (!library) {
-        return;
-    }
+static void close_session(struct gradc_library *library) {
     if (library->open) {
         gradc_session_close(&library->session);
         gradc_record_free(&library->record);
@@ -85,9 +81,6 @@ void gradc_library_free(struct gradc_library *library) {
  * and indices that are in their ranges. */
 static int check_call(struct gradc_library *library, enum gradc_kind kind, int64_t rows,
                       int64_t most, const void *const *inputs) {
-    if (!library) {
-        return GRADC_BAD_ARGUMENT;
-    }
     if (!library->outputs) {
         return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "this session was not opened");
     }
@@ -119,8 +112,8 @@ static const int64_t *order_from(struct gradc_library *library, int64_t first) {
     return library->order;
 }
 
-int gradc_library_step(struct gradc_library *library, int64_t rows, const void *const *inputs,
-                       double *results) {
+static int step(struct gradc_library *library, int64_t rows, const void *const *inputs,
+                double *results) {
     int status = check_call(library, GRADC_RUN, rows, rows_maximum(), inputs);
     if (status) {
         return status;
@@ -133,8 +126,8 @@ int gradc_library_step(struct gradc_library *library, int64_t rows, const void *
     return GRADC_OK;
 }
 
-int gradc_library_evaluate(struct gradc_library *library, int64_t rows, const void *const *inputs,
-                           double *results) {
+static int evaluate(struct gradc_library *library, int64_t rows, const void *const *inputs,
+                    double *results) {
     int64_t most = gradc_program.batch ? INT64_MAX / 8 : 1, done = 0;
     int status = check_call(library, GRADC_EVALUATE, rows, most, inputs);
     if (status) {
@@ -160,8 +153,8 @@ int gradc_library_evaluate(struct gradc_library *library, int64_t rows, const vo
     return GRADC_OK;
 }
 
-int gradc_library_predict(struct gradc_library *library, int64_t rows, const void *const *inputs,
-                          void *const *outputs) {
+static int predict(struct gradc_library *library, int64_t rows, const void *const *inputs,
+                   void *const *outputs) {
     bool inner = false; /* an output whose batch axis is not the first is made in one batch alone */
     for (int64_t k = 0; k < gradc_program.output_count; k++) {
         inner = inner || gradc_program.outputs[k].batch_axis > 0;
@@ -195,9 +188,6 @@ int gradc_library_predict(struct gradc_library *library, int64_t rows, const voi
 
 /* A path for a session that is open. */
 static int check_path(struct gradc_library *library, const char *path) {
-    if (!library) {
-        return GRADC_BAD_ARGUMENT;
-    }
     if (!library->outputs || !path) {
         return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
                           path ? "this session was not opened" : "path is null");
@@ -205,7 +195,7 @@ static int check_path(struct gradc_library *library, const char *path) {
     return GRADC_OK;
 }
 
-int gradc_library_save(struct gradc_library *library, const char *path) {
+static int save(struct gradc_library *library, const char *path) {
     int status = check_path(library, path);
     if (status) {
         return status;
@@ -214,7 +204,7 @@ int gradc_library_save(struct gradc_library *library, const char *path) {
                                   &library->error);
 }
 
-int gradc_library_load(struct gradc_library *library, const char *path) {
+static int load(struct gradc_library *library, const char *path) {
     int status = check_path(library, path);
     if (status) {
         return status;
@@ -234,10 +224,7 @@ int gradc_library_load(struct gradc_library *library, const char *path) {
     return status;
 }
 
-int gradc_library_set_rate(struct gradc_library *library, double rate) {
-    if (!library) {
-        return GRADC_BAD_ARGUMENT;
-    }
+static int set_rate(struct gradc_library *library, double rate) {
     int64_t state = gradc_program.rate_state;
     if (!library->outputs || state < 0) {
         return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
@@ -252,6 +239,91 @@ int gradc_library_set_rate(struct gradc_library *library, double rate) {
     return GRADC_OK;
 }
 
+/* ---------------------------------------------------------------- what is called */
+
+/* Begin a call; one at a time on a session. A second one must not touch what the first works with,
+ * the text of its error neither. */
+static int begin(struct gradc_library *library, struct gradc_guard *guard, bool writes) {
+    if (!library) {
+        return GRADC_BAD_ARGUMENT;
+    }
+    gradc_guard_enter(guard, writes); /* first: a thread cancelled now would stay busy for ever */
+    bool collides = atomic_exchange(&library->busy, true);
+    atomic_store(&library->collided, collides);
+    if (collides) {
+        gradc_guard_leave(guard);
+    }
+    return collides ? GRADC_BAD_ARGUMENT : GRADC_OK;
+}
+
+static int end(struct gradc_library *library, const struct gradc_guard *guard, int status) {
+    atomic_store(&library->busy, false);
+    gradc_guard_leave(guard);
+    return status;
+}
+
+int gradc_library_init(struct gradc_library **library, int64_t seed, int64_t threads) {
+    struct gradc_guard guard;
+    if (!library) {
+        return GRADC_BAD_ARGUMENT;
+    }
+    *library = calloc(1, sizeof **library);
+    int status = *library ? begin(*library, &guard, false) : GRADC_BAD_FILE;
+    return status ? status : end(*library, &guard, open_session(*library, seed, threads));
+}
+
+void gradc_library_free(struct gradc_library *library) {
+    struct gradc_guard guard;
+    if (library) {
+        gradc_guard_enter(&guard, false); /* whoever waits for threads must not be cancelled */
+        close_session(library);
+        gradc_guard_leave(&guard);
+    }
+}
+
+int gradc_library_step(struct gradc_library *library, int64_t rows, const void *const *inputs,
+                       double *results) {
+    struct gradc_guard guard;
+    int status = begin(library, &guard, false);
+    return status ? status : end(library, &guard, step(library, rows, inputs, results));
+}
+
+int gradc_library_evaluate(struct gradc_library *library, int64_t rows, const void *const *inputs,
+                           double *results) {
+    struct gradc_guard guard;
+    int status = begin(library, &guard, false);
+    return status ? status : end(library, &guard, evaluate(library, rows, inputs, results));
+}
+
+int gradc_library_predict(struct gradc_library *library, int64_t rows, const void *const *inputs,
+                          void *const *outputs) {
+    struct gradc_guard guard;
+    int status = begin(library, &guard, false);
+    return status ? status : end(library, &guard, predict(library, rows, inputs, outputs));
+}
+
+int gradc_library_save(struct gradc_library *library, const char *path) {
+    struct gradc_guard guard;
+    int status = begin(library, &guard, true);
+    return status ? status : end(library, &guard, save(library, path));
+}
+
+int gradc_library_load(struct gradc_library *library, const char *path) {
+    struct gradc_guard guard;
+    int status = begin(library, &guard, false);
+    return status ? status : end(library, &guard, load(library, path));
+}
+
+int gradc_library_set_rate(struct gradc_library *library, double rate) {
+    struct gradc_guard guard;
+    int status = begin(library, &guard, false);
+    return status ? status : end(library, &guard, set_rate(library, rate));
+}
+
 const char *gradc_library_error(const struct gradc_library *library) {
-    return library ? library->error.text : "out of memory, or no session";
+    if (!library) {
+        return "out of memory, or no session";
+    }
+    return atomic_load(&library->collided) ? "another call on this session has not ended"
+                                           : library->error.text;
 }
