@@ -161,6 +161,8 @@ def test_caller_keeps_affinity_and_workers_block_signals(pools: Pools) -> None:
         status = open(f"/proc/self/task/{task}/status").read()
         blocked = int(status.split("SigBlk:")[1].split()[0], 16)
         assert blocked >> (signal.SIGINT - 1) & 1 and blocked >> (signal.SIGTERM - 1) & 1
+        for number in ("SIGBUS", "SIGSEGV", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS"):
+            assert not blocked >> (getattr(signal, number) - 1) & 1, number
         assert len(os.sched_getaffinity(int(task))) == 1
     pools.destroy(pool)
 

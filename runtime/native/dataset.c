@@ -12,12 +12,14 @@
 #include "dataset.h"
 #include "npy.h"
 #include "ranges.h"
+#include "signals.h"
 
 #define SAMPLES_MAXIMUM ((int64_t)1 << 48) /* so that products with them do not overflow */
 
 /* What holds one array: a mapped file, or fresh memory. */
 struct gradc_array {
     struct gradc_mapping file;
+    struct gradc_watched watched;
     void *copy;
 };
 
@@ -122,6 +124,7 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
         }
         memcpy(copy, &bits, to);
     }
+    gradc_signals_forget(&array->watched);
     gradc_unmap(&array->file);
     return GRADC_OK;
 }
@@ -182,6 +185,19 @@ static bool is_needed(const struct gradc_program *program, enum gradc_kind kind,
     return found;
 }
 
+static int map_array(struct gradc_array *array, const char *path, struct gradc_error *error) {
+    int status = gradc_map(&array->file, path, error);
+    if (!status) {
+        array->watched = (struct gradc_watched){
+            .path = path,
+            .data = array->file.data,
+            .size = array->file.size,
+        };
+        gradc_signals_watch(&array->watched);
+    }
+    return status;
+}
+
 int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *program,
                        const char *const *paths, const char *option,
                        enum gradc_kind kind, struct gradc_error *error) {
@@ -193,7 +209,7 @@ int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *p
     for (int64_t n = 0; !status && n < program->input_count; n++) {
         const char *name = program->inputs[n].name;
         if (paths[n]) {
-            status = gradc_map(&data->owned[n].file, paths[n], error);
+            status = map_array(&data->owned[n], paths[n], error);
             if (!status && open_array(data, program, n, error)) {
                 status = gradc_fail_in(error, paths[n]);
             }
@@ -234,6 +250,7 @@ void gradc_dataset_shuffled(const struct gradc_dataset *data) {
 
 void gradc_dataset_close(struct gradc_dataset *data) {
     for (int64_t n = 0; data->owned && n < data->inputs; n++) {
+        gradc_signals_forget(&data->owned[n].watched);
         gradc_unmap(&data->owned[n].file);
         free(data->owned[n].copy);
     }

@@ -5,7 +5,7 @@
  * of all (column.h). Then the rows that are in the file stay, which go as far as the checkpoint: a
  * call with so many epochs writes all rows at once.
  */
-#include <fcntl.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "log.h"
 #include "metrics.h"
-#include "progress.h"
 
 #define NANOSECONDS_BETWEEN_WRITES 100000000
 #define TEXT_BYTES_MAXIMUM 65536
@@ -96,7 +96,11 @@ static size_t keep_rows(struct gradc_metrics *metrics, const struct gradc_record
 
 /* Open the file and leave the rows that stay in it. */
 static int open_file(struct gradc_metrics *metrics, size_t kept, struct gradc_error *error) {
-    metrics->descriptor = open(metrics->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    metrics->descriptor = gradc_log_open(metrics->path);
+    if (metrics->descriptor < 0 && errno == EINTR) { /* told to stop: the run needs no log now */
+        metrics->path = NULL;
+        return GRADC_OK;
+    }
     if (metrics->descriptor < 0) {
         return fail_write(metrics, error);
     }
@@ -133,7 +137,7 @@ int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
     gradc_text_add(&metrics->text, "\n");
     size_t kept = is_whole(record) ? 0 : keep_rows(metrics, record, validates);
     int status = open_file(metrics, kept, error);
-    if (status) {
+    if (status || !metrics->path) {
         gradc_text_free(&metrics->text);
     }
     return status;
@@ -161,11 +165,14 @@ static void add_row(struct gradc_text *text, const struct gradc_record *record, 
 
 static int flush(struct gradc_metrics *metrics, struct gradc_error *error) {
     struct gradc_text *text = &metrics->text;
-    if (text->failed || !gradc_write_all(metrics->descriptor, text->data, text->length)) {
-        return fail_write(metrics, error);
+    int status = GRADC_OK;
+    if (text->failed) {
+        status = gradc_fail_memory(error);
+    } else if (!gradc_log_write(metrics->descriptor, text->data, text->length) && errno != EINTR) {
+        status = fail_write(metrics, error);
     }
     gradc_text_clear(text);
-    return GRADC_OK;
+    return status;
 }
 
 int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *record,

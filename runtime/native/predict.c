@@ -110,8 +110,10 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
     int status = gradc_dataset_open(&prediction.data, program, options->data, "--data",
                                     GRADC_PREDICT, error);
     if (!status) {
+        gradc_signals_reading(options->checkpoint);
         status = gradc_checkpoint_load(session, options->checkpoint, options->seed, false, NULL,
                                        error);
+        gradc_signals_reading(NULL);
     }
     if (!status) {
         status = allocate(&prediction);

@@ -9,8 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "log.h"
 #include "progress.h"
+#include "signals.h"
 
 #define NANOSECONDS_BETWEEN_LINES 500000000
 #define NANOSECONDS_BETWEEN_DISPLAYS 100000000
@@ -27,14 +28,20 @@ void gradc_say(const struct gradc_program *program, const char *format, ...) {
     gradc_fail_in(&text, program->name);
     size_t length = strlen(text.text);
     text.text[length] = '\n'; /* in the place of the zero */
-    gradc_write_all(STDERR_FILENO, text.text, length + 1);
+    gradc_log_write(STDERR_FILENO, text.text, length + 1);
 }
 
 int gradc_print(struct gradc_text *text, struct gradc_error *error) {
-    bool written = !text->failed && gradc_write_all(STDOUT_FILENO, text->data, text->length);
+    bool written = !text->failed && gradc_log_write(STDOUT_FILENO, text->data, text->length);
+    bool stopped = !written && errno == EINTR;
+    if (stopped) {
+        gradc_fail(error, GRADC_STOPPED, "stopped by %s while nobody reads standard output",
+                   gradc_signals_received());
+    } else if (!written) {
+        gradc_fail(error, GRADC_BAD_FILE, "standard output: cannot be written: %m");
+    }
     gradc_text_free(text);
-    return written ? GRADC_OK
-                   : gradc_fail(error, GRADC_BAD_FILE, "standard output: cannot be written: %m");
+    return written ? GRADC_OK : error->status;
 }
 
 int64_t gradc_clock(void) {
@@ -127,7 +134,7 @@ static void show(struct gradc_progress *progress, const struct gradc_record *rec
     }
     gradc_text_add(&text, progress->terminal ? "\x1b[K" : "\n");
     if (!text.failed) {
-        gradc_write_all(STDERR_FILENO, text.data, text.length);
+        gradc_log_write(STDERR_FILENO, text.data, text.length);
     }
     gradc_text_free(&text);
 }
@@ -143,6 +150,6 @@ void gradc_progress_update(struct gradc_progress *progress, const struct gradc_r
 void gradc_progress_close(struct gradc_progress *progress, const struct gradc_record *record) {
     if (!progress->quiet) {
         show(progress, record, gradc_clock());
-        gradc_write_all(STDERR_FILENO, "\n", progress->terminal);
+        gradc_log_write(STDERR_FILENO, "\n", progress->terminal);
     }
 }

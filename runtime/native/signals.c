@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,8 +14,11 @@
 #include "common.h"
 #include "signals.h"
 
+static const int stops[] = {SIGINT, SIGTERM, SIGBUS, SIGILL};
 static volatile sig_atomic_t received, received_at; /* in tenths of a second */
-static char bus_message[160], instruction_message[160];
+static const char *program_name;
+static struct gradc_watched *watched; /* files that are mapped, the last one first */
+static const char *read_now;
 static char unfinished[PATH_MAX]; /* a copy, because the path may be freed at any moment */
 
 /* A second interrupt ends the process at once. Not one that comes with the first: `timeout` and
@@ -33,38 +37,76 @@ static void note(int number) {
     received = number;
 }
 
+static void say(const char *text) {
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    (void)ignored;
+}
+
 /* A page of a mapped file could not be read: the file is shorter now, or its disk failed. Or code
  * for another CPU than this one was run: levels (see cpu.h) do not tell all CPUs apart. */
-static void end_with_message(int number) {
-    const char *message = number == SIGBUS ? bus_message : instruction_message;
-    ssize_t ignored = write(STDERR_FILENO, message, strlen(message));
-    (void)ignored;
+static void end_with_message(int number, siginfo_t *facts, void *context) {
+    (void)context;
+    const char *path = read_now ? read_now : "a mapped file";
+    for (const struct gradc_watched *file = watched; file; file = file->next) {
+        size_t place = (uintptr_t)facts->si_addr - (uintptr_t)file->data;
+        path = place < file->size ? file->path : path;
+    }
+    say(program_name);
+    say(": ");
+    say(number == SIGBUS ? path : "this CPU lacks an instruction; build with --cpu portable\n");
+    say(number == SIGBUS ? ": cannot be read to its end; was it cut short while in use?\n" : "");
     if (unfinished[0]) {
         unlink(unfinished);
     }
     _exit(GRADC_BAD_FILE);
 }
 
+/* Without SA_RESTART: a call that waits returns, so that the run can look at what has come. */
 static void handle(int number, void (*handler)(int)) {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, previous;
+    struct sigaction action = {.sa_handler = handler}, previous;
     /* What the parent has ignored, as a shell does for jobs in the background, stays so. */
     if (sigaction(number, NULL, &previous) == 0 && previous.sa_handler != SIG_IGN) {
         sigaction(number, &action, NULL);
     }
 }
 
-void gradc_signals_install(const char *program_name) {
-    snprintf(bus_message, sizeof bus_message,
-             "%s: a data file could not be read to its end; was it cut short while in use?\n",
-             program_name);
-    snprintf(instruction_message, sizeof instruction_message,
-             "%s: this CPU lacks an instruction; build with --cpu portable\n", program_name);
+/* What an instruction raises cannot be ignored, and is told whatever the parent has set. */
+static void handle_fault(int number) {
+    struct sigaction action = {.sa_sigaction = end_with_message, .sa_flags = SA_SIGINFO};
+    sigaction(number, &action, NULL);
+}
+
+void gradc_signals_install(const char *name) {
+    sigset_t ours;
+    program_name = name;
     handle(SIGINT, note);
     handle(SIGTERM, note);
-    handle(SIGBUS, end_with_message);
-    handle(SIGILL, end_with_message);
+    handle_fault(SIGBUS);
+    handle_fault(SIGILL);
     handle(SIGXFSZ, SIG_IGN);
     handle(SIGPIPE, SIG_IGN);
+    sigemptyset(&ours); /* a parent may have blocked them */
+    for (size_t n = 0; n < sizeof stops / sizeof *stops; n++) {
+        sigaddset(&ours, stops[n]);
+    }
+    sigprocmask(SIG_UNBLOCK, &ours, NULL);
+}
+
+void gradc_signals_watch(struct gradc_watched *file) {
+    file->next = watched;
+    watched = file;
+}
+
+void gradc_signals_forget(const struct gradc_watched *file) {
+    struct gradc_watched **place = &watched;
+    while (*place && *place != file) {
+        place = &(*place)->next;
+    }
+    *place = *place ? file->next : NULL;
+}
+
+void gradc_signals_reading(const char *path) {
+    read_now = path;
 }
 
 const char *gradc_signals_received(void) {

@@ -31,6 +31,7 @@ struct run {
     unsigned char *best; /* the state after the best epoch, or null */
     bool crosses;        /* calls may go over the end of an epoch: nothing is done between them */
     bool interrupted;
+    struct gradc_error log; /* the log that could not be written: the run ends as by a signal */
 };
 
 /* ---------------------------------------------------------------- beginning */
@@ -136,15 +137,20 @@ static int resume_or_begin(struct run *run) {
         char *previous = gradc_path_previous(options->checkpoint);
         const char *found = previous ? find_checkpoint(run, previous) : options->checkpoint;
         bool resumes = found != NULL;
+        gradc_signals_reading(found);
         int status = resumes ? resume(run, found) : GRADC_OK;
+        gradc_signals_reading(NULL);
         free(previous);
         if (resumes) {
             return status;
         }
     }
     if (options->parameters) {
-        return gradc_checkpoint_load(run->session, options->parameters, options->seed, true, NULL,
-                                     run->error);
+        gradc_signals_reading(options->parameters);
+        int status = gradc_checkpoint_load(run->session, options->parameters, options->seed, true,
+                                           NULL, run->error);
+        gradc_signals_reading(NULL);
+        return status;
     }
     gradc_session_initialize(run->session, options->seed);
     return GRADC_OK;
@@ -307,16 +313,15 @@ static int64_t steps_left(const struct run *run) {
 }
 
 /* Log and show what was done; then the columns need no more than what a checkpoint keeps. */
-static int report(struct run *run) {
+static void report(struct run *run) {
     struct gradc_record *record = &run->record;
     int64_t now = gradc_clock();
-    int status = gradc_metrics_add(&run->metrics, record, run->training.steps,
-                                   run->options->validates, now, run->error);
+    gradc_metrics_add(&run->metrics, record, run->training.steps, run->options->validates, now,
+                      &run->log);
     gradc_progress_update(&run->progress, record, now);
     for (int64_t k = 0; k < 2 * run->session->program->result_count; k++) {
         gradc_column_thin(&record->columns[k]);
     }
-    return status;
 }
 
 /* Run one call's steps, take account of them, and write a checkpoint where one is due. */
@@ -329,11 +334,9 @@ static int advance(struct run *run) {
                                 run->crosses, &rows);
     }
     int status = (run->options->stop_on_nan ? account_finite : account)(run, count, rows);
-    int reported = report(run);
+    report(run);
     bool due = every ? count && record->step % every == 0 : record->epoch > epoch;
-    if (!status) {
-        status = reported;
-    }
+    run->interrupted |= gradc_signals_received() || run->log.status;
     if (!status && due && !run->interrupted && !is_over(run)) {
         status = write_checkpoint(run);
     }
@@ -341,8 +344,26 @@ static int advance(struct run *run) {
     return status;
 }
 
+/* Why a run whose state is kept ends before its last step, if it does. */
+static int end_early(struct run *run) {
+    const char *signal = gradc_signals_received();
+    const char *then = run->options->checkpoint ? "--resume goes on" : "nothing was kept";
+    if (run->log.status) {
+        return gradc_fail(run->error, run->log.status, "%s; stopped at step %" PRId64 "; %s",
+                          run->log.text, run->record.step, then);
+    }
+    return signal ? gradc_fail(run->error, GRADC_STOPPED, "stopped by %s at step %" PRId64 "; %s",
+                               signal, run->record.step, then)
+                  : GRADC_OK;
+}
+
 static int loop(struct run *run) {
-    int status = report(run);
+    int status = GRADC_OK;
+    report(run);
+    if (run->log.status) { /* nothing was done yet that could be lost */
+        return gradc_fail(run->error, run->log.status, "%s", run->log.text);
+    }
+    run->interrupted = gradc_signals_received() != NULL;
     while (!status && !run->interrupted && !is_over(run)) {
         status = advance(run);
     }
@@ -350,13 +371,7 @@ static int loop(struct run *run) {
         run->record.finished = !run->interrupted;
         status = write_checkpoint(run);
     }
-    const char *signal = gradc_signals_received();
-    if (!status && signal) {
-        status = gradc_fail(run->error, GRADC_STOPPED, "stopped by %s at step %" PRId64 "; %s",
-                            signal, run->record.step,
-                            run->options->checkpoint ? "--resume goes on" : "nothing was kept");
-    }
-    return status;
+    return status ? status : end_early(run);
 }
 
 /* ---------------------------------------------------------------- all of it */
