@@ -25,7 +25,8 @@ import click
 from gradc.compiler.aot.build import CPUS, KINDS
 from gradc.compiler.aot.toolchain import HOST, PLATFORMS
 from gradc.compiler.driver import BACK_ENDS
-from gradc.compiler.errors import ArgumentError, FileError, GradcError, shown
+from gradc.compiler.errors import ArgumentError, GradcError, shown
+from gradc.compiler.output_files import write_file
 from gradc.runtime.file_names import NamedFile, check_distinct
 from gradc.runtime.stopping import EarlyStopping
 
@@ -148,8 +149,7 @@ def build(
 
     def run() -> None:
         dims = dict(_dimension(text) for text in dim)
-        if output.exists() and output.samefile(file):
-            raise ArgumentError(f"-o {output} would replace FILE itself")
+        _keep_program(output, file)
         made = program.build(output, kind, batch, cpu, target, platform, dims=dims)
         for path in made:
             click.echo(f"{path}  {path.stat().st_size:,} bytes")
@@ -184,7 +184,8 @@ def inspect(file: Path, batch: int, entry: str, target: str, html: Path | None) 
         if html is None:
             click.echo(explain(planned))
         else:
-            _write(html, explain_html(planned))
+            _keep_program(html, file)
+            write_file(html, explain_html(planned))
 
     _guarded(run)
 
@@ -213,16 +214,11 @@ def opt(
     text = _read(file)
 
     def run() -> None:
-        try:
-            result = optimize_text(text, str(file), passes, dump)
-        except OSError as error:
-            if isinstance(error, GradcError):
-                raise
-            raise FileError(f"cannot write the dump: {error}") from None
+        result = optimize_text(text, str(file), passes, dump)
         if output is None:
             sys.stdout.write(result)
         else:
-            _write(output, result)
+            write_file(output, result)
 
     _guarded(run)
 
@@ -297,15 +293,10 @@ def _read(file: Path) -> str:
         _stop(BAD_FILE, f"{file}: cannot be read: {reason}")
 
 
-def _write(file: Path, text: str) -> None:
-    """The text in its place at once, or not at all."""
-    part = file.with_name(file.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FileError(f"{file}: cannot be written: {error.strerror}") from None
+def _keep_program(output: Path, file: Path) -> None:
+    """Raise ArgumentError for an output that would replace FILE."""
+    if output.exists() and output.samefile(file):
+        raise ArgumentError(f"{output} would replace FILE itself")
 
 
 # ---------------------------------------------------------------- endings

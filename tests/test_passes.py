@@ -155,7 +155,7 @@ def test_dumps_are_numbered_and_read_back(tmp_path: Path) -> None:
 
 def test_a_dump_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileError, match=r"^cannot write .*00-input\.ir: "):
+    with pytest.raises(FileError, match=r"00-input\.ir: cannot be written: "):
         Dumper(tmp_path / "file").write("input", parse_graph(MEAN))
 
 

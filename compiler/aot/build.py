@@ -10,7 +10,6 @@ build that fails leaves what was there.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from ..driver import CompiledProgram
 from ..errors import ArgumentError, CompileError, FileError
 from ..object_cache import default_cache
+from ..output_files import move_into_place, replaceable, unwritable
 from .code import Code, compile_code
 from .description import description_text
 from .header import ALL_FUNCTIONS, header_text, library_text
@@ -77,27 +77,25 @@ def build(
             operation="build",
             facts=["a library is made for every platform"],
         )
+    folder_of_result = replaceable(out).parent  # before the work is done
     code = compile_code(program, declaration.batch, _cpus(options, toolchain))
     model = describe_model(program, declaration, code.entries)
     try:
-        with tempfile.TemporaryDirectory(
-            prefix=".gradc-build-", dir=out.absolute().parent
-        ) as folder:
+        with tempfile.TemporaryDirectory(prefix=".gradc-build-", dir=folder_of_result) as folder:
             made = _Build(model, code, options, toolchain, native, Path(folder)).run()
             return _put_in_place(made, out)
     except OSError as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"{out}: cannot be written: {error.strerror or error}") from error
+        raise unwritable(out, error) from error
 
 
 def _put_in_place(made: Sequence[Path], out: Path) -> list[Path]:
     placed = [out, *(out.with_name(path.name) for path in made[1:])]
-    for path in placed:
-        if path.is_dir():
-            raise FileError(f"{path}: is a directory")
+    for place in placed:
+        replaceable(place)  # both, before one is replaced
     for path, place in zip(made, placed, strict=True):
-        os.replace(path, place)
+        move_into_place(path, place)
     return placed
 
 

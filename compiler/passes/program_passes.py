@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FileError
 from ..graph.ir import Graph, Node
 from ..loops.check import verify_kernel
 from ..loops.ir import Buffer
+from ..output_files import write_file
 from ..program import Program, Repeat, verify_program
 from ..program_text import print_program
 from .fuse import fuse
@@ -101,8 +101,4 @@ def _inspect(program: Program, name: str, number: int, verify: bool, dump: Path 
             verify_kernel(kernel)
     if dump is not None:
         path = dump / f"program-{number:02d}-{name}.ir"
-        try:
-            dump.mkdir(parents=True, exist_ok=True)
-            path.write_text(print_program(program), encoding="utf-8")
-        except OSError as error:
-            raise FileError(f"cannot write {path}: {error.strerror}") from error
+        write_file(path, print_program(program), make_folder=True)

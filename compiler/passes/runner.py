@@ -17,11 +17,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import FileError, VerifyError
+from ..errors import VerifyError
 from ..graph.ir import Graph
 from ..graph.rewrite import AnyRule, rewrite_with
 from ..graph.text_print import print_graph
 from ..graph.verify import verify_graph
+from ..output_files import write_file
 
 ROUND_LIMIT = 8
 
@@ -74,11 +75,7 @@ class Dumper:
     def write_text(self, name: str, text: str) -> None:
         """The next file. Raises FileError if it cannot be written."""
         path = self.directory / f"{self.number:02d}-{name}.ir"
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise FileError(f"cannot write {path}: {error.strerror}") from error
+        write_file(path, text, make_folder=True)
         self.number += 1
 
 
