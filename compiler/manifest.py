@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 
 from .artifact import EntryPoint, KernelInfo, TensorField
-from .errors import CompileError
 
 _LENGTH_BYTES = 8
 
@@ -41,8 +40,8 @@ def pack(entry: EntryPoint, payload: bytes) -> bytes:
     return len(header).to_bytes(_LENGTH_BYTES, "little") + header + payload
 
 
-def unpack(stored: bytes) -> tuple[EntryPoint, bytes]:
-    """The description and the object. Raises CompileError for what `pack` did not write."""
+def unpack(stored: bytes) -> tuple[EntryPoint, bytes] | None:
+    """The description and the object; None for what `pack` did not write."""
     size = int.from_bytes(stored[:_LENGTH_BYTES], "little")
     try:
         fields = json.loads(stored[_LENGTH_BYTES : _LENGTH_BYTES + size])
@@ -53,5 +52,5 @@ def unpack(stored: bytes) -> tuple[EntryPoint, bytes]:
             )
         fields["kernels"] = tuple(KernelInfo(**k) for k in fields["kernels"])
         return EntryPoint(**fields), stored[_LENGTH_BYTES + size :]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CompileError("a cache entry is damaged", facts=[str(error)]) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

@@ -54,12 +54,16 @@ def is_asleep(process: subprocess.Popen[str]) -> bool:
     return True
 
 
-def has_come(descriptor: int, expected: bytes) -> bool:
+def reads(descriptor: int, expected: bytes) -> Callable[[], bool]:
     """Whether this is among what can be read from a pipe now."""
-    try:
-        return expected in os.read(descriptor, 1 << 16)
-    except BlockingIOError:
-        return False
+
+    def has_come() -> bool:
+        try:
+            return expected in os.read(descriptor, 1 << 16)
+        except BlockingIOError:
+            return False
+
+    return has_come
 
 
 @contextmanager
@@ -192,7 +196,7 @@ def test_a_log_that_fails_does_not_lose_the_training(classifier: Binary, tmp_pat
     for more in (["--checkpoint", checkpoint, "--every", "1000000000"], []):
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         with started(classifier, *arguments, *more, stderr=subprocess.PIPE) as process:
-            until(lambda: has_come(reader, b",train,"), process)
+            until(reads(reader, b",train,"), process)
             os.close(reader)
             said = process.communicate(timeout=PATIENCE_SECONDS)[1]
         assert process.returncode == 1

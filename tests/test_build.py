@@ -388,7 +388,7 @@ def test_an_emulated_cpu_takes_the_version_that_it_can_run(tmp_path: Path) -> No
 def test_a_static_binary_gives_the_same_bits(tmp_path: Path) -> None:
     platform_name = "x86_64-linux-musl"
     made = wide_program().build(tmp_path / "wide", batch=16, platform=platform_name)[0]
-    assert "There is no dynamic section" in run(["readelf", "-d", made]).stdout
+    assert "NEEDED" not in run(["readelf", "-d", made]).stdout
     assert trained([made], tmp_path, "kept") == expected(tmp_path)
 
 

@@ -188,7 +188,8 @@ class _Build:
 
     def _executable(self, objects: Sequence[Path]) -> Path:
         made = self.folder / f"{self.name}.out"
-        self.toolchain.link(objects, made, ["-static"] if self.toolchain.static else [])
+        # Position-independent in any case: zig takes both words for what gcc calls -static-pie.
+        self.toolchain.link(objects, made, ["-pie", *["-static"] * self.toolchain.static])
         return made
 
     def _library(self, objects: Sequence[Path]) -> Path:

@@ -38,11 +38,11 @@ _HEADER = Template(
  * nothing of each other; one is used by one thread at a time, and a call during another is refused.
  * Nothing is global; free all sessions before the library is unloaded.
  *
- * A call leaves its thread as it was, and does not depend on it: the floating point environment, the
- * signal mask and the locale may be anything. A write beyond a limit on the size of files is a failed
- * call and no SIGXFSZ; a call that is cancelled (pthread_cancel) ends first. $STACK KiB of stack are
- * enough. After fork() a child may go on with the parent's sessions, on one thread, if no call on
- * them was under way. All of this changes no bit.
+ * A call leaves its thread as it was, and does not depend on it: the floating point environment,
+ * the signal mask and the locale may be anything. A write beyond a limit on the size of files is a
+ * failed call and no SIGXFSZ; a call that is cancelled (pthread_cancel) ends first. $STACK KiB of
+ * stack are enough. After fork() a child may go on with the parent's sessions, on one thread, if no
+ * call on them was under way. All of this changes no bit.
  *
  * Arrays are dense and row-major, aligned to their elements, and stay the caller's: they are read
  * or written during the call alone. Functions return $STATUS_OK, or another status, and then

@@ -9,13 +9,16 @@ nothing but the kernel.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,16 +35,25 @@ CROSS_PLATFORMS = (
 )
 PLATFORMS = (HOST, *CROSS_PLATFORMS)
 
-# -Os and sections: a binary carries what it uses and little else. Sums of losses are the same
-# everywhere only if no product is contracted into them (gcc does so by default on aarch64).
+# -Os and sections: a binary carries what it uses and little else; a call at a function's end is
+# shorter than a jump after its epilogue. An overwritten stack or buffer ends the program. Sums of
+# losses are the same everywhere only if no product is contracted into them (gcc does so by default
+# on aarch64).
 COMPILE_FLAGS = (
     "-std=c11", "-D_GNU_SOURCE", "-Os", "-fPIC", "-fvisibility=hidden", "-ffunction-sections",
     "-fdata-sections", "-ffp-contract=off", "-fno-asynchronous-unwind-tables", "-fno-ident",
-    "-pthread",
+    "-fno-optimize-sibling-calls", "-pthread", "-fstack-protector-strong",
+    "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2",
 )  # fmt: skip
 LINK_FLAGS = ("-pthread", "-s", "-Wl,--gc-sections", "-Wl,--hash-style=gnu", "-Wl,--build-id=none")
 GNU_LINK_FLAGS = ("-Wl,-z,noseparate-code", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--as-needed")
+PATIENCE_SECONDS = 900.0
+"""For one file. A first run of zig compiles a C library, on a slow machine for minutes."""
+OUTPUT_BYTES_MAXIMUM = 1 << 20
 _MESSAGE_LINES = 12
+_LINE_CHARACTERS = 400
+_MACHINE_AT = 18  # e_machine of an ELF header: System V ABI, chapter 4
+_MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
 @dataclass(frozen=True)
@@ -74,47 +86,113 @@ class Toolchain:
         return f"{self.command} {facts} {COMPILE_FLAGS}"
 
     def compile(self, sources: Sequence[Path], folder: Path, include: Path) -> list[Path]:
-        """Objects of C or assembler sources, written into `folder`."""
+        """Objects of C or assembler sources, written into `folder`.
+
+        Raises CompileError, also for a compiler that ends well and has made no object.
+        """
         objects = [folder / f"{source.stem}.o" for source in sources]
+        running: list[subprocess.Popen[bytes]] = []
 
         def one(source: Path, made: Path) -> None:
-            self.run(["-c", *COMPILE_FLAGS, "-I", str(include), "-o", str(made), str(source)],
-                     folder)  # fmt: skip
+            flags = ["-c", *COMPILE_FLAGS, "-I", str(include), "-o", str(made), str(source)]
+            run_command([*self.command, *flags], folder, running)
+            self.check(made)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(one, sources, objects))
+            try:
+                list(pool.map(one, sources, objects))
+            except BaseException:  # a failure or an interrupt: nobody waits for the others
+                for process in running:
+                    _kill(process)
+                raise
         return objects
 
     def link(self, objects: Sequence[Path], made: Path, arguments: Sequence[str]) -> None:
         """An executable, or what the arguments ask for."""
         flags = LINK_FLAGS if self.is_zig else LINK_FLAGS + GNU_LINK_FLAGS
         self.run([*flags, *arguments, "-o", str(made), *map(str, objects)], made.parent)
+        self.check(made)
+
+    def check(self, made: Path) -> None:
+        """Raise CompileError unless the file is there, and ELF for the architecture."""
+        try:
+            with made.open("rb") as file:
+                head = file.read(_MACHINE_AT + 2)
+        except OSError:
+            head = None
+        machine = None if head is None else int.from_bytes(head[_MACHINE_AT:], "little")
+        if (
+            head is not None
+            and head[:4] == b"\x7fELF"
+            and machine == _MACHINES.get(self.architecture)
+        ):
+            return
+        what = "no file" if head is None else f"something else than a file for {self.architecture}"
+        raise CompileError(
+            f"{Path(self.command[0]).name} ended well and made {what}",
+            operation="build",
+            facts=[f"expected: {made.name}", f"the command: {shlex.join(self.command)}"],
+            hint="is it a C compiler?" if head is None else "does it compile for another machine?",
+        )
 
     def run(self, arguments: Sequence[str], folder: Path) -> None:
         """One command. Raises CompileError with what the compiler said."""
         run_command([*self.command, *arguments], folder)
 
 
-def run_command(command: Sequence[str], folder: Path) -> None:
-    """Run a tool in a folder. Raises CompileError with the first lines of its complaint."""
+def run_command(
+    command: Sequence[str], folder: Path, running: list[subprocess.Popen[bytes]] | None = None
+) -> None:
+    """Run a tool in a folder. Raises CompileError with the first lines of its complaint.
+
+    A tool that does not end, or says more than anybody could read, is killed with its children.
+    running   takes the process while it runs, for whoever wants to end it
+    """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     except OSError as error:
         raise CompileError(f"{command[0]}: {error.strerror}", operation="build") from error
-    if done.returncode:
-        said = (done.stderr + done.stdout).strip().splitlines()
-        raise CompileError(
-            f"{Path(command[0]).name} failed with status {done.returncode}",
-            operation="build",
-            facts=[*said[:_MESSAGE_LINES], f"the command: {shlex.join(command)}"],
-        )
+    waited_for = [] if running is None else running
+    waited_for.append(process)
+    name, timer = Path(command[0]).name, threading.Timer(PATIENCE_SECONDS, _kill, [process])
+    timer.start()
+    assert process.stdout is not None
+    try:
+        said = process.stdout.read(OUTPUT_BYTES_MAXIMUM)
+        if len(said) == OUTPUT_BYTES_MAXIMUM:
+            _kill(process)
+            raise _failed(f"{name} prints without end", said, command)
+        status = process.wait()
+    finally:
+        ended_in_time = timer.is_alive()
+        timer.cancel()
+        if process.poll() is None:  # interrupted here
+            _kill(process)
+            process.wait()
+        waited_for.remove(process)
+        process.stdout.close()
+    if not ended_in_time:
+        raise _failed(f"{name} did not end in {PATIENCE_SECONDS:g} seconds", said, command)
+    if status:
+        raise _failed(f"{name} failed with status {status}", said, command)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _failed(problem: str, said: bytes, command: Sequence[str]) -> CompileError:
+    lines = said.decode(errors="replace").strip().splitlines()[:_MESSAGE_LINES]
+    facts = [*(line[:_LINE_CHARACTERS] for line in lines), f"the command: {shlex.join(command)}"]
+    return CompileError(problem, operation="build", facts=facts)
 
 
 def _named_compiler() -> list[str]:
@@ -141,7 +219,9 @@ def find_toolchain(platform: str) -> Toolchain:
                 # Commands run in another folder; links stay, compilers look at their names.
                 return Toolchain((os.path.abspath(found), *command[1:]), HOST, False, False)
         if named:
-            raise CompileError(f"CC names {named[0]!r}, which is not there", operation="build")
+            there = os.path.exists(named[0])
+            problem = "no program that can be run" if there else "not there"
+            raise CompileError(f"CC names {named[0]!r}, which is {problem}", operation="build")
     if importlib.util.find_spec("ziglang") is None:
         what = "no C compiler was found" if platform == HOST else f"{platform} needs ziglang"
         raise CompileError(

@@ -59,9 +59,9 @@ enum gradc_dtype {
 };
 
 struct gradc_dtype_facts {
-    const char *name;      /* NumPy's: "float32" */
-    const char *file_name; /* safetensors': "F32" */
-    const char *npy_name;  /* type string of .npy without byte order: "f4"; "" if it has none */
+    char name[9];          /* NumPy's: "float32". Not pointers: each would be a relocation */
+    char file_name[5];     /* safetensors': "F32" */
+    char npy_name[3];      /* type string of .npy without byte order: "f4"; "" if it has none */
     char kind;             /* 'f' floating point, 'i' integer, 'b' bool */
     uint8_t size;          /* bytes of one element */
     uint8_t rank;          /* place in the order of tensors in a safetensors file: high comes first */
