@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "descriptors.h"
+
 #if defined(__x86_64__)
 
 static void set_arithmetic(struct gradc_guard *guard) {
@@ -46,11 +48,12 @@ static bool is_pending(int number) {
     return sigpending(&pending) == 0 && sigismember(&pending, number) == 1;
 }
 
-void gradc_guard_enter(struct gradc_guard *guard, bool writes) {
+void gradc_guard_enter(struct gradc_guard *guard, bool files) {
     set_arithmetic(guard);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &guard->cancellation);
-    guard->writes = writes;
-    if (writes) {
+    guard->files = files;
+    if (files) {
+        guard->occupied = gradc_descriptors_occupy();
         sigset_t blocked;
         sigemptyset(&blocked);
         sigaddset(&blocked, SIGXFSZ);
@@ -60,7 +63,8 @@ void gradc_guard_enter(struct gradc_guard *guard, bool writes) {
 }
 
 void gradc_guard_leave(const struct gradc_guard *guard) {
-    if (guard->writes) {
+    if (guard->files) {
+        gradc_descriptors_release(guard->occupied);
         const struct timespec now = {0};
         sigset_t ours;
         sigemptyset(&ours);

@@ -243,11 +243,11 @@ static int set_rate(struct gradc_library *library, double rate) {
 
 /* Begin a call; one at a time on a session. A second one must not touch what the first works with,
  * the text of its error neither. */
-static int begin(struct gradc_library *library, struct gradc_guard *guard, bool writes) {
+static int begin(struct gradc_library *library, struct gradc_guard *guard, bool files) {
     if (!library) {
         return GRADC_BAD_ARGUMENT;
     }
-    gradc_guard_enter(guard, writes); /* first: a thread cancelled now would stay busy for ever */
+    gradc_guard_enter(guard, files); /* first: a thread cancelled now would stay busy for ever */
     bool collides = atomic_exchange(&library->busy, true);
     atomic_store(&library->collided, collides);
     if (collides) {
@@ -310,7 +310,7 @@ int gradc_library_save(struct gradc_library *library, const char *path) {
 
 int gradc_library_load(struct gradc_library *library, const char *path) {
     struct gradc_guard guard;
-    int status = begin(library, &guard, false);
+    int status = begin(library, &guard, true);
     return status ? status : end(library, &guard, load(library, path));
 }
 

@@ -1,23 +1,10 @@
 /* A training binary: options, then training or prediction; the exit status is enum gradc_status. */
-#include <fcntl.h>
-#include <unistd.h>
-
+#include "descriptors.h"
 #include "options.h"
 #include "predict.h"
 #include "progress.h"
 #include "signals.h"
 #include "training.h"
-
-/* Where a standard descriptor is closed, the next file would get its number, and messages. What is
- * opened in its place fails as the closed one does. */
-static void occupy_descriptors(void) {
-    for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
-        if (fcntl(descriptor, F_GETFD) < 0) {
-            int taken = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-            (void)taken;
-        }
-    }
-}
 
 static int run(const struct gradc_program *program, const struct gradc_options *options,
                struct gradc_error *error) {
@@ -44,7 +31,7 @@ int main(int count, char **arguments) {
     const struct gradc_program *program = &gradc_program;
     struct gradc_options options;
     struct gradc_error error = {0};
-    occupy_descriptors();
+    gradc_descriptors_occupy();
     gradc_signals_install(program->name);
     int status = gradc_options_parse(&options, program, count, arguments, &error);
     if (!status) {
