@@ -55,17 +55,23 @@ class ObjectCache:
         return payload if entry[:head] == _head(key, payload) else None
 
     def store(self, key: str, payload: bytes) -> None:
-        """Keep an object. A disk that cannot take it is no error: the next run compiles again."""
+        """Keep an object. A disk that cannot take it is no error: the next run compiles again.
+
+        What is no file is not replaced.
+        """
         if self.directory is None:
             return
+        place = self.directory / f"{key}.o"
         try:
+            if os.path.lexists(place) and not stat.S_ISREG(place.lstat().st_mode):
+                return
             handle, temporary = tempfile.mkstemp(dir=self.directory, suffix=".tmp")
         except OSError:
             return
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(_head(key, payload) + payload)
-            os.replace(temporary, self.directory / f"{key}.o")
+            os.replace(temporary, place)
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             return

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from gradc.compiler.artifact import Arguments, aligned_arena_bytes
+from gradc.compiler.cpu_llvm.emit import FunctionEmitter, ModuleEmitter
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.cpu_llvm.jit import LoadedObject, process_engine
 from gradc.compiler.cpu_llvm.target import Target, compile_module, find_target
@@ -195,6 +197,25 @@ def _code(program: Program, target: str) -> tuple[LoadedObject, int]:
     payload = compile_module(emitted.text, machine)
     loaded = process_engine().load(payload, ["gradc_test"], _pool(target).addresses)
     return loaded, emitted.workspace_bytes
+
+
+@contextmanager
+def control_word(word: int) -> Iterator[None]:
+    """MXCSR set to this, as start-up code of a library may do: rounding, flushing, traps."""
+    f = FunctionEmitter("set_control", [("ptr", "word")])
+    f.call("void", 1, "llvm.x86.sse.ldmxcsr", [f.parameter(0)])
+    f.ret()
+    module = ModuleEmitter("control")
+    module.add(f)
+    target = _target("native")
+    loaded = process_engine().load(compile_module(module.text(), target), ["set_control"])
+    set_control = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("set_control"))
+    wanted, default = np.array([word], np.uint32), np.array([0x1F80], np.uint32)
+    set_control(wanted.ctypes.data)
+    try:
+        yield
+    finally:
+        set_control(default.ctypes.data)
 
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-4, "float16": 3e-2, "bfloat16": 2e-1}

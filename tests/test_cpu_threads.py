@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from support_cpu import control_word
 
 from gradc.compiler.cpu_llvm.emit import FunctionEmitter, ModuleEmitter
 from gradc.compiler.cpu_llvm.jit import LoadedObject, process_engine
@@ -169,21 +170,11 @@ def test_caller_keeps_affinity_and_workers_block_signals(pools: Pools) -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="sets MXCSR")
 def test_denormals_survive_a_caller_that_flushes_them(pools: Pools) -> None:
-    f = FunctionEmitter("set_mxcsr", [("ptr", "word")])
-    f.call("void", 1, "llvm.x86.sse.ldmxcsr", [f.parameter(0)])
-    f.ret()
-    module = ModuleEmitter("mxcsr")
-    module.add(f)
-    target = find_target("native")
-    loaded = process_engine().load(compile_module(module.text(), target), ["set_mxcsr"])
-    set_mxcsr = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("set_mxcsr"))
-    flushing, default = np.array([0x9FC0], np.uint32), np.array([0x1F80], np.uint32)
     pool = pools.create(2)
     assert pool is not None
     data = np.full(64, 1e-39, np.float32)
-    set_mxcsr(flushing.ctypes.data)
-    pools.run(pool, "tiny", data)
-    set_mxcsr(default.ctypes.data)
+    with control_word(0x9FC0):
+        pools.run(pool, "tiny", data)
     pools.destroy(pool)
     np.testing.assert_array_equal(data[:2], np.full(2, 1e-39, np.float32) * np.float32(0.5))
 

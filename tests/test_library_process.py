@@ -18,14 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support_binary import needs_compiler
+from support_cpu import control_word
 
 import gradc as gc
 from gradc import nn, optim
 from gradc._training import TrainingProgram
 from gradc.compiler.aot.model import STACK_BYTES
-from gradc.compiler.cpu_llvm.emit import FunctionEmitter, ModuleEmitter
-from gradc.compiler.cpu_llvm.jit import process_engine
-from gradc.compiler.cpu_llvm.target import compile_module, find_target
 
 HOST = Path(__file__).parent / "native" / "host.c"
 FEATURES, BATCH = 24, 64
@@ -118,20 +116,6 @@ def test_what_a_caller_must_know_is_written_down(host: Path) -> None:
 # ---------------------------------------------------------------- the same in process
 
 
-def set_control_word() -> ctypes._CFuncPtr:
-    """A function that sets MXCSR from the word at an address, as a library's start-up code may."""
-    f = FunctionEmitter("set_control", [("ptr", "word")])
-    f.call("void", 1, "llvm.x86.sse.ldmxcsr", [f.parameter(0)])
-    f.ret()
-    module = ModuleEmitter("control")
-    module.add(f)
-    target = find_target("native")
-    loaded = process_engine().load(compile_module(module.text(), target), ["set_control"])
-    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("set_control"))
-    function.loaded = loaded  # type: ignore[attr-defined]
-    return function
-
-
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="sets MXCSR")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("word", [0x9FC0, 0x3F80, 0x5F80, 0x7F80], ids=hex)
@@ -146,12 +130,8 @@ def test_compiled_functions_do_not_heed_the_callers_arithmetic(word: int, thread
     values = np.linspace(-3, 3, 12_000, dtype=np.float32).reshape(300, 40)
     given = [{"x": values}, {"small": np.array([1e-39, 1, -1e-40, 0.1], np.float32)}]
     expected = [f(**arrays)["z"].tobytes() for f, arrays in zip(functions, given, strict=True)]
-    set_control, default = set_control_word(), np.array([0x1F80], np.uint32)
-    set_control(np.array([word], np.uint32).ctypes.data)
-    try:
+    with control_word(word):
         found = [f(**arrays)["z"].tobytes() for f, arrays in zip(functions, given, strict=True)]
-    finally:
-        set_control(default.ctypes.data)
     assert found == expected
 
 
