@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -148,3 +149,17 @@ def test_a_python_thread_with_a_small_stack_computes() -> None:
     finally:
         threading.stack_size(before)
     assert found[0].tobytes() == expected.tobytes()
+
+
+def test_a_forked_child_computes_the_same() -> None:
+    x, w = gc.input("x", (300, 40)), gc.parameter("w", (40, 30), init=gc.init.ones)
+    function = gc.compile({"z": gc.exp(x) @ w}, threads=2)
+    values = np.linspace(-3, 3, 12_000, dtype=np.float32).reshape(300, 40)
+    expected = function(x=values)["z"].tobytes()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        same = [function(x=values)["z"].tobytes() == expected for _ in range(3)]
+        os._exit(0 if all(same) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert function(x=values)["z"].tobytes() == expected
