@@ -140,8 +140,6 @@ def test_only_files_are_replaced(
 ) -> None:
     if writer.startswith("gradc") and obstacle not in (pipe, link_to_pipe):
         pytest.skip("a process each: two obstacles show that the function is called")
-    if writer == "save" and obstacle is link_to_itself:
-        pytest.skip("told in tests of checkpoints")
     place = tmp_path / NAMES.get(writer, "place")
     place.parent.mkdir(exist_ok=True)
     obstacle(place)
