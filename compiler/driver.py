@@ -258,7 +258,7 @@ class CompiledProgram:
         if key not in self._passed or dump is not None:
             graph = self.graphs[kind]
             if kind in LOOPING_KINDS:
-                graph = gather_minibatches(graph, self.batch_dimension)
+                graph = gather_minibatches(graph, self.batch_dimension, kind != "run")
             graph = specialize(graph, bound, training=_MODES.get(kind))
             self._passed[key] = optimize(graph, verify=self.options.verify, dump=dump)
         return self._passed[key]

@@ -2,8 +2,10 @@
 
 Each call reads its own stream of the counter-based generator Philox4x32-10, keyed by the program's
 seed and the number of the training step; streams are numbered when a graph is assembled, so the
-same model built twice draws the same numbers. In evaluation the step stands still, and the
-same call returns the same numbers again.
+same model built twice draws the same numbers. In training every step, and every call of a function
+compiled with `training=True`, draws new ones. In evaluation the step stands still, and the same
+call returns the same numbers again; there they belong to the rows of a data set, whatever the
+batches (docs/determinism.md).
 Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 """
 

@@ -519,6 +519,20 @@ def random_examples(name: str) -> list[Example]:
     return made
 
 
+def random_rows_examples(name: str) -> list[Example]:
+    """Rows in any order, twice the same, and so far out that numbers need both words."""
+    made = []
+    for bits in random_examples(name):
+        shape = bits.attributes["shape"]
+        for axis, extent in enumerate(shape):
+            rows = (np.arange(extent, dtype=np.int64) * 7 + 5) % 11
+            if extent > 1:
+                rows[-2:] = 2**33 + 1, 2**40
+            attributes = {**bits.attributes, "axis": axis}
+            made.append(Example(name, (*bits.operands, rows), attributes))
+    return made
+
+
 def fixed(*attributes: Mapping[str, Any]) -> Callable[[str], list[Example]]:
     return lambda name: [Example(name, (), a) for a in attributes]
 
@@ -565,4 +579,5 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "sample": sample_examples,
     "dot_general": dot_examples,
     "random_bits": random_examples,
+    "random_rows": random_rows_examples,
 }

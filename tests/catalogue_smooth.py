@@ -133,6 +133,6 @@ NO_DERIVATIVE: Mapping[str, str] = {
     "stop_gradient": "has derivative zero by definition, not in fact",
     "index_range": "is of integers",
     "sample": "reads a data set, which no gradient flows to",
-    "random_bits": "is of integers",
+    **dict.fromkeys(("random_bits", "random_rows"), "is of integers"),
 }
 """Why an operation has no entry in SMOOTH."""

@@ -260,7 +260,7 @@ def _takes(name: str, dtype: DType) -> tuple[Spec, ...]:
     result = bool_ if name in logical else dtype
     unary = (*UNARY, "neg", "abs", "sign", "floor", "ceil", "trunc", "round", "not")
     unary += ("isnan", "isinf", "isfinite")
-    arity = 1 if name in unary else {"fma": 3, "philox": 5}.get(name, 2)
+    arity = 1 if name in unary else {"fma": 3, "philox": 6}.get(name, 2)
     specs = tuple(Spec(name, (dtype,) * arity, result, lanes) for lanes in (1, LANES))
     try:
         kernel(specs[0])
@@ -372,23 +372,23 @@ def test_bools_as_numpy() -> None:
 
 
 PHILOX = tuple(
-    Spec("philox", (int32,) * 5, int32, lanes, shared)
+    Spec("philox", (int32,) * 6, int32, lanes, shared)
     for lanes in (1, LANES)
-    for shared in ((), (1, 2, 3, 4), (0, 2), (4,))
+    for shared in ((), (1, 2, 3, 4, 5), (1, 2, 4, 5), (0, 2), (3,), (5,))
 )
 
 
 @pytest.mark.parametrize("spec", PHILOX, ids=lambda s: s.symbol)
 def test_philox_as_the_operation(spec: Spec) -> None:
     """Extreme words crossed, then any; shared operands are one word for all."""
-    crossed = np.meshgrid(*[[0, 1, 2**31, 2**32 - 1]] * 5)
-    drawn = np.random.default_rng(0).integers(0, 2**32, (5, 4096))
+    crossed = np.meshgrid(*[[0, 1, 2**31, 2**32 - 1]] * 6)
+    drawn = np.random.default_rng(0).integers(0, 2**32, (6, 4096))
     words = [np.append(*pair).astype(np.uint32) for pair in zip(crossed, drawn, strict=True)]
     got = integer_kernels()(spec, *(w.view(np.int32) for w in words))
     for operand in spec.shared:
         words[operand] = words[operand][:1]
-    c0, c1, c2, *key = words
-    expected = philox((c0, c1, c2, 0), (key[0], key[1]))[0]
+    *counter, k0, k1 = words
+    expected = philox(tuple(counter), (k0, k1))[0]
     np.testing.assert_array_equal(got.view(np.uint32), expected)
     assert got.view(np.uint32)[0] == 0x6627E8D5  # Random123, kat_vectors, philox4x32-10 of zeros
 

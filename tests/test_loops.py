@@ -75,7 +75,8 @@ buffer %y : i32[3] in output slot 0
 kernel k4 {
   parallel i in 3
   loop {
-    %y[i] = philox(cast(i) : i32, 7 : i32, 11 : i32, cast(%s[]) : i32, cast(shr(%s[], 32)) : i32)
+    %y[i] = philox(cast(i) : i32, 7 : i32, 11 : i32, 5 : i32, \
+cast(%s[]) : i32, cast(shr(%s[], 32)) : i32)
   }
 }
 """
@@ -145,7 +146,7 @@ SYNTAX = [
     (SCATTER, " : f64\n  }\n}", "\n  }\n}", "8:37: cast needs its dtype"),
     (SCATTER, "0.5 : f64", "0.5", "5:13: 0.5 is no i64"),
     (RUNNING, "order [1, 0]", "order [1, 1]", "2:8: order [1, 1] does not permute 2 axes"),
-    (RANDOM, "7 : i32, ", "", "6:13: philox takes 5 operands, not 4"),
+    (RANDOM, "7 : i32, ", "", "6:13: philox takes 6 operands, not 5"),
     (LEAVES, "strides [8, 1]", "strides [8]", "3:8: 1 strides for 2 axes"),
     (LEAVES, r"\"names", r"\quoted", r"4:11: bad string: Invalid \escape"),
     (LEAVES, '%"0.weight" :', r'%"0\weight" :', r"1:8: bad string: Invalid \escape"),
@@ -206,7 +207,7 @@ BROKEN = [
         "cast(select(u, u, u)) : f64",
         "select(i64, i64, i64) cannot be",
     ),
-    (RANDOM, "cast(i) : i32", "i", "philox(i64, i32, i32, i32, i32) cannot be i32"),
+    (RANDOM, "cast(i) : i32", "i", "philox(i64, i32, i32, i32, i32, i32) cannot be i32"),
 ]
 
 
@@ -245,7 +246,7 @@ def test_accumulating_stores_add_up_where_they_meet() -> None:
 
 def test_random_words_are_those_of_the_operation() -> None:
     bits = memory_of(parse_kernel(RANDOM), s=np.array((2 << 32) + 3))["y"]
-    expected = philox((np.arange(3), 7, 11, 0), (3, 2))[0].astype(np.uint32).view(np.int32)
+    expected = philox((np.arange(3), 7, 11, 5), (3, 2))[0].astype(np.uint32).view(np.int32)
     np.testing.assert_array_equal(bits, expected, strict=True)
 
 

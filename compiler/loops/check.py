@@ -46,7 +46,7 @@ LEAVES = ("constant", "axis", "rows", "load", "reduced")
 def operand_count(op: str) -> int:
     """How many operands a primitive takes."""
     if op == "philox":
-        return 5
+        return 6
     if op in ("fma", "select"):
         return 3
     if op in UNARY or op in ("isnan", "isinf", "isfinite", "not", "cast", "bitcast"):

@@ -206,8 +206,8 @@ def primitive_value(op: str, args: Sequence[Array], dtype: DType) -> Array:
         product = primitive_value("mul", _wider(args[:2], dtype), dtype)
         return np.asarray(product + _wider(args[2:], dtype)[0]).astype(dtype.numpy)
     if op == "philox":
-        c0, c1, c2, k0, k1 = (np.asarray(x).view(np.uint32) for x in args)
-        return philox((c0, c1, c2, 0), (k0, k1))[0].astype(np.uint32).view(np.int32)
+        *counter, k0, k1 = (np.asarray(x).view(np.uint32) for x in args)
+        return philox(tuple(counter), (k0, k1))[0].astype(np.uint32).view(np.int32)
     record = OP_WITH_NAME[_OPERATION_NAME.get(op, op)]
     return np.asarray(record.evaluate(*args))
 

@@ -56,8 +56,8 @@ OTHER = "fma select cast bitcast philox".split()
 PRIMITIVES = frozenset(UNARY + BINARY + PREDICATES + LOGICAL + OTHER)
 """Every scalar primitive. `not`, `and`, `or`, `xor` are bitwise on integers, logical on bool.
 
-philox(c0, c1, c2, k0, k1) is word 0 of Philox4x32-10 for the counter (c0, c1, c2, 0) and the key
-(k0, k1), unsigned words in i32 (see ops/random.py).
+philox(c0, c1, c2, c3, k0, k1) is word 0 of Philox4x32-10 for the counter (c0, c1, c2, c3) and the
+key (k0, k1), unsigned words in i32 (see ops/random.py).
 """
 
 COMBINERS = ("sum", "dot", "prod", "max", "min", "any", "all", "argmax", "argmin")

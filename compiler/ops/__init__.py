@@ -115,6 +115,7 @@ CATALOGUE: tuple[OpDef, ...] = (
     minibatch.SAMPLE,
     contraction.DOT_GENERAL,
     random.RANDOM_BITS,
+    random.RANDOM_ROWS,
 )
 
 OP_WITH_NAME: Mapping[str, OpDef] = MappingProxyType({op.name: op for op in CATALOGUE})

@@ -1,16 +1,24 @@
 """Random bits that depend on a counter alone: Philox4x32-10.
 
     random_bits(seed i64[], step i64[]){shape, stream} -> i32[shape]
+    random_rows(seed i64[], step i64[], rows i64[shape[axis]]){shape, stream, axis} -> i32[shape]
 
-Element n in row-major order is word 0 of the block with
+Element n is word 0 of the block with
     key      (seed's low 32 bits, seed's high 32 bits)
-    counter  (n mod 2^32, step's low 32 bits, stream, 0)
+    counter  (n's low 32 bits, step's low 32 bits, stream, n's high 32 bits)
 so every element can be computed alone, in any order, on any thread, and again.
+
+In random_bits n is the element's number in row-major order. random_rows is what minibatch.py in
+passes/ makes of it where a data set is evaluated: row i along `axis` is row r = rows[i] of the data
+set, and n = r * (product of the other extents) + (row-major number among the other axes), whatever
+batch the row is in. For axis 0 these are the numbers of one random_bits over the whole data set.
 Source: Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,29 +67,76 @@ def _bits_type(seed: TensorType, step: TensorType, *, shape: Shape, stream: int)
     return declared_type(shape=shape, dtype=int32)
 
 
+def _rows_type(
+    seed: TensorType, step: TensorType, rows: TensorType, *, shape: Shape, stream: int, axis: int
+) -> TensorType:
+    type = _bits_type(seed, step, shape=shape, stream=stream)
+    if not 0 <= axis < type.rank:
+        raise ArgumentError(f"axis {axis} of {type}")
+    wanted = TensorType(int64, (type.shape[axis],))
+    if rows.dtype != int64:
+        raise DTypeError(f"rows is {wanted}, not {rows}")
+    if rows != wanted:
+        raise ShapeError(f"rows is {wanted}, not {rows}")
+    return type
+
+
+def _words(seed: Any, step: Any, stream: int, numbers: Any) -> Any:
+    """Word 0 of the blocks for these element numbers, as int32."""
+    key, moment = int(seed), int(step)
+    n = numbers.astype(np.uint64)
+    counter = (n & np.uint64(_LOW_32), moment & _LOW_32, stream, n >> np.uint64(32))
+    word = philox(counter, (key & _LOW_32, key >> 32 & _LOW_32))[0]
+    return word.astype(np.uint32).view(np.int32)
+
+
 def _bits_value(seed: Any, step: Any, *, shape: Shape, stream: int) -> Any:
     extents = static_shape(shape)
-    key, moment = int(seed), int(step)
-    elements = np.arange(int(np.prod(extents, dtype=np.int64)), dtype=np.uint64)
-    counter = (elements & np.uint64(_LOW_32), moment & _LOW_32, stream, 0)
-    word = philox(counter, (key & _LOW_32, key >> 32 & _LOW_32))[0]
-    return word.astype(np.uint32).view(np.int32).reshape(extents)
+    numbers = np.arange(math.prod(extents), dtype=np.int64)
+    return _words(seed, step, stream, numbers).reshape(extents)
 
 
-def _element_number(k: ScalarBuilder, context: Context) -> Scalar:
-    """The element's number in row-major order, with the extents that hold at run time."""
+def _rows_value(seed: Any, step: Any, rows: Any, *, shape: Shape, stream: int, axis: int) -> Any:
+    extents = static_shape(shape)
+    others = extents[:axis] + extents[axis + 1 :]
+    within = np.arange(math.prod(others), dtype=np.int64).reshape(others)
+    along = np.asarray(rows).reshape((-1,) + (1,) * (len(extents) - axis - 1))
+    numbers = along * math.prod(others) + np.expand_dims(within, axis)
+    return _words(seed, step, stream, numbers.reshape(-1)).reshape(extents)
+
+
+def _row_major(k: ScalarBuilder, index: Sequence[Scalar], extents: Sequence[Scalar]) -> Scalar:
+    """A number in row-major order, with the extents that hold at run time."""
     number = k.index(0)
-    for position, extent in zip(context.index, context.extents, strict=True):
+    for position, extent in zip(index, extents, strict=True):
         number = k.add(k.mul(number, extent), position)
     return number
 
 
-def _lower_bits(k: ScalarBuilder, context: Context) -> Scalar:
+def _lower_words(k: ScalarBuilder, context: Context, number: Scalar, wide: bool) -> Scalar:
+    """The word of one element; wide: its number may not fit 32 bits."""
     seed, step = context.read(0, ()), context.read(1, ())
-    number, stream = _element_number(k, context), context.attributes["stream"]
-    counter = k.cast(number, int32), k.cast(step, int32), k.constant(stream, int32)
+    stream = k.constant(context.attributes["stream"], int32)
+    high = k.cast(k.shr(number, k.index(32)), int32) if wide else k.constant(0, int32)
+    counter = k.cast(number, int32), k.cast(step, int32), stream, high
     key = k.cast(seed, int32), k.cast(k.shr(seed, k.index(32)), int32)
     return k.philox(*counter, *key)
+
+
+def _lower_bits(k: ScalarBuilder, context: Context) -> Scalar:
+    wide = math.prod(static_shape(context.result.shape)) > 2**32
+    return _lower_words(k, context, _row_major(k, context.index, context.extents), wide)
+
+
+def _lower_rows(k: ScalarBuilder, context: Context) -> Scalar:
+    axis, index, extents = context.attributes["axis"], list(context.index), list(context.extents)
+    row = context.read(2, (index.pop(axis),))
+    del extents[axis]
+    number = k.index(1)
+    for extent in extents:
+        number = k.mul(number, extent)
+    number = k.add(k.mul(row, number), _row_major(k, index, extents))
+    return _lower_words(k, context, number, wide=True)
 
 
 RANDOM_BITS = OpDef(
@@ -97,3 +152,14 @@ RANDOM_BITS = OpDef(
 
 def random_bits(seed: Node, step: Node, shape: Shape, stream: int) -> Node:
     return apply(RANDOM_BITS, seed, step, shape=tuple(shape), stream=stream)
+
+
+RANDOM_ROWS = OpDef(
+    name="random_rows",
+    infer=_rows_type,
+    evaluate=_rows_value,
+    gradient=NOT_DIFFERENTIABLE,
+    lowering=Indexed(_lower_rows),
+    cost=per_element(10 * ROUNDS),
+    flags=NO_FLAGS,
+)

@@ -7,6 +7,11 @@
 Every input whose first axis is the batch dimension is gathered; the others are used whole. The
 number of samples stays open: no address depends on it. This pass runs once, when a program is made
 that loops over a data set; it is not part of the optimisation pipeline.
+
+Where a data set is evaluated, random numbers follow its rows, not the batches that it is cut into:
+
+    before   %0 = random_bits %seed, %step {shape=["batch", 8], stream=3}
+    after    %0 = random_rows %seed, %step, %order {axis=0, shape=["batch", 8], stream=3}
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 from ..errors import ShapeError
 from ..graph.ir import Graph, Node, apply
 from ..ops.minibatch import sample
+from ..ops.random import RANDOM_BITS, RANDOM_ROWS
 from ..ops.source import INPUT
 from ..types import int64
 
@@ -36,10 +42,17 @@ def gathered_axis(node: Node, batch_dimension: str | None) -> int | None:
     return 0
 
 
-def gather_minibatches(graph: Graph, batch_dimension: str | None) -> Graph:
-    """The graph over data sets; itself if no input has the batch dimension."""
+def gather_minibatches(
+    graph: Graph, batch_dimension: str | None, number_rows: bool = False
+) -> Graph:
+    """The graph over data sets; itself if nothing in it has the batch dimension.
+
+    number_rows   random numbers belong to the rows of the data set, as in evaluation; in training
+                  they belong to the step
+    """
     gathered = [n for n in graph.inputs if gathered_axis(n, batch_dimension) == 0]
-    if batch_dimension is None or not gathered:
+    random = [n for n in graph.nodes() if number_rows and _is_random(n, batch_dimension)]
+    if batch_dimension is None or not (gathered or random):
         return graph
     order = apply(INPUT, name=ORDER, shape=(batch_dimension,), dtype=int64)
     inputs: list[Node] = []
@@ -56,7 +69,18 @@ def gather_minibatches(graph: Graph, batch_dimension: str | None) -> Graph:
         else:
             inputs.append(node)
     for node in graph.nodes():
-        if node not in replaced:
-            replaced[node] = node.with_inputs(tuple(replaced[i] for i in node.inputs))
+        if node in replaced:
+            continue
+        operands = tuple(replaced[i] for i in node.inputs)
+        if node in random:
+            axis = node.type.shape.index(batch_dimension)
+            attributes = {**node.attributes, "axis": axis}
+            replaced[node] = apply(RANDOM_ROWS, *operands, order, source=node.source, **attributes)
+        else:
+            replaced[node] = node.with_inputs(operands)
     moved = graph.replace_roots(replaced)
     return Graph(graph.name, (*inputs, order), graph.states, moved.outputs, moved.updates)
+
+
+def _is_random(node: Node, batch_dimension: str | None) -> bool:
+    return node.op is RANDOM_BITS and batch_dimension in node.type.shape

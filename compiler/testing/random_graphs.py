@@ -476,6 +476,17 @@ def _random_bits(grower: _Grower, op: OpDef) -> Node | None:
     )
 
 
+def _random_rows(grower: _Grower, op: OpDef) -> Node | None:
+    shape, counter = grower.shape(), TensorType(int64, ())
+    if not shape:
+        return None
+    axis = grower.rng.randrange(len(shape))
+    rows = grower.like(TensorType(int64, (shape[axis],)))
+    stream = grower.rng.randint(0, 3)
+    operands = grower.like(counter), grower.like(counter), rows
+    return apply(op, *operands, shape=shape, stream=stream, axis=axis)
+
+
 def _sample(grower: _Grower, op: OpDef) -> Node | None:
     """Row 0, again and again: sample numbers are never out of range."""
     data = grower.ranked()
@@ -507,6 +518,7 @@ _MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = Mappin
         "scatter_add": _scatter_add,
         "dot_general": _dot_general,
         "random_bits": _random_bits,
+        "random_rows": _random_rows,
         "sample": _sample,
     }
 )

@@ -37,7 +37,7 @@ static const struct option {
            "in all, resumed runs included (default 10)"),
     OPTION("lr", "RATE", NUMBER, true, rate, "learning rate (default: as built)"),
     OPTION("seed", "N", INTEGER, false, seed,
-           "for parameters and the order of samples (default 0)"),
+           "for parameters, order, random numbers (default 0)"),
     OPTION("threads", "N", COUNT, false, threads, "default: one for every CPU"),
     OPTION("checkpoint", "FILE", TEXT, false, checkpoint,
            "written after every epoch and at the end"),

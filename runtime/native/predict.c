@@ -115,6 +115,9 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
                                        error);
         gradc_signals_reading(NULL);
     }
+    if (options->has_seed && program->seed_state >= 0) { /* of the random numbers of the model */
+        gradc_state_set(&program->state[program->seed_state], session->state, 0, 1, &options->seed);
+    }
     if (!status) {
         status = allocate(&prediction);
     }

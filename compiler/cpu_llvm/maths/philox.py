@@ -1,6 +1,6 @@
-"""Philox4x32-10 on vectors: word 0 of the block for a key and a counter whose last word is 0.
+"""Philox4x32-10 on vectors: word 0 of the block for a key and a counter.
 
-In: counter words 0 to 2 and key words 0 and 1, i32; each in all lanes, or one for all of them.
+In: counter words 0 to 3 and key words 0 and 1, i32; each in all lanes, or one for all of them.
 Lanes are one or a multiple of four.
 Out: an i32 in each lane, the bits of `philox` in ops/random.py, which has the source.
 
@@ -30,8 +30,8 @@ _LOW_WORD = 0xFFFFFFFF
 
 def philox(f: FunctionEmitter, *operands: Value) -> Value:
     c0, c2 = operands[0], operands[2]
-    c1, *key = (_swapped(f, operands[n]) for n in (1, 3, 4))
-    words = [c0, c1, c2, f.const("i32", 0)]
+    c1, c3, *key = (_swapped(f, operands[n]) for n in (1, 3, 4, 5))
+    words = [c0, c1, c2, c3]
     for _ in range(_UNROLLED):
         words = _round(f, words, key)
         key = _next_key(f, key)
