@@ -39,6 +39,7 @@ from gradc.compiler.types import (
     promote,
     weak_dtype,
 )
+from gradc.runtime.plain_array import plain_array
 
 from .dimensions import Dimension
 from .plain_numbers import plain
@@ -100,20 +101,17 @@ def constant(value: Any, dtype: DType | None = None, shape: Shape = ()) -> Node:
 def as_array(value: Any) -> np.ndarray[Any, Any]:
     """A NumPy array; numbers in nested lists take the default dtypes float32 and int64."""
     try:
-        array = np.asarray(value)
-    except GradcError:  # of a tensor inside the list
-        hint = "use gc.stack or gc.concatenate to join tensors"
-        fail(DTypeError, "constant", "a list of tensors is not an array of numbers", hint=hint)
-    except (TypeError, ValueError, OverflowError) as error:  # ragged rows, too many axes
-        fail(ShapeError, "constant", f"no array: {error}")
-    if array.dtype == object or array.dtype.kind in "USOcmM":
-        joinable = isinstance(value, (list, tuple))
-        fail(
-            DTypeError,
-            "constant",
-            f"a {type(value).__name__} is not an array of numbers",
-            hint="use gc.stack or gc.concatenate to join tensors" if joinable else "",
-        )
+        array = plain_array(value, "the value")
+    except GradcError as error:
+        if error.operation:  # of a tensor inside the list
+            hint = "use gc.stack or gc.concatenate to join tensors"
+            fail(DTypeError, "constant", "a list of tensors is not an array of numbers", hint=hint)
+        reason = error.__cause__
+        if isinstance(reason, (ValueError, OverflowError)):  # ragged rows, too many axes
+            fail(ShapeError, "constant", f"no array: {reason}")
+        raise error.located("constant", here()) from None
+    if array.dtype.kind in "USTc":
+        fail(DTypeError, "constant", f"a {type(value).__name__} is not an array of numbers")
     if not isinstance(value, (np.ndarray, np.generic)) and array.dtype == np.float64:
         return array.astype(np.float32)
     return array

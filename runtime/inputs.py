@@ -12,7 +12,7 @@ and lists have no dtype of their own, so integers among them may be given for fl
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,34 +21,47 @@ from gradc.compiler.artifact import TensorField
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 
 from .arena import Array, numpy_dtype
+from .plain_array import plain_array
 
 
 def check_inputs(
-    fields: Sequence[TensorField], values: Mapping[str, Any], operation: str
+    fields: Sequence[TensorField],
+    values: Mapping[str, Any],
+    operation: str,
+    needed: Collection[str] | None = None,
 ) -> tuple[dict[str, Array], dict[str, int]]:
     """The arrays as the compiled code reads them, and the named dimensions they bind.
 
+    needed   names that must be given, None: all of them
     Raises ArgumentError for names, DTypeError for dtypes, ShapeError for shapes.
     """
-    check_names([field.name for field in fields], values, operation)
+    check_names([field.name for field in fields], values, operation, needed)
+    fields = [field for field in fields if field.name in values]
     arrays = {field.name: cast(field, values[field.name], operation) for field in fields}
     return arrays, bind_dimensions(fields, arrays, operation)
 
 
-def check_names(known: Sequence[str], given: Mapping[str, Any], operation: str) -> None:
-    """Raise ArgumentError unless exactly the known names are given."""
+def check_names(
+    known: Sequence[str],
+    given: Mapping[str, Any],
+    operation: str,
+    needed: Collection[str] | None = None,
+) -> None:
+    """Raise ArgumentError unless known names alone are given, and all that are needed."""
+    wanted = known if needed is None else [name for name in known if name in needed]
     unknown = [name for name in given if name not in known]
-    missing = [name for name in known if name not in given]
+    missing = [name for name in wanted if name not in given]
     if not unknown and not missing:
         return
     problems = [f"unknown input {name!r}" for name in unknown]
     problems += [f"missing input {name!r}" for name in missing]
-    listed = ", ".join(map(repr, known)) or "none"
+    names = ("declared", known) if unknown or len(wanted) == len(known) else ("needed", wanted)
+    listed = ", ".join(map(repr, names[1])) or "none"
     near = [m for name in unknown for m in difflib.get_close_matches(str(name), missing, 1)]
     raise ArgumentError(
         ", ".join(problems),
         operation=operation,
-        facts=[f"declared inputs: {listed}"],
+        facts=[f"{names[0]} inputs: {listed}"],
         hint=f"did you mean {near[0]!r}?" if near else "",
     )
 
@@ -66,12 +79,11 @@ def kind_of(dtype: np.dtype[Any]) -> str:
 def cast(field: TensorField, value: Any, operation: str) -> Array:
     """A row-major, aligned array of the field's dtype, holding the values given."""
     wanted = numpy_dtype(field.dtype)
+    what = "state" if operation == "state" else "input"
     try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DTypeError(
-            f"input {field.name!r} is no array: {error}", operation=operation
-        ) from error
+        array = plain_array(value, f"{what} {field.name!r}")
+    except DTypeError as error:
+        raise error.located(operation, None) from error.__cause__
     if array.dtype != wanted:
         _check_kind(field, value, array, wanted, operation)
         with np.errstate(over="ignore"):
