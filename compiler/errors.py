@@ -87,6 +87,10 @@ class CallError(GradcError, TypeError):
     """Arguments that a function does not take: unknown names, one given twice, too many."""
 
 
+class NonFiniteError(GradcError, FloatingPointError):
+    """A loss that is NaN or infinite, where the run was to stop at one."""
+
+
 class FileError(GradcError, OSError):
     """A missing, damaged or unwritable file. Nothing was changed."""
 

@@ -17,6 +17,7 @@ from gradc.compiler.errors import (
     GradcError,
     GradientError,
     IRSyntaxError,
+    NonFiniteError,
     ShapeError,
     UnknownNameError,
     VerifyError,
@@ -223,6 +224,7 @@ from .functional import (
     zeros_like,
 )
 from .graphs import graph, parse
+from .not_offered import NAMES as _NOT_OFFERED
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, vjp
 from .variables import input, parameter, state, update
@@ -243,10 +245,6 @@ _LATE = (
     ("gradc.compiled", ("Function", "compile")),
     ("gradc.runtime", ("EarlyStopping", "History", "Trainer")),
 )
-_NOT_OFFERED = (
-    "augment", "batch_norm", "checkpoint", "cond", "conv1d", "conv2d", "conv3d", "custom_gradient",
-    "avg_pool2d", "max_pool2d", "scan", "sort", "argsort", "while_loop",
-)  # fmt: skip
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -287,6 +285,7 @@ __all__ = [
     "GradcError",
     "GradientError",
     "IRSyntaxError",
+    "NonFiniteError",
     "ShapeError",
     "UnknownNameError",
     "VerifyError",

@@ -27,17 +27,19 @@ from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.ir import Graph, Node, topological
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.types import float32
+from gradc.runtime.batches import Reads
 from gradc.runtime.spellings import PROGRAM
 from gradc.runtime.trainer import DEFAULT_BATCH_SIZE, Trainer
 
 from . import nodes
 from .compiled import bound_dimensions, check_seed, driver_program, fields_of, thread_count
 from .graphs import Assembler, state_updates
+from .not_offered import without
 from .optim.optimizer import Optimizer
 from .plain_numbers import whole
 from .synonyms import spelled
 from .tensor import Tensor
-from .tracing import fail, here
+from .tracing import fail, here, located
 from .variables import RATE, State, StateNode, seed_state, step_state
 
 SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")
@@ -63,6 +65,7 @@ class TrainingProgram(Attributes):
     outputs: tuple[str, ...]
     learning_rate: float | None
 
+    @without("memory_budget")
     def compile(
         self,
         target: str = "cpu",
@@ -72,9 +75,14 @@ class TrainingProgram(Attributes):
         dims: Mapping[str, int] | None = None,
         batch: int | None = None,
     ) -> Trainer:
-        """A trainer with initial parameters made from the seed. See gc.compile for arguments."""
-        bound = bound_dimensions(list(self.graphs.values()), dims, batch, "compile")
-        program = self if not bound else self.specialized(bound)
+        """A trainer with initial parameters made from the seed. See gc.compile for arguments.
+
+        dims, batch   values of named dimensions. That of the batch dimension (`batch` is short for
+                      it) fixes the batch size: data sets of any length are cut into batches of so
+                      many rows, and a smaller one runs as a ragged batch, as in a training binary;
+                      another `batch_size`, or a batch of more rows, is refused
+        """
+        program, fixed = self._bound(dims, batch, "compile")
         artifact = driver_program(program.graphs, program.batch_dimension, target, precision)
         return Trainer(
             artifact,
@@ -84,17 +92,35 @@ class TrainingProgram(Attributes):
             program.outputs,
             check_seed(seed, "compile"),
             thread_count(threads, "compile"),
+            fixed,
+            {kind: program._reads(graph) for kind, graph in program.graphs.items()},
         )
 
+    def _reads(self, graph: Graph) -> Reads:
+        """Which inputs an entry point of this graph reads, and whether it has rows."""
+        shapes = [node.type.shape for node in graph.nodes()]
+        has_rows = any(self.batch_dimension in shape for shape in shapes)
+        return Reads(frozenset(field.name for field in fields_of(graph)), has_rows)
+
+    def _bound(
+        self, dims: Mapping[str, int] | None, batch: int | None, operation: str
+    ) -> tuple[TrainingProgram, int | None]:
+        """This program with named dimensions fixed, all but that of batches, whose value is
+        returned beside it: data sets are cut along it, so it stays a dimension of the program."""
+        name, graphs = self.batch_dimension, list(self.graphs.values())
+        if batch is not None and name is not None and name != "batch":
+            if (dims or {}).get(name, batch) != batch:
+                fail(ArgumentError, operation, f"batch is {batch}, dims says {(dims or {})[name]}")
+            dims, batch = {**(dims or {}), name: batch}, None
+        bound = bound_dimensions(graphs, dims, batch, operation)
+        fixed = None if name is None else bound.pop(name, None)
+        return (self.specialized(bound) if bound else self), fixed
+
     def specialized(self, dims: Mapping[str, int]) -> TrainingProgram:
-        """This program with named dimensions fixed."""
-        graphs = {
-            kind: specialize(graph, dict(dims), training=kind == "run")
-            for kind, graph in self.graphs.items()
-        }
-        batch = None if self.batch_dimension in dims else self.batch_dimension
-        fields = _all_fields(graphs)
-        return replace(self, graphs=graphs, inputs=fields, batch_dimension=batch)
+        """This program with named dimensions fixed. The mode stays open: the driver sets it for
+        each graph, and `init` has none, being nothing but updates."""
+        graphs = {kind: specialize(graph, dict(dims)) for kind, graph in self.graphs.items()}
+        return replace(self, graphs=graphs, inputs=_all_fields(graphs))
 
     def build(
         self,
@@ -117,18 +143,17 @@ class TrainingProgram(Attributes):
                    "portable": that, and AVX-512 where the CPU has it, chosen at start
         platform   "host", or a zig target: "x86_64-linux-musl", "aarch64-linux-musl" (both static),
                    "x86_64-linux-gnu", "aarch64-linux-gnu"
-        dims       values of other named dimensions
+        dims       values of other named dimensions; that of the batch dimension is `batch`
 
         The same seed and data give the same bits as `compile` and `fit` with this batch size.
         Needs a C compiler, or the ziglang package. Raises ArgumentError, CompileError with what
         the compiler or linker said, FileError where `out` cannot be written.
         """
-        bound = bound_dimensions(list(self.graphs.values()), dims, None, "build")
-        program = self if not bound else self.specialized(bound)
-        batched = program.batch_dimension is not None
+        batched = self.batch_dimension is not None
         batch = None if batch is None else whole(batch, "batch", "build")
         if batch is not None and not batched:
             fail(ArgumentError, "build", "batch has no meaning: there is no batch dimension")
+        program, batch = self._bound(dims, batch, "build")
         path, place = Path(out), here()
         stem = path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
         if kind == "library":
@@ -150,10 +175,11 @@ class TrainingProgram(Attributes):
             raise error.located("build", place) from None
 
 
+@without("train")
 @spelled
 def training(
     loss: Tensor,
-    optimizer: Optimizer,
+    optimizer: Optimizer | None = None,
     metrics: Mapping[str, Tensor] | None = None,
     outputs: Mapping[str, Tensor] | None = None,
 ) -> TrainingProgram:
@@ -167,6 +193,7 @@ def training(
     parameters, those of the list.
     """
     _check(loss, optimizer, metrics, outputs)
+    assert optimizer is not None
     reported = [("loss", loss), *((name, _metric(m)) for name, m in (metrics or {}).items())]
     predicted = list((outputs or {}).items())
     tensors = [t for _, t in reported + predicted]
@@ -240,6 +267,8 @@ def _check(
     metrics: Mapping[str, Tensor] | None,
     outputs: Mapping[str, Tensor] | None,
 ) -> None:
+    if isinstance(loss, (list, tuple)):
+        fail(ArgumentError, "training", "several losses: this version does not offer them")
     if not isinstance(loss, Tensor):
         fail(ArgumentError, "training", f"the loss is a {type(loss).__name__}, not a tensor")
     if loss.ndim or not loss.dtype.is_float:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gradc.compiler.artifact import TensorField
+import numpy as np
+
+from gradc.compiler.artifact import SEED_STATE, TensorField
 from gradc.compiler.attributes import Attributes
 from gradc.compiler.driver import CompiledProgram, options_from_environment
 from gradc.compiler.errors import ArgumentError, ShapeError, described
@@ -17,10 +19,11 @@ from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
 from gradc.runtime.executor import Executor, usable_cpus
 from gradc.runtime.spellings import FUNCTION
-from gradc.runtime.trainer import StateView
+from gradc.runtime.state_view import StateView
 
 from .arguments import flag, text
 from .graphs import ProgramText, assemble, dimension_names, free_dimensions
+from .not_offered import without
 from .plain_numbers import plain, whole
 from .structure import unflatten_like
 from .synonyms import spelled
@@ -74,6 +77,7 @@ class Function(Attributes):
         return f"<gradc function ({inputs}) -> ({outputs})>"
 
 
+@without("memory_budget", "state")
 @spelled
 def compile(
     structure: Any,
@@ -89,7 +93,9 @@ def compile(
 
     target     "cpu"
     threads    at most this many; None: every CPU that this process may use
-    training   the mode; in training, state is updated by every call
+    seed       makes initial state, and the random numbers of every call
+    training   the mode; in training every call is a step: it updates state, and random numbers
+               move on. In evaluation a call with equal inputs gives equal results
     dims       values of named dimensions, fixed now; batch=64 is short for dims={"batch": 64}
     """
     with located("compile"):
@@ -113,8 +119,11 @@ def compile(
     with located("compile"):
         program = driver_program(graphs, None, target, precision)
     executor = Executor(program, thread_count(threads, "compile"))
+    seed = check_seed(seed, "compile")
     if initial is not None:
-        executor.initialize(check_seed(seed, "compile"))
+        executor.initialize(seed)
+    elif SEED_STATE in executor.state:  # a graph given as text: all other state begins as zeros
+        executor.state[SEED_STATE] = np.int64(seed)
     return Function(graph, executor, structure)
 
 

@@ -207,8 +207,19 @@ def assemble(structure: Any, operation: str, training: bool) -> tuple[Graph, Ass
         fail(ArgumentError, operation, f"two results have one name: {names}")
     assembler = Assembler(operation)
     declared = frozenset().union(*(leaf.declared for _, leaf in leaves))
-    updates = state_updates([n for _, n in outputs]) if training else []
+    updates = _training_updates(assembler, [n for _, n in outputs]) if training else []
     return assembler.graph("main", outputs, updates, declared), assembler
+
+
+def _training_updates(assembler: Assembler, roots: Sequence[Node]) -> list[tuple[Node, Node]]:
+    """The updates of a call in training mode. It is a step like that of an optimizer: where
+    anything reads the step, as all random numbers do, the step moves on."""
+    updates = state_updates(roots)
+    assembler.settle([*roots, *(node for pair in updates for node in pair)])
+    if STEP in assembler.states:
+        step = step_state()
+        updates.append((step.node, (step + 1).node))
+    return updates
 
 
 def state_updates(roots: Sequence[Node]) -> list[tuple[Node, Node]]:

@@ -22,6 +22,7 @@ from gradc.compiler.ops.source import INPUT, STATE
 from gradc.compiler.types import DType, dtype_of, float32, float64, int64
 
 from . import nodes
+from .not_offered import without
 from .synonyms import spelled
 from .tensor import Tensor, as_tensor
 from .tracing import fail, here, located
@@ -123,6 +124,7 @@ def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
     return Tensor(nodes.build(INPUT, name=name, shape=extents, dtype=wanted))
 
 
+@without("trainable")
 @spelled
 def parameter(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -> State:
     """A trained state: an optimizer updates it, `trainer.parameters` lists it.
@@ -205,7 +207,7 @@ def _declare(
         fail(ShapeError, operation, f"a state has no named dimension, {name!r} has {named[0]!r}")
     if isinstance(init, (np.ndarray, list)):
         with located(operation):
-            init = nodes.as_array(init)
+            init = nodes.as_array(init).copy()
         if init.shape != extents:
             facts = [f"{name!r} has shape {nodes.show(extents)}"]
             problem = f"the initial values have shape {nodes.show(init.shape)}"

@@ -9,7 +9,7 @@ bounded form alone; the artefact gives it for both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,18 +28,77 @@ CALL_STEPS_MAXIMUM = 65_536  # iterations in one call; bounds the memory for the
 
 
 @dataclass(frozen=True)
+class Reads:
+    """What one kind of entry point reads of the inputs; whether anything in it has rows."""
+
+    inputs: frozenset[str]
+    has_rows: bool
+
+
+@dataclass(frozen=True)
 class Declared:
-    """What a training program declares: its inputs, and the dimension that batches run along."""
+    """What a training program declares: its inputs, and the dimension that batches run along.
+
+    reads   by kind of entry point, what it reads; kinds left out are taken to read all, but for
+            "predict", of which it is seen when it is compiled
+    """
 
     inputs: tuple[TensorField, ...]
     batch_dimension: str | None
+    reads: Mapping[str, Reads]
+
+    def check(
+        self, kind: str, values: Mapping[str, Any], operation: str
+    ) -> tuple[dict[str, Array], dict[str, int]]:
+        """The arrays for an entry point, and the named dimensions. Inputs that it does not read
+        may be left out; where it reads no rows at all, it is given one."""
+        reads, batch = self.reads.get(kind), self.batch_dimension
+        needed: Collection[str] | None = None if reads is None else reads.inputs
+        if reads is None and kind == "predict":
+            needed = ()
+        arrays, dims = check_inputs(self.inputs, values, operation, needed)
+        if batch is not None and batch not in dims:
+            if reads is None or reads.has_rows:
+                listed = [f"{f.name!r}" for f in self.inputs if batch in f.shape]
+                raise ArgumentError(
+                    "no input tells the number of rows",
+                    operation=operation,
+                    facts=[f"inputs with dimension {batch!r}: {', '.join(listed)}"],
+                )
+            dims[batch] = 1
+        return arrays, dims
 
 
 @dataclass
 class LargestBatch:
-    """The largest batch size that anything was compiled for; shared by all calls of a trainer."""
+    """The largest batch size that anything was compiled for; shared by all calls of a trainer.
+
+    fixed   the program was compiled for this size: it does not grow
+    """
 
     rows: int = 0
+    fixed: bool = False
+
+    def check_size(self, batch_size: int | None, operation: str) -> None:
+        """Raise ArgumentError for another batch size than the one that is fixed."""
+        if self.fixed and batch_size not in (None, self.rows):
+            raise ArgumentError(
+                f"batch_size is {batch_size}, but the program was compiled for batches of "
+                f"{self.rows}",
+                operation=operation,
+                hint="leave batch_size out, or compile without a batch size",
+            )
+
+    def check_rows(self, rows: int, operation: str) -> None:
+        """Raise ArgumentError for a batch that does not fit."""
+        if rows < 1:
+            raise ArgumentError("a batch has at least one row", operation=operation)
+        if self.fixed and rows > self.rows:
+            raise ArgumentError(
+                f"a batch of {rows} rows; the program was compiled for batches of {self.rows}",
+                operation=operation,
+                hint="give fewer rows, or compile without a batch size",
+            )
 
     def including(self, rows: int) -> int:
         """The largest, this one included."""
@@ -71,19 +130,15 @@ class Batching:
 
 
 def open_data_set(
-    declared: Declared, values: Mapping[str, Any], operation: str, optional: bool = False
+    declared: Declared, kind: str, values: Mapping[str, Any], operation: str
 ) -> DataSet:
-    """Check arrays against the declaration. optional: declared inputs may be left out."""
-    fields, batch = declared.inputs, declared.batch_dimension
-    if optional and all(name in {field.name for field in fields} for name in values):
-        given = tuple(field for field in fields if field.name in values)
-        if batch is None or any(batch in field.shape for field in given):
-            fields = given
-    arrays, dims = check_inputs(fields, values, operation)
+    """Check arrays for an entry point of this kind against the declaration."""
+    batch = declared.batch_dimension
+    arrays, dims = declared.check(kind, values, operation)
     if batch is None:
         return DataSet(arrays, dims, 0, None)
-    for field in fields:
-        if batch in field.shape[1:]:
+    for field in declared.inputs:
+        if field.name in arrays and batch in field.shape[1:]:
             raise ShapeError(
                 f"input {field.name!r} has dimension {batch!r} as axis {field.shape.index(batch)}",
                 operation=operation,
@@ -171,17 +226,21 @@ class BatchCalls:
         self._plans: dict[tuple[tuple[str, int], ...], _BatchPlan] = {}
         self._last: _BatchPlan | None = None
 
-    def run(self, values: Mapping[str, Any]) -> tuple[Sequence[Array], int]:
-        """Run one batch. Returns its outputs ([1, ...] each, overwritten next) and its rows."""
+    def run(self, values: Mapping[str, Any], first_row: int = 0) -> tuple[Sequence[Array], int]:
+        """Run one batch. Returns its outputs ([1, ...] each, overwritten next) and its rows.
+
+        first_row   the number of its first row in the data set that it is a part of
+        """
         plan = self._last
         if plan is None or not plan.takes(values):
             plan = self._last = self._plan_for(values)
+        plan.begin_at(first_row)
         plan.call.run(0, 1, plan.rows)
         return plan.call.outputs, plan.rows
 
     def _plan_for(self, values: Mapping[str, Any]) -> _BatchPlan:
         operation = {"run": "step"}.get(self._kind, self._kind)
-        arrays, dims = check_inputs(self._declared.inputs, values, operation)
+        arrays, dims = self._declared.check(self._kind, values, operation)
         key = tuple(sorted(dims.items()))
         plan = self._plans.get(key)
         if plan is None:
@@ -196,15 +255,14 @@ class BatchCalls:
         bound = dict(dims)
         if batch is not None:
             rows = dims[batch]
-            if rows < 1:
-                raise ArgumentError("a batch has at least one row", operation=operation)
+            self._largest.check_rows(rows, operation)
             bound[batch] = self._largest.including(rows)
             bounded = rows < bound[batch]
         entry = self._executor.artifact.variant(self._kind, dims=bound, bounded=bounded)
         order = np.arange(entry.rows_maximum, dtype=np.int64)
         outputs = allocate_outputs(entry, 1, bound)
         call = self._executor.prepare(entry, inputs_of(entry, arrays, operation), order, outputs)
-        expected = expect(self._declared.inputs, arrays)
+        expected = expect([f for f in self._declared.inputs if f.name in arrays], arrays)
         ranges = self._executor.artifact.index_ranges(self._kind)
         return _BatchPlan(call, rows or entry.rows_maximum, expected, ranges, operation)
 
@@ -222,6 +280,7 @@ class _BatchPlan:
     ) -> None:
         self.call, self.rows = call, rows
         self._expected, self._ranges, self._operation = expected, ranges, operation
+        self._first_row = 0
         self._names = [field.name for field in call.entry.inputs]
 
     def takes(self, values: Mapping[str, Any]) -> bool:
@@ -236,6 +295,17 @@ class _BatchPlan:
         check_index_ranges(self._ranges, arrays, self._operation)
         for position, name in enumerate(self._names):
             self.call.set_input(position, arrays[name])
+
+    def begin_at(self, first_row: int) -> None:
+        """Number the rows from here on: random numbers in evaluation follow the row's number."""
+        if first_row == self._first_row == 0:
+            return
+        call, self._first_row = self.call, first_row
+        assert call.order is not None
+        call.order[:] = np.arange(first_row, first_row + len(call.order))
+        for position, field in enumerate(call.entry.inputs):
+            if field.gathered_axis is not None:
+                call.set_input(position, call.inputs[position], first_row)
 
 
 def inputs_of(entry: EntryPoint, arrays: Mapping[str, Array], operation: str) -> list[Array]:

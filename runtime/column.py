@@ -83,6 +83,14 @@ class Column(Sequence[float]):
         place, rest = divmod(epoch, stride(thinned))
         return None if rest else self._values[place]
 
+    def find_next(self, epoch: int) -> int | None:
+        """The first epoch from `epoch` on whose number is there."""
+        epoch, thinned = max(0, epoch), self._thinned
+        if epoch < thinned - 1:
+            distance = stride(thinned)
+            epoch = min(-(-epoch // distance) * distance, thinned - 1)
+        return epoch if epoch < self.length else None
+
     def kept(self) -> array[float]:
         """The numbers that a file holds of this column."""
         if self.length <= ROWS_MAXIMUM:

@@ -170,10 +170,15 @@ class Call:
         )
         self._address = ctypes.addressof(self._arguments)
 
-    def set_input(self, position: int, array: Array) -> None:
-        """Read another array of the same dtype and shape from now on."""
+    def set_input(self, position: int, array: Array, first_row: int = 0) -> None:
+        """Read another array of the same dtype and shape from now on.
+
+        first_row   the sample number of its first row: the array is a part of a data set, of which
+                    no other part may be read
+        """
         self.inputs[position] = array
-        self._input_table[position] = address_of(array)
+        skipped_bytes = first_row * array.strides[0] if first_row else 0
+        self._input_table[position] = address_of(array) - skipped_bytes
 
     def set_output(self, position: int, array: Array) -> None:
         """Write to another array of the same dtype and shape from now on."""

@@ -40,17 +40,19 @@ def write_atomically(
     pieces: bytes | Iterable[bytes | memoryview],
     *,
     held: bool = False,
+    keeps_previous: bool = True,
 ) -> None:
     """Replace the file's contents. Raises FileError; then NAME is what it was.
 
-    held    whether the caller holds the lock on the name
+    held            whether the caller holds the lock on the name
+    keeps_previous  whether what was there before stays as NAME.previous
     """
     if isinstance(pieces, bytes):
         pieces = (pieces,)
     with _as_file_error(path):
         target = _checked(path)
         with contextlib.nullcontext() if held else FileLock(target, path):
-            _replace(target, pieces)
+            _replace(target, pieces, keeps_previous)
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
@@ -67,7 +69,7 @@ def _checked(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _replace(target: Path, pieces: Iterable[bytes | memoryview]) -> None:
+def _replace(target: Path, pieces: Iterable[bytes | memoryview], keeps_previous: bool) -> None:
     partial = beside(target, PARTIAL)
     descriptor = _open_partial(partial, target)
     own = os.fstat(descriptor)
@@ -82,7 +84,8 @@ def _replace(target: Path, pieces: Iterable[bytes | memoryview]) -> None:
             os.close(descriptor)
         if not _is_at(partial, own):  # without locks another writer may have replaced it
             raise OSError(errno.EBUSY, "its .partial is gone; does another process write it too?")
-        _keep_previous(target)
+        if keeps_previous:
+            _keep_previous(target)
         os.replace(partial, target)
     except BaseException:
         if _is_at(partial, own):

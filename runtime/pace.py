@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -56,6 +58,16 @@ class Interrupts:
     def __exit__(self, *exception: object) -> None:
         if self._installed:
             signal.signal(signal.SIGINT, self._previous)
+            self._installed = False
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """SIGINT does what it did before, for as long as somebody else's code runs."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
 
     def check(self) -> None:
         """Raise Interrupted if SIGINT has arrived."""

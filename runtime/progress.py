@@ -11,10 +11,16 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 SECONDS_BETWEEN_LINES = 0.5
+LINES_MAXIMUM = 1000  # a run of more epochs than that shows some of them
 
 
 class Progress(Protocol):
-    """What a run reports to."""
+    """What a run reports to.
+
+    each_epoch   it wants to see every epoch; else several that one call runs are reported as one
+    """
+
+    each_epoch: bool
 
     def update(self, epoch: int, part: float, values: Mapping[str, float]) -> None:
         """`epoch` epochs are complete and `part` of the next; values of the last complete one."""
@@ -25,17 +31,22 @@ class Progress(Protocol):
         ...
 
 
-def open_progress(wanted: bool | None, epochs: int) -> Progress:
-    """wanted: True shows lines also without a terminal; None shows nothing there; False nothing."""
+def open_progress(wanted: bool | None, epochs: int, begun: int = 0) -> Progress:
+    """wanted: True shows lines also without a terminal; None shows nothing there; False nothing.
+
+    epochs, begun   epochs in all, and those that were complete before
+    """
     if wanted is False:
         return Silent()
     if sys.stderr.isatty():
-        return Display(epochs)
-    return Lines(epochs) if wanted else Silent()
+        return Display(epochs, begun)
+    return Lines(epochs, begun) if wanted else Silent()
 
 
 class Silent:
     """Shows nothing."""
+
+    each_epoch = False
 
     def update(self, epoch: int, part: float, values: Mapping[str, float]) -> None:
         pass
@@ -45,11 +56,12 @@ class Silent:
 
 
 class Lines:
-    """One line per epoch, at most two a second, and always one for the last."""
+    """One line per epoch; in a long run at most two a second, and always one for the last."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, begun: int = 0) -> None:
         self._epochs = epochs
-        self._shown_epoch = 0
+        self.each_epoch = epochs - begun <= LINES_MAXIMUM
+        self._shown_epoch = begun
         self._shown_at = -SECONDS_BETWEEN_LINES
         self._last: tuple[int, Mapping[str, float]] | None = None
 
@@ -57,7 +69,7 @@ class Lines:
         if epoch == self._shown_epoch or not values:
             return
         self._last = (epoch, values)
-        if time.monotonic() - self._shown_at >= SECONDS_BETWEEN_LINES:
+        if self.each_epoch or time.monotonic() - self._shown_at >= SECONDS_BETWEEN_LINES:
             self._show()
 
     def close(self) -> None:
@@ -74,7 +86,9 @@ class Lines:
 class Display:
     """A bar that moves with the epochs, and the numbers of the last one."""
 
-    def __init__(self, epochs: int) -> None:
+    each_epoch = False
+
+    def __init__(self, epochs: int, begun: int = 0) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -93,7 +107,9 @@ class Display:
             TextColumn("{task.fields[values]}"),
         )
         self._bar = RichProgress(*columns, console=Console(stderr=True))
-        self._task = self._bar.add_task("epoch", total=epochs, epoch=0, values="")
+        self._task = self._bar.add_task(
+            "epoch", total=epochs, completed=begun, epoch=begun, values=""
+        )
         self._bar.start()
 
     def update(self, epoch: int, part: float, values: Mapping[str, float]) -> None:

@@ -149,14 +149,15 @@ class BatchSource:
                            "lasts one epoch"],
                 )  # fmt: skip
             return Piece((), 0, 0, 0, True)
-        outputs, rows = self._calls.run(checked_batch(batch))
+        outputs, rows = self._calls.run(checked_batch(batch, "fit"))
         return Piece(outputs, 1, rows, 0, False)
 
 
-def checked_batch(batch: Any) -> Mapping[str, Any]:
+def checked_batch(batch: Any, operation: str) -> Mapping[str, Any]:
     """The batch, if it is a mapping. Raises ArgumentError otherwise."""
     if not isinstance(batch, Mapping):
         raise ArgumentError(
-            f"a batch is a mapping {{input: array}}, not {type(batch).__name__}", operation="fit"
+            f"a batch is a mapping {{input: array}}, not {type(batch).__name__}",
+            operation=operation,
         )
     return batch

@@ -6,16 +6,19 @@ losses and metrics, outputs, checkpoint files. All arithmetic happens in the ent
 
 from __future__ import annotations
 
-import math
+import contextlib
+import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import RATE_STATE, Artifact, TensorField
+from gradc.compiler.artifact import RATE_STATE, SEED_STATE, Artifact, TensorField
 from gradc.compiler.attributes import Attributes
 from gradc.compiler.errors import ArgumentError
 
@@ -28,6 +31,7 @@ from .batches import (
     DataSet,
     Declared,
     LargestBatch,
+    Reads,
     Sweep,
     add_weighted,
     batching,
@@ -42,14 +46,21 @@ from .checkpoint import (
     write_checkpoint,
     write_parameters,
 )
-from .executor import Executor, State
-from .file_names import NamedFile, check_distinct, exists, mapped_file, previous_of
+from .epoch import Epoch
+from .executor import Executor
+from .file_names import exists, previous_of
 from .file_write import locked
+from .finite import state_not_finite
+from .fit_options import FitOptions, check_files_stay, check_rate, checked_count, fit_options
 from .history import History
+from .metrics_file import MetricsFile
 from .pace import Interrupts, Pace
+from .prediction import predictions
 from .progress import open_progress
 from .record import RunRecord
 from .sources import ArraySource, BatchSource, Source, checked_batch
+from .standing import Standing, standing_of
+from .state_view import StateView
 from .spellings import TRAINER
 from .stopping import EarlyStopping
 from .training_loop import Run, RunOptions
@@ -68,6 +79,8 @@ class Trainer(Attributes):
     metrics, outputs  names; the entries "run" and "evaluate" give the loss, then the metrics
     seed              makes the initial parameters and the order of samples
     threads           at most the CPUs that this process may use
+    batch             rows of a full batch where the program was compiled for one size, else None
+    reads             what each kind of entry point reads of the inputs, where that is known
     """
 
     _hints = TRAINER
@@ -83,18 +96,21 @@ class Trainer(Attributes):
         outputs: tuple[str, ...],
         seed: int,
         threads: int,
+        batch: int | None = None,
+        reads: Mapping[str, Reads] = MappingProxyType({}),
     ) -> None:
         self.artifact = artifact
         self.executor = Executor(artifact, threads)
         self.executor.initialize(seed)
-        self._declared = Declared(inputs, batch_dimension)
+        self._declared = Declared(inputs, batch_dimension, reads)
         self._names = ("loss", *metrics)
         self._outputs = outputs
         self._seed = seed
-        self._largest = LargestBatch()
+        self._largest = LargestBatch(batch or 0, fixed=batch is not None)
         self._step = BatchCalls(self.executor, "run", self._declared, self._largest)
         self._evaluate_batch = BatchCalls(self.executor, "evaluate", self._declared, self._largest)
-        self._record = self._fresh_record()
+        self._standing = Standing(self._fresh_record())
+        self._run: Callable[[], Run | None] = lambda: None  # the last one, if it is not gone
 
     @property
     def parameters(self) -> StateView:
@@ -117,8 +133,7 @@ class Trainer(Attributes):
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        if not 0 <= rate < math.inf:
-            raise ArgumentError(f"a learning rate is a finite number >= 0, not {rate!r}")
+        check_rate(rate)
         self.executor.state[self._rate_state()] = np.float64(rate)
 
     def _rate_state(self) -> str:
@@ -130,9 +145,13 @@ class Trainer(Attributes):
             )
         return RATE_STATE
 
-    def step(self, /, **batch: Any) -> dict[str, float]:
-        """Train on one batch; returns the loss and the metrics before the update."""
-        outputs, _ = self._step.run(batch)
+    def step(self, data: Mapping[str, Any] | None = None, /, **batch: Any) -> dict[str, float]:
+        """Train on one batch; returns the loss and the metrics before the update.
+
+        Takes the arrays by name, or as {input: array}.
+        """
+        given = batch if data is None else checked_batch(_merged(data, batch, "step"), "step")
+        outputs, _ = self._step.run(given)
         return {
             name: float(output.item()) for name, output in zip(self._names, outputs, strict=True)
         }
@@ -151,67 +170,153 @@ class Trainer(Attributes):
         checkpoint_every: int | None = None,
         resume: bool = False,
         learning_rate: float | None = None,
+        restart: bool = False,
+        stop_on_nan: bool = False,
+        metrics_file: str | os.PathLike[str] | None = None,
         progress: bool | None = None,
     ) -> History:
-        """Train for `epochs` epochs in all and return one number per epoch and column.
+        """Train for `epochs` epochs and return one number per epoch and column.
+
+        A second fit goes on where the first ended, as if it had been one: the order of samples is
+        that of the next epoch, early stopping goes on counting, the history that is returned holds
+        the epochs before. Other data or another batch size may be given at the end of an epoch.
 
         data              {input: array}, or an iterable of such batches; nothing for a program
-                          without inputs. Every fit visits its epochs in the orders of epochs 0,
-                          1, 2... of the seed
+                          without inputs. Inputs that the loss and metrics do not read may lack
         batch_size        samples of a batch (default 32); without a batch dimension the arrays
                           are one batch. The last batch may be smaller, unless `drop_last`
+        epochs            that many more; with `resume`, in all, those of the checkpoint included
         validation        evaluated after every epoch
+        early_stopping    ends the run; then the trainer has the best state, while the run itself
+                          stays at its last, from which a further fit goes on
         checkpoint        file written after every epoch, or every `checkpoint_every` steps, and at
                           the end; Ctrl-C writes it too before KeyboardInterrupt is raised. Nobody
                           else may write it meanwhile: see docs/checkpoint_format.md
         resume            go on from the checkpoint, bit for bit; without the file, start anew
         learning_rate     as if assigned to `trainer.learning_rate`, after the checkpoint was read
-        progress          None: on a terminal only; True: also plain lines; False: never
+        restart           begin a new run on the state as it is: epoch 0's order, an empty history
+        stop_on_nan       raise NonFiniteError at the first loss that is not finite; the checkpoint
+                          stays as it was last written, the trainer's state is not usable. Without
+                          it, a warning names the epoch and the step once
+        metrics_file      CSV file `epoch,step,split,loss,<metrics>`, a row per epoch and split
+        progress          None: on a terminal only; True: also plain lines, one per epoch (of more
+                          than 1,000 epochs at most two a second); False: never
 
         Raises ArgumentError, ShapeError, DTypeError for what does not fit the declared inputs,
         FileError for a checkpoint that cannot be used or written.
         """
-        _check_counts(epochs, batch_size, checkpoint_every)
-        epochs = int(epochs)  # np.int64 is taken, and ends in no file
-        checkpoint_every = None if checkpoint_every is None else int(checkpoint_every)
-        if resume and checkpoint is None:
-            raise ArgumentError("resume=True needs checkpoint=", operation="fit")
-        _check_files_stay(checkpoint, data, validation)
-        source, record = self._open_source(data, batch_size, shuffle, drop_last)
-        held_out = None if validation is None else self._open_evaluation(validation, batch_size)
-        has_validation = validation is not None
+        options = FitOptions(
+            batch_size, epochs, validation, shuffle, drop_last, early_stopping, checkpoint,
+            checkpoint_every, resume, learning_rate, restart, stop_on_nan, metrics_file, progress,
+        )  # fmt: skip
+        run = self._open_run(data, options, each_epoch=False)
+        for _ in run.epochs():
+            pass
+        return History(run.record.history)
+
+    def epochs(self, data: Data | None = None, **options: Any) -> Iterator[Epoch]:
+        """What `fit` does, one epoch an iteration; takes the same arguments.
+
+            for epoch in trainer.epochs(data, batch_size=64, epochs=10):
+                print(epoch.number, epoch["loss"])
+
+        Between two epochs the trainer may be looked at and changed: evaluated, saved, given another
+        learning rate. Leaving the loop ends the run as Ctrl-C does: with a checkpoint, if there is
+        one, and the next fit goes on from there.
+        """
+        return self._open_run(data, fit_options(options, "epochs"), each_epoch=True).epochs()
+
+    @property
+    def record(self) -> RunRecord:
+        """The position of the run, as checkpoints hold it (runtime/record.py): epochs, steps..."""
+        return self._standing.record
+
+    @property
+    def history(self) -> History:
+        """The numbers of all epochs of the run so far, as `fit` returns them."""
+        return History(self._standing.record.history)
+
+    def check_nan(self) -> str | None:
+        """The name of the first state (a parameter, or any other) that holds NaN or an infinity,
+        in the order of the program; None where all is finite."""
+        return state_not_finite(self.executor.state)
+
+    def _open_run(self, data: Data | None, wanted: FitOptions, each_epoch: bool) -> Run:
+        """A run that is about to begin; everything is checked, the state is that of its start."""
+        check_files_stay(wanted, data)
+        source, fresh = self._open_source(data, wanted.batch_size, wanted.shuffle, wanted.drop_last)
+        validation, held_out = wanted.validation, None
+        if validation is not None:
+            held_out = self._open_evaluation(validation, wanted.batch_size)
+        stopping = wanted.early_stopping
         options = RunOptions(
-            self._names, epochs, early_stopping, checkpoint, checkpoint_every, has_validation
-        )
+            self._names, wanted.epochs, stopping, wanted.checkpoint, wanted.checkpoint_every,
+            validation is not None, wanted.stop_on_nan, each_epoch,
+        )  # fmt: skip
+        monitored = None if stopping is None else (options.monitor, stopping.mode)
+        if wanted.learning_rate is not None:
+            self._rate_state()  # there is one to be set
 
         def validate(interrupts: Interrupts) -> list[float]:
             assert held_out is not None
             return self._means(held_out, interrupts)
 
-        with nullcontext() if checkpoint is None else locked(checkpoint):
-            best = None
-            if resume and checkpoint is not None:
-                record, best = self._resume(Path(checkpoint), record)
-            if learning_rate is not None:
-                self.learning_rate = learning_rate
-            shown = open_progress(progress, epochs)
-            run = Run(self.executor, source, options, record, best, validate, shown)
-            try:
-                run.run()
-            finally:
-                self._record = run.record
-        return History(run.record.history)
+        last = self._run()
+        if last is not None:
+            last.end()  # it may hold the files
+        with contextlib.ExitStack() as files:
+            if wanted.checkpoint is not None:
+                files.enter_context(locked(wanted.checkpoint))
+            standing = self._standing_for(wanted, fresh)
+            log = None
+            if wanted.metrics_file is not None:
+                log = MetricsFile(
+                    wanted.metrics_file, self._names, standing.record, source.steps_per_epoch,
+                    validation is not None,
+                )  # fmt: skip
+                files.callback(log.close)
+            standing.go_on(fresh, self.executor.state)
+            standing.monitor(monitored)
+            if wanted.learning_rate is not None:
+                self.learning_rate = wanted.learning_rate
+            begun = standing.record.epoch
+            if not wanted.resume:
+                options = replace(options, epochs=begun + wanted.epochs)
+            shown = functools.partial(open_progress, wanted.progress, options.epochs, begun)
+            run = Run(self.executor, source, options, standing, validate, shown, log)
+            run.keep_open(files.pop_all())
+        self._run, self._standing = weakref.ref(run), standing
+        return run
+
+    def _standing_for(self, wanted: FitOptions, fresh: RunRecord) -> Standing:
+        """Where the run that is asked for stands: in a checkpoint, at a beginning, or where the
+        last one ended."""
+        standing = None
+        if wanted.resume and wanted.checkpoint is not None:
+            standing = self._resumed(Path(wanted.checkpoint), fresh)
+        if standing is None:
+            standing = Standing(fresh) if wanted.restart else self._standing
+            standing.check_batches(fresh, hint="restart=True begins a new run")
+        return standing
 
     def evaluate(
-        self, data: Data | None = None, /, *, batch_size: int | None = None, **arrays: Any
+        self,
+        data: Data | None = None,
+        /,
+        *,
+        batch_size: int | None = None,
+        seed: int | None = None,
+        **arrays: Any,
     ) -> dict[str, float]:
         """Loss and metrics over all samples, nothing trained: means weighted by rows.
 
         Takes {input: array}, the same as keywords, or an iterable of batches.
+        seed   of the random numbers that the model draws, instead of the program's; see `predict`
         """
-        _check_counts(1, batch_size, None)
+        batch_size = checked_count("batch_size", batch_size)
         opened = self._open_evaluation(_merged(data, arrays, "evaluate"), batch_size)
-        return dict(zip(self._names, self._means(opened, None), strict=True))
+        with self._drawing(seed, "evaluate"):
+            return dict(zip(self._names, self._means(opened, None), strict=True))
 
     def predict(
         self,
@@ -219,63 +324,99 @@ class Trainer(Attributes):
         /,
         *,
         batch_size: int | None = None,
+        seed: int | None = None,
         **arrays: Any,
     ) -> dict[str, Array]:
-        """The program's outputs for all samples. Inputs that no output reads may be left out."""
-        _check_counts(1, batch_size, None)
-        values = _merged(data, arrays, "predict")
-        opened = open_data_set(self._declared, values, "predict", optional=True)
+        """The program's outputs for all samples. Inputs that no output reads may be left out.
+
+        seed   of the random numbers that the model draws, instead of the program's. They follow
+               the seed, the training steps done and the row's number in the data, whatever the
+               batches: the same call gives the same numbers again, another seed gives others
+        """
+        batch_size = checked_count("batch_size", batch_size)
+        with self._drawing(seed, "predict"):
+            return self._predictions(data, batch_size, arrays)
+
+    @contextlib.contextmanager
+    def _drawing(self, seed: int | None, operation: str) -> Iterator[None]:
+        """Random numbers from this seed for a while, None: from the program's."""
+        state = self.executor.state
+        if seed is None or SEED_STATE not in state:
+            yield
+            return
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+            raise ArgumentError(f"a seed is an integer, not {seed!r}", operation=operation)
+        if not -(2**63) <= seed < 2**63:
+            raise ArgumentError(f"a seed fits 64 bits, {seed} does not", operation=operation)
+        with self.executor.lock:
+            own = state[SEED_STATE]
+            state[SEED_STATE] = np.int64(seed)
+            try:
+                yield
+            finally:
+                state[SEED_STATE] = own
+
+    def _predictions(
+        self, data: Mapping[str, Any] | None, batch_size: int | None, arrays: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        values = checked_batch(_merged(data, arrays, "predict"), "predict")
+        if not self._outputs:
+            raise ArgumentError(
+                "this program has no outputs",
+                operation="predict",
+                hint='name them: gc.training(..., outputs={"scores": scores})',
+            )
+        opened = open_data_set(self._declared, "predict", values, "predict")
         batches = self._evaluation_batches(opened, batch_size, "predict")
         sweep = Sweep(self.executor, "predict", opened, batches, max(1, batches.full))
-        order = np.arange(opened.samples, dtype=np.int64)
-        pieces: list[list[Array]] = [[] for _ in self._outputs]
-        axes: list[int | None] = [None] * len(pieces)
-        first = 0
-        while first < batches.steps:
-            outputs, done, rows = sweep.run(order, first, batches.steps - first)
-            fields = sweep.entry(batches.tail > 0 and first == batches.full).outputs
-            for k, (field, output) in enumerate(zip(fields, outputs, strict=True)):
-                axes[k] = _batch_axis(field, self._declared.batch_dimension)
-                pieces[k].append(_join_batches(list(output), axes[k], rows))
-            first += done
-        joined = [
-            _join_batches(parts, axis, None) for parts, axis in zip(pieces, axes, strict=True)
-        ]
-        return dict(zip(self._outputs, joined, strict=True))
+        return predictions(sweep, self._outputs, self._declared.batch_dimension)
 
     def save(self, path: str | os.PathLike[str], *, parameters_only: bool = False) -> None:
         """Write a full checkpoint, or the parameters alone. Raises FileError."""
         if parameters_only:
             write_parameters(path, dict(self.parameters))
             return
-        record = self._record
-        state = self.executor.state
+        record, state = self._standing.record, self.executor.state
         write_checkpoint(path, dict(state), {}, record, self.artifact.fingerprint)
 
-    def load(self, path: str | os.PathLike[str], *, strict: bool = True) -> None:
+    def load(
+        self, path: str | os.PathLike[str], *, strict: bool = True, parameters_only: bool = False
+    ) -> None:
         """Take the state from a full checkpoint, or the parameters from a file of them alone.
 
         From parameters alone, all other state is made anew: the optimizer starts fresh. The
-        checkpoint of a finished run with early stopping gives the best state, as `fit` did.
+        checkpoint of a finished run with early stopping gives the best state, as `fit` did. A
+        further fit goes on with the run of the checkpoint: its order of samples, its history.
         strict: every tensor of the program must be there and no other. Raises FileError naming
         every difference; then nothing was changed. Otherwise parameters that the file lacks stay.
+        parameters_only: take the parameters of a full checkpoint, as if it held them alone.
         """
         read = read_checkpoint(path)
-        is_full = read.record is not None
+        is_full = read.record is not None and not parameters_only
         use_best = read.record is not None and read.record.finished and bool(read.best)
         tensors = read.best if use_best else read.tensors
-        for checked in (read.tensors, read.best) if read.best else (read.tensors,):
-            self._check_tensors(read, checked, strict, is_full)
+        if parameters_only and read.record is not None:
+            tensors = {name: tensors[name] for name in self.parameters if name in tensors}
+            self._check_tensors(read, tensors, strict, False)
+        else:
+            for checked in (read.tensors, read.best) if read.best else (read.tensors,):
+                self._check_tensors(read, checked, strict, is_full)
         if not is_full:
             kept = {name: values for name, values in self.parameters.items() if name not in tensors}
             self.executor.initialize(self._seed)
             tensors = {**kept, **tensors}
-            self._record = self._fresh_record()
         for name, tensor in tensors.items():
             if name in self.executor.state:
                 self.executor.state[name] = tensor
-        if read.record is not None:
-            self._record = read.record
+        self._standing = Standing(self._fresh_record())
+        if is_full and read.record is not None and self._is_own(read):
+            self._standing = standing_of(read.record, read.tensors, read.best, self.executor.state)
+
+    def _is_own(self, read: Checkpoint) -> bool:
+        """Whether the position in a checkpoint is one of this program."""
+        assert read.record is not None
+        fits = len(read.record.sums) == len(self._names)
+        return fits and read.fingerprint == self.artifact.fingerprint
 
     def _check_tensors(
         self, read: Checkpoint, tensors: Mapping[str, Array], strict: bool, is_full: bool
@@ -287,12 +428,12 @@ class Trainer(Attributes):
         if facts:
             raise damaged(read.path, "its tensors do not fit this program", tuple(facts))
 
-    def _resume(self, path: Path, fresh: RunRecord) -> tuple[RunRecord, bytes | None]:
-        """The record and the best state of the checkpoint, whose state is taken over."""
+    def _resumed(self, path: Path, fresh: RunRecord) -> Standing | None:
+        """Where the run of the checkpoint stands, whose state is taken over; None without one."""
         if not exists(path):
             previous = previous_of(path)
             if not exists(previous):
-                return fresh, None
+                return None
             path = previous
         read = read_checkpoint(path)
         record = read.record
@@ -307,21 +448,13 @@ class Trainer(Attributes):
         known = {*self._names, *(f"validation_{name}" for name in self._names)}
         if len(record.sums) != len(self._names) or not known.issuperset(record.history):
             raise damaged(path, "its training position does not fit this program")
-        if record.position:
-            for name in ("samples", "batch_size", "shuffle", "drop_last"):
-                was, wanted = getattr(record, name), getattr(fresh, name)
-                if was != wanted:
-                    raise ArgumentError(
-                        f"the run was stopped inside an epoch with {name}={was}; "
-                        f"it cannot go on with {name}={wanted}",
-                        operation="fit",
-                    )
-        for name in ("samples", "batch_size", "shuffle", "drop_last"):
-            setattr(record, name, getattr(fresh, name))
+        standing = Standing(record)
+        standing.check_batches(fresh)
         state = self.executor.state
         for name, tensor in read.tensors.items():
             state[name] = tensor
-        return record, state.snapshot_of(read.best) if read.best else None
+        standing.best = state.snapshot_of(read.best) if read.best else None
+        return standing
 
     def _fresh_record(self) -> RunRecord:
         """The position of a run that has not begun."""
@@ -332,21 +465,22 @@ class Trainer(Attributes):
     ) -> tuple[Source, RunRecord]:
         record = self._fresh_record()
         if data is not None and not isinstance(data, Mapping):
-            return BatchSource(data, self._step), record
-        opened = open_data_set(self._declared, data or {}, "fit")
+            return BatchSource(_iterable(data, "fit"), self._step), record
+        opened = open_data_set(self._declared, "run", data or {}, "fit")
         rows = self._batch_size(opened, batch_size, DEFAULT_BATCH_SIZE, "fit")
-        if not drop_last:
+        if not drop_last and not self._largest.fixed:
             rows = min(rows, opened.samples)
         batches = batching(opened, rows, drop_last, "fit")
         if opened.batch_dimension is not None:
             self._largest.including(rows)
-        record.samples, record.batch_size = opened.samples, rows
+        record.samples, record.batch_size = opened.samples, min(rows, opened.samples)
         record.shuffle, record.drop_last = shuffle, drop_last
         return ArraySource(self.executor, opened, batches, shuffle), record
 
     def _batch_size(self, data: DataSet, wanted: int | None, default: int, operation: str) -> int:
         if data.batch_dimension is not None:
-            return int(wanted or default)
+            self._largest.check_size(wanted, operation)
+            return wanted or (self._largest.rows if self._largest.fixed else default)
         if wanted is not None:
             raise ArgumentError(
                 "batch_size has no meaning here: the program has no batch dimension",
@@ -367,8 +501,8 @@ class Trainer(Attributes):
 
     def _open_evaluation(self, data: Data, batch_size: int | None) -> Sweep | _Batches:
         if not isinstance(data, Mapping):
-            return _Batches(data)
-        opened = open_data_set(self._declared, data, "evaluate")
+            return _Batches(_iterable(data, "evaluate"))
+        opened = open_data_set(self._declared, "evaluate", data, "evaluate")
         wanted = batch_size if opened.batch_dimension is not None else None
         batches = self._evaluation_batches(opened, wanted, "evaluate")
         capacity = min(max(1, batches.full), CALL_STEPS_MAXIMUM)
@@ -388,8 +522,12 @@ class Trainer(Attributes):
 
     def _evaluated(self, data: Sweep | _Batches) -> Iterator[tuple[Any, int, int]]:
         if isinstance(data, _Batches):
+            first_row = 0
             for batch in data.batches:
-                outputs, rows = self._evaluate_batch.run(checked_batch(batch))
+                outputs, rows = self._evaluate_batch.run(
+                    checked_batch(batch, "evaluate"), first_row
+                )
+                first_row += rows
                 yield outputs, 1, rows
             return
         order = np.arange(max(1, data.samples), dtype=np.int64)
@@ -403,40 +541,6 @@ class Trainer(Attributes):
             yield outputs, done, rows
 
 
-class StateView(Attributes, Mapping[str, Array]):
-    """Named state, either the trained parameters or all else, in logical row-major layout."""
-
-    def __init__(self, state: State, trained: bool) -> None:
-        self._state, self._what = state, "parameter" if trained else "state"
-        self._names = [name for name, f in state.fields.items() if f.trained == trained]
-
-    def __getitem__(self, name: str) -> Array:
-        return self._state[self._known(name)]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._state[self._known(name)] = value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled and copied it is a dict of arrays."""
-        return dict, (dict(self),)
-
-    def __repr__(self) -> str:
-        fields = [self._state.fields[name] for name in self._names]
-        return "\n".join(f"{f.name}: {f.dtype}{list(f.shape)}" for f in fields)
-
-    def _known(self, name: str) -> str:
-        if name not in self._names:
-            known = ", ".join(map(repr, self._names)) or "none"
-            raise KeyError(f"no {self._what} named {name!r}; known: {known}")
-        return name
-
-
 class _Batches:
     """An iterable of batches to evaluate, iterated anew each time."""
 
@@ -444,25 +548,14 @@ class _Batches:
         self.batches = batches
 
 
-def _check_counts(epochs: int, batch_size: int | None, checkpoint_every: int | None) -> None:
-    counts = (
-        ("epochs", epochs),
-        ("batch_size", batch_size),
-        ("checkpoint_every", checkpoint_every),
-    )
-    for name, value in counts:
-        if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
-            raise ArgumentError(f"{name} is a positive integer, not {value!r}")
-
-
-def _check_files_stay(checkpoint: str | os.PathLike[str] | None, *data_sets: Data | None) -> None:
-    """Whether no array is mapped from the checkpoint's file, or from one beside it."""
-    uses = [] if checkpoint is None else [NamedFile("checkpoint", checkpoint, True, beside=True)]
-    for data in data_sets if uses else ():
-        for name, array in data.items() if isinstance(data, Mapping) else ():
-            file = mapped_file(array)
-            uses += [] if file is None else [NamedFile(f"input {name!r}", file, False)]
-    check_distinct(uses)
+def _iterable(data: Iterable[Any], operation: str) -> Iterable[Any]:
+    """The data, if it can be iterated over. Raises ArgumentError otherwise."""
+    if isinstance(data, str) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
+        raise ArgumentError(
+            f"data is {{input: array}} or an iterable of such batches, not {data!r}",
+            operation=operation,
+        )
+    return data
 
 
 def _merged(data: Any, arrays: Mapping[str, Any], operation: str) -> Any:
@@ -476,20 +569,3 @@ def _merged(data: Any, arrays: Mapping[str, Any], operation: str) -> Any:
     if arrays:
         raise ArgumentError("give a mapping or keywords, not both", operation=operation)
     return data
-
-
-def _batch_axis(field: TensorField, batch_dimension: str | None) -> int | None:
-    """The axis of an output that runs over the samples, or None."""
-    if field.gathered_axis is not None:
-        return field.gathered_axis
-    if batch_dimension is not None and batch_dimension in field.shape:
-        return field.shape.index(batch_dimension)
-    return None
-
-
-def _join_batches(parts: list[Array], axis: int | None, rows: int | None) -> Array:
-    """One array of the parts, each cut to its valid rows; without such an axis, the last part."""
-    if axis is None:
-        return np.array(parts[-1])
-    valid = (slice(None),) * axis + (slice(rows),)
-    return np.concatenate([part[valid] for part in parts], axis=axis)

@@ -1,7 +1,7 @@
 """One run of `fit`: pieces, epochs, validation, early stopping, checkpoints, Ctrl-C.
 
-In: an executor, a source of batches and options. Out: the run's record (record.py) with its
-history; the state of the executor is trained.
+In: an executor, a source of batches, options and where the run stands. Out: the run's record
+(record.py) with its history; the state of the executor is trained.
 
 Everything that decides how a run goes on is in the record and the state, so that a run that was
 stopped anywhere and resumed gives the same bits as one that was not. How many iterations one call
@@ -10,22 +10,28 @@ runs depends on the clock, and nothing else does.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, NonFiniteError
 
 from .batches import add_weighted
 from .checkpoint import write_checkpoint
 from .column import Column
+from .epoch import Epoch
 from .executor import Executor
+from .finite import LossWatch, first_not_finite
+from .metrics_file import MetricsFile
 from .pace import Interrupted, Interrupts, Pace
 from .progress import Progress
-from .record import RunRecord
 from .sources import Piece, Source
+from .standing import Standing
 from .stopping import EarlyStopping
 
 
@@ -39,6 +45,8 @@ class RunOptions:
     checkpoint: str | os.PathLike[str] | None
     checkpoint_every: int | None
     has_validation: bool
+    stop_on_nan: bool = False
+    each_epoch: bool = False  # somebody looks at every epoch
 
     @property
     def monitor(self) -> str:
@@ -60,26 +68,34 @@ class RunOptions:
 
 
 class Run:
-    """See the module docstring. `best` is the state after the best epoch, if one is kept."""
+    """See the module docstring.
+
+    superseded   another run of the trainer has begun: this one does not go on
+    """
 
     def __init__(
         self,
         executor: Executor,
         source: Source,
         options: RunOptions,
-        record: RunRecord,
-        best: bytes | None,
+        standing: Standing,
         validate: Callable[[Interrupts], list[float]],
-        progress: Progress,
+        progress: Callable[[], Progress],
+        metrics_file: MetricsFile | None = None,
     ) -> None:
         stopping = options.early_stopping
-        self.record = record
-        self.best = best if stopping is not None and stopping.restore_best else None
+        self.superseded = False
+        self.record, self._standing = standing.record, standing
+        if stopping is None or not stopping.restore_best:
+            standing.best = None
         self._executor, self._source, self._options = executor, source, options
-        self._validate, self._progress = validate, progress
+        self._validate, self._open_progress = validate, progress
+        self._metrics_file = metrics_file
         self._pace, self._interrupts = Pace(), Interrupts()
+        self._watch = LossWatch(options.stop_on_nan)
+        self._files = ExitStack()
         self._monitor = "" if stopping is None else options.monitor
-        record.history = self._columns(record.history)
+        self.record.history = self._columns(self.record.history)
 
     def _columns(self, stored: dict[str, Column]) -> dict[str, Column]:
         """The history's columns in the order in which they are shown; a file has them sorted."""
@@ -91,22 +107,55 @@ class Run:
         known = [name for name in names + held_out if name in stored]
         return {name: stored[name] for name in dict.fromkeys([*known, *stored])}
 
-    def run(self) -> None:
-        """Train to the end. Raises KeyboardInterrupt after Ctrl-C, with a checkpoint written."""
+    def keep_open(self, files: ExitStack) -> None:
+        """Hold these, a lock for example, until the run ends; also where it never begins."""
+        self._files = files
+        weakref.finalize(self, files.close)
+
+    def end(self) -> None:
+        """Another run of the trainer has begun: this one gives its files back and is over."""
+        self.superseded = True
+        self._files.close()
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train to the end; gives every epoch if somebody looks at each, else nothing.
+
+        Raises KeyboardInterrupt after Ctrl-C, with a checkpoint written. Left before the end, the
+        run writes one too, and the next goes on from there.
+        """
+        self._progress = self._open_progress()
         try:
             with self._interrupts:
                 try:
-                    while not self._is_over():
-                        self._advance()
-                        self._interrupts.check()
+                    if self._metrics_file is not None:
+                        self._metrics_file.add(self.record)
+                    yield from self._train()
                 except Interrupted:
                     self._write_checkpoint()
                     raise KeyboardInterrupt from None
+                except GeneratorExit:
+                    if not self.superseded:
+                        self._write_checkpoint()
+                    raise
                 self._finish()
             if self._interrupts.requested:
                 raise KeyboardInterrupt
         finally:
             self._progress.close()
+            self._files.close()
+
+    def _train(self) -> Iterator[Epoch]:
+        while not self._is_over():
+            before = self.record.epoch
+            self._advance()
+            self._interrupts.check()
+            if self._options.each_epoch and self.record.epoch > before:
+                with self._interrupts.paused():
+                    yield Epoch(self.record.epoch, self._last_values())
+                if self.superseded:
+                    raise ArgumentError(
+                        "this run cannot go on: another fit has begun since", operation="epochs"
+                    )
 
     def _is_over(self) -> bool:
         record, stopping = self.record, self._options.early_stopping
@@ -120,8 +169,10 @@ class Run:
         if not self.record.finished:
             self.record.finished = True
             self._write_checkpoint()
-        if stopping is not None and stopping.restore_best and self.best is not None:
-            self._executor.state.restore(self.best)
+        best, state = self._standing.best, self._executor.state
+        if stopping is not None and stopping.restore_best and best is not None:
+            self._standing.last = state.snapshot()
+            state.restore(best)
 
     def _advance(self) -> None:
         """Run one piece, take account of it, and write a checkpoint where one is due."""
@@ -133,25 +184,63 @@ class Run:
         self._pace.start()
         piece = self._source.run(record, steps, epochs)
         self._pace.stop(max(1, piece.count))
-        if piece.epochs:
-            self._add_whole_epochs(piece)
-        else:
-            add_weighted(record.sums, piece.outputs, piece.rows)
-            record.position += piece.count
-            record.rows += piece.count * piece.rows
-            record.step += piece.count
-            if piece.ends:
-                self._end_epoch()
+        self._account(piece)
         self._report()
         due = piece.ends if every is None else piece.count > 0 and record.step % every == 0
         if due and not self._is_over():
             self._write_checkpoint()
 
+    def _account(self, piece: Piece) -> None:
+        record = self.record
+        if piece.epochs:
+            self._look_for_nan(piece)
+            self._add_whole_epochs(piece)
+            return
+        before = list(record.sums)
+        add_weighted(record.sums, piece.outputs, piece.rows)
+        if piece.count and not math.isfinite(record.sums[0]):  # one of the losses, or of before
+            after, record.sums = record.sums, before
+            self._look_for_nan(piece)
+            record.sums = after
+        self._add_steps(piece)
+        if piece.ends:
+            self._end_epoch()
+
+    def _add_steps(self, piece: Piece) -> None:
+        record = self.record
+        record.position += piece.count
+        record.rows += piece.count * piece.rows
+        record.step += piece.count
+
+    def _look_for_nan(self, piece: Piece) -> None:
+        """Tell of the piece's first loss that is not finite. Where the run stops there, the record
+        takes account of what was before, as a training binary's."""
+        record = self.record
+        bad = first_not_finite(piece.outputs[0])
+        if bad is None:
+            return
+        steps = piece.count // piece.epochs if piece.epochs else piece.count + 1
+        whole, epoch = bad // steps, record.epoch + bad // steps + 1
+        loss, step = float(piece.outputs[0][bad]), record.step + bad + 1
+        try:
+            self._watch.training_loss(loss, step, epoch)
+        except NonFiniteError:
+            cut = whole * steps
+            if whole:
+                outputs = [output[:cut].copy() for output in piece.outputs]
+                self._add_whole_epochs(Piece(outputs, cut, piece.rows, whole, True))
+            rest = Piece([o[cut:bad] for o in piece.outputs], bad - cut, piece.rows, 0, False)
+            add_weighted(record.sums, rest.outputs, rest.rows)
+            self._add_steps(rest)
+            self._report()
+            raise
+
     def _epochs_allowed(self) -> int:
         """How many epochs may run without a look at the boundary between them."""
         options = self._options
         each_epoch_writes = options.checkpoint is not None and options.checkpoint_every is None
-        if options.has_validation or options.early_stopping or each_epoch_writes:
+        looked_at = options.has_validation or options.early_stopping or options.each_epoch
+        if looked_at or each_epoch_writes or self._progress.each_epoch:
             return 1
         return options.epochs - self.record.epoch
 
@@ -171,6 +260,8 @@ class Run:
         record, options = self.record, self._options
         values = [total / record.rows for total in record.sums]
         validation = self._validate(self._interrupts) if options.has_validation else []
+        if validation:
+            self._watch.validation_loss(validation[0], record.epoch + 1)
         columns = list(zip(options.names, values, strict=True))
         columns += [(f"validation_{n}", v) for n, v in zip(options.names, validation, strict=False)]
         for name, value in columns:
@@ -184,13 +275,18 @@ class Run:
         record = self.record
         if stopping.improves(value, record.best):
             record.best, record.best_epoch, record.waited = value, record.epoch - 1, 0
-            self.best = self._executor.state.snapshot() if stopping.restore_best else None
+            keeps = stopping.restore_best
+            self._standing.best = self._executor.state.snapshot() if keeps else None
         else:
             record.waited += 1
 
+    def _last_values(self) -> dict[str, float]:
+        return {name: column[-1] for name, column in self.record.history.items() if column}
+
     def _report(self) -> None:
-        record = self.record
-        values = {name: column[-1] for name, column in record.history.items() if column}
+        record, values = self.record, self._last_values()
+        if self._metrics_file is not None:
+            self._metrics_file.add(record)
         steps = self._source.steps_per_epoch  # 0 where it is unknown
         self._progress.update(record.epoch, record.position / steps if steps else 0.0, values)
 
@@ -198,7 +294,8 @@ class Run:
         if self._options.checkpoint is None:
             return
         state = self._executor.state
-        best = {} if self.best is None else state.arrays_of(self.best)
+        kept = self._standing.best
+        best = {} if kept is None else state.arrays_of(kept)
         fingerprint = self._executor.artifact.fingerprint
         write_checkpoint(
             self._options.checkpoint, dict(state), best, self.record, fingerprint, held=True

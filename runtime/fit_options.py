@@ -1,0 +1,113 @@
+"""What `fit` and `epochs` are asked for, with the defaults; Trainer.fit tells what each means."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from gradc.compiler.errors import ArgumentError
+
+from .file_names import NamedFile, check_distinct, mapped_file
+from .stopping import EarlyStopping
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Raises ArgumentError for values of another type, counts that are none, and options that
+    exclude each other."""
+
+    batch_size: int | None = None
+    epochs: int = 1
+    validation: Any = None
+    shuffle: bool = True
+    drop_last: bool = False
+    early_stopping: EarlyStopping | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: int | None = None
+    resume: bool = False
+    learning_rate: float | None = None
+    restart: bool = False
+    stop_on_nan: bool = False
+    metrics_file: str | os.PathLike[str] | None = None
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "checkpoint_every"):
+            object.__setattr__(self, name, checked_count(name, getattr(self, name)))
+        if self.epochs is None:
+            raise ArgumentError("epochs is a positive integer, not None", operation="fit")
+        if self.learning_rate is not None:
+            check_rate(self.learning_rate)
+        if self.early_stopping is not None and not isinstance(self.early_stopping, EarlyStopping):
+            raise ArgumentError(
+                f"early_stopping is not {self.early_stopping!r}",
+                operation="fit",
+                hint="gc.EarlyStopping(patience=3)",
+            )
+        for name in ("checkpoint", "metrics_file"):
+            path = getattr(self, name)
+            if path is not None and not isinstance(path, (str, os.PathLike)):
+                raise ArgumentError(f"{name} is a path, not {path!r}", operation="fit")
+        if self.resume and self.checkpoint is None:
+            raise ArgumentError("resume=True needs checkpoint=", operation="fit")
+        if self.resume and self.restart:
+            raise ArgumentError(
+                "resume=True goes on, restart=True begins anew: give one of them", operation="fit"
+            )
+
+
+def check_files_stay(options: FitOptions, data: Any) -> None:
+    """Whether the checkpoint and the log are two files, and no array is mapped from one of them, or
+    from one beside the checkpoint. Raises ArgumentError."""
+    uses = []
+    if options.checkpoint is not None:
+        uses.append(NamedFile("checkpoint", options.checkpoint, True, beside=True))
+    if options.metrics_file is not None:
+        uses.append(NamedFile("metrics_file", options.metrics_file, True))
+    for arrays in (data, options.validation) if uses else ():
+        for name, array in arrays.items() if isinstance(arrays, Mapping) else ():
+            file = mapped_file(array)
+            uses += [] if file is None else [NamedFile(f"input {name!r}", file, False)]
+    check_distinct(uses)
+
+
+def fit_options(given: Mapping[str, Any], operation: str) -> FitOptions:
+    """The options given by name. Raises ArgumentError for a name that is none."""
+    known = [field.name for field in fields(FitOptions)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise ArgumentError(
+                f"unknown argument {name!r}",
+                operation=operation,
+                facts=[f"known: {', '.join(known)}"],
+                hint=f"did you mean {near[0]!r}?" if near else "",
+            )
+    return FitOptions(**given)
+
+
+def check_rate(rate: Any) -> None:
+    """Raise ArgumentError unless it can be a learning rate."""
+    number = (int, float, np.integer, np.floating)
+    if not isinstance(rate, number) or isinstance(rate, bool) or not 0 <= rate < math.inf:
+        raise ArgumentError(f"a learning rate is a finite number >= 0, not {rate!r}")
+
+
+def checked_count(name: str, value: Any) -> int | None:
+    """A positive integer of any type, or None. Raises ArgumentError for anything else."""
+    if value is None:
+        return None
+    try:
+        count = 0 if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ArgumentError(f"{name} is a positive integer, not {value!r}")
+    return count

@@ -1,0 +1,60 @@
+"""What the public contract names and this version does not offer says so, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import gradc as gc
+from gradc import optim
+
+
+def _program(**options: Any) -> Any:
+    w = gc.parameter("w", (3,))
+    return gc.training(gc.sum(w * w), optimizer=optim.SGD(lr=0.1), **options)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "augment batch_norm checkpoint cond conv2d custom_gradient frozen map max_pool2d ratio scan "
+    "sweep vmap while_loop".split(),
+)
+def test_names_that_are_not_offered_say_so(name: str) -> None:
+    if hasattr(gc, name):
+        pytest.fail(f"gc.{name} exists: test what it does, and take it off this list")
+    with pytest.raises(AttributeError, match=f"'{name}'.*does not offer it"):
+        getattr(gc, name)
+
+
+NOT_OFFERED: dict[str, Callable[[], Any]] = {
+    "compile: memory_budget=": lambda: gc.compile(gc.ones(2), memory_budget=100),  # type: ignore
+    "compile: memory_budget= ": lambda: _program().compile(memory_budget=100),
+    "compile: state=": lambda: gc.compile(gc.ones(2), state=None),  # type: ignore[call-arg]
+    "training: train=": lambda: _program(train="head.*"),
+    "training: several losses": lambda: gc.training([(gc.ones(()), optim.SGD(), "d.*")]),  # type: ignore
+    "parameter: trainable=": lambda: gc.parameter("w", (2,), trainable=False),  # type: ignore
+    "SGD: clip_norm=": lambda: optim.SGD(lr=0.1, clip_norm=1.0),  # type: ignore[call-arg]
+    "Adam: clip_value=": lambda: optim.Adam(clip_value=1.0),  # type: ignore[call-arg]
+    "AdamW: accumulate=": lambda: optim.AdamW(accumulate=4),  # type: ignore[call-arg]
+}
+
+
+@pytest.mark.parametrize("what", NOT_OFFERED)
+def test_arguments_that_are_not_offered_say_so(what: str) -> None:
+    with pytest.raises(gc.ArgumentError) as caught:
+        NOT_OFFERED[what]()
+    text = str(caught.value)
+    assert text.startswith(what.strip()) and "this version does not offer" in text
+    assert "test_not_offered.py" in text
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+def test_other_precisions_and_targets_are_refused(precision: str) -> None:
+    with pytest.raises(gc.ArgumentError, match=f"unknown precision '{precision}'"):
+        gc.compile(gc.ones(2), precision=precision)
+    with pytest.raises(gc.ArgumentError, match="unknown target 'cuda'"):
+        gc.compile(gc.ones(2), target="cuda")
+    with pytest.raises(gc.ArgumentError, match="no schedule that depends on the loss"):
+        optim.schedule.plateau(0.1)
