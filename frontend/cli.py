@@ -27,8 +27,6 @@ from gradc.compiler.aot.toolchain import HOST, PLATFORMS
 from gradc.compiler.driver import BACK_ENDS
 from gradc.compiler.errors import ArgumentError, GradcError, shown
 from gradc.compiler.output_files import write_file
-from gradc.runtime.file_names import NamedFile, check_distinct
-from gradc.runtime.stopping import EarlyStopping
 
 from . import __version__
 from ._training import TrainingProgram
@@ -62,59 +60,61 @@ def app() -> None:
 
 @app.command()
 @_file
-@click.option(
-    "--epochs", type=click.IntRange(min=1), default=10, help="in all, resumed runs included"
-)
-@click.option("--batch-size", type=_POSITIVE, help="samples of a batch")
+@click.option("--data", multiple=True, metavar="NAME=FILE", help="a .npy file for each input")
+@click.option("--validate", multiple=True, metavar="NAME=FILE", help="the same for validation")
+@click.option("--epochs", type=_POSITIVE, default=10, help="in all, resumed runs included")
+@click.option("--batch-size", type=_POSITIVE, help="samples of a batch; 32, if not given")
 @_target
 @click.option("--threads", type=_POSITIVE, help="every CPU, if not given")
-@click.option("--seed", type=int, default=0, help="makes initial parameters and order")
+@click.option("--seed", type=int, default=0, help="for parameters, order, random numbers")
 @click.option("--lr", type=click.FloatRange(min=0), help="replaces the program's learning rate")
-@click.option("--checkpoint", type=_PATH, help="safetensors file to write")
-@click.option("--resume", is_flag=True, help="go on from the checkpoint")
-@click.option("--patience", type=_POSITIVE, help="stop early after N epochs without improvement")
+@click.option("--checkpoint", type=_PATH, help="written after every epoch and at the end")
+@click.option("--every", type=_POSITIVE, help="write the checkpoint every N steps instead")
+@click.option("--resume", is_flag=True, help="go on from the checkpoint, if it is there")
+@click.option("--parameters", type=_PATH, help="safetensors file of parameters to begin with")
+@click.option("--metrics", type=_PATH, help="write a CSV file, a row per epoch and split")
+@click.option("--patience", type=_POSITIVE, help="stop after N epochs without a better loss")
 @click.option("--shuffle/--no-shuffle", default=True, help="a new order of samples in every epoch")
 @click.option("--drop-last", is_flag=True, help="full batches only")
-def train(
-    file: Path,
-    epochs: int,
-    batch_size: int | None,
-    target: str,
-    threads: int | None,
-    seed: int,
-    lr: float | None,
-    checkpoint: Path | None,
-    resume: bool,
-    patience: int | None,
-    shuffle: bool,
-    drop_last: bool,
-) -> None:
-    """Train FILE's program on FILE's data().
+@click.option("--stop-on-nan", is_flag=True, help="end at the first loss that is not finite")
+@click.option("--predict", type=_PATH, help="do not train: write the first output as .npy")
+@click.option("--quiet", is_flag=True, help="no progress and no notes")
+@click.pass_context
+def train(context: click.Context, /, file: Path, **values: Any) -> None:
+    """Train FILE's program on FILE's data(), as its training binary does.
 
     data() returns {"train": {input: array}, "validation": {...}}; the second may be left out.
+    Progress goes to standard error, the last numbers to standard output.
     """
-    if resume and checkpoint is None:
-        _stop(BAD_ARGUMENTS, "--resume needs --checkpoint")
-    _check_outputs(file, "--checkpoint", checkpoint)
-    names = _load(file)
-    program, data = _program_of(names, file), _data_of(names, file)
+    from . import cli_train
+
+    def given(name: str) -> bool:
+        return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+    names = {name.replace("_", "-") for name in values if given(name)}
+    if "shuffle" in names and not values["shuffle"]:
+        names = (names - {"shuffle"}) | {"no-shuffle"}
+    options = cli_train.TrainOptions(file, frozenset(names), **values)
 
     def run() -> None:
-        trainer = program.compile(target=target, threads=threads, seed=seed)
-        history = trainer.fit(
-            data["train"],
-            batch_size=batch_size,
-            epochs=epochs,
-            validation=data.get("validation"),
-            shuffle=shuffle,
-            drop_last=drop_last,
-            early_stopping=None if patience is None else EarlyStopping(patience),
-            checkpoint=checkpoint,
-            resume=resume,
-            learning_rate=lr,
-        )
-        last = {name: values[-1] for name, values in history.items() if values}
-        click.echo("  ".join(f"{name} {value:.6g}" for name, value in last.items()))
+        cli_train.check_options(options)
+        found = _load(file)
+        program = _program_of(found, file)
+        data: Mapping[str, Any]
+        if options.data:
+            data = {"train": cli_train.arrays_of(program, options.data, "--data")}
+        else:
+            data = _data_of(found, file)
+        if options.validate:
+            held_out = cli_train.arrays_of(program, options.validate, "--validate")
+            data = {**data, "validation": held_out}
+        if options.predict is not None:
+            cli_train.predict(program, data, options)
+            return
+        try:
+            click.echo(cli_train.train(program, data, options, _say))
+        except cli_train.Stopped as stopped:
+            _stop(STOPPED, str(stopped))
 
     _guarded(run)
 
@@ -226,13 +226,6 @@ def opt(
 # ---------------------------------------------------------------- files
 
 
-def _check_outputs(file: Path, option: str, output: Path | None) -> None:
-    """Whether FILE itself would not be overwritten."""
-    if output is not None:
-        written = NamedFile(option, output, True, beside=True)
-        _guarded(lambda: check_distinct((NamedFile("FILE", file, False), written)))
-
-
 def _load(file: Path) -> Mapping[str, Any]:
     """The names that FILE defines. Its own errors end the command with its own line."""
     if not file.is_file():
@@ -320,6 +313,10 @@ def _guarded(run: Callable[[], None]) -> None:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _stop(status: int, message: str) -> NoReturn:
+def _say(message: str) -> None:
     click.echo(shown(f"gradc: {message}", keep="\n\t"), err=True)
+
+
+def _stop(status: int, message: str) -> NoReturn:
+    _say(message)
     raise click.exceptions.Exit(status)
