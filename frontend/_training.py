@@ -39,7 +39,7 @@ from .optim.optimizer import Optimizer
 from .plain_numbers import whole
 from .synonyms import spelled
 from .tensor import Tensor
-from .tracing import fail, here, located
+from .tracing import fail, here
 from .variables import RATE, State, StateNode, seed_state, step_state
 
 SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")

@@ -19,12 +19,12 @@ from gradc.compiler.errors import GradcError, SourceLine
 
 
 def here() -> SourceLine | None:
-    """The innermost line of the call stack that is not gradc's own; None if there is none.
+    """The innermost line of the call stack that is not gradc's own, or NumPy's; None without one.
 
     What called gradc's command line is nobody's line.
     """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_own(frame.f_globals.get("__name__")):
+    while frame is not None and _is_nobodys(frame.f_globals.get("__name__")):
         frame = None if frame.f_globals["__name__"] == "gradc.cli" else frame.f_back
     if frame is None:
         return None
@@ -36,6 +36,11 @@ def here() -> SourceLine | None:
 def called_by_user() -> bool:
     """Whether the caller of the function that asks is the user's code, not gradc's own."""
     return not _is_own(sys._getframe(2).f_globals.get("__name__"))
+
+
+def _is_nobodys(module_name: str | None) -> bool:
+    """Whether no user wrote a module: gradc's own, and NumPy's, whose arrays call tensors."""
+    return _is_own(module_name) or (module_name is not None and module_name[:6] == "numpy.")
 
 
 def _is_own(module_name: str | None) -> bool:

@@ -59,9 +59,9 @@ from .prediction import predictions
 from .progress import open_progress
 from .record import RunRecord
 from .sources import ArraySource, BatchSource, Source, checked_batch
+from .spellings import TRAINER
 from .standing import Standing, standing_of
 from .state_view import StateView
-from .spellings import TRAINER
 from .stopping import EarlyStopping
 from .training_loop import Run, RunOptions
 

@@ -532,7 +532,7 @@ def test_arguments_of_a_trainer_are_checked() -> None:
         for call in ("fit", "evaluate", "predict"):
             with pytest.raises(gc.ArgumentError, match=f"^{call}: .*, not "):
                 getattr(trainer, call)(wrong)
-        with pytest.raises(gc.ArgumentError, match=r"^step: a batch is a mapping"):
+        with pytest.raises(gc.ArgumentError, match=r"^step: .*, not "):
             trainer.step(wrong)
     assert trainer.state["gradc.step"] == 0
     history = trainer.fit(data, epochs=np.int64(2), batch_size=np.int32(6))

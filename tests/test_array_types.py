@@ -147,7 +147,6 @@ def test_operands_and_initial_values_are_refused(name: str) -> None:
     value, message = REFUSED[name]
     entrances: list[Callable[[], Any]] = [
         lambda: gc.ones((3,)) + value,
-        lambda: value * gc.ones((3,)),
         lambda: gc.add(gc.ones((3,)), value),
         lambda: gc.where(gc.ones((3,)) > 0.0, value, 0.0),
         lambda: gc.parameter("w", (3,), init=value),
@@ -159,6 +158,17 @@ def test_operands_and_initial_values_are_refused(name: str) -> None:
             gc.compile(entrance()) if name == "complex" else entrance()
         assert message in str(caught.value) or name == "complex"
         assert "test_array_types.py" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_they_are_refused_on_the_left_too(name: str) -> None:
+    """A masked array does its own arithmetic, and asks the tensor for values that it has not."""
+    value, message = REFUSED[name]
+    with pytest.raises((gc.DTypeError, gc.ShapeError)) as caught:
+        gc.compile(value * gc.ones((3,)))
+    text = str(caught.value)
+    assert message in text or name == "complex" or "a tensor has no values before" in text
+    assert "test_array_types.py" in text
 
 
 def test_a_mask_is_refused_as_an_index() -> None:

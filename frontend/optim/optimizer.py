@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any
 
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError, GradcError
@@ -20,7 +20,6 @@ from gradc.compiler.types import float64
 from ..functional.elementwise import negative
 from ..functional.inquiry import finfo
 from ..missing import missing_attribute
-from ..not_offered import OPTIMIZER_ARGUMENTS, check_arguments
 from ..plain_numbers import plain
 from ..spellings import OPTIMIZER
 from ..tensor import Tensor
@@ -106,10 +105,6 @@ class Optimizer(metaclass=TakesParameters):
     def trains(self, parameter: State) -> bool:
         """Whether this optimizer updates the parameter, if the loss reads it."""
         return is_listed(self.parameters, parameter)
-
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        check_arguments(cls.__name__, OPTIMIZER_ARGUMENTS, options)
-        return super().__new__(cls)
 
     def update(self, slot: Slot, gradient: Tensor) -> Tensor:
         """The parameter's new value; state is set through the slot."""

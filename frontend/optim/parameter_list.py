@@ -20,6 +20,7 @@ import numpy as np
 from gradc.compiler.attributes import refusing
 from gradc.compiler.errors import ArgumentError, CallError
 
+from ..not_offered import OPTIMIZER_ARGUMENTS, check_arguments
 from ..plain_numbers import plain
 from ..synonyms import unknown_argument
 from ..tensor import Tensor
@@ -52,6 +53,7 @@ class TakesParameters(type):
             options["parameters"], given = given[0], given[1:]
         if (parameters := options.get("parameters")) is not None:
             options["parameters"] = listed_parameters(parameters, cls.__name__)
+        check_arguments(cls.__name__, OPTIMIZER_ARGUMENTS, options)
         signature = _init_signature(cls)
         for name in options:
             if name not in signature.parameters:
