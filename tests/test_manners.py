@@ -284,14 +284,15 @@ def test_numpys_numbers_are_taken_for_every_count_seed_and_rate(tmp_path: Path) 
     schedules.cosine(f(0.1), i(5)), schedules.step(f(0.1), i(2), f(0.5))
     schedules.warmup(schedules.constant(f(0.1)), i(3), f(0.5))
     schedules.multi_step(f(0.1), [i(1), i(2)]), schedules.one_cycle(f(0.1), i(9))
-    made = gc.training(gc.mean(gc.square(layer(x))), optim.Adam(lr=rate, eps=f(1e-8)))
+    y = layer(x)
+    made = gc.training(gc.mean(y * y), optim.Adam(lr=rate, eps=f(1e-8)), outputs={"y": y})
     trainer = made.compile(seed=i(3), threads=i(1))
     trainer.fit(
         {"x": ROWS}, epochs=i(2), batch_size=i(4), checkpoint=tmp_path / "run.safetensors",
         checkpoint_every=i(1), early_stopping=gc.EarlyStopping(i(3), f(0.0)), learning_rate=f(0.1),
     )  # fmt: skip
     trainer.evaluate({"x": ROWS}, batch_size=i(4))
-    trainer.predict(x=ROWS, batch_size=np.int16(4))
+    trainer.predict(x=ROWS, batch_size=np.int16(4), seed=i(7))
     trainer.learning_rate = f(0.25)
     assert trainer.learning_rate == 0.25
     plain = made.compile(seed=3, threads=1)
