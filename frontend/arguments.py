@@ -22,6 +22,7 @@ import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, GradcError, described
 from gradc.compiler.types import DType, dtype_of
+from gradc.runtime.plain_array import check_type
 
 from .dimensions import Dimension
 from .synonyms import spelled
@@ -130,6 +131,7 @@ def operand(name: str, value: Any) -> Any:
     if isinstance(value, (tuple, range)):
         return list(value)
     if hasattr(value, "__array__") and not isinstance(value, type):
+        check_type(value, name)
         try:
             return np.asarray(value)
         except (TypeError, ValueError) as error:

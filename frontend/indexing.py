@@ -37,6 +37,7 @@ from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.ops.slicing import SLICE
 from gradc.compiler.ops.source import EXTENT, INPUT, STATE, TRAINING
 from gradc.compiler.types import Extent, int64
+from gradc.runtime.plain_array import check_type
 
 from . import nodes
 from .index_ranges import from_either_end
@@ -135,6 +136,8 @@ def _as_entry(entry: Any) -> Any:
 
 def _as_indices(entry: Any) -> Any:
     """Fixed indices as an int64 or bool array; an integer array of rank 0 is an integer."""
+    with located("getitem"):
+        check_type(entry, "the index")
     try:
         array = np.asarray(entry)
     except GradcError:  # of a tensor inside the list

@@ -40,7 +40,7 @@ def plain_array(value: Any, what: str) -> Array:
     Raises DTypeError.
     """
     if type(value) is not np.ndarray:
-        _check_type(value, what)
+        check_type(value, what)
     try:
         array = np.asarray(value)
     except GradcError:
@@ -57,8 +57,8 @@ def plain_array(value: Any, what: str) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _check_type(value: Any, what: str) -> None:
-    """Refuse what `np.asarray` would strip, also inside lists."""
+def check_type(value: Any, what: str) -> None:
+    """Raise DTypeError for what `np.asarray` would strip, also inside lists."""
     if isinstance(value, (list, tuple)):
         _check_items(value, what)
     elif isinstance(value, np.ma.MaskedArray):
@@ -82,7 +82,7 @@ def _check_type(value: Any, what: str) -> None:
 def _check_items(values: Sequence[Any], what: str) -> None:
     for value in values:
         if type(value) not in _NUMBERS:
-            _check_type(value, what)
+            check_type(value, what)
 
 
 def _has_unit(value: Any) -> bool:

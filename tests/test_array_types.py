@@ -173,9 +173,21 @@ def test_they_are_refused_on_the_left_too(name: str) -> None:
 
 def test_a_mask_is_refused_as_an_index() -> None:
     hidden = np.ma.array([0, 1], mask=[False, True])
-    for make in (lambda: gc.take(gc.ones((3,)), hidden, axis=0), lambda: gc.ones((3,))[hidden]):
+    for make in (
+        lambda: gc.take(gc.ones((3,)), hidden, axis=0),
+        lambda: gc.ones((3,))[hidden],
+        lambda: gc.ones((3,))[[hidden, hidden]],
+        lambda: gc.ones((3,))[hidden == 0],
+    ):
         with pytest.raises(gc.DTypeError, match="masked array"):
             make()
+
+
+def test_a_unit_is_refused_as_an_operand() -> None:
+    with pytest.raises(gc.DTypeError, match="Quantity, which has a unit"):
+        gc.exp(Quantity())  # type: ignore[arg-type]
+    with pytest.raises(gc.DTypeError, match="Quantity, which has a unit"):
+        gc.add(gc.ones((3,)), Quantity())  # type: ignore[arg-type]
 
 
 def _taken(tmp_path: Path) -> dict[str, Any]:
