@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError, NonFiniteError
+from gradc.compiler.errors import ArgumentError, FileError, NonFiniteError
 
 from .batches import add_weighted
 from .checkpoint import write_checkpoint
@@ -286,7 +286,11 @@ class Run:
     def _report(self) -> None:
         record, values = self.record, self._last_values()
         if self._metrics_file is not None:
-            self._metrics_file.add(record)
+            try:
+                self._metrics_file.add(record)
+            except FileError:  # a full disk throws no training away
+                self._write_checkpoint()
+                raise
         steps = self._source.steps_per_epoch  # 0 where it is unknown
         self._progress.update(record.epoch, record.position / steps if steps else 0.0, values)
 

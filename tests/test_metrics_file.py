@@ -85,6 +85,29 @@ def test_rows_of_another_log_do_not_stay(tmp_path: Path) -> None:
         assert lines.removeprefix(header + stays).startswith(following)
 
 
+def test_a_log_that_fails_ends_the_run_after_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = MetricsFile._flush
+
+    def full(log: MetricsFile) -> None:
+        if log._done == 2:
+            raise gc.FileError("the disk is full")
+        flush(log)
+
+    trainer, data = binary("classifier").trainer(), classifier_data(20)
+    options: dict[str, Any] = {"checkpoint": tmp_path / "c", "checkpoint_every": 1000}
+    with monkeypatch.context() as patch, pytest.raises(gc.FileError, match="the disk is full"):
+        patch.setattr(MetricsFile, "_flush", full)
+        patch.setattr("gradc.runtime.metrics_file.SECONDS_BETWEEN_WRITES", 0.0)
+        trainer.fit(data, epochs=5, progress=True, metrics_file=tmp_path / "log.csv", **options)
+    whole, resumed = binary("classifier").trainer(), binary("classifier").trainer()
+    history = resumed.fit(data, epochs=5, resume=True, **options)
+    assert history.to_dict() == whole.fit(data, epochs=5).to_dict()
+    assert len(trainer.history["loss"]) == 2
+    assert resumed.executor.state.snapshot() == whole.executor.state.snapshot()
+
+
 def test_two_fits_do_not_write_one_log(tmp_path: Path) -> None:
     made, data = binary("classifier"), classifier_data(20)
     one, other = made.trainer(), made.trainer()
