@@ -121,7 +121,9 @@ def text(result: Any) -> str:
     return re.sub(r"stream=\d+", "", str(gc.graph(result)))
 
 
-@pytest.mark.parametrize(("name", "function", "other", "own"), CASES, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(
+    ("name", "function", "other", "own"), CASES, ids=lambda v: getattr(v, "__name__", v)
+)
 def test_every_function(name: str, function: Callable[..., Any], other: str, own: str) -> None:
     given = example(name, function, own)
     expected = text(function(**given))
