@@ -33,6 +33,7 @@ from gradc.runtime.trainer import DEFAULT_BATCH_SIZE, Trainer
 
 from . import nodes
 from .compiled import bound_dimensions, check_seed, driver_program, fields_of, thread_count
+from .functional.quotients import Ratio
 from .graphs import Assembler, state_updates
 from .not_offered import without
 from .optim.optimizer import Optimizer
@@ -53,6 +54,7 @@ class TrainingProgram(Attributes):
     inputs            every declared input
     batch_dimension   the named dimension that batches run along, or None
     metrics, outputs  names
+    ratios            those of "loss" and the metrics that are a ratio (gc.ratio)
     learning_rate     the number that leads the optimizer's rate; None where no one number does
     """
 
@@ -62,6 +64,7 @@ class TrainingProgram(Attributes):
     inputs: tuple[TensorField, ...]
     batch_dimension: str | None
     metrics: tuple[str, ...]
+    ratios: tuple[str, ...]
     outputs: tuple[str, ...]
     learning_rate: float | None
 
@@ -94,6 +97,7 @@ class TrainingProgram(Attributes):
             thread_count(threads, "compile"),
             fixed,
             {kind: program._reads(graph) for kind, graph in program.graphs.items()},
+            program.ratios,
         )
 
     def _reads(self, graph: Graph) -> Reads:
@@ -162,6 +166,7 @@ class TrainingProgram(Attributes):
             model_name(stem),
             program.inputs,
             ("loss", *program.metrics),
+            program.ratios,
             program.outputs,
             (batch or DEFAULT_BATCH_SIZE) if batched else None,
             program.learning_rate,
@@ -186,7 +191,8 @@ def training(
     """A training program: every step lowers `loss` by the optimizer's rule.
 
     loss      a floating-point scalar
-    metrics   scalars that are reported beside the loss, averaged over rows
+    metrics   scalars that are reported beside the loss, averaged over rows; gc.ratio makes one
+              that is the quotient of two sums
     outputs   what trainer.predict returns
 
     Every parameter that the loss reads is trained; where the optimizer was given a list of
@@ -194,9 +200,13 @@ def training(
     """
     _check(loss, optimizer, metrics, outputs)
     assert optimizer is not None
-    reported = [("loss", loss), *((name, _metric(m)) for name, m in (metrics or {}).items())]
+    columns = {"loss": loss, **{name: _metric(m) for name, m in (metrics or {}).items()}}
+    ratios = {name: value for name, value in columns.items() if isinstance(value, Ratio)}
+    reported = [(name, ratios[name].numerator if name in ratios else columns[name])
+                for name in columns]  # fmt: skip
+    reported += [(f"{name} (divisor)", value.denominator) for name, value in ratios.items()]
     predicted = list((outputs or {}).items())
-    tensors = [t for _, t in reported + predicted]
+    tensors = [loss, *(t for _, t in reported + predicted)]
     assembler = Assembler("training")
     step = step_state()
     assembler.reserve(seed_state(), step)
@@ -216,6 +226,7 @@ def training(
         _all_fields(graphs),
         _batch_dimension(graphs),
         tuple(metrics or {}),
+        tuple(ratios),
         tuple(outputs or {}),
         optimizer.leading_rate if RATE in states else None,
     )

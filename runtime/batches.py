@@ -319,17 +319,3 @@ def inputs_of(entry: EntryPoint, arrays: Mapping[str, Array], operation: str) ->
             facts=[f"needed inputs: {needed}"],
         )
     return [arrays[field.name] for field in entry.inputs]
-
-
-def add_weighted(sums: list[float], outputs: Sequence[Array], rows: int) -> None:
-    """Add every iteration's scalars times `rows` to the sums, in float64 and in order.
-
-    The order of additions is that of the iterations, so that it does not matter how many of them
-    one call ran.
-    """
-    with np.errstate(all="ignore"):
-        for k, output in enumerate(outputs):
-            terms = np.empty(len(output) + 1, np.float64)
-            terms[0] = sums[k]
-            np.multiply(output.reshape(-1), rows, out=terms[1:], dtype=np.float64)
-            sums[k] = float(np.add.accumulate(terms)[-1])

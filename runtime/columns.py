@@ -27,6 +27,11 @@ class Columns:
         """Scalars that an entry point gives for a batch."""
         return len(self.names) + len(self.ratios)
 
+    @property
+    def divides_loss(self) -> bool:
+        """Whether the loss is a ratio."""
+        return self.names[0] in self.ratios
+
     def zeros(self) -> list[float]:
         """Sums of no batch."""
         return [0.0] * self.results
@@ -40,8 +45,10 @@ class Columns:
         """Add every iteration's results times their weights to the sums, in float64 and in order.
 
         The order of additions is that of the iterations, so that it does not matter how many of
-        them one call ran.
+        them one call ran. No outputs are those of no iteration.
         """
+        if not outputs:
+            return
         with np.errstate(all="ignore"):
             for k, (output, weight) in enumerate(zip(outputs, self.weights(rows), strict=True)):
                 terms = np.empty(len(output) + 1, np.float64)
@@ -62,6 +69,13 @@ class Columns:
                 one = terms.shape[1] == 1
                 sums.append((terms if one else np.add.accumulate(terms, axis=1))[:, -1] + 0.0)
         return self._divided(sums, len(outputs[0]) // epochs * rows)
+
+    def losses(self, outputs: Sequence[Array]) -> Array:
+        """The first column of every iteration."""
+        if not self.divides_loss:
+            return outputs[0]
+        with np.errstate(all="ignore"):
+            return np.asarray(outputs[0] / outputs[len(self.names)].astype(np.float64))
 
     def of_batch(self, outputs: Sequence[Array]) -> dict[str, float]:
         """The columns of one batch, by name."""

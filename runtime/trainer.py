@@ -33,7 +33,6 @@ from .batches import (
     LargestBatch,
     Reads,
     Sweep,
-    add_weighted,
     batching,
     open_data_set,
 )
@@ -46,6 +45,7 @@ from .checkpoint import (
     write_checkpoint,
     write_parameters,
 )
+from .columns import Columns
 from .epoch import Epoch
 from .executor import Executor
 from .file_names import exists, previous_of
@@ -76,7 +76,9 @@ class Trainer(Attributes):
     artifact          the compiled program
     inputs            every declared input
     batch_dimension   the named dimension that batches run along, or None
-    metrics, outputs  names; the entries "run" and "evaluate" give the loss, then the metrics
+    metrics, outputs  names; the entries "run" and "evaluate" give the loss, then the metrics, then
+                      the denominators of ratios
+    ratios            those of "loss" and the metrics that are ratios; see columns.py
     seed              makes the initial parameters and the order of samples
     threads           at most the CPUs that this process may use
     batch             rows of a full batch where the program was compiled for one size, else None
@@ -98,12 +100,13 @@ class Trainer(Attributes):
         threads: int,
         batch: int | None = None,
         reads: Mapping[str, Reads] = MappingProxyType({}),
+        ratios: tuple[str, ...] = (),
     ) -> None:
         self.artifact = artifact
         self.executor = Executor(artifact, threads)
         self.executor.initialize(seed)
         self._declared = Declared(inputs, batch_dimension, reads)
-        self._names = ("loss", *metrics)
+        self._columns = Columns(("loss", *metrics), ratios)
         self._outputs = outputs
         self._seed = seed
         self._largest = LargestBatch(batch or 0, fixed=batch is not None)
@@ -152,9 +155,7 @@ class Trainer(Attributes):
         """
         given = batch if data is None else checked_batch(_merged(data, batch, "step"), "step")
         outputs, _ = self._step.run(given)
-        return {
-            name: float(output.item()) for name, output in zip(self._names, outputs, strict=True)
-        }
+        return self._columns.of_batch(outputs)
 
     def fit(
         self,
@@ -250,7 +251,7 @@ class Trainer(Attributes):
             held_out = self._open_evaluation(validation, wanted.batch_size)
         stopping = wanted.early_stopping
         options = RunOptions(
-            self._names, wanted.epochs, stopping, wanted.checkpoint, wanted.checkpoint_every,
+            self._columns, wanted.epochs, stopping, wanted.checkpoint, wanted.checkpoint_every,
             validation is not None, wanted.stop_on_nan, each_epoch,
         )  # fmt: skip
         monitored = None if stopping is None else (options.monitor, stopping.mode)
@@ -271,9 +272,12 @@ class Trainer(Attributes):
             log = None
             if wanted.metrics_file is not None:
                 log = MetricsFile(
-                    wanted.metrics_file, self._names, standing.record, source.steps_per_epoch,
+                    wanted.metrics_file,
+                    self._columns.names,
+                    standing.record,
+                    source.steps_per_epoch,
                     validation is not None,
-                )  # fmt: skip
+                )
                 files.callback(log.close)
             standing.go_on(fresh, self.executor.state)
             standing.monitor(monitored)
@@ -316,7 +320,7 @@ class Trainer(Attributes):
         batch_size = checked_count("batch_size", batch_size)
         opened = self._open_evaluation(_merged(data, arrays, "evaluate"), batch_size)
         with self._drawing(seed, "evaluate"):
-            return dict(zip(self._names, self._means(opened, None), strict=True))
+            return dict(zip(self._columns.names, self._means(opened, None), strict=True))
 
     def predict(
         self,
@@ -415,7 +419,7 @@ class Trainer(Attributes):
     def _is_own(self, read: Checkpoint) -> bool:
         """Whether the position in a checkpoint is one of this program."""
         assert read.record is not None
-        fits = len(read.record.sums) == len(self._names)
+        fits = len(read.record.sums) == self._columns.results
         return fits and read.fingerprint == self.artifact.fingerprint
 
     def _check_tensors(
@@ -445,8 +449,9 @@ class Trainer(Attributes):
             raise damaged(path, "it was written by another program", facts)
         if read.best:
             self._check_tensors(read, read.best, True, True)
-        known = {*self._names, *(f"validation_{name}" for name in self._names)}
-        if len(record.sums) != len(self._names) or not known.issuperset(record.history):
+        names = self._columns.names
+        known = {*names, *(f"validation_{name}" for name in names)}
+        if len(record.sums) != self._columns.results or not known.issuperset(record.history):
             raise damaged(path, "its training position does not fit this program")
         standing = Standing(record)
         standing.check_batches(fresh)
@@ -458,7 +463,7 @@ class Trainer(Attributes):
 
     def _fresh_record(self) -> RunRecord:
         """The position of a run that has not begun."""
-        return RunRecord(seed=self._seed, sums=[0.0] * len(self._names))
+        return RunRecord(seed=self._seed, sums=self._columns.zeros())
 
     def _open_source(
         self, data: Data | None, batch_size: int | None, shuffle: bool, drop_last: bool
@@ -510,15 +515,15 @@ class Trainer(Attributes):
 
     def _means(self, data: Sweep | _Batches, interrupts: Interrupts | None) -> list[float]:
         """Loss and metrics over all of the data, weighted by rows."""
-        sums, total = [0.0] * len(self._names), 0
+        sums, total = self._columns.zeros(), 0
         for outputs, done, rows in self._evaluated(data):
-            add_weighted(sums, outputs, rows)
+            self._columns.add(sums, outputs, rows)
             total += done * rows
             if interrupts is not None:
                 interrupts.check()
         if not total:
             raise ArgumentError("the iterable gave no batches", operation="evaluate")
-        return [value / total for value in sums]
+        return self._columns.values(sums, total)
 
     def _evaluated(self, data: Sweep | _Batches) -> Iterator[tuple[Any, int, int]]:
         if isinstance(data, _Batches):

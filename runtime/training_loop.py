@@ -17,13 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-
 from gradc.compiler.errors import ArgumentError, FileError, NonFiniteError
 
-from .batches import add_weighted
 from .checkpoint import write_checkpoint
 from .column import Column
+from .columns import Columns
 from .epoch import Epoch
 from .executor import Executor
 from .finite import LossWatch, first_not_finite
@@ -37,9 +35,9 @@ from .stopping import EarlyStopping
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `fit` was asked for. `names` are "loss" and the metrics, in the entry's order."""
+    """What `fit` was asked for."""
 
-    names: tuple[str, ...]
+    columns: Columns
     epochs: int
     early_stopping: EarlyStopping | None
     checkpoint: str | os.PathLike[str] | None
@@ -53,9 +51,9 @@ class RunOptions:
         """The history's column that early stopping looks at."""
         assert self.early_stopping is not None
         name = self.early_stopping.monitor
-        known = list(self.names)
+        known = list(self.columns.names)
         if self.has_validation:
-            known += [f"validation_{known_name}" for known_name in self.names]
+            known += [f"validation_{known_name}" for known_name in self.columns.names]
         else:
             name = name.removeprefix("validation_")
         if name not in known:
@@ -99,7 +97,7 @@ class Run:
 
     def _columns(self, stored: dict[str, Column]) -> dict[str, Column]:
         """The history's columns in the order in which they are shown; a file has them sorted."""
-        names, options = list(self._options.names), self._options
+        names, options = list(self._options.columns.names), self._options
         held_out = [f"validation_{name}" for name in names]
         if not stored:
             wanted = names + held_out if options.has_validation else names
@@ -197,14 +195,20 @@ class Run:
             self._add_whole_epochs(piece)
             return
         before = list(record.sums)
-        add_weighted(record.sums, piece.outputs, piece.rows)
-        if piece.count and not math.isfinite(record.sums[0]):  # one of the losses, or of before
+        self._options.columns.add(record.sums, piece.outputs, piece.rows)
+        if piece.count and not self._is_finite(piece):
             after, record.sums = record.sums, before
             self._look_for_nan(piece)
             record.sums = after
         self._add_steps(piece)
         if piece.ends:
             self._end_epoch()
+
+    def _is_finite(self, piece: Piece) -> bool:
+        """Whether all losses of the piece are; asked of their sum where that tells."""
+        if not self._options.columns.divides_loss:
+            return math.isfinite(self.record.sums[0])
+        return first_not_finite(self._options.columns.losses(piece.outputs)) is None
 
     def _add_steps(self, piece: Piece) -> None:
         record = self.record
@@ -216,12 +220,13 @@ class Run:
         """Tell of the piece's first loss that is not finite. Where the run stops there, the record
         takes account of what was before, as a training binary's."""
         record = self.record
-        bad = first_not_finite(piece.outputs[0])
+        losses = self._options.columns.losses(piece.outputs)
+        bad = first_not_finite(losses)
         if bad is None:
             return
         steps = piece.count // piece.epochs if piece.epochs else piece.count + 1
         whole, epoch = bad // steps, record.epoch + bad // steps + 1
-        loss, step = float(piece.outputs[0][bad]), record.step + bad + 1
+        loss, step = float(losses[bad]), record.step + bad + 1
         try:
             self._watch.training_loss(loss, step, epoch)
         except NonFiniteError:
@@ -230,7 +235,7 @@ class Run:
                 outputs = [output[:cut].copy() for output in piece.outputs]
                 self._add_whole_epochs(Piece(outputs, cut, piece.rows, whole, True))
             rest = Piece([o[cut:bad] for o in piece.outputs], bad - cut, piece.rows, 0, False)
-            add_weighted(record.sums, rest.outputs, rest.rows)
+            self._options.columns.add(record.sums, rest.outputs, rest.rows)
             self._add_steps(rest)
             self._report()
             raise
@@ -245,29 +250,26 @@ class Run:
         return options.epochs - self.record.epoch
 
     def _add_whole_epochs(self, piece: Piece) -> None:
-        record = self.record
-        steps = piece.count // piece.epochs
-        with np.errstate(all="ignore"):
-            for name, output in zip(self._options.names, piece.outputs, strict=True):
-                terms = output.reshape(piece.epochs, steps).astype(np.float64) * piece.rows
-                sums = (terms if steps == 1 else np.add.accumulate(terms, axis=1))[:, -1] + 0.0
-                record.history[name].extend_from_bytes((sums / (steps * piece.rows)).tobytes())
+        record, columns = self.record, self._options.columns
+        values = columns.of_epochs(piece.outputs, piece.epochs, piece.rows)
+        for name, column in zip(columns.names, values, strict=True):
+            record.history[name].extend_from_bytes(column.tobytes())
         record.epoch += piece.epochs
         record.step += piece.count
 
     def _end_epoch(self) -> None:
         """Close the epoch. Interrupted during validation, the record still says before the end."""
         record, options = self.record, self._options
-        values = [total / record.rows for total in record.sums]
+        names, values = options.columns.names, options.columns.values(record.sums, record.rows)
         validation = self._validate(self._interrupts) if options.has_validation else []
         if validation:
             self._watch.validation_loss(validation[0], record.epoch + 1)
-        columns = list(zip(options.names, values, strict=True))
-        columns += [(f"validation_{n}", v) for n, v in zip(options.names, validation, strict=False)]
+        columns = list(zip(names, values, strict=True))
+        columns += [(f"validation_{n}", v) for n, v in zip(names, validation, strict=False)]
         for name, value in columns:
             record.history.setdefault(name, Column()).append(value)
         record.epoch, record.position, record.rows = record.epoch + 1, 0, 0
-        record.sums = [0.0] * len(options.names)
+        record.sums = options.columns.zeros()
         if options.early_stopping is not None:
             self._judge(options.early_stopping, dict(columns)[self._monitor])
 

@@ -389,6 +389,11 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         (lambda: gc.gaussian_nll_loss(Z, Z, Z), np.array(NAN)),
         (lambda: gc.gaussian_nll_loss(Z, Z, Z, reduction="none"), Z),
     ],
+    "ratio": [
+        (lambda: gc.ratio(E.sum(), 2.0), np.array(0.0)),
+        (lambda: gc.ratio(E.sum(), E.sum()), np.array(NAN)),
+        (lambda: gc.ratio(3.0, 1.0), np.array(3.0)),
+    ],
     "accuracy": [
         (lambda: gc.accuracy(E, NONE_OF), np.array(NAN)),
         (lambda: gc.accuracy(np.ones((2, 2)), [0, 0]), np.array(1.0)),

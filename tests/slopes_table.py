@@ -96,6 +96,11 @@ ELEMENTWISE: Mapping[str, Sequence[Case]] = {
     "divide": [
         binary([1.0, 0.0, 1.0], [0.0, 2.0, INF], [INF, 0, 0], [INF, 0.5, 0.0], [-INF, 0.0, 0.0])
     ],
+    "ratio": [
+        binary(1.0, 0.0, INF, INF, -INF),
+        binary(0.0, 2.0, 0.0, 0.5, 0.0),
+        binary(1.0, INF, 0.0, 0.0, 0.0),
+    ],
     "remainder": [binary([7.0, -7.0, 0.0], [2.0, 2.0, 3.0], [1, 1, 0], [1, 1, 1], [-3, 4, 0])],
     "pow": [
         binary(

@@ -204,6 +204,9 @@ TABLE: dict[str, Entry] = {
         "floating", gc.cosine_similarity,
         lambda x, y: (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1)),
     ),
+    "ratio": (
+        "floating", lambda x, y: gc.ratio(x.max(), y.max()), lambda x, y: x.max() / y.max(),
+    ),
     "accuracy": ("float32", lambda x, y: gc.accuracy(x, gc.constant([2, 0])),
                  lambda x, y: (x.argmax(1) == [2, 0]).mean()),
     # losses take floating-point predictions

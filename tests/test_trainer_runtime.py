@@ -16,7 +16,7 @@ from fake_artifact import INPUTS, DescentArtifact, FakeArtifact, made_data
 
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.runtime import EarlyStopping, History, Trainer
-from gradc.runtime.batches import add_weighted
+from gradc.runtime.columns import Columns
 from gradc.runtime.pace import Pace
 from gradc.runtime.shuffle import order
 
@@ -428,10 +428,10 @@ def test_progress_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -
 
 def test_sums_do_not_depend_on_chunks() -> None:
     values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
-    whole, chunked = [0.0], [0.0]
-    add_weighted(whole, [values], 7)
+    columns, whole, chunked = Columns(("loss",)), [0.0], [0.0]
+    columns.add(whole, [values], 7)
     for chunk in np.split(values, [1, 5, 400]):
-        add_weighted(chunked, [chunk], 7)
+        columns.add(chunked, [chunk], 7)
     assert whole == chunked
 
 

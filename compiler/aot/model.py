@@ -52,6 +52,7 @@ class Declaration:
     name      of the model: a C identifier
     inputs    every declared input
     results   "loss" and the metrics
+    ratios    those of them that are sums divided by sums; see runtime/columns.py
     outputs   of predict
     batch     samples of a full batch, None for a program without a batch dimension
     rate      the number that leads the learning rate, None where it cannot be replaced
@@ -60,6 +61,7 @@ class Declaration:
     name: str
     inputs: tuple[TensorField, ...]
     results: tuple[str, ...]
+    ratios: tuple[str, ...]
     outputs: tuple[str, ...]
     batch: int | None
     rate: float | None
@@ -95,8 +97,13 @@ class Model:
         return tuple(known.get(f.name, f) for f in self.declaration.inputs)
 
     @property
-    def results(self) -> tuple[TensorField, ...]:
+    def scalars(self) -> tuple[TensorField, ...]:
+        """Of a step: the results, or their numerators; then the denominators of the ratios."""
         return self.entries["run"].outputs
+
+    @property
+    def results(self) -> tuple[TensorField, ...]:
+        return self.scalars[: len(self.declaration.results)]
 
     @property
     def outputs(self) -> tuple[TensorField, ...]:
@@ -162,7 +169,7 @@ def check_declaration(declaration: Declaration, batch: str | None) -> None:
     inputs, results or outputs than the tables can number."""
     counts = (
         ("inputs", declaration.inputs, INPUTS_MAXIMUM),
-        ("results", declaration.results, RESULTS_MAXIMUM),
+        ("results", (*declaration.results, *declaration.ratios), RESULTS_MAXIMUM),
         ("outputs", declaration.outputs, INPUTS_MAXIMUM),
     )
     for what, listed, most in counts:

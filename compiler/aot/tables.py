@@ -40,7 +40,8 @@ def tables_text(model: Model, description: str, versions: Sequence[CodeVersion])
         "",
         writer.fields("input_table", model.inputs),
         writer.fields("output_table", model.outputs),
-        writer.fields("result_table", model.results),
+        writer.fields("result_table", model.scalars),
+        writer.divisors(),
         writer.states(),
         writer.columns(),
         writer.reads(),
@@ -110,6 +111,11 @@ class _TableWriter:
             ]
         )
 
+    def divisors(self) -> str:
+        names, ratios = self.model.declaration.results, self.model.declaration.ratios
+        places = [len(names) + ratios.index(n) if n in ratios else 0 for n in names]
+        return f"static const uint8_t divisor_table[] = {{{', '.join(map(str, places))}}};"
+
     def reads(self) -> str:
         names = [field.name for field in self.model.inputs]
         lines = []
@@ -172,6 +178,7 @@ class _TableWriter:
                 f"    .arena_bytes = {aligned_arena_bytes(model.arena_bytes)},",
                 f"    .workspace_bytes = {model.workspace_bytes},",
                 "    .inputs = input_table, .outputs = output_table, .results = result_table,",
+                "    .divisors = divisor_table,",
                 "    .state = state_table, .column_keys = key_table,",
                 "    .columns_sorted = sorted_table,",
                 "    .reads = {",
@@ -179,7 +186,8 @@ class _TableWriter:
                 "    },",
                 f"    .ranges = range_table, .range_count = {self.range_count},",
                 f"    .input_count = {len(model.inputs)}, .output_count = {len(model.outputs)},",
-                f"    .result_count = {len(model.results)}, .state_count = {len(model.state)},",
+                f"    .result_count = {len(model.results)}, .scalar_count = {len(model.scalars)},",
+                f"    .state_count = {len(model.state)},",
                 f"    .seed_state = {model.state_index(SEED_STATE)}, "
                 f".rate_state = {-1 if declared.rate is None else model.state_index(RATE_STATE)},",
                 "    .constants = constant_table, .codes = code_table,",

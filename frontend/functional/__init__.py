@@ -168,6 +168,7 @@ from .neural import (
     softsign,
     tanh,
 )
+from .quotients import ratio
 from .statistics import (
     all,
     any,
@@ -294,6 +295,7 @@ __all__ = [
     "tensordot",
     "vecdot",
     "accuracy",
+    "ratio",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",

@@ -20,6 +20,7 @@ from ..tracing import fail
 from . import elementwise as each
 from .guards import at_least, wide
 from .neural import log_softmax, one_hot_mask
+from .quotients import ratio
 
 
 def cross_entropy(
@@ -174,7 +175,7 @@ def _reduce_labelled(
     assert parts is not None
     if own_weight is not None and counted is not None:
         parts = each.where(counted, own_weight, 0)
-    return loss.sum() / parts.sum()
+    return ratio(loss.sum(), parts.sum())
 
 
 def _reduce(loss: Tensor, reduction: str, operation: str) -> Tensor:

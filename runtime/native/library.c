@@ -54,7 +54,7 @@ static int open_session(struct gradc_library *library, int64_t seed, int64_t thr
     }
     library->order = malloc((size_t)rows_maximum() * sizeof *library->order);
     library->results = gradc_results_allocate(program, 1);
-    library->sums = calloc((size_t)program->result_count, sizeof *library->sums);
+    library->sums = calloc((size_t)program->scalar_count, sizeof *library->sums);
     library->outputs = calloc((size_t)program->output_count + 1, sizeof *library->outputs);
     if (!library->order || !library->results || !library->sums || !library->outputs) {
         free(library->outputs);
@@ -121,7 +121,7 @@ static int step(struct gradc_library *library, int64_t rows, const void *const *
     gradc_session_run(&library->session, GRADC_RUN, inputs, order_from(library, 0), 1, rows,
                       library->results);
     for (int64_t k = 0; results && k < gradc_program.result_count; k++) {
-        results[k] = gradc_result(&gradc_program, library->results, k, 0);
+        results[k] = gradc_quotient(&gradc_program, library->results, k, 0);
     }
     return GRADC_OK;
 }
@@ -136,19 +136,19 @@ static int evaluate(struct gradc_library *library, int64_t rows, const void *con
     if (!results) {
         return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "results is null");
     }
-    memset(library->sums, 0, (size_t)gradc_program.result_count * sizeof *library->sums);
+    memset(library->sums, 0, (size_t)gradc_program.scalar_count * sizeof *library->sums);
     while (done < rows) {
         int64_t batch = rows - done < rows_maximum() ? rows - done : rows_maximum();
         gradc_session_run(&library->session, GRADC_EVALUATE, inputs, order_from(library, done), 1,
                           batch, library->results);
-        for (int64_t k = 0; k < gradc_program.result_count; k++) {
+        for (int64_t k = 0; k < gradc_program.scalar_count; k++) {
             double value = gradc_result(&gradc_program, library->results, k, 0);
-            library->sums[k] += value * (double)batch;
+            library->sums[k] += value * gradc_weight(&gradc_program, k, batch);
         }
         done += batch;
     }
     for (int64_t k = 0; k < gradc_program.result_count; k++) {
-        results[k] = library->sums[k] / (double)rows;
+        results[k] = gradc_summed(&gradc_program, library->sums, k, rows);
     }
     return GRADC_OK;
 }

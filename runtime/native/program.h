@@ -28,7 +28,8 @@ typedef void gradc_entry_function(struct gradc_arguments *);
 
 #define GRADC_BATCH (-1) /* the extent of the batch axis in a declared shape */
 
-/* An input, an output of `predict`, or a result (loss, metric: scalars) of `run` and `evaluate`. */
+/* An input, an output of `predict`, or a scalar of `run` and `evaluate`: a result (loss, metric), or
+ * its numerator; then the denominators of those that are ratios. */
 struct gradc_field {
     const char *name;
     const int64_t *shape; /* GRADC_BATCH for the batch axis */
@@ -83,13 +84,14 @@ struct gradc_program {
     int64_t workspace_bytes; /* of each thread, behind the arena */
 
     const struct gradc_field *inputs, *outputs, *results; /* results[0] is the loss */
+    const uint8_t *divisors; /* of every result: the scalar that divides it, 0: its rows do */
     const struct gradc_state_field *state;
     const char *const *column_keys;   /* results, then validation_ results, as canonical JSON keys */
     const uint8_t *columns_sorted;    /* indices of column_keys in sorted order */
     struct gradc_reads reads[GRADC_KINDS];
     const struct gradc_range *ranges;
     int64_t range_count;
-    int64_t input_count, output_count, result_count, state_count;
+    int64_t input_count, output_count, result_count, scalar_count, state_count;
     int64_t seed_state, rate_state; /* indices of `state`; -1 where there is none */
 
     const void *const *constants;

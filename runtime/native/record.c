@@ -49,7 +49,7 @@ int gradc_record_open(struct gradc_record *record, const struct gradc_program *p
                       struct gradc_error *error) {
     size_t results = (size_t)program->result_count;
     *record = (struct gradc_record){.program = program, .best_epoch = -1};
-    record->sums = calloc(results, sizeof *record->sums);
+    record->sums = calloc((size_t)program->scalar_count, sizeof *record->sums);
     record->columns = calloc(2 * results, sizeof *record->columns);
     if (!record->sums || !record->columns) {
         gradc_record_free(record);
@@ -137,7 +137,7 @@ static void write_value(struct gradc_text *text, const struct gradc_record *reco
         break;
     case SUMS:
         gradc_text_add(text, "[");
-        write_floats(text, record->sums, record->program->result_count);
+        write_floats(text, record->sums, record->program->scalar_count);
         gradc_text_add(text, "]");
         break;
     case HISTORY:
@@ -254,10 +254,10 @@ static bool read_history(struct reader *reader) {
 
 static bool read_sums(struct reader *reader) {
     struct gradc_column sums = {0};
-    int64_t results = reader->record->program->result_count;
+    int64_t scalars = reader->record->program->scalar_count;
     bool valid = read_column(reader, &sums);
-    if (valid && sums.length == results) {
-        memcpy(reader->record->sums, sums.values, (size_t)results * sizeof *sums.values);
+    if (valid && sums.length == scalars) {
+        memcpy(reader->record->sums, sums.values, (size_t)scalars * sizeof *sums.values);
     } else {
         reader->seal->unfit = "sums";
     }

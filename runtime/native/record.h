@@ -23,7 +23,7 @@ struct gradc_record {
     double best;
     struct gradc_batches batches;
     const struct gradc_program *program;
-    double *sums;                 /* one per result */
+    double *sums;                 /* one per scalar */
     struct gradc_column *columns; /* one per result, then the same for validation */
 };
 

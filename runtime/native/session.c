@@ -140,7 +140,7 @@ int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t row
 }
 
 void **gradc_results_allocate(const struct gradc_program *program, int64_t count) {
-    size_t results = (size_t)program->result_count, column = (size_t)count * sizeof(double);
+    size_t results = (size_t)program->scalar_count, column = (size_t)count * sizeof(double);
     void **outputs = malloc(results * (sizeof *outputs + column));
     if (outputs) {
         char *values = (char *)(outputs + results);

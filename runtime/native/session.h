@@ -46,17 +46,36 @@ void gradc_state_set(const struct gradc_state_field *field, unsigned char *block
                      int64_t count, const void *in);
 int64_t gradc_state_elements(const struct gradc_state_field *field);
 
-/* Value i of result k as a double, out of the arrays that `run` and `evaluate` fill. */
+/* Value i of scalar k as a double, out of the arrays that `run` and `evaluate` fill. */
 static inline double gradc_result(const struct gradc_program *program, void *const *outputs,
                                   int64_t k, int64_t i) {
     bool wide = program->results[k].dtype == GRADC_FLOAT64;
     return wide ? ((const double *)outputs[k])[i] : (double)((const float *)outputs[k])[i];
 }
 
+/* What scalar k counts in a sum: means are weighted by rows, both parts of a ratio are not. */
+static inline double gradc_weight(const struct gradc_program *program, int64_t k, int64_t rows) {
+    return k >= program->result_count || program->divisors[k] ? 1.0 : (double)rows;
+}
+
+/* Result k of all that was summed: of `rows` rows. */
+static inline double gradc_summed(const struct gradc_program *program, const double *sums,
+                                  int64_t k, int64_t rows) {
+    return sums[k] / (program->divisors[k] ? sums[program->divisors[k]] : (double)rows);
+}
+
+/* Result k of step i, out of the arrays that `run` and `evaluate` fill. */
+static inline double gradc_quotient(const struct gradc_program *program, void *const *outputs,
+                                    int64_t k, int64_t i) {
+    int64_t divisor = program->divisors[k];
+    double value = gradc_result(program, outputs, k, i);
+    return divisor ? value / gradc_result(program, outputs, divisor, i) : value;
+}
+
 /* Bytes of a tensor from an axis on, with `rows` samples along its batch axis. */
 int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t rows);
 
-/* Arrays for `count` values of every result; null without memory. One block, freed with free(). */
+/* Arrays for `count` values of every scalar; null without memory. One block, freed with free(). */
 void **gradc_results_allocate(const struct gradc_program *program, int64_t count);
 
 #endif

@@ -31,7 +31,7 @@ int gradc_sweep_open(struct gradc_sweep *sweep, struct gradc_session *session,
         sweep->tail = drop_last ? 0 : data->samples % batch_size;
     }
     sweep->steps = sweep->full + (sweep->tail > 0);
-    int64_t widest = batch_size > program->result_count ? batch_size : program->result_count;
+    int64_t widest = batch_size > program->scalar_count ? batch_size : program->scalar_count;
     sweep->window = WINDOW_SAMPLES > widest ? WINDOW_SAMPLES / widest : 1;
     int64_t numbers = sweep->window * batch_size;
     sweep->order = calloc((size_t)(numbers > program->batch ? numbers : program->batch) + 1,
@@ -89,7 +89,7 @@ static void call(struct gradc_sweep *sweep, int64_t count, int64_t rows) {
     bool at_once = !program->batch || rows == program->batch;
     void *outputs[GRADC_RESULTS_MAXIMUM];
     for (int64_t n = 0; n < count; n += at_once ? count : 1) {
-        for (int64_t k = 0; k < program->result_count; k++) {
+        for (int64_t k = 0; k < program->scalar_count; k++) {
             int64_t size = gradc_dtypes[program->results[k].dtype].size;
             outputs[k] = (char *)sweep->outputs[k] + n * size;
         }
@@ -119,9 +119,11 @@ int64_t gradc_sweep_run(struct gradc_sweep *sweep, int64_t epoch, int64_t positi
 }
 
 void gradc_sweep_add(const struct gradc_sweep *sweep, int64_t count, int64_t rows, double *sums) {
-    for (int64_t k = 0; k < sweep->session->program->result_count; k++) {
+    const struct gradc_program *program = sweep->session->program;
+    for (int64_t k = 0; k < program->scalar_count; k++) {
+        double weight = gradc_weight(program, k, rows);
         for (int64_t i = 0; i < count; i++) {
-            sums[k] += gradc_sweep_result(sweep, k, i) * (double)rows;
+            sums[k] += gradc_sweep_result(sweep, k, i) * weight;
         }
     }
 }

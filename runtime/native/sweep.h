@@ -36,12 +36,12 @@ void gradc_sweep_close(struct gradc_sweep *sweep);
 int64_t gradc_sweep_run(struct gradc_sweep *sweep, int64_t epoch, int64_t position, int64_t limit,
                         bool crosses, int64_t *rows);
 
-/* Result k of step i of the last call. */
+/* Scalar k of step i of the last call. */
 static inline double gradc_sweep_result(const struct gradc_sweep *sweep, int64_t k, int64_t i) {
     return gradc_result(sweep->session->program, sweep->outputs, k, i);
 }
 
-/* Add the results of the last call's steps, each times `rows`. */
+/* Add the scalars of the last call's steps, of `rows` rows each, times their weights. */
 void gradc_sweep_add(const struct gradc_sweep *sweep, int64_t count, int64_t rows, double *sums);
 
 #endif

@@ -175,17 +175,18 @@ static bool is_over(const struct run *run) {
 /* Loss and metrics over the validation data. Stopped in between, the epoch stays open. */
 static void validate(struct run *run, double *means) {
     struct gradc_sweep *sweep = &run->evaluation;
-    int64_t total = 0, results = run->session->program->result_count;
-    memset(means, 0, (size_t)results * sizeof *means);
+    const struct gradc_program *program = run->session->program;
+    double sums[GRADC_RESULTS_MAXIMUM] = {0};
+    int64_t total = 0;
     for (int64_t position = 0; position < sweep->steps && !run->interrupted;) {
         int64_t rows, count = gradc_sweep_run(sweep, 0, position, sweep->steps, false, &rows);
-        gradc_sweep_add(sweep, count, rows, means);
+        gradc_sweep_add(sweep, count, rows, sums);
         position += count;
         total += count * rows;
         run->interrupted = gradc_signals_received() != NULL;
     }
-    for (int64_t k = 0; k < results; k++) {
-        means[k] /= (double)total;
+    for (int64_t k = 0; k < program->result_count; k++) {
+        means[k] = gradc_summed(program, sums, k, total);
     }
 }
 
@@ -221,10 +222,11 @@ static int reserve(struct run *run, int64_t epochs) {
 
 static int end_epoch(struct run *run) {
     struct gradc_record *record = &run->record;
-    int64_t results = run->session->program->result_count;
+    const struct gradc_program *program = run->session->program;
+    int64_t results = program->result_count;
     double means[2 * GRADC_RESULTS_MAXIMUM];
     for (int64_t k = 0; k < results; k++) {
-        means[k] = record->sums[k] / (double)record->rows;
+        means[k] = gradc_summed(program, record->sums, k, record->rows);
     }
     if (run->options->validates) {
         validate(run, means + results);
@@ -239,7 +241,7 @@ static int end_epoch(struct run *run) {
     for (int64_t k = 0; k < (run->options->validates ? 2 : 1) * results; k++) {
         gradc_column_add(&record->columns[k], means[k]);
     }
-    memset(record->sums, 0, (size_t)results * sizeof *record->sums);
+    memset(record->sums, 0, (size_t)program->scalar_count * sizeof *record->sums);
     record->epoch++;
     record->position = 0;
     record->rows = 0;
@@ -250,20 +252,28 @@ static int end_epoch(struct run *run) {
  * note the means: a tiny network has millions of epochs in a second. */
 static int account_crossing(struct run *run, int64_t count, int64_t rows) {
     struct gradc_record *record = &run->record;
+    const struct gradc_program *program = run->session->program;
     int64_t steps = run->training.steps, end = record->position + count;
     int status = reserve(run, end / steps);
-    for (int64_t k = 0; !status && k < run->session->program->result_count; k++) {
+    for (int64_t k = 0; !status && k < program->result_count; k++) {
         struct gradc_column *column = &record->columns[k];
-        double sum = record->sums[k], weight = (double)rows, all = (double)(steps * rows);
+        int64_t divisor = program->divisors[k];
+        double sum = record->sums[k], weight = gradc_weight(program, k, rows);
+        double all = divisor ? record->sums[divisor] : (double)(steps * rows);
         for (int64_t i = 0, position = record->position; i < count; i++) {
             sum += gradc_sweep_result(&run->training, k, i) * weight;
+            all += divisor ? gradc_sweep_result(&run->training, divisor, i) : 0;
             if (++position == steps) {
                 gradc_column_add(column, sum / all);
                 sum = 0;
+                all = divisor ? 0 : all;
                 position = 0;
             }
         }
         record->sums[k] = sum;
+        if (divisor) {
+            record->sums[divisor] = all;
+        }
     }
     record->epoch += end / steps;
     record->position = end % steps;
@@ -286,7 +296,7 @@ static int account(struct run *run, int64_t count, int64_t rows) {
 /* With --stop-on-nan: take account of what was before the first loss that is not finite. */
 static int account_finite(struct run *run, int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++) {
-        double loss = gradc_sweep_result(&run->training, 0, i);
+        double loss = gradc_quotient(run->session->program, run->training.outputs, 0, i);
         if (!isfinite(loss)) {
             int status = account(run, i, rows);
             return status ? status

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gradc.compiler.errors import ShapeError
 from gradc.compiler.types import float32
 
-from .tensor import Tensor, TensorLike, as_tensor
-from .tracing import fail
+from ..tensor import Tensor, TensorLike, as_tensor
+from ..tracing import fail
 
 
 class Ratio(Tensor):
