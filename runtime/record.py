@@ -11,7 +11,7 @@ which keeps every bit, NaN and infinities included.
     position     integer       batches done in the epoch begun
     rows         integer       samples seen in the epoch begun
     step         integer       batches done in all
-    sums         floats        loss and metrics of the epoch begun, each times its rows, added up
+    sums         floats        of the epoch begun, added up as columns.py says
     best         float|null    the best monitored value so far, and the epoch that it belongs to
     best_epoch   integer
     waited       integer       epochs without improvement

@@ -312,7 +312,8 @@ class Trainer(Attributes):
         seed: int | None = None,
         **arrays: Any,
     ) -> dict[str, float]:
-        """Loss and metrics over all samples, nothing trained: means weighted by rows.
+        """Loss and metrics over all samples, nothing trained: means weighted by rows, and ratios
+        (gc.ratio, losses with weights or ignored labels), which divide sums.
 
         Takes {input: array}, the same as keywords, or an iterable of batches.
         seed   of the random numbers that the model draws, instead of the program's; see `predict`
@@ -514,7 +515,7 @@ class Trainer(Attributes):
         return Sweep(self.executor, "evaluate", opened, batches, capacity)
 
     def _means(self, data: Sweep | _Batches, interrupts: Interrupts | None) -> list[float]:
-        """Loss and metrics over all of the data, weighted by rows."""
+        """Loss and metrics over all of the data."""
         sums, total = self._columns.zeros(), 0
         for outputs, done, rows in self._evaluated(data):
             self._columns.add(sums, outputs, rows)
