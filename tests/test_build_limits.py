@@ -54,9 +54,12 @@ def test_words_that_a_header_cannot_use() -> None:
 
 def test_tensors_of_too_many_axes(tmp_path: Path) -> None:
     program((1,) * RANK_MAXIMUM).build(tmp_path / "most")
+    with pytest.raises(gc.ShapeError, match="the result has 33 axes; at most 32 are possible"):
+        program((1,) * (RANK_MAXIMUM + 1))
+    x, w = gc.input("x", (1,) * (RANK_MAXIMUM + 1)), gc.parameter("w", (1,))
     with pytest.raises(gc.ArgumentError) as caught:
-        program((1,) * (RANK_MAXIMUM + 1)).build(tmp_path / "more")
-    assert "build: 'w' has 33 axes, a binary's tensors at most 32" in str(caught.value)
+        gc.training(gc.sum(w * x.reshape(1)), optim.SGD(lr=0.1)).build(tmp_path / "more")
+    assert "build: 'x' has 33 axes, a binary's tensors at most 32" in str(caught.value)
 
 
 def test_limits_are_those_of_the_runtime() -> None:

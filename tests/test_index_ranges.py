@@ -70,7 +70,7 @@ def test_a_constant_out_of_range_is_refused_where_it_is_written(name: str) -> No
     READERS[name](gc.constant(np.arange(ROWS) % CLASSES)) if name in (
         "embedding", "one_hot", "take", "getitem", "index_add"
     ) else None  # fmt: skip
-    with pytest.raises(gc.ArgumentError, match="is out of range: from"):
+    with pytest.raises((gc.ArgumentError, gc.ShapeError), match="is out of range"):
         if name in ("cross_entropy", "nll_loss"):
             getattr(gc, name)(gc.ones((1, 3)), [3])
         elif name in ("take_along_axis", "scatter_add"):
