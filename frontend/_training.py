@@ -202,8 +202,10 @@ def training(
     assert optimizer is not None
     columns = {"loss": loss, **{name: _metric(m) for name, m in (metrics or {}).items()}}
     ratios = {name: value for name, value in columns.items() if isinstance(value, Ratio)}
-    reported = [(name, ratios[name].numerator if name in ratios else columns[name])
-                for name in columns]  # fmt: skip
+    reported = [
+        (f"{name} (dividend)", ratios[name].numerator) if name in ratios else (name, value)
+        for name, value in columns.items()
+    ]
     reported += [(f"{name} (divisor)", value.denominator) for name, value in ratios.items()]
     predicted = list((outputs or {}).items())
     tensors = [loss, *(t for _, t in reported + predicted)]

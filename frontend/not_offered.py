@@ -16,7 +16,7 @@ from .tracing import fail
 
 NAMES = (
     "augment", "batch_norm", "checkpoint", "cond", "conv1d", "conv2d", "conv3d", "custom_gradient",
-    "avg_pool2d", "max_pool2d", "scan", "sort", "argsort", "while_loop", "frozen", "map", "ratio",
+    "avg_pool2d", "max_pool2d", "scan", "sort", "argsort", "while_loop", "frozen", "map",
     "sweep", "vmap",
 )  # fmt: skip
 """Names of `gradc`."""

@@ -83,6 +83,7 @@ def _replace(target: Path, pieces: Iterable[bytes | memoryview], keeps_previous:
         finally:
             os.close(descriptor)
         if not _is_at(partial, own):  # without locks another writer may have replaced it
+            os.stat(partial.parent)  # or the folder is gone
             raise OSError(errno.EBUSY, "its .partial is gone; does another process write it too?")
         if keeps_previous:
             _keep_previous(target)

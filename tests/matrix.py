@@ -74,7 +74,7 @@ def by_evaluator(case: Case, folder: Path) -> Outcome:
     for epoch in range(case.epochs):
         whole = batch == samples
         rows = np.arange(samples) if whole else order(samples, case.seed, epoch)
-        total = 0.0
+        total = divisor = 0.0
         for start in range(0, samples, batch):
             taken = rows[start : start + batch]
             arrays = {
@@ -82,8 +82,13 @@ def by_evaluator(case: Case, folder: Path) -> Outcome:
                 for name, array in case.data.items()
             }
             outputs, state = evaluate(graph, typed_inputs(graph, arrays), state, training=True)
-            total += float(outputs["loss"]) * len(taken)
-        losses.append(total / samples)
+            if "loss" in outputs:
+                total += float(outputs["loss"]) * len(taken)
+                divisor += len(taken)
+            else:
+                total += float(outputs["loss (dividend)"])
+                divisor += float(outputs["loss (divisor)"])
+        losses.append(total / divisor)
     trained = [str(n.attributes["name"]) for n in graph.states if n.attributes["trained"]]
     return Outcome(losses, {name: state[name] for name in trained})
 

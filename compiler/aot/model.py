@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..artifact import EntryPoint, IndexRange, StateField, TensorField
 from ..driver import LOOPING_KINDS, CompiledProgram
@@ -99,7 +99,9 @@ class Model:
     @property
     def scalars(self) -> tuple[TensorField, ...]:
         """Of a step: the results, or their numerators; then the denominators of the ratios."""
-        return self.entries["run"].outputs
+        declared, outputs = self.declaration.results, self.entries["run"].outputs
+        named = (replace(field, name=name) for name, field in zip(declared, outputs, strict=False))
+        return (*named, *outputs[len(declared) :])
 
     @property
     def results(self) -> tuple[TensorField, ...]:

@@ -294,12 +294,24 @@ static void sync_folder(char *path) {
     }
 }
 
+static bool folder_exists(char *path) {
+    char *slash = strrchr(path, '/');
+    if (!slash || slash == path)
+        return true;
+    *slash = 0;
+    bool exists = access(path, F_OK) == 0;
+    *slash = '/';
+    return exists;
+}
+
 int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
     if (writer->descriptor < 0 || flush(writer))
         return GRADC_BAD_FILE;
     if (finish(writer) < 0)
         return fail(writer);
     if (!is_own(writer)) {
+        if (!folder_exists(writer->partial)) /* which errno tells */
+            return fail(writer);
         gradc_fail(writer->error, GRADC_BAD_FILE,
                    "cannot be written: its .partial is gone; does another process write it too?");
         gradc_fail_in(writer->error, writer->name);
