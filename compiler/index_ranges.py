@@ -5,9 +5,9 @@
 
 says that the input `label` holds class numbers 0 to 9, or -100. In: a graph with such nodes. Out:
 an `IndexRange` for every input that one of them reads through operations that keep numbers or shift
-them: casts between integers, views, sums with a constant, and `where(x == c, d, x)`, which puts a
-valid index in the place of c. An index that a program computes otherwise is clamped where it is
-used, and nothing is said of it.
+or scale them: casts between integers, views, sums and products with a constant, and
+`where(x == c, d, x)`, which puts a valid index in the place of c. An index that a program computes
+otherwise is clamped where it is used, and nothing is said of it.
 
 A slice is followed too: then the range speaks of a part of the input, `cut`.
 """
@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from .artifact import IndexRange
 from .graph.ir import Graph, Literal, Node
-from .ops.arithmetic import ADD, SUB
+from .ops.arithmetic import ADD, MUL, SUB
 from .ops.broadcast import BROADCAST
 from .ops.comparison import CAST, EQ, NE, STOP_GRADIENT, WHERE
 from .ops.indexing import INDEX_RANGE
@@ -106,6 +106,8 @@ def _operands(here: SourceRange) -> list[SourceRange]:
         return _guarded(here)
     if node.op in (ADD, SUB):
         return _shifted(here)
+    if node.op is MUL:
+        return _scaled(here)
     if node.op is CONCATENATE:
         return [here.moved(part, None) for part in node.inputs] if here.cut is None else []
     if node.op in (RESHAPE, TRANSPOSE, BROADCAST, SLICE):
@@ -119,6 +121,19 @@ def _shifted(here: SourceRange) -> list[SourceRange]:
     if number is None and here.node.op is ADD:
         x, number = y, _number(x)
     return [] if number is None else [here.shifted(x, sign * number)]
+
+
+def _scaled(here: SourceRange) -> list[SourceRange]:
+    """`x * c` lies in a range where x does in one c times as small; c is positive."""
+    x, y = here.node.inputs
+    number = _number(y)
+    if number is None:
+        x, number = y, _number(x)
+    if number is None or number < 1:
+        return []
+    ignored = frozenset(n // number for n in here.ignored if n % number == 0)
+    low, high = -(-here.low // number), -(-here.high // number)
+    return [replace(here, node=x, low=low, high=high, ignored=ignored)] if low < high else []
 
 
 def _guarded(here: SourceRange) -> list[SourceRange]:

@@ -95,6 +95,8 @@ FOLLOWED: dict[str, tuple[Callable[[gc.Tensor], gc.Tensor], Any]] = {
     "reshape": (lambda i: gc.expand_dims(i, 1), (0, CLASSES, ())),
     "stop_gradient": (gc.stop_gradient, (0, CLASSES, ())),
     "from one": (lambda i: i - 1, (1, CLASSES + 1, ())),
+    "even ones": (lambda i: i * 2, (0, 3, ())),
+    "three times, less one": (lambda i: 3 * i - 1, (1, 2, ())),
     "plus two": (lambda i: 2 + i, (-2, CLASSES - 2, ())),
     "guarded": (lambda i: gc.where(i == 255, 0, i), (0, CLASSES, (255,))),
     "guarded the other way": (lambda i: gc.where(i != -1, i, 4), (0, CLASSES, (-1,))),

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
+from ..loops.known_index import folded
 from ..loops.order import SumBlock, is_rounded, loop_block, runs_wide
 from ..program import Program
-from ..types import int32
+from ..types import int32, int64
 from .arguments import argument_field, constant_table
 from .context import BODY_PARAMETERS
 from .emit import FunctionEmitter, Value, llvm_type
@@ -37,13 +38,6 @@ from .vectors import LANES
 MOST_COPIES = 256
 """Of a long function: those of neighbouring points, written out, are packed into vectors."""
 
-_INDEX_OPERATIONS = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "floor_div": lambda a, b: a // b if b else 0,
-    "mod": lambda a, b: a % b if b else 0,
-}
 Point = dict[Axis, int]
 Cell = tuple[Buffer | str, int, int]
 """One element: (arena or output buffer, 0, element), or ("state", offset in bytes, element)."""
@@ -199,7 +193,13 @@ class _KernelUnroller:
 
     def _value(self, scalar: Scalar, point: Point) -> Value:
         found = self._evaluate(scalar, point)
-        return self.f.const("i64", found) if isinstance(found, int) else found
+        return self._written(found)
+
+    def _written(self, known: Value | int) -> Value:
+        """The value itself, or the literal of a number."""
+        if isinstance(known, int):
+            return self.f.const("i1" if isinstance(known, bool) else "i64", known)
+        return known
 
     def _evaluate(self, scalar: Scalar, point: Point) -> Value | int:
         """A Python integer where the value is known now, else an LLVM value.
@@ -230,8 +230,10 @@ class _KernelUnroller:
         if scalar.op == "axis":
             return point[scalar.payload]
         if scalar.op == "constant":
-            if scalar.dtype.short == "i64":
+            if scalar.dtype == int64:
                 return int(scalar.payload)
+            if scalar.dtype.is_bool:
+                return bool(scalar.payload)
             return self.f.const(llvm_type(scalar.dtype), scalar.payload)
         if scalar.op == "rows":
             return self.owner.rows
@@ -242,9 +244,10 @@ class _KernelUnroller:
         args = [self.memo[self._key(arg, point)] for arg in scalar.args]
         if scalar.op == "load":
             return self._load(scalar.payload, args[0])
-        if scalar.op in _INDEX_OPERATIONS and all(isinstance(a, int) for a in args):
-            return int(_INDEX_OPERATIONS[scalar.op](*args))
-        values = [self.f.const("i64", a) if isinstance(a, int) else a for a in args]
+        known = folded(scalar, args)
+        if known is not None:
+            return known
+        values = [self._written(arg) for arg in args]
         dtype = scalar.args[-1].dtype if scalar.op == "select" else scalar.args[0].dtype
         return SCALAR[scalar.op](self.f, values, dtype, scalar.dtype)
 
@@ -272,10 +275,9 @@ class _KernelUnroller:
         return vector
 
     def _load(self, buffer: Buffer, address: Value | int) -> Value:
-        if isinstance(address, int):
-            known = self.owner.values.get(self.owner.cell(buffer, address))
-            if known is not None:
-                return known
+        if buffer.space in ("state", "arena", "output"):
+            assert isinstance(address, int), "promote lets no other address through"
+            return self.owner.values[self.owner.cell(buffer, address)]
         if buffer not in self.bases:
             self.bases[buffer] = self._base(buffer)
         kind = llvm_type(buffer.type.dtype)

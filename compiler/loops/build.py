@@ -135,7 +135,7 @@ class ScalarBuilder:
         if a.op == "constant" and b.op == "constant":
             if op in ("floor_div", "mod") and b.payload == 0:
                 return self.index(0)
-            return self.index(_wrap(_FOLDS[op](a.payload, b.payload)))
+            return self.index(wrapped(_FOLDS[op](a.payload, b.payload)))
         if a.op == "constant" and op in ("add", "mul"):
             a, b = b, a
         if b.op == "constant":
@@ -150,7 +150,7 @@ class ScalarBuilder:
         if op == "sub":
             return self._with_constant("add", a, -c, self.index(-c))
         if op in ("add", "mul") and a.op == op and a.args[1].op == "constant":
-            folded = _wrap(_FOLDS[op](a.args[1].payload, c))
+            folded = wrapped(_FOLDS[op](a.args[1].payload, c))
             return self._with_constant(op, a.args[0], folded, self.index(folded))
         if op in ("floor_div", "mod") and c > 0:
             simpler = self._divide(op, a, c)
@@ -218,7 +218,7 @@ def _terms(root: Scalar) -> list[Scalar]:
     return list(found)
 
 
-def _wrap(value: int) -> int:
+def wrapped(value: int) -> int:
     """A Python integer as int64 arithmetic gives it."""
     return (value + 2**63) % 2**64 - 2**63
 

@@ -9,8 +9,9 @@ straight-line code in which each element of state and arena is a value, loaded b
 stored after it. Whether a program is promoted depends on its sizes alone, so the same program
 always takes the same form and gives the same bits.
 
-A program qualifies if its sizes are static and small, and no address in state or arena depends on
-data. Addresses in the data set may.
+A program qualifies if its sizes are static and small, and every address in state, arena and outputs
+is index arithmetic of the loops' own axes, known when the code is made. Addresses in the data set
+may be anything.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ..loops.ir import Kernel, Scalar, walk
+from ..loops.ir import Kernel
+from ..loops.known_index import is_known
 from ..program import Program, Repeat
 from .schedule import buffer_bytes
 
@@ -43,7 +45,7 @@ def _fits(program: Program) -> bool:
     state = sum(b.layout.size_elements for b in program.buffers if b.space == "state")
     if arena > MOST_ARENA_BYTES or state > MOST_STATE_ELEMENTS:
         return False
-    return not any(_has_data_address(kernel) for kernel in kernels)
+    return all(_has_known_addresses(kernel) for kernel in kernels)
 
 
 def _points(kernel: Kernel) -> int:
@@ -55,13 +57,9 @@ def _points(kernel: Kernel) -> int:
     return outer * inner
 
 
-def _has_data_address(kernel: Kernel) -> bool:
-    """Whether an address in state, arena or output is computed from loaded data."""
-    addresses = [i for s in kernel.loads() if s.payload.space in ("state", "arena") for i in s.args]
+def _has_known_addresses(kernel: Kernel) -> bool:
+    """Whether every address of what becomes a value is known once the loops are unrolled."""
+    loads = [s for s in kernel.loads() if s.payload.space in ("state", "arena", "output")]
+    addresses = [index for load in loads for index in load.args]
     addresses += [index for store in kernel.stores() for index in store.index]
-    return any(_reads_data(address) for address in addresses)
-
-
-def _reads_data(address: Scalar) -> bool:
-    seen: set[Scalar] = set()
-    return any(s.op in ("load", "reduced", "rows") for s in walk(address, seen))
+    return all(map(is_known, addresses))
