@@ -71,12 +71,14 @@ class TensorField:
     """One input or output. `dtype` is a NumPy name. A named extent is a string.
 
     gathered_axis: the axis along which `order` picks samples, or None for an input used whole.
+    of_batch: an output without such an axis whose value the rows of a batch decide.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
     gathered_axis: int | None = None
+    of_batch: bool = False
 
 
 @dataclass(frozen=True)

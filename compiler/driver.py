@@ -28,7 +28,7 @@ from typing import Any
 
 from .artifact import EntryPoint, IndexRange, KernelInfo, StateField, TensorField
 from .errors import ArgumentError, DTypeError, ShapeError
-from .graph.ir import Graph, Node
+from .graph.ir import Graph, Node, topological
 from .graph.text_print import print_graph
 from .index_ranges import index_ranges
 from .loops.ir import Kernel
@@ -43,7 +43,7 @@ from .passes.program_passes import Form, plan_program
 from .passes.schedule import buffer_bytes
 from .passes.specialize import specialize
 from .program import Program
-from .types import Shape, TensorType, at_rows, bfloat16, float16
+from .types import Shape, TensorType, at_rows, bfloat16, factors, float16
 
 Key = tuple[str, tuple[tuple[str, int], ...], bool]
 """A variant: kind, dimensions by name, whether bounded."""
@@ -304,7 +304,13 @@ class CompiledProgram:
             for n in self.graphs[kind].inputs
         )  # fmt: skip
         outputs = tuple(
-            TensorField(name, type.dtype.numpy.name, _at_most(type, program), _axis(node, batch))
+            TensorField(
+                name,
+                type.dtype.numpy.name,
+                _at_most(type, program),
+                _axis(node, batch),
+                kind == "predict" and _is_of_batch(node, batch),
+            )
             for (name, type), (_, node) in zip(
                 program.outputs, self.graphs[kind].outputs, strict=True
             )
@@ -347,6 +353,14 @@ def _axis(node: Node, batch: str | None) -> int | None:
             source=node.source,
         )
     return axes[0] if axes and batch is not None else None
+
+
+def _is_of_batch(node: Node, batch: str | None) -> bool:
+    """Whether an output has no rows of its own, but rows of the batch go into it."""
+    if batch is None or _axis(node, batch) is not None:
+        return False
+    extents = {extent for read in topological([node]) for extent in read.type.shape}
+    return any(batch in factors(extent).names for extent in extents)
 
 
 def _bytes_moved(kernel: Kernel) -> int:

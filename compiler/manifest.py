@@ -47,7 +47,9 @@ def unpack(stored: bytes) -> tuple[EntryPoint, bytes] | None:
         fields = json.loads(stored[_LENGTH_BYTES : _LENGTH_BYTES + size])
         for name in ("inputs", "outputs"):
             fields[name] = tuple(
-                TensorField(f["name"], f["dtype"], tuple(f["shape"]), f["gathered_axis"])
+                TensorField(
+                    f["name"], f["dtype"], tuple(f["shape"]), f["gathered_axis"], f["of_batch"]
+                )
                 for f in fields[name]
             )
         fields["kernels"] = tuple(KernelInfo(**k) for k in fields["kernels"])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradc.compiler.artifact import TensorField
+from gradc.compiler.errors import ArgumentError
 
 from .arena import Array
 from .batches import Sweep
@@ -15,8 +16,12 @@ from .batches import Sweep
 def predictions(
     sweep: Sweep, names: Sequence[str], batch_dimension: str | None
 ) -> dict[str, Array]:
-    """The outputs by name, as arrays of their own. One without rows is that of the last batch."""
+    """The outputs by name, as arrays of their own.
+
+    Raises ArgumentError where several batches would each give another value of an output.
+    """
     batches = sweep.batches
+    _check_rows(sweep, names)
     order = np.arange(sweep.samples, dtype=np.int64)
     pieces: list[list[Array]] = [[] for _ in names]
     axes: list[int | None] = [None] * len(pieces)
@@ -30,6 +35,20 @@ def predictions(
         first += done
     joined = [_join_batches(parts, axis, None) for parts, axis in zip(pieces, axes, strict=True)]
     return dict(zip(names, joined, strict=True))
+
+
+def _check_rows(sweep: Sweep, names: Sequence[str]) -> None:
+    """What has no batch axis is a value of one batch, so there may be one."""
+    batches = sweep.batches
+    fields = sweep.entry(batches.tail > 0 and not batches.full).outputs
+    for name, field in zip(names, fields, strict=True):
+        if field.of_batch and batches.steps > 1:
+            raise ArgumentError(
+                f"output {name!r} has no batch axis: it is a value of one batch",
+                operation="predict",
+                facts=[f"{sweep.samples} samples fall into {batches.steps} batches"],
+                hint=f"batch_size={sweep.samples} makes one batch of them",
+            )
 
 
 def _batch_axis(field: TensorField, batch_dimension: str | None) -> int | None:

@@ -275,6 +275,7 @@ def _described(field: TensorField, word: str, upper: str) -> str:
     shape = ", ".join(extents) if extents else "1"
     note = " (bool: 0 or 1)" if field.dtype == "bool" else ""
     note += f"; at most {upper}_BATCH rows in one call, the rest arbitrary" if inner else ""
+    note += f"; of at most {upper}_BATCH rows in one call" if field.of_batch else ""
     return f" *   {word}  {_C_TYPES[field.dtype]}[{shape}]{note}"
 
 

@@ -77,7 +77,8 @@ class _TableWriter:
     def fields(self, what: str, fields: Sequence[TensorField]) -> str:
         rows = [
             f"    {{.name = {quoted(f.name)}, .shape = {self.shape(_extents(f))}, "
-            f".dtype = {_dtype(f.dtype)}, .rank = {len(f.shape)}, .batch_axis = {_axis(f)}}},"
+            f".dtype = {_dtype(f.dtype)}, .rank = {len(f.shape)}, .batch_axis = {_axis(f)}, "
+            f".of_batch = {int(f.of_batch)}}},"
             for f in fields
         ]
         return _array(f"struct gradc_field {what}", rows)

@@ -155,9 +155,9 @@ static int evaluate(struct gradc_library *library, int64_t rows, const void *con
 
 static int predict(struct gradc_library *library, int64_t rows, const void *const *inputs,
                    void *const *outputs) {
-    bool inner = false; /* an output whose batch axis is not the first is made in one batch alone */
+    bool inner = false; /* an output whose batch axis is not the first is made in one batch */
     for (int64_t k = 0; k < gradc_program.output_count; k++) {
-        inner = inner || gradc_program.outputs[k].batch_axis > 0;
+        inner |= gradc_program.outputs[k].batch_axis > 0 || gradc_program.outputs[k].of_batch;
     }
     int64_t most = gradc_program.batch && !inner ? INT64_MAX / 8 : rows_maximum(), done = 0;
     int status = check_call(library, GRADC_PREDICT, rows, most, inputs);

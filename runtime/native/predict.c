@@ -1,9 +1,10 @@
 /* Predictions; what Trainer.predict is in runtime/trainer.py, for the first output.
  *
  * Rows are written as they come. Where other axes stand before the batch axis, the data is gone
- * over once for each of their places, so that nothing has to be kept. An output without a batch
- * axis is that of the last batch.
+ * over once for each of their places, so that nothing has to be kept. An output of a batch
+ * that has no batch axis is that of one batch alone.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "checkpoint.h"
@@ -77,7 +78,14 @@ static int write_place(struct prediction *prediction, int64_t place) {
 }
 
 static int write_output(struct prediction *prediction, const char *path) {
-    const struct gradc_field *field = &prediction->session->program->outputs[0];
+    const struct gradc_program *program = prediction->session->program;
+    const struct gradc_field *field = &program->outputs[0];
+    if (field->of_batch && prediction->data.samples > program->batch) {
+        return gradc_fail(prediction->error, GRADC_BAD_ARGUMENT,
+                          "--predict: output '%s' has no batch axis: it is a value of one batch of "
+                          "at most %" PRId64 " samples, not of %" PRId64,
+                          field->name, program->batch, prediction->data.samples);
+    }
     int64_t places = 1;
     int status = gradc_writer_open(&prediction->writer, path, prediction->error);
     if (status) {

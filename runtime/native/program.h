@@ -36,6 +36,7 @@ struct gradc_field {
     uint8_t dtype;        /* enum gradc_dtype */
     int8_t rank;
     int8_t batch_axis; /* -1: used whole, the same in every batch */
+    bool of_batch;     /* an output without that axis whose value the rows of a batch decide */
 };
 
 struct gradc_state_field {
