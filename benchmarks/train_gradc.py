@@ -31,7 +31,9 @@ class Runner:
     def epochs(self, count: int) -> None:
         data = {"x": self.data[0], "y": self.data[1]}
         w = self.workload
-        self.trainer.fit(data, batch_size=w.batch, epochs=count, shuffle=w.shuffled, progress=False)
+        self.trainer.fit(
+            data, batch_size=w.batch, epochs=count, shuffle=w.shuffled, restart=True, progress=False
+        )
 
 
 def build(workload: Workload) -> Any:

@@ -79,9 +79,10 @@ class Columns:
 
     def of_batch(self, outputs: Sequence[Array]) -> dict[str, float]:
         """The columns of one batch, by name."""
-        return dict(
-            zip(self.names, self.values([float(o.item()) for o in outputs], 1), strict=True)
-        )
+        values = [float(output.item()) for output in outputs]
+        if self.ratios:
+            values = self.values(values, 1)
+        return dict(zip(self.names, values, strict=True))
 
     def _divided(self, sums: Sequence[Array], rows: int) -> list[Array]:
         columns, denominators = [], iter(sums[len(self.names) :])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from gradc.compiler.attributes import Attributes
@@ -12,11 +12,16 @@ from gradc.compiler.attributes import Attributes
 from .column import Column
 from .spellings import HISTORY
 
+LIST_MAXIMUM = 65_536
+"""Epochs from which a column stays packed: a list takes four times the memory, and a tiny network
+trains an epoch in the time that a list takes for a number."""
 
-class History(Attributes, dict[str, list[float]]):
+
+class History(Attributes, dict[str, Sequence[float]]):
     """`history["loss"]`, `["validation_loss"]`, `["accuracy"]`...: one number per epoch.
 
-    A dict of Python floats, which `pandas.DataFrame(history)` and `json.dumps(history)` take.
+    A dict of lists of Python floats, which `pandas.DataFrame(history)` and `json.dumps(history)`
+    take. The columns of more than 65,536 epochs are `array.array`s; `to_dict()` has lists of them.
 
     A checkpoint keeps a few thousand numbers of a column. After `fit(resume=True)` from one with
     more epochs, those that it kept are here, and all since: `epochs(name)` tells which they are.
@@ -26,8 +31,8 @@ class History(Attributes, dict[str, list[float]]):
 
     def __init__(self, columns: Mapping[str, Iterable[float]]) -> None:
         for name, values in columns.items():
-            packed = array("d", values[:] if isinstance(values, Column) else values)
-            self[name] = packed.tolist()
+            packed = values[:] if isinstance(values, Column) else array("d", values)
+            self[name] = packed if len(packed) > LIST_MAXIMUM else packed.tolist()
         self._epochs = {
             name: values.epochs
             if isinstance(values, Column) and values.length > len(values)

@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+from array import array
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,14 @@ def test_what_has_no_values_is_not_pickled() -> None:
 
 
 # ---------------------------------------------------------------- the history is a dict
+
+
+def test_columns_of_very_many_epochs_stay_packed() -> None:
+    short, long = (gc.History({"loss": range(n)}) for n in (65_536, 65_537))
+    assert isinstance(short["loss"], list) and isinstance(long["loss"], array)
+    assert long["loss"][-1] == 65_536.0 and len(long["loss"]) == 65_537
+    assert long.to_dict()["loss"] == [float(n) for n in range(65_537)]
+    assert long.best_epoch == 0 and long.epochs("loss")[-1] == 65_536
 
 
 def test_a_data_frame_of_the_history(history: Any) -> None:
