@@ -58,7 +58,11 @@ class Columns:
 
     def values(self, sums: Sequence[float], rows: int) -> list[float]:
         """The columns of all that was added: of `rows` rows."""
-        return [float(column[0]) for column in self._divided([np.array([s]) for s in sums], rows)]
+        denominators = iter(sums[len(self.names) :])
+        return [
+            _quotient(numerator, next(denominators) if name in self.ratios else rows)
+            for name, numerator in zip(self.names, sums, strict=False)
+        ]
 
     def of_epochs(self, outputs: Sequence[Array], epochs: int, rows: int) -> list[Array]:
         """The columns of epochs of equally many batches of `rows` rows each, one value an epoch."""
@@ -91,3 +95,11 @@ class Columns:
                 divisor = next(denominators) if name in self.ratios else np.float64(rows)
                 columns.append(np.divide(numerator, divisor))
         return columns
+
+
+def _quotient(numerator: float, denominator: float) -> float:
+    """As IEEE 754 has it, where Python raises for a denominator of 0."""
+    if denominator:
+        return numerator / denominator
+    with np.errstate(all="ignore"):
+        return float(np.float64(numerator) / np.float64(denominator))
