@@ -528,8 +528,10 @@ def random_rows_examples(name: str) -> list[Example]:
             rows = (np.arange(extent, dtype=np.int64) * 7 + 5) % 11
             if extent > 1:
                 rows[-2:] = 2**33 + 1, 2**40
-            attributes = {**bits.attributes, "axis": axis}
-            made.append(Example(name, (*bits.operands, rows), attributes))
+            for places in (1, 3):  # of each sample
+                merged = (*shape[:axis], extent * places, *shape[axis + 1 :])
+                attributes = {**bits.attributes, "shape": merged, "axis": axis}
+                made.append(Example(name, (*bits.operands, rows), attributes))
     return made
 
 

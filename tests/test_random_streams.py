@@ -85,6 +85,36 @@ def test_predictions_do_not_depend_on_the_batches(batch_size: int, threads: int)
     np.testing.assert_array_equal(expected["noisy"], data["x"] + expected["rows"])
 
 
+def _merged_program() -> TrainingProgram:
+    """Noise on axes that the batch was merged into, first and in the middle."""
+    x = gc.input("x", ("batch", 4, 6))
+    w = gc.parameter("w", (6,), init=gc.init.ones)
+    flat = x.reshape(-1, 6)
+    dropped = gc.dropout(flat, 0.5, training=True).reshape(-1, 4, 6)
+    noise = gc.random.uniform(flat.shape).reshape(-1, 4, 6)
+    middle = gc.random.uniform((2, *flat.shape)).reshape(2, -1, 4, 6)
+    return gc.training(
+        gc.mean(dropped * w),
+        optimizer=optim.SGD(lr=0.0),
+        outputs={"noise": noise, "dropped": dropped, "middle": gc.transpose(middle, (1, 0, 2, 3))},
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 10, 40])
+def test_merged_axes_follow_the_rows_too(batch_size: int) -> None:
+    trainer = _merged_program().compile(seed=SEED, threads=1)
+    data = {"x": np.ones((40, 4, 6), np.float32)}
+    got = trainer.predict(data, batch_size=batch_size)
+    expected = _merged_program().compile(seed=SEED, threads=1).predict(data, batch_size=40)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+    for name in ("noise", "middle"):
+        assert len(np.unique(got[name])) > 0.999 * got[name].size, name
+    assert len(np.unique(got["dropped"].reshape(40, -1), axis=0)) == 40
+    loss = trainer.evaluate(data, batch_size=batch_size)["loss"]
+    assert loss == pytest.approx(float(expected["dropped"].mean()), rel=1e-5)
+
+
 def test_losses_do_not_depend_on_the_batches() -> None:
     """The metric is a sum of whole numbers, exact in any order; arrays and iterables alike."""
     trainer, data = _trainer(), _data(600)
@@ -227,3 +257,16 @@ def test_a_library_numbers_the_rows_of_one_call(tmp_path: Path) -> None:
     assert library.gradc_noisy_evaluate(session, ctypes.c_int64(50), *pointers) == 0
     assert results[1] == trainer.evaluate(data, batch_size=BATCH)["whole"]
     library.gradc_noisy_free(session)
+
+
+@needs_compiler
+def test_an_executable_numbers_merged_axes_likewise(tmp_path: Path) -> None:
+    program = _merged_program()
+    program.build(tmp_path / "merged", batch=BATCH)
+    made = Binary(program, tmp_path / "merged", BATCH)
+    data = {"x": np.ones((43, 4, 6), np.float32)}
+    file, out = tmp_path / "run.safetensors", tmp_path / "out.npy"
+    trainer = made.trainer(SEED)
+    trainer.fit(data, batch_size=BATCH, checkpoint=file)
+    made.run("--checkpoint", file, "--predict", out, *files(tmp_path, data))
+    np.testing.assert_array_equal(np.load(out), trainer.predict(data, batch_size=5)["noise"])

@@ -1,7 +1,7 @@
 """Random bits that depend on a counter alone: Philox4x32-10.
 
     random_bits(seed i64[], step i64[]){shape, stream} -> i32[shape]
-    random_rows(seed i64[], step i64[], rows i64[shape[axis]]){shape, stream, axis} -> i32[shape]
+    random_rows(seed i64[], step i64[], rows i64[samples]){shape, stream, axis} -> i32[shape]
 
 Element n is word 0 of the block with
     key      (seed's low 32 bits, seed's high 32 bits)
@@ -9,9 +9,11 @@ Element n is word 0 of the block with
 so every element can be computed alone, in any order, on any thread, and again.
 
 In random_bits n is the element's number in row-major order. random_rows is what minibatch.py in
-passes/ makes of it where a data set is evaluated: row i along `axis` is row r = rows[i] of the data
-set, and n = r * (product of the other extents) + (row-major number among the other axes), whatever
-batch the row is in. For axis 0 these are the numbers of one random_bits over the whole data set.
+passes/ makes of it where a data set is evaluated: shape[axis] is samples * k, k places for each
+sample, the samples outermost (k > 1 where axes were merged: batch*4). Place i along `axis` is row
+r = rows[i / k] * k + i % k of the data set, and n = r * (product of the other extents) + (row-major
+number among the other axes), whatever batch the row is in. For axis 0 these are the numbers of one
+random_bits over the whole data set.
 Source: Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
 """
 
@@ -27,7 +29,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
-from ..types import Shape, TensorType, int32, int64, static_shape
+from ..types import Extent, Shape, TensorType, factors, int32, int64, static_shape
 from .definition import NO_FLAGS, NOT_DIFFERENTIABLE, Indexed, OpDef, per_element
 from .source import declared_type
 
@@ -76,9 +78,19 @@ def _rows_type(
     wanted = TensorType(int64, (type.shape[axis],))
     if rows.dtype != int64:
         raise DTypeError(f"rows is {wanted}, not {rows}")
-    if rows != wanted:
-        raise ShapeError(f"rows is {wanted}, not {rows}")
+    if rows.rank != 1 or places_per_sample(type.shape[axis], rows.shape[0]) is None:
+        raise ShapeError(f"rows is {wanted}, or has an extent that divides it, not {rows}")
     return type
+
+
+def places_per_sample(extent: Extent, samples: Extent) -> int | None:
+    """How many places of an axis belong to each sample; None where it is not that many each."""
+    merged, own = factors(extent), factors(samples)
+    if merged.names != own.names:
+        return None
+    if own.number == 0:
+        return None if merged.number else 1
+    return None if merged.number % own.number else merged.number // own.number
 
 
 def _words(seed: Any, step: Any, stream: int, numbers: Any) -> Any:
@@ -100,7 +112,10 @@ def _rows_value(seed: Any, step: Any, rows: Any, *, shape: Shape, stream: int, a
     extents = static_shape(shape)
     others = extents[:axis] + extents[axis + 1 :]
     within = np.arange(math.prod(others), dtype=np.int64).reshape(others)
-    along = np.asarray(rows).reshape((-1,) + (1,) * (len(extents) - axis - 1))
+    samples = np.asarray(rows)
+    places = places_per_sample(extents[axis], len(samples)) or 1
+    along = (samples[:, None] * places + np.arange(places)).reshape(-1)
+    along = along.reshape((-1,) + (1,) * (len(extents) - axis - 1))
     numbers = along * math.prod(others) + np.expand_dims(within, axis)
     return _words(seed, step, stream, numbers.reshape(-1)).reshape(extents)
 
@@ -130,7 +145,10 @@ def _lower_bits(k: ScalarBuilder, context: Context) -> Scalar:
 
 def _lower_rows(k: ScalarBuilder, context: Context) -> Scalar:
     axis, index, extents = context.attributes["axis"], list(context.index), list(context.extents)
-    row = context.read(2, (index.pop(axis),))
+    places = places_per_sample(context.result.shape[axis], context.operands[2].shape[0]) or 1
+    count, place = k.index(places), index.pop(axis)
+    row = context.read(2, (k.floor_div(place, count),))
+    row = k.add(k.mul(row, count), k.mod(place, count))
     del extents[axis]
     number = k.index(1)
     for extent in extents:

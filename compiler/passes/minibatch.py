@@ -12,6 +12,9 @@ Where a data set is evaluated, random numbers follow its rows, not the batches t
 
     before   %0 = random_bits %seed, %step {shape=["batch", 8], stream=3}
     after    %0 = random_rows %seed, %step, %order {axis=0, shape=["batch", 8], stream=3}
+
+So they do along an axis that the batch was merged into, "batch*4": samples are outermost there, for
+reshape merges a named dimension with the axes behind it alone.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from ..graph.ir import Graph, Node, apply
 from ..ops.minibatch import sample
 from ..ops.random import RANDOM_BITS, RANDOM_ROWS
 from ..ops.source import INPUT
-from ..types import int64
+from ..types import factors, int64
 
 SAMPLES = "samples"
 ORDER = "gradc.order"
@@ -73,8 +76,7 @@ def gather_minibatches(
             continue
         operands = tuple(replaced[i] for i in node.inputs)
         if node in random:
-            axis = node.type.shape.index(batch_dimension)
-            attributes = {**node.attributes, "axis": axis}
+            attributes = {**node.attributes, "axis": _sample_axis(node, batch_dimension)}
             replaced[node] = apply(RANDOM_ROWS, *operands, order, source=node.source, **attributes)
         else:
             replaced[node] = node.with_inputs(operands)
@@ -83,4 +85,12 @@ def gather_minibatches(
 
 
 def _is_random(node: Node, batch_dimension: str | None) -> bool:
-    return node.op is RANDOM_BITS and batch_dimension in node.type.shape
+    return node.op is RANDOM_BITS and _sample_axis(node, batch_dimension) is not None
+
+
+def _sample_axis(node: Node, batch_dimension: str | None) -> int | None:
+    """The axis that samples lie along: that of the batch, or one that it was merged into."""
+    for axis, extent in enumerate(node.type.shape):
+        if factors(extent).names == (batch_dimension,):
+            return axis
+    return None
