@@ -26,8 +26,9 @@ from gradc.compiler.autodiff.reverse import vjp_nodes
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.ir import Graph, Node, topological
 from gradc.compiler.passes.specialize import specialize
-from gradc.compiler.types import float32
+from gradc.compiler.types import TensorType, dtype_of, float32
 from gradc.runtime.batches import Reads
+from gradc.runtime.option_values import checked_path
 from gradc.runtime.spellings import PROGRAM
 from gradc.runtime.trainer import DEFAULT_BATCH_SIZE, Trainer
 
@@ -68,7 +69,14 @@ class TrainingProgram(Attributes):
     outputs: tuple[str, ...]
     learning_rate: float | None
 
+    def __repr__(self) -> str:
+        inputs = [f"{field.name} {TensorType(dtype_of(field.dtype), field.shape)}" for field in self.inputs]
+        text = f"<gc.TrainingProgram of {', '.join(inputs) or 'no inputs'}; "
+        text += f"reports {', '.join(('loss', *self.metrics))}"
+        return text + (f"; predicts {', '.join(self.outputs)}>" if self.outputs else ">")
+
     @without("memory_budget")
+    @spelled
     def compile(
         self,
         target: str = "cpu",
@@ -80,6 +88,7 @@ class TrainingProgram(Attributes):
     ) -> Trainer:
         """A trainer with initial parameters made from the seed. See gc.compile for arguments.
 
+        precision     "float32": every operation in the dtypes of its operands, as written
         dims, batch   values of named dimensions. That of the batch dimension (`batch` is short for
                       it) fixes the batch size: data sets of any length are cut into batches of so
                       many rows, and a smaller one runs as a ragged batch, as in a training binary;
@@ -126,6 +135,7 @@ class TrainingProgram(Attributes):
         graphs = {kind: specialize(graph, dict(dims)) for kind, graph in self.graphs.items()}
         return replace(self, graphs=graphs, inputs=_all_fields(graphs))
 
+    @spelled
     def build(
         self,
         out: str | os.PathLike[str],
@@ -147,6 +157,7 @@ class TrainingProgram(Attributes):
                    "portable": that, and AVX-512 where the CPU has it, chosen at start
         platform   "host", or a zig target: "x86_64-linux-musl", "aarch64-linux-musl" (both static),
                    "x86_64-linux-gnu", "aarch64-linux-gnu"
+        precision  "float32", as in `compile`
         dims       values of other named dimensions; that of the batch dimension is `batch`
 
         The same seed and data give the same bits as `compile` and `fit` with this batch size.
@@ -158,7 +169,7 @@ class TrainingProgram(Attributes):
         if batch is not None and not batched:
             fail(ArgumentError, "build", "batch has no meaning: there is no batch dimension")
         program, batch = self._bound(dims, batch, "build")
-        path, place = Path(out), here()
+        path, place = Path(checked_path("out", out, "build")), here()
         stem = path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
         if kind == "library":
             stem = stem.removeprefix("lib")

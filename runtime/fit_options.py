@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,6 +14,7 @@ import numpy as np
 from gradc.compiler.errors import ArgumentError
 
 from .file_names import NamedFile, check_distinct, mapped_file
+from .option_values import checked_count, checked_flag, checked_path
 from .stopping import EarlyStopping
 
 
@@ -40,7 +40,11 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "checkpoint_every"):
-            object.__setattr__(self, name, checked_count(name, getattr(self, name)))
+            object.__setattr__(self, name, checked_count(name, getattr(self, name), "fit"))
+        for name in ("shuffle", "drop_last", "resume", "restart", "stop_on_nan"):
+            object.__setattr__(self, name, checked_flag(name, getattr(self, name), "fit"))
+        if self.progress is not None:
+            object.__setattr__(self, "progress", checked_flag("progress", self.progress, "fit"))
         if self.epochs is None:
             raise ArgumentError("epochs is a positive integer, not None", operation="fit")
         if self.learning_rate is not None:
@@ -52,9 +56,8 @@ class FitOptions:
                 hint="gc.EarlyStopping(patience=3)",
             )
         for name in ("checkpoint", "metrics_file"):
-            path = getattr(self, name)
-            if path is not None and not isinstance(path, (str, os.PathLike)):
-                raise ArgumentError(f"{name} is a path, not {path!r}", operation="fit")
+            if getattr(self, name) is not None:
+                checked_path(name, getattr(self, name), "fit")
         if self.resume and self.checkpoint is None:
             raise ArgumentError("resume=True needs checkpoint=", operation="fit")
         if self.resume and self.restart:
@@ -98,16 +101,3 @@ def check_rate(rate: Any) -> None:
     number = (int, float, np.integer, np.floating)
     if not isinstance(rate, number) or isinstance(rate, bool) or not 0 <= rate < math.inf:
         raise ArgumentError(f"a learning rate is a finite number >= 0, not {rate!r}")
-
-
-def checked_count(name: str, value: Any) -> int | None:
-    """A positive integer of any type, or None. Raises ArgumentError for anything else."""
-    if value is None:
-        return None
-    try:
-        count = 0 if isinstance(value, (bool, np.bool_)) else operator.index(value)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise ArgumentError(f"{name} is a positive integer, not {value!r}")
-    return count

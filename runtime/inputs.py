@@ -86,8 +86,11 @@ def cast(field: TensorField, value: Any, operation: str) -> Array:
         raise error.located(operation, None) from error.__cause__
     if array.dtype != wanted:
         _check_kind(field, value, array, wanted, operation)
+        given = array
         with np.errstate(over="ignore"):
-            array = array.astype(wanted)
+            array = given.astype(wanted)
+        if what == "state" and kind_of(wanted) == "float":
+            _check_range(field, given, array, operation)
     return np.require(array, requirements=("C", "A"))
 
 
@@ -110,6 +113,18 @@ def _check_kind(
                 operation=operation,
                 facts=[f"values from {low} to {high}, limits {limits.min} and {limits.max}"],
             )
+
+
+def _check_range(field: TensorField, given: Array, array: Array, operation: str) -> None:
+    """Raise DTypeError for finite values of a state that became infinite. Of inputs, which may be
+    large and come anew with every call, nobody asks it."""
+    lost = np.isfinite(given.astype(np.float64)) & ~np.isfinite(array.astype(np.float64))
+    if lost.any():
+        raise DTypeError(
+            f"state {field.name!r} has values that do not fit {field.dtype}",
+            operation=operation,
+            facts=[f"{given[lost][0]} would become {array[lost][0]}"],
+        )
 
 
 Expected = tuple[str, np.dtype[Any], tuple[int, ...]]

@@ -22,6 +22,7 @@ from .record import RunRecord
 from .shuffle import orders
 
 ORDER_SAMPLES = 2**18  # sample numbers made at once, 2 MiB
+_END = object()  # what no iterable gives, None included
 
 
 @dataclass(frozen=True)
@@ -131,15 +132,15 @@ class BatchSource:
     def __init__(self, batches: Iterable[Mapping[str, Any]], calls: BatchCalls) -> None:
         self.samples = self.steps_per_epoch = 0
         self._batches, self._calls = batches, calls
-        self._iterator: Iterator[Mapping[str, Any]] | None = None
+        self._iterator: Iterator[Any] | None = None
 
     def run(self, record: RunRecord, steps: int, epochs: int) -> Piece:
         if self._iterator is None:
             self._iterator = iter(self._batches)
             for _ in range(record.position):  # a resumed run has seen these
                 next(self._iterator, None)
-        batch = next(self._iterator, None)
-        if batch is None:
+        batch = next(self._iterator, _END)
+        if batch is _END:
             self._iterator = None
             if record.position == 0:
                 raise ArgumentError(

@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from gradc.compiler.attributes import Attributes, refusing
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, described
+
+from .calls import fitting_construction
+from .option_values import checked_count, checked_flag
 
 
+@fitting_construction
 @refusing
 @dataclass(frozen=True)
 class EarlyStopping(Attributes):
@@ -30,10 +36,25 @@ class EarlyStopping(Attributes):
     mode: str = "min"
 
     def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise ArgumentError(f"EarlyStopping: patience is at least 1, not {self.patience}")
-        if not self.min_delta >= 0:
-            raise ArgumentError(f"EarlyStopping: min_delta is not negative, not {self.min_delta}")
+        name = "EarlyStopping"
+        if isinstance(self.patience, int) and self.patience < 1 and self.patience is not False:
+            problem = f"patience is at least 1, not {self.patience}"
+            raise ArgumentError(problem, operation=name)
+        patience = checked_count("patience", self.patience, name)
+        if patience is None:
+            raise ArgumentError("patience is a positive integer, not None", operation=name)
+        delta = self.min_delta
+        number = (int, float, np.integer, np.floating)
+        if not isinstance(delta, number) or isinstance(delta, bool) or not delta >= 0:
+            problem = f"min_delta is a number that is not negative, not {described(delta)}"
+            raise ArgumentError(problem, operation=name)
+        if not isinstance(self.monitor, str):
+            problem = f"monitor is a name in the history, not {described(self.monitor)}"
+            raise ArgumentError(problem, operation=name)
+        object.__setattr__(self, "patience", patience)
+        object.__setattr__(self, "min_delta", float(delta))
+        restore = checked_flag("restore_best", self.restore_best, name)
+        object.__setattr__(self, "restore_best", restore)
         if self.mode not in ("min", "max"):
             raise ArgumentError(f"EarlyStopping: mode is 'min' or 'max', not {self.mode!r}")
 

@@ -36,6 +36,7 @@ from .batches import (
     batching,
     open_data_set,
 )
+from .calls import fitting
 from .checkpoint import (
     Checkpoint,
     compare_tensors,
@@ -51,9 +52,12 @@ from .executor import Executor
 from .file_names import exists, previous_of
 from .file_write import locked
 from .finite import state_not_finite
-from .fit_options import FitOptions, check_files_stay, check_rate, checked_count, fit_options
+from .fit_options import FitOptions, check_files_stay, check_rate, fit_options
+from .given_data import iterable_of, merged
 from .history import History
 from .metrics_file import MetricsFile
+from .one_fit import OneFit
+from .option_values import checked_count, checked_flag, checked_path
 from .pace import Interrupts, Pace
 from .prediction import predictions
 from .progress import open_progress
@@ -67,22 +71,17 @@ from .training_loop import Run, RunOptions
 
 DEFAULT_BATCH_SIZE = 32
 
+_AS_MAPPING = "arrays are given by name: {input: array}"
+_BY_NAME = _AS_MAPPING + ", or input=array"
+
 Data = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 
 
 class Trainer(Attributes):
-    """Trains a compiled program and runs what it has learned.
+    """Trains a compiled program and runs what it has learned; `program.compile()` makes one.
 
-    artifact          the compiled program
-    inputs            every declared input
-    batch_dimension   the named dimension that batches run along, or None
-    metrics, outputs  names; the entries "run" and "evaluate" give the loss, then the metrics, then
-                      the denominators of ratios
-    ratios            those of "loss" and the metrics that are ratios; see columns.py
-    seed              makes the initial parameters and the order of samples
-    threads           at most the CPUs that this process may use
-    batch             rows of a full batch where the program was compiled for one size, else None
-    reads             what each kind of entry point reads of the inputs, where that is known
+    artifact   the compiled program
+    executor   runs it, and holds the state
     """
 
     _hints = TRAINER
@@ -102,6 +101,8 @@ class Trainer(Attributes):
         reads: Mapping[str, Reads] = MappingProxyType({}),
         ratios: tuple[str, ...] = (),
     ) -> None:
+        """metrics are names as outputs are: the entries "run" and "evaluate" give the loss, then
+        the metrics, then the denominators of `ratios`. batch: rows where one size is compiled."""
         self.artifact = artifact
         self.executor = Executor(artifact, threads)
         self.executor.initialize(seed)
@@ -114,6 +115,12 @@ class Trainer(Attributes):
         self._evaluate_batch = BatchCalls(self.executor, "evaluate", self._declared, self._largest)
         self._standing = Standing(self._fresh_record())
         self._run: Callable[[], Run | None] = lambda: None  # the last one, if it is not gone
+        self._fits = OneFit()
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(field.name for field in self._declared.inputs) or "no inputs"
+        record = self._standing.record
+        return f"<gc.Trainer of {inputs}: {record.epoch} epochs, {record.step} steps trained>"
 
     @property
     def parameters(self) -> StateView:
@@ -148,15 +155,17 @@ class Trainer(Attributes):
             )
         return RATE_STATE
 
+    @fitting(_BY_NAME)
     def step(self, data: Mapping[str, Any] | None = None, /, **batch: Any) -> dict[str, float]:
         """Train on one batch; returns the loss and the metrics before the update.
 
         Takes the arrays by name, or as {input: array}.
         """
-        given = batch if data is None else checked_batch(_merged(data, batch, "step"), "step")
+        given = batch if data is None else checked_batch(merged(data, batch, "step"), "step")
         outputs, _ = self._step.run(given)
         return self._columns.of_batch(outputs)
 
+    @fitting(_AS_MAPPING)
     def fit(
         self,
         data: Data | None = None,
@@ -194,7 +203,9 @@ class Trainer(Attributes):
                           the end; Ctrl-C writes it too before KeyboardInterrupt is raised. Nobody
                           else may write it meanwhile: see docs/checkpoint_format.md
         resume            go on from the checkpoint, bit for bit; without the file, start anew
-        learning_rate     as if assigned to `trainer.learning_rate`, after the checkpoint was read
+        learning_rate     as if assigned to `trainer.learning_rate`, after the checkpoint was read.
+                          Without it a resumed run keeps the checkpoint's rate, whatever `lr=` the
+                          program was made with
         restart           begin a new run on the state as it is: epoch 0's order, an empty history
         stop_on_nan       raise NonFiniteError at the first loss that is not finite; the checkpoint
                           stays as it was last written, the trainer's state is not usable. Without
@@ -210,11 +221,13 @@ class Trainer(Attributes):
             batch_size, epochs, validation, shuffle, drop_last, early_stopping, checkpoint,
             checkpoint_every, resume, learning_rate, restart, stop_on_nan, metrics_file, progress,
         )  # fmt: skip
-        run = self._open_run(data, options, each_epoch=False)
-        for _ in run.epochs():
-            pass
+        with self._fits.alone("fit"):
+            run = self._open_run(data, options, each_epoch=False)
+            for _ in run.epochs():
+                pass
         return History(run.record.history)
 
+    @fitting(_AS_MAPPING)
     def epochs(self, data: Data | None = None, **options: Any) -> Iterator[Epoch]:
         """What `fit` does, one epoch an iteration; takes the same arguments.
 
@@ -225,7 +238,10 @@ class Trainer(Attributes):
         learning rate. Leaving the loop ends the run as Ctrl-C does: with a checkpoint, if there is
         one, and the next fit goes on from there.
         """
-        return self._open_run(data, fit_options(options, "epochs"), each_epoch=True).epochs()
+        wanted = fit_options(options, "epochs")
+        with self._fits.alone("epochs"):
+            run = self._open_run(data, wanted, each_epoch=True)
+        return self._fits.epochs(run)
 
     @property
     def record(self) -> RunRecord:
@@ -303,6 +319,7 @@ class Trainer(Attributes):
             standing.check_batches(fresh, hint="restart=True begins a new run")
         return standing
 
+    @fitting(_BY_NAME)
     def evaluate(
         self,
         data: Data | None = None,
@@ -316,13 +333,16 @@ class Trainer(Attributes):
         (gc.ratio, losses with weights or ignored labels), which divide sums.
 
         Takes {input: array}, the same as keywords, or an iterable of batches.
-        seed   of the random numbers that the model draws, instead of the program's; see `predict`
+        batch_size   rows computed at once; the default is that of `predict`
+        seed         of the random numbers that the model draws, instead of the program's; see
+                     `predict`
         """
-        batch_size = checked_count("batch_size", batch_size)
-        opened = self._open_evaluation(_merged(data, arrays, "evaluate"), batch_size)
+        batch_size = checked_count("batch_size", batch_size, "evaluate")
+        opened = self._open_evaluation(merged(data, arrays, "evaluate"), batch_size)
         with self._drawing(seed, "evaluate"):
             return dict(zip(self._columns.names, self._means(opened, None), strict=True))
 
+    @fitting(_BY_NAME)
     def predict(
         self,
         data: Mapping[str, Any] | None = None,
@@ -334,11 +354,14 @@ class Trainer(Attributes):
     ) -> dict[str, Array]:
         """The program's outputs for all samples. Inputs that no output reads may be left out.
 
-        seed   of the random numbers that the model draws, instead of the program's. They follow
-               the seed, the training steps done and the row's number in the data, whatever the
-               batches: the same call gives the same numbers again, another seed gives others
+        batch_size   rows computed at once (default: the largest batch of this trainer so far, else
+                     256 or all rows, if they are fewer). The last bits of a row may depend on it
+        seed         of the random numbers that the model draws, instead of the program's. They
+                     follow the seed, the training steps done and the row's number in the data,
+                     whatever the batches: the same call gives the same numbers again, another seed
+                     gives others
         """
-        batch_size = checked_count("batch_size", batch_size)
+        batch_size = checked_count("batch_size", batch_size, "predict")
         with self._drawing(seed, "predict"):
             return self._predictions(data, batch_size, arrays)
 
@@ -364,7 +387,7 @@ class Trainer(Attributes):
     def _predictions(
         self, data: Mapping[str, Any] | None, batch_size: int | None, arrays: Mapping[str, Any]
     ) -> dict[str, Array]:
-        values = checked_batch(_merged(data, arrays, "predict"), "predict")
+        values = checked_batch(merged(data, arrays, "predict"), "predict")
         if not self._outputs:
             raise ArgumentError(
                 "this program has no outputs",
@@ -376,14 +399,17 @@ class Trainer(Attributes):
         sweep = Sweep(self.executor, "predict", opened, batches, max(1, batches.full))
         return predictions(sweep, self._outputs, self._declared.batch_dimension)
 
+    @fitting()
     def save(self, path: str | os.PathLike[str], *, parameters_only: bool = False) -> None:
         """Write a full checkpoint, or the parameters alone. Raises FileError."""
-        if parameters_only:
+        path = checked_path("path", path, "save")
+        if checked_flag("parameters_only", parameters_only, "save"):
             write_parameters(path, dict(self.parameters))
             return
         record, state = self._standing.record, self.executor.state
         write_checkpoint(path, dict(state), {}, record, self.artifact.fingerprint)
 
+    @fitting()
     def load(
         self, path: str | os.PathLike[str], *, strict: bool = True, parameters_only: bool = False
     ) -> None:
@@ -396,6 +422,13 @@ class Trainer(Attributes):
         every difference; then nothing was changed. Otherwise parameters that the file lacks stay.
         parameters_only: take the parameters of a full checkpoint, as if it held them alone.
         """
+        path = checked_path("path", path, "load")
+        strict = checked_flag("strict", strict, "load")
+        parameters_only = checked_flag("parameters_only", parameters_only, "load")
+        with self._fits.alone("load"):
+            self._load(path, strict, parameters_only)
+
+    def _load(self, path: str, strict: bool, parameters_only: bool) -> None:
         read = read_checkpoint(path)
         is_full = read.record is not None and not parameters_only
         use_best = read.record is not None and read.record.finished and bool(read.best)
@@ -471,7 +504,7 @@ class Trainer(Attributes):
     ) -> tuple[Source, RunRecord]:
         record = self._fresh_record()
         if data is not None and not isinstance(data, Mapping):
-            return BatchSource(_iterable(data, "fit"), self._step), record
+            return BatchSource(iterable_of(data, "fit"), self._step), record
         opened = open_data_set(self._declared, "run", data or {}, "fit")
         rows = self._batch_size(opened, batch_size, DEFAULT_BATCH_SIZE, "fit")
         if not drop_last and not self._largest.fixed:
@@ -507,7 +540,7 @@ class Trainer(Attributes):
 
     def _open_evaluation(self, data: Data, batch_size: int | None) -> Sweep | _Batches:
         if not isinstance(data, Mapping):
-            return _Batches(_iterable(data, "evaluate"))
+            return _Batches(iterable_of(data, "evaluate"))
         opened = open_data_set(self._declared, "evaluate", data, "evaluate")
         wanted = batch_size if opened.batch_dimension is not None else None
         batches = self._evaluation_batches(opened, wanted, "evaluate")
@@ -552,26 +585,3 @@ class _Batches:
 
     def __init__(self, batches: Iterable[Mapping[str, Any]]) -> None:
         self.batches = batches
-
-
-def _iterable(data: Iterable[Any], operation: str) -> Iterable[Any]:
-    """The data, if it can be iterated over. Raises ArgumentError otherwise."""
-    if isinstance(data, str) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
-        raise ArgumentError(
-            f"data is {{input: array}} or an iterable of such batches, not {data!r}",
-            operation=operation,
-        )
-    return data
-
-
-def _merged(data: Any, arrays: Mapping[str, Any], operation: str) -> Any:
-    if data is None:
-        return arrays
-    if hasattr(data, "shape") or (operation == "predict" and not isinstance(data, Mapping)):
-        problem = f"arrays are given by name, not as a {type(data).__name__}"
-        raise ArgumentError(
-            problem, operation=operation, hint="write {input: array}, or input=array"
-        )
-    if arrays:
-        raise ArgumentError("give a mapping or keywords, not both", operation=operation)
-    return data

@@ -57,10 +57,11 @@ class RunOptions:
         else:
             name = name.removeprefix("validation_")
         if name not in known:
+            wanted, facts = self.early_stopping.monitor, [f"known: {', '.join(map(repr, known))}"]
+            if wanted != name:
+                facts.append("the run has no validation data")
             raise ArgumentError(
-                f"EarlyStopping cannot monitor {name!r}",
-                operation="fit",
-                facts=[f"known: {', '.join(map(repr, known))}"],
+                f"EarlyStopping cannot monitor {wanted!r}", operation="fit", facts=facts
             )
         return name
 
