@@ -70,10 +70,12 @@ class TrainingProgram(Attributes):
     learning_rate: float | None
 
     def __repr__(self) -> str:
-        inputs = [f"{field.name} {TensorType(dtype_of(field.dtype), field.shape)}" for field in self.inputs]
-        text = f"<gc.TrainingProgram of {', '.join(inputs) or 'no inputs'}; "
-        text += f"reports {', '.join(('loss', *self.metrics))}"
-        return text + (f"; predicts {', '.join(self.outputs)}>" if self.outputs else ">")
+        types = [TensorType(dtype_of(field.dtype), field.shape) for field in self.inputs]
+        inputs = [f"{f.name} {type}" for f, type in zip(self.inputs, types, strict=True)]
+        parts = [f"of {', '.join(inputs) or 'no inputs'}"]
+        parts.append(f"reports {', '.join(('loss', *self.metrics))}")
+        parts += [f"predicts {', '.join(self.outputs)}"] if self.outputs else []
+        return f"<gc.TrainingProgram {'; '.join(parts)}>"
 
     @without("memory_budget")
     @spelled
@@ -94,7 +96,7 @@ class TrainingProgram(Attributes):
                       many rows, and a smaller one runs as a ragged batch, as in a training binary;
                       another `batch_size`, or a batch of more rows, is refused
         """
-        program, fixed = self._bound(dims, batch, "compile")
+        program, fixed = self.bound(dims, batch, "compile")
         artifact = driver_program(program.graphs, program.batch_dimension, target, precision)
         return Trainer(
             artifact,
@@ -115,7 +117,7 @@ class TrainingProgram(Attributes):
         has_rows = any(self.batch_dimension in shape for shape in shapes)
         return Reads(frozenset(field.name for field in fields_of(graph)), has_rows)
 
-    def _bound(
+    def bound(
         self, dims: Mapping[str, int] | None, batch: int | None, operation: str
     ) -> tuple[TrainingProgram, int | None]:
         """This program with named dimensions fixed, all but that of batches, whose value is
@@ -168,13 +170,10 @@ class TrainingProgram(Attributes):
         batch = None if batch is None else whole(batch, "batch", "build")
         if batch is not None and not batched:
             fail(ArgumentError, "build", "batch has no meaning: there is no batch dimension")
-        program, batch = self._bound(dims, batch, "build")
+        program, batch = self.bound(dims, batch, "build")
         path, place = Path(checked_path("out", out, "build")), here()
-        stem = path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
-        if kind == "library":
-            stem = stem.removeprefix("lib")
         declaration = Declaration(
-            model_name(stem),
+            _model_name(path, kind),
             program.inputs,
             ("loss", *program.metrics),
             program.ratios,
@@ -189,6 +188,16 @@ class TrainingProgram(Attributes):
             return build(compiled, declaration, path, options, native)
         except ArgumentError as error:
             raise error.located("build", place) from None
+
+
+def _model_name(path: Path, kind: str) -> str:
+    """The model's name: that of the file without what files of its kind begin and end with."""
+    stem = path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
+    own = stem.removeprefix("lib") if kind == "library" else stem
+    if stem and not own:
+        problem = f"no name for the model is left of {path.name!r} without a library's prefix 'lib'"
+        fail(ArgumentError, "build", problem, hint="a library is called libNAME.so")
+    return model_name(own)
 
 
 @without("train")

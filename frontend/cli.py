@@ -34,6 +34,7 @@ from .compiled import driver_program
 
 BAD_FILE, BAD_ARGUMENTS, STOPPED = 1, 2, 3
 INSPECTED_ROWS = 64
+DATA_SETS = ("train", "validation")
 ENTRIES = ("run", "evaluate", "predict", "init")
 
 _PATH = click.Path(path_type=Path)
@@ -41,6 +42,9 @@ _POSITIVE = click.IntRange(min=1)
 _file = click.argument("file", type=_PATH)
 _target = click.option(
     "--target", type=click.Choice(tuple(BACK_ENDS)), default="cpu", help="where it runs"
+)
+_dim = click.option(
+    "--dim", multiple=True, metavar="NAME=N", help="the value of another named dimension"
 )
 
 
@@ -132,7 +136,7 @@ def train(context: click.Context, /, file: Path, **values: Any) -> None:
     default=HOST,
     help="another than the host needs ziglang",
 )
-@click.option("--dim", multiple=True, help="NAME=N: the value of another named dimension")
+@_dim
 def build(
     file: Path,
     output: Path,
@@ -148,7 +152,7 @@ def build(
     program = _program_of(_load(file), file)
 
     def run() -> None:
-        dims = dict(_dimension(text) for text in dim)
+        dims = _dimensions(dim)
         _keep_program(output, file)
         made = program.build(output, kind, batch, cpu, target, platform, dims=dims)
         for path in made:
@@ -157,11 +161,17 @@ def build(
     _guarded(run)
 
 
-def _dimension(text: str) -> tuple[str, int]:
-    name, _, value = text.partition("=")
-    if not name or not value.isdecimal():
-        raise ArgumentError(f"--dim takes NAME=N, not {text!r}")
-    return name, int(value)
+def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
+    """The values of NAME=N options."""
+    dims: dict[str, int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or not value.isdecimal():
+            raise ArgumentError(f"--dim takes NAME=N, not {text!r}")
+        if name in dims:
+            raise ArgumentError(f"--dim: two values for {name!r}")
+        dims[name] = int(value)
+    return dims
 
 
 @app.command()
@@ -169,8 +179,11 @@ def _dimension(text: str) -> tuple[str, int]:
 @click.option("--batch", type=_POSITIVE, default=INSPECTED_ROWS, help="rows of a batch")
 @click.option("--entry", type=click.Choice(ENTRIES), default="run", help="the entry point")
 @_target
+@_dim
 @click.option("--html", type=_PATH, help="write an HTML page")
-def inspect(file: Path, batch: int, entry: str, target: str, html: Path | None) -> None:
+def inspect(
+    file: Path, batch: int, entry: str, target: str, dim: tuple[str, ...], html: Path | None
+) -> None:
     """Show kernels, fusion decisions and the memory plan of FILE's program."""
     program = _program_of(_load(file), file)
 
@@ -178,8 +191,10 @@ def inspect(file: Path, batch: int, entry: str, target: str, html: Path | None) 
         from gradc.compiler.inspect import explain
         from gradc.compiler.inspect_html import explain_html
 
-        compiled = driver_program(program.graphs, program.batch_dimension, target, "float32")
-        dims = {} if program.batch_dimension is None else {program.batch_dimension: batch}
+        bound, fixed = program.bound(_dimensions(dim), None, "inspect")
+        compiled = driver_program(bound.graphs, bound.batch_dimension, target, "float32")
+        name = bound.batch_dimension
+        dims = {} if name is None else {name: batch if fixed is None else fixed}
         planned = compiled.lowered(entry, dims, compiled.is_bounded(entry, False))
         if html is None:
             click.echo(explain(planned))
@@ -209,9 +224,11 @@ def opt(
     if list_passes:
         click.echo("\n".join(PASS_NAMES))
         return
-    if file is None or passes is None:
+    if file is None:
         _stop(BAD_ARGUMENTS, "opt needs FILE and --passes; --list names the passes")
     text = _read(file)
+    if passes is None:
+        _stop(BAD_ARGUMENTS, "opt needs --passes, a comma-separated list; --list names the passes")
 
     def run() -> None:
         result = optimize_text(text, str(file), passes, dump)
@@ -257,8 +274,10 @@ def _own_line(file: Path, error: Exception) -> str:
 
 def _program_of(names: Mapping[str, Any], file: Path) -> TrainingProgram:
     program = names.get("program")
+    if "program" not in names:
+        _stop(BAD_FILE, f"{file} defines no `program`: assign the result of gc.training to it")
     if not isinstance(program, TrainingProgram):
-        found = "nothing" if program is None else f"a {type(program).__name__}"
+        found = "None" if program is None else f"of type {type(program).__name__}"
         _stop(BAD_FILE, f"{file}: `program` is {found}, not the result of gc.training")
     return program
 
@@ -275,6 +294,10 @@ def _data_of(names: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
         _stop(BAD_FILE, _own_line(file, error))
     if not isinstance(data, Mapping) or "train" not in data:
         _stop(BAD_FILE, f"{file}: data() returns no dict with the key 'train'")
+    for key in data:
+        if key not in DATA_SETS:
+            known = " and ".join(map(repr, DATA_SETS))
+            _stop(BAD_FILE, f"{file}: data() returns an unknown key {key!r}; known are {known}")
     return data
 
 

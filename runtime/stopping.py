@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,19 +38,20 @@ class EarlyStopping(Attributes):
 
     def __post_init__(self) -> None:
         name = "EarlyStopping"
-        if isinstance(self.patience, int) and self.patience < 1 and self.patience is not False:
+        if type(self.patience) is int and self.patience < 1:
             problem = f"patience is at least 1, not {self.patience}"
             raise ArgumentError(problem, operation=name)
         patience = checked_count("patience", self.patience, name)
         if patience is None:
             raise ArgumentError("patience is a positive integer, not None", operation=name)
-        delta = self.min_delta
+        delta: Any = self.min_delta
         number = (int, float, np.integer, np.floating)
         if not isinstance(delta, number) or isinstance(delta, bool) or not delta >= 0:
             problem = f"min_delta is a number that is not negative, not {described(delta)}"
             raise ArgumentError(problem, operation=name)
-        if not isinstance(self.monitor, str):
-            problem = f"monitor is a name in the history, not {described(self.monitor)}"
+        monitor: Any = self.monitor
+        if not isinstance(monitor, str):
+            problem = f"monitor is a name in the history, not {described(monitor)}"
             raise ArgumentError(problem, operation=name)
         object.__setattr__(self, "patience", patience)
         object.__setattr__(self, "min_delta", float(delta))

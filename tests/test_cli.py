@@ -23,6 +23,13 @@ def data():
     return {"train": {"x": x, "y": x[:, :1]}, "validation": {"x": x, "y": x[:, :1]}}
 """
 
+OPEN = """
+import gradc as gc
+
+x, w = gc.input("x", ("batch", "seq")), gc.parameter("w", ())
+program = gc.training(gc.mean(x * w), gc.optim.SGD(lr=0.1))
+"""
+
 GRAPH = """graph f(%x: f32[4]) {
   %0 = exp %x : f32[4]
   %1 = exp %x : f32[4]
@@ -40,6 +47,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "mistake.py").write_text("import gradc as gc\n\ngc.ones(3) @ gc.ones(4)\n")
     (tmp_path / "crash.py").write_text("x = 1\ny = x / 0\n")
     (tmp_path / "empty.py").write_text("")
+    (tmp_path / "number.py").write_text("program = 3\n")
+    (tmp_path / "val.py").write_text(PROGRAM.replace("validation", "val"))
+    (tmp_path / "open.py").write_text(OPEN)
     return tmp_path
 
 
@@ -66,6 +76,12 @@ def test_inspect(folder: Path) -> None:
     assert "kernels" in gradc("inspect", "model.py", "--entry", "evaluate", cwd=folder).stdout
     assert gradc("inspect", "model.py", "--html", "out.html", cwd=folder).returncode == 0
     assert (folder / "out.html").read_text().startswith("<!doctype html>")
+    shown = []
+    for extent in (7, 900):
+        done = gradc("inspect", "open.py", "--dim", f"seq={extent}", cwd=folder)
+        assert done.returncode == 0 and "kernels" in done.stdout, done.stderr
+        shown.append(done.stdout)
+    assert shown[0] != shown[1]
 
 
 def test_opt(folder: Path) -> None:
@@ -88,7 +104,15 @@ def test_opt(folder: Path) -> None:
         (("train", "model.py", "--resume"), 2, "--resume needs --checkpoint"),
         (("train", "model.py", "--target", "tpu"), 2, "'tpu' is not 'cpu'"),
         (("train", "none.py"), 1, "none.py: no such file"),
-        (("train", "empty.py"), 1, "`program` is nothing"),
+        (("train", "empty.py"), 1, "empty.py defines no `program`"),
+        (("train", "number.py"), 1, "`program` is of type int, not the result of gc.training"),
+        (("train", "val.py"), 1, "unknown key 'val'; known are 'train' and 'validation'"),
+        (("opt", "none.ir"), 1, "none.ir: cannot be read"),
+        (("inspect", "open.py"), 1, "'seq'"),
+        (("inspect", "open.py", "--dim", "seq"), 2, "--dim takes NAME=N, not 'seq'"),
+        (("inspect", "open.py", "--dim", "sq=3"), 2, "unknown dimension 'sq'"),
+        (("inspect", "open.py", "--dim", "seq=3", "--dim", "seq=4"), 2, "two values for 'seq'"),
+        (("build", "model.py", "-o", "lib", "--kind", "library"), 2, "library's prefix 'lib'"),
         (("train", "mistake.py"), 1, "at mistake.py:3 in <module>: gc.ones(3) @ gc.ones(4)"),
         (("train", "crash.py"), 1, "crash.py:2: ZeroDivisionError: division by zero"),
         (("opt", "f.ir"), 2, "--passes"),

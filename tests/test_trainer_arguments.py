@@ -163,9 +163,9 @@ def test_a_call_that_does_not_fit(
 
 def test_calls_that_do_not_fit_a_program() -> None:
     program: Any = _program()
-    with pytest.raises(gc.CallError, match="(?s)compile: there is no argument 'device'.*target"):
+    with pytest.raises(gc.CallError, match=r"(?s)compile: there is no argument 'device'.*target"):
         program.compile(device="cuda")
-    with pytest.raises(gc.CallError, match="(?s)build: there is no argument 'knd'.*kind"):
+    with pytest.raises(gc.CallError, match=r"(?s)build: there is no argument 'knd'.*kind"):
         program.build("x", knd="library")
     with pytest.raises(gc.CallError, match="EarlyStopping: there is no argument 'patients'"):
         gc.EarlyStopping(patients=3)  # type: ignore[call-arg]

@@ -76,7 +76,9 @@ def gather_minibatches(
             continue
         operands = tuple(replaced[i] for i in node.inputs)
         if node in random:
-            attributes = {**node.attributes, "axis": _sample_axis(node, batch_dimension)}
+            axis = _sample_axis(node, batch_dimension)
+            assert axis is not None
+            attributes = {**node.attributes, "axis": axis}
             replaced[node] = apply(RANDOM_ROWS, *operands, order, source=node.source, **attributes)
         else:
             replaced[node] = node.with_inputs(operands)
