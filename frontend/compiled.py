@@ -94,6 +94,7 @@ def compile(
     target     "cpu"
     threads    at most this many; None: every CPU that this process may use
     seed       makes initial state, and the random numbers of every call
+    precision  "float32": every operation in the dtypes of its operands, as written
     training   the mode; in training every call is a step: it updates state, and random numbers
                move on. In evaluation a call with equal inputs gives equal results
     dims       values of named dimensions, fixed now; batch=64 is short for dims={"batch": 64}
