@@ -26,7 +26,7 @@ from gradc.compiler.autodiff.reverse import vjp_nodes
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.ir import Graph, Node, topological
 from gradc.compiler.passes.specialize import specialize
-from gradc.compiler.types import TensorType, dtype_of, float32
+from gradc.compiler.types import TensorType, dtype_of, factors, float32
 from gradc.runtime.batches import Reads
 from gradc.runtime.option_values import checked_path
 from gradc.runtime.spellings import PROGRAM
@@ -113,8 +113,8 @@ class TrainingProgram(Attributes):
 
     def _reads(self, graph: Graph) -> Reads:
         """Which inputs an entry point of this graph reads, and whether it has rows."""
-        shapes = [node.type.shape for node in graph.nodes()]
-        has_rows = any(self.batch_dimension in shape for shape in shapes)
+        extents = {extent for node in graph.nodes() for extent in node.type.shape}
+        has_rows = any(self.batch_dimension in factors(extent).names for extent in extents)
         return Reads(frozenset(field.name for field in fields_of(graph)), has_rows)
 
     def bound(

@@ -100,6 +100,38 @@ def _merged_program() -> TrainingProgram:
     )
 
 
+def test_axes_merged_with_another_named_dimension() -> None:
+    """Its value is known when arrays come, and then a sample has that many places."""
+    x = gc.input("x", ("batch", "seq", 2))
+    w = gc.parameter("w", (2,), init=gc.init.ones)
+    noise = gc.random.uniform(x.reshape(-1, 2).shape)
+    split = noise.reshape(x.shape[0], x.shape[1], 2)
+    program = gc.training(
+        gc.mean(x * w), optim.SGD(lr=0.0), metrics={"noise": gc.mean(noise)}, outputs={"n": split}
+    )
+    for length in (3, 5):
+        data = {"x": np.ones((20, length, 2), np.float32)}
+        expected = program.compile(seed=SEED, threads=1).predict(data, batch_size=20)["n"]
+        assert len(np.unique(expected)) == expected.size
+        for size in (1, 7):
+            trainer = program.compile(seed=SEED, threads=1)
+            np.testing.assert_array_equal(trainer.predict(data, batch_size=size)["n"], expected)
+            noise_mean = trainer.evaluate(data, batch_size=size)["noise"]
+            assert noise_mean == pytest.approx(float(expected.mean()), rel=1e-5)
+
+
+def test_a_value_of_one_batch_whose_rows_are_merged() -> None:
+    """Nothing that `predict` computes has the batch as an axis of its own; it has rows still."""
+    x = gc.input("x", ("batch", 4))
+    value = gc.mean(gc.random.uniform(x.reshape(-1).shape))
+    w = gc.parameter("w", ())
+    program = gc.training(gc.mean(x * w), optim.SGD(lr=0.0), outputs={"value": value})
+    trainer, data = program.compile(threads=1), {"x": np.ones((20, 4), np.float32)}
+    assert 0.3 < trainer.predict(data, batch_size=20)["value"] < 0.7
+    with pytest.raises(gc.ArgumentError, match="'value' has no batch axis"):
+        trainer.predict(data, batch_size=7)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 40])
 def test_merged_axes_follow_the_rows_too(batch_size: int) -> None:
     trainer = _merged_program().compile(seed=SEED, threads=1)

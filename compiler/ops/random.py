@@ -29,7 +29,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
-from ..types import Extent, Shape, TensorType, factors, int32, int64, static_shape
+from ..types import Extent, Shape, TensorType, factors, int32, int64, product, static_shape
 from .definition import NO_FLAGS, NOT_DIFFERENTIABLE, Indexed, OpDef, per_element
 from .source import declared_type
 
@@ -83,14 +83,24 @@ def _rows_type(
     return type
 
 
-def places_per_sample(extent: Extent, samples: Extent) -> int | None:
+def places_per_sample(extent: Extent, samples: Extent) -> Extent | None:
     """How many places of an axis belong to each sample; None where it is not that many each."""
     merged, own = factors(extent), factors(samples)
-    if merged.names != own.names:
+    if not set(own.names) <= set(merged.names):
         return None
     if own.number == 0:
         return None if merged.number else 1
-    return None if merged.number % own.number else merged.number // own.number
+    if merged.number % own.number:
+        return None
+    others = (name for name in merged.names if name not in own.names)
+    return product([*others, merged.number // own.number])
+
+
+def _static_places(extent: Extent, samples: Extent) -> int:
+    """The same where every dimension but that of the samples has its value."""
+    places = places_per_sample(extent, samples)
+    assert isinstance(places, int)
+    return places
 
 
 def _words(seed: Any, step: Any, stream: int, numbers: Any) -> Any:
@@ -113,7 +123,7 @@ def _rows_value(seed: Any, step: Any, rows: Any, *, shape: Shape, stream: int, a
     others = extents[:axis] + extents[axis + 1 :]
     within = np.arange(math.prod(others), dtype=np.int64).reshape(others)
     samples = np.asarray(rows)
-    places = places_per_sample(extents[axis], len(samples)) or 1
+    places = _static_places(extents[axis], len(samples))
     along = (samples[:, None] * places + np.arange(places)).reshape(-1)
     along = along.reshape((-1,) + (1,) * (len(extents) - axis - 1))
     numbers = along * math.prod(others) + np.expand_dims(within, axis)
@@ -145,7 +155,7 @@ def _lower_bits(k: ScalarBuilder, context: Context) -> Scalar:
 
 def _lower_rows(k: ScalarBuilder, context: Context) -> Scalar:
     axis, index, extents = context.attributes["axis"], list(context.index), list(context.extents)
-    places = places_per_sample(context.result.shape[axis], context.operands[2].shape[0]) or 1
+    places = _static_places(context.result.shape[axis], context.operands[2].shape[0])
     count, place = k.index(places), index.pop(axis)
     row = context.read(2, (k.floor_div(place, count),))
     row = k.add(k.mul(row, count), k.mod(place, count))

@@ -93,6 +93,6 @@ def _is_random(node: Node, batch_dimension: str | None) -> bool:
 def _sample_axis(node: Node, batch_dimension: str | None) -> int | None:
     """The axis that samples lie along: that of the batch, or one that it was merged into."""
     for axis, extent in enumerate(node.type.shape):
-        if factors(extent).names == (batch_dimension,):
+        if batch_dimension in factors(extent).names:
             return axis
     return None
