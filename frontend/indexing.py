@@ -212,7 +212,7 @@ def _cut(x: Node, axis: int, extent: Extent, entry: Any) -> _Cut:
     if isinstance(extent, str):
         if entry == slice(None) or entry in (slice(0, None), slice(None, None, 1)):
             return _Cut(0, 1, extent, True)
-        _refuse_named(x, axis)
+        _refuse_named(x, axis, entry)
     if isinstance(entry, int):
         if not -extent <= entry < extent:
             _out_of_range(x, axis, entry)
@@ -274,10 +274,27 @@ def _mask_picks(x: Node, axis: int, mask: Array) -> list[_Part]:
     return [_Pick(positions.astype(np.int64), extent) for positions, extent in extents]
 
 
-def _refuse_named(x: Node, axis: int) -> NoReturn:
+def _refuse_named(x: Node, axis: int, entry: Any = None) -> NoReturn:
+    """entry   what names elements there: an integer and a turned axis can be written otherwise"""
     problem = f"axis {axis} is the named dimension {x.type.shape[axis]!r}; only : picks from it"
-    hint = "a mask picks: gc.where(gc.arange(x.shape[0])[:, None] == i, x, 0).sum(0)"
+    hint = "declare the input with an integer extent there: gc.input(name, (8, ...))"
+    if isinstance(entry, int):
+        hint = f"a mask picks: {_masked(x, axis, entry)}, 0 where there is no such element"
+    elif isinstance(entry, slice) and (entry.start, entry.stop, entry.step) == (None, None, -1):
+        hint = f"write gc.flip(x, {axis})"
     fail(ShapeError, "getitem", problem, [f"x is {x.type}"], hint)
+
+
+def _masked(x: Node, axis: int, position: int) -> str:
+    """What picks one element along a named axis, whatever its extent will be."""
+    behind = x.type.rank - 1 - axis
+    extent = f"x.shape[{axis}]"
+    counter = f"gc.arange({extent})" if position >= 0 else f"(gc.arange({extent}) - {extent})"
+    axes = f"[:, {', '.join(['None'] * behind)}]" if behind else ""
+    mask = f"{counter}{axes} == {position}"
+    if x.type.dtype.is_bool:
+        return f"gc.logical_and({mask}, x).any({axis})"
+    return f"gc.where({mask}, x, 0).sum({axis})"
 
 
 def _out_of_range(x: Node, axis: int, entry: int) -> NoReturn:

@@ -43,6 +43,7 @@ from gradc.runtime.plain_array import plain_array
 
 from .dimensions import Dimension
 from .plain_numbers import plain
+from .ranges import check_fits
 from .tracing import fail, here, located
 
 Scalar: TypeAlias = bool | int | float
@@ -94,6 +95,7 @@ def constant(value: Any, dtype: DType | None = None, shape: Shape = ()) -> Node:
         wanted = dtype or dtype_of(array.dtype)
     if array.ndim == 0:
         return constant(array.item(), wanted, shape)
+    check_fits(array, wanted, "constant")
     literal = Literal(array.astype(wanted.numpy))
     return build(CONSTANT, value=literal, shape=tuple(array.shape), dtype=wanted)
 
@@ -131,11 +133,7 @@ def _number(value: Scalar, dtype: DType) -> Scalar:
         if isinstance(value, int) and value.bit_length() > 1023:
             fail(DTypeError, "constant", f"{described(value)} does not fit {dtype.name}")
         return float(value)
-    limits = np.iinfo(dtype.numpy)
-    finite = isinstance(value, int) or math.isfinite(value)
-    if not finite or not limits.min <= int(value) <= limits.max:
-        facts = [f"{dtype.name} holds {limits.min} to {limits.max}"]
-        fail(DTypeError, "constant", f"{described(value)} does not fit {dtype.name}", facts)
+    check_fits(np.asarray(value, object if isinstance(value, int) else None), dtype, "constant")
     return int(value)
 
 

@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError, described
+from gradc.compiler.errors import ArgumentError, DTypeError, described
 from gradc.compiler.types import DType
 
+from .plain_numbers import plain
 from .tracing import fail
 
 # In a signature: a number that the function checks by one of these.
@@ -77,3 +78,28 @@ def rounded(value: float, dtype: DType) -> float:
     """The nearest number of the dtype; infinite where it overflows."""
     with np.errstate(over="ignore"):
         return float(np.asarray(value, np.float64).astype(dtype.numpy))
+
+
+def check_fits(values: np.ndarray[Any, Any], dtype: DType, operation: str) -> None:
+    """Raises DTypeError for the first value that an integer dtype does not hold.
+
+    Fractions are dropped, as `astype` drops them: 127.5 fits int8, 128.0 does not.
+    """
+    if not dtype.is_integer or values.dtype == dtype.numpy or values.dtype.kind == "b":
+        return
+    limits = np.iinfo(dtype.numpy)
+    if values.dtype == object:  # Python's integers, exact at every size
+        fits = (values >= limits.min) & (values <= limits.max)
+    elif values.dtype.kind == "u":
+        fits = values.astype(np.uint64) <= np.uint64(limits.max)
+    elif values.dtype.kind == "i":
+        wide = values.astype(np.int64)
+        fits = (wide >= limits.min) & (wide <= limits.max)
+    else:
+        whole = np.trunc(values.astype(np.float64))
+        fits = (whole >= float(limits.min)) & (whole < float(limits.max + 1))
+    wrong = np.flatnonzero(~np.asarray(fits, bool))
+    if wrong.size:
+        value = plain(values.reshape(-1)[wrong[0]])
+        facts = [f"{dtype.name} holds {limits.min} to {limits.max}"]
+        fail(DTypeError, operation, f"{described(value)} does not fit {dtype.name}", facts)

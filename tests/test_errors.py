@@ -297,7 +297,8 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
         "getitem: axis 0 is the named dimension 'batch'; only : picks from it\n"
         "  x is f32[batch, 4]\n"
         "  at {place} in named_index: rows[0]\n"
-        "  hint: a mask picks: gc.where(gc.arange(x.shape[0])[:, None] == i, x, 0).sum(0)",
+        "  hint: a mask picks: gc.where(gc.arange(x.shape[0])[:, None] == 0, x, 0).sum(0),"
+        " 0 where there is no such element",
     ),
     bad_axis: (
         gc.ShapeError,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.graph.ir import apply
 from gradc.compiler.ops.source import TRAINING
@@ -16,6 +18,7 @@ from gradc.compiler.types import DType, Extent, dtype_of, float32, int64
 
 from .. import nodes
 from ..dimensions import Dimension
+from ..ranges import check_fits
 from ..tensor import DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor
 from ..tracing import fail, here
 from .elementwise import floor
@@ -125,6 +128,8 @@ def _steps(start: float, stop: float, step: float) -> int:
 def _progression(start: float, step: float, count: int, dtype: DType) -> Tensor:
     """start + i * step for i < count, computed in float64 or int64 and rounded once."""
     whole = isinstance(start, int) and isinstance(step, int)
+    if count:
+        _check_ends(start, start + (count - 1) * step, dtype, "arange")
     wide = int64 if whole else dtype_of("float64")
     direct = (start, step) == (0, 1) and not dtype.is_bool
     numbers = Tensor(nodes.iota((count,), 0, dtype if direct else wide))
@@ -133,6 +138,13 @@ def _progression(start: float, step: float, count: int, dtype: DType) -> Tensor:
     if start != 0:
         numbers = numbers + start
     return numbers.astype(dtype)
+
+
+def _check_ends(first: float, last: float, dtype: DType, operation: str) -> None:
+    """The dtype holds a progression if it holds both ends."""
+    for end in (first, last):
+        number = math.floor(end) if isinstance(end, int) or math.isfinite(end) else end
+        check_fits(np.asarray(number, object if isinstance(number, int) else None), dtype, operation)
 
 
 def linspace(
@@ -148,6 +160,7 @@ def linspace(
     parts = (num - 1) if endpoint else num
     if num <= 1 or not parts:
         return full((num,), math.floor(start) if wanted.is_integer else float(start), wanted)
+    _check_ends(start, stop if endpoint else start + (stop - start) * ((num - 1) / num), wanted, "linspace")
     position = Tensor(nodes.iota((num,), 0, dtype_of("float64")))
     values = position * ((stop - start) / parts) + float(start)
     if endpoint:

@@ -16,6 +16,7 @@ from gradc.compiler.types import dtype_of, int64
 from .. import nodes
 from ..tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
+from .elementwise import isnan, logical_not, where
 
 
 def sum(
@@ -98,7 +99,8 @@ def searchsorted(x1: TensorLike, x2: TensorLike, side: str = "left") -> Tensor:
     x1    [n]      ascending
     side  "left": before equal elements; "right": behind them
 
-    Every element of x2 is compared with every element of x1.
+    NaN comes last, as in a sorted array: it goes behind all numbers, and among NaNs of x1 before or
+    behind them. Every element of x2 is compared with every element of x1.
     """
     if side not in ("left", "right"):
         fail(ArgumentError, "searchsorted", f"side is 'left' or 'right', not {side!r}")
@@ -107,6 +109,9 @@ def searchsorted(x1: TensorLike, x2: TensorLike, side: str = "left") -> Tensor:
         fail(ShapeError, "searchsorted", f"x1 has one axis, not {table.node.type}")
     column = values.reshape((*values.shape, 1))
     below = table < column if side == "left" else table <= column
+    if column.dtype.is_float:
+        numbers = logical_not(isnan(table)) if side == "left" and table.dtype.is_float else True
+        below = where(isnan(column), numbers, below)
     return below.astype(int64).sum(axis=-1)
 
 
