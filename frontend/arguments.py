@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -210,11 +210,11 @@ def _is_tensor(value: Any) -> bool:
 # ---------------------------------------------------------------- the wrapper
 
 
-def checked(function: F, name: str = "") -> F:
+def checked(function: F, name: str = "", table: Mapping[str, Check] = CHECKS) -> F:
     """`function` with its arguments checked and its errors named; see the module docstring."""
     operation = name or function.__name__
     signature = inspect.signature(function)
-    checks = {p.name: CHECKS[str(p.annotation)] for p in _annotated(signature)}
+    checks = {p.name: table[str(p.annotation)] for p in _annotated(signature)}
     several = {p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL}
 
     @functools.wraps(function)
@@ -238,9 +238,23 @@ def checked(function: F, name: str = "") -> F:
         except GradcError as error:
             error.operation = operation
             error.source = error.source or here()
+            error.hint = error.hint or _misplaced(bound.arguments, error)
             raise
 
     return call  # type: ignore[return-value]
+
+
+def _misplaced(given: Mapping[str, Any], error: GradcError) -> str:
+    """What was meant by an argument that stands where a dtype goes."""
+    value = given.get("dtype")
+    if not isinstance(value, (int, np.integer)) or not error.problem.startswith("unknown dtype"):
+        return ""
+    if isinstance(value, bool) and "axis" in given:
+        return f"write keepdims={value}"
+    for name, what in (("shape", "the shape is one tuple"), ("axis", "several axes are one tuple")):
+        if isinstance(given.get(name), (int, np.integer)):
+            return f"{what}: {name}=({given[name]}, {value})"
+    return ""
 
 
 def _annotated(signature: inspect.Signature) -> list[inspect.Parameter]:

@@ -9,13 +9,17 @@ tensors, and in divisions, it is a number that the program reads when it runs:
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, NoReturn
 
 from gradc.compiler.errors import CallError, ShapeError
-from gradc.compiler.types import Shape
+from gradc.compiler.types import Extent, Shape, static_shape
 
+from .numpy_protocol import OPERATORS
 from .tracing import fail
+
+_AS_TENSOR = "gc.asarray(x.shape[axis]) is the number as a tensor"
 
 
 class Size(int):
@@ -29,11 +33,34 @@ class Size(int):
         return int, (int(self),)
 
 
+def element_count(shape: Shape) -> Size:
+    """The number of elements of a shape. Raises ShapeError while a named dimension is left."""
+    for axis, extent in enumerate(shape):
+        if isinstance(extent, str):
+            problem = f"the number of elements depends on the named dimension {str(extent)!r}"
+            hint = "an extent is x.shape[axis]; gc.sum(gc.ones(x.shape)) counts elements at run time"
+            if axis == 0 and len(shape) > 1:
+                hint += "; x.reshape(x.shape[0], -1) merges the axes behind it"
+            fail(ShapeError, "size", problem, [f"the shape is {_listed(shape)}"], hint)
+    return Size(math.prod(static_shape(shape)))
+
+
+def _listed(shape: Shape) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
 class Dimension(str):
     """The name of a dimension that gets its value when arrays are given."""
 
     __slots__ = ()
-    __array_ufunc__ = None  # NumPy arrays leave their operators to the methods here
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Operators of NumPy's arrays and numbers are those here; its functions are refused."""
+        if method == "__call__" and ufunc.__name__ in OPERATORS and len(inputs) == 2:
+            place = 1 if inputs[1] is self else 0
+            found = getattr(self, OPERATORS[ufunc.__name__][place])(inputs[1 - place])
+            return ufunc.__name__ == "not_equal" if found is NotImplemented else found
+        self._no_number(f"np.{ufunc.__name__}", _AS_TENSOR)
 
     def _no_number(self, operation: str, hint: str) -> NoReturn:
         problem = f"the named dimension {str(self)!r} has no value before the program runs"
@@ -46,10 +73,10 @@ class Dimension(str):
         return _divide(other, self)
 
     def __int__(self) -> NoReturn:
-        self._no_number("int", "gc.asarray(x.shape[axis]) is the number as a tensor")
+        self._no_number("int", _AS_TENSOR)
 
     def __float__(self) -> NoReturn:
-        self._no_number("float", "gc.asarray(x.shape[axis]) is the number as a tensor")
+        self._no_number("float", _AS_TENSOR)
 
     def __iter__(self) -> NoReturn:
         self._no_number("iter", "gc.arange(x.shape[axis]) counts in a tensor")
@@ -90,6 +117,29 @@ def refuse_named(operation: str, axis: int, extent: str) -> NoReturn:
     fail(ShapeError, operation, problem, hint=hint)
 
 
+class NamedShape(tuple[Extent, ...]):
+    """A shape with names. NumPy would read these as text; what it cannot compute so is refused."""
+
+    __slots__ = ()
+
+    def __array_function__(
+        self, function: Any, types: Any, given: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        """Called by NumPy's functions, `np.prod(x.shape)`."""
+        plain = [tuple(g) if isinstance(g, NamedShape) else g for g in given]
+        try:
+            return function(*plain, **options)
+        except TypeError:
+            problem = f"the shape {_listed(self)} has no values before the program runs"
+            hint = "gc.sum(gc.ones(x.shape)) counts elements then; " + _AS_TENSOR
+            fail(ShapeError, f"np.{function.__name__}", problem, hint=hint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, ([str(e) if isinstance(e, str) else e for e in self],)
+
+
 def with_dimensions(shape: Shape) -> Shape:
     """The shape with its names as dimensions."""
-    return tuple(Dimension(e) if isinstance(e, str) else e for e in shape)
+    if not any(isinstance(e, str) for e in shape):
+        return shape
+    return NamedShape(Dimension(e) if isinstance(e, str) else e for e in shape)

@@ -275,13 +275,11 @@ def _mask_picks(x: Node, axis: int, mask: Array) -> list[_Part]:
 
 
 def _refuse_named(x: Node, axis: int, entry: Any = None) -> NoReturn:
-    """entry   what names elements there: an integer and a turned axis can be written otherwise"""
+    """entry   what names elements there: one integer can be written otherwise"""
     problem = f"axis {axis} is the named dimension {x.type.shape[axis]!r}; only : picks from it"
     hint = "declare the input with an integer extent there: gc.input(name, (8, ...))"
     if isinstance(entry, int):
         hint = f"a mask picks: {_masked(x, axis, entry)}, 0 where there is no such element"
-    elif isinstance(entry, slice) and (entry.start, entry.stop, entry.step) == (None, None, -1):
-        hint = f"write gc.flip(x, {axis})"
     fail(ShapeError, "getitem", problem, [f"x is {x.type}"], hint)
 
 

@@ -105,6 +105,12 @@ class _Callee:
                 if problem := _CHECKS[name](value):
                     self.refuse(f"{name} is {problem}, not {_short(value)}", _HINTS.get(name, ""))
 
+    def hint_at_extents(self, given: tuple[Any, ...]) -> str:
+        """Advice for `gc.zeros(2, 3, 4)`."""
+        extents = len(given) > len(self.positional) and all(isinstance(g, (int, str)) for g in given)
+        listed = ", ".join(map(repr, given))
+        return f"the shape is one tuple: ({listed})" if extents and "shape" in self.names else ""
+
     def refuse(self, problem: str, hint: str = "") -> NoReturn:
         """Raise CallError with the function, its arguments and the user's line."""
         raise CallError(
@@ -141,7 +147,7 @@ def spelled(function: F) -> F:
             if not _is_refused_call(error):
                 raise
             problem = _complaint(error)
-        callee.refuse(problem)
+        callee.refuse(problem, callee.hint_at_extents(given))
 
     if callee.synonyms:
         shown = ", ".join(f"{other}= for {own}=" for other, own in callee.synonyms.items())

@@ -21,7 +21,7 @@ from gradc.compiler.types import DType, Shape, dtype_of, float32, product
 
 from . import nodes, reductions
 from .arguments import public_methods
-from .dimensions import Dimension, Size, with_dimensions
+from .dimensions import Dimension, element_count, with_dimensions
 from .indexing import index
 from .missing import missing_attribute
 from .nodes import Operand
@@ -100,8 +100,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements. Raises ShapeError while a named dimension is left."""
-        with located("size"):
-            return Size(self.node.type.size_elements)
+        return element_count(self.node.type.shape)
 
     def __repr__(self) -> str:
         name = self.node.attributes.get("name")

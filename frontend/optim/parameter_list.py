@@ -51,6 +51,10 @@ class TakesParameters(type):
             if options.get("parameters") is not None:
                 fail(CallError, cls.__name__, "'parameters' is given twice")
             options["parameters"], given = given[0], given[1:]
+        for value in given[1:]:
+            if _holds_parameters(value):
+                hint = f"write optim.{cls.__name__}(parameters, lr={given[0]!r})"
+                fail(ArgumentError, cls.__name__, "the parameters come first", hint=hint)
         if (parameters := options.get("parameters")) is not None:
             options["parameters"] = listed_parameters(parameters, cls.__name__)
         check_arguments(cls.__name__, OPTIMIZER_ARGUMENTS, options)
@@ -82,6 +86,18 @@ def _init_signature(kind: Any) -> inspect.Signature:
 def _is_rate(value: Any) -> bool:
     """Whether a first argument is a learning rate: a number or a schedule."""
     return isinstance(value, (bool, int, float, np.generic)) or hasattr(value, "formula")
+
+
+def _holds_parameters(value: Any) -> bool:
+    """Whether an argument that is no first one looks like the list of parameters."""
+    if isinstance(value, Mapping) or hasattr(value, "named_parameters") or _is_generator(value):
+        return True
+    entries = value if isinstance(value, (list, tuple)) else [value]
+    return any(isinstance(entry, (State, Mapping)) for entry in entries)
+
+
+def _is_generator(value: Any) -> bool:
+    return inspect.isgenerator(value) or isinstance(value, (map, filter, zip))
 
 
 def listed_parameters(given: Any, operation: str) -> tuple[Listed, ...]:
