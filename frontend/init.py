@@ -19,13 +19,14 @@ from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.types import DType, float32, float64
 
 from . import random
+from .constructors import checked_constructor, checked_options
 from .functional import creation
 from .functional.elementwise import erf, exp, log, sqrt, where
 from .missing import namespace
 from .plain_numbers import plain
 from .ranges import check_numbers, numbers_between
 from .tensor import Tensor
-from .tracing import fail
+from .tracing import fail, located
 
 Shape = tuple[int, ...]
 
@@ -53,6 +54,8 @@ class Initializer(Attributes):
                 fail(ArgumentError, self.__name__, problem, hint=hint)
         given = dict(zip(names, map(plain, values), strict=False))
         given |= {name: plain(value) for name, value in options.items()}
+        with located(self.__name__):
+            given = checked_options(signature, given)
         return Initializer(self._formula, self._options | given)
 
     def values(self, shape: Shape, dtype: DType) -> Tensor:
@@ -81,7 +84,7 @@ def ones(shape: Shape, dtype: DType) -> Tensor:
 
 
 @_initializer
-def constant(shape: Shape, dtype: DType, val: float = 0.0) -> Tensor:
+def constant(shape: Shape, dtype: DType, val: bool | int | float = 0.0) -> Tensor:
     """All `val`."""
     return creation.full(shape, val, dtype)
 
@@ -191,6 +194,7 @@ def kaiming_normal(
     return random.normal(shape, 0.0, std, dtype)
 
 
+@checked_constructor
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """PyTorch's recommended gain for a nonlinearity; `param` is the slope of leaky_relu."""
     fixed = {"relu": math.sqrt(2.0), "tanh": 5.0 / 3.0, "selu": 0.75, "linear": 1.0}

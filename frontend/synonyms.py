@@ -108,8 +108,9 @@ class _Callee:
     def hint_at_extents(self, given: tuple[Any, ...]) -> str:
         """Advice for `gc.zeros(2, 3, 4)`."""
         extents = len(given) > len(self.positional) and all(isinstance(g, (int, str)) for g in given)
-        listed = ", ".join(map(repr, given))
-        return f"the shape is one tuple: ({listed})" if extents and "shape" in self.names else ""
+        if not extents or "shape" not in self.names:
+            return ""
+        return f"the shape is one tuple: ({', '.join(map(repr, given))})"
 
     def refuse(self, problem: str, hint: str = "") -> NoReturn:
         """Raise CallError with the function, its arguments and the user's line."""

@@ -12,7 +12,7 @@ from .. import init
 from ..functional import dropout, embedding, flatten, linear, stop_gradient, where
 from ..functional.creation import arange
 from ..plain_numbers import whole
-from ..ranges import check_probability
+from ..ranges import Number, WholeNumber, check_probability
 from ..tensor import Tensor, as_tensor
 from ..tracing import fail
 from ..variables import Beginning, parameter
@@ -33,8 +33,8 @@ class Linear(Module):
 
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
+        in_features: WholeNumber,
+        out_features: WholeNumber,
         bias: bool = True,
         dtype: Any = float32,
         weight_init: Beginning = None,
@@ -42,12 +42,12 @@ class Linear(Module):
     ) -> None:
         self.in_features = check_count(in_features, "in_features", "Linear")
         self.out_features = check_count(out_features, "out_features", "Linear")
-        bound = 1.0 / math.sqrt(self.in_features)
         by_default = init.kaiming_uniform(a=math.sqrt(5.0))
         weight_init = by_default if weight_init is None else weight_init
         self.weight = parameter("weight", (self.out_features, self.in_features), dtype, weight_init)
         self.bias = None
         if bias:
+            bound = 1.0 / math.sqrt(self.in_features)
             bias_init = init.uniform(-bound, bound) if bias_init is None else bias_init
             self.bias = parameter("bias", (self.out_features,), dtype, bias_init)
 
@@ -88,7 +88,7 @@ class Flatten(Module):
 class Dropout(Module):
     """In training each element is 0 with probability p, else divided by 1 - p. See gc.dropout."""
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: Number = 0.5) -> None:
         self.p = check_probability(p, "Dropout")
 
     def forward(self, input: Any) -> Tensor:
@@ -107,8 +107,8 @@ class Embedding(Module):
 
     def __init__(
         self,
-        num_embeddings: int,
-        embedding_dim: int,
+        num_embeddings: WholeNumber,
+        embedding_dim: WholeNumber,
         padding_idx: int | None = None,
         dtype: Any = float32,
         weight_init: Beginning = None,

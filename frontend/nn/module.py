@@ -14,6 +14,7 @@ from typing import Any
 
 from gradc.compiler.errors import ArgumentError, CallError, DTypeError, UnknownNameError
 
+from ..constructors import checked_constructor
 from ..functional.creation import training_mode
 from ..missing import missing_attribute
 from ..spellings import MODULE, REFUSED_ARGUMENTS
@@ -29,7 +30,11 @@ def _is_ours(kind: type) -> bool:
 
 class Module:
     """Base class of layers and models: assign parameters and modules to attributes in __init__,
-    write `forward`, call the module on tensors."""
+    write `forward`, call the module on tensors.
+
+    A parameter that is assigned to an attribute is named by the path there, whatever name it was
+    made with: `self.scale = gc.parameter("s", (2,))` in a model's layer `head` is `head.scale`.
+    """
 
     _states: dict[str, State]
     _modules: dict[str, Module]
@@ -48,10 +53,11 @@ class Module:
         return self
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Layers of this package take other libraries' names of arguments."""
+        """Layers of this package check their arguments, and take other libraries' names of them."""
         super().__init_subclass__(**options)
         if "__init__" in vars(cls) and _is_ours(cls):
-            cls.__init__ = spelled(cls.__init__)  # type: ignore[method-assign]
+            init = checked_constructor(cls.__init__, cls.__name__)
+            cls.__init__ = spelled(init)  # type: ignore[method-assign]
 
     def __getattr__(self, name: str) -> Any:
         """Called for names that do not exist. `training` is the mode, as a tensor."""

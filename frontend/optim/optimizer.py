@@ -9,12 +9,13 @@ corrections) are computed as float64 scalars, as PyTorch does in Python, and cas
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from gradc.compiler.attributes import Attributes, refusing
-from gradc.compiler.errors import ArgumentError, GradcError
+from gradc.compiler.errors import ArgumentError, GradcError, described
 from gradc.compiler.types import float64
 
 from ..functional.elementwise import negative
@@ -42,6 +43,9 @@ class Group(Attributes):
 
 def group(pattern: str, **options: Any) -> Group:
     """Options for the parameters whose names match `pattern`, in which * and ? are wild."""
+    if not isinstance(pattern, str):
+        problem = f"a pattern of parameters' names is a string, not {described(pattern)}"
+        fail(ArgumentError, "group", problem, hint="optim.group('head.*', lr=1e-3)")
     return Group(pattern, {name: plain(value) for name, value in options.items()})
 
 
@@ -195,8 +199,8 @@ class Optimizer(metaclass=TakesParameters):
     def require_rate(self, name: str, value: Any) -> None:
         """The option is a schedule or a number that is not negative."""
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        good = isinstance(value, Schedule) or (is_number and value >= 0)
-        self.require(good, f"{name} is a schedule or a number >= 0, not {value!r}")
+        good = isinstance(value, Schedule) or (is_number and 0 <= value < math.inf)
+        self.require(good, f"{name} is a schedule or a number >= 0, not {described(value)}")
 
 
 def signed(gradient: Tensor, maximize: bool) -> Tensor:

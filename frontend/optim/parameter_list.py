@@ -20,11 +20,12 @@ import numpy as np
 from gradc.compiler.attributes import refusing
 from gradc.compiler.errors import ArgumentError, CallError
 
+from ..constructors import checked_options
 from ..not_offered import OPTIMIZER_ARGUMENTS, check_arguments
 from ..plain_numbers import plain
 from ..synonyms import unknown_argument
 from ..tensor import Tensor
-from ..tracing import fail, here
+from ..tracing import fail, here, located
 from ..variables import State, StateCell
 
 
@@ -64,10 +65,14 @@ class TakesParameters(type):
                 raise unknown_argument(cls.__name__, name, list(signature.parameters)[1:])
         options = {name: plain(value) for name, value in options.items()}
         try:
-            signature.bind(None, *given, **options)
+            bound = signature.bind(None, *map(plain, given), **options)
         except TypeError as error:
             raise CallError(str(error), operation=cls.__name__, source=here()) from None
-        return super().__call__(*map(plain, given), **options)
+        self, *_ = bound.arguments
+        del bound.arguments[self]
+        with located(cls.__name__):
+            options = checked_options(signature, bound.arguments)
+        return super().__call__(**options)
 
     @property
     def __signature__(cls) -> inspect.Signature:

@@ -17,16 +17,19 @@ from typing import NoReturn
 import numpy as np
 
 from gradc.compiler.attributes import Attributes, refusing
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, described
 from gradc.compiler.types import float64
 
 from .. import functional as fn
+from ..constructors import checked_constructor
 from ..missing import namespace
 from ..synonyms import spell_functions
 from ..tensor import Tensor
 from ..tracing import fail
 
 Lead = float | Tensor
+
+STEPS_MAXIMUM = 2**53  # beyond, float64 no longer tells steps apart
 
 
 @refusing
@@ -61,6 +64,9 @@ def _made(
 def _check_steps(name: str, option: str, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         fail(ArgumentError, name, f"{option} is an integer of at least 1, not {value!r}")
+    if value > STEPS_MAXIMUM:
+        problem = f"{option} is at most 2**53, not {described(value)}"
+        fail(ArgumentError, name, problem)
 
 
 def constant(value: float) -> Schedule:
@@ -91,6 +97,10 @@ def step(start: float, step_size: int, gamma: float = 0.1) -> Schedule:
 
 def multi_step(start: float, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
     """start * gamma^(number of milestones <= t)."""
+    for mark in milestones:
+        if abs(mark) > STEPS_MAXIMUM:
+            problem = f"each of milestones is at most 2**53, not {described(mark)}"
+            fail(ArgumentError, "multi_step", problem)
     marks = np.array(sorted(milestones), np.float64)
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
@@ -139,7 +149,7 @@ def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.
         if T_mult == 1:
             return _cosine(lead, eta_min, fn.remainder(t, T_0) / T_0)
         begins, lengths, at, length = [], [], 0, T_0
-        while at < 2**53:  # beyond, float64 no longer tells steps apart
+        while at < STEPS_MAXIMUM:
             begins.append(float(at))
             lengths.append(float(length))
             at, length = at + length, length * T_mult
@@ -280,5 +290,7 @@ __all__ = [
     "warmup",
 ]
 
+for _name in __all__[1:]:
+    globals()[_name] = checked_constructor(globals()[_name])
 spell_functions(__all__, globals())
 __getattr__, __dir__ = namespace(globals())

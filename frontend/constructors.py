@@ -1,0 +1,106 @@
+"""What layers, optimizers, schedules and initialisers take: checked where they are made.
+
+A wrong option would otherwise be met when the object is used, far from the line that is wrong. The
+checks are those of arguments.py, by annotation; beside these, no option of a constructor is NaN.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gradc.compiler.errors import ArgumentError, described
+
+from .arguments import CHECKS, Check, F, anything, checked, flag, optional, real, wholes
+
+# ---------------------------------------------------------------- kinds of options
+
+
+def _not_nan(name: str, value: Any) -> float:
+    number = real(name, value)
+    if math.isnan(number):
+        raise ArgumentError(f"{name} is a number, not nan")
+    return number
+
+
+def _pair(name: str, value: Any) -> tuple[float, ...]:
+    """Two numbers; what they may be is for the class to say."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ArgumentError(f"{name} are two numbers, not {described(value)}")
+    return tuple(_not_nan(f"each of {name}", item) for item in value)
+
+
+def _iterable(name: str, value: Any) -> list[Any]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise ArgumentError(f"{name} is a list, not {described(value)}")
+    return list(value)
+
+
+def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    if isinstance(value, Mapping) or hasattr(value, "items"):
+        return dict(value.items())
+    raise ArgumentError(f"{name} is a dict, not {described(value)}")
+
+
+def _schedule(name: str, value: Any) -> Any:
+    """A schedule, or a number."""
+    if hasattr(value, "formula"):
+        return value
+    try:
+        return _not_nan(name, value)
+    except ArgumentError:
+        problem = f"{name} is a schedule or a number, not {described(value)}"
+        raise ArgumentError(problem) from None
+
+
+def _schedules(name: str, value: Any) -> list[Any]:
+    return [_schedule(f"each of {name}", item) for item in _iterable(name, value)]
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ArgumentError(f"{name} is a string, not {described(value)}")
+
+
+def _flag(name: str, value: Any) -> bool:
+    """True or False, or 1 or 0 for them."""
+    return bool(value) if type(value) is int and value in (0, 1) else flag(name, value)
+
+
+TABLE: Mapping[str, Check] = MappingProxyType(
+    CHECKS
+    | {
+        "float": _not_nan,
+        "float | None": optional(_not_nan),
+        "bool": _flag,
+        "str": _text,
+        "tuple[float, float]": _pair,
+        "Sequence[Group]": _iterable,
+        "Iterable[Module]": _iterable,
+        "Mapping[str, Module] | None": optional(_mapping),
+        "Schedule | float": _schedule,
+        "Sequence[Schedule | float]": _schedules,
+        "Sequence[int]": lambda name, value: list(wholes(name, value)),
+        "Beginning": anything,
+    }
+)
+
+
+# ---------------------------------------------------------------- checking
+
+
+def checked_constructor(function: F, name: str = "") -> F:
+    """`function` with its arguments checked. An annotation without a check raises at import."""
+    return checked(function, name, TABLE)
+
+
+def checked_options(signature: inspect.Signature, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as their annotations read; those of a user's own kinds pass as they are."""
+    kinds = {name: str(p.annotation) for name, p in signature.parameters.items()}
+    return {
+        name: TABLE.get(kinds.get(name, ""), anything)(name, value) for name, value in given.items()
+    }
