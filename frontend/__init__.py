@@ -225,7 +225,6 @@ from .functional import (
     zeros_like,
 )
 from .graphs import graph, parse
-from .not_offered import NAMES as _NOT_OFFERED
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, vjp
 from .variables import input, parameter, state, update
@@ -258,9 +257,7 @@ def __getattr__(name: str) -> _typing.Any:
             globals()[name] = value
             globals().pop("compiled", None)
             return value
-    offered = "; this version does not offer it" if name in _NOT_OFFERED else ""
-    problem = f"module 'gradc' has no attribute {name!r}{offered}"
-    raise _missing.missing_name("gradc", name, __all__, problem)
+    raise _missing.missing_name("gradc", name, __all__)
 
 
 __all__ = [

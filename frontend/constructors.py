@@ -33,10 +33,10 @@ def _pair(name: str, value: Any) -> tuple[float, ...]:
     return tuple(_not_nan(f"each of {name}", item) for item in value)
 
 
-def _iterable(name: str, value: Any) -> list[Any]:
+def _iterable(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise ArgumentError(f"{name} is a list, not {described(value)}")
-    return list(value)
+    return tuple(value)
 
 
 def _mapping(name: str, value: Any) -> Mapping[Any, Any]:

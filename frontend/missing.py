@@ -11,27 +11,44 @@ the name, or from the names that come near.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
 from gradc.compiler.attributes import hint_for
-from gradc.compiler.errors import UnknownNameError
+from gradc.compiler.errors import SourceLine, UnknownNameError
 
-from .spellings import NAMESPACES
+from .not_offered import NAMES as NOT_OFFERED
+from .spellings import NAMESPACES, PATHS
 from .tracing import here
 
+_NOT_OFFERED = "; this version does not offer it"
 
-def missing_name(module: str, name: str, known: Iterable[str], problem: str = "") -> AttributeError:
+
+def missing_name(module: str, name: str, known: Iterable[str]) -> AttributeError:
     """The error for a name that a module of gradc does not have."""
-    problem = problem or f"module {module!r} has no attribute {name!r}"
+    problem = f"module {module!r} has no attribute {name!r}"
     if name.startswith("_"):
         return AttributeError(problem)
-    hint = NAMESPACES[module].get(name) or _elsewhere(module, name)
+    source = here()
+    hint = _of_path(module, name, source) or NAMESPACES[module].get(name, "")
+    hint = hint or _elsewhere(module, name)
     if name.endswith("_") and name[:-1] in known:
         hint = "tensors are values and never change; layers take weight_init= and bias_init="
-    return UnknownNameError(problem, source=here(), hint=hint or hint_for(name, {}, known))
+    if name in NOT_OFFERED.get(module, ()):
+        problem += _NOT_OFFERED
+    elif not hint:
+        hint = hint_for(name, {}, known)
+    return UnknownNameError(problem, source=source, hint=hint)
+
+
+def _of_path(module: str, name: str, source: SourceLine | None) -> str:
+    """Advice for the last name of `optim.lr_scheduler.StepLR`, which the user's line shows."""
+    table = PATHS.get(module, {}).get(name, {})
+    path = re.search(rf"\b{name}\.(?:\w+\.)*(\w+)", source.text if source and table else "")
+    return table.get(path[1], "") if path else ""
 
 
 def missing_attribute(
@@ -50,8 +67,11 @@ def missing_attribute(
     hint = hints.get(name) or hints.get(name.removesuffix("_"), "")
     if name not in hints and hint:
         hint = "tensors are values and never change; " + hint
-    if not hint and name in functions and kind.__module__ in ("gradc.tensor", "gradc.variables"):
+    is_tensor = kind.__module__ in ("gradc.tensor", "gradc.variables")
+    if not hint and name in functions and is_tensor:
         hint = f"write gc.{name}(x, ...)"
+    if not hint and is_tensor and name in NOT_OFFERED["gradc"]:
+        return UnknownNameError(problem + _NOT_OFFERED, source=here())
     known = [*dir(kind), *own]
     return UnknownNameError(problem, source=here(), hint=hint or hint_for(name, {}, known))
 

@@ -1,4 +1,4 @@
-"""What the public contract names and this version does not offer: told by name, not guessed at.
+"""What the public contract or PyTorch names and this version does not offer: told by name.
 
 A name that is missing from a namespace is refused by `__getattr__`; an argument by the function
 that will take it. Both say "this version does not offer it": it is no typing mistake.
@@ -8,18 +8,86 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
 from gradc.compiler.errors import ArgumentError
 
 from .tracing import fail
 
-NAMES = (
-    "augment", "batch_norm", "checkpoint", "cond", "conv1d", "conv2d", "conv3d", "custom_gradient",
-    "avg_pool2d", "max_pool2d", "scan", "sort", "argsort", "while_loop", "frozen", "map",
-    "sweep", "vmap",
-)  # fmt: skip
-"""Names of `gradc`."""
+FUNCTIONS = frozenset(
+    """
+    adaptive_avg_pool2d addcdiv addcmul addmm addmv allclose amp angle argsort array_equal
+    augment avg_pool1d avg_pool2d backends baddbmm batch_norm bincount bucketize
+    cartesian_prod cdist checkpoint cholesky combinations complex128 complex64 cond conj
+    conv1d conv2d conv3d conv_transpose2d convolve corrcoef correlate cov ctc_loss cummax
+    cummin custom_gradient det diag diagonal diff digamma digitize distributed eig eigh
+    embedding_bag erfinv fft float8_e4m3fn fold frac frozen func gcd get_default_dtype
+    get_num_threads gradient grid_sample group_norm heaviside histc histogram i0 imag
+    index_copy index_fill instance_norm int4 interp interpolate inv inverse is_floating_point
+    is_tensor isclose isin kron kthvalue lcm lerp lgamma local_response_norm logcumsumexp
+    logspace map masked_scatter max_pool1d max_pool2d median mode msort
+    multi_head_attention_forward multinomial multiprocessing nan_to_num nanmedian nanquantile
+    nextafter onnx pairwise_distance percentile pinv pixel_shuffle pixel_unshuffle polar
+    polygamma profiler qr quantile real rot90 scaled_dot_product_attention scan scatter_reduce
+    set_default_dtype set_num_threads sinc slogdet solve sort std_mean svd sweep topk trace
+    trapezoid trapz tril_indices triplet_margin_loss triu_indices uint16 uint32 uint64 unfold
+    unravel_index var_mean vmap while_loop
+    """.split()
+)
+"""Functions and methods of tensors."""
+
+LAYERS = frozenset(
+    """
+    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d AlphaDropout AveragePooling2D
+    AvgPool1d AvgPool2d AvgPool3d BatchNorm1d BatchNorm2d BatchNorm3d BatchNormalization
+    Bilinear ChannelShuffle ConstantPad2d Conv1d Conv2d Conv2D Conv3d ConvTranspose1d
+    ConvTranspose2d ConvTranspose3d CosineEmbeddingLoss CosineSimilarity CTCLoss DataParallel
+    Dropout1d Dropout2d Dropout3d EmbeddingBag Fold GaussianNLLLoss GlobalAveragePooling2D
+    GroupNorm GRU GRUCell Hardshrink HingeEmbeddingLoss InstanceNorm1d InstanceNorm2d
+    InstanceNorm3d LazyConv2d LazyLinear LocalResponseNorm LSTM LSTMCell MarginRankingLoss
+    MaxPool1d MaxPool2d MaxPool3d MaxPooling2D MultiheadAttention MultiHeadAttention
+    MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance ParameterDict ParameterList
+    PixelShuffle PoissonNLLLoss ReflectionPad2d ReplicationPad2d RNN RNNCell RReLU
+    SoftMarginLoss Softmax2d Softmin Softshrink SyncBatchNorm Tanhshrink Threshold Transformer
+    TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer
+    TripletMarginLoss Unflatten Unfold Upsample ZeroPad2d
+    """.split()
+)
+"""Classes of `gradc.nn`."""
+
+OPTIMIZERS = frozenset(
+    """
+    Adadelta Adafactor Adagrad Adamax ASGD LBFGS Lion Muon NAdam Nadam RAdam RMSprop Rprop
+    SparseAdam swa_utils
+    """.split()
+)
+
+RANDOM = frozenset(
+    """
+    beta binomial exponential gamma geometric gumbel laplace lognormal multinomial permutation
+    poisson randperm
+    """.split()
+)
+
+DATA = frozenset(
+    """
+    CIFAR100 ConcatDataset FashionMNIST ImageFolder IterableDataset random_split RandomSampler
+    Sampler Subset WeightedRandomSampler
+    """.split()
+)
+
+NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "gradc": FUNCTIONS | LAYERS | OPTIMIZERS,
+        "gradc.nn": LAYERS,
+        "gradc.nn.functional": FUNCTIONS,
+        "gradc.optim": OPTIMIZERS,
+        "gradc.random": RANDOM,
+        "gradc.data": DATA,
+    }
+)
+"""Names by namespace."""
 
 OPTIMIZER_ARGUMENTS = ("accumulate", "clip_norm", "clip_value")
 """Arguments of every optimizer."""

@@ -26,6 +26,10 @@ _STEP = (
     "write program = gc.training(loss, optimizer), trainer = program.compile(), then trainer.fit "
     "or trainer.step"
 )
+_SCATTER = (
+    "this version does not offer it; gc.scatter_add(x, axis, index, src) adds where it would replace"
+)
+_CLOSE = "write gc.abs(x - y) <= atol + rtol * gc.abs(y)"
 _VALUES_DEPEND = "a shape that depends on values does not compile; use gc.where"
 
 TENSOR = {
@@ -119,8 +123,10 @@ TENSOR = {
     "masked_select": _VALUES_DEPEND,
     "nonzero": _VALUES_DEPEND,
     "unique": _VALUES_DEPEND,
-    "scatter": "write gc.scatter_add(x, axis, index, src)",
-    "put": "write gc.scatter_add(x, axis, index, src)",
+    "scatter": _SCATTER,
+    "put": _SCATTER,
+    "isclose": _CLOSE,
+    "allclose": f"{_CLOSE}, and gc.all of it",
     "ptp": "write x.max(axis) - x.min(axis)",
     "name": "only parameters and other states have a name; print(x) shows what computes a tensor",
 }
@@ -257,7 +263,28 @@ _FUNCTIONS = {
     "chunk": "gc.split(x, size, axis) makes parts of one size",
     "array_split": "gc.split(x, sizes, axis) makes parts of these sizes",
     "unbind": "write gc.unstack(x, axis)",
-    "scatter": "write gc.scatter_add(x, axis, index, src)",
+    "scatter": _SCATTER,
+    "isclose": _CLOSE,
+    "allclose": f"{_CLOSE}, and gc.all of it",
+    "array_equal": "write gc.all(x == y)",
+    "float": "write gc.float32",
+    "double": "write gc.float64",
+    "half": "write gc.float16",
+    "int": "write gc.int32",
+    "long": "write gc.int64",
+    "short": "write gc.int16",
+    "byte": "write gc.uint8",
+    "normal": "write gc.random.normal(shape, mean, std)",
+    "uniform": "write gc.random.uniform(shape, low, high)",
+    "numel": "write x.size",
+    "is_tensor": "write isinstance(x, gc.Tensor)",
+    "is_floating_point": 'write gc.isdtype(x.dtype, "real floating")',
+    "nan_to_num": "write gc.where(gc.isnan(x), 0, x)",
+    "lerp": "write x + weight * (y - x)",
+    "addmm": "write x + y @ z",
+    "Size": "a shape is a tuple",
+    "set_num_threads": "threads are an argument of a compiled program: gc.compile(x, threads=4)",
+    "utils": "trainer.fit takes any iterable of batches, PyTorch's DataLoader too",
     "detach": "write gc.stop_gradient(x)",
     "Module": "write gc.nn.Module",
     "keras": "layers are in gc.nn, optimizers in gc.optim",
@@ -276,31 +303,59 @@ _LAYERS = {
     "BinaryCrossentropy": "write nn.BCELoss()",
     "CategoricalCrossentropy": "write nn.CrossEntropyLoss()",
     "init": "write gc.init",
-    "utils": "clip_norm and clip_value are options of every optimizer",
+    "utils": "this version does not offer what PyTorch has there: gradients are not clipped",
     "parallel": _TARGET,
 }
 
 _OPTIMIZERS = {
-    "lr_scheduler": "a schedule goes where a number goes: lr=optim.schedule.cosine(...)",
+    "lr_scheduler": (
+        "a schedule goes where a number goes and counts optimizer steps, not epochs: "
+        "lr=optim.schedule.step(start, step_size, gamma), and so on: help(optim.schedule)"
+    ),
     "schedules": "write optim.schedule",
     "Optimiser": "write optim.Optimizer",
 }
 
+_STEPS = ", counted in optimizer steps, not epochs"
+_OF_STEPS = "this version does not offer it: a schedule depends on the number of steps alone"
+
 _SCHEDULES = {
-    "StepLR": "write schedule.step(start, step_size, gamma)",
-    "MultiStepLR": "write schedule.multi_step(start, milestones, gamma)",
-    "LinearLR": "write schedule.linear(start, end, steps) or schedule.warmup(schedule, steps)",
-    "ConstantLR": "write schedule.constant(value)",
-    "ExponentialLR": "write schedule.exponential(start, gamma)",
-    "PolynomialLR": "write schedule.polynomial(start, total_iters, power)",
-    "CosineAnnealingLR": "write schedule.cosine(start, T_max, eta_min)",
-    "CosineAnnealingWarmRestarts": "write schedule.cosine_restarts(start, T_0, T_mult, eta_min)",
-    "OneCycleLR": "write schedule.one_cycle(max_lr, total_steps)",
-    "SequentialLR": "write schedule.sequential(schedules, milestones)",
-    "ReduceLROnPlateau": "write schedule.plateau(start, factor, patience)",
-    "LambdaLR": "schedules are formulas: schedule.exponential, schedule.sequential and others",
-    "CosineDecay": "write schedule.cosine(start, T_max, eta_min)",
-    "ExponentialDecay": "write schedule.exponential(start, gamma)",
+    "StepLR": f"write optim.schedule.step(start, step_size, gamma){_STEPS}",
+    "MultiStepLR": f"write optim.schedule.multi_step(start, milestones, gamma){_STEPS}",
+    "LinearLR": (
+        "write optim.schedule.linear(start, end, steps) or "
+        f"optim.schedule.warmup(schedule, steps){_STEPS}"
+    ),
+    "ConstantLR": (
+        "write optim.schedule.sequential([start * factor, start], [total_iters])" + _STEPS
+    ),
+    "ExponentialLR": f"write optim.schedule.exponential(start, gamma){_STEPS}",
+    "PolynomialLR": f"write optim.schedule.polynomial(start, total_iters, power){_STEPS}",
+    "CosineAnnealingLR": f"write optim.schedule.cosine(start, T_max, eta_min){_STEPS}",
+    "CosineAnnealingWarmRestarts": (
+        f"write optim.schedule.cosine_restarts(start, T_0, T_mult, eta_min){_STEPS}"
+    ),
+    "OneCycleLR": f"write optim.schedule.one_cycle(max_lr, total_steps){_STEPS}",
+    "SequentialLR": f"write optim.schedule.sequential(schedules, milestones){_STEPS}",
+    "ReduceLROnPlateau": _OF_STEPS,
+    "LambdaLR": "this version does not offer it: schedules are formulas, see help(optim.schedule)",
+    "MultiplicativeLR": "this version does not offer it; see help(optim.schedule)",
+    "CyclicLR": "this version does not offer it; optim.schedule.one_cycle makes one cycle",
+    "ChainedScheduler": "this version does not offer it; see optim.schedule.sequential and warmup",
+    "LRScheduler": "write optim.schedule.Schedule",
+    "CosineDecay": f"write optim.schedule.cosine(start, T_max, eta_min){_STEPS}",
+    "ExponentialDecay": f"write optim.schedule.exponential(start, gamma){_STEPS}",
+}
+
+_CLIPPING = "this version does not offer it: gradients are not clipped"
+_UTILITIES = {
+    "clip_grad_norm_": _CLIPPING,
+    "clip_grad_norm": _CLIPPING,
+    "clip_grad_value_": _CLIPPING,
+    "parameters_to_vector": "write gc.concat([p.flatten() for p in model.parameters()])",
+    "weight_norm": "this version does not offer it",
+    "spectral_norm": "this version does not offer it",
+    "pad_sequence": "this version does not offer it; arrays are padded before they are given",
 }
 
 _INITIALIZERS = {
@@ -314,6 +369,7 @@ _INITIALIZERS = {
     "identity": "write init.eye",
     "dirac": "init may be an array of values",
     "sparse": "init may be an array of values",
+    "orthogonal": "this version does not offer it; init may be an array of values",
 }
 
 _RANDOM = {
@@ -349,6 +405,13 @@ NAMESPACES = {
     "gradc.init": _INITIALIZERS,
     "gradc.random": _RANDOM,
     "gradc.data": _DATA,
+}
+
+# Namespaces of PyTorch that do not exist here, and what the names in them are.
+PATHS = {
+    "gradc": {"utils": _DATA},
+    "gradc.nn": {"utils": _UTILITIES},
+    "gradc.optim": {"lr_scheduler": _SCHEDULES},
 }
 
 NUMPY = {

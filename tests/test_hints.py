@@ -12,6 +12,7 @@ from support import told
 
 import gradc as gc
 from gradc import nn, optim
+from gradc.not_offered import NAMES
 
 # ---------------------------------------------------------------- a named axis
 
@@ -40,3 +41,83 @@ def test_no_mask_where_none_helps(key: Any) -> None:
     with pytest.raises(gc.ShapeError, match="only : picks") as caught:
         x[key]
     assert "mask" not in caught.value.hint and "integer extent" in caught.value.hint
+
+
+def hint_of(call: Callable[[], Any], kind: type[Exception] = gc.GradcError) -> str:
+    with pytest.raises(kind) as caught:
+        call()
+    assert caught.value.source is not None and "test_hints.py" in caught.value.source.file  # type: ignore
+    return told(caught.value)
+
+
+# ---------------------------------------------------------------- PyTorch's names
+
+ADVICE: dict[str, tuple[Callable[[], Any], str]] = {
+    "StepLR": (lambda: optim.lr_scheduler.StepLR, "optim.schedule.step(start, step_size, gamma)"),
+    "OneCycleLR": (lambda: optim.lr_scheduler.OneCycleLR(1), "optim.schedule.one_cycle"),
+    "steps": (lambda: optim.lr_scheduler.LinearLR, "counted in optimizer steps, not epochs"),
+    "plateau": (lambda: optim.lr_scheduler.ReduceLROnPlateau, "does not offer it"),
+    "plateau ": (lambda: optim.schedule.ReduceLROnPlateau, "does not offer it"),
+    "lr_scheduler": (lambda: optim.lr_scheduler, "counts optimizer steps"),
+    "clip": (lambda: nn.utils.clip_grad_norm_, "does not offer it: gradients are not clipped"),
+    "clip value": (lambda: nn.utils.clip_grad_value_, "does not offer it"),
+    "utils": (lambda: nn.utils, "does not offer"),
+    "DataLoader": (lambda: gc.utils.data.DataLoader, "PyTorch's DataLoader too"),
+    "normal": (lambda: gc.normal, "write gc.random.normal("),
+    "long": (lambda: gc.long, "write gc.int64"),
+    "isclose": (lambda: gc.isclose, "write gc.abs(x - y) <="),
+    "scatter": (lambda: gc.ones(3).scatter, "does not offer it; gc.scatter_add"),
+}
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_what_pytorch_calls_it(name: str) -> None:
+    call, message = ADVICE[name]
+    assert message in hint_of(call, AttributeError)
+
+
+@pytest.mark.parametrize("namespace", NAMES)
+def test_what_is_not_offered_gets_no_near_name(namespace: str) -> None:
+    module = eval(namespace.replace("gradc", "gc", 1))
+    for name in NAMES[namespace]:
+        assert name not in module.__all__
+        text = hint_of(lambda name=name: getattr(module, name), AttributeError)  # type: ignore
+        assert "this version does not offer it" in text and "did you mean" not in text
+    for method in ("topk", "sort", "multinomial", "quantile"):
+        text = hint_of(lambda m=method: getattr(gc.ones(3), m), AttributeError)  # type: ignore
+        assert "this version does not offer it" in text and "did you mean" not in text
+
+
+# ---------------------------------------------------------------- misplaced arguments
+
+x = gc.input("x", ("batch", 3, 4))
+w = gc.parameter("w", (3,))
+
+PLACES: dict[str, tuple[Callable[[], Any], str]] = {
+    "zeros": (lambda: gc.zeros(3, 4), "the shape is one tuple: shape=(3, 4)"),
+    "ones": (lambda: gc.ones(3, 4, 5), "the shape is one tuple: (3, 4, 5)"),
+    "keepdims": (lambda: gc.sum(x, -1, True), "write keepdims=True"),
+    "axes": (lambda: x.sum(1, 2), "several axes are one tuple: axis=(1, 2)"),
+    "Adam": (lambda: optim.Adam(1e-3, [w]), "write optim.Adam(parameters, lr=0.001)"),
+    "SGD": (lambda: optim.SGD(0.1, nn.Linear(2, 2)), "write optim.SGD(parameters, lr=0.1)"),
+    "generator": (lambda: optim.AdamW(0.1, (p for p in [w])), "the parameters come first"),
+    "size": (lambda: x.size(0), "an extent is x.shape[axis]"),
+    "numel": (lambda: x.size, "x.reshape(x.shape[0], -1)"),
+    "prod": (lambda: np.prod(x.shape), "the shape [batch, 3, 4] has no values"),
+    "sqrt": (lambda: np.sqrt(x.shape[0]), "'batch' has no value before the program runs"),
+    "maximum": (lambda: np.maximum(2, x.shape[0]), "gc.asarray(x.shape[axis])"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_stands_in_the_wrong_place(name: str) -> None:
+    call, message = PLACES[name]
+    assert message in hint_of(call)
+
+
+def test_numpy_asks_a_dimension() -> None:
+    batch = x.shape[0]
+    assert (np.ones(3) / batch).shape == (3,) and not (np.ones(3) == batch)
+    assert np.array_equal(x.shape, x.shape) and x.shape == ("batch", 3, 4)
+    found = gc.compile(gc.sum(gc.ones(x.shape)) + 0 * x.sum())(x=np.zeros((2, 3, 4), np.float32))
+    assert float(found) == 24
