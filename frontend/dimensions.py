@@ -38,7 +38,9 @@ def element_count(shape: Shape) -> Size:
     for axis, extent in enumerate(shape):
         if isinstance(extent, str):
             problem = f"the number of elements depends on the named dimension {str(extent)!r}"
-            hint = "an extent is x.shape[axis]; gc.sum(gc.ones(x.shape)) counts elements at run time"
+            hint = (
+                "an extent is x.shape[axis]; gc.sum(gc.ones(x.shape)) counts elements at run time"
+            )
             if axis == 0 and len(shape) > 1:
                 hint += "; x.reshape(x.shape[0], -1) merges the axes behind it"
             fail(ShapeError, "size", problem, [f"the shape is {_listed(shape)}"], hint)

@@ -27,7 +27,8 @@ _STEP = (
     "or trainer.step"
 )
 _SCATTER = (
-    "this version does not offer it; gc.scatter_add(x, axis, index, src) adds where it would replace"
+    "this version does not offer it; "
+    "gc.scatter_add(x, axis, index, src) adds where scatter replaces"
 )
 _CLOSE = "write gc.abs(x - y) <= atol + rtol * gc.abs(y)"
 _VALUES_DEPEND = "a shape that depends on values does not compile; use gc.where"

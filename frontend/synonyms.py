@@ -107,7 +107,9 @@ class _Callee:
 
     def hint_at_extents(self, given: tuple[Any, ...]) -> str:
         """Advice for `gc.zeros(2, 3, 4)`."""
-        extents = len(given) > len(self.positional) and all(isinstance(g, (int, str)) for g in given)
+        extents = len(given) > len(self.positional) and all(
+            isinstance(g, (int, str)) for g in given
+        )
         if not extents or "shape" not in self.names:
             return ""
         return f"the shape is one tuple: ({', '.join(map(repr, given))})"

@@ -17,7 +17,9 @@ from gradc.not_offered import NAMES
 # ---------------------------------------------------------------- a named axis
 
 
-@pytest.mark.parametrize("shape", [("n",), ("n", 3), ("n", 3, 2), (3, "n"), (3, "n", 2), (2, 3, "n")])
+@pytest.mark.parametrize(
+    "shape", [("n",), ("n", 3), ("n", 3, 2), (3, "n"), (3, "n", 2), (2, 3, "n")]
+)
 @pytest.mark.parametrize("position", [2, 0, -1])
 @pytest.mark.parametrize("dtype", [gc.float32, gc.bool])
 def test_an_element_of_a_named_axis(shape: Any, position: int, dtype: Any) -> None:
@@ -121,3 +123,24 @@ def test_numpy_asks_a_dimension() -> None:
     assert np.array_equal(x.shape, x.shape) and x.shape == ("batch", 3, 4)
     found = gc.compile(gc.sum(gc.ones(x.shape)) + 0 * x.sum())(x=np.zeros((2, 3, 4), np.float32))
     assert float(found) == 24
+
+
+@pytest.mark.parametrize("inner", [(8,), (2, 4)])
+@pytest.mark.parametrize("loss", [gc.cross_entropy, gc.nll_loss])
+def test_classes_in_the_last_axis(inner: tuple[int, ...], loss: Callable[..., Any]) -> None:
+    scores = gc.input("scores", ("batch", *inner, 17))
+    labels = gc.input("labels", ("batch", *inner), gc.int32)
+    with pytest.raises(gc.ShapeError, match="the target's shape is not") as caught:
+        loss(scores, labels)
+    flat, moved = caught.value.hint.removeprefix("classes are axis 1: ").split(", or ")
+    given = {"gc": gc, "input": scores, "target": labels}
+    random = np.random.default_rng(0)
+    arrays = {
+        "scores": random.normal(size=(3, *inner, 17)).astype(np.float32),
+        "labels": random.integers(0, 17, (3, *inner)).astype(np.int32),
+    }
+    found = [gc.compile(eval(text, dict(given)))(**arrays) for text in (flat, moved)]
+    rows, picked = arrays["scores"].reshape(-1, 17).astype(float), arrays["labels"].reshape(-1)
+    chosen = rows[np.arange(len(rows)), picked]
+    norm = np.log(np.exp(rows).sum(1)) if loss is gc.cross_entropy else 0.0
+    np.testing.assert_allclose(found, [np.mean(norm - chosen)] * 2, rtol=1e-5)

@@ -144,7 +144,9 @@ def _check_ends(first: float, last: float, dtype: DType, operation: str) -> None
     """The dtype holds a progression if it holds both ends."""
     for end in (first, last):
         number = math.floor(end) if isinstance(end, int) or math.isfinite(end) else end
-        check_fits(np.asarray(number, object if isinstance(number, int) else None), dtype, operation)
+        check_fits(
+            np.asarray(number, object if isinstance(number, int) else None), dtype, operation
+        )
 
 
 def linspace(
@@ -160,7 +162,9 @@ def linspace(
     parts = (num - 1) if endpoint else num
     if num <= 1 or not parts:
         return full((num,), math.floor(start) if wanted.is_integer else float(start), wanted)
-    _check_ends(start, stop if endpoint else start + (stop - start) * ((num - 1) / num), wanted, "linspace")
+    _check_ends(
+        start, stop if endpoint else start + (stop - start) * ((num - 1) / num), wanted, "linspace"
+    )
     position = Tensor(nodes.iota((num,), 0, dtype_of("float64")))
     values = position * ((stop - start) / parts) + float(start)
     if endpoint:

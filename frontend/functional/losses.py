@@ -126,7 +126,18 @@ def _check_scores(scores: Tensor, labels: Tensor, operation: str) -> None:
         wanted = scores.shape
     if labels.shape != wanted:
         listed = ", ".join(map(str, wanted))
-        fail(ShapeError, operation, f"the target's shape is not [{listed}]", facts)
+        problem = f"the target's shape is not [{listed}]"
+        fail(ShapeError, operation, problem, facts, _classes_last(scores, labels, operation))
+
+
+def _classes_last(scores: Tensor, labels: Tensor, operation: str) -> str:
+    """Advice for scores whose last axis, not axis 1, has the classes."""
+    if labels.dtype.is_float or scores.ndim < 3 or scores.shape[:-1] != labels.shape:
+        return ""
+    order = ", ".join(map(str, (0, scores.ndim - 1, *range(1, scores.ndim - 1))))
+    flat = f"input.reshape(-1, {scores.shape[-1]}), target.reshape(-1)"
+    moved = f"input.permute({order}), target"
+    return f"classes are axis 1: gc.{operation}({flat}), or gc.{operation}({moved})"
 
 
 def _class_weights(

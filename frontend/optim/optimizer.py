@@ -18,6 +18,7 @@ from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError, GradcError, described
 from gradc.compiler.types import float64
 
+from ..constructors import checked_constructor
 from ..functional.elementwise import negative
 from ..functional.inquiry import finfo
 from ..missing import missing_attribute
@@ -41,11 +42,9 @@ class Group(Attributes):
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@checked_constructor
 def group(pattern: str, **options: Any) -> Group:
     """Options for the parameters whose names match `pattern`, in which * and ? are wild."""
-    if not isinstance(pattern, str):
-        problem = f"a pattern of parameters' names is a string, not {described(pattern)}"
-        fail(ArgumentError, "group", problem, hint="optim.group('head.*', lr=1e-3)")
     return Group(pattern, {name: plain(value) for name, value in options.items()})
 
 
