@@ -136,9 +136,6 @@ class NamedShape(tuple[Extent, ...]):
             hint = "gc.sum(gc.ones(x.shape)) counts elements then; " + _AS_TENSOR
             fail(ShapeError, f"np.{function.__name__}", problem, hint=hint)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return tuple, ([str(e) if isinstance(e, str) else e for e in self],)
-
 
 def with_dimensions(shape: Shape) -> Shape:
     """The shape with its names as dimensions."""

@@ -88,6 +88,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: optim.schedule.sequential(3, [1]),  # type: ignore
         "sequential: schedules is a list, not 3",
     ),
+    "norm": (lambda: nn.LayerNorm("a"), "LayerNorm: normalized_shape holds integers, not 'a'"),  # type: ignore
     "gamma": (lambda: optim.schedule.exponential(0.1, NAN), "exponential: gamma is a number"),
     "gain": (lambda: gc.init.calculate_gain(None), "calculate_gain: nonlinearity is a string"),
     "xavier": (lambda: gc.init.xavier_uniform("a"), "xavier_uniform: gain is a number, not 'a'"),
@@ -111,3 +112,11 @@ def test_taken() -> None:
     assert len(nn.ModuleList(layer for layer in [nn.ReLU(), nn.Tanh()])) == 2
     assert list(nn.ModuleDict({"a": nn.ReLU()})) == ["a"]
     assert repr(optim.schedule.multi_step(0.1, (2, 4))) == "multi_step(0.1, [2, 4], 0.1)"
+
+
+def test_an_optimizer_of_ones_own_keeps_its_signature() -> None:
+    class Mine(optim.Optimizer):
+        def __init__(self, *rates: float, parameters: object = None) -> None:
+            object.__setattr__(self, "rates", rates)
+
+    assert Mine(0.1, 0.2).rates == (0.1, 0.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -120,6 +122,7 @@ def test_what_stands_in_the_wrong_place(name: str) -> None:
 def test_numpy_asks_a_dimension() -> None:
     batch = x.shape[0]
     assert (np.ones(3) / batch).shape == (3,) and not (np.ones(3) == batch)
+    assert copy.deepcopy(x.shape) == x.shape == pickle.loads(pickle.dumps(x.shape))
     assert np.array_equal(x.shape, x.shape) and x.shape == ("batch", 3, 4)
     found = gc.compile(gc.sum(gc.ones(x.shape)) + 0 * x.sum())(x=np.zeros((2, 3, 4), np.float32))
     assert float(found) == 24

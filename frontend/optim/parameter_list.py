@@ -68,11 +68,9 @@ class TakesParameters(type):
             bound = signature.bind(None, *map(plain, given), **options)
         except TypeError as error:
             raise CallError(str(error), operation=cls.__name__, source=here()) from None
-        self, *_ = bound.arguments
-        del bound.arguments[self]
         with located(cls.__name__):
-            options = checked_options(signature, bound.arguments)
-        return super().__call__(**options)
+            bound.arguments.update(checked_options(signature, bound.arguments))
+        return super().__call__(*bound.args[1:], **bound.kwargs)
 
     @property
     def __signature__(cls) -> inspect.Signature:
