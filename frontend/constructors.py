@@ -100,7 +100,10 @@ def checked_constructor(function: F, name: str = "") -> F:
 
 def checked_options(signature: inspect.Signature, given: Mapping[str, Any]) -> dict[str, Any]:
     """Options as their annotations read; those of a user's own kinds pass as they are."""
-    kinds = {name: str(p.annotation) for name, p in signature.parameters.items()}
+    single = [
+        p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    kinds = {p.name: str(p.annotation) for p in single}
     return {
         name: TABLE.get(kinds.get(name, ""), anything)(name, value) for name, value in given.items()
     }

@@ -88,7 +88,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: optim.schedule.sequential(3, [1]),  # type: ignore
         "sequential: schedules is a list, not 3",
     ),
-    "norm": (lambda: nn.LayerNorm("a"), "LayerNorm: normalized_shape holds integers, not 'a'"),  # type: ignore
+    "norm": (
+        lambda: nn.LayerNorm("a"),
+        "LayerNorm: normalized_shape is an integer or a list of integers, not 'a'",
+    ),  # type: ignore
     "gamma": (lambda: optim.schedule.exponential(0.1, NAN), "exponential: gamma is a number"),
     "gain": (lambda: gc.init.calculate_gain(None), "calculate_gain: nonlinearity is a string"),
     "xavier": (lambda: gc.init.xavier_uniform("a"), "xavier_uniform: gain is a number, not 'a'"),
