@@ -24,8 +24,8 @@ static const struct gradc_state_field states[] = {
 };
 
 static const struct gradc_field results[] = {
-    {"loss", scalar, GRADC_FLOAT32, 0, -1},
-    {"error", scalar, GRADC_FLOAT32, 0, -1},
+    {"loss", scalar, GRADC_FLOAT32, 0, -1, false},
+    {"error", scalar, GRADC_FLOAT32, 0, -1, false},
 };
 
 static const char *const keys[] = {"\"loss\"", "\"error\"", "\"validation_loss\"",
