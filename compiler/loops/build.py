@@ -15,6 +15,7 @@ import numpy as np
 
 from ..types import DType, TensorType, bool_, int64
 from .ir import LOGICAL, PREDICATES, PRIMITIVES, Axis, Buffer, Scalar
+from .known_index import FOLDS, wrapped
 
 
 class ScalarBuilder:
@@ -74,7 +75,7 @@ class ScalarBuilder:
         """Any primitive by name. The result has the last operand's dtype if none is given."""
         if dtype is None:
             dtype = bool_ if op in PREDICATES else args[-1].dtype
-        if dtype == int64 and op in _FOLDS:
+        if dtype == int64 and op in _INDEX_ARITHMETIC:
             return self._index_arithmetic(op, args[0], args[1])
         return self._make(op, args, dtype)
 
@@ -133,9 +134,7 @@ class ScalarBuilder:
 
     def _index_arithmetic(self, op: str, a: Scalar, b: Scalar) -> Scalar:
         if a.op == "constant" and b.op == "constant":
-            if op in ("floor_div", "mod") and b.payload == 0:
-                return self.index(0)
-            return self.index(wrapped(_FOLDS[op](a.payload, b.payload)))
+            return self.index(wrapped(FOLDS[op](a.payload, b.payload)))
         if a.op == "constant" and op in ("add", "mul"):
             a, b = b, a
         if b.op == "constant":
@@ -150,7 +149,7 @@ class ScalarBuilder:
         if op == "sub":
             return self._with_constant("add", a, -c, self.index(-c))
         if op in ("add", "mul") and a.op == op and a.args[1].op == "constant":
-            folded = wrapped(_FOLDS[op](a.args[1].payload, c))
+            folded = wrapped(FOLDS[op](a.args[1].payload, c))
             return self._with_constant(op, a.args[0], folded, self.index(folded))
         if op in ("floor_div", "mod") and c > 0:
             simpler = self._divide(op, a, c)
@@ -218,18 +217,7 @@ def _terms(root: Scalar) -> list[Scalar]:
     return list(found)
 
 
-def wrapped(value: int) -> int:
-    """A Python integer as int64 arithmetic gives it."""
-    return (value + 2**63) % 2**64 - 2**63
-
-
-_FOLDS: Mapping[str, Callable[[int, int], int]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "floor_div": lambda a, b: a // b,
-    "mod": lambda a, b: a % b,
-}
+_INDEX_ARITHMETIC = frozenset(["add", "sub", "mul", "floor_div", "mod"])
 assert set(LOGICAL) <= PRIMITIVES
 
 

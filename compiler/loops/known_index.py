@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from ..types import bool_, int64
-from .build import wrapped
 from .ir import Scalar, walk
 
-_FOLDS: Mapping[str, Callable[..., int]] = MappingProxyType(
+FOLDS: Mapping[str, Callable[..., int]] = MappingProxyType(
     {
         "add": lambda a, b: a + b,
         "sub": lambda a, b: a - b,
@@ -40,13 +39,18 @@ _FOLDS: Mapping[str, Callable[..., int]] = MappingProxyType(
 _NUMBERS = (int64, bool_)
 
 
+def wrapped(value: int) -> int:
+    """A Python integer as int64 arithmetic gives it."""
+    return (value + 2**63) % 2**64 - 2**63
+
+
 def folded(scalar: Scalar, operands: Sequence[object]) -> int | None:
     """The scalar's value if its operands are numbers and its operation is index arithmetic."""
-    if scalar.op not in _FOLDS or scalar.dtype not in _NUMBERS:
+    if scalar.op not in FOLDS or scalar.dtype not in _NUMBERS:
         return None
     if not all(isinstance(operand, int) for operand in operands):
         return None
-    value = _FOLDS[scalar.op](*operands)
+    value = FOLDS[scalar.op](*operands)
     return bool(value) if scalar.dtype == bool_ else wrapped(int(value))
 
 
@@ -54,6 +58,6 @@ def is_known(address: Scalar) -> bool:
     """Whether the address is index arithmetic of axes and constants alone."""
     seen: set[Scalar] = set()
     return all(
-        scalar.dtype in _NUMBERS and (scalar.op in ("axis", "constant") or scalar.op in _FOLDS)
+        scalar.dtype in _NUMBERS and (scalar.op in ("axis", "constant") or scalar.op in FOLDS)
         for scalar in walk(address, seen)
     )
