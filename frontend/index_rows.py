@@ -18,20 +18,25 @@ from gradc.compiler.ops.comparison import CAST
 from gradc.compiler.ops.indexing import TAKE_ALONG_AXIS
 from gradc.compiler.ops.movement import RESHAPE
 from gradc.compiler.ops.source import IOTA
-from gradc.compiler.types import Shape, broadcast_shapes
+from gradc.compiler.types import Shape, broadcast_shapes, int32, int64
 
 from . import nodes
 from .tracing import fail, located
 
 
 def counts_along(indices: Node, name: str) -> bool:
-    """Whether these are 0, 1, 2, ... along the dimension, beside axes of extent 1."""
-    if [e for e in indices.type.shape if e != 1] != [name]:
-        return False
-    while indices.op in (RESHAPE, BROADCAST, CAST):
-        (indices,) = indices.inputs
+    """Whether these are 0, 1, 2, ... along the dimension, beside axes of extent 1.
+
+    A narrow dtype on the way would count in circles: how long the dimension is, nobody knows here.
+    """
+    while True:
+        if indices.type.dtype not in (int32, int64):
+            return False
         if [e for e in indices.type.shape if e != 1] != [name]:
             return False
+        if indices.op not in (RESHAPE, BROADCAST, CAST):
+            break
+        (indices,) = indices.inputs
     return indices.op is IOTA and indices.type.shape[indices.attributes["axis"]] == name  # type: ignore[index]
 
 

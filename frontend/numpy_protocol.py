@@ -64,10 +64,8 @@ def refuse_numpy(
     ours = NUMPY.get(name, name)
     offered = ours in getattr(sys.modules.get("gradc"), "__all__", ())
     if method not in ("", "__call__"):
-        ours, offered = (
-            {"add": "sum", "multiply": "prod"}.get(name, ""),
-            name in ("add", "multiply"),
-        )
+        ours = _METHODS.get((name, method), "")
+        offered = bool(ours)
     arguments = "x" if given and hasattr(given[0], "node") else "..."
     hint = (
         f"write gc.{ours}({arguments})"

@@ -245,3 +245,9 @@ def test_a_text_keeps_what_is_said() -> None:
     f = gc.compile(gc.parse(text))
     with pytest.raises(gc.ArgumentError, match="row 0 of input 'labels' is 9"):
         f(scores=np.ones((1, CLASSES)), labels=np.array([9]))
+
+
+def test_more_classes_than_the_labels_dtype_counts() -> None:
+    index = gc.input("index", (2,), gc.int16)
+    ones = gc.compile(gc.one_hot(index, 65_540).sum(axis=1))
+    assert ones(index=np.array([0, 3])).tolist() == [1, 1]

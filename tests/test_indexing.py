@@ -281,3 +281,13 @@ def test_errors(problem: str) -> None:
         x[key]
     assert problem in str(caught.value)
     assert caught.value.operation == "getitem" and caught.value.source is not None
+
+
+@pytest.mark.parametrize("narrow", [gc.bool, gc.int8, gc.uint8, gc.int16])
+def test_a_counter_that_was_narrowed_is_none(narrow: Any) -> None:
+    x, column = gc.input("x", ("n", 2)), gc.input("column", ("n",), gc.int64)
+    with pytest.raises(gc.ShapeError, match="named dimension 'n'"):
+        x[gc.arange(x.shape[0]).astype(narrow).astype(gc.int64), column]
+    wide = gc.compile(x[gc.arange(x.shape[0]).astype(gc.int32), column])
+    rows, picked = np.arange(600.0).reshape(300, 2), np.arange(300) % 2
+    assert np.array_equal(wide(x=rows, column=picked), rows[range(300), picked])

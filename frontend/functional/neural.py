@@ -303,7 +303,7 @@ def one_hot_mask(
     labels = derive(from_zero(labels.node, num_classes, reader, ignored), labels)
     along = nodes.axis_of(axis, labels.ndim + 1, "one_hot")
     shape = labels.shape[:along] + (num_classes,) + labels.shape[along:]
-    classes = Tensor(nodes.iota(shape, along, labels.dtype if labels.dtype.bits > 8 else int64))
+    classes = Tensor(nodes.iota(shape, along, labels.dtype if labels.dtype.bits > 16 else int64))
     kept = tuple(a for a in range(labels.ndim + 1) if a != along)
     wide = labels.astype(classes.dtype)
     return derive(nodes.spread(wide.node, shape, kept), labels) == classes
