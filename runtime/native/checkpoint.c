@@ -521,7 +521,9 @@ int gradc_checkpoint_load(struct gradc_session *session, const char *path, int64
         }
         bool best = checkpoint.record.finished && gradc_checkpoint_has_best(&checkpoint);
         gradc_checkpoint_take(&checkpoint, best, session->state);
-        if (record && checkpoint.full && !trained_only) {
+        /* The position of another program's run is none of this one's: it begins anew. */
+        struct gradc_error foreign;
+        if (record && checkpoint.full && !trained_only && !check_run(&checkpoint, &foreign)) {
             struct gradc_record before = *record;
             *record = checkpoint.record;
             checkpoint.record = before; /* freed with the checkpoint */
