@@ -244,7 +244,8 @@ def _read_record(path: Path, text: str, tensors: Mapping[str, Array]) -> tuple[R
     if text.count(seal) != 1 or plain.get("checksum") != _checksum(rest, tensors):
         raise damaged(path, "its checksum does not match its contents")
     try:
-        if plain.has_repeated_key:
+        history = plain.get("history")
+        if plain.has_repeated_key or getattr(history, "has_repeated_key", False):
             raise ValueError("a key is there twice")
         if not isinstance(fingerprint, str):
             raise ValueError("'fingerprint' is not a string")

@@ -41,7 +41,7 @@ class FileLock:
 
     def __init__(self, path: Path, name: str | os.PathLike[str]) -> None:
         self._path = beside(path, LOCK)
-        self._descriptor = -1
+        self._descriptor, self._owner = -1, os.getpid()
         for _ in range(_TRIES):
             if self._take(name):
                 return
@@ -82,11 +82,12 @@ class FileLock:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        with contextlib.suppress(OSError):
-            if _is_at(descriptor, self._path):
-                self._path.unlink()
-            # A child of fork has the descriptor too, and would keep the lock.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        if self._owner == os.getpid():  # a child of fork that ends leaves its parent's lock alone
+            with contextlib.suppress(OSError):
+                if _is_at(descriptor, self._path):
+                    self._path.unlink()
+                # A child of fork has the descriptor too, and would keep the lock.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
     def __enter__(self) -> FileLock:

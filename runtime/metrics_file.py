@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Sequence
 
@@ -49,7 +50,7 @@ class MetricsFile:
         self._counted = 0 if known else record.epoch  # the first epoch whose steps are known
         header = ",".join(["epoch", "step", "split", *map(_quoted, names)]) + "\n"
         self._text = bytearray(header.encode())
-        self._written_at = 0.0
+        self._written_at, self._owner = 0.0, os.getpid()
         trained = record.history.get("loss", Column())
         kept = 0 if len(trained) == trained.length else self._keep_rows(record)
         self._descriptor = self._open(kept)
@@ -89,7 +90,8 @@ class MetricsFile:
         if descriptor < 0:
             return
         try:
-            self._flush()
+            if self._owner == os.getpid():  # a child of fork has its parent's rows, not yet written
+                self._flush()
         finally:
             self._descriptor = -1
             os.close(descriptor)
@@ -106,6 +108,8 @@ class MetricsFile:
         record has done. Returns their bytes with the header, 0 if it is another log."""
         header = bytes(self._text)
         try:
+            if not stat.S_ISREG(os.stat(self._path).st_mode):  # what a pipe was given is gone
+                return 0
             with open(self._path, "rb") as file:
                 if file.read(len(header)) != header:
                     return 0

@@ -122,7 +122,7 @@ class Run:
         Raises KeyboardInterrupt after Ctrl-C, with a checkpoint written. Left before the end, the
         run writes one too, and the next goes on from there.
         """
-        self._progress = self._open_progress()
+        self._progress, self._process = self._open_progress(), os.getpid()
         try:
             with self._interrupts:
                 try:
@@ -133,7 +133,7 @@ class Run:
                     self._write_checkpoint()
                     raise KeyboardInterrupt from None
                 except GeneratorExit:
-                    if not self.superseded:
+                    if not self.superseded and self._process == os.getpid():
                         self._write_checkpoint()
                     raise
                 self._finish()
