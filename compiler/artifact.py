@@ -103,9 +103,10 @@ class IndexRange:
         """The cut of an array of this shape."""
         found = []
         for (start, step, count), extent in zip(self.cut or (), shape, strict=False):
-            last = start + ((extent if isinstance(count, str) else count) - 1) * step
+            number = extent if isinstance(count, str) else count
+            last = start + (number - 1) * step
             stop = last + (1 if step > 0 else -1)
-            found.append(slice(start, stop if stop >= 0 else None, step))
+            found.append(slice(start, stop if stop >= 0 else None, step) if number else slice(0, 0))
         return tuple(found)
 
     def numbers(self) -> str:

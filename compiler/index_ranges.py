@@ -5,7 +5,7 @@
 
 says that the input `label` holds class numbers 0 to 9, or -100. In: a graph with such nodes. Out:
 an `IndexRange` for every input that one of them reads through operations that keep numbers or shift
-or scale them: casts between integers, views, sums and products with a constant, and
+or scale them: casts to wide integers, views, sums and products with a constant, and
 `where(x == c, d, x)`, which puts a valid index in the place of c. An index that a program computes
 otherwise is clamped where it is used, and nothing is said of it.
 
@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import numpy as np
+
 from .artifact import IndexRange
 from .graph.ir import Graph, Literal, Node
 from .ops.arithmetic import ADD, MUL, SUB
@@ -28,6 +30,8 @@ from .ops.movement import RESHAPE, TRANSPOSE
 from .ops.slicing import CONCATENATE, SLICE
 from .ops.source import CONSTANT, INPUT
 from .types import Extent, Shape
+
+WIDE_BITS = 32  # of dtypes in which no index of an array that could be held is near the ends
 
 Cut: TypeAlias = tuple[tuple[int, int, Extent], ...]
 """Of every axis: the first index, the step, and how many. None in its place: all of the node."""
@@ -100,7 +104,7 @@ def _operands(here: SourceRange) -> list[SourceRange]:
     if not node.inputs or (node.op is not WHERE and not node.inputs[0].type.dtype.is_integer):
         return []
     x = node.inputs[0]
-    if node.op in (STOP_GRADIENT, INDEX_RANGE, CAST):
+    if node.op in (STOP_GRADIENT, INDEX_RANGE) or _keeps_numbers(node):
         return [here.moved(x, here.cut)]
     if node.op is WHERE:
         return _guarded(here)
@@ -115,12 +119,26 @@ def _operands(here: SourceRange) -> list[SourceRange]:
     return []
 
 
+def _keeps_numbers(node: Node) -> bool:
+    """Whether a cast keeps every number that could be meant: one to 8 or 16 bits counts in circles,
+    which a program may want."""
+    if node.op is not CAST:
+        return False
+    given, made = node.inputs[0].type.dtype, node.type.dtype
+    return made.bits >= WIDE_BITS or np.can_cast(given.numpy, made.numpy)
+
+
 def _shifted(here: SourceRange) -> list[SourceRange]:
     x, y = here.node.inputs
     number, sign = _number(y), 1 if here.node.op is SUB else -1
     if number is None and here.node.op is ADD:
         x, number = y, _number(x)
-    return [] if number is None else [here.shifted(x, sign * number)]
+    if number is None:
+        return []
+    held = np.iinfo(here.node.type.dtype.numpy)
+    within = replace(here, low=max(here.low, held.min), high=min(here.high, held.max + 1))
+    moved = within.shifted(x, sign * number)
+    return [moved] if held.min <= moved.low and moved.high <= held.max + 1 else []  # or it wraps
 
 
 def _scaled(here: SourceRange) -> list[SourceRange]:
@@ -129,7 +147,7 @@ def _scaled(here: SourceRange) -> list[SourceRange]:
     number = _number(y)
     if number is None:
         x, number = y, _number(x)
-    if number is None or number < 1:
+    if number is None or number < 1 or here.node.type.dtype.bits < WIDE_BITS:
         return []
     ignored = frozenset(n // number for n in here.ignored if n % number == 0)
     low, high = -(-here.low // number), -(-here.high // number)

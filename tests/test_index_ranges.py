@@ -251,3 +251,24 @@ def test_more_classes_than_the_labels_dtype_counts() -> None:
     index = gc.input("index", (2,), gc.int16)
     ones = gc.compile(gc.one_hot(index, 65_540).sum(axis=1))
     assert ones(index=np.array([0, 3])).tolist() == [1, 1]
+
+
+def test_numbers_that_wrap_are_not_spoken_of() -> None:
+    table = np.arange(10, dtype=np.float32)
+    ids, small = gc.input("ids", (3,), gc.int32), gc.input("small", (3,), gc.uint8)
+    hashed = gc.compile(gc.take(gc.constant(table), ((ids * 1_000_003).astype(gc.uint8) % 8)))
+    assert hashed(ids=[256, 512, 0]).tolist() == [0.0, 0.0, 0.0]
+    narrow = gc.compile(gc.take(gc.constant(table), ids.astype(gc.uint8)))
+    assert narrow(ids=[256, 257, 2]).tolist() == [0.0, 1.0, 2.0]
+    round_ = gc.compile(gc.take(gc.constant(table), small + gc.constant(10, dtype=gc.uint8)))
+    assert round_(small=[250, 251, 252]).tolist() == [4.0, 5.0, 6.0]
+    one = gc.compile(gc.take(gc.constant(table), small - gc.constant(1, dtype=gc.uint8)))
+    with pytest.raises(gc.ArgumentError, match="row 1 of input 'small' is 11, not in 1 to 10"):
+        one(small=[1, 11, 2])
+
+
+def test_an_empty_cut_speaks_of_nothing() -> None:
+    ids = gc.input("ids", (6, 4), gc.int32)
+    table = gc.constant(np.arange(10, dtype=np.float32))
+    for empty in (ids[::2][0:0], ids[:, ::2][:, 0:0], ids[:, 0:0:2]):
+        assert gc.compile(gc.take(table, empty))(ids=np.full((6, 4), 99)).size == 0
