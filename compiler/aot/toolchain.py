@@ -92,19 +92,30 @@ class Toolchain:
         """
         objects = [folder / f"{source.stem}.o" for source in sources]
         running: list[subprocess.Popen[bytes]] = []
+        failures: list[BaseException] = []
+
+        def end_others(error: BaseException) -> None:
+            failures.append(error)
+            for process in list(running):
+                _kill(process)
 
         def one(source: Path, made: Path) -> None:
+            if failures:
+                return
             flags = ["-c", *COMPILE_FLAGS, "-I", str(include), "-o", str(made), str(source)]
-            run_command([*self.command, *flags], folder, running)
-            self.check(made)
+            try:
+                run_command([*self.command, *flags], folder, running)
+                self.check(made)
+            except BaseException as error:  # nobody waits for the others, and none is begun
+                end_others(error)
+                raise
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
                 list(pool.map(one, sources, objects))
-            except BaseException:  # a failure or an interrupt: nobody waits for the others
-                for process in running:
-                    _kill(process)
-                raise
+            except BaseException as error:  # an interrupt; or that of a compiler which was ended
+                end_others(error)
+                raise failures[0] from None
         return objects
 
     def link(self, objects: Sequence[Path], made: Path, arguments: Sequence[str]) -> None:

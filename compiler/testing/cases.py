@@ -38,7 +38,7 @@ from ..passes.program_passes import ProgramPass
 from ..passes.runner import Pass, PassReport
 from ..program import Program
 from ..program_evaluate import run_program
-from ..types import bind_shape
+from ..types import bind_shape, factors
 from .values import (
     differences,
     evaluate_leaves,
@@ -159,7 +159,7 @@ def _program_leaves(program: Program, rng: np.random.Generator) -> dict[str, Arr
     """A value for every input and state of a program."""
     types = [*program.inputs]
     types += [(b.name, b.type) for b in program.buffers if b.space == "state"]
-    named = {extent for _, type in types for extent in type.shape if isinstance(extent, str)}
+    named = {name for _, type in types for e in type.shape for name in factors(e).names}
     bound = dict.fromkeys(named, program.rows_maximum)
     return {
         name: random_array(type.with_shape(bind_shape(type.shape, bound)), rng, False)

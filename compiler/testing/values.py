@@ -17,7 +17,7 @@ from ..graph.evaluate import evaluate_nodes
 from ..graph.ir import Graph, Node
 from ..graph.text_print import node_names, print_graph
 from ..ops.definition import Elementwise
-from ..types import TensorType, bind_shape, static_shape
+from ..types import TensorType, bind_shape, factors, static_shape
 
 Array = np.ndarray[Any, Any]
 
@@ -70,7 +70,7 @@ def named_dimensions(graph: Graph) -> tuple[str, ...]:
     for node in graph.nodes():
         shapes: list[Any] = [node.type.shape, node.attributes.get("shape", ())]
         for shape in shapes:
-            found.update(dict.fromkeys(e for e in shape if isinstance(e, str)))
+            found.update(dict.fromkeys(n for e in shape for n in factors(e).names))
     return tuple(found)
 
 
