@@ -439,6 +439,9 @@ class Trainer(Attributes):
         else:
             for checked in (read.tensors, read.best) if read.best else (read.tensors,):
                 self._check_tensors(read, checked, strict, is_full)
+        last = self._run()
+        if last is not None:
+            last.end()  # it is none of the state that follows
         if not is_full:
             kept = {name: values for name, values in self.parameters.items() if name not in tensors}
             self.executor.initialize(self._seed)

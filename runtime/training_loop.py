@@ -69,7 +69,7 @@ class RunOptions:
 class Run:
     """See the module docstring.
 
-    superseded   another run of the trainer has begun: this one does not go on
+    superseded   another run of the trainer has begun, or a file was loaded: this one is over
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Run:
         weakref.finalize(self, files.close)
 
     def end(self) -> None:
-        """Another run of the trainer has begun: this one gives its files back and is over."""
+        """Another run has begun or a file was loaded: this one gives its files back and is over."""
         self.superseded = True
         self._files.close()
 
@@ -153,7 +153,8 @@ class Run:
                     yield Epoch(self.record.epoch, self._last_values())
                 if self.superseded:
                     raise ArgumentError(
-                        "this run cannot go on: another fit has begun since", operation="epochs"
+                        "this run cannot go on: another fit has begun since, or a file was loaded",
+                        operation="epochs",
                     )
 
     def _is_over(self) -> bool:

@@ -335,6 +335,18 @@ def test_another_fit_ends_a_loop() -> None:
     assert len(trainer.history["loss"]) == 2
 
 
+def test_a_load_ends_a_loop(tmp_path: Path) -> None:
+    trainer, data = _trainer(), made_data(22)
+    trainer.fit(data, batch_size=8, epochs=2, checkpoint=tmp_path / "start")
+    loop = trainer.epochs(data, batch_size=8, epochs=4, checkpoint=tmp_path / "run")
+    next(loop)
+    trainer.load(tmp_path / "start")
+    with pytest.raises(ArgumentError, match="or a file was loaded"):
+        next(loop)
+    assert trainer.record.epoch == 2
+    assert len(trainer.fit(data, batch_size=8, checkpoint=tmp_path / "run")["loss"]) == 3
+
+
 def test_arguments_of_the_loop_are_those_of_fit_and_checked_at_once() -> None:
     trainer, data = _trainer(), made_data(22)
     with pytest.raises(ArgumentError, match="unknown argument 'batch'") as caught:
