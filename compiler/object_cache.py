@@ -7,7 +7,7 @@ that others may write to. Entries are written to a temporary file and renamed, s
 or nothing.
 The directory is GRADC_CACHE_DIR, or `gradc` in the user's cache directory; "off" disables it. What
 is in it runs in this process: so it is used only if nobody else can change it (trusted_folder.py),
-and else a warning says why, once.
+and else a warning says why, once. Where it cannot be made or written, there is none, in silence.
 When a store takes the directory over its limit, the entries unused for longest go.
 """
 

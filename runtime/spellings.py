@@ -13,10 +13,8 @@ TRAINER = {
     "test": "write trainer.evaluate(data)",
     "validate": "write trainer.evaluate(data)",
     "eval": "write trainer.evaluate(data)",
-    "history": _RESULT,
     "losses": _RESULT,
     "loss": "trainer.step and trainer.evaluate return the loss",
-    "epochs": "write trainer.fit(data, epochs=...)",
     "batch_size": "write trainer.fit(data, batch_size=...)",
     "weights": "write trainer.parameters",
     "params": "write trainer.parameters",
@@ -44,7 +42,6 @@ HISTORY = {
     "val_loss": "write history['validation_loss']",
     "validation_loss": "write history['validation_loss']",
     "epoch": "a column has one number per epoch: len(history['loss'])",
-    "epochs": "a column has one number per epoch: len(history['loss'])",
     "best": "write history.best_epoch",
     "columns": "write list(history)",
 }

@@ -67,7 +67,8 @@ $batch#define $RESULTS $result_count /* $results */
 
 enum {
     $STATUS_OK = 0,
-    $BAD_FILE = 1,    /* a damaged or missing file, a failed write, no memory */
+    $BAD_FILE = 1,    /* a damaged or missing file, a failed write, no memory, an index in the
+                       * data that is out of its range */
     $BAD_ARGUMENT = 2 /* a bad argument */
 };
 

@@ -10,7 +10,8 @@
 
 #define LINKS_MAXIMUM 40 /* as Linux: path_resolution(7) */
 
-const char *const gradc_suffixes[4] = {".partial", ".previous", ".lock", NULL};
+/* Of all files that may be beside NAME. */
+static const char *const suffixes[4] = {".partial", ".previous", ".lock", NULL};
 
 bool gradc_file_exists(const char *path) {
     struct stat facts;
@@ -70,7 +71,7 @@ char *gradc_path_previous(const char *path) {
 
 const char *gradc_path_too_long(const char *path) {
     struct stat facts;
-    for (const char *const *suffix = gradc_suffixes; *suffix; suffix++) {
+    for (const char *const *suffix = suffixes; *suffix; suffix++) {
         char *beside = gradc_path_with(path, *suffix);
         bool too_long = beside && lstat(beside, &facts) < 0 && errno == ENAMETOOLONG;
         free(beside);

@@ -18,9 +18,6 @@ char *gradc_path_follow(const char *path);
 /* Of a symbolic link, that is beside the file that it leads to: NAME.previous in fresh memory. */
 char *gradc_path_previous(const char *path);
 
-/* The suffixes of all files that may be beside NAME; the last is null. */
-extern const char *const gradc_suffixes[4];
-
 /* The first suffix with which NAME is too long for its file system; null if there is none. */
 const char *gradc_path_too_long(const char *path);
 

@@ -282,17 +282,6 @@ void gradc_tensors_free(struct gradc_tensors *tensors) {
     *tensors = (struct gradc_tensors){0};
 }
 
-const struct gradc_tensor *gradc_tensors_find(const struct gradc_tensors *tensors,
-                                              const char *name) {
-    size_t length = strlen(name);
-    for (size_t i = 0; i < tensors->count; i++) {
-        const struct gradc_tensor *tensor = &tensors->items[i];
-        if (tensor->name_length == length && memcmp(tensor->name, name, length) == 0)
-            return tensor;
-    }
-    return NULL;
-}
-
 static void add_tensor(struct gradc_text *text, const struct gradc_tensor *tensor,
                        int64_t *offset) {
     const struct gradc_dtype_facts *facts = &gradc_dtypes[tensor->dtype];

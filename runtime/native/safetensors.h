@@ -36,8 +36,6 @@ void gradc_tensors_free(struct gradc_tensors *tensors);
 void gradc_readable(char *out, size_t size, const char *data, size_t length);
 /* The order of names as bytes, for qsort over tensors. */
 int gradc_tensor_order(const void *a, const void *b);
-/* The tensor of this name, or null. */
-const struct gradc_tensor *gradc_tensors_find(const struct gradc_tensors *tensors, const char *name);
 
 /* Sort tensors (name, dtype, rank, shape) into the order in which the safetensors library lays them
  * out, and append the 8 bytes of length and the header, byte for byte what that library writes:

@@ -85,11 +85,9 @@ static void answer_safetensors(struct gradc_text *reply, const struct request *r
     gradc_text_add(reply, ",\"tensors\":[");
     for (size_t i = 0; i < tensors.count; i++) {
         const struct gradc_tensor *tensor = &tensors.items[i];
-        const struct gradc_tensor *found = gradc_tensors_find(&tensors, tensor->name);
         gradc_text_add(reply, i ? ",{\"name\":" : "{\"name\":");
         gradc_text_json(reply, tensor->name, tensor->name_length);
-        gradc_text_print(reply, ",\"found\":%d,\"dtype\":\"%s\"", found == tensor,
-                         gradc_dtypes[tensor->dtype].file_name);
+        gradc_text_print(reply, ",\"dtype\":\"%s\"", gradc_dtypes[tensor->dtype].file_name);
         add_shape(reply, tensor->rank, tensor->shape);
         add_hexadecimal(reply, "data", tensor->data, tensor->bytes);
         gradc_text_add(reply, "}");
