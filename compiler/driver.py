@@ -32,17 +32,16 @@ from .graph.ir import Graph, Node, topological
 from .graph.text_print import print_graph
 from .index_ranges import index_ranges
 from .loops.ir import Kernel
+from .lowering.leaves import field_bytes, large_constants, lay_out_state, leaf_buffers
+from .lowering.lower import copy_roots_in_memory
 from .manifest import content_key, pack, unpack
 from .object_cache import ObjectCache, default_cache
 from .passes import optimize
 from .passes.choose_layouts import Order, choose_layouts
-from .passes.leaves import field_bytes, large_constants, lay_out_state, leaf_buffers
-from .passes.lower import copy_roots_in_memory
 from .passes.minibatch import SAMPLES, gather_minibatches, gathered_axis
 from .passes.program_passes import Form, plan_program
-from .passes.schedule import buffer_bytes
 from .passes.specialize import specialize
-from .program import Program
+from .program.ir import Program
 from .types import Shape, TensorType, at_rows, bfloat16, factors, float16
 
 Key = tuple[str, tuple[tuple[str, int], ...], bool]
@@ -364,7 +363,7 @@ def _is_of_batch(node: Node, batch: str | None) -> bool:
 
 
 def _bytes_moved(kernel: Kernel) -> int:
-    return sum(buffer_bytes(b) for b in kernel.reads + kernel.writes)
+    return sum(b.size_bytes for b in kernel.reads + kernel.writes)
 
 
 def _back_end(options: CompileOptions) -> Any:

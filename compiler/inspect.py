@@ -14,8 +14,8 @@ from collections import defaultdict
 
 from .loops.ir import Buffer, Kernel
 from .passes.plan_memory import lifetimes
-from .passes.schedule import buffer_bytes, peak_bytes
-from .program import Program
+from .passes.schedule import peak_bytes
+from .program.ir import Program
 
 MOST_BUFFERS = 40
 
@@ -29,7 +29,7 @@ def explain(program: Program) -> str:
 def headline(program: Program) -> str:
     """One line: kernels, arena, what the plan saves."""
     kernels = program.kernels()
-    naive = sum(buffer_bytes(b) for b in program.buffers if b.space == "arena")
+    naive = sum(b.size_bytes for b in program.buffers if b.space == "arena")
     peak = occupied_peak_bytes(program) if program.arena_bytes else peak_bytes(kernels)
     return (
         f"{program.name}: {len(kernels)} kernels, arena {in_bytes(program.arena_bytes)} "
@@ -53,13 +53,13 @@ def occupied_peak_bytes(program: Program) -> int:
     for position in sorted({*born, *dying}):
         for buffer in born[position]:
             sizes = living[buffer.offset_bytes]
-            occupied += max(0, buffer_bytes(buffer) - max(sizes, default=0))
-            sizes.append(buffer_bytes(buffer))
+            occupied += max(0, buffer.size_bytes - max(sizes, default=0))
+            sizes.append(buffer.size_bytes)
         peak = max(peak, occupied)
         for buffer in dying[position]:
             sizes = living[buffer.offset_bytes]
-            sizes.remove(buffer_bytes(buffer))
-            occupied -= max(0, buffer_bytes(buffer) - max(sizes, default=0))
+            sizes.remove(buffer.size_bytes)
+            occupied -= max(0, buffer.size_bytes - max(sizes, default=0))
     return peak
 
 
@@ -106,7 +106,7 @@ def memory_picture(program: Program) -> str:
 
 def bytes_moved(kernel: Kernel) -> int:
     """Bytes of all buffers that a kernel reads or writes, each counted once."""
-    return sum(buffer_bytes(b) for b in dict.fromkeys(kernel.reads + kernel.writes))
+    return sum(b.size_bytes for b in dict.fromkeys(kernel.reads + kernel.writes))
 
 
 def in_bytes(count: float) -> str:
@@ -119,7 +119,7 @@ def in_bytes(count: float) -> str:
 
 
 def _place(buffer: Buffer) -> str:
-    return f"{buffer.offset_bytes:>9} + {in_bytes(buffer_bytes(buffer)):>9}  {buffer.type}"
+    return f"{buffer.offset_bytes:>9} + {in_bytes(buffer.size_bytes):>9}  {buffer.type}"
 
 
 def _axes(kernel: Kernel) -> str:

@@ -11,8 +11,7 @@ import html
 from .inspect import bytes_moved, headline, in_bytes
 from .loops.ir import Buffer
 from .passes.plan_memory import lifetimes
-from .passes.schedule import buffer_bytes
-from .program import Program
+from .program.ir import Program
 
 WIDTH, HEIGHT, MARGIN = 960, 360, 8
 _STYLE = """
@@ -51,7 +50,7 @@ def memory_svg(program: Program) -> str:
 
 
 def _box(buffer: Buffer, first: int, last: int, step: float, scale: float, number: int) -> str:
-    size = buffer_bytes(buffer)
+    size = buffer.size_bytes
     x, width = MARGIN + first * step, (last - first + 1) * step - 1
     height = max(size * scale, 1.0)
     y = HEIGHT - MARGIN - buffer.offset_bytes * scale - height

@@ -23,15 +23,15 @@ from .graph.text_parse import parse_graph
 from .graph.text_print import print_graph
 from .graph.verify import verify_graph
 from .loops.check import verify_kernel
+from .lowering.leaves import lay_out_state, leaf_buffers
+from .lowering.lower import copy_roots_in_memory
 from .passes import GRAPH_PASSES
 from .passes.choose_layouts import choose_layouts
-from .passes.leaves import lay_out_state, leaf_buffers
-from .passes.lower import copy_roots_in_memory
 from .passes.program_passes import FUSE, PROGRAM_PASSES, Form, ProgramPass, fuse_to_program
 from .passes.runner import Dumper, Pass, PassReport, run_passes
 from .passes.specialize import specialize
-from .program import Program
-from .program_text import parse_program, print_program
+from .program.ir import Program
+from .program.text import parse_program, print_program
 
 PIPELINE = "pipeline"
 PASS_NAMES = (

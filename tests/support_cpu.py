@@ -24,12 +24,13 @@ from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import Graph, Literal, Node, Update
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.ir import Buffer, dense_layout
+from gradc.compiler.lowering.groups import Grouping, is_array_constant
+from gradc.compiler.lowering.lower import copy_roots_in_memory, lower
 from gradc.compiler.passes.fuse import fuse
-from gradc.compiler.passes.groups import Grouping, is_array_constant
-from gradc.compiler.passes.lower import copy_roots_in_memory, lower
 from gradc.compiler.passes.plan_memory import plan_memory
-from gradc.compiler.passes.schedule import buffer_bytes, schedule
-from gradc.compiler.program import Program, Repeat, verify_program
+from gradc.compiler.passes.schedule import schedule
+from gradc.compiler.program.ir import Program, Repeat
+from gradc.compiler.program.verify import verify_program
 from gradc.compiler.types import DType, bind_shape, static_shape
 
 Array = np.ndarray[Any, Any]
@@ -62,7 +63,7 @@ def leaf_buffers(
         name = str(node.attributes["name"])
         layout = dense_layout(static_shape(node.type.shape), orders.get(name))
         buffers[node] = Buffer(name, node.type, layout, "state", offset_bytes=offset)
-        offset += -(-max(buffer_bytes(buffers[node]), 1) // 64) * 64
+        offset += -(-max(buffers[node].size_bytes, 1) // 64) * 64
     for node in graph.nodes():
         if is_array_constant(node):
             value = node.attributes["value"]
@@ -114,7 +115,7 @@ def run_compiled(
     """Outputs by name and the new state by name, computed by machine code."""
     code, workspace_bytes = _code(program, target)
     states = [b for b in program.buffers if b.space == "state"]
-    block = _aligned(max((b.offset_bytes + buffer_bytes(b) for b in states), default=0))
+    block = _aligned(max((b.offset_bytes + b.size_bytes for b in states), default=0))
     for buffer in states:
         _physical(block, buffer)[...] = (state or {})[buffer.name]
     arrays = [_padded(np.asarray(inputs[n]), t, program, rows) for n, t in program.inputs]

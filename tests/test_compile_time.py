@@ -20,8 +20,9 @@ from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.driver import CompiledProgram
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.passes.plan_memory import plan_memory
-from gradc.compiler.program import Program, verify_program
-from gradc.compiler.program_text import print_program
+from gradc.compiler.program.ir import Program
+from gradc.compiler.program.text import print_program
+from gradc.compiler.program.verify import verify_program
 
 EXTENT = 12
 PERMUTED = np.array([3, 1, 2, 0, 5, 4, 7, 6, 9, 8, 11, 10])
@@ -132,14 +133,14 @@ def test_no_walk_recurses_along_an_index(name: str) -> None:
         all_levels(artifact_of(tensors))
 
 
-def test_a_promoted_loop_may_have_a_long_chain() -> None:
+def test_a_resident_loop_may_have_a_long_chain() -> None:
     w = gc.parameter("w", (), init=gc.init.ones)
     y = w
     for _ in range(400):
         y = gc.sin(y) + w
     artifact = gc.training(y * y, optimizer=optim.SGD(lr=1e-3)).compile().artifact
     program = artifact.lowered("run", {}, False)
-    assert program.body[0].promoted
+    assert program.body[0].resident
     with shallow_stack(300):
         emit_program(program, "f", 64)
 

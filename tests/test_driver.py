@@ -18,7 +18,7 @@ from gradc.compiler.object_cache import ObjectCache
 from gradc.compiler.ops.arithmetic import add
 from gradc.compiler.ops.elementwise import exp
 from gradc.compiler.ops.source import CONSTANT, input_
-from gradc.compiler.program import Repeat
+from gradc.compiler.program.ir import Repeat
 from gradc.compiler.types import float16, float32
 from gradc.runtime.executor import Executor
 
@@ -102,11 +102,11 @@ def test_every_cpu_gives_the_same_bits(
         assert value.tobytes() == state[name].tobytes(), name
 
 
-def test_a_tiny_program_is_promoted_and_computes_the_same() -> None:
+def test_a_tiny_program_is_resident_and_computes_the_same() -> None:
     graph = perceptron_step((2, 8, 2), rate=0.5)
     program = CompiledProgram({"run": graph}, "batch", cache=ObjectCache(None))
     (repeat,) = program.lowered("run", {"batch": 4}, bounded=False).body
-    assert isinstance(repeat, Repeat) and repeat.promoted
+    assert isinstance(repeat, Repeat) and repeat.resident
     data, state = random_batch(4, 2, 2), random_state(graph)
     executor = Executor(program, 1)
     for name, value in state.items():

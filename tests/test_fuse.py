@@ -15,8 +15,8 @@ from gradc.compiler.ops.elementwise import add, cast, div, exp, mul, sub, tanh
 from gradc.compiler.ops.movement import transpose
 from gradc.compiler.ops.reduction import argmax, max_
 from gradc.compiler.ops.source import constant_like, input_, state
-from gradc.compiler.program import Program
-from gradc.compiler.program_evaluate import run_program
+from gradc.compiler.program.evaluate import run_program
+from gradc.compiler.program.ir import Program
 from gradc.compiler.types import float32, float64
 
 RATE = 0.125

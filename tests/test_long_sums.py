@@ -25,7 +25,7 @@ from gradc.compiler.ops.elementwise import add, exp, mul
 from gradc.compiler.ops.indexing import index_add, scatter_add
 from gradc.compiler.ops.reduction import cumprod, cumsum, prod
 from gradc.compiler.ops.source import constant_like, input_
-from gradc.compiler.program_evaluate import run_program
+from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.types import float32, float64
 
 Array = np.ndarray[Any, Any]
@@ -144,7 +144,7 @@ def test_a_loop_in_registers_sums_alike() -> None:
     loss = gc.sum(x * 0.125) + gc.sum(w * 0.0)
     trainer = gc.training(loss, optimizer=gc.optim.SGD(lr=1.0)).compile(seed=0)
     (repeat,) = trainer.artifact.lowered("run", {"batch": 600}, False).body
-    assert repeat.promoted
+    assert repeat.resident
     history = trainer.fit({"x": tenths(600, 1)}, batch_size=600, epochs=1)
     assert error(history.to_dict()["loss"], [600 * float(TENTH) / 8]) <= SUM_BOUND
 

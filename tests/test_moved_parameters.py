@@ -15,7 +15,7 @@ import pytest
 import gradc as gc
 from gradc import optim
 from gradc.compiler.graph.evaluate import evaluate
-from gradc.compiler.program import Repeat
+from gradc.compiler.program.ir import Repeat
 
 MOVED: dict[str, Callable[[gc.Tensor, int], gc.Tensor]] = {
     "first rows": lambda w, n: w[: n - 1],
@@ -71,7 +71,7 @@ def trained(name: str, rows: int, optimizer: str) -> Any:
     return gc.training(loss, OPTIMIZERS[optimizer](), outputs={"moved": moved})
 
 
-def check(program: Any, promoted: bool | None) -> None:
+def check(program: Any, resident: bool | None) -> None:
     trainer = program.compile()
     graph = program.graphs["run"]
     views = (trainer.parameters, trainer.state)
@@ -84,7 +84,7 @@ def check(program: Any, promoted: bool | None) -> None:
             for key, value in view.items():
                 np.testing.assert_allclose(value, state[key], rtol=2e-5, atol=2e-6, err_msg=key)
     (loop,) = (i for i in trainer.artifact.lowered("run", {}, False).body if isinstance(i, Repeat))
-    assert promoted is None or loop.promoted == promoted
+    assert resident is None or loop.resident == resident
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -99,7 +99,7 @@ def test_a_program_in_memory(name: str) -> None:
     check(trained(name, 300, "momentum"), False)
 
 
-def test_cut_parameters_are_promoted() -> None:
+def test_cut_parameters_are_resident() -> None:
     for name in ("first rows", "pad", "roll", "concat", "bias in the last row"):
         check(trained(name, 3, "sgd"), True)
 
@@ -112,4 +112,4 @@ def test_an_address_that_depends_on_data_stays_in_memory() -> None:
     trainer.step(index=[1, 1])
     np.testing.assert_allclose(trainer.parameters["w"], [1.0, 0.6, 1.0, 1.0, 1.0], rtol=1e-6)
     (loop,) = trainer.artifact.lowered("run", {}, False).body
-    assert isinstance(loop, Repeat) and not loop.promoted
+    assert isinstance(loop, Repeat) and not loop.resident

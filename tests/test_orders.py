@@ -15,11 +15,11 @@ from gradc.compiler.errors import VerifyError
 from gradc.compiler.inspect import headline, occupied_peak_bytes
 from gradc.compiler.loops.build import ScalarBuilder
 from gradc.compiler.loops.ir import Axis, Buffer, Kernel, Loop, Store, dense_layout
-from gradc.compiler.passes.groups import Group
-from gradc.compiler.passes.place import Piece, place_by_size, place_in_time
-from gradc.compiler.passes.schedule import buffer_bytes, greedy_order, schedule, topological_order
-from gradc.compiler.passes.verify_plan import verify_plan
-from gradc.compiler.program import Program
+from gradc.compiler.lowering.groups import Group
+from gradc.compiler.memory.place import Piece, place_by_size, place_in_time
+from gradc.compiler.memory.verify_plan import verify_plan
+from gradc.compiler.passes.schedule import greedy_order, schedule, topological_order
+from gradc.compiler.program.ir import Program
 from gradc.compiler.types import TensorType, float32
 
 Edges = frozenset[tuple[str, str]]
@@ -66,7 +66,7 @@ def plain_order(kernels: list[Kernel], edges: Edges, greedy: bool) -> list[Kerne
 
         def growth(kernel: Kernel, placed: set[str] = placed) -> int:
             dying = [b for b in kernel.reads if readers[b] <= placed | {kernel.name}]
-            return sum(map(buffer_bytes, kernel.writes)) - sum(map(buffer_bytes, dying))
+            return sum(b.size_bytes for b in kernel.writes) - sum(b.size_bytes for b in dying)
 
         chosen = min(ready, key=growth) if greedy else ready[0]
         waiting.remove(chosen)
@@ -92,7 +92,7 @@ def test_kernels_that_wait_for_each_other_are_refused() -> None:
 
 def plain_barriers(kernels: list[Kernel], threaded: set[str]) -> set[str]:
     def meet(some: tuple[Buffer, ...], others: tuple[Buffer, ...]) -> bool:
-        spans = [(b.offset_bytes, b.offset_bytes + buffer_bytes(b)) for b in (*some, *others)]
+        spans = [(b.offset_bytes, b.offset_bytes + b.size_bytes) for b in (*some, *others)]
         return any(
             a[0] < b[1] and b[0] < a[1] for a in spans[: len(some)] for b in spans[len(some) :]
         )
@@ -237,7 +237,7 @@ def test_the_live_peak_is_within_the_arena(seed: int) -> None:
     peak = occupied_peak_bytes(program)
     assert peak <= program.arena_bytes
     alone = max(
-        (buffer_bytes(b) for b in program.buffers if b.space == "arena"),
+        (b.size_bytes for b in program.buffers if b.space == "arena"),
         default=0,
     )
     assert peak >= alone

@@ -16,8 +16,8 @@ from support_cpu import plan, run_compiled
 
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.graph.text_print import print_graph
+from gradc.compiler.lowering.lower import copy_roots_in_memory
 from gradc.compiler.passes import optimize
-from gradc.compiler.passes.lower import copy_roots_in_memory
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.testing.random_graphs import graphs, seeded_graph
 from gradc.compiler.testing.values import evaluate_leaves, random_leaves, same_values

@@ -20,9 +20,9 @@ from gradc.compiler.ops.movement import transpose
 from gradc.compiler.ops.reduction import cumsum
 from gradc.compiler.ops.source import input_
 from gradc.compiler.passes.plan_memory import ALIGNMENT_BYTES, plan_memory, verify_plan
-from gradc.compiler.program import Program
-from gradc.compiler.program_evaluate import run_program
-from gradc.compiler.program_text import parse_program, print_program
+from gradc.compiler.program.evaluate import run_program
+from gradc.compiler.program.ir import Program
+from gradc.compiler.program.text import parse_program, print_program
 from gradc.compiler.types import float32, float64
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -14,9 +14,10 @@ from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.ops.elementwise import exp
 from gradc.compiler.ops.reduction import cumsum
 from gradc.compiler.ops.source import input_
-from gradc.compiler.program import Program, verify_program
-from gradc.compiler.program_evaluate import run_program
-from gradc.compiler.program_text import parse_program, print_program
+from gradc.compiler.program.evaluate import run_program
+from gradc.compiler.program.ir import Program
+from gradc.compiler.program.text import parse_program, print_program
+from gradc.compiler.program.verify import verify_program
 from gradc.compiler.types import float32
 
 TRAIN = """\

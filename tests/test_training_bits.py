@@ -117,7 +117,7 @@ def test_a_loop_in_registers_draws_the_same_numbers() -> None:
     made = gc.training(gc.mse_loss(model(x), target), optimizer=optim.SGD(lr=0.1))
     trainer = made.compile(seed=3)
     (repeat,) = trainer.artifact.lowered("run", {"batch": 4}, False).body
-    assert repeat.promoted
+    assert repeat.resident
     rows = {"x": np.eye(4, 2, dtype=np.float32), "target": np.ones((4, 1), np.float32)}
     views = (trainer.parameters, trainer.state)
     state = {n: np.asarray(v) for view in views for n, v in view.items()}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from ..object_cache import default_cache
-from ..program import Program
+from ..program.ir import Program
 from .cached import compile_cached
 from .emit import ModuleEmitter
 from .entry import EmittedProgram, emit_program, emit_programs, optimization_level

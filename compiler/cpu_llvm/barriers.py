@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from ..loops.ir import Buffer, Kernel
-from ..passes.schedule import buffer_bytes
 
 _Range = tuple[str, int, int]
 
@@ -42,7 +41,7 @@ def barriers_before(kernels: Sequence[Kernel], threaded: Callable[[Kernel], bool
 def _range(buffer: Buffer) -> _Range:
     if buffer.space == "output":
         return (f"output {buffer.slot}", 0, 1)
-    return (buffer.space, buffer.offset_bytes, buffer.offset_bytes + max(1, buffer_bytes(buffer)))
+    return (buffer.space, buffer.offset_bytes, buffer.offset_bytes + max(1, buffer.size_bytes))
 
 
 class _Touched:

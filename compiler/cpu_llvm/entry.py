@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..loops.ir import Kernel
-from ..program import Instruction, Program, Repeat
+from ..program.ir import Instruction, Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before
 from .context import BODY_PARAMETERS, FRAME
 from .contraction import emit_contraction, find_contraction
 from .emit import FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest, is_threaded
-from .promoted import emit_promoted
+from .resident import emit_resident
 from .target import Optimize
 
 
@@ -34,18 +34,18 @@ class EmittedProgram:
     workspace_bytes: int
 
 
-def is_promoted(program: Program) -> bool:
+def is_resident(program: Program) -> bool:
     """Whether the program is one loop that is held in registers."""
     return (
         len(program.body) == 1
         and isinstance(program.body[0], Repeat)
-        and (program.body[0].promoted)
+        and (program.body[0].resident)
     )
 
 
 def optimization_level(program: Program) -> Optimize:
     """Kernels are emitted as they should be; straight-line code profits from LLVM's pipeline."""
-    return "full" if is_promoted(program) else "none"
+    return "full" if is_resident(program) else "none"
 
 
 def emit_program(program: Program, symbol: str, vector_bytes: int) -> EmittedProgram:
@@ -84,8 +84,8 @@ def with_prefix(program: Program, prefix: str) -> Program:
 
 def _add_program(module: ModuleEmitter, program: Program, symbol: str, vector_bytes: int) -> None:
     module.workspaces[symbol] = 0
-    if is_promoted(program):
-        module.add(emit_promoted(program, symbol))
+    if is_resident(program):
+        module.add(emit_resident(program, symbol))
         module.add(_emit_entry(symbol, threads=False))
         return
     threaded: dict[str, bool] = {}

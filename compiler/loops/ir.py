@@ -113,6 +113,11 @@ class Buffer:
     offset_bytes: int = 0
     content: bytes = b""
 
+    @property
+    def size_bytes(self) -> int:
+        """All that is allocated for the buffer."""
+        return self.layout.size_elements * self.type.dtype.size_bytes
+
     def __repr__(self) -> str:
         return f"<buffer {self.name} : {self.type} in {self.space}>"
 

@@ -10,7 +10,7 @@ Terms added one after the other lose digits as the partial result grows, and flo
 2^24. So a partial result takes the terms of one block alone, and what a block comes to is added to
 a float64, or multiplied with it. What is said here decides bits: it follows from the extents
 (maxima, where an axis is bounded), the combiner and the dtype, and from nothing else. Who combines
-floats asks here: the generic nest, the blocked contraction, the promoted loop, scatters.
+floats asks here: the generic nest, the blocked contraction, the resident loop, scatters.
 
 * Terms are counted for one partial result: where 16 lanes share a sum, lane by lane.
 * What is at most one block is combined as it stands, without the float64.

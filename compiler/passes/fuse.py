@@ -34,9 +34,7 @@ from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
 from ..loops.ir import Axis, Buffer
-from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
-from ..types import Shape
-from .groups import (
+from ..lowering.groups import (
     CANDIDATES_TRIED,
     MOST_EXPANDED,
     MOST_MEMBERS,
@@ -53,6 +51,8 @@ from .groups import (
     is_pointwise,
     is_recomputable,
 )
+from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
+from ..types import Shape
 
 
 def fuse(

@@ -20,10 +20,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
-from ..program import Instruction, Program, Repeat
-from .place import ALIGNMENT_BYTES, Piece, place
-from .schedule import buffer_bytes
-from .verify_plan import verify_plan
+from ..memory.place import ALIGNMENT_BYTES, Piece, place
+from ..memory.verify_plan import verify_plan
+from ..program.ir import Instruction, Program, Repeat
 
 Lives = Mapping[Buffer, tuple[int, int]]
 
@@ -60,7 +59,7 @@ def lifetimes(kernels: tuple[Kernel, ...]) -> dict[Buffer, tuple[int, int]]:
 
 
 def _bytes(cluster: list[Buffer]) -> int:
-    size = max(max(buffer_bytes(b), 1) for b in cluster)
+    size = max(max(b.size_bytes, 1) for b in cluster)
     return -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
@@ -123,7 +122,7 @@ class _Heirs:
 def _form(buffer: Buffer, index: tuple[Scalar, ...]) -> tuple[object, ...]:
     """Equal for two buffers that have their elements at the same places, at the same index."""
     size = buffer.type.dtype.size_bytes
-    return buffer_bytes(buffer), size, buffer.layout.strides, index
+    return buffer.size_bytes, size, buffer.layout.strides, index
 
 
 # -- the planned program --------------------------------------------------------------------

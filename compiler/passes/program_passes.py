@@ -1,6 +1,6 @@
 """From graph to planned program: fuse once, then the program passes, in the only order they have.
 
-    graph --fuse, lower--> program --schedule--> --plan_memory--> --promote--> program
+    graph --fuse, lower--> program --schedule--> --plan_memory--> --make_resident--> program
 
 Every pass is verified, timed and dumped here, as runner.py does for graph passes. A dump is text
 that `gradc.compiler.program_text` parses.
@@ -16,13 +16,14 @@ from pathlib import Path
 from ..graph.ir import Graph, Node
 from ..loops.check import verify_kernel
 from ..loops.ir import Buffer
+from ..lowering.lower import lower
 from ..output_files import write_file
-from ..program import Program, Repeat, verify_program
-from ..program_text import print_program
+from ..program.ir import Program, Repeat
+from ..program.text import print_program
+from ..program.verify import verify_program
 from .fuse import fuse
-from .lower import lower
+from .make_resident import make_resident
 from .plan_memory import plan_memory
-from .promote import promote
 from .schedule import schedule
 
 FUSE = "fuse"
@@ -40,7 +41,7 @@ class ProgramPass:
 PROGRAM_PASSES = (
     ProgramPass("schedule", schedule, after=(FUSE,)),
     ProgramPass("plan_memory", plan_memory, after=("schedule",)),
-    ProgramPass("promote", promote, after=("plan_memory",)),
+    ProgramPass("make_resident", make_resident, after=("plan_memory",)),
 )
 
 

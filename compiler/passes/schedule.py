@@ -20,8 +20,7 @@ from dataclasses import replace
 
 from ..errors import VerifyError
 from ..loops.ir import Buffer, Kernel
-from ..program import Instruction, Program, Repeat
-from ..types import TensorType
+from ..program.ir import Instruction, Program, Repeat
 
 
 def schedule(program: Program) -> Program:
@@ -43,26 +42,20 @@ def _scheduled(
     return tuple(greedy if peak_bytes(greedy) < peak_bytes(given) else given)
 
 
-def buffer_bytes(buffer: Buffer) -> int:
-    """All that is allocated for a buffer."""
-    type: TensorType = buffer.type
-    return buffer.layout.size_elements * type.dtype.size_bytes
-
-
 def peak_bytes(kernels: Sequence[Kernel]) -> int:
     """The most bytes of arena buffers live at once, without sharing or alignment."""
     last_use = {b: n for n, k in enumerate(kernels) for b in (*k.reads, *k.writes)}
     dying: dict[int, int] = defaultdict(int)
     for buffer, number in last_use.items():
         if buffer.space == "arena":
-            dying[number] += buffer_bytes(buffer)
+            dying[number] += buffer.size_bytes
     live, peak = 0, 0
     alive: set[Buffer] = set()
     for number, kernel in enumerate(kernels):
         for buffer in kernel.writes:
             if buffer.space == "arena" and buffer not in alive:
                 alive.add(buffer)
-                live += buffer_bytes(buffer)
+                live += buffer.size_bytes
         peak = max(peak, live)
         live -= dying[number]
     return peak
@@ -119,12 +112,12 @@ def greedy_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -
     readers: dict[Buffer, set[int]] = defaultdict(set)
     growth: list[int] = []
     for number, kernel in enumerate(kernels):
-        growth.append(sum(buffer_bytes(b) for b in kernel.writes if b.space == "arena"))
+        growth.append(sum(b.size_bytes for b in kernel.writes if b.space == "arena"))
         for buffer in _arena_reads(kernel):
             readers[buffer].add(number)
     for buffer, reading in readers.items():
         if len(reading) == 1:
-            growth[next(iter(reading))] -= buffer_bytes(buffer)
+            growth[next(iter(reading))] -= buffer.size_bytes
     heap = [(growth[number], number) for number in ready.at_first()]
     heapq.heapify(heap)
     is_ready = {number for _, number in heap}
@@ -139,7 +132,7 @@ def greedy_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -
             readers[buffer].remove(number)
             if len(readers[buffer]) == 1:
                 (last,) = readers[buffer]
-                growth[last] -= buffer_bytes(buffer)
+                growth[last] -= buffer.size_bytes
                 if last in is_ready:
                     heapq.heappush(heap, (growth[last], last))
         for later in ready.after(number):

@@ -36,8 +36,8 @@ from ..opt import Level, Step, parse_level, parse_passes, print_level, run_steps
 from ..passes import GRAPH_PASSES
 from ..passes.program_passes import ProgramPass
 from ..passes.runner import Pass, PassReport
-from ..program import Program
-from ..program_evaluate import run_program
+from ..program.evaluate import run_program
+from ..program.ir import Program
 from ..types import bind_shape, factors
 from .values import (
     differences,

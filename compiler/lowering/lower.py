@@ -29,10 +29,10 @@ from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, dense_lay
 from ..loops.keep import keep_expensive_values
 from ..ops.comparison import CAST
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
-from ..program import Decision, Program
+from ..program.ir import Decision, Program
 from ..types import int64
 from .groups import Group, Grouping, is_leaf
-from .lower_special import contraction_loop, scatter_kernel
+from .special import contraction_loop, scatter_kernel
 
 _Place = tuple[Node, Buffer]
 """A store: of which node, to where."""

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .loops.ir import Buffer, Kernel
-from .loops.text import (
+from ..loops.ir import Buffer, Kernel
+from ..loops.text import (
     INDENT,
     Cursor,
     KernelParser,
@@ -31,8 +31,8 @@ from .loops.text import (
     parse_buffer,
     quoted,
 )
-from .program import Instruction, Program, Repeat
-from .types import TensorType
+from ..types import TensorType
+from .ir import Instruction, Program, Repeat
 
 
 def print_program(program: Program) -> str:
@@ -64,7 +64,7 @@ def _instruction_lines(body: Sequence[Instruction], names: Names) -> list[str]:
         if isinstance(instruction, Kernel):
             lines += kernel_lines(instruction, names)
         else:
-            lines.append("repeat promoted {" if instruction.promoted else "repeat {")
+            lines.append("repeat resident {" if instruction.resident else "repeat {")
             lines += [INDENT + line for line in _instruction_lines(instruction.body, names)]
             lines.append("}")
     return lines
@@ -119,9 +119,9 @@ def _instructions(cursor: Cursor, buffers: dict[str, Buffer]) -> tuple[Instructi
         if cursor.at("kernel"):
             found.append(KernelParser(cursor, buffers).kernel())
         elif cursor.accept("repeat"):
-            promoted = cursor.accept("promoted")
+            resident = cursor.accept("resident")
             cursor.expect("{")
-            found.append(Repeat(_instructions(cursor, buffers), promoted))
+            found.append(Repeat(_instructions(cursor, buffers), resident))
         else:
             raise cursor.error(f"expected a kernel or 'repeat', not {cursor.found()}")
     return tuple(found)

@@ -5,7 +5,7 @@
     input       ::= "input" "%" name ":" type
     output      ::= "output" "%" name ":" type
     edge        ::= "run" kernel name "after" kernel name { "," kernel name }
-    instruction ::= kernel | "repeat" [ "promoted" ] "{" { instruction } "}"
+    instruction ::= kernel | "repeat" [ "resident" ] "{" { instruction } "}"
 
 `buffer` and `kernel` are in loops/ir.py; see program_text.py. Decisions are comments.
 
@@ -24,20 +24,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from .errors import VerifyError
-from .loops.ir import Buffer, Kernel
-from .types import TensorType
+from ..loops.ir import Buffer, Kernel
+from ..types import TensorType
 
 
 @dataclass(frozen=True, eq=False)
 class Repeat:
     """The body, `count` times (from the argument struct), one iteration after the other.
 
-    promoted   state and arena are held in registers over all iterations (see passes/promote.py)
+    resident   state and arena are held in registers over all iterations (see passes/make_resident.py)
     """
 
     body: tuple[Instruction, ...]
-    promoted: bool = False
+    resident: bool = False
 
 
 Instruction = Kernel | Repeat
@@ -93,35 +92,3 @@ def _kernels(body: tuple[Instruction, ...]) -> Iterator[Kernel]:
             yield instruction
         else:
             yield from _kernels(instruction.body)
-
-
-def verify_program(program: Program) -> None:
-    """Raise VerifyError if kernels are out of order or a buffer is read before it is written.
-
-    Every kernel reads the old value of a state, so none may run after the one that replaces it.
-    """
-    position = {kernel.name: number for number, kernel in enumerate(program.kernels())}
-    if len(position) != len(program.kernels()):
-        raise VerifyError(f"program {program.name}: two kernels have one name")
-    for earlier, later in program.order_edges:
-        for name in (earlier, later):
-            if name not in position:
-                raise VerifyError(f"program {program.name}: an edge names no kernel: {name}")
-        if position[earlier] >= position[later]:
-            raise VerifyError(
-                f"program {program.name}: kernel {earlier} must run before {later}",
-                facts=[f"positions {position[earlier]} and {position[later]}"],
-            )
-    written: set[Buffer] = set()
-    known = set(program.buffers)
-    for kernel in program.kernels():
-        for buffer in kernel.reads + kernel.writes:
-            if buffer not in known:
-                raise VerifyError(f"kernel {kernel.name} names an undeclared buffer {buffer.name}")
-        writes = set(kernel.writes)
-        for buffer in kernel.reads:
-            if buffer.space == "state" and buffer in written:
-                raise VerifyError(f"kernel {kernel.name} reads {buffer.name} after it is replaced")
-            if buffer.space == "arena" and buffer not in written and buffer not in writes:
-                raise VerifyError(f"kernel {kernel.name} reads {buffer.name} before it is written")
-        written.update(kernel.writes)

@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError
-from .loops.evaluate import run_kernel
-from .loops.ir import Buffer, Kernel
-from .passes.schedule import buffer_bytes
-from .program import Instruction, Program, Repeat
-from .types import Shape, TensorType, at_rows
+from ..errors import ArgumentError
+from ..loops.evaluate import run_kernel
+from ..loops.ir import Buffer, Kernel
+from ..types import Shape, TensorType, at_rows
+from .ir import Instruction, Program, Repeat
 
 Array = np.ndarray[Any, Any]
 GARBAGE = 0xFF
@@ -64,7 +63,7 @@ class _ProgramRun:
         self.program, self.rows, self.count, self.order = program, rows, count, order
         self.arena = bytearray(program.arena_bytes)
         self.states = [b for b in program.buffers if b.space == "state"]
-        ends = [b.offset_bytes + buffer_bytes(b) for b in self.states]
+        ends = [b.offset_bytes + b.size_bytes for b in self.states]
         self.block = bytearray(max(ends, default=0))
         self.outputs = [
             np.zeros((count, *self._maximum(type)), type.dtype.numpy) for _, type in program.outputs
@@ -78,7 +77,7 @@ class _ProgramRun:
                 content = np.frombuffer(buffer.content, buffer.type.dtype.numpy)
                 self.memory[buffer] = content.reshape(self._maximum(buffer.type))
             elif buffer.space == "arena" and not program.arena_bytes:
-                self.memory[buffer] = _view(bytearray(buffer_bytes(buffer)), buffer)
+                self.memory[buffer] = _view(bytearray(buffer.size_bytes), buffer)
             elif buffer.space in ("arena", "state"):
                 block = self.arena if buffer.space == "arena" else self.block
                 self.memory[buffer] = _view(block, buffer)
@@ -156,4 +155,4 @@ def _writes_over_operands(kernel: Kernel) -> bool:
 
 
 def _interval(buffer: Buffer) -> tuple[str, int, int]:
-    return buffer.space, buffer.offset_bytes, buffer.offset_bytes + buffer_bytes(buffer)
+    return buffer.space, buffer.offset_bytes, buffer.offset_bytes + buffer.size_bytes

@@ -1,4 +1,4 @@
-"""A promoted Repeat: every kernel unrolled, every element of state and arena a value.
+"""A resident Repeat: every kernel unrolled, every element of state and arena a value.
 
 The emitter walks each kernel point by point, as an interpreter would, with addresses as Python
 integers and elements as LLVM values. State is loaded before the loop, carried through it and
@@ -18,7 +18,7 @@ from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from ..loops.known_index import folded
 from ..loops.order import SumBlock, is_rounded, loop_block, runs_wide
-from ..program import Program
+from ..program.ir import Program
 from ..types import int32, int64
 from .arguments import argument_field, constant_table
 from .context import BODY_PARAMETERS
@@ -43,19 +43,19 @@ Cell = tuple[Buffer | str, int, int]
 """One element: (arena or output buffer, 0, element), or ("state", offset in bytes, element)."""
 
 
-def emit_promoted(program: Program, symbol: str) -> FunctionEmitter:
-    """The body of a promoted program: one function, for one thread."""
+def emit_resident(program: Program, symbol: str) -> FunctionEmitter:
+    """The body of a resident program: one function, for one thread."""
     f = FunctionEmitter(
         f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes="nounwind"
     )
     f.most_copies = MOST_COPIES
-    emitter = _PromotedEmitter(f, program)
+    emitter = _ResidentEmitter(f, program)
     emitter.emit()
     f.ret()
     return f
 
 
-class _PromotedEmitter:
+class _ResidentEmitter:
     def __init__(self, f: FunctionEmitter, program: Program) -> None:
         self.f = f
         self.program = program
@@ -130,7 +130,7 @@ class _PromotedEmitter:
 class _KernelUnroller:
     """One kernel, point by point."""
 
-    def __init__(self, owner: _PromotedEmitter, kernel: Kernel) -> None:
+    def __init__(self, owner: _ResidentEmitter, kernel: Kernel) -> None:
         self.owner = owner
         self.f = owner.f
         self.kernel = kernel
@@ -276,7 +276,7 @@ class _KernelUnroller:
 
     def _load(self, buffer: Buffer, address: Value | int) -> Value:
         if buffer.space in ("state", "arena", "output"):
-            assert isinstance(address, int), "promote lets no other address through"
+            assert isinstance(address, int), "make_resident lets no other address through"
             return self.owner.values[self.owner.cell(buffer, address)]
         if buffer not in self.bases:
             self.bases[buffer] = self._base(buffer)

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..errors import VerifyError
 from ..loops.ir import Axis, Buffer, Kernel, Scalar
-from ..program import Program
+from ..program.ir import Program
 
 LINE_BYTES = 64  # what a vector load or store may touch at once
 

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from ..artifact import StateField
 from ..graph.ir import Graph, Literal, Node
 from ..loops.ir import Buffer, dense_layout
+from ..passes.choose_layouts import Order
+from ..passes.minibatch import ORDER
 from ..types import bind_shape, dtype_of, static_shape
-from .choose_layouts import Order
 from .groups import is_array_constant
-from .minibatch import ORDER
 
 STATE_ALIGNMENT_BYTES = 64
 EMBEDDED_CONSTANT_BYTES = 65_536

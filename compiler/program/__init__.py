@@ -1,0 +1,1 @@
+"""The program level: kernels in order over one planned arena."""
