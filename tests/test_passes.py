@@ -259,7 +259,8 @@ def test_a_list_of_passes_runs_each_once() -> None:
     ("passes", "message"),
     [
         ("simplfy", "unknown pass 'simplfy'\n  known: pipeline, specialize, decompose, "
-                    "fold_constants, simplify, cse, dce, fuse, schedule, plan_memory, make_resident\n"
+                    "fold_constants, simplify, cse, dce, fuse, schedule, plan_memory, "
+                    "make_resident\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),
         ("specialize(batch=x)", "specialize: expected name=extent or training=true, not 'batch=x'"),

@@ -25,7 +25,8 @@ from contextlib import contextmanager
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import UNARY, Axis, Kernel, Loop, Reduction, Scalar
-from ..loops.order import SumBlock, is_rounded, loop_block, runs_wide
+from ..loops.order import is_rounded, loop_block, runs_wide
+from ..loops.schedule import SumBlock
 from ..types import int64
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value

@@ -17,7 +17,8 @@ from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from ..loops.known_index import folded
-from ..loops.order import SumBlock, is_rounded, loop_block, runs_wide
+from ..loops.order import is_rounded, loop_block, runs_wide
+from ..loops.schedule import SumBlock
 from ..program.ir import Program
 from ..types import int32, int64
 from .arguments import argument_field, constant_table

@@ -2,7 +2,7 @@
 
     number   -?digits[.digits][e[+-]digits]      word    letter or _, then letters, digits, _
     name     % word | % digits | % string        string  as in JSON
-    symbol   one of ( ) { } [ ] , : =
+    symbol   one of ( ) { } [ ] , : = *
 
 Space and comments (`//` to the end of the line) separate tokens and mean nothing else.
 Every character that starts no token is an IRSyntaxError at its line and column.
@@ -25,7 +25,7 @@ _TOKEN = re.compile(
        | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|-inf\b)
        | (?P<word>{WORD})
        | (?P<string>{_STRING})
-       | (?P<symbol>[(){{}}\[\],:=])""",
+       | (?P<symbol>[(){{}}\[\],:=*])""",
     re.VERBOSE,
 )
 _WORD_ONLY = re.compile(WORD)

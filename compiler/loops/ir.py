@@ -1,8 +1,10 @@
 """The loop level: one kernel is parallel axes around a sequence of inner loops.
 
-    kernel    ::= "kernel" name [ string ] [ "flops" number ] "{" { "parallel" axis } { loop } "}"
+    kernel    ::= "kernel" name [ string ] [ "flops" number ]
+                  "{" { "parallel" axis } { loop } [ schedule ] "}"
     axis      ::= name "in" integer [ "bounded" [ integer ] ]       the integer: points per row
-    loop      ::= "loop" [ axis { "," axis } ] [ "running" ] "{" { let } { reduction } { store } "}"
+    loop      ::= "loop" [ axis { "," axis } ] [ "running" ] [ order ]
+                  "{" { let } { reduction } { store } "}"
     let       ::= "let" "%" name "=" scalar
     reduction ::= "%" name "=" combiner "(" scalar ")" ":" dtype
     store     ::= [ "accumulate" ] element "=" scalar
@@ -25,11 +27,8 @@ partial result so far. An accumulating store adds to what is there.
 
 An axis marked `bounded` has a static maximum, and runs to `rows`, a number known at run time.
 
-Order is part of the meaning, because it decides bits. A reduction over an axis that is walked in
-order adds element after element; one that the emitter vectorises keeps 16 partial results, lane l
-holding elements l, l+16, ..., and combines them as a binary tree of halves. Which of the two is
-chosen depends on shapes and layouts alone (see cpu_llvm/nest.py), never on the machine. Long float
-sums and products are cut into blocks that are combined in float64; order.py says where.
+The order of a sum decides its bits, so it is written on the loop: see schedule.py for `order` and
+`schedule`. Neither is there before choose_schedule.
 
 A scalar expression is a DAG of `Scalar`s, made by `build.ScalarBuilder`, which makes equal
 expressions one object: they compare by identity.
@@ -44,6 +43,7 @@ from typing import Any
 
 from ..types import DType, TensorType, int64
 from .index_form import NOTHING_KNOWN, IndexForm, index_form
+from .schedule import Order, Schedule
 
 UNARY = (
     "neg abs sign sqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh "
@@ -179,12 +179,13 @@ class Store:
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """One inner loop; see the module docstring."""
+    """One inner loop; see the module docstring. `order` is None until one is chosen."""
 
     axes: tuple[Axis, ...]
     reductions: tuple[Reduction, ...] = ()
     stores: tuple[Store, ...] = ()
     running: bool = False
+    order: Order | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +193,7 @@ class Kernel:
     """One kernel: parallel axes, then loops in order.
 
     description   for people: the operations in it
+    schedule      how it is run; None until it is chosen
     """
 
     name: str
@@ -199,6 +201,7 @@ class Kernel:
     loops: tuple[Loop, ...]
     description: str = ""
     flops: float = 0.0
+    schedule: Schedule | None = None
 
     def scalars(self) -> Iterator[Scalar]:
         """Every scalar expression once, operands first."""

@@ -35,10 +35,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ..types import DType
 from .ir import Loop, Reduction
+from .schedule import SumBlock
 
 BLOCK_TERMS: Mapping[str, int] = {"sum": 8, "prod": 1, "dot": 256}
 """Terms of one block, by combiner; the others do not round."""
@@ -48,18 +48,6 @@ SPARSE_SCATTER_TERMS = 65_536
 SPARSE = 4
 """A table of more than 4 elements for each term that is added takes more terms before it is
 widened: its memory is most of what such a scatter costs, and its elements take few terms each."""
-
-
-@dataclass(frozen=True)
-class SumBlock:
-    """Where a nest of axes is cut into blocks.
-
-    position  number of the axis that is cut
-    points    of that axis in a block; with all points of the axes inside it
-    """
-
-    position: int
-    points: int
 
 
 def is_rounded(reduction: Reduction) -> bool:

@@ -25,9 +25,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..errors import IRSyntaxError
-from ..graph.text_lex import Token, position_at, quoted, tokens
-from ..types import DTYPE_WITH_SHORT, DType, TensorType, bool_, int64
+from ..graph.text_cursor import Cursor
+from ..graph.text_lex import Token, quoted
+from ..types import DType, TensorType, bool_, int64
 from .check import SPACES, operand_count
 from .ir import (
     COMBINERS,
@@ -44,6 +44,7 @@ from .ir import (
     dense_layout,
     walk,
 )
+from .schedule_text import order_text, parse_order, parse_schedule, schedule_lines
 
 INDENT = "  "
 NESTING_LIMIT = 8
@@ -118,10 +119,13 @@ def kernel_lines(kernel: Kernel, names: Names) -> list[str]:
     fresh = (name for n in range(2**31) if (name := f"v{n}") not in taken)
     for loop in kernel.loops:
         axes = ", ".join(map(_axis_text, loop.axes))
-        words = ["loop", *([axes] if axes else []), *(["running"] if loop.running else []), "{"]
-        lines.append(INDENT + " ".join(words))
+        words = ["loop", *([axes] if axes else []), *(["running"] if loop.running else [])]
+        words += [order_text(loop.order)] if loop.order else []
+        lines.append(INDENT + " ".join([*words, "{"]))
         lines += [INDENT * 2 + line for line in _LoopPrinter(loop, names, fresh).lines()]
         lines.append(INDENT + "}")
+    if kernel.schedule is not None:
+        lines += [INDENT + line for line in schedule_lines(kernel.schedule)]
     return [*lines, "}"]
 
 
@@ -227,109 +231,6 @@ def parse_kernel(text: str, file: str = "<text>") -> Kernel:
     return kernel
 
 
-class Cursor:
-    """Where a parser stands in a text."""
-
-    def __init__(self, text: str, file: str) -> None:
-        self.text, self.file = text, file
-        self._tokens = list(tokens(text, file))
-        self._position = 0
-
-    @property
-    def token(self) -> Token:
-        return self._tokens[self._position]
-
-    def error(self, problem: str, token: Token | None = None) -> IRSyntaxError:
-        place = position_at(self.text, (token or self.token).offset)
-        return IRSyntaxError(self.file, *place, problem)
-
-    def at(self, *texts: str) -> bool:
-        return self.token.text in texts and self.token.kind != "string"
-
-    def next(self) -> Token:
-        token = self.token
-        self._position += token.kind != "end"
-        return token
-
-    def accept(self, text: str) -> bool:
-        """Step over `text` if it stands here."""
-        found = self.at(text)
-        if found:
-            self.next()
-        return found
-
-    def expect(self, text: str) -> Token:
-        if not self.at(text):
-            raise self.error(f"expected {text!r}, not {self.found()}")
-        return self.next()
-
-    def kind(self, kind: str, what: str) -> Token:
-        if self.token.kind != kind:
-            raise self.error(f"expected {what}, not {self.found()}")
-        return self.next()
-
-    def found(self) -> str:
-        return "the end of the text" if self.token.kind == "end" else repr(self.token.text)
-
-    def integer(self, what: str = "an integer") -> int:
-        token = self.kind("number", what)
-        try:
-            return int(token.text)
-        except ValueError:
-            raise self.error(f"expected {what}, not {token.text!r}", token) from None
-
-    def integers(self) -> tuple[int, ...]:
-        """[1, 2, 3]"""
-        self.expect("[")
-        found: list[int] = []
-        while not self.accept("]"):
-            if found:
-                self.expect(",")
-            found.append(self.integer())
-        return tuple(found)
-
-    def word(self, what: str) -> str:
-        """A word or, in quotes, any text."""
-        if self.token.kind == "string":
-            return self.unquoted(self.next())
-        return self.kind("word", what).text
-
-    def name(self, what: str) -> str:
-        """The text behind a %."""
-        token = self.kind("name", what)
-        return self.unquoted(token) if token.text[1:].startswith('"') else token.text[1:]
-
-    def unquoted(self, token: Token) -> str:
-        """The text that a string, or a quoted name behind a %, stands for."""
-        try:
-            return str(json.loads(token.text.removeprefix("%")))
-        except ValueError as error:
-            raise self.error(f"bad string: {error}", token) from None
-
-    def dtype(self) -> DType:
-        token = self.kind("word", "a dtype")
-        if token.text not in DTYPE_WITH_SHORT:
-            raise self.error(f"unknown dtype {token.text!r}", token)
-        return DTYPE_WITH_SHORT[token.text]
-
-    def type(self) -> TensorType:
-        dtype = self.dtype()
-        self.expect("[")
-        shape: list[int | str] = []
-        while not self.accept("]"):
-            if shape:
-                self.expect(",")
-            if self.token.kind == "word":
-                shape.append(self.next().text)
-            else:
-                shape.append(self.integer("an extent"))
-        return TensorType(dtype, tuple(shape))
-
-    def end(self) -> None:
-        if self.token.kind != "end":
-            raise self.error(f"expected the end of the text, not {self.found()}")
-
-
 def parse_buffer(cursor: Cursor, buffers: dict[str, Buffer]) -> None:
     """One declaration, added to `buffers`."""
     cursor.expect("buffer")
@@ -392,8 +293,9 @@ class KernelParser:
             axes.append(self._axis())
         while cursor.at("loop"):
             loops.append(self._loop())
+        schedule = parse_schedule(cursor) if cursor.accept("schedule") else None
         cursor.expect("}")
-        return Kernel(name, tuple(axes), tuple(loops), description, flops)
+        return Kernel(name, tuple(axes), tuple(loops), description, flops, schedule)
 
     def _axis(self) -> Axis:
         """NAME in EXTENT [bounded [PER_ROW]]; a name seen before is the axis seen before."""
@@ -412,17 +314,18 @@ class KernelParser:
         cursor = self.cursor
         cursor.expect("loop")
         axes: list[Axis] = []
-        while not cursor.at("{", "running"):
+        while not cursor.at("{", "running", "order"):
             if axes:
                 cursor.expect(",")
             axes.append(self._axis())
         running = cursor.accept("running")
+        order = parse_order(cursor) if cursor.accept("order") else None
         cursor.expect("{")
         reductions: list[Reduction] = []
         stores: list[Store] = []
         while not cursor.accept("}"):
             self._statement(reductions, stores, running)
-        return Loop(tuple(axes), tuple(reductions), tuple(stores), running)
+        return Loop(tuple(axes), tuple(reductions), tuple(stores), running, order)
 
     def _statement(self, reductions: list[Reduction], stores: list[Store], running: bool) -> None:
         cursor = self.cursor

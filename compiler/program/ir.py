@@ -32,7 +32,7 @@ from ..types import TensorType
 class Repeat:
     """The body, `count` times (from the argument struct), one iteration after the other.
 
-    resident   state and arena are held in registers over all iterations (see passes/make_resident.py)
+    resident   state and arena are held in registers over all iterations (make_resident.py)
     """
 
     body: tuple[Instruction, ...]

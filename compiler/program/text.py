@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..graph.text_cursor import Cursor
 from ..loops.ir import Buffer, Kernel
 from ..loops.text import (
     INDENT,
-    Cursor,
     KernelParser,
     Names,
     buffer_line,

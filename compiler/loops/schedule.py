@@ -1,0 +1,134 @@
+"""How a kernel is run: the order of its sums, which decides bits, and its schedule, which does not.
+
+    order     ::= "order" run { "," run } [ "lanes" integer ] [ "blocks" integer "of" run ]
+    run       ::= axis name { "*" axis name }
+    schedule  ::= "schedule" "nest" "{" { run line } "}" | "schedule" "tiles" "{" { tile line } "}"
+                | "schedule" "unrolled"
+
+    schedule nest {              schedule tiles {
+      walk i0, i1 * i2             outer i0   rows i1   columns i2   terms k0, k1
+      vector i1 * i2 by 64         tile 13 x 32 by 16
+      threads i0                   a in place   b packed rows
+    }                              blocks 5 x 8 x 784   each strip
+                                   threads i2
+                                 }
+
+An `Order` stands on every loop that has axes, a schedule on every kernel; choose_schedule writes
+both. The order follows from shapes, dtypes and layouts alone, and is the same on every machine;
+who runs a kernel obeys it, the evaluators too. The schedule follows from a description of the
+machine (machine.py) and changes no bit. A back end refuses a kernel without a schedule, and one
+whose schedule it cannot follow.
+
+**Runs.** Neighbouring axes that every address steps through as one are one run, a longer axis, so
+that a small inner extent does not cut vectors short. A run is named by its axes; its points are
+counted with the last axis fastest.
+
+**Order.** With one lane the points of a loop are combined one after the other, the last axis
+fastest. With 16 lanes, lane l takes the points l, l + 16, ... of the last run, for each point of
+the runs before it; at the end the lanes are combined as a binary tree of halves: lane i with lane
+i + 8, then i + 4, ... A lane without a point holds the combiner's identity. Float sums and products
+that are long are cut into blocks: `blocks 8 of i1` ends one after 8 points of that run (8 of each
+lane, if the run has lanes), with all points of the runs behind it. A block is combined from the
+identity in the dtype of its terms, and what it comes to is added to, or multiplied with, a float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Run = tuple[str, ...]
+"""Names of neighbouring axes that are walked as one, the outermost first."""
+
+
+@dataclass(frozen=True)
+class SumBlock:
+    """Where a nest of runs is cut into blocks.
+
+    position  number of the run that is cut
+    points    of that run in a block; with all points of the runs inside it
+    """
+
+    position: int
+    points: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """In which order the points of a loop are combined; see the module docstring.
+
+    runs    all axes of the loop, in order
+    lanes   partial results along the last run: 1 or 16
+    block   how long float sums and products are cut; None: they are one block
+    """
+
+    runs: tuple[Run, ...]
+    lanes: int = 1
+    block: SumBlock | None = None
+
+
+@dataclass(frozen=True)
+class Nest:
+    """A nest of loops, one run of which is vectorised.
+
+    walk     the parallel axes as runs, from the outside in
+    vector   the run that has lanes: one of `walk`, or the last run of the inner loops; or None
+    width    lanes along it
+    threads  the run of `walk` whose points threads share; None: thread 0 takes all of them
+    """
+
+    walk: tuple[Run, ...]
+    vector: Run | None
+    width: int
+    threads: Run | None
+
+
+@dataclass(frozen=True)
+class Staging:
+    """How tiles get at an operand of a product.
+
+    kind   "in place"  read where it lies, by its steps along the tile and along the terms
+           "packed"    copied before into panels or strips: rows (its elements lie together along
+                       the tile), columns (along the terms) or any
+           "computed"  packed by evaluating an expression: a prologue
+    """
+
+    kind: Literal["in place", "packed rows", "packed columns", "packed any", "computed"]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A product in register tiles; see cpu_llvm/contraction.py.
+
+    outer     parallel axes that are walked around the tiles, from the outside in
+    rows      the run along which a tile has rows: those of operand `a`
+    columns   the run along which a tile has vectors: those of operand `b`, and of the results
+    terms     the runs that are summed over, the outermost first
+    tile      rows and columns of one tile
+    lanes     elements to a register
+    swapped   whether `a` is the second operand of the product
+    blocks    tiles, strips and terms that are worked on between two rounds of packing
+    each      what the outer of the two loops walks: "strip" or "tile"
+    threads   the run whose strips, tiles or points threads share
+    """
+
+    outer: tuple[Run, ...]
+    rows: Run
+    columns: Run
+    terms: tuple[Run, ...]
+    tile: tuple[int, int]
+    lanes: int
+    swapped: bool
+    a: Staging
+    b: Staging
+    blocks: tuple[int, int, int]
+    each: Literal["strip", "tile"]
+    threads: Run
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """Every point written out as straight-line code, for one thread: in a resident loop."""
+
+
+Schedule = Nest | Tiles | Unrolled
