@@ -37,7 +37,7 @@ from ..loops.order import BLOCK_TERMS, loop_block
 from .blocked import EPILOGUE_PARAMETERS, blocked_function
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
-from .nest import NestEmitter, axis_limit
+from .lanes import axis_limit, blocks, loop_roots, store_all
 from .reductions import settled
 from .shares import share
 from .tiles import (
@@ -294,20 +294,20 @@ def _emit_epilogue(c: Contraction, tile: TileShape, kept: str) -> FunctionEmitte
     f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
     _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
     context = KernelContext(f)
-    nest = NestEmitter(c.kernel, context, vector_axis=c.n)
+    e = ExpressionEmitter(context)
     loop = c.kernel.loops[1]
-    roots = nest.loop_roots(loop)
+    roots = loop_roots(loop)
     context.prepare(tuple(dict.fromkeys([s.buffer for s in loop.stores])) + _buffers_of(*roots))
-    _bind_points(nest.e, c.batch, points)
-    nest.e.hoist(roots, (c.m, c.n))
+    _bind_points(e, c.batch, points)
+    e.hoist(roots, (c.m, c.n))
     reduction = c.kernel.loops[0].reductions[0]
     whole = c.n.extent % tile.columns == 0 and not c.n.bounded and tile.columns % LANES == 0
-    with f.loop(m0, m1) as rows, nest.e.level():
-        nest.e.bind(c.m, rows.index)
-        nest.e.hoist(roots, (c.n,))
+    with f.loop(m0, m1) as rows, e.level():
+        e.bind(c.m, rows.index)
+        e.hoist(roots, (c.n,))
         row = f.binary("mul", f.binary("sub", rows.index, m0), tile.columns)
-        for _ in nest.blocks(c.n, n0, n1, always_whole=whole):
-            lanes = nest.e.lanes
+        for _ in blocks(e, c.n, n0, n1, always_whole=whole):
+            lanes = e.lanes
             assert lanes is not None
             at = f.gep(sums, f.binary("add", row, f.binary("sub", lanes.base, n0)), kept)
             value = (
@@ -315,7 +315,7 @@ def _emit_epilogue(c: Contraction, tile: TileShape, kept: str) -> FunctionEmitte
                 if lanes.mask is None
                 else f.masked_load(kept, at, lanes.mask, LANES)
             )
-            nest.e.bind_reduced(reduction.name, settled(f, reduction, [value]))
-            nest.store_all(loop)
+            e.bind_reduced(reduction.name, settled(f, reduction, [value]))
+            store_all(e, loop)
     f.ret()
     return f

@@ -19,8 +19,7 @@ inside of one, and a double, what is kept of all of them, outside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
@@ -30,6 +29,7 @@ from ..loops.schedule import SumBlock
 from ..types import int64
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
+from .lanes import axis_limit, blocks, lanes_left, loop_roots, store_all
 from .reductions import (
     Accumulator,
     combine,
@@ -41,7 +41,7 @@ from .reductions import (
     tree,
 )
 from .shares import share
-from .vectors import LANES, ExpressionEmitter, first_lanes, step_in
+from .vectors import LANES, ExpressionEmitter, step_in
 
 WIDE_LANES, WIDEST_LANES = 64, 256
 LIGHTEST_SCALARS = 4
@@ -82,13 +82,6 @@ def work(kernel: Kernel) -> int:
 def is_threaded(kernel: Kernel) -> bool:
     """Whether every thread takes part; otherwise thread 0 does all of it."""
     return bool(kernel.axes) and work(kernel) >= THREADING_FLOOR
-
-
-def axis_limit(context: KernelContext, axis: Axis) -> Value:
-    """Where an axis ends: its extent, or the run-time rows."""
-    if not axis.bounded:
-        return context.f.const("i64", axis.extent)
-    return context.f.binary("mul", context.parameter("rows"), axis.per_row)
 
 
 def choose_vector_axis(kernel: Kernel) -> Axis | None:
@@ -205,7 +198,7 @@ class NestEmitter:
         low, high = self._range(axis, split)
         if axis is self.vector_axis:
             whole = not axis.bounded and axis.extent % self.e.width == 0
-            for _ in self.blocks(axis, low, high, whole):
+            for _ in blocks(self.e, axis, low, high, whole):
                 self._parallel(rest, split)
         else:
             with self.f.loop(low, high) as emitted, self.e.level():
@@ -222,44 +215,6 @@ class NestEmitter:
         low, high = share(f, units, *(self.context.parameter(n) for n in ("tid", "threads")))
         low, high = f.binary("mul", low, unit), f.binary("mul", high, unit)
         return low, f.intrinsic("llvm.umin", "i64", high, limit)
-
-    def blocks(self, axis: Axis, low: Value, high: Value, always_whole: bool) -> Iterator[None]:
-        """Emit the caller's body for whole blocks of 16 points, then once for the rest, masked.
-
-        always_whole: the caller knows that nothing is ever left over.
-        """
-        f, e = self.f, self.e
-        first, last = low.integer, high.integer
-        exact = first is not None and last is not None
-        if exact:
-            whole = f.const("i64", last - (last - first) % e.width)  # type: ignore[operator]
-        elif always_whole or axis.extent < e.width:
-            whole = high if always_whole else low
-        else:
-            whole = f.binary("sub", high, f.binary("and", f.binary("sub", high, low), e.width - 1))
-        if whole != low:
-            with f.loop(low, whole, e.width) as loop, e.level():
-                e.vectorise(axis, loop.index, None)
-                yield
-        if whole == high:
-            return
-        with self._if_some_left(whole, high, exact), e.level():
-            left = f.binary("sub", high, whole)
-            e.vectorise(axis, whole, self._mask(left))
-            yield
-
-    @contextmanager
-    def _if_some_left(self, whole: Value, high: Value, known: bool) -> Iterator[None]:
-        if known:
-            yield
-        else:
-            with self.f.if_(self.f.compare("slt", whole, high)):
-                yield
-
-    def _mask(self, left: Value) -> Value:
-        if left.integer is not None:
-            return self.f.vector("i1", [lane < left.integer for lane in range(self.e.width)])
-        return first_lanes(self.f, left, self.e.width)
 
     # -- inner loops ------------------------------------------------------------------------
 
@@ -310,7 +265,7 @@ class NestEmitter:
         """Walk the loop's axes from the outside in, carrying the accumulators."""
         if not axes:
             return self._step(loop, state)
-        self.e.hoist(self.loop_roots(loop), axes)
+        self.e.hoist(loop_roots(loop), axes)
         limit, block = axis_limit(self.context, axes[0]), self._block(loop)
         if block is not None and axes[0] is loop.axes[block.position]:
             lanes = self.e.width if axes[0] is self.vector_axis else 1
@@ -371,7 +326,7 @@ class NestEmitter:
         if whole.integer != 0:
             state = self._carried(loop, rest, axis, low, end, self.e.width, state, None)
         if whole.integer is None or whole.integer != length.integer:
-            mask = self._mask(f.binary("sub", high, end))
+            mask = lanes_left(self.e, f.binary("sub", high, end))
             state = self._carried(loop, rest, axis, end, high, self.e.width, state, mask)
         return state
 
@@ -401,7 +356,7 @@ class NestEmitter:
     def _step(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
         """One point of a loop: every reduction takes one element, every store writes one."""
         result = {r.name: self._reduce(r, loop, state[r.name]) for r in loop.reductions}
-        self.store_all(loop)
+        store_all(self.e, loop)
         return result
 
     def _reduce(self, reduction: Reduction, loop: Loop, old: Accumulator) -> Accumulator:
@@ -424,12 +379,6 @@ class NestEmitter:
             new = [f.select(mask, n, o) for n, o in zip(new, old, strict=True)]
         return new
 
-    def store_all(self, loop: Loop) -> None:
-        """Values first, then stores: two stores of one loop do not see each other."""
-        values = [self.e.value(store.value) for store in loop.stores]
-        for store, value in zip(loop.stores, values, strict=True):
-            self.e.store(store, value)
-
     def _running(self, loop: Loop) -> None:
         """A loop whose stores see the partial result so far."""
         (axis,) = loop.axes or (None,)
@@ -451,17 +400,11 @@ class NestEmitter:
     def _step_running(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
         after = {r.name: self._reduce(r, loop, state[r.name]) for r in loop.reductions}
         self._bind_results(loop, after)
-        self.store_all(loop)
+        store_all(self.e, loop)
         return after
 
     def _roots(self) -> list[Scalar]:
-        return [s for loop in self.kernel.loops for s in self.loop_roots(loop)]
-
-    def loop_roots(self, loop: Loop) -> list[Scalar]:
-        roots = [r.value for r in loop.reductions]
-        for store in loop.stores:
-            roots += [store.value, *store.index]
-        return roots
+        return [s for loop in self.kernel.loops for s in loop_roots(loop)]
 
 
 def _whole_units(f: FunctionEmitter, length: Value, unit: int) -> Value:

@@ -1,0 +1,80 @@
+"""Walking the points of an axis 16 lanes at a time, and writing what a loop stores there.
+
+The generic nest and the epilogue of register tiles have this in common: an axis in whole blocks of
+lanes and a masked rest, the expressions of a loop's stores, and where an axis ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..loops.ir import Axis, Loop, Scalar
+from .context import KernelContext
+from .emit import FunctionEmitter, Value
+from .vectors import ExpressionEmitter, first_lanes
+
+
+def axis_limit(context: KernelContext, axis: Axis) -> Value:
+    """Where an axis ends: its extent, or the run-time rows."""
+    if not axis.bounded:
+        return context.f.const("i64", axis.extent)
+    return context.f.binary("mul", context.parameter("rows"), axis.per_row)
+
+
+def blocks(
+    e: ExpressionEmitter, axis: Axis, low: Value, high: Value, always_whole: bool
+) -> Iterator[None]:
+    """Emit the caller's body for whole blocks of lanes, then once for the rest, masked.
+
+    always_whole: the caller knows that nothing is ever left over.
+    """
+    f = e.f
+    first, last = low.integer, high.integer
+    exact = first is not None and last is not None
+    if exact:
+        whole = f.const("i64", last - (last - first) % e.width)  # type: ignore[operator]
+    elif always_whole or axis.extent < e.width:
+        whole = high if always_whole else low
+    else:
+        whole = f.binary("sub", high, f.binary("and", f.binary("sub", high, low), e.width - 1))
+    if whole != low:
+        with f.loop(low, whole, e.width) as loop, e.level():
+            e.vectorise(axis, loop.index, None)
+            yield
+    if whole == high:
+        return
+    with _if_some_left(f, whole, high, exact), e.level():
+        e.vectorise(axis, whole, lanes_left(e, f.binary("sub", high, whole)))
+        yield
+
+
+@contextmanager
+def _if_some_left(f: FunctionEmitter, whole: Value, high: Value, known: bool) -> Iterator[None]:
+    if known:
+        yield
+    else:
+        with f.if_(f.compare("slt", whole, high)):
+            yield
+
+
+def lanes_left(e: ExpressionEmitter, left: Value) -> Value:
+    """The mask of the first `left` lanes."""
+    if left.integer is not None:
+        return e.f.vector("i1", [lane < left.integer for lane in range(e.width)])
+    return first_lanes(e.f, left, e.width)
+
+
+def store_all(e: ExpressionEmitter, loop: Loop) -> None:
+    """Values first, then stores: two stores of one loop do not see each other."""
+    values = [e.value(store.value) for store in loop.stores]
+    for store, value in zip(loop.stores, values, strict=True):
+        e.store(store, value)
+
+
+def loop_roots(loop: Loop) -> list[Scalar]:
+    """The expressions that a loop evaluates at each of its points."""
+    roots = [r.value for r in loop.reductions]
+    for store in loop.stores:
+        roots += [store.value, *store.index]
+    return roots
