@@ -231,6 +231,7 @@ class CompiledProgram:
             graph,
             leaf_buffers(graph, self.state, maxima, self._large_constants),
             Form(rows, bounded, kind in LOOPING_KINDS, maxima),
+            self._backend.machine,
             verify=self.options.verify,
             dump=self._dump_folder(key),
             seconds=marks,

@@ -26,6 +26,7 @@ from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.ir import Buffer, dense_layout
 from gradc.compiler.lowering.groups import Grouping, is_array_constant
 from gradc.compiler.lowering.lower import copy_roots_in_memory, lower
+from gradc.compiler.passes.choose_schedule import choose_schedule
 from gradc.compiler.passes.fuse import fuse
 from gradc.compiler.passes.plan_memory import plan_memory
 from gradc.compiler.passes.schedule import schedule
@@ -101,6 +102,13 @@ def plan(
     return program
 
 
+def scheduled(program: Program, target: str = "native") -> Program:
+    """The program with orders and schedules for a machine, unless it has them."""
+    if any(kernel.schedule is not None for kernel in program.kernels()):
+        return program
+    return choose_schedule(program, find_target(target).machine)
+
+
 def run_compiled(
     program: Program,
     inputs: Mapping[str, Array],
@@ -113,7 +121,7 @@ def run_compiled(
     target: str = "native",
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs by name and the new state by name, computed by machine code."""
-    code, workspace_bytes = _code(program, target)
+    code, workspace_bytes = _code(scheduled(program, target), target)
     states = [b for b in program.buffers if b.space == "state"]
     block = _aligned(max((b.offset_bytes + b.size_bytes for b in states), default=0))
     for buffer in states:

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from support_cpu import Array, assert_compiled, graph_of, plan, random_array
+from support_cpu import Array, assert_compiled, graph_of, plan, random_array, scheduled
 
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.cpu_llvm.target import assembly, find_target
@@ -244,7 +244,8 @@ def test_short_floats_call_no_library(dtype: DType, cpu: str) -> None:
     outputs = {k: v for k, v in reductions(x, (1,)).items() if k != "prod"}
     outputs |= {"where": where(gt(x, y), x, y), "relu": maximum(x, y), "cast": cast(y, float32)}
     target = find_target(cpu)
-    text = emit_program(plan(graph_of(outputs)), "gradc_test", target.vector_bytes).text
+    program = scheduled(plan(graph_of(outputs)), cpu)
+    text = emit_program(program, "gradc_test", target.vector_bytes).text
     called = re.findall(r"\b(?:callq?|bl|jmp)\s+(__\w+)", assembly(text, target))
     assert not called
 

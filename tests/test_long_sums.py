@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support_cpu import assert_compiled, graph_of, plan, run_compiled
+from support_cpu import assert_compiled, graph_of, plan, run_compiled, scheduled
 
 import gradc as gc
 from gradc.compiler.cpu_llvm.contraction import find_contraction
@@ -314,7 +314,8 @@ def test_a_sum_has_the_order_that_is_written_down() -> None:
 @pytest.mark.parametrize("dtype", [float32, float64], ids=str)
 def test_running_sums_are_the_evaluators_bit_for_bit(extent: int, dtype: Any) -> None:
     x = input_("x", (extent, 3), dtype)
-    program = plan(graph_of({"s": cumsum(x, 0), "p": cumprod(x, 0), "b": cumsum(x, 0, True)}))
+    graph = graph_of({"s": cumsum(x, 0), "p": cumprod(x, 0), "b": cumsum(x, 0, True)})
+    program = scheduled(plan(graph))
     array = np.random.default_rng(4).uniform(0.5, 1.5, (extent, 3)).astype(dtype.numpy)
     found, _ = run_compiled(program, {"x": array})
     wanted, _ = run_program(program, {"x": array})

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
+from ..machine import Machine
 from ..object_cache import default_cache
 from ..program.ir import Program
 from .cached import compile_cached
@@ -36,6 +37,11 @@ class Backend:
     def __init__(self, cpu: str) -> None:
         self.target = find_target(cpu)
         self._loaded: list[LoadedObject] = []
+
+    @property
+    def machine(self) -> Machine:
+        """What passes must know of the CPU."""
+        return self.target.machine
 
     def describe(self) -> str:
         """Everything besides the program that object bytes depend on."""

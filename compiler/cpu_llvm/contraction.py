@@ -33,7 +33,8 @@ from dataclasses import dataclass
 from ..loops.build import ScalarBuilder, coefficient
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
-from ..loops.order import BLOCK_TERMS, loop_block
+from ..loops.order import BLOCK_TERMS
+from ..loops.runs import find_runs
 from .blocked import EPILOGUE_PARAMETERS, blocked_function
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
@@ -87,7 +88,7 @@ def find_contraction(kernel: Kernel) -> Contraction | None:
     dtype = first.reductions[0].dtype
     if not dtype.is_float or dtype.bits < 32 or any(loop.axes or loop.reductions for loop in rest):
         return None
-    flat = flatten_kernel(kernel, ScalarBuilder())
+    flat = flatten_kernel(kernel, ScalarBuilder(), find_runs(kernel))
     product = flat.loops[0].reductions[0].value
     if product.op != "mul" or len(flat.loops[0].axes) != 1 or len(rest) != 1:
         return None
@@ -141,7 +142,8 @@ class _ContractionEmitter:
         self.kind = self.tile.scalar
         self.size = SIZE_BYTES[self.kind]
         self.few_rows = c.m.extent <= FEW_ROWS
-        self.long = loop_block(c.kernel.loops[0]) is not None
+        order = c.kernel.loops[0].order
+        self.long = order is not None and order.block is not None
         self.kept = kept_type(self.kind, self.long)
         unit = BLOCK_TERMS["dot"] if self.long else 1
         self.blocks_of_k = -(-c.k.extent // DEPTH_BLOCK)

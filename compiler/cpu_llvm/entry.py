@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..loops.ir import Kernel
+from ..loops.schedule import Nest
 from ..program.ir import Instruction, Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before
 from .context import BODY_PARAMETERS, FRAME
 from .contraction import emit_contraction, find_contraction
 from .emit import FunctionEmitter, ModuleEmitter, Value
-from .nest import emit_nest, is_threaded
+from .nest import emit_nest
 from .resident import emit_resident
 from .target import Optimize
 
@@ -90,11 +91,12 @@ def _add_program(module: ModuleEmitter, program: Program, symbol: str, vector_by
         return
     threaded: dict[str, bool] = {}
     for kernel in program.kernels():
-        contraction = find_contraction(kernel)
-        if contraction is None:
-            module.add(emit_nest(kernel))
-            threaded[kernel.name] = is_threaded(kernel)
+        if isinstance(kernel.schedule, Nest):
+            module.add(emit_nest(kernel, kernel.schedule))
+            threaded[kernel.name] = kernel.schedule.is_shared
         else:
+            contraction = find_contraction(kernel)
+            assert contraction is not None
             function = emit_contraction(contraction, vector_bytes)
             module.add(function)
             threaded[kernel.name] = True

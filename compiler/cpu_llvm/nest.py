@@ -1,32 +1,23 @@
-"""The generic schedule: any kernel as a nest of loops, one axis of it vectorised.
+"""The generic schedule: any kernel as a nest of loops, one run of its axes vectorised.
 
-One axis gets 16 lanes. If it is a parallel axis, every lane works on its own element and
-reductions walk their axes in order; if it is the last axis of the inner loops, a reduction keeps
-16 partial results and ends in a tree. The choice depends on shapes and layouts alone, so it is the
-same for every target and number of threads:
-
-* cost of an axis = sum over loads and stores of 1 if lanes lie together or share one element,
-  16 if they must be gathered, divided by the part of the lanes that is used;
-* the cheapest axis wins; ties go to inner loops, then to later axes.
-
-Threads share the first parallel axis with enough points (in blocks if it is the vectorised
-one); a kernel too small for that runs on thread 0. What is left over at the end of a vectorised
-axis runs once more with a mask, so a ragged end gives the same bits as a whole block.
-
-Float sums and products are cut into blocks as loops/order.py says: an accumulator is the block's
-inside of one, and a double, what is kept of all of them, outside.
+The kernel's orders and its `Nest` say what is done (loops/schedule.py), scheduling/nest.py chose
+it. Where lanes run along a parallel axis, each works on an element of its own; along the inner
+loops, they are the partial results that the order of a sum asks for. What is left over at the end
+of a vectorised axis runs once more with a mask, so a ragged end gives the same bits as a whole
+block. Threads share one parallel axis, in blocks if it is the vectorised one; else thread 0 does
+all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..errors import CompileError
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
-from ..loops.ir import UNARY, Axis, Kernel, Loop, Reduction, Scalar
-from ..loops.order import is_rounded, loop_block, runs_wide
-from ..loops.schedule import SumBlock
-from ..types import int64
+from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar
+from ..loops.order import is_rounded, runs_wide
+from ..loops.schedule import Nest, SumBlock
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
 from .lanes import axis_limit, blocks, lanes_left, loop_roots, store_all
@@ -41,142 +32,53 @@ from .reductions import (
     tree,
 )
 from .shares import share
-from .vectors import LANES, ExpressionEmitter, step_in
-
-WIDE_LANES, WIDEST_LANES = 64, 256
-LIGHTEST_SCALARS = 4
-LIGHT_SCALARS = 12
-_HEAVY = frozenset(UNARY) - {"neg", "abs", "sqrt"} | {"pow", "mod", "div", "philox", "atan2"}
-
-THREADING_FLOOR = 32_768
-"""Work (points times loads, stores and reductions) below which one thread does all of it."""
+from .vectors import ExpressionEmitter
 
 
-def emit_nest(kernel: Kernel) -> FunctionEmitter:
+def emit_nest(kernel: Kernel, nest: Nest) -> FunctionEmitter:
     """The kernel as one function with the signature of context.py."""
     f = new_kernel_function(kernel.name)
     flat = flatten_kernel(kernel, ScalarBuilder())
-    if any(a.extent == 0 for a in flat.axes):
-        f.ret()
-        return f
-    axis = choose_vector_axis(flat)
-    NestEmitter(flat, KernelContext(f), axis, choose_width(flat, axis)).emit()
+    if all(axis.extent for axis in flat.axes):
+        NestEmitter(flat, KernelContext(f), nest).emit()
     f.ret()
     return f
-
-
-def work(kernel: Kernel) -> int:
-    """Elements touched, to decide whether threads are worth their barrier."""
-    points = 1
-    for axis in kernel.axes:
-        points *= axis.extent
-    total = 0
-    for loop in kernel.loops:
-        inner = points
-        for axis in loop.axes:
-            inner *= axis.extent
-        total += inner * (len(loop.stores) + len(loop.reductions))
-    return max(total * (1 + len(kernel.loads())), int(kernel.flops))
-
-
-def is_threaded(kernel: Kernel) -> bool:
-    """Whether every thread takes part; otherwise thread 0 does all of it."""
-    return bool(kernel.axes) and work(kernel) >= THREADING_FLOOR
-
-
-def choose_vector_axis(kernel: Kernel) -> Axis | None:
-    """The axis that gets lanes; see the module docstring. Takes a flattened kernel."""
-    inner = _common_inner_axis(kernel)
-    candidates = list(kernel.axes) + ([inner] if inner is not None else [])
-    addresses = [load.args[0] for load in kernel.loads()]
-    addresses += [store.index[0] for store in kernel.stores()]
-    best: tuple[float, Axis | None] = (float("inf"), None)
-    running = any(loop.running for loop in kernel.loops)
-    for axis in candidates:
-        if axis.extent < 2:
-            continue
-        if running and any(step_in(address, axis) not in (0, 1) for address in addresses):
-            continue  # one lane walking along memory beats sixteen that gather and scatter
-        cost = 0.0
-        for address in addresses:
-            if axis is inner and not address.axes & {inner}:
-                continue
-            cost += 1.0 if step_in(address, axis) in (0, 1) else 16.0
-        used = axis.extent / (-(-axis.extent // LANES) * LANES)
-        cost = (cost + 0.5) / used
-        if cost <= best[0]:
-            best = (cost, axis)
-    return best[1]
-
-
-def choose_width(kernel: Kernel, axis: Axis | None) -> int:
-    """Lanes along the vectorised axis: 16; 64 to 256 for light work along a long parallel axis.
-
-    Lanes of a parallel axis do not meet, so their number changes no bit; wide blocks keep several
-    accumulators in flight and read whole rows of cache lines. A reduction along the axis has its 16
-    partial results by definition.
-    """
-    if axis is None or axis not in kernel.axes or axis.extent < WIDE_LANES:
-        return LANES
-    reduces = any(loop.reductions and loop.axes for loop in kernel.loops)
-    scalars = [s for s in kernel.scalars() if s.op not in ("constant", "axis")]
-    values = [s for s in scalars if s.dtype != int64 or s.op == "load"]
-    gathers = any(step_in(s.args[0], axis) not in (0, 1) for s in values if s.op == "load")
-    heavy = len(values) > LIGHT_SCALARS or any(s.op in _HEAVY for s in values)
-    if gathers or heavy:
-        return LANES
-    if not reduces or axis.extent < WIDEST_LANES or len(values) > LIGHTEST_SCALARS:
-        return WIDE_LANES
-    # What is kept of a long sum is twice as wide, and each of its short blocks meets it.
-    sums = [r for loop in kernel.loops if loop_block(loop) for r in loop.reductions]
-    return WIDEST_LANES // 2 if any(r.combiner == "sum" for r in sums) else WIDEST_LANES
-
-
-def _common_inner_axis(kernel: Kernel) -> Axis | None:
-    """The last axis that all inner loops share, if lanes may run along it."""
-    last = {loop.axes[-1] for loop in kernel.loops if loop.axes}
-    bad = any(loop.running for loop in kernel.loops)
-    bad = bad or any(store.accumulate for store in kernel.stores())
-    return last.pop() if len(last) == 1 and not bad else None
 
 
 class NestEmitter:
     """Emits one flattened kernel."""
 
-    def __init__(
-        self, kernel: Kernel, context: KernelContext, vector_axis: Axis | None, width: int = LANES
-    ) -> None:
+    def __init__(self, kernel: Kernel, context: KernelContext, nest: Nest) -> None:
         self.kernel = kernel
         self.context = context
         self.f = context.f
-        self.e = ExpressionEmitter(context, width)
-        self.vector_axis = vector_axis
+        self.e = ExpressionEmitter(context, nest.width)
+        axes = {axis.name: axis for axis in kernel.axes}
+        axes |= {axis.name: axis for loop in kernel.loops for axis in loop.axes}
+        self.outer = [axes[run[0]] for run in nest.walk]
+        self.vector_axis = None if nest.vector is None else axes[nest.vector[0]]
+        self.split = None if nest.threads is None else axes[nest.threads[0]]
+        self._check_lanes()
+
+    def _check_lanes(self) -> None:
+        """Lanes along the inner loops are there if, and only if, their orders say so."""
+        for loop in self.kernel.loops:
+            if loop.order is None or not loop.reductions:
+                continue
+            along = loop.axes[-1] is self.vector_axis
+            if loop.order.lanes != (self.e.width if along else 1):
+                raise CompileError(
+                    "a nest cannot follow the order of a loop",
+                    operation=f"kernel {self.kernel.name}",
+                    facts=[f"its sums have {loop.order.lanes} lanes, its schedule gives another"],
+                )
 
     def emit(self) -> None:
         self.context.prepare(self.kernel.reads + self.kernel.writes)
-        outer = self._order()
-        if is_threaded(self.kernel):
-            split = max(outer, key=lambda a: (min(a.extent, 64), -outer.index(a)))
-            self._parallel(outer, split)
-        elif not self.kernel.axes:
-            self._on_thread_zero(lambda: self._parallel([], None))
+        if self.split is not None:
+            self._parallel(self.outer, self.split)
         else:
-            self._on_thread_zero(lambda: self._parallel(outer, None))
-
-    def _order(self) -> list[Axis]:
-        """Parallel axes from the outside in: the vectorised one last, so that blocks follow each
-        other in memory; but before an axis along which what is gathered lies together, so that the
-        cache lines that one block touches serve the next points too (a transpose).
-        """
-        axes, vector = list(self.kernel.axes), self.vector_axis
-        if vector is None or vector not in axes:
-            return axes
-        axes.remove(vector)
-        addresses = [load.args[0] for load in self.kernel.loads()]
-        addresses += [store.index[0] for store in self.kernel.stores()]
-        gathered = [x for x in addresses if step_in(x, vector) not in (0, 1)]
-        inner = [a for a in axes if any(step_in(x, a) == 1 for x in gathered)]
-        return [a for a in axes if a not in inner] + [vector] + inner
+            self._on_thread_zero(lambda: self._parallel(self.outer, None))
 
     def _on_thread_zero(self, body: Callable[[], None]) -> None:
         first = self.f.compare("eq", self.context.parameter("tid"), 0)
@@ -232,7 +134,7 @@ class NestEmitter:
     def _loop(self, loop: Loop) -> None:
         """One inner loop: accumulators start at the identity and end bound to their names."""
         start = self._identities(loop)
-        if self._block(loop) is not None:
+        if _block(loop) is not None:
             lanes = self._lanes(loop)
             cut = [r for r in loop.reductions if is_rounded(r)]
             start |= {r.name: kept_identity(self.f, r, lanes) for r in cut}
@@ -241,10 +143,6 @@ class NestEmitter:
             trees = [tree(self.f, r, results[r.name]) for r in loop.reductions]
             results = {r.name: t for r, t in zip(loop.reductions, trees, strict=True)}
         self._bind_results(loop, results)
-
-    def _block(self, loop: Loop) -> SumBlock | None:
-        """How the loop is cut into blocks for its float sums and products."""
-        return loop_block(loop, self.e.width if loop.axes[-1] is self.vector_axis else 1)
 
     def _lanes(self, loop: Loop) -> int:
         along = bool(loop.axes) and loop.axes[-1] is self.vector_axis
@@ -266,7 +164,7 @@ class NestEmitter:
         if not axes:
             return self._step(loop, state)
         self.e.hoist(loop_roots(loop), axes)
-        limit, block = axis_limit(self.context, axes[0]), self._block(loop)
+        limit, block = axis_limit(self.context, axes[0]), _block(loop)
         if block is not None and axes[0] is loop.axes[block.position]:
             lanes = self.e.width if axes[0] is self.vector_axis else 1
             return self._walk_blocks(loop, axes, state, limit, block.points * lanes)
@@ -369,7 +267,7 @@ class NestEmitter:
             value = e.value(reduction.value)
             lanes = old[0].lanes
             new = combine(f, reduction, old, [f.splat(value, lanes), f.splat(position, lanes)])
-        elif loop.running and runs_wide(loop, reduction):
+        elif runs_wide(loop, reduction):
             new = keep(f, reduction, old, [f.splat(e.value(reduction.value), old[0].lanes)])
         else:
             new = combine(f, reduction, old, [f.splat(e.value(reduction.value), old[0].lanes)])
@@ -405,6 +303,10 @@ class NestEmitter:
 
     def _roots(self) -> list[Scalar]:
         return [s for loop in self.kernel.loops for s in loop_roots(loop)]
+
+
+def _block(loop: Loop) -> SumBlock | None:
+    return None if loop.order is None else loop.order.block
 
 
 def _whole_units(f: FunctionEmitter, length: Value, unit: int) -> Value:

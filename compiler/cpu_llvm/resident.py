@@ -2,8 +2,8 @@
 
 The emitter walks each kernel point by point, as an interpreter would, with addresses as Python
 integers and elements as LLVM values. State is loaded before the loop, carried through it and
-stored after it; only the data set is read and only outputs are written inside. A reduction adds
-element after element, a long float sum in the blocks of loops/order.py. The code is straight-line,
+stored after it; only the data set is read and only outputs are written inside. A sum is
+made in the order that its loop says. The code is straight-line,
 so LLVM's own pipeline packs it into vectors where it can; it changes no value, for no instruction
 allows it to.
 """
@@ -17,8 +17,8 @@ from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from ..loops.known_index import folded
-from ..loops.order import is_rounded, loop_block, runs_wide
-from ..loops.schedule import SumBlock
+from ..loops.order import is_rounded, runs_wide
+from ..loops.schedule import Order
 from ..program.ir import Program
 from ..types import int32, int64
 from .arguments import argument_field, constant_table
@@ -32,6 +32,7 @@ from .reductions import (
     keep,
     kept_identity,
     settled,
+    tree,
 )
 from .scalar import SCALAR
 from .vectors import LANES
@@ -148,18 +149,34 @@ class _KernelUnroller:
                 self._loop(loop, outer)
 
     def _loop(self, loop: Loop, outer: Point) -> None:
-        block = None if loop.running else loop_block(loop)
+        """The points of a loop in their order, each lane with partial results of its own."""
+        order = loop.order or Order(())
+        lanes = [self._lane(loop, outer, lane) for lane in range(order.lanes)]
+        if order.lanes == 1:
+            self._finish(loop, lanes[0])
+            return
+        state = {}
+        for reduction in loop.reductions:
+            partial = [lane[reduction.name] for lane in lanes]
+            together = [self._side_by_side(values) for values in zip(*partial, strict=True)]
+            state[reduction.name] = tree(self.f, reduction, together)
+        self._finish(loop, state)
+
+    def _lane(self, loop: Loop, outer: Point, lane: int) -> dict[str, Accumulator]:
+        """The partial results of one lane."""
+        order = loop.order or Order(())
+        block = order.block
         cut = [r for r in loop.reductions if block is not None and is_rounded(r)]
-        wide = cut + [r for r in loop.reductions if loop.running and runs_wide(loop, r)]
+        wide = cut + [r for r in loop.reductions if runs_wide(loop, r)]
         state = {r.name: identity(self.f, r, 1) for r in loop.reductions}
         state |= {r.name: kept_identity(self.f, r, 1) for r in wide}
-        for inside in _blocks(loop.axes, block):
+        for inside in _blocks(loop.axes, order, lane):
             kept = {r.name: state[r.name] for r in cut}
             state |= {r.name: identity(self.f, r, 1) for r in cut}
             for inner in inside:
                 self._point(loop, {**outer, **inner}, state)
             state |= {r.name: keep(self.f, r, kept[r.name], state[r.name]) for r in cut}
-        self._finish(loop, state)
+        return state
 
     def _point(self, loop: Loop, point: Point, state: dict[str, Accumulator]) -> None:
         """One point of a loop: every reduction takes one element, every store writes one."""
@@ -184,7 +201,7 @@ class _KernelUnroller:
             a, b = (self._value(x, point) for x in reduction.value.args)
             return [fused_product(self.f, a, b, old[0], reduction.value.dtype)]
         new = [self._value(reduction.value, point)]
-        if loop.running and runs_wide(loop, reduction):
+        if runs_wide(loop, reduction):
             return keep(self.f, reduction, old, new)
         if reduction.combiner.startswith("arg"):
             new.append(self.f.const("i64", point[loop.axes[0]] if loop.axes else 0))
@@ -260,16 +277,15 @@ class _KernelUnroller:
         start = points.index(dict(zip(axes, numbers, strict=True))) // LANES * LANES
         block = points[start : start + LANES]
         lanes = [[self._value(arg, p) for p in block] for arg in scalar.args]
-        word = SCALAR["philox"](self.f, [self._side_by_side(v) for v in lanes], int32, int32)
+        words_of = [v[0] if all(x == v[0] for x in v) else self._side_by_side(v) for v in lanes]
+        word = SCALAR["philox"](self.f, words_of, int32, int32)
         words = [self.f.extract(word, lane) for lane in range(len(block))]
         for p, extracted in zip(block, words, strict=True):
             self.memo[(scalar, tuple(p[axis] for axis in axes))] = extracted
         return words[block.index(dict(zip(axes, numbers, strict=True)))]
 
     def _side_by_side(self, values: Sequence[Value]) -> Value:
-        """The value that all of them are, or a vector of LANES, the last ones arbitrary."""
-        if all(value == values[0] for value in values):
-            return values[0]
+        """A vector of LANES of these values, the last lanes arbitrary if they are fewer."""
         vector = Value("poison", values[0].type, LANES)
         for lane, value in enumerate(values):
             vector = self.f.insert(vector, value, lane)
@@ -304,14 +320,18 @@ class _KernelUnroller:
             self.f.store(value, self.f.gep(pointer, address, kind))
 
 
-def _blocks(axes: Sequence[Axis], block: SumBlock | None) -> Iterator[Iterator[Point]]:
-    """The points of the axes, cut as `block` says; all together if it is None."""
-    if block is None:
-        yield _points(axes)
+def _blocks(axes: Sequence[Axis], order: Order, lane: int) -> Iterator[Iterator[Point]]:
+    """The points of one lane, cut into the blocks of the order; all together if it has none."""
+    points = _points(axes)
+    if order.lanes > 1:
+        points = (point for point in points if point[axes[-1]] % order.lanes == lane)
+    if order.block is None:
+        yield points
         return
-    before, cut = axes[: block.position], axes[block.position]
+    before, cut = axes[: order.block.position], axes[order.block.position]
+    length = order.block.points * (order.lanes if cut is axes[-1] else 1)
     for _, inside in itertools.groupby(
-        _points(axes), lambda point: ([point[a] for a in before], point[cut] // block.points)
+        points, lambda point: ([point[a] for a in before], point[cut] // length)
     ):
         yield inside
 

@@ -25,6 +25,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from ..errors import ArgumentError, CompileError
+from ..machine import Machine
 
 Optimize = Literal["none", "scalar", "full"]
 TARGET_NAMES = ("native", "x86-64-v3", "x86-64-v4", "aarch64")
@@ -58,6 +59,12 @@ class Target:
             return 16
         wide = "+avx512f" in self.features.split(",") or self.cpu == "x86-64-v4"
         return 64 if wide else 32
+
+    @property
+    def machine(self) -> Machine:
+        """What passes must know of such a CPU."""
+        registers = 32 if self.vector_bytes != 32 else 16
+        return Machine(self.name, self.vector_bytes, registers, keeps_values=True)
 
     @property
     def x86_level(self) -> int:

@@ -59,11 +59,11 @@ def _affine(
                 steps[axis] = a + sign * b
         left, right = forms[0].origin, forms[1].origin
         return steps, None if left is None or right is None else left + sign * right
-    if op == "mul" and args[1].op == "constant":
-        factor = args[1].payload
-        origin = forms[0].origin
-        scaled = {axis: step * factor for axis, step in forms[0].steps.items()}
-        return scaled, None if origin is None else origin * factor
+    for form, other in zip(forms, reversed(args), strict=True):
+        if op == "mul" and other.op == "constant":
+            factor, origin = other.payload, form.origin
+            scaled = {axis: step * factor for axis, step in form.steps.items()}
+            return scaled, None if origin is None else origin * factor
     return {}, None
 
 

@@ -1,4 +1,4 @@
-"""The order of long float sums and products: blocks of a fixed length, combined in float64.
+"""Which order long float sums and products take: blocks of a fixed length, combined in float64.
 
     sum of 21 terms     kept = 0.0 in float64
                         kept += x0 + x1 + ... + x7          a block starts from zero, in the dtype
@@ -9,15 +9,15 @@
 Terms added one after the other lose digits as the partial result grows, and float32 ones stick at
 2^24. So a partial result takes the terms of one block alone, and what a block comes to is added to
 a float64, or multiplied with it. What is said here decides bits: it follows from the extents
-(maxima, where an axis is bounded), the combiner and the dtype, and from nothing else. Who combines
-floats asks here: the generic nest, the blocked contraction, the resident loop, scatters.
+(maxima, where an axis is bounded), the combiner and the dtype, and from nothing else. It is asked
+once, by choose_schedule, which writes the answer on the loop; see schedule.py for what it means.
 
 * Terms are counted for one partial result: where 16 lanes share a sum, lane by lane.
 * What is at most one block is combined as it stands, without the float64.
-* Over several axes a block is some consecutive points of one axis with all the points of the axes
-  inside it, the outermost such axis that still gives blocks within the length.
+* Over several runs of axes a block is some consecutive points of one run with all the points of the
+  runs inside it, the outermost such run that still gives blocks within the length.
 * A running sum or product whose axis is longer than a block stores every partial result; it is a
-  float64 throughout, rounded at each store.
+  float64 throughout, rounded at each store: `wide`.
 * Where data say which element a term is added to, there are no blocks: the elements are float64
   until all terms are in, if they may be many (`scatters_wide`).
 
@@ -38,7 +38,8 @@ from collections.abc import Mapping, Sequence
 
 from ..types import DType
 from .ir import Loop, Reduction
-from .schedule import SumBlock
+from .runs import WalkedRun
+from .schedule import Order, SumBlock
 
 BLOCK_TERMS: Mapping[str, int] = {"sum": 8, "prod": 1, "dot": 256}
 """Terms of one block, by combiner; the others do not round."""
@@ -68,24 +69,32 @@ def cut(extents: Sequence[int], terms: int) -> SumBlock | None:
     return None
 
 
-def loop_block(loop: Loop, lanes: int = 1) -> SumBlock | None:
+def loop_block(loop: Loop, extents: Sequence[int], lanes: int) -> SumBlock | None:
     """How a loop is cut for its float sums and products; None where no block ends before the loop.
 
-    lanes  partial results of one reduction, which share the points of the last axis
+    extents  of the loop's runs
+    lanes    partial results of one reduction, which share the points of the last run
     """
     lengths = [BLOCK_TERMS[r.combiner] for r in loop.reductions if is_rounded(r)]
-    if not lengths or any(axis.extent == 0 for axis in loop.axes):
+    if not lengths or 0 in extents:
         return None
-    extents = [axis.extent for axis in loop.axes]
-    if extents:
-        extents[-1] = -(-extents[-1] // lanes)
-    return cut(extents, min(lengths))
+    shared = [*extents[:-1], -(-extents[-1] // lanes)] if extents else []
+    return cut(shared, min(lengths))
 
 
 def runs_wide(loop: Loop, reduction: Reduction) -> bool:
     """Whether a reduction of a running loop is a float64 throughout."""
-    terms = math.prod(axis.extent for axis in loop.axes)
-    return is_rounded(reduction) and terms > BLOCK_TERMS[reduction.combiner]
+    return loop.order is not None and loop.order.wide and is_rounded(reduction)
+
+
+def choose_order(loop: Loop, runs: Sequence[WalkedRun], lanes: int) -> Order:
+    """The order of a loop, walked in these runs with so many lanes along the last one."""
+    extents = [run.extent for run in runs]
+    named = tuple(run.run for run in runs)
+    if loop.running:
+        lengths = [BLOCK_TERMS[r.combiner] for r in loop.reductions if is_rounded(r)]
+        return Order(named, wide=bool(lengths) and math.prod(extents) > min(lengths))
+    return Order(named, lanes, loop_block(loop, extents, lanes))
 
 
 def scatters_wide(dtype: DType, terms: int, updates: int, elements: int) -> bool:

@@ -1,9 +1,10 @@
 """How a kernel is run: the order of its sums, which decides bits, and its schedule, which does not.
 
     order     ::= "order" run { "," run } [ "lanes" integer ] [ "blocks" integer "of" run ]
+                  [ "wide" ]
     run       ::= axis name { "*" axis name }
     schedule  ::= "schedule" "nest" "{" { run line } "}" | "schedule" "tiles" "{" { tile line } "}"
-                | "schedule" "unrolled"
+                | "schedule" "unrolled" [ run { "," run } ]
 
     schedule nest {              schedule tiles {
       walk i0, i1 * i2             outer i0   rows i1   columns i2   terms k0, k1
@@ -30,6 +31,8 @@ i + 8, then i + 4, ... A lane without a point holds the combiner's identity. Flo
 that are long are cut into blocks: `blocks 8 of i1` ends one after 8 points of that run (8 of each
 lane, if the run has lanes), with all points of the runs behind it. A block is combined from the
 identity in the dtype of its terms, and what it comes to is added to, or multiplied with, a float64.
+A running sum or product stores every partial result; where `wide`, it is a float64 throughout, and
+what its stores read is rounded.
 """
 
 from __future__ import annotations
@@ -60,11 +63,13 @@ class Order:
     runs    all axes of the loop, in order
     lanes   partial results along the last run: 1 or 16
     block   how long float sums and products are cut; None: they are one block
+    wide    in a running loop, whether float sums and products are float64 throughout
     """
 
     runs: tuple[Run, ...]
     lanes: int = 1
     block: SumBlock | None = None
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,14 @@ class Nest:
     vector: Run | None
     width: int
     threads: Run | None
+
+    def parallel_runs(self) -> tuple[Run, ...]:
+        return self.walk
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all threads take part; otherwise thread 0 does all of it."""
+        return self.threads is not None
 
 
 @dataclass(frozen=True)
@@ -125,10 +138,28 @@ class Tiles:
     each: Literal["strip", "tile"]
     threads: Run
 
+    def parallel_runs(self) -> tuple[Run, ...]:
+        return (*self.outer, self.rows, self.columns)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all threads take part."""
+        return True
+
 
 @dataclass(frozen=True)
 class Unrolled:
     """Every point written out as straight-line code, for one thread: in a resident loop."""
+
+    walk: tuple[Run, ...]
+
+    def parallel_runs(self) -> tuple[Run, ...]:
+        return self.walk
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all threads take part: never."""
+        return False
 
 
 Schedule = Nest | Tiles | Unrolled

@@ -30,6 +30,8 @@ def order_text(order: Order) -> str:
         words.append(f"lanes {order.lanes}")
     if order.block is not None:
         words.append(f"blocks {order.block.points} of {run_text(order.runs[order.block.position])}")
+    if order.wide:
+        words.append("wide")
     return " ".join(words)
 
 
@@ -41,7 +43,7 @@ def schedule_lines(schedule: Schedule) -> list[str]:
         case Tiles():
             name, lines = "tiles", _tile_lines(schedule)
         case Unrolled():
-            return ["schedule unrolled"]
+            return [f"schedule unrolled {runs_text(schedule.walk)}".rstrip()]
         case _:
             assert_never(schedule)
     return [f"schedule {name} {{", *(INDENT + line for line in lines), "}"]
@@ -89,7 +91,7 @@ def parse_order(cursor: Cursor) -> Order:
         if run not in runs:
             raise cursor.error(f"{run_text(run)} is no run of this order", start)
         block = SumBlock(runs.index(run), points)
-    return Order(runs, lanes, block)
+    return Order(runs, lanes, block, cursor.accept("wide"))
 
 
 def parse_schedule(cursor: Cursor) -> Schedule:
@@ -97,7 +99,7 @@ def parse_schedule(cursor: Cursor) -> Schedule:
     start = cursor.token
     kind = cursor.kind("word", "a kind of schedule").text
     if kind == "unrolled":
-        return Unrolled()
+        return Unrolled(_runs(cursor) if cursor.token.kind == "word" else ())
     if kind not in ("nest", "tiles"):
         raise cursor.error(f"unknown kind of schedule {kind!r}", start)
     cursor.expect("{")

@@ -1,6 +1,7 @@
 """From graph to planned program: fuse once, then the program passes, in the only order they have.
 
-    graph --fuse, lower--> program --schedule--> --plan_memory--> --make_resident--> program
+    graph --fuse, lower--> program --schedule--> --plan_memory--> --make_resident-->
+          --choose_schedule--> program
 
 Every pass is verified, timed and dumped here, as runner.py does for graph passes. A dump is text
 that `gradc.compiler.program_text` parses.
@@ -8,6 +9,7 @@ that `gradc.compiler.program_text` parses.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,10 +19,12 @@ from ..graph.ir import Graph, Node
 from ..loops.check import verify_kernel
 from ..loops.ir import Buffer
 from ..lowering.lower import lower
+from ..machine import Machine
 from ..output_files import write_file
 from ..program.ir import Program, Repeat
 from ..program.text import print_program
 from ..program.verify import verify_program
+from .choose_schedule import choose_schedule
 from .fuse import fuse
 from .make_resident import make_resident
 from .plan_memory import plan_memory
@@ -61,6 +65,12 @@ class Form:
     maxima: Mapping[str, int]
 
 
+def scheduling(machine: Machine) -> ProgramPass:
+    """The last pass, which asks what machine the program is for."""
+    run = functools.partial(choose_schedule, machine=machine)
+    return ProgramPass("choose_schedule", run, after=("make_resident",))
+
+
 def fuse_to_program(graph: Graph, leaves: Mapping[Node, Buffer], form: Form) -> Program:
     """The unscheduled program of an optimised graph."""
     program = lower(fuse(graph, form.maxima, leaves), graph.name, form.rows, form.bounded)
@@ -71,6 +81,7 @@ def plan_program(
     graph: Graph,
     leaves: Mapping[Node, Buffer],
     form: Form,
+    machine: Machine,
     *,
     verify: bool = False,
     dump: Path | None = None,
@@ -82,11 +93,12 @@ def plan_program(
     Raises VerifyError if a pass breaks the program, FileError if a dump cannot be written.
     """
     marks = {} if seconds is None else seconds
+    passes = (*PROGRAM_PASSES, scheduling(machine))
     begin = time.perf_counter()
     program = fuse_to_program(graph, leaves, form)
     marks[FUSE] = time.perf_counter() - begin
     _inspect(program, FUSE, 0, verify, dump)
-    for number, step in enumerate(PROGRAM_PASSES, start=1):
+    for number, step in enumerate(passes, start=1):
         begin = time.perf_counter()
         program = step.run(program)
         marks[step.name] = time.perf_counter() - begin

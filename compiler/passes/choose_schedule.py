@@ -1,0 +1,78 @@
+"""Scheduling of kernels: the order of every sum, and how each kernel is run on this machine.
+
+    before   loop k0 in 100 {                      after    loop k0 in 100 order k0 lanes 16 {
+               %r = sum(%x[i0, k0]) : f32                      %r = sum(%x[i0, k0]) : f32
+             }                                              }
+                                                            schedule nest {
+                                                              walk i0
+                                                              vector k0 by 16
+                                                              threads i0
+                                                            }
+
+In: a program whose buffers have their place. Out: the same program with an order on every loop and
+a schedule on every kernel, and a decision for each kernel that says why.
+
+The orders decide bits; they follow from the kernel alone. A product that is worth register tiles is
+summed from first to last; else the generic nest says whether sums have lanes (scheduling/nest.py);
+in a resident loop they have none. The schedules are for speed, and follow from `machine` too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..loops.ir import Kernel
+from ..loops.order import choose_order
+from ..loops.runs import Runs, find_runs
+from ..loops.schedule import Schedule, Unrolled
+from ..machine import Machine
+from ..program.ir import Decision, Instruction, Program, Repeat
+from ..scheduling.nest import LANES, NestChooser
+from ..scheduling.products import why_no_tiles
+
+
+def choose_schedule(program: Program, machine: Machine) -> Program:
+    """The program with orders and schedules; see the module docstring."""
+    decisions: list[Decision] = []
+
+    def scheduled(body: tuple[Instruction, ...], resident: bool) -> tuple[Instruction, ...]:
+        found: list[Instruction] = []
+        for instruction in body:
+            if isinstance(instruction, Repeat):
+                inner = scheduled(instruction.body, instruction.resident)
+                found.append(replace(instruction, body=inner))
+            else:
+                kernel, why = schedule_kernel(instruction, machine, resident)
+                found.append(kernel)
+                decisions.append(Decision(f"schedule {kernel.name}", *why))
+        return tuple(found)
+
+    body = scheduled(program.body, False)
+    return replace(program, body=body, decisions=program.decisions + tuple(decisions))
+
+
+def schedule_kernel(
+    kernel: Kernel, machine: Machine, resident: bool = False
+) -> tuple[Kernel, tuple[str, str]]:
+    """One kernel with its orders and its schedule, and what was chosen, and why."""
+    runs = find_runs(kernel)
+    if resident:
+        walk = tuple(run.run for run in runs.parallel)
+        return _with(kernel, runs, 1, Unrolled(walk)), ("unrolled", "its loop is resident")
+    why = why_no_tiles(kernel, runs)
+    if not why:
+        return _with(kernel, runs, 1, None), ("tiles", "a product")
+    lanes = LANES if NestChooser(kernel, runs).inner_has_lanes else 1
+    ordered = _with(kernel, runs, lanes, None)
+    return replace(ordered, schedule=NestChooser(ordered, runs).nest()), ("nest", why)
+
+
+def _with(kernel: Kernel, runs: Runs, lanes: int, schedule: Schedule | None) -> Kernel:
+    """The kernel with an order on every loop that has axes; lanes are for loops that reduce."""
+    loops = tuple(
+        replace(loop, order=choose_order(loop, walked, lanes if loop.reductions else 1))
+        if loop.axes
+        else loop
+        for loop, walked in zip(kernel.loops, runs.loops, strict=True)
+    )
+    return replace(kernel, loops=loops, schedule=schedule)

@@ -1,0 +1,142 @@
+"""The schedule of a generic nest: which run of axes has lanes, how many, and what threads share.
+
+One run gets 16 lanes. If it is one of the parallel axes, every lane works on its own element and
+reductions walk their axes in order; if it is the last run of the inner loops, a reduction keeps 16
+partial results and ends in a tree. The choice decides bits, and depends on shapes and layouts
+alone, so it is the same for every machine:
+
+* cost of a run = sum over loads and stores of 1 if lanes lie together or share one element, 16 if
+  they must be gathered, divided by the part of the lanes that is used;
+* the cheapest run wins; ties go to inner loops, then to later axes.
+
+All else here is speed: more lanes along a parallel run, the order in which parallel runs are
+walked, and whether threads are worth their barrier.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..loops.ir import UNARY, Kernel
+from ..loops.runs import Address, Runs, WalkedRun, addresses_of
+from ..loops.schedule import Nest
+from ..types import int64
+
+LANES = 16
+WIDE_LANES, WIDEST_LANES = 64, 256
+LIGHTEST_SCALARS = 4
+LIGHT_SCALARS = 12
+THREADING_FLOOR = 32_768
+"""Work (points times loads, stores and reductions) below which one thread does all of it."""
+
+MOST_SHARES = 64
+"""Of two runs with at least so many points, threads share the outer."""
+
+_HEAVY = frozenset(UNARY) - {"neg", "abs", "sqrt"} | {"pow", "mod", "div", "philox", "atan2"}
+
+
+class NestChooser:
+    """Chooses for one kernel; `runs` are those of its axes."""
+
+    def __init__(self, kernel: Kernel, runs: Runs) -> None:
+        self.kernel, self.runs = kernel, runs
+        self.addresses = addresses_of(kernel)
+        self.inner = self._common_inner_run()
+        self.vector = self._vector_run()
+
+    @property
+    def inner_has_lanes(self) -> bool:
+        """Whether reductions keep partial results in lanes: a choice of bits."""
+        return self.vector is not None and self.vector is self.inner
+
+    def nest(self) -> Nest:
+        walk = self._walk()
+        threads = None
+        if walk and work(self.kernel) >= THREADING_FLOOR:
+            threads = max(walk, key=lambda run: (min(run.extent, MOST_SHARES), -walk.index(run)))
+        return Nest(
+            tuple(run.run for run in walk),
+            None if self.vector is None else self.vector.run,
+            self._width(),
+            None if threads is None else threads.run,
+        )
+
+    def _common_inner_run(self) -> WalkedRun | None:
+        """The last run that all inner loops share, if lanes may run along it."""
+        last = {runs[-1] for runs in self.runs.loops if runs}
+        apart = any(loop.running for loop in self.kernel.loops)
+        apart = apart or any(store.accumulate for store in self.kernel.stores())
+        return last.pop() if len(last) == 1 and not apart else None
+
+    def _vector_run(self) -> WalkedRun | None:
+        candidates = [*self.runs.parallel, *([self.inner] if self.inner is not None else [])]
+        running = any(loop.running for loop in self.kernel.loops)
+        best: tuple[float, WalkedRun | None] = (float("inf"), None)
+        for run in candidates:
+            if run.extent < 2:
+                continue
+            if running and not all(lies_together(run, a) for a in self.addresses):
+                continue  # one lane walking along memory beats sixteen that gather and scatter
+            cost = self._cost(run)
+            if cost <= best[0]:
+                best = (cost, run)
+        return best[1]
+
+    def _cost(self, run: WalkedRun) -> float:
+        counted = [a for a in self.addresses if run is not self.inner or run.is_used_by(a)]
+        cost = sum(1.0 if lies_together(run, address) else 16.0 for address in counted)
+        used = run.extent / (-(-run.extent // LANES) * LANES)
+        return (cost + 0.5) / used
+
+    def _width(self) -> int:
+        """Lanes along the vectorised run: 16; 64 to 256 for light work along a long parallel one.
+
+        Lanes of a parallel run do not meet, so their number changes no bit; wide blocks keep
+        several accumulators in flight and read whole rows of cache lines. A reduction along the run
+        has its 16 partial results by definition.
+        """
+        run = self.vector
+        if run is None or run is self.inner or run.extent < WIDE_LANES:
+            return LANES
+        reduces = any(loop.reductions and loop.axes for loop in self.kernel.loops)
+        scalars = [s for s in self.kernel.scalars() if s.op not in ("constant", "axis")]
+        values = [s for s in scalars if s.dtype != int64 or s.op == "load"]
+        loads = [Address(s.payload, s.args) for s in values if s.op == "load"]
+        gathers = not all(lies_together(run, address) for address in loads)
+        heavy = len(values) > LIGHT_SCALARS or any(s.op in _HEAVY for s in values)
+        if gathers or heavy:
+            return LANES
+        if not reduces or run.extent < WIDEST_LANES or len(values) > LIGHTEST_SCALARS:
+            return WIDE_LANES
+        # What is kept of a long sum is twice as wide, and each of its short blocks meets it.
+        cut = [loop for loop in self.kernel.loops if loop.order is not None and loop.order.block]
+        sums = [r for loop in cut for r in loop.reductions if r.combiner == "sum"]
+        return WIDEST_LANES // 2 if sums else WIDEST_LANES
+
+    def _walk(self) -> list[WalkedRun]:
+        """Parallel runs from the outside in: the vectorised one last, so that blocks follow each
+        other in memory; but before a run along which what is gathered lies together, so that the
+        cache lines that one block touches serve the next points too (a transpose).
+        """
+        runs, vector = list(self.runs.parallel), self.vector
+        if vector is None or vector not in runs:
+            return runs
+        runs.remove(vector)
+        gathered = [a for a in self.addresses if not lies_together(vector, a)]
+        inner = [run for run in runs if any(run.step(address) == 1 for address in gathered)]
+        return [run for run in runs if run not in inner] + [vector] + inner
+
+
+def lies_together(run: WalkedRun, address: Address) -> bool:
+    """Whether lanes along the run read one element, or elements side by side."""
+    return run.step(address) in (0, 1)
+
+
+def work(kernel: Kernel) -> int:
+    """Elements touched, to decide whether threads are worth their barrier."""
+    points = math.prod(axis.extent for axis in kernel.axes)
+    total = 0
+    for loop in kernel.loops:
+        inner = points * math.prod(axis.extent for axis in loop.axes)
+        total += inner * (len(loop.stores) + len(loop.reductions))
+    return max(total * (1 + len(kernel.loads())), int(kernel.flops))
