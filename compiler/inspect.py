@@ -1,4 +1,4 @@
-"""A program explained: its kernels, why each fusion did or did not happen, its memory over time.
+"""A program explained: its kernels, how each runs, why fusion did or did not happen, its memory.
 
 In: a planned program. Out: text for a terminal. `gradc inspect FILE` prints it.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from .loops.ir import Buffer, Kernel
+from .loops.schedule_text import order_text, schedule_lines
 from .passes.plan_memory import lifetimes
 from .passes.schedule import peak_bytes
 from .program.ir import Program
@@ -22,7 +23,8 @@ MOST_BUFFERS = 40
 
 def explain(program: Program) -> str:
     """Everything there is to say about a program, as text."""
-    parts = [headline(program), kernel_table(program), decisions(program), memory_picture(program)]
+    tables = [kernel_table(program), schedule_table(program), decisions(program)]
+    parts = [headline(program), *tables, memory_picture(program)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -82,9 +84,26 @@ def kernel_table(program: Program) -> str:
     return _table(rows)
 
 
+def schedule_table(program: Program) -> str:
+    """How each kernel is run, and why so: one line each, orders of sums before the schedule."""
+    reasons = {decision.subject: decision.reason for decision in program.decisions}
+    rows: list[tuple[str, ...]] = [("kernel", "orders", "schedule", "because")]
+    for kernel in program.kernels():
+        orders = dict.fromkeys(
+            order_text(loop.order) for loop in kernel.loops if loop.order and loop.reductions
+        )
+        lines = [] if kernel.schedule is None else schedule_lines(kernel.schedule)
+        words = [line.strip() for line in lines if line != "}"]
+        words[:1] = [word.removeprefix("schedule ").removesuffix(" {") for word in words[:1]]
+        reason = reasons.get(f"schedule {kernel.name}", "")
+        rows.append((kernel.name, "; ".join(orders), ", ".join(words), reason))
+    return _table(rows)
+
+
 def decisions(program: Program) -> str:
     """The recorded choices of fuse and lower, one per line."""
-    return "\n".join(f"  {decision}" for decision in program.decisions)
+    chosen = (d for d in program.decisions if not d.subject.startswith("schedule "))
+    return "\n".join(f"  {decision}" for decision in chosen)
 
 
 def memory_picture(program: Program) -> str:

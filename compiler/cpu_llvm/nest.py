@@ -18,6 +18,7 @@ from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar
 from ..loops.order import is_rounded, runs_wide
 from ..loops.schedule import Nest, SumBlock
+from ..loops.schedule_text import order_text
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
 from .lanes import axis_limit, blocks, lanes_left, loop_roots, store_all
@@ -67,10 +68,11 @@ class NestEmitter:
                 continue
             along = loop.axes[-1] is self.vector_axis
             if loop.order.lanes != (self.e.width if along else 1):
+                nowhere = "nothing" if self.vector_axis is None else self.vector_axis.name
                 raise CompileError(
                     "a nest cannot follow the order of a loop",
                     operation=f"kernel {self.kernel.name}",
-                    facts=[f"its sums have {loop.order.lanes} lanes, its schedule gives another"],
+                    facts=[order_text(loop.order), f"{self.e.width} lanes along {nowhere}"],
                 )
 
     def emit(self) -> None:

@@ -96,7 +96,9 @@ class NestChooser:
         has its 16 partial results by definition.
         """
         run = self.vector
-        if run is None or run is self.inner or run.extent < WIDE_LANES:
+        if run is None:
+            return 1
+        if run is self.inner or run.extent < WIDE_LANES:
             return LANES
         reduces = any(loop.reductions and loop.axes for loop in self.kernel.loops)
         scalars = [s for s in self.kernel.scalars() if s.op not in ("constant", "axis")]
