@@ -4,7 +4,7 @@
           --choose_schedule--> program
 
 Every pass is verified, timed and dumped here, as runner.py does for graph passes. A dump is text
-that `gradc.compiler.program_text` parses.
+that `gradc.compiler.program.text` parses.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     edge        ::= "run" kernel name "after" kernel name { "," kernel name }
     instruction ::= kernel | "repeat" [ "resident" ] "{" { instruction } "}"
 
-`buffer` and `kernel` are in loops/ir.py; see program_text.py. Decisions are comments.
+`buffer` and `kernel` are in loops/ir.py; see text.py. Decisions are comments.
 
 A program is a tree. Today its nodes are `Kernel` (see loops/ir.py) and `Repeat`, which runs its
 body `count` times, a number known at run time; conditional branches and data-dependent loops are

@@ -1,4 +1,4 @@
-"""Programs as text, and back; the grammar is in program.py.
+"""Programs as text, and back; the grammar is in ir.py.
 
     program f rows 64 arena 4096 {
       // update w: in place (fused into contraction k1)
