@@ -202,7 +202,7 @@ def _target(name: str) -> Target:
 def _code(program: Program, target: str) -> tuple[LoadedObject, int]:
     """The program's machine code, unoptimised IR passes apart: quick to compile; its workspace."""
     machine = _target(target)
-    emitted = emit_program(program, "gradc_test", machine.vector_bytes)
+    emitted = emit_program(program, "gradc_test")
     payload = compile_module(emitted.text, machine)
     loaded = process_engine().load(payload, ["gradc_test"], _pool(target).addresses)
     return loaded, emitted.workspace_bytes

@@ -164,7 +164,7 @@ def test_a_nest_follows_the_order_that_is_written(order: str, vector: str) -> No
 def test_a_nest_refuses_an_order_that_it_cannot_follow(order: str, vector: str) -> None:
     kernel = parse_kernel(KERNEL.replace("ORDER", order).replace("VECTOR", vector))
     with pytest.raises(CompileError) as caught:
-        emit_program(program_of(kernel), "f", 64)
+        emit_program(program_of(kernel), "f")
     assert str(caught.value) == (
         f"kernel k0: a nest cannot follow the order of a loop\n  {order}\n  16 lanes along {vector}"
     )

@@ -49,7 +49,7 @@ class Backend:
 
     def emit(self, program: Program, symbol: str) -> EmittedProgram:
         """The program's entry point as text LLVM IR, and what it needs to run."""
-        return emit_program(program, symbol, self.target.vector_bytes)
+        return emit_program(program, symbol)
 
     def compile(self, program: Program, text: str) -> bytes:
         """The object made of what `emit` gave."""
@@ -65,7 +65,7 @@ class Backend:
             levels.setdefault(optimization_level(program), {})[symbol] = program
         shared = "gradc_" + self.target.name.replace("-", "_")
         return [
-            LinkedModule(emit_programs(group, name, self.target.vector_bytes, shared), level)
+            LinkedModule(emit_programs(group, name, shared), level)
             for level, group in levels.items()
         ]
 

@@ -1,41 +1,65 @@
-"""The loops of the blocked contraction, as one function of the module for all of them.
+"""The loops of a contraction in register tiles, as one function of the module for all alike.
 
 In: where operands, limits and workspace are, how large blocks are, which share is this thread's.
 Out: `epilogue` was called for every tile, its sums complete.
 
     for each block of N, of `strips` strips; for each block of M, of `tiles` tiles;
-    for each block of K, of `depth` terms:
-        few rows     pack the block's tiles of A; for each strip: pack it, run every tile
-        many rows    pack the block's strips of B; for each tile: pack its rows, run every strip
+    for each block of K, of `depth` blocks of the sum (terms.py):
+        each strip   stage the block's tiles of A; for each strip, for each block of the sum:
+                     stage the strip of B, run every tile
+        each tile    stage the block's strips of B; for each tile: stage its rows of A; for each
+                     strip: run the blocks of the sum
 
-Tiles are `rows` high, strips `columns` wide; what is packed looks as tiles.py says. Nothing of a
-contraction is fixed in this code but its element type and whether its rows are few, so a training
-step, which has a dozen contractions, has it once or twice.
+Tiles are `rows` high, strips `columns` wide. To stage a part of an operand that is not read in
+place is to pack it (packing.py). An operand in place is read as far as the last tile reaches: where
+the last of the rows or columns do not fill one, it begins earlier, and computes again what its
+neighbour computes; the epilogue leaves that out. Nothing of a contraction is fixed in this code but
+its element type, which of the two orders is taken and how many sums it has, so a training step,
+which has a dozen contractions, has it once or twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from .emit import FunctionEmitter, Value
+from .packing import PANEL
 from .shares import share
-from .tiles import PANEL
+from .tiles import CACHE_LINE_BYTES
+from .values import SIZE_BYTES
 
-_OPERAND = (("ptr", "pack"), ("ptr", "source"), ("i64", "by_k"), ("i64", "by_axis"))
-PARAMETERS = (
-    ("ptr", "frame"), ("ptr", "points"), ("ptr", "epilogue"),
-    *((kind, f"a_{name}") for kind, name in _OPERAND), ("ptr", "a_packed"),
-    *((kind, f"b_{name}") for kind, name in _OPERAND), ("ptr", "b_packed"),
-    ("ptr", "tile"), ("i64", "rows"), ("i64", "columns"), ("ptr", "sums"), ("i64", "sums_step"),
-    ("i64", "m_limit"), ("i64", "n_limit"), ("i64", "k_limit"),
+OPERAND = (
+    ("ptr", "pack"), ("ptr", "source"), ("i64", "by_term"), ("i64", "by_part"),
+    ("ptr", "source_offsets"), ("ptr", "base"), ("ptr", "offsets"), ("i64", "step"),
+)  # fmt: skip
+"""pack            a function with PACK_PARAMETERS; null: the operand is read in place
+source          its first element; element (k, n) of a piece is `by_term` * k + `by_part` * n
+                elements from where the piece's source_offsets say
+base, offsets   where tiles read it: what it is packed into, or the source
+step            bytes from term to term there
+"""
+
+_HEAD = (
+    ("ptr", "frame"), ("ptr", "points"), ("ptr", "epilogue"), ("ptr", "tile"),
+    ("i64", "rows"), ("i64", "columns"), ("i64", "m_limit"), ("i64", "n_limit"),
+    ("i64", "m_last"), ("i64", "n_last"), ("i64", "a_row"),
+    ("ptr", "sums"), ("i64", "sums_size"), ("i64", "sums_tile"), ("i64", "sums_strip"),
+    ("i64", "kept_size"), ("i64", "block_terms"),
     ("i64", "tiles"), ("i64", "strips"), ("i64", "depth"),
+    ("i64", "blocks_limit"), ("ptr", "blocks"), ("ptr", "counts"), ("ptr", "starts"),
+    ("ptr", "terms"),
     ("i64", "m_share"), ("i64", "m_shares"), ("i64", "n_share"), ("i64", "n_shares"),
 )  # fmt: skip
 """frame, points   handed on to `epilogue` and to the packing functions
-pack            a function with PACK_PARAMETERS; a plain operand's element (k, n) is at
-                source + k * by_k + n * by_axis
 tile            the register tile's function, for `rows` x `columns` sums
-sums_step       bytes from the sums of one tile to the next; 0 if no tile is kept for long
+m_last, n_last  where the last tile and strip begin at the latest
+a_row           bytes from row to row where tiles read A
+sums            of one tile take sums_size bytes for each dot, an element kept_size; they are
+                sums_tile bytes from those of the next tile, sums_strip from those of the next strip
+block_terms     of one block of the sum, at most
+blocks, counts, starts, terms    the table of terms; `terms` is its points
 m_share         this thread's share, of `m_shares` of the tiles; n_share of the strips
 """
 
@@ -43,46 +67,76 @@ EPILOGUE_PARAMETERS = (
     ("ptr", "frame"), ("ptr", "points"), ("ptr", "sums"),
     ("i64", "m0"), ("i64", "m1"), ("i64", "n0"), ("i64", "n1"),
 )  # fmt: skip
-"""sums: one tile's, for rows m0 to m1 and columns n0 to n1."""
+"""sums: one tile's, for rows m0 to m1 and columns n0 to n1, element (m0, n0) first."""
 
 _Range = tuple[Value, Value]
 """Where something starts, and one past its end."""
 
 
-def blocked_function(f: FunctionEmitter, kind: str, few_rows: bool) -> str:
-    """void blocked(PARAMETERS)."""
-    name = f"blocked_{'few' if few_rows else 'many'}_{kind}"
+@dataclass(frozen=True)
+class BlockedForm:
+    """What is fixed in the code.
+
+    kind     type of an element
+    each     what the outer of the two inner loops walks
+    a, b     numbers of distinct operands; the sums share that of which there is one
+    """
+
+    kind: str
+    each: Literal["strip", "tile"]
+    a: int
+    b: int
+
+    @property
+    def dots(self) -> list[tuple[str, str]]:
+        """The operands of each sum, by name."""
+        count = max(self.a, self.b)
+        return [(f"a{min(d, self.a - 1)}", f"b{min(d, self.b - 1)}") for d in range(count)]
+
+    @property
+    def names(self) -> tuple[list[str], list[str]]:
+        return [f"a{n}" for n in range(self.a)], [f"b{n}" for n in range(self.b)]
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        operands = [name for side in self.names for name in side]
+        return [*_HEAD, *((kind, f"{name}_{what}") for name in operands for kind, what in OPERAND)]
+
+
+def blocked_function(f: FunctionEmitter, form: BlockedForm) -> str:
+    """void blocked(form.parameters)."""
+    name = f"blocked_{form.each}_{form.kind}_{form.a}x{form.b}"
     if name not in f.helpers:
-        f.helpers[name] = _BlockedEmitter(name, kind, few_rows).emit()
+        f.helpers[name] = _BlockedEmitter(name, form).emit()
     return name
 
 
 class _BlockedEmitter:
-    """Emits one such function, for elements of this kind."""
+    """Emits one such function."""
 
-    def __init__(self, name: str, kind: str, few_rows: bool) -> None:
+    def __init__(self, name: str, form: BlockedForm) -> None:
         attributes = "noinline nounwind"
-        self.f = FunctionEmitter(name, PARAMETERS, linkage="internal", attributes=attributes)
-        self.kind = kind
-        self.few_rows = few_rows
+        parameters = form.parameters
+        self.f = FunctionEmitter(name, parameters, linkage="internal", attributes=attributes)
+        self.form = form
+        self.size = SIZE_BYTES[form.kind]
+        self.a_names, self.b_names = form.names
         self.given: Mapping[str, Value] = {
-            label: self.f.parameter(number) for number, (_, label) in enumerate(PARAMETERS)
+            label: self.f.parameter(number) for number, (_, label) in enumerate(parameters)
         }
-        self.panel_elements = self.f.binary("mul", self.given["depth"], PANEL)
-        self.strip_elements = self.f.binary("mul", self.given["depth"], self.given["columns"])
 
     def emit(self) -> FunctionEmitter:
         f, given = self.f, self.given
         all_tiles = self._share("m", given["rows"])
         all_strips = self._share("n", given["columns"])
-        block = self._by_strips if self.few_rows else self._by_tiles
+        body = self._by_strips if self.form.each == "strip" else self._by_tiles
         with f.loop(*all_strips, given["strips"]) as n_block:
             strips = self._clipped(n_block.index, given["strips"], all_strips[1])
             with f.loop(*all_tiles, given["tiles"]) as m_block:
                 tiles = self._clipped(m_block.index, given["tiles"], all_tiles[1])
-                with f.loop(0, given["k_limit"], given["depth"]) as k_block:
-                    terms = self._clipped(k_block.index, given["depth"], given["k_limit"])
-                    block(tiles, strips, terms)
+                with f.loop(0, given["blocks_limit"], given["depth"]) as k_block:
+                    blocks = self._clipped(k_block.index, given["depth"], given["blocks_limit"])
+                    body(tiles, strips, blocks)
         f.ret()
         return f
 
@@ -97,44 +151,82 @@ class _BlockedEmitter:
         end = self.f.binary("add", start, size)
         return start, self.f.intrinsic("llvm.smin", "i64", end, limit)
 
-    def _by_strips(self, tiles: _Range, strips: _Range, terms: _Range) -> None:
+    def _by_strips(self, tiles: _Range, strips: _Range, blocks: _Range) -> None:
         f = self.f
-        with f.loop(*tiles) as loop:
-            self._pack_tile(self._rows(loop.index), f.binary("sub", loop.index, tiles[0]), terms)
-        with f.loop(*strips) as outer:
+        zero = f.const("i64", 0)
+        for name in self.a_names:
+            with f.if_(self._is_staged(name)), f.loop(*tiles) as loop:
+                place = f.binary("sub", loop.index, tiles[0])
+                self._pack(name, self._rows(loop.index), place, blocks)
+        with f.loop(*strips) as outer, f.loop(*blocks) as middle:
             columns = self._columns(outer.index)
-            strip = self._pack_strip(columns, f.const("i64", 0), terms)
-            ahead = self._next_strip(columns, strip, terms)
+            block = middle.index, f.binary("add", middle.index, 1)
+            for name in self.b_names:
+                with f.if_(self._is_staged(name)):
+                    self._pack(name, columns, zero, block)
+            ahead = self._upcoming(columns, middle.index, blocks)
             with f.loop(*tiles) as inner:
-                panel = self._panel(f.binary("sub", inner.index, tiles[0]))
+                number = f.binary("sub", inner.index, tiles[0])
+                a = [self._part(n, inner.index, number, blocks[0]) for n in self.a_names]
+                b = [self._part(n, outer.index, zero, block[0]) for n in self.b_names]
                 sums = self._sums(inner.index, outer.index, tiles, strips)
-                self._tile(panel, strip, sums, self._rows(inner.index), columns, terms, ahead)
+                self._tile(a, b, sums, middle.index, self._spread(ahead, number))
+                with f.if_(f.compare("eq", block[1], self.given["blocks_limit"])):
+                    self._epilogue(sums, inner.index, outer.index)
 
-    def _by_tiles(self, tiles: _Range, strips: _Range, terms: _Range) -> None:
+    def _by_tiles(self, tiles: _Range, strips: _Range, blocks: _Range) -> None:
         f = self.f
-        with f.loop(*strips) as loop:
-            place = f.binary("sub", loop.index, strips[0])
-            self._pack_strip(self._columns(loop.index), place, terms)
+        zero = f.const("i64", 0)
+        for name in self.b_names:
+            with f.if_(self._is_staged(name)), f.loop(*strips) as loop:
+                place = f.binary("sub", loop.index, strips[0])
+                self._pack(name, self._columns(loop.index), place, blocks)
         with f.loop(*tiles) as outer:
-            rows = self._rows(outer.index)
-            panel = self._pack_tile(rows, f.const("i64", 0), terms)
-            ahead = panel, f.const("i64", 0)
+            for name in self.a_names:
+                with f.if_(self._is_staged(name)):
+                    self._pack(name, self._rows(outer.index), zero, blocks)
+            a = [self._part(n, outer.index, zero, blocks[0]) for n in self.a_names]
             with f.loop(*strips) as inner:
-                strip = self._strip(f.binary("sub", inner.index, strips[0]))
+                place = f.binary("sub", inner.index, strips[0])
+                b = [self._part(n, inner.index, place, blocks[0]) for n in self.b_names]
                 sums = self._sums(outer.index, inner.index, tiles, strips)
-                self._tile(panel, strip, sums, rows, self._columns(inner.index), terms, ahead)
+                with f.loop(*blocks) as loop:
+                    self._tile(a, b, sums, loop.index, (sums, zero))
+                with f.if_(f.compare("eq", blocks[1], self.given["blocks_limit"])):
+                    self._epilogue(sums, outer.index, inner.index)
 
     def _tile(
-        self, panel: Value, strip: Value, sums: Value, rows: _Range, columns: _Range,
-        terms: _Range, ahead: tuple[Value, Value],
+        self, a: Sequence[Value], b: Sequence[Value], sums: Value, block: Value,
+        ahead: tuple[Value, Value],
     ) -> None:  # fmt: skip
-        """One register tile over this block of K; after the last block, its epilogue."""
+        """The register tiles of every sum, over one block of it."""
         f, given = self.f, self.given
-        again, count = f.compare("ne", terms[0], 0), f.binary("sub", terms[1], terms[0])
-        f.call_pointer("void", given["tile"], [panel, strip, sums, count, again, *ahead])
-        with f.if_(f.compare("eq", terms[1], given["k_limit"])):
-            arguments = [given["frame"], given["points"], sums, *rows, *columns]
-            f.call_pointer("void", given["epilogue"], arguments)
+        first = self._first_piece(block)
+        count = f.binary("sub", self._first_piece(f.binary("add", block, 1)), first)
+        again = f.compare("ne", block, 0)
+        columns = {n: f.gep(given[f"{n}_offsets"], first, "i64") for n in self.a_names}
+        columns |= {n: f.gep(given[f"{n}_offsets"], first, "i64") for n in self.b_names}
+        counts = f.gep(given["counts"], first, "i64")
+        where = dict(zip([*self.a_names, *self.b_names], [*a, *b], strict=True))
+        for number, (left, right) in enumerate(self.form.dots):
+            own = f.gep(sums, f.binary("mul", given["sums_size"], number), "i8")
+            arguments = [
+                where[left], given["a_row"], given[f"{left}_step"],
+                where[right], given[f"{right}_step"], own, again,
+                count, counts, columns[left], columns[right], *ahead,
+            ]  # fmt: skip
+            f.call_pointer("void", given["tile"], arguments)
+
+    def _epilogue(self, sums: Value, tile: Value, strip: Value) -> None:
+        """What the kernel makes of the sums of a tile, those that its neighbours have left out."""
+        f, given = self.f, self.given
+        rows, columns = self._rows(tile), self._columns(strip)
+        above = f.binary("sub", rows[0], self._start("m", rows[0]))
+        before = f.binary("sub", columns[0], self._start("n", columns[0]))
+        element = f.binary("add", f.binary("mul", above, given["columns"]), before)
+        first = f.gep(sums, f.binary("mul", element, given["kept_size"]), "i8")
+        arguments = [given["frame"], given["points"], first, *rows, *columns]
+        f.call_pointer("void", given["epilogue"], arguments)
 
     # -- places -----------------------------------------------------------------------------
 
@@ -146,52 +238,93 @@ class _BlockedEmitter:
         columns = self.given["columns"]
         return self._clipped(self.f.binary("mul", strip, columns), columns, self.given["n_limit"])
 
-    def _panel(self, number: Value) -> Value:
-        step = self.f.binary("mul", number, self.panel_elements)
-        return self.f.gep(self.given["a_packed"], step, self.kind)
-
-    def _strip(self, number: Value) -> Value:
-        step = self.f.binary("mul", number, self.strip_elements)
-        return self.f.gep(self.given["b_packed"], step, self.kind)
+    def _start(self, axis: str, first: Value) -> Value:
+        """Where the tile or strip begins that has `first`."""
+        return self.f.intrinsic("llvm.smin", "i64", first, self.given[f"{axis}_last"])
 
     def _sums(self, tile: Value, strip: Value, tiles: _Range, strips: _Range) -> Value:
         f, given = self.f, self.given
-        row = f.binary("mul", f.binary("sub", tile, tiles[0]), given["strips"])
-        place = f.binary("add", row, f.binary("sub", strip, strips[0]))
-        return f.gep(given["sums"], f.binary("mul", place, given["sums_step"]), "i8")
+        down = f.binary("mul", f.binary("sub", tile, tiles[0]), given["sums_tile"])
+        along = f.binary("mul", f.binary("sub", strip, strips[0]), given["sums_strip"])
+        return f.gep(given["sums"], f.binary("add", down, along), "i8")
 
-    def _source(self, operand: str, start: Value, k0: Value) -> Value:
-        """Address of a plain operand's element (k0, start); it may lie past the end."""
-        f, given = self.f, self.given
-        by_axis = f.binary("mul", start, given[f"{operand}_by_axis"])
-        step = f.binary("add", by_axis, f.binary("mul", k0, given[f"{operand}_by_k"]))
-        return f.gep(given[f"{operand}_source"], step, self.kind, inbounds=False)
+    def _first_piece(self, block: Value) -> Value:
+        return self.f.load("i64", self.f.gep(self.given["blocks"], block, "i64"))
 
-    def _next_strip(self, columns: _Range, other: Value, terms: _Range) -> tuple[Value, Value]:
-        """What the tiles of a strip fetch meanwhile: rows of the next, if packing reads rows."""
+    def _terms_before(self, block: Value) -> Value:
+        piece = self._first_piece(block)
+        return self.f.load("i64", self.f.gep(self.given["starts"], piece, "i64"))
+
+    def _is_staged(self, name: str) -> Value:
+        return self.f.compare("ne", self.given[f"{name}_pack"], self.f.const("ptr", 0))
+
+    def _part(self, name: str, number: Value, place: Value, block: Value) -> Value:
+        """Where tiles find part `number` of an operand: packed at `place`, from `block` on."""
         f, given = self.f, self.given
-        following = f.binary("add", columns[0], given["columns"])
-        start = self._source("b", following, terms[0])
-        reads_rows = f.compare("eq", given["b_by_axis"], 1)
-        return f.select(reads_rows, start, other), f.select(reads_rows, given["b_by_k"], 0)
+        axis, size = ("m", given["rows"]) if name in self.a_names else ("n", given["columns"])
+        start = self._start(axis, f.binary("mul", number, size))
+        by_part = f.binary("mul", given[f"{name}_by_part"], self.size)
+        read = f.binary("mul", start, by_part)
+        before = f.binary("mul", self._terms_before(block), given[f"{name}_step"])
+        packed = f.binary("sub", f.binary("mul", place, self._packed_bytes(name)), before)
+        offset = f.select(self._is_staged(name), packed, read)
+        return f.gep(given[f"{name}_base"], offset, "i8", inbounds=False)
+
+    def _packed_bytes(self, name: str) -> Value:
+        """From one packed part to the next: panels hold a block of K, so do many strips."""
+        f, given = self.f, self.given
+        terms = f.binary("mul", given["block_terms"], given["depth"])
+        return f.binary("mul", terms, given[f"{name}_step"])
+
+    # -- what comes next --------------------------------------------------------------------
+
+    def _upcoming(self, columns: _Range, block: Value, blocks: _Range) -> tuple[Value, Value]:
+        """Where B is read next, and from term to term: the next block of the sum, or else the
+        next strip's first. Only where columns lie together, which is where they lie far apart."""
+        f, given, name = self.f, self.given, self.b_names[0]
+        following = f.binary("add", block, 1)
+        more = f.compare("slt", following, blocks[1])
+        start = f.select(more, columns[0], columns[1])
+        piece = self._first_piece(f.select(more, following, blocks[0]))
+        offset = f.load("i64", f.gep(given[f"{name}_source_offsets"], piece, "i64"))
+        first = f.gep(given[f"{name}_source"], start, self.form.kind, inbounds=False)
+        together = f.compare("eq", given[f"{name}_by_part"], 1)
+        step = f.binary("mul", given[f"{name}_by_term"], self.size)
+        at = f.gep(first, offset, "i8", inbounds=False)
+        return f.select(together, at, given["sums"]), f.select(together, step, 0)
+
+    def _spread(self, ahead: tuple[Value, Value], number: Value) -> tuple[Value, Value]:
+        """The lines that one tile fetches: the first tile the first of each row, and so on."""
+        f = self.f
+        columns_bytes = f.binary("mul", self.given["columns"], self.size)
+        line = f.binary("mul", number, CACHE_LINE_BYTES)
+        has_one = f.compare("slt", line, columns_bytes)
+        at = f.gep(ahead[0], line, "i8", inbounds=False)
+        return f.select(has_one, at, self.given["sums"]), f.select(has_one, ahead[1], 0)
 
     # -- packing ----------------------------------------------------------------------------
 
-    def _pack_tile(self, rows: _Range, place: Value, terms: _Range) -> Value:
-        width = self.f.const("i64", PANEL)
-        return self._pack("a", rows, terms, self._panel(place), width)
-
-    def _pack_strip(self, columns: _Range, place: Value, terms: _Range) -> Value:
-        return self._pack("b", columns, terms, self._strip(place), self.given["columns"])
-
-    def _pack(
-        self, operand: str, part: _Range, terms: _Range, target: Value, width: Value
-    ) -> Value:
-        """Pack a part, at most `width`, of an operand's own axis; gives `target` back."""
+    def _pack(self, name: str, part: _Range, place: Value, blocks: _Range) -> None:
+        """Pack a part of an operand, all pieces of some blocks, at this place among its parts."""
         f, given = self.f, self.given
-        source = self._source(operand, part[0], terms[0])
-        steps = given[f"{operand}_by_k"], given[f"{operand}_by_axis"]
-        sizes = [f.binary("sub", end, start) for start, end in (part, terms)]
-        place = [target, width, part[0], terms[0], given["points"]]
-        f.call_pointer("void", given[f"{operand}_pack"], [source, *steps, *sizes, *place])
-        return target
+        first, end = self._first_piece(blocks[0]), self._first_piece(blocks[1])
+        width = f.const("i64", PANEL) if name in self.a_names else given["columns"]
+        target = f.gep(
+            given[f"{name}_base"], f.binary("mul", place, self._packed_bytes(name)), "i8"
+        )
+        before = self._terms_before(blocks[0])
+        steps = given[f"{name}_by_term"], given[f"{name}_by_part"]
+        valid = f.binary("sub", part[1], part[0])
+        along = f.gep(given[f"{name}_source"], f.binary("mul", part[0], steps[1]), self.form.kind)
+        with f.loop(first, end) as loop:
+            piece = loop.index
+            count, start, offset = (
+                f.load("i64", f.gep(given[column], piece, "i64"))
+                for column in ("counts", "starts", f"{name}_source_offsets")
+            )
+            done = f.binary("mul", f.binary("sub", start, before), given[f"{name}_step"])
+            arguments = [
+                f.gep(along, offset, "i8"), *steps, valid, count, f.gep(target, done, "i8"), width,
+                part[0], given["points"], f.gep(given["terms"], piece, "i64"),
+            ]  # fmt: skip
+            f.call_pointer("void", given[f"{name}_pack"], arguments)

@@ -1,211 +1,274 @@
-"""The blocked schedule of a contraction: packed operands, register tiles, a fused epilogue.
+"""A contraction in register tiles: staged operands, blocks of the sum, a fused epilogue.
 
-A kernel qualifies if its first loop is one `dot` of f32 or f64 and all else are stores at outer
-level. Its parallel axes are sorted by what reads them: m by the first operand, n by the second, b
-by both or by the loop outside. n is the axis along which results lie together; the operands trade
-places if need be. More than one m or n axis, where they cannot be walked as one, count as b.
+In: a kernel that is a contraction (loops/contraction.py) and `Tiles`, which say how it is run.
+Out: its function. Nothing is chosen here: what the tiles ask for is done, or refused.
 
-The loops are blocked.py's, with K in blocks of KC and N in blocks whose accumulators fit the
-workspace:
+The loops are blocked.py's. Each operand is read where it lies, by its steps along the tile and
+along the terms, or is packed before (packing.py); one that is not a plain load (a prologue) is
+packed by evaluating its expression. The sums of a tile stay in the workspace between blocks of
+terms and meet the epilogue right after the last one, while they are in cache: bias, activation, the
+optimizer's update, anything the kernel stores. What computes an operand and the epilogue are
+functions of the kernel's own. The workspace is each thread's own (context.py).
 
-* few rows (M <= 160): all of A's block is packed once, then for each strip of B: pack it, run
-  every tile. Threads share strips.
-* many rows: the strips of a block of N are packed, then for each tile: pack its rows, run every
-  strip. Threads share tiles; each packs the strips it needs.
-
-A tile's accumulators stay in the workspace between K blocks and meet the epilogue right after the
-last one, while they are in cache: bias, activation, the optimizer's update, anything the kernel
-stores. An operand that is not one plain load (a prologue) is packed by evaluating its expression.
-Both are functions of the kernel's own. The workspace is each thread's own (context.py): about 1 MB
-at most.
-
-The order over K is from 0 up for every element, in the blocks of loops/order.py where K is long, so
-bits do not depend on blocking or threads: KC is a multiple of theirs. Accumulators of a long K are
-doubles in the workspace.
+Every sum goes from its first term to its last, in the blocks of loops/order.py where it is long, so
+bits depend neither on the tiles nor on threads. Sums of several blocks are doubles in the
+workspace.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import assert_never
 
+from ..errors import CompileError
 from ..loops.build import ScalarBuilder, coefficient
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
-from ..loops.order import BLOCK_TERMS
-from ..loops.runs import find_runs
-from .blocked import EPILOGUE_PARAMETERS, blocked_function
+from ..loops.schedule import Run, Staging, Tiles
+from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
 from .lanes import axis_limit, blocks, loop_roots, store_all
-from .reductions import settled
-from .shares import share
-from .tiles import (
+from .packing import (
     PACK_PARAMETERS,
     PANEL,
-    TileShape,
-    kept_type,
-    largest_tile,
     pack_any_function,
     pack_columns_function,
     pack_rows_function,
-    tile_function,
 )
+from .reductions import settled
+from .shares import share
+from .terms import TermShape, TermTable
+from .tiles import TileShape, tile_function
 from .values import SIZE_BYTES
 from .vectors import LANES, ExpressionEmitter, first_lanes
 
-BLOCKED_FLOOR = 4_096
-"""Multiply-adds below which the generic nest is at least as fast."""
-
-FEWEST_ROWS = 4
-"""With fewer rows, packing an operand costs more than reading it once per row."""
-
-FEW_ROWS = 160
-WORKSPACE_BYTES = 262_144
-DEPTH_BLOCK = 1_024
-STRIP_BLOCK_BYTES = 524_288
+_NEVER = 2**62
+"""Where the last tile begins at the latest, if it may begin anywhere."""
 
 
-@dataclass(frozen=True, eq=False)
-class Contraction:
-    """A flattened kernel with its axes sorted; see the module docstring."""
+def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter:
+    """The kernel as one function with the signature of context.py.
 
-    kernel: Kernel
-    batch: tuple[Axis, ...]
-    m: Axis
-    n: Axis
-    k: Axis
-    a: Scalar
-    b: Scalar
-
-
-def find_contraction(kernel: Kernel) -> Contraction | None:
-    """The kernel as a contraction worth blocking, or None."""
-    first, *rest = kernel.loops
-    if len(first.reductions) != 1 or first.reductions[0].combiner != "dot" or first.stores:
-        return None
-    dtype = first.reductions[0].dtype
-    if not dtype.is_float or dtype.bits < 32 or any(loop.axes or loop.reductions for loop in rest):
-        return None
-    flat = flatten_kernel(kernel, ScalarBuilder(), find_runs(kernel))
-    product = flat.loops[0].reductions[0].value
-    if product.op != "mul" or len(flat.loops[0].axes) != 1 or len(rest) != 1:
-        return None
-    return _sorted_axes(flat, *product.args)
-
-
-def _sorted_axes(flat: Kernel, a: Scalar, b: Scalar) -> Contraction | None:
-    m_axes = [x for x in flat.axes if x in a.axes and x not in b.axes]
-    n_axes = [x for x in flat.axes if x in b.axes and x not in a.axes]
-    address = flat.loops[1].stores[0].index[0]
-    if any(coefficient(address, x) == 1 for x in m_axes):
-        a, b, m_axes, n_axes = b, a, n_axes, m_axes
-    if not m_axes or not n_axes:
-        return None
-    m = max(m_axes, key=lambda x: x.extent)
-    n = next((x for x in n_axes if coefficient(address, x) == 1), n_axes[-1])
-    batch = tuple(x for x in flat.axes if x is not m and x is not n)
-    (k,) = flat.loops[0].axes
-    if min(m.extent, n.extent, k.extent) == 0 or any(x.extent == 0 for x in batch):
-        return None
-    if m.extent * n.extent * k.extent < BLOCKED_FLOOR or m.extent < FEWEST_ROWS:
-        return None
-    return Contraction(flat, batch, m, n, k, a, b)
-
-
-def emit_contraction(contraction: Contraction, vector_bytes: int) -> FunctionEmitter:
-    """The contraction as one function with the signature of context.py."""
-    f = new_kernel_function(contraction.kernel.name)
-    _ContractionEmitter(contraction, f, vector_bytes).emit()
+    Raises CompileError if the tiles do not fit the kernel.
+    """
+    f = new_kernel_function(kernel.name)
+    _ContractionEmitter(_TiledKernel(kernel, tiles), f).emit()
     f.ret()
     return f
 
 
-def _even_tile(contraction: Contraction, vector_bytes: int) -> TileShape:
-    """The register tile, its rows chosen so that M splits into equal parts."""
-    dtype = contraction.kernel.loops[0].reductions[0].dtype
-    tile = largest_tile(dtype, vector_bytes, contraction.n.extent)
-    parts = -(-contraction.m.extent // tile.rows)
-    rows = -(-contraction.m.extent // parts)
-    return TileShape(rows, tile.columns, tile.lanes, tile.scalar)
+class _TiledKernel:
+    """A flattened kernel, and its axes and operands as its tiles name them."""
+
+    def __init__(self, kernel: Kernel, tiles: Tiles) -> None:
+        self.kernel, self.tiles = flatten_kernel(kernel, ScalarBuilder()), tiles
+        first = self.kernel.loops[0]
+        parallel = {axis.name: axis for axis in self.kernel.axes}
+        self.outer = tuple(self._axis(parallel, run) for run in tiles.outer)
+        self.rows = self._axis(parallel, tiles.rows)
+        self.columns = self._axis(parallel, tiles.columns)
+        self.threads = self._axis(parallel, tiles.threads)
+        summed = {axis.name: axis for axis in first.axes}
+        self.terms = tuple(self._axis(summed, run) for run in tiles.terms)
+        named = {*self.outer, self.rows, self.columns}
+        if named != set(self.kernel.axes) or self.terms != first.axes:
+            raise self.refusal("its axes are not those of the tiles")
+        self.reductions = first.reductions
+        self.dots = [self._dot(r.value) for r in self.reductions]
+        self.a = list(dict.fromkeys(a for a, _ in self.dots))
+        self.b = list(dict.fromkeys(b for _, b in self.dots))
+        if len(self.a) > 1 and len(self.b) > 1:
+            raise self.refusal("its sums share no operand")
+        rows, columns = tiles.tile
+        scalar = llvm_type(first.reductions[0].dtype)
+        if first.order is None or first.order.lanes != 1:
+            raise self.refusal("its sums are not to go from the first term to the last")
+        block = first.order.block
+        self.shape = TileShape(rows, columns, tiles.lanes, scalar, long=block is not None)
+        self.sum = TermShape(self.terms, block)
+
+    def refusal(self, fact: str) -> CompileError:
+        return CompileError(
+            "register tiles cannot compute a kernel",
+            operation=f"kernel {self.kernel.name}",
+            facts=[fact],
+        )
+
+    def _axis(self, axes: dict[str, Axis], run: Run) -> Axis:
+        if run[0] not in axes:
+            raise self.refusal(f"it has no axis {' * '.join(run)}")
+        return axes[run[0]]
+
+    def _dot(self, product: Scalar) -> tuple[Scalar, Scalar]:
+        """The operand that has the rows, and the one that has the columns."""
+        if product.op == "mul":
+            for a, b in (product.args, product.args[::-1]):
+                of_a = self.rows in a.axes and self.columns not in a.axes
+                if of_a and self.columns in b.axes and self.rows not in b.axes:
+                    return a, b
+        raise self.refusal("a sum is not over products of a row and a column")
+
+    def steps(self, operand: Scalar, axes: Sequence[Axis]) -> list[int] | None:
+        """Elements from point to point of each axis, if the operand is one plain load."""
+        if operand.op != "load" or llvm_type(operand.dtype) != self.shape.scalar:
+            return None
+        found = [coefficient(operand.args[0], axis) for axis in axes]
+        return None if None in found else [step for step in found if step is not None]
+
+
+class _Operand:
+    """One operand: how it is staged, and what of it the blocked loops are given."""
+
+    def __init__(
+        self, k: _TiledKernel, scalar: Scalar, name: str, staging: Staging, width: int
+    ) -> None:
+        """width: of what it is packed into, in elements."""
+        self.scalar, self.name, self.kind = scalar, name, staging.kind
+        self.axis = k.rows if name.startswith("a") else k.columns
+        self.size, self.width = SIZE_BYTES[k.shape.scalar], width
+        steps = None if self.kind == "computed" else k.steps(scalar, (self.axis, *k.terms))
+        if steps is None and self.kind != "computed":
+            raise k.refusal(f"operand {name[0]} is {self.kind}, but is not read in even steps")
+        self.by_part, *self.by_axis = [0] * (1 + len(k.terms)) if steps is None else steps
+        self.by_term = self.by_axis[-1]
+        self._check(k)
+
+    @property
+    def is_staged(self) -> bool:
+        return self.kind != "in place"
+
+    @property
+    def step_bytes(self) -> int:
+        """From term to term where tiles read it."""
+        return self.size * (self.width if self.is_staged else self.by_term)
+
+    @property
+    def part_bytes(self) -> int:
+        """From row to row where tiles read it."""
+        return self.size * (1 if self.is_staged else self.by_part)
+
+    def columns(self) -> dict[str, list[int] | int]:
+        """The columns of offsets that it needs in the table of terms (terms.py)."""
+        found: dict[str, list[int] | int] = {
+            f"{self.name}_source_offsets": [self.size * step for step in self.by_axis]
+        }
+        return found | ({f"{self.name}_offsets": self.step_bytes} if self.is_staged else {})
+
+    def _check(self, k: _TiledKernel) -> None:
+        shape, side = k.shape, self.name[0]
+        needed = shape.rows if side == "a" else shape.columns
+        if self.kind == "in place" and side == "b" and self.by_part != 1:
+            raise k.refusal("operand b is in place, but its columns do not lie together")
+        if self.kind == "in place" and self.axis.extent < needed:
+            raise k.refusal(f"operand {side} is in place, but smaller than a tile")
+        if self.kind == "packed rows" and self.by_part != 1:
+            raise k.refusal(f"operand {side} is packed by rows, but they do not lie together")
+        if self.kind == "packed columns" and self.by_term != 1:
+            raise k.refusal(f"operand {side} is packed by columns, but terms do not lie together")
 
 
 class _ContractionEmitter:
     """Emits one contraction."""
 
-    def __init__(self, c: Contraction, f: FunctionEmitter, vector_bytes: int) -> None:
-        self.c, self.f = c, f
+    def __init__(self, k: _TiledKernel, f: FunctionEmitter) -> None:
+        self.k, self.f, self.shape = k, f, k.shape
         self.context = KernelContext(f)
         self.e = ExpressionEmitter(self.context)
-        self.tile = _even_tile(c, vector_bytes)
-        self.kind = self.tile.scalar
-        self.size = SIZE_BYTES[self.kind]
-        self.few_rows = c.m.extent <= FEW_ROWS
-        order = c.kernel.loops[0].order
-        self.long = order is not None and order.block is not None
-        self.kept = kept_type(self.kind, self.long)
-        unit = BLOCK_TERMS["dot"] if self.long else 1
-        self.blocks_of_k = -(-c.k.extent // DEPTH_BLOCK)
-        self.depth = min(c.k.extent, -(-c.k.extent // (self.blocks_of_k * unit)) * unit)
-        self.tile_elements = self.tile.rows * self.tile.columns
-        self.m_parts = -(-c.m.extent // self.tile.rows)
-        self.n_parts = -(-c.n.extent // self.tile.columns)
-        self._choose_blocks()
-
-    def _choose_blocks(self) -> None:
-        """How many strips and tiles are worked on between two rounds of packing."""
-        tile_bytes = self.tile_elements * SIZE_BYTES[self.kept]
-        if self.few_rows:
-            fit = WORKSPACE_BYTES // (tile_bytes * self.m_parts)
-            self.strips, self.tiles = max(1, min(self.n_parts, fit)), self.m_parts
-        else:
-            strip_bytes = self.depth * self.tile.columns * self.size
-            self.strips = max(1, min(self.n_parts, STRIP_BLOCK_BYTES // strip_bytes))
-            fit = max(1, WORKSPACE_BYTES // (tile_bytes * self.strips))
-            self.tiles = self.m_parts if self.blocks_of_k == 1 else min(self.m_parts, fit)
+        tiles = k.tiles
+        self.form = BlockedForm(self.shape.scalar, tiles.each, len(k.a), len(k.b))
+        self.a, self.b = (
+            [_Operand(k, s, n, staging, width) for s, n in zip(scalars, names, strict=True)]
+            for scalars, names, staging, width in (
+                (k.a, self.form.names[0], tiles.a, PANEL),
+                (k.b, self.form.names[1], tiles.b, self.shape.columns),
+            )
+        )
+        self.tiles, self.strips, terms = tiles.blocks
+        self.depth = min(max(1, terms // k.sum.block_terms), k.sum.blocks)
 
     def emit(self) -> None:
-        f, c = self.f, self.c
-        self.context.prepare(_buffers_of(c.a, c.b))
-        panels = self.m_parts if self.few_rows else 1
-        strips = 1 if self.few_rows else self.strips
-        kept = 1 if self.blocks_of_k == 1 else self.tiles * self.strips
-        workspace = self.context.workspace
-        a_packed = workspace(self.kind, panels * PANEL * self.depth)
-        b_packed = workspace(self.kind, strips * self.tile.columns * self.depth)
-        sums = workspace(self.kept, kept * self.tile_elements)
-        points = f.alloca("i64", len(c.batch)) if c.batch else f.const("ptr", 0)
-        limits = [axis_limit(self.context, axis) for axis in (c.m, c.n, c.k)]
-        threads_take = self._threads_take()
+        f, k = self.f, self.k
+        self.context.prepare(_buffers_of(*k.a, *k.b))
+        given: dict[str, Value] = {"frame": f.parameter(0)}
+        given["points"] = f.alloca("i64", len(k.outer)) if k.outer else f.const("ptr", 0)
+        given |= self._table() | self._sizes() | self._memory()
+        given["epilogue"] = _helper(f, _emit_epilogue(k))
+        given["tile"] = Value(f"@{tile_function(f, self.shape)}", "ptr")
+        name = blocked_function(f, self.form)
         with ExitStack() as stack:
-            for number, axis in enumerate(c.batch):
+            for number, axis in enumerate(k.outer):
                 low, high = f.const("i64", 0), axis_limit(self.context, axis)
-                if axis is threads_take:
+                if axis is k.threads:
                     low, high = share(f, high, *self._shares(taken=True))
                 loop = stack.enter_context(f.loop(low, high))
                 stack.enter_context(self.e.level())
                 self.e.bind(axis, loop.index)
-                f.store(loop.index, f.gep(points, number, "i64"))
-            tile = Value(f"@{tile_function(f, self.tile, self.long)}", "ptr")
-            shape = [f.const("i64", size) for size in (self.tile.rows, self.tile.columns)]
-            tile_bytes = self.tile_elements * SIZE_BYTES[self.kept]
-            step = f.const("i64", tile_bytes if kept > 1 else 0)
-            sizes = [f.const("i64", size) for size in (self.tiles, self.strips, self.depth)]
-            epilogue = _helper(f, _emit_epilogue(c, self.tile, self.kept))
-            operands = [*self._operand(c.a, c.m, PANEL), a_packed]
-            operands += [*self._operand(c.b, c.n, self.tile.columns), b_packed]
-            shares = [v for axis in (c.m, c.n) for v in self._shares(axis is threads_take)]
-            name = blocked_function(f, self.kind, self.few_rows)
-            given = [f.parameter(0), points, epilogue, *operands, tile, *shape, sums, step]
-            f.call("void", 1, name, [*given, *limits, *sizes, *shares])
+                f.store(loop.index, f.gep(given["points"], number, "i64"))
+            for operand in (*self.a, *self.b):
+                given |= self._operand(operand)
+            f.call("void", 1, name, [given[label] for _, label in self.form.parameters])
 
-    def _threads_take(self) -> Axis:
-        """The axis that threads share: a long batch axis, else strips or tiles."""
-        for axis in self.c.batch:
-            if axis.extent >= 8:
-                return axis
-        return self.c.n if self.few_rows else self.c.m
+    def _table(self) -> dict[str, Value]:
+        """The table of terms, filled, and its columns."""
+        steps: dict[str, list[int] | int] = {}
+        for operand in (*self.a, *self.b):
+            steps |= operand.columns()
+        table = self.table = TermTable(self.context, self.k.sum, steps)
+        found = {
+            "blocks_limit": table.number, "blocks": table.blocks, "counts": table.counts,
+            "starts": table.starts, "terms": table.points, **table.offsets,
+        }  # fmt: skip
+        in_place = [operand.name for operand in (*self.a, *self.b) if not operand.is_staged]
+        return found | {f"{n}_offsets": table.offsets[f"{n}_source_offsets"] for n in in_place}
+
+    def _sizes(self) -> dict[str, Value]:
+        """All numbers that say how large things are, and which share is this thread's."""
+        k, shape = self.k, self.shape
+        last = [
+            _NEVER if side[0].is_staged else side[0].axis.extent - size
+            for side, size in ((self.a, shape.rows), (self.b, shape.columns))
+        ]
+        numbers = {
+            "rows": shape.rows, "columns": shape.columns, "m_last": last[0], "n_last": last[1],
+            "a_row": self.a[0].part_bytes, "kept_size": SIZE_BYTES[shape.kept],
+            "sums_size": shape.size_bytes, "block_terms": k.sum.block_terms,
+            "tiles": self.tiles, "strips": self.strips, "depth": self.depth,
+        }  # fmt: skip
+        found = {name: self.f.const("i64", number) for name, number in numbers.items()}
+        for label, axis in (("m", k.rows), ("n", k.columns)):
+            found[f"{label}_limit"] = axis_limit(self.context, axis)
+            shares = self._shares(axis is k.threads)
+            found[f"{label}_share"], found[f"{label}_shares"] = shares
+        return found
+
+    def _memory(self) -> dict[str, Value]:
+        """Room for sums and for what is packed."""
+        f, shape = self.f, self.shape
+        by_strips = self.form.each == "strip"
+        place = shape.size_bytes * len(self.k.dots)
+        if self.depth < self.k.sum.blocks:  # the sums of all tiles are kept between blocks of K
+            tile, strip, places = place * self.strips, place, self.tiles * self.strips
+        elif by_strips:
+            tile, strip, places = place, 0, self.tiles
+        else:
+            tile, strip, places = 0, 0, 1
+        found = {
+            "sums": self.context.workspace("i8", places * place),
+            "sums_tile": f.const("i64", tile), "sums_strip": f.const("i64", strip),
+        }  # fmt: skip
+        terms = self.depth * self.k.sum.block_terms
+        for operand in (*self.a, *self.b):
+            if not operand.is_staged:
+                continue
+            if operand.name.startswith("a"):
+                elements = terms * (self.tiles if by_strips else 1)
+            else:
+                elements = self.k.sum.block_terms if by_strips else terms * self.strips
+            memory = self.context.workspace(shape.scalar, operand.width * elements)
+            found[f"{operand.name}_base"] = memory
+        return found
 
     def _shares(self, taken: bool) -> tuple[Value, Value]:
         """Which share of an axis is this thread's, of how many."""
@@ -213,34 +276,43 @@ class _ContractionEmitter:
             return self.context.parameter("tid"), self.context.parameter("threads")
         return self.f.const("i64", 0), self.f.const("i64", 1)
 
-    def _operand(self, operand: Scalar, axis: Axis, width: int) -> list[Value]:
-        """What packs an operand, from where, by which steps along k and along its own axis."""
-        f = self.f
-        strides = self._strides(operand, axis)
-        if strides is None:
-            pack = _helper(f, _emit_pack(self.c, operand, axis, self.kind, width))
-            return [pack, f.parameter(0), f.const("i64", 0), f.const("i64", 0)]
-        by_k, by_axis = strides
-        if by_axis == 1 and width % PANEL == 0:
-            name = pack_rows_function(f, self.kind)
-        elif by_k == 1 and width % 8 == 0:
-            name = pack_columns_function(f, self.kind)
+    def _operand(self, operand: _Operand) -> dict[str, Value]:
+        """What packs an operand, from where, by which steps, and where tiles read it."""
+        f, k = self.f, self.k
+        if operand.kind == "computed":
+            source = f.parameter(0)
         else:
-            name = pack_any_function(f, self.kind)
-        with self.e.level():
-            self.e.bind(axis, f.const("i64", 0))
-            self.e.bind(self.c.k, f.const("i64", 0))
-            base, address = self.context.base(operand.payload), self.e.value(operand.args[0])
-            source = f.gep(base, address, self.kind)
-        return [Value(f"@{name}", "ptr"), source, f.const("i64", by_k), f.const("i64", by_axis)]
+            scalar = operand.scalar
+            with self.e.level():
+                for axis in (operand.axis, *k.terms):
+                    self.e.bind(axis, f.const("i64", 0))
+                base, address = self.context.base(scalar.payload), self.e.value(scalar.args[0])
+                source = f.gep(base, address, k.shape.scalar)
+        found = {
+            "pack": self._packing(operand), "source": source,
+            "by_term": f.const("i64", operand.by_term), "by_part": f.const("i64", operand.by_part),
+            "step": f.const("i64", operand.step_bytes),
+        }  # fmt: skip
+        if not operand.is_staged:
+            found["base"] = source
+        return {f"{operand.name}_{label}": value for label, value in found.items()}
 
-    def _strides(self, operand: Scalar, axis: Axis) -> tuple[int, int] | None:
-        """Steps along k and along `axis` if the operand is one plain load of the right type."""
-        if operand.op != "load" or llvm_type(operand.dtype) != self.kind:
-            return None
-        by_k = coefficient(operand.args[0], self.c.k)
-        by_axis = coefficient(operand.args[0], axis)
-        return None if by_k is None or by_axis is None else (by_k, by_axis)
+    def _packing(self, operand: _Operand) -> Value:
+        """The function that packs an operand; null if it is read in place."""
+        f, kind = self.f, self.shape.scalar
+        match operand.kind:
+            case "in place":
+                return f.const("ptr", 0)
+            case "packed rows":
+                return Value(f"@{pack_rows_function(f, kind)}", "ptr")
+            case "packed columns":
+                return Value(f"@{pack_columns_function(f, kind)}", "ptr")
+            case "packed any":
+                return Value(f"@{pack_any_function(f, kind)}", "ptr")
+            case "computed":
+                return _helper(f, _emit_pack(self.k, operand, self.table.column_bytes))
+            case _:
+                assert_never(operand.kind)
 
 
 def _helper(f: FunctionEmitter, function: FunctionEmitter) -> Value:
@@ -256,68 +328,78 @@ def _buffers_of(*roots: Scalar) -> tuple[Buffer, ...]:
     return tuple(dict.fromkeys(load.payload for load in loads))
 
 
-def _bind_points(e: ExpressionEmitter, batch: Sequence[Axis], points: Value) -> None:
-    """Bind the batch axes to where the kernel's own loops stand: `points`, one number for each."""
-    for number, axis in enumerate(batch):
+def _bind_points(e: ExpressionEmitter, outer: Sequence[Axis], points: Value) -> None:
+    """Bind the outer axes to where the kernel's own loops stand: `points`, one number for each."""
+    for number, axis in enumerate(outer):
         e.bind(axis, e.f.load("i64", e.f.gep(points, number, "i64")))
 
 
-def _emit_pack(
-    c: Contraction, operand: Scalar, axis: Axis, kind: str, width: int
-) -> FunctionEmitter:
+def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> FunctionEmitter:
     """A prologue: a packing function that evaluates the operand for every element.
 
-    Its source is the kernel's frame.
+    Its source is the kernel's frame. The terms' points lie column_bytes apart.
     """
-    name = f"{c.kernel.name}_pack_{axis.name}"
+    name, kind = f"{k.kernel.name}_pack_{operand.name}", k.shape.scalar
     attributes = "noinline nounwind"
     f = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=attributes)
     given = {label: f.parameter(n) for n, (_, label) in enumerate(PACK_PARAMETERS)}
     context = KernelContext(f)
     e = ExpressionEmitter(context)
-    context.prepare(_buffers_of(operand))
-    _bind_points(e, c.batch, given["points"])
+    context.prepare(_buffers_of(operand.scalar))
+    _bind_points(e, k.outer, given["points"])
+    starts = [
+        f.load("i64", f.gep(given["terms"], number * column_bytes, "i8"))
+        for number in range(len(k.terms))
+    ]
+    for axis, start in zip(k.terms[:-1], starts[:-1], strict=True):
+        e.bind(axis, start)
     with f.loop(0, given["valid"], LANES) as columns, e.level():
         mask = first_lanes(f, f.binary("sub", given["valid"], columns.index), LANES)
         out = f.gep(given["target"], columns.index, kind)
         first = f.binary("add", given["start"], columns.index)
         with f.loop(0, given["kc"]) as rows, e.level():
-            e.bind(c.k, f.binary("add", given["k0"], rows.index))
-            e.vectorise(axis, first, mask)
-            value = f.splat(e.value(operand), LANES)
-            f.masked_store(value, f.gep(out, f.binary("mul", rows.index, width), kind), mask)
+            e.bind(k.terms[-1], f.binary("add", starts[-1], rows.index))
+            e.vectorise(operand.axis, first, mask)
+            value = f.splat(e.value(operand.scalar), LANES)
+            place = f.binary("mul", rows.index, operand.width)
+            f.masked_store(value, f.gep(out, place, kind), mask)
     f.ret()
     return f
 
 
-def _emit_epilogue(c: Contraction, tile: TileShape, kept: str) -> FunctionEmitter:
-    """What the kernel makes of the sums of one tile, which are `kept` in this type."""
-    name, attributes = f"{c.kernel.name}_epilogue", "noinline nounwind"
+def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
+    """What the kernel makes of the sums of one tile."""
+    name, attributes = f"{k.kernel.name}_epilogue", "noinline nounwind"
     f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
     _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
-    context = KernelContext(f)
+    context, shape = KernelContext(f), k.shape
     e = ExpressionEmitter(context)
-    loop = c.kernel.loops[1]
-    roots = loop_roots(loop)
-    context.prepare(tuple(dict.fromkeys([s.buffer for s in loop.stores])) + _buffers_of(*roots))
-    _bind_points(e, c.batch, points)
-    e.hoist(roots, (c.m, c.n))
-    reduction = c.kernel.loops[0].reductions[0]
-    whole = c.n.extent % tile.columns == 0 and not c.n.bounded and tile.columns % LANES == 0
+    loops = k.kernel.loops[1:]
+    roots = [root for loop in loops for root in loop_roots(loop)]
+    stored = [store.buffer for loop in loops for store in loop.stores]
+    context.prepare(tuple(dict.fromkeys(stored)) + _buffers_of(*roots))
+    _bind_points(e, k.outer, points)
+    e.hoist(roots, (k.rows, k.columns))
+    bounded, width = k.columns.bounded, shape.columns
+    whole = k.columns.extent % width == 0 and not bounded and width % LANES == 0
     with f.loop(m0, m1) as rows, e.level():
-        e.bind(c.m, rows.index)
-        e.hoist(roots, (c.n,))
-        row = f.binary("mul", f.binary("sub", rows.index, m0), tile.columns)
-        for _ in blocks(e, c.n, n0, n1, always_whole=whole):
+        e.bind(k.rows, rows.index)
+        e.hoist(roots, (k.columns,))
+        row = f.binary("mul", f.binary("sub", rows.index, m0), width)
+        for _ in blocks(e, k.columns, n0, n1, always_whole=whole):
             lanes = e.lanes
             assert lanes is not None
-            at = f.gep(sums, f.binary("add", row, f.binary("sub", lanes.base, n0)), kept)
-            value = (
-                f.load(kept, at, LANES)
-                if lanes.mask is None
-                else f.masked_load(kept, at, lanes.mask, LANES)
-            )
-            e.bind_reduced(reduction.name, settled(f, reduction, [value]))
-            store_all(e, loop)
+            first = f.binary("add", row, f.binary("sub", lanes.base, n0))
+            for number, reduction in enumerate(k.reductions):
+                place = f.binary("add", first, number * shape.elements)
+                at = f.gep(sums, place, shape.kept)
+                value = (
+                    f.load(shape.kept, at, LANES)
+                    if lanes.mask is None
+                    else f.masked_load(shape.kept, at, lanes.mask, LANES)
+                )
+                e.bind_reduced(reduction.name, settled(f, reduction, [value]))
+            for loop in loops:
+                store_all(e, loop)
     f.ret()
     return f

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..loops.ir import Kernel
-from ..loops.schedule import Nest
+from ..loops.schedule import Nest, Tiles
 from ..program.ir import Instruction, Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before
 from .context import BODY_PARAMETERS, FRAME
-from .contraction import emit_contraction, find_contraction
+from .contraction import emit_contraction
 from .emit import FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest
 from .resident import emit_resident
@@ -49,23 +49,21 @@ def optimization_level(program: Program) -> Optimize:
     return "full" if is_resident(program) else "none"
 
 
-def emit_program(program: Program, symbol: str, vector_bytes: int) -> EmittedProgram:
+def emit_program(program: Program, symbol: str) -> EmittedProgram:
     """One entry point alone. It calls gradc_pool_run and gradc_barrier from outside."""
     module = ModuleEmitter(symbol)
-    _add_program(module, program, symbol, vector_bytes)
+    _add_program(module, program, symbol)
     return EmittedProgram(module.text(), module.workspaces[symbol])
 
 
-def emit_programs(
-    programs: Mapping[str, Program], name: str, vector_bytes: int, shared: str
-) -> ModuleEmitter:
+def emit_programs(programs: Mapping[str, Program], name: str, shared: str) -> ModuleEmitter:
     """Several entry points, by symbol, as one module for linking.
 
     shared  names its functions beside those of other modules for the same target
     """
     module = ModuleEmitter(name, shared=shared)
     for symbol, program in programs.items():
-        _add_program(module, with_prefix(program, f"{symbol}."), symbol, vector_bytes)
+        _add_program(module, with_prefix(program, f"{symbol}."), symbol)
     return module
 
 
@@ -83,7 +81,7 @@ def with_prefix(program: Program, prefix: str) -> Program:
     return program.with_body(renamed(program.body))
 
 
-def _add_program(module: ModuleEmitter, program: Program, symbol: str, vector_bytes: int) -> None:
+def _add_program(module: ModuleEmitter, program: Program, symbol: str) -> None:
     module.workspaces[symbol] = 0
     if is_resident(program):
         module.add(emit_resident(program, symbol))
@@ -91,13 +89,13 @@ def _add_program(module: ModuleEmitter, program: Program, symbol: str, vector_by
         return
     threaded: dict[str, bool] = {}
     for kernel in program.kernels():
-        if isinstance(kernel.schedule, Nest):
-            module.add(emit_nest(kernel, kernel.schedule))
-            threaded[kernel.name] = kernel.schedule.is_shared
+        schedule = kernel.schedule
+        if isinstance(schedule, Nest):
+            module.add(emit_nest(kernel, schedule))
+            threaded[kernel.name] = schedule.is_shared
         else:
-            contraction = find_contraction(kernel)
-            assert contraction is not None
-            function = emit_contraction(contraction, vector_bytes)
+            assert isinstance(schedule, Tiles)
+            function = emit_contraction(kernel, schedule)
             module.add(function)
             threaded[kernel.name] = True
             used = -(-function.workspace_bytes // WORKSPACE_ALIGNMENT_BYTES)

@@ -115,11 +115,11 @@ class Tiles:
 
     outer     parallel axes that are walked around the tiles, from the outside in
     rows      the run along which a tile has rows: those of operand `a`
-    columns   the run along which a tile has vectors: those of operand `b`, and of the results
+    columns   the run along which a tile has vectors: those of operand `b`, and of the results;
+              `a` may be either operand of the product
     terms     the runs that are summed over, the outermost first
     tile      rows and columns of one tile
     lanes     elements to a register
-    swapped   whether `a` is the second operand of the product
     blocks    tiles, strips and terms that are worked on between two rounds of packing
     each      what the outer of the two loops walks: "strip" or "tile"
     threads   the run whose strips, tiles or points threads share
@@ -131,7 +131,6 @@ class Tiles:
     terms: tuple[Run, ...]
     tile: tuple[int, int]
     lanes: int
-    swapped: bool
     a: Staging
     b: Staging
     blocks: tuple[int, int, int]

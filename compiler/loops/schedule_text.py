@@ -66,7 +66,7 @@ def _tile_lines(tiles: Tiles) -> list[str]:
         f"rows {run_text(tiles.rows)}",
         f"columns {run_text(tiles.columns)}",
         f"terms {runs_text(tiles.terms)}",
-        f"tile {rows} x {columns} by {tiles.lanes}" + (" swapped" if tiles.swapped else ""),
+        f"tile {rows} x {columns} by {tiles.lanes}",
         f"a {tiles.a.kind}",
         f"b {tiles.b.kind}",
         f"blocks {' x '.join(map(str, tiles.blocks))}",
@@ -128,7 +128,6 @@ def _tiles(cursor: Cursor) -> Tiles:
     tile = _sizes(cursor, 2)
     cursor.expect("by")
     lanes = cursor.integer("a number of lanes")
-    swapped = cursor.accept("swapped")
     cursor.expect("a")
     a = _staging(cursor)
     cursor.expect("b")
@@ -141,7 +140,7 @@ def _tiles(cursor: Cursor) -> Tiles:
         cursor.expect("tile")
     threads = _run_behind(cursor, "threads")
     return Tiles(
-        outer, rows, columns, terms, (tile[0], tile[1]), lanes, swapped, a, b,
+        outer, rows, columns, terms, (tile[0], tile[1]), lanes, a, b,
         (blocks[0], blocks[1], blocks[2]), each, threads,
     )  # fmt: skip
 

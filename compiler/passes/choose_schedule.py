@@ -12,7 +12,7 @@
 In: a program whose buffers have their place. Out: the same program with an order on every loop and
 a schedule on every kernel, and a decision for each kernel that says why.
 
-The orders decide bits; they follow from the kernel alone. A product that is worth register tiles is
+The orders decide bits; they follow from the kernel alone. A contraction (loops/contraction.py) is
 summed from first to last; else the generic nest says whether sums have lanes (scheduling/nest.py);
 in a resident loop they have none. The schedules are for speed, and follow from `machine` too.
 """
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..loops.contraction import Contraction, find_contraction
 from ..loops.ir import Kernel
 from ..loops.order import choose_order
 from ..loops.runs import Runs, find_runs
@@ -28,7 +29,7 @@ from ..loops.schedule import Schedule, Unrolled
 from ..machine import Machine
 from ..program.ir import Decision, Instruction, Program, Repeat
 from ..scheduling.nest import LANES, NestChooser
-from ..scheduling.products import why_no_tiles
+from ..scheduling.tiles import choose_tiles
 
 
 def choose_schedule(program: Program, machine: Machine) -> Program:
@@ -59,12 +60,12 @@ def schedule_kernel(
     if resident:
         walk = tuple(run.run for run in runs.parallel)
         return _with(kernel, runs, 1, Unrolled(walk)), ("unrolled", "its loop is resident")
-    why = why_no_tiles(kernel, runs)
-    if not why:
-        return _with(kernel, runs, 1, None), ("tiles", "a product")
+    found = find_contraction(kernel, runs)
+    if isinstance(found, Contraction):
+        return _with(kernel, runs, 1, choose_tiles(found, machine)), ("tiles", "a product")
     lanes = LANES if NestChooser(kernel, runs).inner_has_lanes else 1
     ordered = _with(kernel, runs, lanes, None)
-    return replace(ordered, schedule=NestChooser(ordered, runs).nest()), ("nest", why)
+    return replace(ordered, schedule=NestChooser(ordered, runs).nest()), ("nest", found)
 
 
 def _with(kernel: Kernel, runs: Runs, lanes: int, schedule: Schedule | None) -> Kernel:

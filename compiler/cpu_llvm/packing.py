@@ -1,0 +1,134 @@
+"""Packing the operands of a contraction, so that register tiles read them in order.
+
+What is packed of the first operand lies in panels, element (i, k) at k * PANEL + i; of the second
+in strips, element (k, j) at k * columns + j. Padding rows and columns hold copies of real elements
+or nothing at all; what they produce is never stored.
+
+Functions of the module for all of its contractions: strides and lengths are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .emit import FunctionEmitter, Value
+from .vectors import first_lanes
+
+PANEL = 16
+_BLOCK = 8
+
+PACK_PARAMETERS = (
+    ("ptr", "source"), ("i64", "stride_k"), ("i64", "stride_n"), ("i64", "valid"),
+    ("i64", "kc"), ("ptr", "target"), ("i64", "width"),
+    ("i64", "start"), ("ptr", "points"), ("ptr", "terms"),
+)  # fmt: skip
+"""source: element (k, n) at k * stride_k + n * stride_n; target: at k * width + n.
+
+valid columns are read, at least one; width is a multiple of 16. Who computes elements needs to know
+where they are: from `start` on along the operand's own run, at these `points` of the outer axes, at
+these `terms` (terms.py).
+"""
+
+
+def _parameters(g: FunctionEmitter) -> list[Value]:
+    return [g.parameter(n) for n in range(len(PACK_PARAMETERS))]
+
+
+def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
+    """Packing where stride_n is 1: rows of up to `width` elements are copied."""
+    name = f"pack_rows_{kind}"
+    if name not in f.helpers:
+        g = FunctionEmitter(
+            name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind"
+        )
+        f.helpers[name] = g
+        source, stride_k, _, valid, kc, target, width, *_ = _parameters(g)
+        with g.loop(0, width, PANEL) as group:
+            left = g.binary("sub", valid, group.index)
+            from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
+            with g.if_else(g.compare("sge", left, PANEL)) as whole:
+                with g.loop(0, kc, carried=[from_, to]) as loop:
+                    row, out = loop.carried
+                    g.store(g.load(kind, row, PANEL), out)
+                    loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+                whole.otherwise()
+                mask = first_lanes(g, left, PANEL)
+                with g.loop(0, kc, carried=[from_, to]) as loop:
+                    row, out = loop.carried
+                    g.store(g.masked_load(kind, row, mask, PANEL), out)
+                    loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+        g.ret()
+    return name
+
+
+def pack_columns_function(f: FunctionEmitter, kind: str) -> str:
+    """Packing where stride_k is 1: 8 x 8 blocks are transposed in registers.
+
+    A column beyond `valid` is a copy of the last valid one, so that no element outside is read.
+    """
+    name = f"pack_columns_{kind}"
+    if name not in f.helpers:
+        f.helpers[name] = _emit_pack_columns(name, kind)
+    return name
+
+
+def _emit_pack_columns(name: str, kind: str) -> FunctionEmitter:
+    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
+    source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
+    whole = g.binary("and", kc, -_BLOCK)
+    with g.loop(0, width, _BLOCK) as group:
+        columns = []
+        for i in range(_BLOCK):
+            column = g.binary("add", group.index, i)
+            inside = g.intrinsic("llvm.smin", "i64", column, g.binary("sub", valid, 1))
+            columns.append(g.gep(source, g.binary("mul", inside, stride_n), kind))
+        to = g.gep(target, group.index, kind)
+        with g.loop(0, whole, _BLOCK) as loop:
+            rows = [g.load(kind, g.gep(c, loop.index, kind), _BLOCK) for c in columns]
+            out = g.gep(to, g.binary("mul", loop.index, width), kind)
+            for row in transpose(g, rows):
+                g.store(row, out)
+                out = g.gep(out, width, kind)
+        with g.loop(whole, kc) as loop:
+            out = g.gep(to, g.binary("mul", loop.index, width), kind)
+            for i, column in enumerate(columns):
+                element = g.load(kind, g.gep(column, loop.index, kind))
+                g.store(element, g.gep(out, i, kind))
+    g.ret()
+    return g
+
+
+def transpose(f: FunctionEmitter, rows: Sequence[Value]) -> list[Value]:
+    """A square of vectors transposed: log2(n) rounds of exchanges between rows s apart."""
+    size = len(rows)
+    result, step = list(rows), size // 2
+    while step:
+        for i in range(size):
+            if i & step:
+                continue
+            a, b = result[i], result[i | step]
+            low = [lane if not lane & step else size + lane - step for lane in range(size)]
+            high = [lane + step if not lane & step else size + lane for lane in range(size)]
+            result[i], result[i | step] = f.shuffle(a, b, low), f.shuffle(a, b, high)
+        step //= 2
+    return result
+
+
+def pack_any_function(f: FunctionEmitter, kind: str) -> str:
+    """Packing with two arbitrary strides, element by element."""
+    name = f"pack_any_{kind}"
+    if name not in f.helpers:
+        g = FunctionEmitter(
+            name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind"
+        )
+        f.helpers[name] = g
+        source, stride_k, stride_n, valid, kc, target, width, *_ = _parameters(g)
+        columns = g.intrinsic("llvm.smin", "i64", valid, width)
+        with g.loop(0, kc) as outer:
+            row = g.gep(source, g.binary("mul", outer.index, stride_k), kind)
+            out = g.gep(target, g.binary("mul", outer.index, width), kind)
+            with g.loop(0, columns) as loop:
+                element = g.load(kind, g.gep(row, g.binary("mul", loop.index, stride_n), kind))
+                g.store(element, g.gep(out, loop.index, kind))
+        g.ret()
+    return name

@@ -1,0 +1,170 @@
+"""Contractions: kernels that are sums of products, and which of their axes play which part.
+
+    y[b, i, j] = epilogue(sum over k0, k1: x[b, i, k0, k1] * w[b, k0, j, k1])
+
+In: a kernel and its runs. Out: a `Contraction`, or why the kernel is none, in words for people.
+
+Products, gradients of products and convolutions are this one construct: the first operand `a`
+walks rows and terms, the second, `b`, terms and columns. The results lie together along the
+columns; to that end the operands may trade places. Terms may be several runs: what a sum walks need
+not lie evenly in either operand. Several sums of one loop are one contraction if they share an
+operand, as the gates of a recurrent cell do.
+
+What is found here decides bits, because a contraction is summed from the first term to the last,
+the last run fastest, and a generic nest may sum in lanes. So it follows from the kernel alone, and
+how an operand lies in memory is no reason against it: one that is not read at even steps is
+computed before it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..types import DType
+from .ir import Kernel, Loop, Reduction, Scalar
+from .runs import Address, Runs, WalkedRun
+
+FEWEST_PRODUCTS = 4_096
+"""Multiply-adds below which the generic nest is at least as fast."""
+
+FEWEST_ROWS = 4
+"""With fewer rows, getting at an operand costs more than reading it once per row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dot:
+    """One sum of products: `a` has the rows, `b` the columns."""
+
+    reduction: Reduction
+    a: Scalar
+    b: Scalar
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction:
+    """A kernel with its runs sorted by what walks them.
+
+    batch    parallel runs of both operands, or of what surrounds the product
+    m        those of `a` alone, the one with the most points first
+    n        those of `b` alone, the one along which results lie together first
+    terms    the runs that are summed over, the outermost first
+    """
+
+    kernel: Kernel
+    batch: tuple[WalkedRun, ...]
+    m: tuple[WalkedRun, ...]
+    n: tuple[WalkedRun, ...]
+    terms: tuple[WalkedRun, ...]
+    dots: tuple[Dot, ...]
+
+    @property
+    def dtype(self) -> DType:
+        return self.dots[0].reduction.dtype
+
+    @property
+    def rows(self) -> WalkedRun:
+        return self.m[0]
+
+    @property
+    def columns(self) -> WalkedRun:
+        return self.n[0]
+
+    @property
+    def depth(self) -> int:
+        """Terms of one sum, at most."""
+        return math.prod(run.extent for run in self.terms)
+
+
+def find_contraction(kernel: Kernel, runs: Runs) -> Contraction | str:
+    """The kernel as a contraction, or why it is not worth the name."""
+    first, *rest = kernel.loops
+    why = _why_no_products(first)
+    if why:
+        return why
+    if any(loop.axes or loop.reductions for loop in rest):
+        return "a loop follows the sums"
+    if not any(loop.stores for loop in rest):
+        return "nothing is stored"
+    return _sorted_runs(kernel, runs)
+
+
+def _why_no_products(loop: Loop) -> str:
+    """Why the first loop of a kernel is not made of float products alone; "" if it is."""
+    if not loop.axes or not loop.reductions:
+        return "no product"
+    if any(r.combiner != "dot" for r in loop.reductions):
+        return "no product"
+    if loop.stores:
+        return "the loop of the sums stores"
+    for reduction in loop.reductions:
+        if not reduction.dtype.is_float or reduction.dtype.bits < 32:
+            return f"products of {reduction.dtype}"
+        if reduction.value.op != "mul":
+            return "a product of one operand"
+    if len({r.dtype for r in loop.reductions}) != 1:
+        return "products of several dtypes"
+    return ""
+
+
+def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
+    reductions = kernel.loops[0].reductions
+    left, right = reductions[0].value.args
+    m, n = _alone(runs.parallel, left, right), _alone(runs.parallel, right, left)
+    store = next(loop.stores for loop in kernel.loops if loop.stores)[0]
+    address = Address(store.buffer, store.index)
+    if any(run.step(address) == 1 for run in m):
+        m, n = n, m
+    if not m or not n:
+        return "an operand without an axis of its own"
+    dots: list[Dot] = []
+    for reduction in reductions:
+        for a, b in (reduction.value.args, reversed(reduction.value.args)):
+            if (_alone(runs.parallel, a, b), _alone(runs.parallel, b, a)) == (m, n):
+                dots.append(Dot(reduction, a, b))
+                break
+        else:
+            return "sums over products of different shapes"
+    if len({dot.a for dot in dots}) > 1 and len({dot.b for dot in dots}) > 1:
+        return "sums that share no operand"
+    rows = max(m, key=lambda run: run.extent)
+    columns = next((run for run in n if run.step(address) == 1), n[-1])
+    found = Contraction(
+        kernel,
+        tuple(run for run in runs.parallel if run not in m and run not in n),
+        (rows, *(run for run in m if run is not rows)),
+        (columns, *(run for run in n if run is not columns)),
+        runs.loops[0],
+        tuple(dots),
+    )
+    return _why_not_by_size(found) or found
+
+
+def _alone(runs: Sequence[WalkedRun], operand: Scalar, other: Scalar) -> list[WalkedRun]:
+    """The runs that an operand has and the other has not."""
+    return [r for r in runs if operand.axes & set(r.axes) and not other.axes & set(r.axes)]
+
+
+def _why_not_by_size(c: Contraction) -> str:
+    if 0 in (c.depth, *(run.extent for run in (*c.batch, *c.m, *c.n))):
+        return "no element"
+    if c.rows.extent < FEWEST_ROWS:
+        return f"fewer than {FEWEST_ROWS} rows"
+    if c.rows.extent * c.columns.extent * c.depth < FEWEST_PRODUCTS:
+        return f"fewer than {FEWEST_PRODUCTS} multiply-adds"
+    return ""
+
+
+def operand_steps(operand: Scalar, runs: Sequence[WalkedRun]) -> tuple[int, ...] | str:
+    """Elements from one point of each run to the next, or why an operand is not read in steps."""
+    if operand.op != "load":
+        return "it is computed"
+    address = Address(operand.payload, operand.args)
+    found: list[int] = []
+    for run in runs:
+        step = run.step(address) if run.is_used_by(address) else 0
+        if step is None:
+            return f"its address is not affine in {' * '.join(run.run)}"
+        found.append(step)
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""The schedule of a contraction: register tile, how operands are staged, cache blocks, threads.
+
+In: a contraction (loops/contraction.py) and a machine. Out: its `Tiles`. Nothing here changes bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..loops.contraction import Contraction, operand_steps
+from ..loops.ir import Scalar
+from ..loops.order import BLOCK_TERMS, cut
+from ..loops.runs import WalkedRun
+from ..loops.schedule import Staging, Tiles
+from ..machine import Machine
+
+FEW_ROWS = 160
+WORKSPACE_BYTES = 262_144
+DEPTH_BLOCK = 1_024
+STRIP_BLOCK_BYTES = 524_288
+MOST_ROWS = 14
+SPARE_REGISTERS = 4
+PAGE_BYTES = 4_096
+PACKED_WIDTHS = {"rows": 16, "columns": 8}
+MANY_POINTS = 8
+"""A batch axis with so many points is shared among threads."""
+
+
+def choose_tiles(contraction: Contraction, machine: Machine) -> Tiles:
+    """How a contraction is run on a machine."""
+    return _Chooser(contraction, machine).tiles()
+
+
+class _Chooser:
+    """Chooses for one contraction."""
+
+    def __init__(self, c: Contraction, machine: Machine) -> None:
+        self.c, self.machine = c, machine
+        self.size = c.dtype.size_bytes
+        self.lanes = machine.vector_bytes // self.size
+        self.rows, self.columns = self._tile()
+        self.m_parts = -(-c.rows.extent // self.rows)
+        self.n_parts = -(-c.columns.extent // self.columns)
+        extents = [run.extent for run in c.terms]
+        self.long = cut(extents, BLOCK_TERMS["dot"]) is not None
+
+    def tiles(self) -> Tiles:
+        c = self.c
+        each = "strip" if c.rows.extent <= FEW_ROWS else "tile"
+        outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]))
+        many = [run for run in outer if run.extent >= MANY_POINTS]
+        threads = many[0] if many else (c.columns if each == "strip" else c.rows)
+        return Tiles(
+            tuple(run.run for run in outer),
+            c.rows.run,
+            c.columns.run,
+            tuple(run.run for run in c.terms),
+            (self.rows, self.columns),
+            self.lanes,
+            self._common(self._staging_of_a(dot.a) for dot in c.dots),
+            self._common(self._staging_of_b(dot.b) for dot in c.dots),
+            self._blocks(each),
+            each,
+            threads.run,
+        )
+
+    def _tile(self) -> tuple[int, int]:
+        """The largest tile that does not spill, its rows chosen so that M splits evenly."""
+        c, registers = self.c, self.machine.vector_registers
+        wide = self.machine.vector_bytes == 64
+        vectors = 2 if wide else max(2, 16 // self.lanes)
+        if wide and c.columns.extent <= self.lanes and self.lanes == 16:
+            vectors = 1
+        most = min(MOST_ROWS, (registers - SPARE_REGISTERS) // vectors)
+        parts = -(-c.rows.extent // most)
+        return -(-c.rows.extent // parts), vectors * self.lanes
+
+    def _common(self, found: Iterable[Staging]) -> Staging:
+        """What serves several operands: an expression can be evaluated for any of them."""
+        different = set(found)
+        return different.pop() if len(different) == 1 else Staging("computed")
+
+    def _steps(self, operand: Scalar, run: WalkedRun) -> tuple[int, int] | None:
+        """Elements along an operand's own run and along the last of the terms."""
+        if operand.dtype is not self.c.dtype:
+            return None
+        steps = operand_steps(operand, (run, *self.c.terms))
+        return None if isinstance(steps, str) else (steps[0], steps[-1])
+
+    def _staging_of_a(self, operand: Scalar) -> Staging:
+        steps = self._steps(operand, self.c.rows)
+        if steps is None:
+            return Staging("computed")
+        by_row, by_term = steps
+        far = max(by_row, by_term) * self.size % PAGE_BYTES == 0
+        if not far and 1 in steps:
+            return Staging("in place")
+        return self._packed(by_row, by_term, PACKED_WIDTHS["rows"])
+
+    def _staging_of_b(self, operand: Scalar) -> Staging:
+        steps = self._steps(operand, self.c.columns)
+        if steps is None:
+            return Staging("computed")
+        by_column, by_term = steps
+        far = by_term * self.size % PAGE_BYTES == 0
+        if by_column == 1 and self.c.columns.extent >= self.columns and not far:
+            return Staging("in place")
+        return self._packed(by_column, by_term, self.columns)
+
+    def _packed(self, by_part: int, by_term: int, width: int) -> Staging:
+        if by_part == 1 and width % PACKED_WIDTHS["rows"] == 0:
+            return Staging("packed rows")
+        if by_term == 1 and width % PACKED_WIDTHS["columns"] == 0:
+            return Staging("packed columns")
+        return Staging("packed any")
+
+    def _blocks(self, each: str) -> tuple[int, int, int]:
+        """Tiles, strips and terms that are worked on between two rounds of packing."""
+        kept = 8 if self.long else self.size
+        tile_bytes = self.rows * self.columns * kept * len(self.c.dots)
+        depth = self.c.depth
+        if depth > DEPTH_BLOCK:
+            depth = DEPTH_BLOCK
+        if each == "strip":
+            fit = WORKSPACE_BYTES // (tile_bytes * self.m_parts)
+            return self.m_parts, max(1, min(self.n_parts, fit)), depth
+        strip_bytes = depth * self.columns * self.size * len({d.b for d in self.c.dots})
+        strips = max(1, min(self.n_parts, STRIP_BLOCK_BYTES // strip_bytes))
+        fit = max(1, WORKSPACE_BYTES // (tile_bytes * strips))
+        tiles = self.m_parts if depth == self.c.depth else min(self.m_parts, fit)
+        return tiles, strips, depth
