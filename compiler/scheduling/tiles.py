@@ -6,6 +6,7 @@ In: a contraction (loops/contraction.py) and a machine. Out: its `Tiles`. Nothin
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from ..loops.contraction import Contraction, operand_steps
 from ..loops.ir import Scalar
@@ -46,7 +47,7 @@ class _Chooser:
 
     def tiles(self) -> Tiles:
         c = self.c
-        each = "strip" if c.rows.extent <= FEW_ROWS else "tile"
+        each: Literal["strip", "tile"] = "strip" if c.rows.extent <= FEW_ROWS else "tile"
         outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]))
         many = [run for run in outer if run.extent >= MANY_POINTS]
         threads = many[0] if many else (c.columns if each == "strip" else c.rows)
