@@ -4,11 +4,12 @@ In: a kernel, one array per buffer in its logical shape (any strides), the numbe
 Out: the arrays, changed.
 
 Every axis is one dimension of NumPy's broadcasting, so an expression is computed once for all
-points. A value of a primitive is that of the graph operation of the same name. Floating point sums
-are made in float64 and rounded once, as what is kept of the blocks of compiled code is (order.py).
-The order inside a block, which decides the last bits, depends on which axis has lanes; it is not
-modelled, and results are compared with a tolerance. Running sums and products have one order only,
-and are exact.
+points. A value of a primitive is that of the graph operation of the same name. A reduction takes
+its points in the order that its loop is written with, to the last bit; see combine.py, also for
+loops without an order. Running reductions and accumulating stores have one order only.
+
+What is left to differ from compiled code are the functions that no one rounds correctly (INEXACT):
+`inexact` computes these as somebody else does.
 
 Checked on the way: an index outside its buffer, and two points that store different values into
 one element, raise VerifyError.
@@ -17,7 +18,7 @@ one element, raise VerifyError.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,37 +26,68 @@ import numpy as np
 from ..errors import VerifyError
 from ..ops import OP_WITH_NAME
 from ..ops.random import philox
-from ..types import DType
+from ..types import DType, float32, float64
+from .combine import combined_in_any_order, combined_in_order, extremum, running_results
+from .fused import fma
 from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from .order import runs_wide
+from .schedule import Order
 
 Array = np.ndarray[Any, Any]
-_OPERATION_NAME = {"min": "minimum", "max": "maximum", "select": "where"}
-_PARTIAL: Mapping[str, np.ufunc] = {
-    "sum": np.add,
-    "dot": np.add,
-    "prod": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-    "any": np.logical_or,
-    "all": np.logical_and,
-}
+Primitive = Callable[[str, Sequence[Array], DType], Array]
+"""What a primitive of this name makes of these operands, a result of this dtype."""
+
+INEXACT = frozenset(
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh "
+    "atanh erf erfc sigmoid pow atan2 hypot".split()
+)
+"""Functions whose last bits, of floats, are those of whoever computes them. All other primitives
+have one right result."""
+
+_OPERATION_NAME = {"select": "where"}
+
+
+def primitive_value(op: str, args: Sequence[Array], dtype: DType) -> Array:
+    """A scalar primitive on arrays that broadcast."""
+    match op:
+        case "cast":
+            return np.asarray(OP_WITH_NAME["cast"].evaluate(args[0], dtype=dtype))
+        case "bitcast":
+            return np.ascontiguousarray(args[0]).view(dtype.numpy).reshape(args[0].shape)
+        case "fma" if dtype.is_float:
+            wide = float64 if dtype == float64 else float32
+            return fma(*(a.astype(wide.numpy) for a in args)).astype(dtype.numpy)
+        case "fma":
+            return np.asarray(args[0] * args[1] + args[2])
+        case "max" | "min":
+            return extremum(op, *args)
+        case "philox":
+            *counter, k0, k1 = (np.asarray(x).view(np.uint32) for x in args)
+            return philox(tuple(counter), (k0, k1))[0].astype(np.uint32).view(np.int32)
+        case _:
+            record = OP_WITH_NAME[_OPERATION_NAME.get(op, op)]
+            return np.asarray(record.evaluate(*args))
 
 
 def run_kernel(
-    kernel: Kernel, memory: Mapping[Buffer, Array], rows: int = 1, pointwise: bool = False
+    kernel: Kernel,
+    memory: Mapping[Buffer, Array],
+    rows: int = 1,
+    pointwise: bool = False,
+    inexact: Primitive = primitive_value,
 ) -> None:
     """Run the kernel on `memory`.
 
     pointwise  walk the first parallel axis point by point, loads and stores of one point after
                those of the one before: what a kernel that writes over its operands must survive
+    inexact    computes primitives of INEXACT on floats
     """
     axes = kernel.axes
     if pointwise and axes:
         for point in range(axis_limit(axes[0], rows)):
-            _Run(kernel, memory, rows, {axes[0]: point}).run()
+            _Run(kernel, memory, rows, {axes[0]: point}, inexact).run()
     else:
-        _Run(kernel, memory, rows, {}).run()
+        _Run(kernel, memory, rows, {}, inexact).run()
 
 
 def axis_limit(axis: Axis, rows: int) -> int:
@@ -67,9 +99,15 @@ class _Run:
     """One run of a kernel, or of one point of its first axis (`fixed`)."""
 
     def __init__(
-        self, kernel: Kernel, memory: Mapping[Buffer, Array], rows: int, fixed: Mapping[Axis, int]
+        self,
+        kernel: Kernel,
+        memory: Mapping[Buffer, Array],
+        rows: int,
+        fixed: Mapping[Axis, int],
+        inexact: Primitive,
     ) -> None:
         self.kernel, self.memory, self.rows, self.fixed = kernel, memory, rows, fixed
+        self.inexact = inexact
         self.outer = len(kernel.axes)
         self.rank = self.outer + max((len(loop.axes) for loop in kernel.loops), default=0)
         self.points: dict[Axis, Array] = {}
@@ -134,7 +172,8 @@ class _Run:
             array = self.memory[scalar.payload]
             self._check(scalar.payload, array, args)
             return np.asarray(array[tuple(np.broadcast_arrays(*args))] if args else array[()])
-        return primitive_value(scalar.op, args, scalar.dtype)
+        own = scalar.op in INEXACT and scalar.dtype.is_float
+        return (self.inexact if own else primitive_value)(scalar.op, args, scalar.dtype)
 
     def _check(self, buffer: Buffer, array: Array, index: Sequence[Array]) -> None:
         for axis, (numbers, extent) in enumerate(zip(index, array.shape, strict=True)):
@@ -151,28 +190,25 @@ class _Run:
 
     def _combined(self, loop: Loop, reduction: Reduction, values: dict[Scalar, Array]) -> Array:
         """The reduction over the loop's axes, or every partial result of a running loop."""
-        dimensions = tuple(range(self.outer, self.outer + len(loop.axes)))
-        value = self._value(reduction.value, values)
-        value = value.reshape((1,) * (self.rank - value.ndim) + value.shape)
-        full = list(value.shape)
-        for dimension, axis in zip(dimensions, loop.axes, strict=True):
-            full[dimension] = self._extent(axis)
-        value = np.broadcast_to(value, full)
-        if reduction.combiner.startswith("arg"):
-            return _position(value, dimensions, reduction)
-        wide = _wide(value, reduction)
-        combine: np.ufunc = _PARTIAL[reduction.combiner]
-        if wide.dtype == bool and reduction.combiner == "sum":
-            combine = np.logical_or
+        roots = reduction.value.args if reduction.combiner == "dot" else (reduction.value,)
+        terms = [self._over_all_points(loop, self._value(root, values)) for root in roots]
+        axes = len(loop.axes)
         if loop.running:
-            if not runs_wide(loop, reduction) and wide.dtype == np.float64:
-                wide = value.astype(np.promote_types(reduction.dtype.numpy, np.float32))
-            wide = combine.accumulate(wide, axis=dimensions[0]) if dimensions else wide
-            return wide.astype(reduction.dtype.numpy)
-        start = _identity(reduction.combiner, wide.dtype)
-        for dimension in dimensions:
-            wide = combine.reduce(wide, axis=dimension, initial=start, keepdims=True)
-        return wide.astype(reduction.dtype.numpy)
+            result = running_results(reduction, terms, axes, runs_wide(loop, reduction))
+        elif (order := loop.order if axes else Order(())) is None:
+            result = combined_in_any_order(reduction, terms, axes)
+        else:
+            extent = {axis.name: self._extent(axis) for axis in loop.axes}
+            extents = [math.prod(extent[name] for name in run) for run in order.runs]
+            result = combined_in_order(reduction, order, terms, axes, extents)
+        return result.reshape(result.shape + (1,) * (self.rank - result.ndim))
+
+    def _over_all_points(self, loop: Loop, value: Array) -> Array:
+        """The value with as many dimensions as there are axes here, those of the loop in full."""
+        value = value.reshape((1,) * (self.rank - value.ndim) + value.shape)
+        outer = value.shape[: self.outer]
+        value = value.reshape(value.shape[: self.outer + len(loop.axes)])
+        return np.broadcast_to(value, (*outer, *map(self._extent, loop.axes)))
 
     # -- stores -----------------------------------------------------------------------------
 
@@ -186,7 +222,10 @@ class _Run:
         value = np.broadcast_to(value, extents)
         if store.accumulate:
             add = np.logical_or if array.dtype == bool else np.add
-            add.at(array, at if at else (), value if at else value.reshape(-1).sum())
+            if at:
+                add.at(array, at, value)
+            else:  # one after the other, as above
+                add.at(array.reshape(1), np.zeros(value.size, np.int64), value.reshape(-1))
             return
         array[at] = value if at else value.reshape(-1)[0] if value.size else array[()]
         if at and array[at].tobytes() != value.tobytes():
@@ -194,55 +233,3 @@ class _Run:
                 f"two points store different values into one element of {store.buffer.name}",
                 operation=f"kernel {self.kernel.name}",
             )
-
-
-def primitive_value(op: str, args: Sequence[Array], dtype: DType) -> Array:
-    """A scalar primitive on arrays that broadcast."""
-    if op == "cast":
-        return np.asarray(OP_WITH_NAME["cast"].evaluate(args[0], dtype=dtype))
-    if op == "bitcast":
-        return np.ascontiguousarray(args[0]).view(dtype.numpy).reshape(args[0].shape)
-    if op == "fma":
-        product = primitive_value("mul", _wider(args[:2], dtype), dtype)
-        return np.asarray(product + _wider(args[2:], dtype)[0]).astype(dtype.numpy)
-    if op == "philox":
-        *counter, k0, k1 = (np.asarray(x).view(np.uint32) for x in args)
-        return philox(tuple(counter), (k0, k1))[0].astype(np.uint32).view(np.int32)
-    record = OP_WITH_NAME[_OPERATION_NAME.get(op, op)]
-    return np.asarray(record.evaluate(*args))
-
-
-def _wider(args: Sequence[Array], dtype: DType) -> list[Array]:
-    return [a.astype(np.float64) if dtype.is_float else a for a in args]
-
-
-def _wide(value: Array, reduction: Reduction) -> Array:
-    """Floats as float64 where they are added or multiplied."""
-    dtype = reduction.value.dtype
-    return value.astype(np.float64) if dtype.is_float else value
-
-
-def _identity(combiner: str, dtype: np.dtype[Any]) -> Any:
-    if combiner in ("sum", "dot", "any"):
-        return dtype.type(0)
-    if combiner in ("prod", "all"):
-        return dtype.type(1)
-    sign = -1 if combiner in ("max", "argmax") else 1
-    if dtype.kind == "f":
-        return dtype.type(sign * math.inf)
-    if dtype.kind == "b":
-        return sign > 0
-    limits = np.iinfo(dtype)
-    return dtype.type(limits.min if sign < 0 else limits.max)
-
-
-def _position(value: Array, dimensions: tuple[int, ...], reduction: Reduction) -> Array:
-    """The first winner, a NaN before all, along the one axis; 0 where there is none."""
-    if not dimensions:
-        return np.zeros(value.shape, np.int64)
-    wide = value.astype(np.float64) if reduction.value.dtype.is_float else value
-    find = np.argmax if reduction.combiner == "argmax" else np.argmin
-    if wide.shape[dimensions[0]] == 0:
-        shape = [1 if d in dimensions else n for d, n in enumerate(wide.shape)]
-        return np.zeros(shape, np.int64)
-    return np.asarray(find(wide, axis=dimensions[0], keepdims=True)).astype(np.int64)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
-from ..types import DType, TensorType, bool_, dtype_of
+from ..types import DType, TensorType, bfloat16, bool_, dtype_of
 from .definition import (
     COMMUTATIVE,
     NO_FLAGS,
@@ -29,7 +29,7 @@ from .definition import (
     per_element,
     same_type,
 )
-from .reference import as_array
+from .reference import as_array, bfloat16_of
 from .source import zeros_like
 
 if TYPE_CHECKING:
@@ -129,6 +129,8 @@ def cast_array(x: Any, dtype: DType) -> Any:
     source = dtype_of(x.dtype)
     if dtype.is_bool:
         return np.asarray(x != 0)
+    if dtype == bfloat16 and source.bits > 16:
+        return bfloat16_of(x.astype(np.float64))
     if not (source.is_float and dtype.is_integer):
         return x.astype(dtype.numpy)
     limits = np.iinfo(dtype.numpy)

@@ -19,6 +19,22 @@ def is_half(array: Any) -> bool:
     return array.dtype in (float16.numpy, bfloat16.numpy)
 
 
+def bfloat16_of(x: Any) -> Any:
+    """A float64 array rounded once to bfloat16: ml_dtypes itself goes by float32.
+
+    The float32 between is rounded to odd: an inexact one is the neighbour with an odd last bit,
+    which a second, shorter rounding takes for the number itself.
+    Source: S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums: proved
+    algorithms using rounding to odd", IEEE Trans. Computers 57 (2008).
+    """
+    with np.errstate(over="ignore"):
+        nearest = np.asarray(x.astype(np.float32))
+    size, whole = np.abs(nearest.astype(np.float64)), np.abs(x)
+    below = nearest.view(np.int32) - (size > whole)
+    odd = below | ((size < whole) | (size > whole))
+    return odd.astype(np.int32).view(np.float32).astype(bfloat16.numpy)
+
+
 def wide_dtype(array: Any) -> Any:
     """The dtype in which elements are added or multiplied: float64 for floats, else their own.
 

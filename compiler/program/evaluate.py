@@ -13,12 +13,12 @@ memory that it also reads runs point by point along its first axis (see loops/ev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
 from ..errors import ArgumentError
-from ..loops.evaluate import run_kernel
+from ..loops.evaluate import Primitive, primitive_value, run_kernel
 from ..loops.ir import Buffer, Kernel
 from ..types import Shape, TensorType, at_rows
 from .ir import Instruction, Program, Repeat
@@ -37,15 +37,17 @@ def run_program(
     count: int = 1,
     order: Array | None = None,
     first_step: int = 0,
+    inexact: Primitive = primitive_value,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs by name and the new state by name.
 
     rows     samples in an iteration, at most `program.rows_maximum`
     count    iterations of a Repeat; then every output has a leading axis of that extent
     order    i64: iteration i reads the `rows_maximum` numbers from (first_step + i) * rows_maximum
+    inexact  computes functions that no one rounds correctly (see loops/evaluate.py)
     Raises ArgumentError for a missing input or state.
     """
-    return _ProgramRun(program, inputs, state or {}, rows, count, order).run(first_step)
+    return _ProgramRun(program, inputs, state or {}, rows, count, order, inexact).run(first_step)
 
 
 class _ProgramRun:
@@ -59,8 +61,10 @@ class _ProgramRun:
         rows: int,
         count: int,
         order: Array | None,
+        inexact: Primitive,
     ) -> None:
         self.program, self.rows, self.count, self.order = program, rows, count, order
+        self.inexact = inexact
         self.arena = bytearray(program.arena_bytes)
         self.states = [b for b in program.buffers if b.space == "state"]
         ends = [b.offset_bytes + b.size_bytes for b in self.states]
@@ -96,12 +100,15 @@ class _ProgramRun:
     def _run(self, body: Sequence[Instruction], step: int, iteration: int) -> None:
         self._begin_iteration(step, iteration)
         for instruction in body:
-            if isinstance(instruction, Kernel):
-                aliased = _writes_over_operands(instruction)
-                run_kernel(instruction, self.memory, self.rows, pointwise=aliased)
-            else:
-                for number in range(self.count):
-                    self._run(instruction.body, step + number, number)
+            match instruction:
+                case Kernel():
+                    aliased = _writes_over_operands(instruction)
+                    run_kernel(instruction, self.memory, self.rows, aliased, self.inexact)
+                case Repeat():
+                    for number in range(self.count):
+                        self._run(instruction.body, step + number, number)
+                case _:
+                    assert_never(instruction)
 
     def _begin_iteration(self, step: int, iteration: int) -> None:
         self.arena[:] = bytes([GARBAGE]) * len(self.arena)
