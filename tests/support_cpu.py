@@ -106,7 +106,11 @@ def scheduled(program: Program, target: str = "native") -> Program:
     """The program with orders and schedules for a machine, unless it has them."""
     if any(kernel.schedule is not None for kernel in program.kernels()):
         return program
-    return choose_schedule(program, find_target(target).machine)
+    program = choose_schedule(program, find_target(target).machine)
+    verify_program(program)
+    for kernel in program.kernels():
+        verify_kernel(kernel)
+    return program
 
 
 def run_compiled(

@@ -1,6 +1,6 @@
 """Inexact primitives as compiled code computes them: what is left between evaluators and bits.
 
-    run_program(program, inputs, inexact=compiled_primitive)      the bits of the compiled program
+run_program(program, inputs, inexact=compiled_primitive)      the bits of the compiled program
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ Out: nothing, or a VerifyError that names the kernel and the place in it.
 Checked: names are unique; every axis is bound where it is used; a reduction is read only after the
 loop that computes it, or by the stores of its own `running` loop; operand counts and dtypes of
 every primitive; loads and stores have one i64 index per axis of the buffer; nothing is stored into
-an input, a constant or the order; no index is provably outside its axis.
+an input, a constant or the order; no index is provably outside its axis. Orders and schedules are
+checked in check_schedule.py.
 
 An index that is affine in its axes takes its extreme values, so any excess is an error; of any
 other index only bounds are known, and it is refused if no value in them is inside. A gathered axis
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import VerifyError
 from ..types import DType, bool_, int32, int64
 from .build import coefficient, index_range
+from .check_schedule import verify_schedule
 from .ir import (
     BINARY,
     COMBINERS,
@@ -57,6 +59,7 @@ def operand_count(op: str) -> int:
 def verify_kernel(kernel: Kernel) -> None:
     """Raise VerifyError if the kernel breaks a rule; see the module docstring."""
     _Checker(kernel).run()
+    verify_schedule(kernel)
 
 
 class _Checker:

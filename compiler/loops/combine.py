@@ -48,9 +48,9 @@ def combined_in_order(
 ) -> Array:
     """The reduction over the last `axes` dimensions, which are walked as runs of these extents."""
     extents = tuple(extents) or (1,)
-    along = [_runs_first(term, axes, extents) for term in terms]
     if reduction.combiner.startswith("arg"):
-        return _position(reduction, along[0].reshape(-1, *along[0].shape[len(extents) :]))
+        return _position(reduction, _runs_first(terms[0], axes, (math.prod(extents),)))
+    along = [_runs_first(term, axes, extents) for term in terms]
     step = _Step(reduction, [term.shape[len(extents) :] for term in along])
     along = [step.widened(term) for term in along]
     cut = order.block if is_rounded(reduction) else None
@@ -112,9 +112,7 @@ def _runs_first(term: Array, axes: int, extents: Sequence[int]) -> Array:
     return np.moveaxis(merged, range(others, merged.ndim), range(len(extents)))
 
 
-def _blocks(
-    extents: Sequence[int], lanes: int, cut: SumBlock | None
-) -> Iterator[Iterator[Place]]:
+def _blocks(extents: Sequence[int], lanes: int, cut: SumBlock | None) -> Iterator[Iterator[Place]]:
     """The places of all points in order, block after block; in one if nothing is cut.
 
     A place indexes the runs. In the last it is a slice: of as many points as there are lanes, or
@@ -161,7 +159,8 @@ class _Step:
         """Combine terms with what the first lanes hold; other lanes stay as they are."""
         lanes = slice(len(terms[0]))
         if self.combiner == "dot" and self.dtype.is_float:
-            result[lanes] = fma(*terms, result[lanes])
+            a, b = terms
+            result[lanes] = fma(a, b, result[lanes])
         else:
             result[lanes] = self.joined(result[lanes], functools.reduce(np.multiply, terms))
 

@@ -30,7 +30,6 @@ from ..types import DType, float32, float64
 from .combine import combined_in_any_order, combined_in_order, extremum, running_results
 from .fused import fma
 from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
-from .order import runs_wide
 from .schedule import Order
 
 Array = np.ndarray[Any, Any]
@@ -194,7 +193,8 @@ class _Run:
         terms = [self._over_all_points(loop, self._value(root, values)) for root in roots]
         axes = len(loop.axes)
         if loop.running:
-            result = running_results(reduction, terms, axes, runs_wide(loop, reduction))
+            wide = loop.order is None or loop.order.wide
+            result = running_results(reduction, terms, axes, wide)
         elif (order := loop.order if axes else Order(())) is None:
             result = combined_in_any_order(reduction, terms, axes)
         else:

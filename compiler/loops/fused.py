@@ -49,7 +49,8 @@ def _double(a: Array, b: Array, c: Array) -> Array:
     np.copyto(result, _usual_double(a, b, c), where=usual)
     rare = numbers & ~usual
     if rare.any():
-        result[rare] = [_by_fractions(*three) for three in zip(a[rare], b[rare], c[rare])]
+        numbers_of = zip(a[rare].tolist(), b[rare].tolist(), c[rare].tolist(), strict=True)
+        result[rare] = [_by_fractions(*three) for three in numbers_of]
     return result
 
 

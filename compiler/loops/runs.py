@@ -87,6 +87,24 @@ def addresses_of(kernel: Kernel) -> list[Address]:
     return found + [Address(store.buffer, store.index) for store in kernel.stores()]
 
 
+def counted_axes(kernel: Kernel) -> frozenset[Axis]:
+    """The axes that reach a value other than through an address: a counter, a mask."""
+    found: set[Axis] = set()
+    seen: set[Scalar] = set()
+    for loop in kernel.loops:
+        stack = [r.value for r in loop.reductions] + [store.value for store in loop.stores]
+        while stack:
+            scalar = stack.pop()
+            if scalar in seen or not scalar.axes:
+                continue
+            seen.add(scalar)
+            if scalar.op == "axis":
+                found.add(scalar.payload)
+            elif scalar.op != "load":
+                stack.extend(scalar.args)
+    return frozenset(found)
+
+
 def find_runs(kernel: Kernel) -> Runs:
     """The longest runs: of the parallel axes, and of each loop whose axes no other loop has.
 
@@ -128,24 +146,7 @@ class _RunFinder:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.addresses = addresses_of(kernel)
-
-    @cached_property
-    def counted(self) -> frozenset[Axis]:
-        """The axes that reach a value other than through an address: a counter, a mask."""
-        found: set[Axis] = set()
-        seen: set[Scalar] = set()
-        for loop in self.kernel.loops:
-            stack = [r.value for r in loop.reductions] + [store.value for store in loop.stores]
-            while stack:
-                scalar = stack.pop()
-                if scalar in seen or not scalar.axes:
-                    continue
-                seen.add(scalar)
-                if scalar.op == "axis":
-                    found.add(scalar.payload)
-                elif scalar.op != "load":
-                    stack.extend(scalar.args)
-        return frozenset(found)
+        self.counted = counted_axes(kernel)
 
     def may_join(self, loop: Loop) -> bool:
         others = (other for other in self.kernel.loops if other is not loop)

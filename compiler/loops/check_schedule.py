@@ -1,0 +1,204 @@
+"""The verifier of orders and schedules: what they say can be said of their kernel.
+
+In: a kernel with logical indices. Out: nothing, or a VerifyError that names the kernel and place.
+
+* Axes are one run only if every address steps through them as through one axis, nothing else asks
+  where they stand, none but the first is bounded, and no other loop walks them.
+* An order's runs are the axes of its loop, in their order. It has 1 lane or 16; one where points
+  are stored or added to memory in turn. A block cuts its run, in a loop that sums floats up or
+  multiplies them. A position is along one run. Only running sums and products are wide.
+* A schedule's runs are the parallel axes, each once. What has lanes, or is shared by threads, is
+  one of them; lanes may be along the last run of a loop instead. Vectors, and columns of tiles, are
+  whole multiples of 16 lanes. Tiles are for products, with the terms in the order of their loop.
+
+Whether a schedule is a good one is not asked here; a back end that cannot follow it refuses it.
+Where it is unrolled is for the program's verifier.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from typing import assert_never
+
+from ..errors import VerifyError
+from .ir import Axis, Kernel, Loop
+from .order import is_rounded
+from .runs import Address, addresses_of, counted_axes
+from .schedule import Nest, Order, Run, Tiles, Unrolled
+from .schedule_text import order_text, run_text, runs_text
+
+LANES = 16
+"""Of an order that has any; the widths of vectors and tiles are multiples of it."""
+
+
+def verify_schedule(kernel: Kernel) -> None:
+    """Raise VerifyError if an order or the schedule breaks a rule; see the module docstring."""
+    _ScheduleChecker(kernel).run()
+
+
+class _ScheduleChecker:
+    """One check of one kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        axes = [*kernel.axes, *(axis for loop in kernel.loops for axis in loop.axes)]
+        self.axes = {axis.name: axis for axis in axes}
+
+    def run(self) -> None:
+        for number, loop in enumerate(self.kernel.loops):
+            if loop.order is not None:
+                self._check_order(f"loop {number}", loop, loop.order)
+        match self.kernel.schedule:
+            case None:
+                pass
+            case Nest() as nest:
+                self._check_nest("schedule nest", nest)
+            case Tiles() as tiles:
+                self._check_tiles("schedule tiles", tiles)
+            case Unrolled() as unrolled:
+                self._check_partition("schedule unrolled", unrolled.walk)
+            case _:
+                assert_never(self.kernel.schedule)
+
+    def _refuse(self, place: str, problem: str, *facts: str) -> VerifyError:
+        return VerifyError(
+            f"{place}: {problem}", operation=f"kernel {self.kernel.name}", facts=facts
+        )
+
+    def _extent(self, run: Run) -> int:
+        return math.prod(self.axes[name].extent for name in run)
+
+    # -- runs -------------------------------------------------------------------------------
+
+    def _check_run(self, place: str, run: Run) -> None:
+        """The axes of a run are walked as one by everything in the kernel."""
+        for outer, inner in itertools.pairwise(run):
+            self._check_joint(place, run, self.axes[outer], self.axes[inner])
+
+    def _check_joint(self, place: str, run: Run, outer: Axis, inner: Axis) -> None:
+        problem = f"{run_text(run)} are not one run"
+        if inner.bounded:
+            raise self._refuse(place, problem, f"{inner.name} is bounded, and not the first")
+        for axis in (outer, inner):
+            if axis in self._counted:
+                raise self._refuse(place, problem, f"a value depends on where {axis.name} stands")
+            if sum(axis in loop.axes for loop in self.kernel.loops) > 1:
+                raise self._refuse(place, problem, f"several loops walk {axis.name}")
+        for address in self._addresses:
+            steps = address.step(outer), address.step(inner)
+            if steps[0] is None or steps[1] is None or steps[0] != steps[1] * inner.extent:
+                shown = ["by no fixed number" if step is None else f"by {step}" for step in steps]
+                fact = f"along {outer.name} an address in {address.buffer.name} steps {shown[0]}, "
+                fact += f"along the {inner.extent} points of {inner.name} {shown[1]}"
+                raise self._refuse(place, problem, fact)
+
+    @cached_property
+    def _addresses(self) -> list[Address]:
+        return addresses_of(self.kernel)
+
+    @cached_property
+    def _counted(self) -> frozenset[Axis]:
+        return counted_axes(self.kernel)
+
+    def _check_partition(self, place: str, runs: Sequence[Run]) -> None:
+        """The runs are the parallel axes, each once."""
+        walked = [name for run in runs for name in run]
+        wanted = [axis.name for axis in self.kernel.axes]
+        if Counter(walked) != Counter(wanted):
+            problem = f"it walks {', '.join(walked) or 'nothing'}"
+            raise self._refuse(place, problem, f"the axes are {', '.join(wanted) or 'none'}")
+        for run in runs:
+            self._check_run(place, run)
+
+    # -- orders -----------------------------------------------------------------------------
+
+    def _check_order(self, place: str, loop: Loop, order: Order) -> None:
+        names = [axis.name for axis in loop.axes]
+        if [name for run in order.runs for name in run] != names:
+            problem = f"the order is of {runs_text(order.runs)}"
+            raise self._refuse(place, problem, f"its axes are {', '.join(names) or 'none'}")
+        for run in order.runs:
+            self._check_run(place, run)
+        if order.lanes not in (1, LANES):
+            raise self._refuse(place, f"an order has 1 or {LANES} lanes, not {order.lanes}")
+        if order.lanes > 1 and (loop.running or any(store.accumulate for store in loop.stores)):
+            kind = "a running" if loop.running else "an accumulating"
+            raise self._refuse(place, f"{kind} loop has no lanes: its points take turns")
+        for reduction in loop.reductions:
+            if reduction.combiner.startswith("arg") and len(order.runs) > 1:
+                problem = f"{reduction.combiner} is along one run, not {runs_text(order.runs)}"
+                raise self._refuse(f"{place}, %{reduction.name}", problem)
+        if order.wide and not (loop.running and any(map(is_rounded, loop.reductions))):
+            raise self._refuse(place, "only running sums and products of floats are wide")
+        self._check_block(place, loop, order)
+
+    def _check_block(self, place: str, loop: Loop, order: Order) -> None:
+        block = order.block
+        if block is None:
+            return
+        if loop.running or not any(map(is_rounded, loop.reductions)):
+            raise self._refuse(place, "only sums and products of floats have blocks")
+        if not 0 <= block.position < len(order.runs):
+            raise self._refuse(place, f"no run has number {block.position}")
+        run, is_last = order.runs[block.position], block.position == len(order.runs) - 1
+        each = -(-self._extent(run) // (order.lanes if is_last else 1))
+        if not 0 < block.points < each:
+            problem = f"blocks of {block.points} do not cut {run_text(run)}"
+            raise self._refuse(place, problem, f"it has {each} points for each partial result")
+
+    # -- schedules --------------------------------------------------------------------------
+
+    def _check_threads(self, place: str, threads: Run, walked: Sequence[Run]) -> None:
+        if threads not in walked:
+            problem = f"threads share {run_text(threads)}, which is none of its runs"
+            raise self._refuse(place, problem, f"its runs are {runs_text(walked) or 'none'}")
+
+    def _check_nest(self, place: str, nest: Nest) -> None:
+        self._check_partition(place, nest.walk)
+        if nest.threads is not None:
+            self._check_threads(place, nest.threads, nest.walk)
+        if nest.vector is None:
+            return
+        last = [loop.order.runs[-1] for loop in self.kernel.loops if loop.order and loop.axes]
+        if nest.vector not in (*nest.walk, *last):
+            problem = f"vector {run_text(nest.vector)} is no run that it walks"
+            raise self._refuse(place, problem, "nor the last run of a loop")
+        if nest.width < LANES or nest.width % LANES:
+            raise self._refuse(place, f"a vector has a multiple of {LANES} lanes, not {nest.width}")
+
+    def _check_tiles(self, place: str, tiles: Tiles) -> None:
+        self._check_partition(place, tiles.parallel_runs())
+        first = self.kernel.loops[0]
+        for reduction in first.reductions:
+            if reduction.combiner != "dot":
+                problem = f"tiles are for products, not {reduction.combiner}"
+                raise self._refuse(f"{place}, %{reduction.name}", problem)
+        if not first.reductions or first.order is None:
+            raise self._refuse(place, "tiles are for products whose first loop has an order")
+        if first.order.runs != tiles.terms or first.order.lanes > 1:
+            raise self._refuse(
+                place,
+                f"terms {runs_text(tiles.terms)}, one after the other, are not its loop's order",
+                order_text(first.order),
+            )
+        self._check_threads(place, tiles.threads, tiles.parallel_runs())
+        rows, columns = tiles.tile
+        whole = tiles.lanes > 0 and columns % LANES == 0 and columns % tiles.lanes == 0
+        if rows < 1 or columns < 1 or not whole:
+            problem = f"no tile is {rows} x {columns} by {tiles.lanes}"
+            raise self._refuse(place, problem, f"columns are multiples of {LANES} and of its lanes")
+        if min(tiles.blocks) < 1:
+            raise self._refuse(place, f"blocks {' x '.join(map(str, tiles.blocks))} hold nothing")
+        self._check_depth(place, tiles, first.order)
+
+    def _check_depth(self, place: str, tiles: Tiles, order: Order) -> None:
+        """What is packed together holds whole blocks of the sums."""
+        if order.block is None or len(order.runs) > 1:
+            return
+        depth, points = tiles.blocks[2], order.block.points
+        if depth < self._extent(order.runs[0]) and depth % points:
+            raise self._refuse(place, f"{depth} terms at a time cut blocks of {points}")
