@@ -11,12 +11,12 @@ the other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..loops.ir import Kernel
 from ..loops.schedule import Nest, Tiles
-from ..program.ir import Instruction, Program, Repeat
+from ..program.ir import Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before
 from .context import BODY_PARAMETERS, FRAME
@@ -63,22 +63,8 @@ def emit_programs(programs: Mapping[str, Program], name: str, shared: str) -> Mo
     """
     module = ModuleEmitter(name, shared=shared)
     for symbol, program in programs.items():
-        _add_program(module, with_prefix(program, f"{symbol}."), symbol)
+        _add_program(module, program.renamed(f"{symbol}.{{}}".format), symbol)
     return module
-
-
-def with_prefix(program: Program, prefix: str) -> Program:
-    """The program with `prefix` before every kernel's name."""
-
-    def renamed(body: tuple[Instruction, ...]) -> tuple[Instruction, ...]:
-        return tuple(
-            replace(i, name=prefix + i.name)
-            if isinstance(i, Kernel)
-            else replace(i, body=renamed(i.body))
-            for i in body
-        )
-
-    return program.with_body(renamed(program.body))
 
 
 def _add_program(module: ModuleEmitter, program: Program, symbol: str) -> None:

@@ -10,14 +10,13 @@ buffer's layout. A run becomes an axis that is named after its first; see runs.p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .build import ScalarBuilder
-from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
+from .ir import Axis, Buffer, Kernel, Scalar, Store
+from .rewrite import rewrite_kernel
 from .runs import Runs, WalkedRun, runs_of
-
-Leaf = Callable[[Scalar], Scalar | None]
 
 
 def flatten_kernel(kernel: Kernel, k: ScalarBuilder, runs: Runs | None = None) -> Kernel:
@@ -29,11 +28,7 @@ def flatten_kernel(kernel: Kernel, k: ScalarBuilder, runs: Runs | None = None) -
     joined: dict[Axis, Scalar] = {}
     parallel = tuple(_joined(run, k, joined) for run in runs.parallel)
     inner = [tuple(_joined(run, k, joined) for run in found) for found in runs.loops]
-
-    def leaf(scalar: Scalar) -> Scalar | None:
-        return joined.get(scalar.payload) if scalar.op == "axis" else None
-
-    flat = _rebuild(kernel, k, leaf, flatten=True)
+    flat = _rebuilt(kernel, k, joined)
     loops = tuple(replace(loop, axes=axes) for loop, axes in zip(flat.loops, inner, strict=True))
     return replace(flat, axes=parallel, loops=loops)
 
@@ -58,23 +53,24 @@ def flat_address(k: ScalarBuilder, buffer: Buffer, index: tuple[Scalar, ...]) ->
     return address
 
 
-def _rebuild(kernel: Kernel, k: ScalarBuilder, leaf: Leaf, flatten: bool) -> Kernel:
-    """Every scalar made anew by `k`, bottom up; `leaf` may replace one."""
-    memo: dict[Scalar, Scalar] = {}
-    for scalar in kernel.scalars():
-        replaced = leaf(scalar)
-        if replaced is None:
-            args = tuple(memo[a] for a in scalar.args)
-            replaced = _remake(scalar, args, k, flatten)
-        memo[scalar] = replaced
-    loops = tuple(_rebuild_loop(loop, memo, k, flatten) for loop in kernel.loops)
-    return replace(kernel, loops=loops)
+def _rebuilt(kernel: Kernel, k: ScalarBuilder, joined: Mapping[Axis, Scalar]) -> Kernel:
+    """Every scalar made anew by `k`: joined axes replaced, loads and stores at flat addresses."""
+
+    def rule(scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+        if scalar.op == "axis" and scalar.payload in joined:
+            return joined[scalar.payload]
+        if scalar.op == "load":
+            return k.load(scalar.payload, (flat_address(k, scalar.payload, args),))
+        return _remade(scalar, args, k)
+
+    def stored(store: Store) -> Store:
+        return replace(store, index=(flat_address(k, store.buffer, store.index),))
+
+    return rewrite_kernel(kernel, scalar=rule, store=stored)
 
 
-def _remake(scalar: Scalar, args: tuple[Scalar, ...], k: ScalarBuilder, flatten: bool) -> Scalar:
-    if scalar.op == "load":
-        index = (flat_address(k, scalar.payload, args),) if flatten else args
-        return k.load(scalar.payload, index)
+def _remade(scalar: Scalar, args: tuple[Scalar, ...], k: ScalarBuilder) -> Scalar:
+    """The same scalar but a load, of these operands, as `k` makes it: what it knows is folded."""
     if scalar.op == "constant":
         return k.constant(scalar.payload, scalar.dtype)
     if scalar.op == "axis":
@@ -84,18 +80,3 @@ def _remake(scalar: Scalar, args: tuple[Scalar, ...], k: ScalarBuilder, flatten:
     if scalar.op == "reduced":
         return k.reduced(scalar.payload, scalar.dtype)
     return k.primitive(scalar.op, *args, dtype=scalar.dtype)
-
-
-def _rebuild_loop(
-    loop: Loop, memo: Mapping[Scalar, Scalar], k: ScalarBuilder, flatten: bool
-) -> Loop:
-    stores = []
-    for store in loop.stores:
-        index = tuple(memo[i] for i in store.index)
-        if flatten:
-            index = (flat_address(k, store.buffer, index),)
-        stores.append(Store(store.buffer, index, memo[store.value], store.accumulate))
-    reductions = tuple(
-        Reduction(r.name, r.combiner, memo[r.value], r.dtype) for r in loop.reductions
-    )
-    return replace(loop, reductions=reductions, stores=tuple(stores))

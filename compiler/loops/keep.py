@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .build import ScalarBuilder
-from .ir import UNARY, Kernel, Loop, Reduction, Scalar, Store, walk
+from .ir import UNARY, Kernel, Loop, Scalar, Store, walk
+from .rewrite import Rewriting
 
 EXPENSIVE = frozenset(UNARY) - frozenset("neg abs sign sqrt floor ceil trunc round".split())
 LARGEST_SIZE = 2**62
@@ -86,27 +87,19 @@ def _kept(
     kernel: Kernel, k: ScalarBuilder, first: int, later: int, store: Store, value: Scalar
 ) -> Kernel:
     """The kernel that stores `value` in loop `first` and reads it back up to loop `later`."""
-    memo = {value: k.load(store.buffer, store.index)}
+    kept = k.load(store.buffer, store.index)
+
+    def rule(scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+        if scalar is value:
+            return kept
+        return scalar if args == scalar.args else k.remade(scalar, args)
+
+    rewriting = Rewriting(rule)
     loops = list(kernel.loops)
     loops[first] = replace(
         loops[first], stores=(*loops[first].stores, Store(store.buffer, store.index, value))
     )
     for number in range(first + 1, later + 1):
-        loops[number] = _replaced(loops[number], k, memo)
+        if loops[number].axes:
+            loops[number] = rewriting.loop(loops[number])
     return replace(kernel, loops=tuple(loops))
-
-
-def _replaced(loop: Loop, k: ScalarBuilder, memo: dict[Scalar, Scalar]) -> Loop:
-    def swap(root: Scalar) -> Scalar:
-        for scalar in walk(root, set(memo)):
-            args = tuple(memo[a] for a in scalar.args)
-            memo[scalar] = scalar if args == scalar.args else k.remade(scalar, args)
-        return memo[root]
-
-    if not loop.axes:
-        return loop
-    reductions = tuple(
-        Reduction(r.name, r.combiner, swap(r.value), r.dtype) for r in loop.reductions
-    )
-    stores = tuple(replace(s, value=swap(s.value)) for s in loop.stores)
-    return replace(loop, reductions=reductions, stores=stores)

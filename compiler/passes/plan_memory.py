@@ -19,10 +19,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
+from ..loops.ir import Buffer, Kernel, Scalar, Store
 from ..memory.place import ALIGNMENT_BYTES, Piece, place
 from ..memory.verify_plan import verify_plan
-from ..program.ir import Instruction, Program, Repeat
+from ..program.ir import Program
 
 Lives = Mapping[Buffer, tuple[int, int]]
 
@@ -43,7 +43,8 @@ def plan_memory(program: Program) -> Program:
         for start, cluster in zip(starts, clusters, strict=True)
         for buffer in cluster
     }
-    result = replace(_substitute(program, planned), arena_bytes=arena_bytes)
+    result = program.map_buffers(lambda buffer: planned.get(buffer, buffer))
+    result = replace(result, arena_bytes=arena_bytes)
     verify_plan(result)
     return result
 
@@ -123,52 +124,3 @@ def _form(buffer: Buffer, index: tuple[Scalar, ...]) -> tuple[object, ...]:
     """Equal for two buffers that have their elements at the same places, at the same index."""
     size = buffer.type.dtype.size_bytes
     return buffer.size_bytes, size, buffer.layout.strides, index
-
-
-# -- the planned program --------------------------------------------------------------------
-
-
-def _substitute(program: Program, planned: Mapping[Buffer, Buffer]) -> Program:
-    """The program with buffers replaced, in kernels and in the list."""
-    return replace(
-        program,
-        body=tuple(_substitute_in(i, planned) for i in program.body),
-        buffers=tuple(planned.get(b, b) for b in program.buffers),
-    )
-
-
-def _substitute_in(instruction: Instruction, planned: Mapping[Buffer, Buffer]) -> Instruction:
-    if isinstance(instruction, Repeat):
-        body = tuple(_substitute_in(i, planned) for i in instruction.body)
-        return replace(instruction, body=body)
-    memo: dict[Scalar, Scalar] = {}
-    seen: set[Scalar] = set()
-
-    def swap(root: Scalar) -> Scalar:
-        for scalar in walk(root, seen):
-            args = tuple(memo[a] for a in scalar.args)
-            payload = scalar.payload
-            if scalar.op == "load":
-                payload = planned.get(payload, payload)
-            same = payload is scalar.payload and args == scalar.args
-            memo[scalar] = scalar if same else replace(scalar, args=args, payload=payload)
-        return memo[root]
-
-    loops = tuple(
-        Loop(
-            loop.axes,
-            tuple(Reduction(r.name, r.combiner, swap(r.value), r.dtype) for r in loop.reductions),
-            tuple(
-                Store(
-                    planned.get(s.buffer, s.buffer),
-                    tuple(swap(i) for i in s.index),
-                    swap(s.value),
-                    s.accumulate,
-                )
-                for s in loop.stores
-            ),
-            loop.running,
-        )
-        for loop in instruction.loops
-    )
-    return replace(instruction, loops=loops)

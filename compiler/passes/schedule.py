@@ -16,27 +16,26 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..errors import VerifyError
 from ..loops.ir import Buffer, Kernel
-from ..program.ir import Instruction, Program, Repeat
+from ..program.ir import Body, Program
 
 
 def schedule(program: Program) -> Program:
-    """The program with the kernels of every body in the better of two orders."""
-    return program.with_body(_scheduled(program.body, program.order_edges))
+    """The program with the kernels of every body in the better of two orders.
+
+    Raises VerifyError if an edge names no kernel, or kernels wait for each other.
+    """
+    program.check_names()
+    return program.map_bodies(lambda body: _scheduled(body, program.order_edges))
 
 
-def _scheduled(
-    body: tuple[Instruction, ...], edges: frozenset[tuple[str, str]]
-) -> tuple[Instruction, ...]:
-    """One body. Kernels and loops do not mix in one today, so each loop is ordered by itself."""
-    if any(isinstance(instruction, Repeat) for instruction in body):
-        return tuple(
-            replace(i, body=_scheduled(i.body, edges)) if isinstance(i, Repeat) else i for i in body
-        )
+def _scheduled(body: Body, edges: frozenset[tuple[str, str]]) -> Body:
+    """One body of kernels. One that holds loops is left as it is."""
     kernels = [instruction for instruction in body if isinstance(instruction, Kernel)]
+    if len(kernels) < len(body):
+        return body
     given = topological_order(kernels, edges)
     greedy = greedy_order(given, edges)
     return tuple(greedy if peak_bytes(greedy) < peak_bytes(given) else given)

@@ -9,10 +9,13 @@
 
 `buffer` and `kernel` are in loops/ir.py; see text.py. Decisions are comments.
 
-A program is a tree. Today its nodes are `Kernel` (see loops/ir.py) and `Repeat`, which runs its
-body `count` times, a number known at run time; conditional branches and data-dependent loops are
-further node types beside them. Whoever walks a program (liveness, barriers, the memory plan, an
-emitter) walks the tree.
+A program is a tree of `Kernel`s (see loops/ir.py) and `Repeat`s, which run their body `count`
+times, a number known at run time. Passes change it by `map_kernels`, `map_bodies` and `renamed`,
+which walk the tree; who reads it in another way tells the kinds of instruction apart by `match`.
+
+A kernel's name is its identity: passes replace kernels, and an edge is a pair of names. No two
+kernels of a program have one name, every edge names two of them, and a kernel that a pass renames
+is renamed in the edges too.
 
 Every intermediate buffer lives in one arena, whose size is known at compile time; inside a Repeat
 it lives for one iteration. State is updated in place, in the kernel that computes the new value
@@ -21,10 +24,13 @@ where that is legal: `order_edges` then keep every reader of the old value befor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import assert_never
 
+from ..errors import VerifyError
 from ..loops.ir import Buffer, Kernel
+from ..loops.rewrite import rewrite_kernel
 from ..types import TensorType
 
 
@@ -40,6 +46,7 @@ class Repeat:
 
 
 Instruction = Kernel | Repeat
+Body = tuple[Instruction, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Program:
     """
 
     name: str
-    body: tuple[Instruction, ...]
+    body: Body
     order_edges: frozenset[tuple[str, str]]
     buffers: tuple[Buffer, ...]
     inputs: tuple[tuple[str, TensorType], ...]
@@ -82,13 +89,92 @@ class Program:
         """Every kernel in the order in which one pass over the tree runs them."""
         return tuple(_kernels(self.body))
 
-    def with_body(self, body: tuple[Instruction, ...]) -> Program:
+    def with_body(self, body: Body) -> Program:
         return replace(self, body=body)
 
+    def map_bodies(self, rule: Callable[[Body], Body]) -> Program:
+        """The program with `rule` applied to every body of the tree, inner ones first.
 
-def _kernels(body: tuple[Instruction, ...]) -> Iterator[Kernel]:
+        Kernels keep their names. Returns this program itself if nothing changed.
+        """
+        body = _mapped(self.body, rule)
+        return self if body is self.body else self.with_body(body)
+
+    def map_kernels(self, rule: Callable[[Kernel], Kernel]) -> Program:
+        """The program with `rule` applied to every kernel; edges follow those that it renames.
+
+        Returns this program itself if nothing changed. Raises VerifyError where names do not say
+        which kernels an edge means, before or after.
+        """
+        self.check_names()
+        names: dict[str, str] = {}
+
+        def kernel_rule(body: Body) -> Body:
+            return tuple(_noted(rule, i, names) if isinstance(i, Kernel) else i for i in body)
+
+        mapped = self.map_bodies(kernel_rule)
+        edges = frozenset((names[a], names[b]) for a, b in self.order_edges)
+        if edges != self.order_edges:
+            mapped = replace(mapped, order_edges=edges)
+        mapped.check_names()
+        return mapped
+
+    def renamed(self, name: Callable[[str], str]) -> Program:
+        """The program with `name` applied to the name of every kernel, in edges too."""
+        return self.map_kernels(lambda kernel: replace(kernel, name=name(kernel.name)))
+
+    def map_buffers(self, rule: Callable[[Buffer], Buffer]) -> Program:
+        """The program with `rule` applied to every buffer, in kernels and in the list."""
+        mapped = self.map_kernels(lambda kernel: rewrite_kernel(kernel, buffer=rule))
+        buffers = tuple(map(rule, self.buffers))
+        if all(a is b for a, b in zip(buffers, self.buffers, strict=True)):
+            return mapped
+        return replace(mapped, buffers=buffers)
+
+    def check_names(self) -> None:
+        """Raise VerifyError if two kernels have one name, or an edge names none."""
+        names = [kernel.name for kernel in self.kernels()]
+        known = set(names)
+        if len(known) < len(names):
+            raise VerifyError(f"program {self.name}: two kernels have one name")
+        for edge in self.order_edges:
+            for name in edge:
+                if name not in known:
+                    raise VerifyError(f"program {self.name}: an edge names no kernel: {name}")
+
+
+def _noted(rule: Callable[[Kernel], Kernel], kernel: Kernel, names: dict[str, str]) -> Kernel:
+    """What the rule makes of the kernel, its old and new name noted."""
+    result = rule(kernel)
+    names[kernel.name] = result.name
+    return result
+
+
+def _mapped(body: Body, rule: Callable[[Body], Body]) -> Body:
+    """What `rule` makes of a body whose inner bodies it has been applied to; itself if the same."""
+    inner = tuple(_with_mapped_body(instruction, rule) for instruction in body)
+    result = rule(inner)
+    same = len(result) == len(body) and all(a is b for a, b in zip(result, body, strict=True))
+    return body if same else result
+
+
+def _with_mapped_body(instruction: Instruction, rule: Callable[[Body], Body]) -> Instruction:
+    match instruction:
+        case Kernel():
+            return instruction
+        case Repeat(body=body):
+            mapped = _mapped(body, rule)
+            return instruction if mapped is body else replace(instruction, body=mapped)
+        case _:
+            assert_never(instruction)
+
+
+def _kernels(body: Body) -> Iterator[Kernel]:
     for instruction in body:
-        if isinstance(instruction, Kernel):
-            yield instruction
-        else:
-            yield from _kernels(instruction.body)
+        match instruction:
+            case Kernel():
+                yield instruction
+            case Repeat(body=inner):
+                yield from _kernels(inner)
+            case _:
+                assert_never(instruction)

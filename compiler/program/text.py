@@ -18,6 +18,7 @@ print, parse, print gives the same text, apart from decisions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from ..graph.text_cursor import Cursor
 from ..loops.ir import Buffer, Kernel
@@ -61,12 +62,15 @@ def _one_line(text: str) -> str:
 def _instruction_lines(body: Sequence[Instruction], names: Names) -> list[str]:
     lines: list[str] = []
     for instruction in body:
-        if isinstance(instruction, Kernel):
-            lines += kernel_lines(instruction, names)
-        else:
-            lines.append("repeat resident {" if instruction.resident else "repeat {")
-            lines += [INDENT + line for line in _instruction_lines(instruction.body, names)]
-            lines.append("}")
+        match instruction:
+            case Kernel():
+                lines += kernel_lines(instruction, names)
+            case Repeat(body=inner, resident=resident):
+                lines.append("repeat resident {" if resident else "repeat {")
+                lines += [INDENT + line for line in _instruction_lines(inner, names)]
+                lines.append("}")
+            case _:
+                assert_never(instruction)
     return lines
 
 

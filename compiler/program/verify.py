@@ -15,13 +15,9 @@ def verify_program(program: Program) -> None:
 
     Every kernel reads the old value of a state, so none may run after the one that replaces it.
     """
+    program.check_names()
     position = {kernel.name: number for number, kernel in enumerate(program.kernels())}
-    if len(position) != len(program.kernels()):
-        raise VerifyError(f"program {program.name}: two kernels have one name")
     for earlier, later in program.order_edges:
-        for name in (earlier, later):
-            if name not in position:
-                raise VerifyError(f"program {program.name}: an edge names no kernel: {name}")
         if position[earlier] >= position[later]:
             raise VerifyError(
                 f"program {program.name}: kernel {earlier} must run before {later}",

@@ -1,0 +1,114 @@
+"""Rewriting a kernel: rules for its scalars, buffers and stores, applied everywhere in it.
+
+In: a kernel, and functions that say what becomes of its parts. Out: the kernel with every part
+replaced that a rule replaces; itself if none replaced anything.
+
+Nothing else changes: whatever a record of loops/ir.py holds that no rule is about, orders and
+schedules included, is kept as it is. A rule sees a scalar whose operands are rewritten already, as
+a rule of `Graph.rewrite` sees a node. Every scalar is rewritten once, in all loops together, so
+what two loops share they share afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from .ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
+
+ScalarRule = Callable[[Scalar, tuple[Scalar, ...]], Scalar]
+"""What a scalar becomes, given what its operands became."""
+
+Record = TypeVar("Record", Kernel, Loop, Reduction, Store)
+
+
+def rewrite_kernel(
+    kernel: Kernel,
+    *,
+    scalar: ScalarRule | None = None,
+    buffer: Callable[[Buffer], Buffer] | None = None,
+    store: Callable[[Store], Store] | None = None,
+) -> Kernel:
+    """The kernel after these rules; see the module docstring.
+
+    scalar  sees each scalar with its buffer replaced, and the operands that it has now. Without
+            this rule a scalar is made again where its operands or its buffer changed
+    buffer  sees the buffer of every load and of every store
+    store   sees each store with its buffer, index and value replaced
+    """
+    return Rewriting(scalar, buffer, store).kernel(kernel)
+
+
+@dataclass(eq=False)
+class Rewriting:
+    """Rules, and what they have made of the scalars seen so far; for loops one by one."""
+
+    scalar_rule: ScalarRule | None = None
+    buffer_rule: Callable[[Buffer], Buffer] | None = None
+    store_rule: Callable[[Store], Store] | None = None
+    _seen: set[Scalar] = field(default_factory=set)
+    _became: dict[Scalar, Scalar] = field(default_factory=dict)
+    _made: dict[tuple[Any, ...], Scalar] = field(default_factory=dict)
+
+    def kernel(self, kernel: Kernel) -> Kernel:
+        return _with(kernel, loops=tuple(map(self.loop, kernel.loops)))
+
+    def loop(self, loop: Loop) -> Loop:
+        reductions = tuple(map(self._reduction, loop.reductions))
+        return _with(loop, reductions=reductions, stores=tuple(map(self._store, loop.stores)))
+
+    def _reduction(self, reduction: Reduction) -> Reduction:
+        return _with(reduction, value=self._value(reduction.value))
+
+    def _store(self, store: Store) -> Store:
+        index = tuple(map(self._value, store.index))
+        value = self._value(store.value)
+        result = _with(store, buffer=self._buffer(store.buffer), index=index, value=value)
+        return result if self.store_rule is None else self.store_rule(result)
+
+    def _buffer(self, buffer: Buffer) -> Buffer:
+        return buffer if self.buffer_rule is None else self.buffer_rule(buffer)
+
+    def _value(self, root: Scalar) -> Scalar:
+        became = self._became
+        for scalar in walk(root, self._seen):
+            args = tuple(became[arg] for arg in scalar.args)
+            placed = scalar
+            if scalar.op == "load":
+                buffer = self._buffer(scalar.payload)
+                placed = scalar if buffer is scalar.payload else replace(scalar, payload=buffer)
+            if self.scalar_rule is None:
+                became[scalar] = self._with_operands(placed, args)
+            else:
+                became[scalar] = self.scalar_rule(placed, args)
+        return became[root]
+
+    def _with_operands(self, scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+        """The same operation on these operands; equal ones are one object, as a builder has it."""
+        if not args:
+            return scalar
+        key = (scalar.op, args, scalar.dtype, scalar.payload)
+        if key not in self._made:
+            self._made[key] = scalar if args == scalar.args else _on_operands(scalar, args)
+        return self._made[key]
+
+
+def _on_operands(scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+    axes = frozenset().union(*(arg.axes for arg in args))
+    reduced = frozenset().union(*(arg.reduced for arg in args))
+    return replace(scalar, args=args, axes=axes, reduced=reduced)
+
+
+def _with(record: Record, **fields: Any) -> Record:
+    """The record with these fields; itself if it has them already. All others are kept."""
+    if all(_same(getattr(record, name), value) for name, value in fields.items()):
+        return record
+    return replace(record, **fields)
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether two fields are one object, or tuples of the same objects."""
+    if isinstance(old, tuple):
+        return len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
+    return old is new
