@@ -7,7 +7,7 @@ schedules give equal bits on all machines whose back ends promise the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class FusionLimits:
     recomputed_operands: int = 2
 
 
+CPU_FUSION = FusionLimits()
+"""What is right for a CPU of today: a barrier costs as much as a few thousand elements."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """One kind of machine.
@@ -49,4 +53,4 @@ class Machine:
     vector_bytes: int
     vector_registers: int
     keeps_values: bool
-    fusion: FusionLimits = field(default_factory=FusionLimits)
+    fusion: FusionLimits = CPU_FUSION

@@ -26,6 +26,7 @@ from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.ir import Buffer, dense_layout
 from gradc.compiler.lowering.groups import Grouping, is_array_constant
 from gradc.compiler.lowering.lower import copy_roots_in_memory, lower
+from gradc.compiler.machine import CPU_FUSION, FusionLimits
 from gradc.compiler.passes.choose_schedule import choose_schedule
 from gradc.compiler.passes.fuse import fuse
 from gradc.compiler.passes.plan_memory import plan_memory
@@ -77,11 +78,14 @@ def leaf_buffers(
 
 
 def group(
-    graph: Graph, maxima: Mapping[str, int] | None = None, orders: Mapping[str, Order] | None = None
+    graph: Graph,
+    maxima: Mapping[str, int] | None = None,
+    orders: Mapping[str, Order] | None = None,
+    limits: FusionLimits = CPU_FUSION,
 ) -> Grouping:
     """The graph after fusion."""
     graph = copy_roots_in_memory(graph)
-    return fuse(graph, maxima or {}, leaf_buffers(graph, maxima or {}, orders or {}))
+    return fuse(graph, maxima or {}, leaf_buffers(graph, maxima or {}, orders or {}), limits)
 
 
 def plan(

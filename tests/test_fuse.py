@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support_cpu import Array, graph_of, plan, run_compiled
+from support_cpu import Array, graph_of, group, plan, run_compiled
 
+from gradc.compiler.errors import CompileError, SourceLine
 from gradc.compiler.graph.evaluate import evaluate
-from gradc.compiler.graph.ir import Graph, Node
-from gradc.compiler.loops.ir import Kernel
+from gradc.compiler.graph.ir import Graph, Node, apply
+from gradc.compiler.loops.ir import Buffer, Kernel, dense_layout
+from gradc.compiler.lowering.groups import grouping_rule
+from gradc.compiler.machine import FusionLimits
+from gradc.compiler.ops import CATALOGUE
 from gradc.compiler.ops.broadcast import broadcast, sum_
+from gradc.compiler.ops.comparison import where
 from gradc.compiler.ops.contraction import dot_general
-from gradc.compiler.ops.elementwise import add, cast, div, exp, mul, sub, tanh
+from gradc.compiler.ops.definition import Leaf
+from gradc.compiler.ops.elementwise import EXP, add, cast, div, exp, mul, sub, tanh
 from gradc.compiler.ops.movement import transpose
 from gradc.compiler.ops.reduction import argmax, max_
-from gradc.compiler.ops.source import constant_like, input_, state
+from gradc.compiler.ops.source import TRAINING, constant, constant_like, input_, state
+from gradc.compiler.passes.fuse import fuse
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.types import float32, float64
@@ -246,3 +253,66 @@ def test_states_replaced_in_a_reducing_kernel_keep_their_old_values_until_the_la
     a, b, x = weight("a", 5, 5), weight("b", 5, 5), input_("x", (5, 5), float64)
     centred = sub(b, broadcast(sum_(b, (1,)), (5, 5), (0,)))
     check(graph_of({"y": centred}, [(a, exp(x)), (b, scaled(a, 0.5))]))
+
+
+# -- limits of the machine, and what no kernel computes -------------------------------------
+
+
+def kinds(graph: Graph, **limits: int) -> list[str]:
+    return [g.kind.value for g in group(graph, limits=FusionLimits(**limits)).groups]
+
+
+def test_how_much_is_fused_follows_from_the_limits_of_the_machine() -> None:
+    x, y = input_("x", (64, 4), float32), input_("y", (64, 4), float32)
+    apart = graph_of({"a": exp(x), "b": tanh(y)})
+    assert kinds(apart) == ["map"]
+    assert kinds(apart, small_elements=255) == ["map", "map"]
+    assert kinds(apart, neighbours_searched=0) == ["map", "map"]
+    column = graph_of({"a": exp(x), "s": sum_(exp(x), (0,))})
+    assert kinds(column, serial_ceiling_elements=255) == ["map", "reduce"]
+    assert kinds(column, serial_ceiling_elements=255, parallel_floor=4) == ["reduce"]
+    square = mul(x, x)
+    twice = graph_of({"p": matmul(square, y, "x"), "q": matmul(y, square, "x")})
+    assert kinds(twice) == ["contraction", "contraction"]
+    assert kinds(twice, recomputed_nodes=0) == ["map", "contraction", "contraction"]
+    assert kinds(twice, recomputed_operands=0) == ["map", "contraction", "contraction"]
+
+
+LINE = SourceLine("model.py", 7, "forward", "y = x * mode")
+
+
+def test_a_node_that_an_earlier_pass_must_settle_is_named_with_its_line() -> None:
+    mode = apply(TRAINING, source=LINE)
+    graph = graph_of({"y": where(mode, constant(1.0, float32), constant(2.0, float32))})
+    with pytest.raises(CompileError) as caught:
+        plan(graph)
+    assert str(caught.value) == (
+        "training: an earlier pass must settle it\n"
+        "  it has no place in memory, and no kernel computes it\n"
+        "  at model.py:7 in forward: y = x * mode"
+    )
+
+
+def test_an_input_without_a_place_is_named() -> None:
+    graph = graph_of({"y": exp(input_("x", (4,), float32))})
+    with pytest.raises(CompileError, match=r"^input: an earlier pass must settle it"):
+        fuse(graph, {}, {})
+
+
+def test_a_dimension_without_a_maximum_is_named_with_the_operation_and_its_line() -> None:
+    x = input_("x", ("batch", 3), float32)
+    graph = graph_of({"y": apply(EXP, x, source=LINE)})
+    place = Buffer("x", x.type, dense_layout((0, 3)), "input")
+    with pytest.raises(CompileError) as caught:
+        fuse(graph, {}, {x: place})
+    assert str(caught.value) == (
+        "exp: dimension 'batch' has no maximum\n  at model.py:7 in forward: y = x * mode"
+    )
+
+
+def test_every_class_of_lowering_has_a_rule() -> None:
+    """mypy holds the match to the union; here each operation of the catalogue is asked."""
+    for op in CATALOGUE:
+        rule = grouping_rule(op.lowering)
+        assert (rule.starts is None) == isinstance(op.lowering, Leaf)
+        assert not rule.joins or all(kind.is_open for kind in rule.joins)

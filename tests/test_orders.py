@@ -15,7 +15,7 @@ from gradc.compiler.errors import VerifyError
 from gradc.compiler.inspect import headline, occupied_peak_bytes
 from gradc.compiler.loops.build import ScalarBuilder
 from gradc.compiler.loops.ir import Axis, Buffer, Kernel, Loop, Store, dense_layout
-from gradc.compiler.lowering.groups import Group
+from gradc.compiler.lowering.groups import Group, Kind
 from gradc.compiler.memory.place import Piece, place_by_size, place_in_time
 from gradc.compiler.memory.verify_plan import verify_plan
 from gradc.compiler.passes.schedule import greedy_order, schedule, topological_order
@@ -123,7 +123,7 @@ def test_barriers_are_those_of_comparing_every_pair(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_groups_know_what_they_need(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    groups = [Group(number, "map", ()) for number in range(20)]
+    groups = [Group(number, Kind.MAP, ()) for number in range(20)]
     needs: dict[int, set[int]] = {number: set() for number in range(20)}
 
     def reaches(a: int, b: int) -> bool:

@@ -1,5 +1,7 @@
 """Groups: which nodes share a kernel. The data that fuse builds and lower reads.
 
+Every class of lowering says here how it is grouped (`grouping_rule`).
+
 A group iterates over `axes`. Its members live at one of two levels: *full*, one element per point
 of all axes, or *outer*, one element per point of the axes that are not reduced. A member's
 `index` is where its element lies, in terms of the axes; a reader in the same group that reads it
@@ -8,30 +10,27 @@ at exactly that index gets the value from a register.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from ..graph.ir import Graph, Literal, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
 from ..loops.ir import Axis, Buffer, Scalar, dense_layout
-from ..ops.definition import RECOMPUTABLE, VIEW, Elementwise, Indexed, Leaf
-
-NEIGHBOURS_SEARCHED = 8
-"""Latest groups that a small node tries to join though they share nothing with it."""
-
-SMALL_ELEMENTS = 16_384
-"""Up to this size a kernel costs about as much as the barrier that another kernel would need."""
-
-PARALLEL_FLOOR = 16
-SERIAL_CEILING_ELEMENTS = 16_384
-"""A reduction joins a map group only if this many parallel points are left, or if all of it is no
-larger than the ceiling: otherwise one thread would do the map's work too."""
-
-RECOMPUTED_NODES = 4
-RECOMPUTED_OPERANDS = 2
-"""At most so many cheap operations on so many buffers are computed again instead of stored."""
-
+from ..ops.definition import (
+    RECOMPUTABLE,
+    VIEW,
+    Contract,
+    Cumulate,
+    Elementwise,
+    Indexed,
+    Leaf,
+    Lowering,
+    Reduce,
+    ScatterAdd,
+)
 
 MOST_MEMBERS = 512
 """A group takes no more: what a kernel costs to make grows faster than its length, and one more
@@ -49,11 +48,76 @@ CANDIDATES_TRIED = 32
 """Latest groups that a node with many operands tries to join."""
 
 
+class Kind(enum.Enum):
+    """What loops a group's kernel has. The values are words for people."""
+
+    MAP = "map"
+    REDUCE = "reduce"
+    CONTRACT = "contraction"
+    CUMULATE = "cumulate"
+    SCATTER = "scatter"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nodes may join a group of this kind: it has room beside what it began with."""
+        match self:
+            case Kind.MAP | Kind.REDUCE | Kind.CONTRACT:
+                return True
+            case Kind.CUMULATE | Kind.SCATTER:
+                return False
+            case _:
+                assert_never(self)
+
+
+@dataclass(frozen=True)
+class GroupingRule:
+    """How nodes of one class of lowering are grouped.
+
+    starts         the kind of group that such a node starts; None: it is not computed
+    joins          kinds of group that it may join instead
+    is_pointwise   whether each element is computed by itself, and so wherever it is read
+    has_prologue   whether cheap operands that it alone reads are computed where it reads them
+    """
+
+    starts: Kind | None
+    joins: frozenset[Kind] = frozenset()
+    is_pointwise: bool = False
+    has_prologue: bool = False
+
+
+POINTWISE = GroupingRule(
+    Kind.MAP, frozenset((Kind.MAP, Kind.REDUCE, Kind.CONTRACT)), is_pointwise=True
+)
+REDUCTION = GroupingRule(Kind.REDUCE, frozenset((Kind.MAP, Kind.REDUCE)))
+CONTRACTION = GroupingRule(Kind.CONTRACT, has_prologue=True)
+CUMULATION = GroupingRule(Kind.CUMULATE, has_prologue=True)
+SCATTER = GroupingRule(Kind.SCATTER, has_prologue=True)
+NOT_COMPUTED = GroupingRule(None)
+
+
+def grouping_rule(lowering: Lowering) -> GroupingRule:
+    """The rule of a class of lowering."""
+    match lowering:
+        case Elementwise() | Indexed():
+            return POINTWISE
+        case Reduce():
+            return REDUCTION
+        case Contract():
+            return CONTRACTION
+        case Cumulate():
+            return CUMULATION
+        case ScatterAdd():
+            return SCATTER
+        case Leaf():
+            return NOT_COMPUTED
+        case _:
+            assert_never(lowering)
+
+
 @dataclass(eq=False)
 class Group:
     """Nodes that one kernel computes.
 
-    kind     "map", "reduce", "contract", "cumulate" or "scatter"
     axes     every axis; `reduced` are those that a reduction consumes
     index    the canonical index of each member
     needs    groups that must run before this one; `require` adds to them
@@ -61,7 +125,7 @@ class Group:
     """
 
     number: int
-    kind: str
+    kind: Kind
     axes: tuple[Axis, ...]
     reduced: tuple[Axis, ...] = ()
     index: dict[Node, Index] = field(default_factory=dict)
@@ -102,7 +166,8 @@ class Group:
                 group.order = place
 
     def __repr__(self) -> str:
-        return f"<group {self.number} {self.kind} of {', '.join(n.op.name for n in self.index)}>"
+        members = ", ".join(node.op.name for node in self.index)
+        return f"<group {self.number} {self.kind.value} of {members}>"
 
 
 def _reached(
@@ -131,7 +196,7 @@ def is_array_constant(node: Node) -> bool:
 
 
 def is_pointwise(node: Node) -> bool:
-    return isinstance(node.op.lowering, Elementwise | Indexed)
+    return grouping_rule(node.op.lowering).is_pointwise
 
 
 def is_free(node: Node) -> bool:
@@ -152,7 +217,6 @@ class Grouping:
     leaf_buffers  where inputs, states and array constants lie
     inlined     nodes that are expanded in each reader instead of being members
     recomputed  members whose value other groups compute again instead of reading it
-    placeholder one buffer per grouped node, used where its value is in memory
     """
 
     graph: Graph
@@ -175,8 +239,11 @@ class Grouping:
             return False
         return node in self.inlined or (is_free(node) and node not in self.roots)
 
-    def buffer(self, node: Node) -> Buffer:
-        """The buffer that holds a leaf, or would hold a grouped node's value."""
+    def allot(self, node: Node) -> Buffer:
+        """The buffer that holds a leaf, or is to hold a grouped node's value if it is stored.
+
+        The latter is made the first time, and numbered in that order.
+        """
         if node in self.leaf_buffers:
             return self.leaf_buffers[node]
         if node not in self._buffers:
@@ -207,7 +274,7 @@ class Grouping:
                 return None
             if operand in self.group_of:
                 found.append((operand, at))
-            return self.k.load(self.buffer(operand), at)
+            return self.k.load(self.allot(operand), at)
 
         self.expander.below(node, index, stop)
         return found

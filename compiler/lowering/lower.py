@@ -31,7 +31,7 @@ from ..ops.comparison import CAST
 from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
 from ..program.ir import Decision, Program
 from ..types import int64
-from .groups import Group, Grouping, is_leaf
+from .groups import Group, Grouping, Kind, is_leaf
 from .special import contraction_loop, scatter_kernel
 
 _Place = tuple[Node, Buffer]
@@ -196,7 +196,7 @@ class _Lowering:
         """The buffer through which other kernels read this node; asking for it creates it."""
         if node not in self.home:
             outputs = self.outputs.get(node)
-            self.home[node] = outputs[0] if outputs else self.grouping.buffer(node)
+            self.home[node] = outputs[0] if outputs else self.grouping.allot(node)
         return self.home[node]
 
     # -- stores -----------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class _Lowering:
             if reason is None:
                 group = self.grouping.group_of[update.value]
                 self.drafts[group].stores.append((update.value, state))
-                kind = "contraction" if group.kind == "contract" else group.kind
+                kind = group.kind.value
                 self.decisions.append(
                     Decision(f"update {label}", "in place", f"fused into {kind} k{group.number}")
                 )
@@ -286,7 +286,7 @@ class _Lowering:
 
     def _kernel(self, draft: _Draft) -> Kernel:
         group = draft.group
-        if group.kind == "cumulate":
+        if group.kind is Kind.CUMULATE:
             return self._cumulate_kernel(draft)
         stages: dict[int, tuple[list[Reduction], list[Store]]] = defaultdict(lambda: ([], []))
         last: list[Store] = []
@@ -304,7 +304,7 @@ class _Lowering:
         loops = [Loop(group.reduced, tuple(r), tuple(s)) for _, (r, s) in sorted(stages.items())]
         if last:
             loops.append(Loop((), (), tuple(last)))
-        outer = group.outer if group.reduced or group.kind == "contract" else group.axes
+        outer = group.outer if group.reduced or group.kind is Kind.CONTRACT else group.axes
         kernel = Kernel(draft.name, outer, tuple(loops), _describe(group), self._flops(group))
         return keep_expensive_values(kernel, self.k)
 
@@ -315,7 +315,7 @@ class _Lowering:
         store, and with it what the stored value reads, which may be another state's old value.
         """
         group = draft.group
-        if not group.reduced or group.kind == "contract":
+        if not group.reduced or group.kind is Kind.CONTRACT:
             return {}
         stages: dict[tuple[Node, Buffer], int] = {}
         for node, buffer in draft.stores:

@@ -29,7 +29,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import assert_never
 
+from ..errors import CompileError, GradcError
 from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
@@ -39,19 +41,16 @@ from ..lowering.groups import (
     MOST_EXPANDED,
     MOST_MEMBERS,
     MOST_STAGES,
-    NEIGHBOURS_SEARCHED,
-    PARALLEL_FLOOR,
-    RECOMPUTED_NODES,
-    RECOMPUTED_OPERANDS,
-    SERIAL_CEILING_ELEMENTS,
-    SMALL_ELEMENTS,
     Group,
     Grouping,
+    Kind,
+    grouping_rule,
     is_leaf,
     is_pointwise,
     is_recomputable,
 )
-from ..ops.definition import Contract, Cumulate, Reduce, ScatterAdd
+from ..machine import CPU_FUSION, FusionLimits
+from ..ops.definition import Contract, Cumulate, Elementwise, Indexed, Leaf, Reduce, ScatterAdd
 from ..types import Shape
 
 
@@ -59,24 +58,29 @@ def fuse(
     graph: Graph,
     maxima: Mapping[str, int],
     leaf_buffers: Mapping[Node, Buffer],
+    limits: FusionLimits = CPU_FUSION,
 ) -> Grouping:
     """Group the nodes of `graph`; see the module docstring.
 
     maxima        static maximum of each named dimension that is left
     leaf_buffers  where inputs, states and array constants lie
+    limits        what the machine gains and loses by larger kernels
+    Raises CompileError, with operation and source line, for a node that has no place in memory and
+    that no kernel computes: one that an earlier pass must settle.
     """
     expander = Expander(ScalarBuilder(), maxima)
     grouping = Grouping(graph, expander, leaf_buffers)
     grouping.roots = frozenset(graph.roots)
-    _Fuser(grouping).run()
+    _Fuser(grouping, limits).run()
     return grouping
 
 
 class _Fuser:
     """One run of fuse over a graph."""
 
-    def __init__(self, grouping: Grouping) -> None:
+    def __init__(self, grouping: Grouping, limits: FusionLimits) -> None:
         self.grouping = grouping
+        self.limits = limits
         self.k = grouping.k
         self.readers = grouping.graph.readers()
         self.inlined_size: dict[Node, int] = {}
@@ -86,14 +90,22 @@ class _Fuser:
 
     def run(self) -> None:
         for node in self.grouping.graph.nodes():
-            if is_leaf(node):
-                continue
-            size = 1 + sum(self.expanded.get(operand, 0) for operand in node.inputs)
-            if size <= MOST_EXPANDED and self._is_written_out(node):
-                self.expanded[node] = size
-            else:
-                self._place(node)
+            try:
+                self._visit(node)
+            except GradcError as error:
+                raise error.located(node.op.name, node.source) from None
         self._choose_recomputed()
+
+    def _visit(self, node: Node) -> None:
+        if is_leaf(node):
+            if node not in self.grouping.leaf_buffers:
+                raise _not_settled()
+            return
+        size = 1 + sum(self.expanded.get(operand, 0) for operand in node.inputs)
+        if size <= MOST_EXPANDED and self._is_written_out(node):
+            self.expanded[node] = size
+        else:
+            self._place(node)
 
     def _is_written_out(self, node: Node) -> bool:
         """Whether readers compute it themselves: it costs nothing, or is worth it."""
@@ -107,11 +119,11 @@ class _Fuser:
     # -- decisions --------------------------------------------------------------------------
 
     def _is_prologue(self, node: Node) -> bool:
-        """Cheap, read once, by a contraction or scatter, and no epilogue of something itself."""
+        """Cheap, read once, by what has a prologue, and no epilogue of something itself."""
         if not is_recomputable(node) or node in self.grouping.roots:
             return False
         reader = self._only_reader(node)
-        if reader is None or not isinstance(reader.op.lowering, Contract | ScatterAdd | Cumulate):
+        if reader is None or not grouping_rule(reader.op.lowering).has_prologue:
             return False
         producers = self.grouping.producers(node)
         return all(is_leaf(p) or self._only_reader(p) is None for p in producers)
@@ -134,10 +146,13 @@ class _Fuser:
         if not is_recomputable(node) or node in self.grouping.roots:
             return False
         producers = list(self.grouping.producers(node))
-        if any(not is_leaf(p) for p in producers) or len(producers) > RECOMPUTED_OPERANDS:
+        if (
+            any(not is_leaf(p) for p in producers)
+            or len(producers) > self.limits.recomputed_operands
+        ):
             return False
         size = 1 + sum(self.inlined_size.get(i, 0) for i in node.inputs)
-        if size > RECOMPUTED_NODES:
+        if size > self.limits.recomputed_nodes:
             return False
         self.inlined_size[node] = size
         return True
@@ -163,6 +178,7 @@ class _Fuser:
         """The cheap nodes between `node` and memory, or None if they are too many."""
         chain: set[Node] = set()
         memory: set[Node] = set()
+        most = self.limits
         pending = [node]
         while pending:
             current = pending.pop()
@@ -174,7 +190,7 @@ class _Fuser:
                     return None
                 elif producer not in chain:
                     pending.append(producer)
-            if len(chain) > RECOMPUTED_NODES or len(memory) > RECOMPUTED_OPERANDS:
+            if len(chain) > most.recomputed_nodes or len(memory) > most.recomputed_operands:
                 return None
         return chain
 
@@ -182,71 +198,88 @@ class _Fuser:
 
     def _place(self, node: Node) -> None:
         lowering = node.op.lowering
-        if isinstance(lowering, Reduce):
-            self._place_reduction(node, set(lowering.axes(**node.attributes)))
-        elif is_pointwise(node):
-            self._place_pointwise(node)
-        else:
-            self._start_special(node)
-        group = self.grouping.group_of[node]
+        match lowering:
+            case Elementwise() | Indexed():
+                group = self._place_pointwise(node)
+            case Reduce():
+                group = self._place_reduction(node, set(lowering.axes(**node.attributes)))
+            case Contract():
+                group = self._start_contraction(node)
+            case Cumulate():
+                group = self._start_cumulation(node, lowering)
+            case ScatterAdd():
+                axes = self._axes(node.type.shape)
+                group = self._start(node, axes, self._index_of(axes))
+            case Leaf():
+                raise _not_settled()
+            case _:
+                assert_never(lowering)
         for producer in self.grouping.producers(node):
             other = self.grouping.group_of.get(producer)
             if other is not None and other is not group:
                 group.require(other)
-        if isinstance(lowering, Reduce):
-            for operand in node.inputs:
-                self.reducing.setdefault(operand, set()).add(group)
 
-    def _place_pointwise(self, node: Node) -> None:
-        for group in self._candidates(node):
+    def _place_pointwise(self, node: Node) -> Group:
+        g = self.grouping
+        found = self._homes(node)
+        if g.expander.static(node.type).size_elements <= self.limits.small_elements:
+            found.update(g.groups[max(0, len(g.groups) - self.limits.neighbours_searched) :])
+        for group in _candidates(found):
             for index in self._indices(node, group):
-                if self._fits(node, index, group):
-                    self._join(node, group, index)
-                    return
+                if self._fits(node, g.reads(node, index), group):
+                    return self._join(node, group, index)
         axes = self._axes(node.type.shape)
-        group = self._start("map", axes)
-        self._join(node, group, self._index_of(node.type.shape, axes))
+        return self._start(node, axes, self._index_of(axes))
 
-    def _place_reduction(self, node: Node, reduced: set[int]) -> None:
+    def _place_reduction(self, node: Node, reduced: set[int]) -> Group:
         operand = node.inputs[0]
-        for group in self._candidates(node):
-            if group.kind not in ("map", "reduce"):
+        group = self._reduction_to_join(node, reduced)
+        if group is None:
+            axes = self._axes(operand.type.shape)
+            own = _walked(a for d, a in enumerate(axes) if d in reduced)
+            index = self._without(self._index_of(axes), reduced)
+            group = self._start(node, axes, index, own)
+        self.reducing.setdefault(operand, set()).add(group)
+        return group
+
+    def _reduction_to_join(self, node: Node, reduced: set[int]) -> Group | None:
+        """The group that the reduction has joined; None if there is none that it fits."""
+        operand = node.inputs[0]
+        found = self._homes(node)
+        for producer in self.grouping.producers(node):
+            found.update(self.reducing.get(producer, ()))
+        for group in _candidates(found):
+            if group.kind not in grouping_rule(node.op.lowering).joins:
                 continue
             index = self._match(operand.type.shape, group.axes)
             if index is None:
                 continue
             own = tuple(a for a in group.axes if any(index[d] is self.k.axis(a) for d in reduced))
-            if group.kind == "reduce" and set(own) != set(group.reduced):
+            if group.kind is Kind.REDUCE and set(own) != set(group.reduced):
                 continue
-            if group.kind == "map" and not self._may_reduce(group, own):
+            if group.kind is Kind.MAP and not self._may_reduce(group, own):
                 continue
-            if self._fits(node, index, group):
-                group.kind, group.reduced = "reduce", own
-                self._join(node, group, self._without(index, reduced))
-                return
-        axes = self._axes(operand.type.shape)
-        group = self._start("reduce", axes)
-        index = self._index_of(operand.type.shape, axes)
-        group.reduced = _walked(a for d, a in enumerate(axes) if d in reduced)
-        self._join(node, group, self._without(index, reduced))
+            if self._fits(node, self._operand_reads(operand, index), group):
+                group.kind, group.reduced = Kind.REDUCE, own
+                return self._join(node, group, self._without(index, reduced))
+        return None
 
-    def _start_special(self, node: Node) -> None:
-        """Contractions, cumulative operations and scatters start a group of their own."""
-        lowering, axes = node.op.lowering, self._axes(node.type.shape)
-        index = self._index_of(node.type.shape, axes)
-        if isinstance(lowering, Contract):
-            lhs = node.inputs[0].type.shape
-            positions: tuple[int, ...] = node.attributes["lhs_contract"]  # type: ignore[assignment]
-            contracted = tuple(
-                self.grouping.expander.axis(f"k{n}", lhs[axis]) for n, axis in enumerate(positions)
-            )
-            group = self._start("contract", axes + contracted)
-            group.reduced = _walked(contracted)
-        else:
-            group = self._start("cumulate" if isinstance(lowering, Cumulate) else "scatter", axes)
-        if isinstance(lowering, Cumulate) and lowering.reverse(**node.attributes):
+    def _start_contraction(self, node: Node) -> Group:
+        axes = self._axes(node.type.shape)
+        lhs = node.inputs[0].type.shape
+        positions: tuple[int, ...] = node.attributes["lhs_contract"]  # type: ignore[assignment]
+        contracted = tuple(
+            self.grouping.expander.axis(f"k{n}", lhs[axis]) for n, axis in enumerate(positions)
+        )
+        index = self._index_of(axes)
+        return self._start(node, axes + contracted, index, _walked(contracted))
+
+    def _start_cumulation(self, node: Node, lowering: Cumulate) -> Group:
+        axes = self._axes(node.type.shape)
+        index = self._index_of(axes)
+        if lowering.reverse(**node.attributes):
             index = self._from_the_end(node, index, lowering.axis(**node.attributes))
-        self._join(node, group, index)
+        return self._start(node, axes, index)
 
     def _from_the_end(self, node: Node, index: Index, along: int) -> Index:
         """The index in which the group's walk begins at the last element of an axis."""
@@ -257,34 +290,20 @@ class _Fuser:
 
     # -- candidates and fit -----------------------------------------------------------------
 
-    def _candidates(self, node: Node) -> list[Group]:
-        """Groups that `node` might join, the latest first."""
+    def _homes(self, node: Node) -> set[Group]:
+        """The groups of what `node` reads."""
         g = self.grouping
-        found = {g.group_of[p] for p in g.producers(node) if p in g.group_of}
-        if isinstance(node.op.lowering, Reduce):
-            for producer in g.producers(node):
-                found.update(self.reducing.get(producer, ()))
-        if is_pointwise(node) and g.expander.static(node.type).size_elements <= SMALL_ELEMENTS:
-            found.update(g.groups[-NEIGHBOURS_SEARCHED:])
-        kinds = ("map", "reduce", "contract")
-        usable = [x for x in found if x.kind in kinds and len(x.index) < MOST_MEMBERS]
-        return sorted(usable, key=lambda group: -group.number)[:CANDIDATES_TRIED]
+        return {g.group_of[p] for p in g.producers(node) if p in g.group_of}
 
     def _indices(self, node: Node, group: Group) -> list[Index]:
         """Where `node` may live in `group`: at full level, at outer level."""
-        levels = [group.outer] if group.kind == "contract" else [group.axes, group.outer]
+        levels = [group.outer] if group.kind is Kind.CONTRACT else [group.axes, group.outer]
         found = [self._match(node.type.shape, axes) for axes in dict.fromkeys(levels)]
         return [index for index in found if index is not None]
 
-    def _fits(self, node: Node, index: Index, group: Group) -> bool:
+    def _fits(self, node: Node, reads: Iterable[tuple[Node, Index]], group: Group) -> bool:
         """Whether everything `node` reads is in memory before `group` or in its registers."""
         others: set[Group] = set()
-        operand = node.inputs[0] if isinstance(node.op.lowering, Reduce) else None
-        reads = (
-            self.grouping.reads(node, index)
-            if operand is None
-            else self._operand_reads(operand, index)
-        )
         for producer, at in reads:
             home = self.grouping.group_of[producer]
             if home is not group:
@@ -311,24 +330,32 @@ class _Fuser:
     def _may_reduce(self, group: Group, own: tuple[Axis, ...]) -> bool:
         kept = math.prod(a.extent for a in group.axes if a not in own)
         everything = math.prod(a.extent for a in group.axes)
-        return kept >= PARALLEL_FLOOR or everything <= SERIAL_CEILING_ELEMENTS
+        return (
+            kept >= self.limits.parallel_floor or everything <= self.limits.serial_ceiling_elements
+        )
 
     # -- axes and indices -------------------------------------------------------------------
 
-    def _start(self, kind: str, axes: tuple[Axis, ...]) -> Group:
-        group = Group(len(self.grouping.groups), kind, _walked(axes))
+    def _start(
+        self, node: Node, axes: tuple[Axis, ...], index: Index, reduced: tuple[Axis, ...] = ()
+    ) -> Group:
+        """A group of the kind that the node starts, with the node at `index` in it."""
+        kind = grouping_rule(node.op.lowering).starts
+        assert kind is not None, f"{node.op.name} is not computed"
+        group = Group(len(self.grouping.groups), kind, _walked(axes), reduced)
         self.grouping.groups.append(group)
-        return group
+        return self._join(node, group, index)
 
-    def _join(self, node: Node, group: Group, index: Index) -> None:
+    def _join(self, node: Node, group: Group, index: Index) -> Group:
         self.stage[node] = self._stage_in(node, group)
         group.index[node] = index
         self.grouping.group_of[node] = group
+        return group
 
     def _axes(self, shape: Shape) -> tuple[Axis, ...]:
         return tuple(self.grouping.expander.axis(f"i{d}", extent) for d, extent in enumerate(shape))
 
-    def _index_of(self, shape: Shape, axes: tuple[Axis, ...]) -> Index:
+    def _index_of(self, axes: tuple[Axis, ...]) -> Index:
         return tuple(self.k.axis(axis) for axis in axes)
 
     def _match(self, shape: Shape, axes: tuple[Axis, ...]) -> Index | None:
@@ -347,6 +374,17 @@ class _Fuser:
 
     def _without(self, index: Index, reduced: set[int]) -> Index:
         return tuple(scalar for d, scalar in enumerate(index) if d not in reduced)
+
+
+def _not_settled() -> CompileError:
+    facts = ["it has no place in memory, and no kernel computes it"]
+    return CompileError("an earlier pass must settle it", facts=facts)
+
+
+def _candidates(found: Iterable[Group]) -> list[Group]:
+    """Those of the groups that a node might join, the latest first."""
+    usable = [group for group in found if group.kind.is_open and len(group.index) < MOST_MEMBERS]
+    return sorted(usable, key=lambda group: -group.number)[:CANDIDATES_TRIED]
 
 
 def _length(axis: Axis) -> tuple[int, bool, int]:

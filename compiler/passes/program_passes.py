@@ -19,7 +19,7 @@ from ..graph.ir import Graph, Node
 from ..loops.check import verify_kernel
 from ..loops.ir import Buffer
 from ..lowering.lower import lower
-from ..machine import Machine
+from ..machine import CPU_FUSION, FusionLimits, Machine
 from ..output_files import write_file
 from ..program.ir import Program, Repeat
 from ..program.text import print_program
@@ -71,9 +71,12 @@ def scheduling(machine: Machine) -> ProgramPass:
     return ProgramPass("choose_schedule", run, after=("make_resident",))
 
 
-def fuse_to_program(graph: Graph, leaves: Mapping[Node, Buffer], form: Form) -> Program:
-    """The unscheduled program of an optimised graph."""
-    program = lower(fuse(graph, form.maxima, leaves), graph.name, form.rows, form.bounded)
+def fuse_to_program(
+    graph: Graph, leaves: Mapping[Node, Buffer], form: Form, limits: FusionLimits = CPU_FUSION
+) -> Program:
+    """The unscheduled program of an optimised graph; `limits` are those of the machine."""
+    groups = fuse(graph, form.maxima, leaves, limits)
+    program = lower(groups, graph.name, form.rows, form.bounded)
     return program.with_body((Repeat(program.body),)) if form.repeats else program
 
 
@@ -95,7 +98,7 @@ def plan_program(
     marks = {} if seconds is None else seconds
     passes = (*PROGRAM_PASSES, scheduling(machine))
     begin = time.perf_counter()
-    program = fuse_to_program(graph, leaves, form)
+    program = fuse_to_program(graph, leaves, form, machine.fusion)
     marks[FUSE] = time.perf_counter() - begin
     _inspect(program, FUSE, 0, verify, dump)
     for number, step in enumerate(passes, start=1):
