@@ -34,7 +34,7 @@ from gradc.runtime.trainer import DEFAULT_BATCH_SIZE, Trainer
 
 from . import nodes
 from .compiled import bound_dimensions, check_seed, driver_program, fields_of, thread_count
-from .functional.quotients import Ratio
+from .functional.metrics import Ratio
 from .graphs import Assembler, state_updates
 from .not_offered import without
 from .optim.optimizer import Optimizer

@@ -85,6 +85,16 @@ def _elsewhere(module: str, name: str) -> str:
     return ""
 
 
+def public_names(names: Mapping[str, Any]) -> list[str]:
+    """What a module's `__all__` is, given its globals(): all that it imported, but for modules and
+    for what begins with an underscore."""
+    return sorted(
+        name
+        for name, value in names.items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    )
+
+
 def namespace(
     names: dict[str, Any], kept: tuple[str, ...] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

@@ -209,7 +209,5 @@ def _float_dtype(dtype: Any, operation: str) -> DType:
     return wanted
 
 
-__all__ = ["bernoulli", "bits", "normal", "randint", "uniform"]
-
 spell_functions(__all__, globals())
 __getattr__, __dir__ = namespace(globals())

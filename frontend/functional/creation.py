@@ -23,6 +23,25 @@ from ..tensor import DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor
 from ..tracing import fail, here
 from .elementwise import floor
 
+__all__ = [
+    "constant",
+    "asarray",
+    "full",
+    "zeros",
+    "empty",
+    "empty_like",
+    "ones",
+    "full_like",
+    "zeros_like",
+    "ones_like",
+    "arange",
+    "linspace",
+    "eye",
+    "tril",
+    "triu",
+    "meshgrid",
+]
+
 
 def _dtype(dtype: Any, default: DType) -> DType:
     return default if dtype is None else dtype_of(dtype)

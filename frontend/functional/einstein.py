@@ -23,6 +23,10 @@ from ..indexing import slice_nodes
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 
+__all__ = [
+    "einsum",
+]
+
 Symbol = str | int  # a letter, a number of the list form, or "...k": axis k of the ellipsis
 # A named dimension takes part in the choice of the order as if it had this extent.
 NAMED_EXTENT_GUESS = 64

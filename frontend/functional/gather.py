@@ -18,6 +18,13 @@ from ..index_ranges import from_either_end
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 
+__all__ = [
+    "take",
+    "take_along_axis",
+    "scatter_add",
+    "index_add",
+]
+
 
 def _indices(index: Any, operation: str) -> Tensor:
     tensor = as_tensor(index)

@@ -17,6 +17,19 @@ from gradc.compiler.types import DType, dtype_of, promote, weak_dtype
 from ..tensor import Tensor
 from ..tracing import fail
 
+__all__ = [
+    "e",
+    "inf",
+    "nan",
+    "newaxis",
+    "pi",
+    "result_type",
+    "isdtype",
+    "can_cast",
+    "finfo",
+    "iinfo",
+]
+
 e = math.e
 inf = math.inf
 nan = math.nan

@@ -12,6 +12,14 @@ from ..arguments import whole
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail, located
 
+__all__ = [
+    "matmul",
+    "matrix_transpose",
+    "tensordot",
+    "vecdot",
+    "outer",
+]
+
 
 def matmul(x: TensorLike, y: TensorLike) -> Tensor:
     """The matrix product; leading axes are stacks and broadcast, a vector is a row or a column."""

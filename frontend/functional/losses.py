@@ -1,4 +1,4 @@
-"""Losses with PyTorch's names, arguments and formulas, and accuracy.
+"""Losses with PyTorch's names, arguments and formulas.
 
 `reduction` is "mean", "sum" or "none". A mean over a named dimension divides by the rows of the
 batch at hand. Labels are compared with class numbers, never used as addresses: a loss and its
@@ -8,19 +8,32 @@ gradient are elementwise code and row sums, which fuse.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
-from gradc.compiler.types import float32, int8, promote
+from gradc.compiler.types import promote
 
 from .. import nodes
-from ..ranges import Number, check_numbers, check_reals
+from ..ranges import check_reals
 from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each
 from .guards import at_least, wide
+from .metrics import ratio
 from .neural import log_softmax, one_hot_mask
-from .quotients import ratio
+
+__all__ = [
+    "cross_entropy",
+    "nll_loss",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "kl_div",
+    "hinge_embedding_loss",
+    "gaussian_nll_loss",
+]
 
 
 def cross_entropy(
@@ -400,51 +413,3 @@ def _variance(var: Tensor, x: Tensor) -> Tensor:
         return var.reshape((*var.shape, 1))
     facts = [f"input is {x.node.type}, var {var.node.type}"]
     fail(ShapeError, "gaussian_nll_loss", "var does not fit the input", facts)
-
-
-def accuracy(
-    input: TensorLike, target: TensorLike, axis: int = -1, threshold: Number | None = None
-) -> Tensor:
-    """The share of rows whose greatest score is at the label, as f32[].
-
-    input      [batch, classes]   scores or probabilities; the first of equal ones counts
-    target     [batch]            class numbers, or one-hot rows in the shape of input
-    threshold  for scores of one class: those above it say yes. 0 for logits, 0.5 for probabilities
-
-    With a threshold input and target have one shape; a target that is true, or above 0 (a float:
-    above 0.5), is a yes. Without one, scores that leave nothing to choose from are refused:
-    ShapeError for one score per row, DTypeError for labels that are no class numbers.
-    """
-    scores, labels = as_tensor(input), as_tensor(target)
-    facts = [f"input is {scores.node.type}, target {labels.node.type}"]
-    if threshold is not None:
-        return _binary_accuracy(scores, labels, threshold, facts)
-    hint = "for one score per row give threshold=0.0 (logits) or threshold=0.5 (probabilities)"
-    if scores.ndim == 0 or (scores.shape == labels.shape and scores.ndim == 1):
-        fail(ShapeError, "accuracy", "the scores have no axis of classes", facts, hint)
-    along = nodes.axis_of(axis, scores.ndim, "accuracy")
-    if scores.shape[along] == 1:
-        fail(ShapeError, "accuracy", f"axis {along} of the scores is one class", facts, hint)
-    wanted = scores.shape[:along] + scores.shape[along + 1 :]
-    if labels.shape == scores.shape:
-        shares = labels.astype(int8) if labels.dtype.is_bool else labels
-        labels = shares.argmax(axis=along)
-    elif labels.shape != wanted:
-        problem = f"the target's shape is neither {nodes.show(wanted)} nor that of the input"
-        fail(ShapeError, "accuracy", problem, facts)
-    elif not labels.dtype.is_integer:
-        fail(DTypeError, "accuracy", "labels are class numbers, which are integers", facts)
-    return (scores.argmax(axis=along) == labels).astype(float32).mean()
-
-
-def _binary_accuracy(
-    scores: Tensor, labels: Tensor, threshold: float, facts: Sequence[str]
-) -> Tensor:
-    check_numbers("accuracy", threshold=threshold)
-    if scores.shape != labels.shape:
-        fail(ShapeError, "accuracy", "with a threshold input and target have one shape", facts)
-    if labels.dtype.is_bool:
-        truth = labels
-    else:
-        truth = labels > (0.5 if labels.dtype.is_float else 0)
-    return ((scores > threshold) == truth).astype(float32).mean()

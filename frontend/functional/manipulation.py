@@ -19,6 +19,29 @@ from ..indexing import slice_nodes
 from ..tensor import Axis, DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail, located
 
+__all__ = [
+    "reshape",
+    "permute_dims",
+    "transpose",
+    "moveaxis",
+    "swapaxes",
+    "expand_dims",
+    "squeeze",
+    "flatten",
+    "broadcast_to",
+    "broadcast_arrays",
+    "concat",
+    "concatenate",
+    "stack",
+    "unstack",
+    "split",
+    "flip",
+    "roll",
+    "repeat",
+    "tile",
+    "astype",
+]
+
 
 def reshape(x: TensorLike, shape: ShapeLike) -> Tensor:
     """The same elements in another shape; one extent may be -1.

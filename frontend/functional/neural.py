@@ -27,6 +27,41 @@ from .guards import at_least, root, wide
 from .manipulation import broadcast_arrays, concat, flip
 from .statistics import sum as total
 
+__all__ = [
+    "relu",
+    "leaky_relu",
+    "prelu",
+    "elu",
+    "celu",
+    "selu",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "softsign",
+    "hardtanh",
+    "relu6",
+    "hardsigmoid",
+    "hardswish",
+    "sigmoid",
+    "logsigmoid",
+    "tanh",
+    "glu",
+    "softmax",
+    "softmin",
+    "log_softmax",
+    "logsumexp",
+    "linear",
+    "embedding",
+    "one_hot",
+    "dropout",
+    "layer_norm",
+    "rms_norm",
+    "normalize",
+    "cosine_similarity",
+    "pad",
+]
+
 # ---------------------------------------------------------------- activations
 
 

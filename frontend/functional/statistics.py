@@ -18,6 +18,25 @@ from ..tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 from .elementwise import isnan, logical_not, where
 
+__all__ = [
+    "sum",
+    "prod",
+    "mean",
+    "var",
+    "std",
+    "max",
+    "min",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "searchsorted",
+    "cumulative_sum",
+    "cumulative_prod",
+    "cumsum",
+    "cumprod",
+]
+
 
 def sum(
     x: TensorLike, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False

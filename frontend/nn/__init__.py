@@ -1,89 +1,20 @@
-"""Layers, containers and losses with PyTorch's class names, arguments and defaults."""
+"""Layers, containers and losses with PyTorch's class names, arguments and defaults.
 
-from ..missing import namespace
-from . import functional
-from .activation import (
-    CELU,
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Softsign,
-    Tanh,
-)
-from .containers import ModuleDict, ModuleList, Sequential
-from .linear import Dropout, Embedding, Flatten, Identity, Linear
-from .loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
-from .module import Module
-from .normalization import LayerNorm, RMSNorm
+A public class stands in the `__all__` of the module that defines it, and nowhere else.
+"""
 
-__all__ = [
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CELU",
-    "CrossEntropyLoss",
-    "Dropout",
-    "ELU",
-    "Embedding",
-    "Flatten",
-    "GELU",
-    "GLU",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "NLLLoss",
-    "PReLU",
-    "RMSNorm",
-    "ReLU",
-    "ReLU6",
-    "SELU",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "Softmax",
-    "Softplus",
-    "Softsign",
-    "Tanh",
-    "functional",
-]
+import typing as _typing
 
-__getattr__, __dir__ = namespace(globals())
+from ..missing import namespace as _namespace
+from ..missing import public_names as _public_names
+from . import functional as functional
+from .activation import *
+from .containers import *
+from .linear import *
+from .loss import *
+from .module import *
+from .normalization import *
+
+if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
+    __all__ = [*_public_names(globals()), "functional"]
+    __getattr__, __dir__ = _namespace(globals())

@@ -12,6 +12,30 @@ from ..tensor import Tensor
 from ..variables import Beginning, parameter
 from .module import Module
 
+__all__ = [
+    "ReLU",
+    "ReLU6",
+    "SELU",
+    "SiLU",
+    "Mish",
+    "Softsign",
+    "Hardsigmoid",
+    "Hardswish",
+    "Sigmoid",
+    "LogSigmoid",
+    "Tanh",
+    "LeakyReLU",
+    "ELU",
+    "CELU",
+    "GELU",
+    "Softplus",
+    "Hardtanh",
+    "Softmax",
+    "LogSoftmax",
+    "GLU",
+    "PReLU",
+]
+
 
 class _Activation(Module):
     """A function of the input and of options that are attributes."""

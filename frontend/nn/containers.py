@@ -10,6 +10,12 @@ from gradc.compiler.errors import ArgumentError
 from ..tracing import fail
 from .module import Module
 
+__all__ = [
+    "Sequential",
+    "ModuleList",
+    "ModuleDict",
+]
+
 
 def _hint(given: Any, container: str) -> str:
     if isinstance(given, type):

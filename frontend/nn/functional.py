@@ -1,96 +1,14 @@
 """The neural functions and losses, also in `gc` itself, under PyTorch's name for the collection."""
 
-from ..functional import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    celu,
-    cosine_similarity,
-    cross_entropy,
-    dropout,
-    elu,
-    embedding,
-    gaussian_nll_loss,
-    gelu,
-    glu,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    hinge_embedding_loss,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    layer_norm,
-    leaky_relu,
-    linear,
-    log_softmax,
-    logsigmoid,
-    logsumexp,
-    mish,
-    mse_loss,
-    nll_loss,
-    normalize,
-    one_hot,
-    pad,
-    prelu,
-    relu,
-    relu6,
-    rms_norm,
-    selu,
-    sigmoid,
-    silu,
-    smooth_l1_loss,
-    softmax,
-    softmin,
-    softplus,
-    softsign,
-    tanh,
-)
-from ..missing import namespace
+import typing as _typing
 
-__all__ = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "gaussian_nll_loss",
-    "hinge_embedding_loss",
-    "huber_loss",
-    "kl_div",
-    "l1_loss",
-    "mse_loss",
-    "nll_loss",
-    "smooth_l1_loss",
-    "celu",
-    "cosine_similarity",
-    "dropout",
-    "elu",
-    "embedding",
-    "gelu",
-    "glu",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "layer_norm",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "logsigmoid",
-    "logsumexp",
-    "mish",
-    "normalize",
-    "one_hot",
-    "pad",
-    "prelu",
-    "relu",
-    "relu6",
-    "rms_norm",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softmin",
-    "softplus",
-    "softsign",
-    "tanh",
-]
+from .. import functional as _functional
+from ..functional.losses import *
+from ..functional.neural import *
+from ..missing import namespace as _namespace
+from ..missing import public_names as _public_names
 
-__getattr__, __dir__ = namespace(globals())
+if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
+    __all__ = _public_names(globals())
+    globals().update({_name: getattr(_functional, _name) for _name in __all__})
+    __getattr__, __dir__ = _namespace(globals())

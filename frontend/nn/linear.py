@@ -18,6 +18,14 @@ from ..tracing import fail
 from ..variables import Beginning, parameter
 from .module import Module
 
+__all__ = [
+    "Linear",
+    "Identity",
+    "Flatten",
+    "Dropout",
+    "Embedding",
+]
+
 
 def check_count(value: Any, name: str, operation: str) -> int:
     """`value` if it is an integer of at least 1."""

@@ -8,6 +8,18 @@ from .. import functional as losses
 from ..tensor import Tensor, TensorLike
 from .module import Module
 
+__all__ = [
+    "CrossEntropyLoss",
+    "NLLLoss",
+    "MSELoss",
+    "L1Loss",
+    "SmoothL1Loss",
+    "HuberLoss",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "KLDivLoss",
+]
+
 
 class _Loss(Module):
     """A loss with its options bound; called on prediction and target."""

@@ -23,6 +23,10 @@ from ..tensor import Tensor
 from ..tracing import called_by_user, fail
 from ..variables import State
 
+__all__ = [
+    "Module",
+]
+
 
 def _is_ours(kind: type) -> bool:
     return kind.__module__.startswith("gradc.")

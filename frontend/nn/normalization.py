@@ -13,6 +13,11 @@ from ..tensor import Tensor
 from ..variables import parameter
 from .module import Module
 
+__all__ = [
+    "LayerNorm",
+    "RMSNorm",
+]
+
 
 def _shape_of(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     extents = nodes.check_shape(normalized_shape, "normalized_shape")

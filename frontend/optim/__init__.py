@@ -1,11 +1,17 @@
-"""Optimizers and schedules with PyTorch's names, options, defaults and formulas."""
+"""Optimizers and schedules with PyTorch's names, options, defaults and formulas.
 
-from ..missing import namespace
-from . import schedule
-from .adam import Adam, AdamW
-from .optimizer import Optimizer, group
-from .sgd import SGD
+A public class stands in the `__all__` of the module that defines it, and nowhere else.
+"""
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "group", "schedule"]
+import typing as _typing
 
-__getattr__, __dir__ = namespace(globals())
+from ..missing import namespace as _namespace
+from ..missing import public_names as _public_names
+from . import schedule as schedule
+from .adam import *
+from .optimizer import *
+from .sgd import *
+
+if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
+    __all__ = [*_public_names(globals()), "schedule"]
+    __getattr__, __dir__ = _namespace(globals())

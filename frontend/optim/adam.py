@@ -14,6 +14,11 @@ from ..tensor import Tensor
 from ..variables import State
 from .optimizer import Number, Optimizer, Slot, is_zero, signed
 
+__all__ = [
+    "Adam",
+    "AdamW",
+]
+
 
 @dataclass(frozen=True)
 class Adam(Optimizer):

@@ -30,6 +30,11 @@ from ..variables import Beginning, State, optimizer_state, rate_state
 from .parameter_list import TakesParameters, is_listed, options_of
 from .schedule import Schedule, constant
 
+__all__ = [
+    "group",
+    "Optimizer",
+]
+
 Number = float | Schedule
 
 

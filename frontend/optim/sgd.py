@@ -11,6 +11,10 @@ from ..functional.elementwise import where
 from ..tensor import Tensor
 from .optimizer import Number, Optimizer, Slot, is_zero, signed
 
+__all__ = [
+    "SGD",
+]
+
 
 @dataclass(frozen=True)
 class SGD(Optimizer):

@@ -1,0 +1,41 @@
+"""A public function or class is listed once: in the `__all__` of the module that defines it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+import gradc as gc
+from gradc import functional, nn, optim
+
+
+def modules_of(package: ModuleType) -> list[ModuleType]:
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+
+
+@pytest.mark.parametrize("package", [functional, nn, optim], ids=lambda p: p.__name__)
+def test_a_namespace_is_the_sum_of_its_modules(package: ModuleType) -> None:
+    inner = {m for m in modules_of(package) if m.__name__.rpartition(".")[2] in package.__all__}
+    listed = [n for m in modules_of(package) if m not in inner for n in getattr(m, "__all__", ())]
+    assert len(listed) == len(set(listed)), "a name that two modules list"
+    own = {m.__name__.rpartition(".")[2] for m in inner}
+    assert set(listed) | own == set(package.__all__)
+
+
+def test_functions_are_names_of_gc() -> None:
+    assert set(functional.__all__) <= set(gc.__all__)
+    assert all(getattr(gc, name) is getattr(functional, name) for name in functional.__all__)
+    losses_and_layers = {*functional.losses.__all__, *functional.neural.__all__}
+    assert set(nn.functional.__all__) == losses_and_layers
+
+
+@pytest.mark.parametrize("package", [functional, nn, optim], ids=lambda p: p.__name__)
+def test_a_module_lists_what_it_defines(package: ModuleType) -> None:
+    for module in modules_of(package):
+        for name in getattr(module, "__all__", ()):
+            found = vars(module)[name]
+            assert getattr(found, "__module__", module.__name__) == module.__name__, name
