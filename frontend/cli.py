@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import runpy
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ from gradc.compiler.output_files import write_file
 
 from . import __version__
 from ._training import TrainingProgram
+from .cli_signals import sigterm
 from .compiled import driver_program
 
 BAD_FILE, BAD_ARGUMENTS, STOPPED = 1, 2, 3
@@ -324,16 +324,14 @@ def _guarded(run: Callable[[], None]) -> None:
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        run()
+        with sigterm(interrupt):
+            run()
     except KeyboardInterrupt:
         _stop(STOPPED, "stopped")
     except GradcError as error:
         status = BAD_ARGUMENTS if isinstance(error, ArgumentError) else BAD_FILE
         _stop(status, f"{type(error).__name__}: {error}")
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _say(message: str) -> None:

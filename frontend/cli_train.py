@@ -8,13 +8,11 @@ come before it.
 from __future__ import annotations
 
 import io
-import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -23,10 +21,12 @@ from gradc.compiler.errors import ArgumentError, FileError
 from gradc.runtime.checkpoint import read_checkpoint
 from gradc.runtime.file_names import NamedFile, check_distinct, exists, previous_of, shown
 from gradc.runtime.file_write import write_atomically
+from gradc.runtime.pace import StopSignal
 from gradc.runtime.stopping import EarlyStopping
 from gradc.runtime.trainer import Trainer
 
 from ._training import TrainingProgram
+from .cli_signals import sigterm
 
 Say = Callable[[str], None]
 
@@ -130,7 +130,7 @@ def train(
     begins = not options.resume or not _finds_checkpoint(options, notes)
     if begins and options.parameters is not None:
         trainer.load(options.parameters, parameters_only=True)
-    with _signals() as received, _warnings_as(notes):
+    with sigterm(StopSignal()) as stop, _warnings_as(notes):
         try:
             history = trainer.fit(
                 data["train"],
@@ -152,7 +152,7 @@ def train(
             )
         except KeyboardInterrupt:
             kept = "nothing was kept" if options.checkpoint is None else "--resume goes on"
-            signal_name = received[0] if received else "SIGINT"
+            signal_name = stop.received[0] if stop.received else "SIGINT"
             step = trainer.record.step
             raise Stopped(f"stopped by {signal_name} at step {step}; {kept}") from None
     last = {name: values[-1] for name, values in history.items() if values}
@@ -193,22 +193,6 @@ def _finds_checkpoint(options: TrainOptions, notes: Say) -> bool:
     if "seed" in options.given and record is not None and record.seed != options.seed:
         raise ArgumentError(f"--seed is {options.seed}, but the run was begun with {record.seed}")
     return True
-
-
-@contextmanager
-def _signals() -> Iterator[list[str]]:
-    """SIGTERM stops a run as SIGINT does: between two calls, with a checkpoint."""
-    received: list[str] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        received.append(signal.Signals(number).name)
-        signal.raise_signal(signal.SIGINT)
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager

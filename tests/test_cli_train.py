@@ -279,21 +279,53 @@ def test_another_seed_than_the_run_began_with_is_refused(folder: Path) -> None:
     assert "--seed is 5, but the run was begun with 4" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_writes_a_checkpoint(folder: Path, number: signal.Signals) -> None:
+def _started(ignored: tuple[signal.Signals, ...] = ()) -> subprocess.Popen[str]:
+    """A run that never ends, which has written its first checkpoint, c."""
     command = [sys.executable, "-c", "from gradc.cli import main; main()", "train", "model.py"]
     command += ["--epochs", "1000000000", "--every", "20", "--checkpoint", "c", "--threads", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
-        until = time.monotonic() + 60
-        while not Path("c").exists() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.01)
-        process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    until = time.monotonic() + 60
+    while not Path("c").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    return process
+
+
+def _stopped_by(process: subprocess.Popen[str], number: signal.Signals, folder: Path) -> None:
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
     assert process.returncode == 3, said
     record = read_checkpoint(folder / "c").record
     assert record is not None and not record.finished and record.step > 0
     last = said.splitlines()[-1]
     assert last == f"gradc: stopped by {number.name} at step {record.step}; --resume goes on"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_writes_a_checkpoint(folder: Path, number: signal.Signals) -> None:
+    with _started() as process:
+        _stopped_by(process, number, folder)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "other"), [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)]
+)
+def test_what_the_parent_ignores_stays_ignored(
+    folder: Path, ignored: signal.Signals, other: signal.Signals
+) -> None:
+    """As under nohup, or in a shell's background: the other signal stops the run all the same."""
+    with _started((ignored,)) as process:
+        Path("c").unlink()
+        process.send_signal(ignored)
+        until = time.monotonic() + 60
+        while not Path("c").exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert process.poll() is None
+        _stopped_by(process, other, folder)
 
 
 def test_fit_writes_the_same_log_as_the_command(folder: Path) -> None:
