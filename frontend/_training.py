@@ -38,7 +38,7 @@ from .functional.metrics import Ratio
 from .graphs import Assembler, state_updates
 from .not_offered import without
 from .optim.optimizer import Optimizer
-from .plain_numbers import whole
+from .ranges import count
 from .synonyms import spelled
 from .tensor import Tensor
 from .tracing import fail, here
@@ -167,7 +167,7 @@ class TrainingProgram(Attributes):
         the compiler or linker said, FileError where `out` cannot be written.
         """
         batched = self.batch_dimension is not None
-        batch = None if batch is None else whole(batch, "batch", "build")
+        batch = None if batch is None else count(batch, "batch", "build")
         if batch is not None and not batched:
             fail(ArgumentError, "build", "batch has no meaning: there is no batch dimension")
         program, batch = self.bound(dims, batch, "build")

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import operator
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, GradcError, described
 from gradc.compiler.types import DType, dtype_of
 from gradc.runtime.plain_array import check_type
+from gradc.runtime.plain_number import as_flag, as_real, as_whole
 
 from .dimensions import Dimension
 from .synonyms import spelled
@@ -30,6 +30,7 @@ from .tracing import here
 
 F = TypeVar("F", bound=Callable[..., Any])
 Check = Callable[[str, Any], Any]
+Text: TypeAlias = str  # in a signature: any string, where `str` means one of some words
 
 
 # ---------------------------------------------------------------- kinds of arguments
@@ -42,39 +43,19 @@ def _wrong(name: str, wanted: str, value: Any) -> GradcError:
 
 
 def whole(name: str, value: Any) -> int:
-    """An integer: Python's, NumPy's, or an integer array of rank 0. Not a bool."""
-    if type(value) is int:
-        return value
-    if not isinstance(value, (bool, np.bool_)) and not _is_tensor(value):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
-    raise _wrong(name, "an integer", value)
+    """An integer; see runtime/plain_number.py."""
+    found = as_whole(value)
+    if found is None:
+        raise _wrong(name, "an integer", value)
+    return found
 
 
 def real(name: str, value: Any) -> float:
-    """A number: Python's or NumPy's integer or float; not a bool. Integers stay integers."""
-    if type(value) is float:
-        return value
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        number = int(value)
-        if number.bit_length() <= 1023:  # every such integer has a float64
-            return number
-    elif isinstance(value, float):
-        return float(value)
-    elif isinstance(value, np.generic) and _is_real(value.dtype):
-        return float(value)
-    raise _wrong(name, "a number", value)
-
-
-def _is_real(dtype: np.dtype[Any]) -> bool:
-    try:
-        return dtype_of(dtype).is_float
-    except DTypeError:
-        return False
+    """A number. Integers stay integers."""
+    found = as_real(value)
+    if found is None:
+        raise _wrong(name, "a number", value)
+    return found
 
 
 def number(name: str, value: Any) -> Any:
@@ -83,10 +64,11 @@ def number(name: str, value: Any) -> Any:
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    raise _wrong(name, "True or False", value)
+    """True or False, or 1 or 0 for them."""
+    found = as_flag(value, numbers=True)
+    if found is None:
+        raise _wrong(name, "True or False", value)
+    return found
 
 
 class _Foreign(str):
@@ -98,8 +80,15 @@ class _Foreign(str):
 
 
 def text(name: str, value: Any) -> str:
-    """A string. What is none becomes a text that equals no word."""
+    """One of a function's words. What is no string becomes a text that equals none of them."""
     return value if isinstance(value, str) else _Foreign(described(value))
+
+
+def string(name: str, value: Any) -> str:
+    """A string of any content."""
+    if isinstance(value, str):
+        return value
+    raise _wrong(name, "a string", value)
 
 
 def wholes(name: str, value: Any) -> tuple[int, ...]:
@@ -121,12 +110,13 @@ def whole_or_wholes(name: str, value: Any) -> Any:
         raise _wrong(name, "an integer or a list of integers", value) from None
 
 
-_OPERANDS = (np.ndarray, np.generic, bool, int, float, list, Dimension)
+# What an operand is beside a tensor.
+OPERANDS = (np.ndarray, np.generic, bool, int, float, list, Dimension)
 
 
 def operand(name: str, value: Any) -> Any:
     """A tensor, an array, a number, nested lists of numbers, or what NumPy makes an array of."""
-    if _is_tensor(value) or isinstance(value, _OPERANDS):
+    if _is_tensor(value) or isinstance(value, OPERANDS):
         return value
     if isinstance(value, (tuple, range)):
         return list(value)
@@ -184,10 +174,10 @@ CHECKS: dict[str, Check] = {
     "bool | int | float": number,
     "bool": flag,
     "str": text,
+    "Text": string,
     "Axis": optional(whole_or_wholes),
     "int | Sequence[int]": whole_or_wholes,
     "Sequence[int]": wholes,
-    "Sequence[int] | None": optional(wholes),
     "DTypeLike": dtype,
     "DTypeLike | None": optional(dtype),
     "Extent": extent,

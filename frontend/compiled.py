@@ -18,13 +18,14 @@ from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
 from gradc.runtime.executor import Executor, usable_cpus
+from gradc.runtime.plain_number import as_whole
 from gradc.runtime.spellings import FUNCTION
 from gradc.runtime.state_view import StateView
 
 from .arguments import flag, text
 from .graphs import ProgramText, assemble, dimension_names, free_dimensions
 from .not_offered import without
-from .plain_numbers import plain, whole
+from .ranges import count
 from .structure import unflatten_like
 from .synonyms import spelled
 from .tracing import fail, located
@@ -152,7 +153,7 @@ def bound_dimensions(
         fail(ArgumentError, operation, f"dims is a dict of names and values, not {described(dims)}")
     bound = {str(name): value for name, value in (dims or {}).items()}
     if batch is not None:
-        batch = whole(batch, "batch", operation)
+        batch = count(batch, "batch", operation)
         if bound.setdefault("batch", batch) != batch:
             problem = f"batch is {batch}, dims says {bound['batch']}"
             fail(ArgumentError, operation, problem)
@@ -163,7 +164,7 @@ def bound_dimensions(
             listed = ", ".join(map(repr, known)) or "none"
             problem = f"unknown dimension {name!r}"
             fail(ArgumentError, operation, problem, [f"named dimensions: {listed}"])
-        bound[name] = whole(value, f"dimension {name!r}", operation)
+        bound[name] = count(value, f"dimension {name!r}", operation)
     for name, node in free.items():
         if name not in bound:
             problem = f"no input has the dimension {name!r}, so that no array gives its value"
@@ -176,12 +177,12 @@ def thread_count(threads: int | None, operation: str) -> int:
     """The number of threads asked for; by default every usable CPU."""
     if threads is None:
         return usable_cpus()
-    return whole(threads, "threads", operation)
+    return count(threads, "threads", operation)
 
 
 def check_seed(seed: int, operation: str) -> int:
     """A seed that fits int64."""
-    number = plain(seed)
-    if not isinstance(number, int) or isinstance(number, bool) or not -(2**63) <= number < 2**63:
+    number = as_whole(seed)
+    if number is None or not -(2**63) <= number < 2**63:
         fail(ArgumentError, operation, f"a seed is an integer of 64 bits, not {described(seed)}")
     return number

@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from gradc.compiler.errors import ArgumentError, described
+from gradc.runtime.plain_number import as_real
 
-from .arguments import CHECKS, Check, F, anything, checked, flag, optional, real, wholes
+from .arguments import CHECKS, Check, F, anything, checked, optional, real, string, wholes
 
 # ---------------------------------------------------------------- kinds of options
 
@@ -56,19 +57,19 @@ def _schedule(name: str, value: Any) -> Any:
         raise ArgumentError(problem) from None
 
 
+def _rate(name: str, value: Any) -> Any:
+    """A schedule, or a finite number that is not negative."""
+    if hasattr(value, "formula"):
+        return value
+    number = as_real(value)
+    if number is None or not 0 <= number < math.inf:
+        problem = f"{name} is a schedule or a number >= 0, not {described(value)}"
+        raise ArgumentError(problem)
+    return number
+
+
 def _schedules(name: str, value: Any) -> list[Any]:
     return [_schedule(f"each of {name}", item) for item in _iterable(name, value)]
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise ArgumentError(f"{name} is a string, not {described(value)}")
-
-
-def _flag(name: str, value: Any) -> bool:
-    """True or False, or 1 or 0 for them."""
-    return bool(value) if type(value) is int and value in (0, 1) else flag(name, value)
 
 
 TABLE: Mapping[str, Check] = MappingProxyType(
@@ -76,12 +77,12 @@ TABLE: Mapping[str, Check] = MappingProxyType(
     | {
         "float": _not_nan,
         "float | None": optional(_not_nan),
-        "bool": _flag,
-        "str": _text,
+        "str": string,
         "tuple[float, float]": _pair,
         "Sequence[Group]": _iterable,
         "Iterable[Module]": _iterable,
         "Mapping[str, Module] | None": optional(_mapping),
+        "Rate": _rate,
         "Schedule | float": _schedule,
         "Sequence[Schedule | float]": _schedules,
         "Sequence[int]": lambda name, value: list(wholes(name, value)),

@@ -23,7 +23,7 @@ from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.ops.source import INPUT, STATE
 from gradc.compiler.types import factors
 
-from .arguments import checked
+from .arguments import Text, checked
 from .structure import flatten
 from .synonyms import spelled
 from .tensor import Tensor
@@ -186,8 +186,11 @@ def graph(structure: Any) -> ProgramText:
 
 @spelled
 @checked
-def parse(text: str, file: str = "<text>") -> ProgramText:
-    """A graph from its text. Raises IRSyntaxError, whose text begins FILE:LINE:COLUMN."""
+def parse(text: Text, file: Text = "<text>") -> ProgramText:
+    """A graph from its text. Raises IRSyntaxError, whose text begins FILE:LINE:COLUMN.
+
+    file   what messages name: where the text was read
+    """
     return ProgramText(parse_graph(text, file))
 
 

@@ -17,13 +17,13 @@ from typing import Any
 from gradc.compiler.attributes import Attributes
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.types import DType, float32, float64
+from gradc.runtime.plain_number import plain
 
 from . import random
 from .constructors import checked_constructor, checked_options
 from .functional import creation
 from .functional.elementwise import erf, exp, log, sqrt, where
 from .missing import namespace
-from .plain_numbers import plain
 from .ranges import check_numbers, numbers_between
 from .tensor import Tensor
 from .tracing import fail, located

@@ -40,9 +40,9 @@ from gradc.compiler.types import (
     weak_dtype,
 )
 from gradc.runtime.plain_array import plain_array
+from gradc.runtime.plain_number import as_whole, plain
 
 from .dimensions import Dimension
-from .plain_numbers import plain
 from .ranges import check_fits
 from .tracing import fail, here, located
 
@@ -299,21 +299,26 @@ def check_shape(shape: Any, operation: str, wildcard: bool = False) -> Shape:
     if isinstance(shape, np.ndarray) and shape.ndim == 1:
         shape = shape.tolist()
     entries = tuple(shape) if isinstance(shape, (list, tuple, range)) else (shape,)
+    extents: list[int | str] = []
     for entry in entries:
-        is_int = isinstance(entry, (int, np.integer)) and not isinstance(entry, bool)
-        if not is_int and not (isinstance(entry, str) and _is_extent(entry)):
+        extent = as_whole(entry)
+        if extent is None and isinstance(entry, str) and _is_extent(entry):
+            extents.append(entry)
+            continue
+        if extent is None:
             fail(
                 ShapeError,
                 operation,
                 f"an extent is an integer or a name, not {described(entry)}",
                 [f"shape {described(entries)}"],
             )
-        if is_int and entry < (-1 if wildcard else 0):
+        if extent < (-1 if wildcard else 0):
             facts = [f"shape {described(entries)}"]
-            fail(ShapeError, operation, f"extent {described(int(entry))} is negative", facts)
-        if is_int and entry > ELEMENTS_MAXIMUM:
-            fail(ShapeError, operation, f"extent {described(int(entry))} is above 2**63 - 1")
-    return tuple(int(e) if isinstance(e, np.integer) else e for e in entries)
+            fail(ShapeError, operation, f"extent {described(extent)} is negative", facts)
+        if extent > ELEMENTS_MAXIMUM:
+            fail(ShapeError, operation, f"extent {described(extent)} is above 2**63 - 1")
+        extents.append(extent)
+    return tuple(extents)
 
 
 def _is_extent(text: str) -> bool:

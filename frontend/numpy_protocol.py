@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from gradc.compiler.errors import DTypeError
 
-from .spellings import NUMPY
+from .spellings import NAMESPACES
 from .tracing import fail
 
 # ufunc -> the tensor's method where it stands left, and where it stands right
@@ -61,15 +61,12 @@ def refuse_numpy(
         hint = "write a = a + x in place of a += x"
         fail(DTypeError, f"np.{name}", "an array cannot hold a tensor's values", hint=hint)
     called = f"np.{name}" if method in ("", "__call__") else f"np.{name}.{method}"
-    ours = NUMPY.get(name, name)
-    offered = ours in getattr(sys.modules.get("gradc"), "__all__", ())
-    if method not in ("", "__call__"):
-        ours = _METHODS.get((name, method), "")
-        offered = bool(ours)
+    is_method = method not in ("", "__call__")
+    ours = _METHODS.get((name, method), "") if is_method else name
     arguments = "x" if given and hasattr(given[0], "node") else "..."
-    hint = (
-        f"write gc.{ours}({arguments})"
-        if offered
-        else "compile the tensor and give NumPy the result"
-    )
+    hint = "compile the tensor and give NumPy the result"
+    if ours in getattr(sys.modules.get("gradc"), "__all__", ()):
+        hint = f"write gc.{ours}({arguments})"
+    elif not is_method:
+        hint = NAMESPACES["gradc"].get(name, hint)
     fail(DTypeError, called, "NumPy's functions do not take a tensor", hint=hint)

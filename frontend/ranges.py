@@ -9,8 +9,8 @@ import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, described
 from gradc.compiler.types import DType
+from gradc.runtime.plain_number import as_real, as_whole, plain
 
-from .plain_numbers import plain
 from .tracing import fail
 
 # In a signature: a number that the function checks by one of these.
@@ -18,47 +18,51 @@ Number: TypeAlias = float
 WholeNumber: TypeAlias = int
 
 
+def count(value: Any, name: str, operation: str, least: int = 1) -> int:
+    """`value` as a Python integer of at least `least`."""
+    found = as_whole(value)
+    if found is None or found < least:
+        problem = f"{name} is an integer of at least {least}, not {described(value)}"
+        fail(ArgumentError, operation, problem)
+    return found
+
+
 def check_numbers(operation: str, **numbers: Any) -> list[float]:
     """The arguments as Python floats. Raises ArgumentError unless they are finite numbers."""
-    found = [_as_float(value) for value in numbers.values()]
-    for number, (name, value) in zip(found, numbers.items(), strict=True):
-        if not math.isfinite(number):
+    found = []
+    for name, value in numbers.items():
+        number = as_real(value)
+        if number is None or not math.isfinite(number):
             fail(ArgumentError, operation, f"{name} is a finite number, not {described(value)}")
+        found.append(float(number))
     return found
 
 
 def check_reals(operation: str, **numbers: Any) -> None:
     """Raises ArgumentError unless the arguments are numbers, infinite ones included, not NaN."""
     for name, value in numbers.items():
-        if math.isnan(_as_float(value)):
+        number = as_real(value)
+        if number is None or math.isnan(number):
             fail(ArgumentError, operation, f"{name} is a number, not {described(value)}")
-
-
-def _as_float(value: Any) -> float:
-    """A number as a Python float, and NaN for anything else."""
-    try:
-        return float(value) if _is_number(value) else math.nan
-    except OverflowError:  # of an integer beyond every float
-        return math.inf if value > 0 else -math.inf
 
 
 def check_probability(p: Any, operation: str) -> float:
     """p as a Python float. Raises ArgumentError unless it lies in 0 to 1."""
-    if not _is_number(p) or not 0.0 <= p <= 1.0:
+    number = as_real(p)
+    if number is None or not 0.0 <= number <= 1.0:
         fail(ArgumentError, operation, f"a probability lies in 0 to 1, not {described(p)}")
-    return float(p)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return float(number)
 
 
 def check_integers(operation: str, **numbers: Any) -> list[int]:
     """The arguments as Python integers. Raises ArgumentError unless they are integers."""
+    found = []
     for name, value in numbers.items():
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        number = as_whole(value)
+        if number is None:
             fail(ArgumentError, operation, f"{name} is an integer, not {described(value)}")
-    return [int(value) for value in numbers.values()]
+        found.append(number)
+    return found
 
 
 def numbers_between(low: float, high: float, dtype: DType) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
     TENSOR, MODULE, OPTIMIZER   attributes and methods that do not exist, and what to write instead
     NAMESPACES                  functions and classes of other libraries, by the name of our module
-    NUMPY                       NumPy's functions that have another name here
     ARGUMENTS                   argument names that are taken as well, by our name
     REFUSED_ARGUMENTS           argument names that mean nothing here, and why
 
@@ -181,6 +180,7 @@ _FUNCTIONS = {
     "tensor": "write gc.constant(values), or gc.input(name, shape) for what is given later",
     "array": "write gc.constant(values)",
     "as_tensor": "write gc.asarray(values)",
+    "asanyarray": "write gc.asarray(values)",
     "from_numpy": "write gc.constant(array)",
     "placeholder": "write gc.input(name, shape)",
     "Input": "write gc.input(name, shape)",
@@ -204,14 +204,15 @@ _FUNCTIONS = {
     "save": "write trainer.save(path)",
     "load": "write trainer.load(path)",
     "cat": "write gc.concat(tensors, axis)",
-    "hstack": "write gc.concat(tensors, axis=1)",
-    "vstack": "write gc.concat(tensors, axis=0)",
+    "hstack": "write gc.concat(tensors, axis=1), with axis=0 for vectors",
+    "vstack": "write gc.concat(tensors, axis=0), gc.stack(tensors) for vectors",
     "dstack": "write gc.concat(tensors, axis=2)",
     "view": "write gc.reshape(x, shape)",
     "ravel": "write gc.flatten(x)",
     "unsqueeze": "write gc.expand_dims(x, axis)",
     "permute": "write gc.permute_dims(x, axes)",
     "movedim": "write gc.moveaxis(x, source, destination)",
+    "rollaxis": "write gc.moveaxis(x, source, destination)",
     "t": "write x.T",
     "repeat_interleave": "write gc.repeat(x, n, axis)",
     "clamp": "write gc.clip(x, min, max)",
@@ -245,6 +246,7 @@ _FUNCTIONS = {
     "arctanh": "write gc.atanh(x)",
     "swish": "write gc.silu(x)",
     "rint": "write gc.round(x)",
+    "around": "write gc.round(x)",
     "invert": "write gc.bitwise_invert(x)",
     "left_shift": "write gc.bitwise_left_shift(x, n)",
     "right_shift": "write gc.bitwise_right_shift(x, n)",
@@ -413,39 +415,6 @@ PATHS = {
     "gradc": {"utils": _DATA},
     "gradc.nn": {"utils": _UTILITIES},
     "gradc.optim": {"lr_scheduler": _SCHEDULES},
-}
-
-NUMPY = {
-    "amax": "max",
-    "amin": "min",
-    "asanyarray": "asarray",
-    "array": "constant",
-    "average": "mean",
-    "around": "round",
-    "dot": "matmul",
-    "hstack": "concat",
-    "vstack": "concat",
-    "dstack": "concat",
-    "inner": "vecdot",
-    "power": "pow",
-    "absolute": "abs",
-    "fabs": "abs",
-    "true_divide": "divide",
-    "arcsin": "asin",
-    "arccos": "acos",
-    "arctan": "atan",
-    "arctan2": "atan2",
-    "arcsinh": "asinh",
-    "arccosh": "acosh",
-    "arctanh": "atanh",
-    "rint": "round",
-    "mod": "remainder",
-    "invert": "bitwise_invert",
-    "left_shift": "bitwise_left_shift",
-    "right_shift": "bitwise_right_shift",
-    "ravel": "flatten",
-    "rollaxis": "moveaxis",
-    "array_split": "split",
 }
 
 ARGUMENTS = {

@@ -2,9 +2,9 @@
 
     gc.sum(x, dim=1, keepdim=True)     the same as  gc.sum(x, axis=1, keepdims=True)
 
-`spelled` translates the names of the table ARGUMENTS, turns NumPy's integers, floats and bools into
-Python's where a plain number is meant (a count, an axis, a rate), and replaces Python's complaint
-about a call that does not fit by an error that names the function, its arguments and the line.
+`spelled` translates the names of the table ARGUMENTS, and replaces Python's complaint about a call
+that does not fit by an error that names the function, its arguments and the line. What an argument
+may be is looked at by arguments.py.
 """
 
 from __future__ import annotations
@@ -15,28 +15,22 @@ from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar, cast
 
-import numpy as np
-
 from gradc.compiler.attributes import hint_for
 from gradc.compiler.errors import CallError, GradcError
+from gradc.runtime.plain_number import as_flag, as_whole
 
-from .plain_numbers import plain
 from .spellings import ARGUMENTS, REFUSED_ARGUMENTS
 from .tracing import here
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Names for numbers that are elements of a tensor: their dtype counts.
-_ELEMENTS = ("fill_value", "value", "val", "min", "max")
-
 
 def _no_flag(value: Any) -> str:
-    is_flag = isinstance(value, (bool, np.bool_)) or (type(value) is int and value in (0, 1))
-    return "" if is_flag else "True or False"
+    return "" if as_flag(value, numbers=True) is not None else "True or False"
 
 
 def _no_integer(value: Any) -> str:
-    return "" if type(value) is int else "an integer"
+    return "" if as_whole(value) is not None else "an integer"
 
 
 def _no_list(value: Any) -> str:
@@ -72,15 +66,6 @@ class _Callee:
         pairs = [(other, own) for own in self.names for other in ARGUMENTS.get(own, ())]
         self.synonyms = {other: own for other, own in pairs if other not in self.names}
         self.checked = tuple(name for name in self.names if name in _CHECKS)
-        self.plain = frozenset(p.name for p in named if _is_plain(p.name, p.annotation))
-
-    def positional_values(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The positional arguments, NumPy's numbers made Python's where a plain one is meant."""
-        if not any(isinstance(value, np.generic) for value in given):
-            return given
-        names = (*self.positional, *[""] * len(given))
-        pairs = zip(given, names, strict=False)
-        return tuple(plain(value) if name in self.plain else value for value, name in pairs)
 
     def named_values(self, given: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
         """The options by our names. Raises CallError for unknown ones and for one given twice."""
@@ -93,7 +78,7 @@ class _Callee:
             if own in result or own in self.positional[: len(given)]:
                 also = next((o for o in options if self.synonyms.get(o) == own), own)
                 self.refuse(f"{own!r} is given twice" + (f", as {also!r} too" * (also != own)))
-            result[own] = plain(value) if own in self.plain else value
+            result[own] = value
         return result
 
     def check_values(self, given: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -135,7 +120,6 @@ def spelled(function: F) -> F:
 
     @functools.wraps(function)
     def call(*given: Any, **options: Any) -> Any:
-        given = callee.positional_values(given)
         if options:
             options = callee.named_values(given, options)
         if callee.checked:
@@ -164,12 +148,6 @@ def spell_functions(names: Iterable[str], namespace: MutableMapping[str, Any]) -
         if inspect.isfunction(namespace[name]):
             namespace[name] = spelled(namespace[name])
             namespace[name].__module__ = namespace["__name__"]  # where pickle finds it
-
-
-def _is_plain(name: str, annotation: Any) -> bool:
-    """Whether an argument is a number of Python's, not a tensor's element or shape."""
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return "Tensor" not in text and name not in _ELEMENTS
 
 
 def _is_refused_call(error: TypeError) -> bool:

@@ -20,8 +20,8 @@ from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.types import DType, Shape, dtype_of, float32, product
 
 from . import nodes, reductions
-from .arguments import public_methods
-from .dimensions import Dimension, element_count, with_dimensions
+from .arguments import OPERANDS, public_methods
+from .dimensions import element_count, with_dimensions
 from .indexing import index
 from .missing import missing_attribute
 from .nodes import Operand
@@ -530,19 +530,12 @@ def unary(op: OpDef, x: Any, floating: bool = False) -> Tensor:
 
 def binary(op: OpDef, x: Any, y: Any, floating: bool = False) -> Tensor:
     """One elementwise operation on two operands, promoted and broadcast."""
-    for operand in (x, y):
-        if not _is_operand(operand):
-            fail(
-                ArgumentError,
-                op.name,
-                f"operands are tensors, arrays and numbers, not {type(operand).__name__}",
-            )
     node = nodes.elementwise(op, operand_of(x), operand_of(y), floating=floating)
     return derive(node, x, y)
 
 
 def _is_operand(x: object) -> bool:
-    return isinstance(x, (Tensor, np.ndarray, np.generic, bool, int, float, list, Dimension))
+    return isinstance(x, (Tensor, *OPERANDS))
 
 
 def _binary(op: OpDef, x: Any, y: Any, floating: bool = False) -> Tensor:

@@ -73,13 +73,22 @@ def _refusal(
     unknown = [name for name in options if name not in names]
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
     if unknown and not is_open:
-        problem = f"there is no argument {unknown[0]!r}"
-        hint = hint_for(unknown[0], {}, names) or arrays
-    elif len(given) > len(places):
+        return unknown_argument(operation, unknown[0], shown, arrays)
+    if len(given) > len(places):
         problem = f"it takes {len(places)} positional argument{'s' * (len(places) != 1)}, "
         problem += f"and {len(given)} were given"
         hint = arrays
     else:
         problem, hint = complaint.partition("() ")[2] or complaint, ""
     facts = [f"{operation}{shown}"]
+    return CallError(problem, operation=operation, facts=facts, hint=hint)
+
+
+def unknown_argument(
+    operation: str, name: str, signature: inspect.Signature, otherwise: str = ""
+) -> CallError:
+    """The error for an argument name that a method does not have; `otherwise` is a last hint."""
+    hint = hint_for(name, {}, list(signature.parameters)) or otherwise
+    facts = [f"{operation}{signature}"]
+    problem = f"there is no argument {name!r}"
     return CallError(problem, operation=operation, facts=facts, hint=hint)

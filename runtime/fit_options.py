@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
+import inspect
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from gradc.compiler.errors import ArgumentError
 
+from .calls import unknown_argument
 from .file_names import NamedFile, check_distinct, mapped_file
 from .option_values import checked_count, checked_flag, checked_path
+from .plain_number import as_real
 from .stopping import EarlyStopping
 
 
@@ -82,22 +82,18 @@ def check_files_stay(options: FitOptions, data: Any) -> None:
 
 
 def fit_options(given: Mapping[str, Any], operation: str) -> FitOptions:
-    """The options given by name. Raises ArgumentError for a name that is none."""
-    known = [field.name for field in fields(FitOptions)]
+    """The options given by name. Raises CallError for a name that is none."""
+    known = inspect.signature(FitOptions).parameters
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise ArgumentError(
-                f"unknown argument {name!r}",
-                operation=operation,
-                facts=[f"known: {', '.join(known)}"],
-                hint=f"did you mean {near[0]!r}?" if near else "",
-            )
+            data = inspect.Parameter("data", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
+            shown = [p.replace(kind=p.KEYWORD_ONLY, annotation=p.empty) for p in known.values()]
+            raise unknown_argument(operation, name, inspect.Signature([data, *shown]))
     return FitOptions(**given)
 
 
 def check_rate(rate: Any) -> None:
     """Raise ArgumentError unless it can be a learning rate."""
-    number = (int, float, np.integer, np.floating)
-    if not isinstance(rate, number) or isinstance(rate, bool) or not 0 <= rate < math.inf:
+    number = as_real(rate)
+    if number is None or not 0 <= number < math.inf:
         raise ArgumentError(f"a learning rate is a finite number >= 0, not {rate!r}")

@@ -6,31 +6,29 @@ what was meant. Everything is looked at before anything runs.
 
 from __future__ import annotations
 
-import operator
 import os
 from typing import Any
 
-import numpy as np
-
 from gradc.compiler.errors import ArgumentError, described
+
+from .plain_number import as_flag, as_whole
 
 
 def checked_flag(name: str, value: Any, operation: str = "") -> bool:
-    """True or False, Python's or NumPy's. Raises ArgumentError for anything else."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    raise ArgumentError(f"{name} is True or False, not {described(value)}", operation=operation)
+    """True or False. Raises ArgumentError for anything else; see plain_number.py."""
+    found = as_flag(value, numbers=False)
+    if found is None:
+        problem = f"{name} is True or False, not {described(value)}"
+        raise ArgumentError(problem, operation=operation)
+    return found
 
 
 def checked_count(name: str, value: Any, operation: str = "") -> int | None:
     """A positive integer of any type, or None. Raises ArgumentError for anything else."""
     if value is None:
         return None
-    try:
-        count = 0 if isinstance(value, (bool, np.bool_)) else operator.index(value)
-    except TypeError:
-        count = 0
-    if count < 1:
+    count = as_whole(value)
+    if count is None or count < 1:
         raise ArgumentError(f"{name} is a positive integer, not {value!r}", operation=operation)
     return count
 

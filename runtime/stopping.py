@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError, described
 
 from .calls import fitting_construction
 from .option_values import checked_count, checked_flag
+from .plain_number import as_real
 
 
 @fitting_construction
@@ -44,10 +43,10 @@ class EarlyStopping(Attributes):
         patience = checked_count("patience", self.patience, name)
         if patience is None:
             raise ArgumentError("patience is a positive integer, not None", operation=name)
-        delta: Any = self.min_delta
-        number = (int, float, np.integer, np.floating)
-        if not isinstance(delta, number) or isinstance(delta, bool) or not delta >= 0:
-            problem = f"min_delta is a number that is not negative, not {described(delta)}"
+        delta = as_real(self.min_delta)
+        if delta is None or not delta >= 0:
+            given = described(self.min_delta)
+            problem = f"min_delta is a number that is not negative, not {given}"
             raise ArgumentError(problem, operation=name)
         monitor: Any = self.monitor
         if not isinstance(monitor, str):

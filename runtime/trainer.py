@@ -59,6 +59,7 @@ from .metrics_file import MetricsFile
 from .one_fit import OneFit
 from .option_values import checked_count, checked_flag, checked_path
 from .pace import Interrupts, Pace
+from .plain_number import as_whole
 from .prediction import predictions
 from .progress import open_progress
 from .record import RunRecord
@@ -372,13 +373,14 @@ class Trainer(Attributes):
         if seed is None or SEED_STATE not in state:
             yield
             return
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        number = as_whole(seed)
+        if number is None:
             raise ArgumentError(f"a seed is an integer, not {seed!r}", operation=operation)
-        if not -(2**63) <= seed < 2**63:
+        if not -(2**63) <= number < 2**63:
             raise ArgumentError(f"a seed fits 64 bits, {seed} does not", operation=operation)
         with self.executor.lock:
             own = state[SEED_STATE]
-            state[SEED_STATE] = np.int64(seed)
+            state[SEED_STATE] = np.int64(number)
             try:
                 yield
             finally:

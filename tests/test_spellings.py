@@ -305,17 +305,22 @@ def test_modules_and_optimizers() -> None:
 
 NUMPY: list[tuple[Callable[[], Any], str]] = [
     (lambda: np.exp(x), r"write gc\.exp\(x\)"),
-    (lambda: np.arctan2(x, x), r"write gc\.atan2\(x\)"),
+    (lambda: np.arctan2(x, x), r"write gc\.atan2\(x, y\)"),
     (lambda: np.absolute(x), r"write gc\.abs\(x\)"),
     (lambda: np.sum(x), r"write gc\.sum\(x\)"),
     (lambda: np.mean(x, axis=0), r"write gc\.mean\(x\)"),
     (lambda: np.concatenate([x, x]), r"write gc\.concatenate\(\.\.\.\)"),
     (lambda: np.transpose(x), r"write gc\.transpose\(x\)"),
     (lambda: np.where(x > 0, x, 0), r"write gc\.where\(x\)"),
-    (lambda: np.dot(m, m), r"write gc\.matmul\(x\)"),
+    (lambda: np.dot(m, m), r"write gc\.vecdot\(x, y\) for vectors, x @ y for matrices"),
+    (lambda: np.fmod(x, 2), r"write x - y \* gc\.trunc\(x / y\)"),
+    (lambda: np.hstack([m, m]), r"write gc\.concat\(tensors, axis=1\), with axis=0 for vectors"),
+    (lambda: np.vstack([m, m]), r"axis=0\), gc\.stack\(tensors\) for vectors"),
+    (lambda: np.array_split(m, 2), r"gc\.split\(x, sizes, axis\) makes parts of these sizes"),
+    (lambda: np.linalg.det(m), "compile the tensor"),
     (lambda: np.einsum("ij->ji", m), r"write gc\.einsum"),
     (lambda: np.add.reduce(m), r"write gc\.sum\(x\)"),
-    (lambda: np.linalg.norm(m), "compile the tensor"),
+    (lambda: np.linalg.norm(m), r"write gc\.sqrt\(gc\.sum\(x \* x, axis\)\)"),
     (lambda: np.add(m, m, out=M.copy()), "an array cannot hold"),
 ]
 

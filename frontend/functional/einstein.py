@@ -17,6 +17,7 @@ from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.types import Extent, int64, promote
+from gradc.runtime.plain_number import as_whole
 
 from .. import nodes
 from ..indexing import slice_nodes
@@ -97,9 +98,13 @@ def _numbers(symbols: Any) -> list[Symbol]:
     plain = [s for s in given if s is not Ellipsis]
     if not isinstance(symbols, (list, tuple)) or len(given) - len(plain) > 1:
         fail(ArgumentError, "einsum", f"axes are a list of integers, not {described(symbols)}")
-    if not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in plain):
-        fail(ArgumentError, "einsum", f"axes are integers >= 0, not {described(symbols)}")
-    return ["..." if s is Ellipsis else s for s in given]
+    found: list[Symbol] = []
+    for symbol in given:
+        number = as_whole(symbol)
+        if symbol is not Ellipsis and (number is None or number < 0):
+            fail(ArgumentError, "einsum", f"axes are integers >= 0, not {described(symbols)}")
+        found.append("..." if number is None else number)
+    return found
 
 
 def _ellipsis_symbols(terms: Sequence[_Term]) -> list[Symbol]:

@@ -99,11 +99,11 @@ def accuracy(
 def _binary_accuracy(
     scores: Tensor, labels: Tensor, threshold: float, facts: Sequence[str]
 ) -> Tensor:
-    check_numbers("accuracy", threshold=threshold)
+    (limit,) = check_numbers("accuracy", threshold=threshold)
     if scores.shape != labels.shape:
         fail(ShapeError, "accuracy", "with a threshold input and target have one shape", facts)
     if labels.dtype.is_bool:
         truth = labels
     else:
         truth = labels > (0.5 if labels.dtype.is_float else 0)
-    return ((scores > threshold) == truth).astype(float32).mean()
+    return ((scores > limit) == truth).astype(float32).mean()

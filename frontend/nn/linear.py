@@ -11,8 +11,7 @@ from gradc.compiler.types import DType, float32
 from .. import init
 from ..functional import dropout, embedding, flatten, linear, stop_gradient, where
 from ..functional.creation import arange
-from ..plain_numbers import whole
-from ..ranges import Number, WholeNumber, check_probability
+from ..ranges import Number, WholeNumber, check_probability, count
 from ..tensor import Tensor, as_tensor
 from ..tracing import fail
 from ..variables import Beginning, parameter
@@ -25,11 +24,6 @@ __all__ = [
     "Dropout",
     "Embedding",
 ]
-
-
-def check_count(value: Any, name: str, operation: str) -> int:
-    """`value` if it is an integer of at least 1."""
-    return whole(value, name, operation)
 
 
 class Linear(Module):
@@ -48,8 +42,8 @@ class Linear(Module):
         weight_init: Beginning = None,
         bias_init: Beginning = None,
     ) -> None:
-        self.in_features = check_count(in_features, "in_features", "Linear")
-        self.out_features = check_count(out_features, "out_features", "Linear")
+        self.in_features = count(in_features, "in_features", "Linear")
+        self.out_features = count(out_features, "out_features", "Linear")
         by_default = init.kaiming_uniform(a=math.sqrt(5.0))
         weight_init = by_default if weight_init is None else weight_init
         self.weight = parameter("weight", (self.out_features, self.in_features), dtype, weight_init)
@@ -121,8 +115,8 @@ class Embedding(Module):
         dtype: Any = float32,
         weight_init: Beginning = None,
     ) -> None:
-        rows = check_count(num_embeddings, "num_embeddings", "Embedding")
-        shape = (rows, check_count(embedding_dim, "embedding_dim", "Embedding"))
+        rows = count(num_embeddings, "num_embeddings", "Embedding")
+        shape = (rows, count(embedding_dim, "embedding_dim", "Embedding"))
         if padding_idx is not None and not -rows <= padding_idx < rows:
             fail(ArgumentError, "Embedding", f"padding_idx {padding_idx} is out of range")
         self.padding_idx = None if padding_idx is None else padding_idx % rows

@@ -12,7 +12,7 @@ from ..functional.creation import constant
 from ..functional.elementwise import maximum, pow, sqrt
 from ..tensor import Tensor
 from ..variables import State
-from .optimizer import Number, Optimizer, Slot, is_zero, signed
+from .optimizer import Optimizer, Rate, Slot, is_zero, signed
 
 __all__ = [
     "Adam",
@@ -31,10 +31,10 @@ class Adam(Optimizer):
     t counts steps from 1. amsgrad: v' is made of the greatest v so far.
     """
 
-    lr: Number = 1e-3
+    lr: Rate = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    weight_decay: Number = 0.0
+    weight_decay: Rate = 0.0
     amsgrad: bool = False
     maximize: bool = False
 
@@ -53,10 +53,10 @@ class Adam(Optimizer):
 class AdamW(Optimizer):
     """Adam whose weight decay is apart from the gradient: p is first scaled by 1 - lr * decay."""
 
-    lr: Number = 1e-3
+    lr: Rate = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    weight_decay: Number = 1e-2
+    weight_decay: Rate = 1e-2
     amsgrad: bool = False
     maximize: bool = False
 
@@ -73,8 +73,6 @@ class AdamW(Optimizer):
 
 
 def _check_options(options: Adam | AdamW) -> None:
-    options.require_rate("lr", options.lr)
-    options.require_rate("weight_decay", options.weight_decay)
     good = len(options.betas) == 2 and all(0.0 <= beta < 1.0 for beta in options.betas)
     options.require(good, f"betas are two numbers in 0 <= beta < 1, not {options.betas!r}")
     options.require(options.eps >= 0.0, f"eps is not negative, not {options.eps!r}")

@@ -9,20 +9,19 @@ corrections) are computed as float64 scalars, as PyTorch does in Python, and cas
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from gradc.compiler.attributes import Attributes, refusing
-from gradc.compiler.errors import ArgumentError, GradcError, described
+from gradc.compiler.errors import ArgumentError, GradcError
 from gradc.compiler.types import float64
+from gradc.runtime.plain_number import plain
 
 from ..constructors import checked_constructor
 from ..functional.elementwise import negative
 from ..functional.inquiry import finfo
 from ..missing import missing_attribute
-from ..plain_numbers import plain
 from ..spellings import OPTIMIZER
 from ..tensor import Tensor
 from ..tracing import fail
@@ -35,7 +34,8 @@ __all__ = [
     "Optimizer",
 ]
 
-Number = float | Schedule
+# In a field: a number >= 0 or a schedule of such, which is checked where the optimizer is made.
+Rate = float | Schedule
 
 
 @refusing
@@ -74,7 +74,7 @@ class Slot:
         self.updates.append((state, value))
         return value
 
-    def number(self, value: Number | Tensor) -> float | Tensor:
+    def number(self, value: Rate | Tensor) -> float | Tensor:
         """A factor in the parameter's dtype: a number, or a schedule's value at this step."""
         if isinstance(value, Schedule):
             value = value.at(self.step)
@@ -88,7 +88,7 @@ class Slot:
         least = float(finfo(self.parameter.dtype).smallest_subnormal)
         return max(eps, least) if eps > 0 else eps
 
-    def wide(self, value: Number) -> float | Tensor:
+    def wide(self, value: Rate) -> float | Tensor:
         """A number, or a schedule's value at this step as a float64 scalar."""
         return value.at(self.step) if isinstance(value, Schedule) else value
 
@@ -199,12 +199,6 @@ class Optimizer(metaclass=TakesParameters):
         """Raise ArgumentError with this optimizer's name unless the condition holds."""
         if not condition:
             fail(ArgumentError, type(self).__name__, problem)
-
-    def require_rate(self, name: str, value: Any) -> None:
-        """The option is a schedule or a number that is not negative."""
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        good = isinstance(value, Schedule) or (is_number and 0 <= value < math.inf)
-        self.require(good, f"{name} is a schedule or a number >= 0, not {described(value)}")
 
 
 def signed(gradient: Tensor, maximize: bool) -> Tensor:

@@ -19,10 +19,10 @@ import numpy as np
 
 from gradc.compiler.attributes import refusing
 from gradc.compiler.errors import ArgumentError, CallError
+from gradc.runtime.plain_number import as_real, plain
 
 from ..constructors import checked_options
 from ..not_offered import OPTIMIZER_ARGUMENTS, check_arguments
-from ..plain_numbers import plain
 from ..synonyms import unknown_argument
 from ..tensor import Tensor
 from ..tracing import fail, here, located
@@ -88,7 +88,8 @@ def _init_signature(kind: Any) -> inspect.Signature:
 
 def _is_rate(value: Any) -> bool:
     """Whether a first argument is a learning rate: a number or a schedule."""
-    return isinstance(value, (bool, int, float, np.generic)) or hasattr(value, "formula")
+    is_number = isinstance(value, (bool, np.bool_)) or as_real(value) is not None
+    return is_number or hasattr(value, "formula")
 
 
 def _holds_parameters(value: Any) -> bool:

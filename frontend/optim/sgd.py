@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..functional.elementwise import where
 from ..tensor import Tensor
-from .optimizer import Number, Optimizer, Slot, is_zero, signed
+from .optimizer import Optimizer, Rate, Slot, is_zero, signed
 
 __all__ = [
     "SGD",
@@ -24,17 +24,14 @@ class SGD(Optimizer):
     step along d + momentum * buffer if nesterov, else along buffer
     """
 
-    lr: Number = 1e-3
-    momentum: Number = 0.0
+    lr: Rate = 1e-3
+    momentum: Rate = 0.0
     dampening: float = 0.0
-    weight_decay: Number = 0.0
+    weight_decay: Rate = 0.0
     nesterov: bool = False
     maximize: bool = False
 
     def __post_init__(self) -> None:
-        self.require_rate("lr", self.lr)
-        self.require_rate("momentum", self.momentum)
-        self.require_rate("weight_decay", self.weight_decay)
         if self.nesterov:
             good = not is_zero(self.momentum) and self.dampening == 0
             self.require(good, "nesterov needs a momentum and dampening 0")
