@@ -47,6 +47,9 @@ where two views read one value at different elements, each level of them doubles
 CANDIDATES_TRIED = 32
 """Latest groups that a node with many operands tries to join."""
 
+NAMES_LISTED = 8
+"""A kernel's description names so many operations."""
+
 
 class Kind(enum.Enum):
     """What loops a group's kernel has. The values are words for people."""
@@ -135,6 +138,22 @@ class Group:
 
     def __post_init__(self) -> None:
         self.order = self.number
+
+    @property
+    def name(self) -> str:
+        """The name of its kernel."""
+        return f"k{self.number}"
+
+    @property
+    def description(self) -> str:
+        """For people: the operations in it."""
+        names = list(dict.fromkeys(node.op.name for node in self.index))
+        return " ".join(names[:NAMES_LISTED]) + (" ..." if len(names) > NAMES_LISTED else "")
+
+    def is_full(self, index: Index) -> bool:
+        """Whether an index walks an axis that is reduced: one element per point of all axes."""
+        walked = {scalar.payload for scalar in index if scalar.op == "axis"}
+        return any(axis in walked for axis in self.reduced)
 
     @property
     def outer(self) -> tuple[Axis, ...]:
@@ -278,3 +297,11 @@ class Grouping:
 
         self.expander.below(node, index, stop)
         return found
+
+    def flops(self, group: Group) -> float:
+        """What the members of a group cost, at maximum extents."""
+        static = self.expander.static
+        return sum(
+            n.op.cost(static(n.type), *(static(i.type) for i in n.inputs), **n.attributes)
+            for n in group.index
+        )

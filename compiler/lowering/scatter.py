@@ -1,0 +1,151 @@
+"""Scatters: kernels that are made in one piece, with the result copied before updates are added.
+
+index_add:    out = x; then, update after update, out[.., indices[u..], ..] += updates[.., u.., ..]
+scatter_add:  out = x; then out[.., indices[i], ..] += updates[i] for every element i.
+
+In both, the axes of the updates are those of x with some number of axes in the place of one; the
+indices have these axes alone, or those of the updates.
+
+Updates that hit one element are added in index order by one thread, so the bits do not depend on
+the number of threads: only axes that updates cannot share are parallel. Where one element may take
+many updates, all are added in a float64 of its own, which is rounded at the end (loops/order.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..graph.ir import Node
+from ..loops.build import ScalarBuilder
+from ..loops.expand import Expander, Stop
+from ..loops.ir import Axis, Buffer, Kernel, Loop, Scalar, Store, dense_layout
+from ..loops.order import scatters_wide
+from ..types import float64, int64, static_shape
+from .groups import Group
+from .values import Places, Reads, loads_of
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A group whose kernel is made in one piece: no other value is stored by it.
+
+    read   nodes of other groups that it reads from memory
+    """
+
+    group: Group
+    kernel: Kernel
+    read: tuple[Node, ...]
+
+    @cached_property
+    def loads(self) -> Mapping[Buffer, list[Scalar]]:
+        """What is read of each buffer."""
+        return loads_of(self.kernel.scalars())
+
+
+def scatter(group: Group, places: Places) -> Whole:
+    """The kernel of an index_add or scatter_add, into every output that it is, or to be read."""
+    (node,) = group.index
+    wanted = places.outputs.get(node) or (places.of(node),)
+    expander = places.grouping.expander
+    reads = Reads(group, places, {})
+    walk = _Walk.over(node, expander)
+    loops = _loops(group.name, node, wanted, walk, expander, reads.stop)
+    parallel = _kept([walk.axes[d] for d in walk.shared])
+    flops = places.grouping.flops(group)
+    kernel = Kernel(group.name, parallel, loops, group.description, flops)
+    return Whole(group, kernel, tuple(reads.found))
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """The axes that a scatter walks.
+
+    axes    those of the result
+    walked  those of the updates
+    moved   by axis of the result but the scattered one: its number among those of the updates
+    shared  axes of the result that no update leaves, all or none: they are one with `walked`
+    picks   axes of the updates in the place of the scattered one
+    """
+
+    axes: list[Axis]
+    walked: list[Axis]
+    moved: Mapping[int, int]
+    shared: list[int]
+    picks: int
+
+    @classmethod
+    def over(cls, node: Node, expander: Expander) -> _Walk:
+        axis: int = node.attributes["axis"]  # type: ignore[assignment]
+        updates, shape = node.inputs[2].type.shape, node.type.shape
+        picks = len(updates) - len(shape) + 1
+        moved = {d: d if d < axis else d + picks - 1 for d in range(len(shape)) if d != axis}
+        shared = [d for d, u in moved.items() if updates[u] == shape[d]]
+        if len(shared) != len(shape) - 1:
+            shared = []
+        axes = [expander.axis(f"i{d}", extent) for d, extent in enumerate(shape)]
+        same = {moved[d]: axes[d] for d in shared}
+        walked = [same.get(u) or expander.axis(f"u{u}", extent) for u, extent in enumerate(updates)]
+        return cls(axes, walked, moved, shared, picks)
+
+    @property
+    def copied(self) -> tuple[Axis, ...]:
+        """The axes that the copy of x walks inside the parallel ones."""
+        return _kept([a for d, a in enumerate(self.axes) if d not in self.shared])
+
+    @property
+    def added(self) -> tuple[Axis, ...]:
+        """The axes that the updates walk inside the parallel ones."""
+        same = {self.moved[d] for d in self.shared}
+        return _kept([a for u, a in enumerate(self.walked) if u not in same])
+
+
+def _loops(
+    name: str,
+    node: Node,
+    wanted: Sequence[Buffer],
+    walk: _Walk,
+    expander: Expander,
+    stop: Stop,
+) -> tuple[Loop, ...]:
+    """The copy of x, the updates, and the rounding of what was added in float64."""
+    k = expander.k
+    axis: int = node.attributes["axis"]  # type: ignore[assignment]
+    at = tuple(k.axis(a) for a in walk.axes)
+    source = tuple(k.axis(a) for a in walk.walked)
+    one_index_for_all = node.inputs[1].type.rank == walk.picks
+    picked = source[axis : axis + walk.picks] if one_index_for_all else source
+    raw = expander.operand(node, 1, picked, stop)
+    (extent,) = expander.run_time_extents((node.type.shape[axis],))
+    target = _in_range(k, k.cast(raw, int64), extent)
+    to = tuple(target if d == axis else source[walk.moved[d]] for d in range(len(at)))
+    first, added = (expander.operand(node, n, i, stop) for n, i in ((0, at), (2, source)))
+    terms, elements, many = (
+        math.prod(a.extent for a in axes) for axes in (walk.added, walk.axes, walk.walked)
+    )
+    targets: Sequence[Buffer] = wanted
+    last: tuple[Loop, ...] = ()
+    if scatters_wide(node.type.dtype, terms, many, elements):
+        type = expander.static(node.type).with_dtype(float64)
+        kept = Buffer(f"{name}_wide", type, dense_layout(static_shape(type.shape)), "arena")
+        targets = (kept,)
+        first, added = k.cast(first, float64), k.cast(added, float64)
+        narrowed = k.cast(k.load(kept, at), node.type.dtype)
+        last = (Loop(walk.copied, (), tuple(Store(b, at, narrowed) for b in wanted)),)
+    return (
+        Loop(walk.copied, (), tuple(Store(b, at, first) for b in targets)),
+        Loop(walk.added, (), tuple(Store(b, to, added, accumulate=True) for b in targets)),
+        *last,
+    )
+
+
+def _kept(axes: Sequence[Axis]) -> tuple[Axis, ...]:
+    return tuple(a for a in axes if a.extent != 1 or a.bounded)
+
+
+def _in_range(k: ScalarBuilder, index: Scalar, extent: Scalar) -> Scalar:
+    """A negative index counts from the end; what is out of range then is clamped."""
+    wrapped = k.select(k.primitive("lt", index, k.index(0)), k.add(index, extent), index)
+    return k.max(k.min(wrapped, k.sub(extent, k.index(1))), k.index(0))
