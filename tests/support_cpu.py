@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from support_primitives import compiled_primitive
 
 from gradc.compiler.artifact import Arguments, aligned_arena_bytes
 from gradc.compiler.cpu_llvm.emit import FunctionEmitter, ModuleEmitter
@@ -31,8 +32,11 @@ from gradc.compiler.passes.choose_schedule import choose_schedule
 from gradc.compiler.passes.fuse import fuse
 from gradc.compiler.passes.plan_memory import plan_memory
 from gradc.compiler.passes.schedule import schedule
+from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program, Repeat
+from gradc.compiler.program.text import print_program
 from gradc.compiler.program.verify import verify_program
+from gradc.compiler.testing.values import same_values
 from gradc.compiler.types import DType, bind_shape, static_shape
 
 Array = np.ndarray[Any, Any]
@@ -161,6 +165,30 @@ def run_compiled(
     return named, {b.name: _physical(block, b).copy() for b in states}
 
 
+def assert_same_bits(
+    program: Program,
+    found: tuple[Mapping[str, Array], Mapping[str, Array]],
+    inputs: Mapping[str, Array],
+    state: Mapping[str, Array] | None = None,
+    **run: Any,
+) -> None:
+    """Outputs and state that compiled code gave are those of the evaluator, all NaN alike.
+
+    run  rows, count, order: as in `run_compiled`
+    """
+    program = scheduled(program)
+    wanted = run_program(program, inputs, state, inexact=compiled_primitive, **run)
+    for ours, reference in zip(found, wanted, strict=True):
+        for name, array in ours.items():
+            if not same_values(array, reference[name], True):
+                differ = (array != reference[name]) & ~(np.isnan(array) & np.isnan(reference[name]))
+                raise AssertionError(
+                    f"{name} differs in {differ.sum()} of {differ.size} elements: "
+                    f"{array[differ][:4]}, evaluated {reference[name][differ][:4]}\n"
+                    f"{print_program(program)}"
+                )
+
+
 def _maximum(shape: tuple[int | str, ...], program: Program) -> tuple[int, ...]:
     return tuple(program.rows_maximum if isinstance(e, str) else e for e in shape)
 
@@ -246,12 +274,14 @@ def assert_compiled(
     maxima: Mapping[str, int] | None = None,
     rows: int = 1,
 ) -> Program:
-    """Compiled values are those of the graph, and the same bits on every number of threads."""
+    """Compiled values are those of the graph, and the same bits on every number of threads and in
+    the evaluator of programs."""
     graph = graph_of(outputs)
     program = plan(graph, maxima)
     inputs = {str(n.attributes["name"]): arrays[str(n.attributes["name"])] for n in graph.inputs}
     wanted, _ = evaluate(graph, inputs, dims=dict.fromkeys(maxima or {}, rows))
-    first, _ = run_compiled(program, inputs, rows=rows, threads=threads[0])
+    first, state = run_compiled(program, inputs, rows=rows, threads=threads[0])
+    assert_same_bits(program, (first, state), inputs, rows=rows)
     for number in threads[1:]:
         again, _ = run_compiled(program, inputs, rows=rows, threads=number)
         for name, array in again.items():

@@ -7,12 +7,13 @@ bounded form, where the number of rows is read at run time and is less than the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from support_cpu import plan, run_compiled
+from support_cpu import assert_same_bits, plan, run_compiled
 
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.graph.text_print import print_graph
@@ -26,21 +27,28 @@ Array = np.ndarray[Any, Any]
 ROWS, MAXIMUM = 3, 5
 
 
+def run_all(
+    graph: Graph, leaves: Mapping[str, Array], bounded: bool, training: bool
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Outputs and new state of the compiled graph, whose bits are those of the evaluator."""
+    lowered = specialize(graph, {} if bounded else {"batch": ROWS}, training=training)
+    lowered = copy_roots_in_memory(optimize(lowered, verify=True))
+    names = {str(node.attributes["name"]) for node in graph.inputs}
+    program = plan(lowered, {"batch": MAXIMUM} if bounded else None)
+    inputs = {name: leaves[name] for name in names}
+    state = {name: value for name, value in leaves.items() if name not in names}
+    rows = ROWS if bounded else 1
+    found = run_compiled(program, inputs, state, rows=rows)
+    assert_same_bits(program, found, inputs, state, rows=rows)
+    return found
+
+
 def check(graph: Graph, seed: int, bounded: bool, training: bool) -> None:
     """Outputs and new state equal the evaluator's; a failing graph is printed as text."""
     dims = {"batch": ROWS}
     leaves = random_leaves(graph, np.random.default_rng(seed), False, dims)
     expected = evaluate_leaves(graph, leaves, dims, training)
-    lowered = specialize(graph, {} if bounded else dims, training=training)
-    lowered = copy_roots_in_memory(optimize(lowered, verify=True))
-    names = {str(node.attributes["name"]) for node in graph.inputs}
-    program = plan(lowered, {"batch": MAXIMUM} if bounded else None)
-    outputs, state = run_compiled(
-        program,
-        {name: leaves[name] for name in names},
-        {name: value for name, value in leaves.items() if name not in names},
-        rows=ROWS if bounded else 1,
-    )
+    outputs, state = run_all(graph, leaves, bounded, training)
     for name, value in expected.outputs.items():
         assert same_values(value, outputs[name], False), (
             f"output {name}: expected\n{value}\nfound\n{outputs[name]}\n{print_graph(graph)}"
@@ -60,6 +68,14 @@ def test_a_random_graph_keeps_its_values(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(120, 200))
 def test_a_random_graph_keeps_its_values_with_rows_read_at_run_time(seed: int) -> None:
     check(seeded_graph(seed, ring=True), seed, bounded=True, training=seed % 2 == 0)
+
+
+@pytest.mark.parametrize("seed", range(200, 300))
+def test_any_operation_is_computed_to_the_last_bit(seed: int) -> None:
+    """Of the whole catalogue, on special values too: what is written in the program's text."""
+    graph = seeded_graph(seed)
+    leaves = random_leaves(graph, np.random.default_rng(seed), seed % 4 == 0, {"batch": ROWS})
+    run_all(graph, leaves, bounded=seed % 3 == 0, training=seed % 2 == 0)
 
 
 @settings(max_examples=25, deadline=None)
