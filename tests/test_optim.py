@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from optimizers_table import OPTIMIZERS, VARIANTS, Rule
+from schedules_table import LED, SCHEDULES
 from support import State, steps, values
 
 import gradc as gc
@@ -31,9 +32,6 @@ def gradient(w: Array, x: Array) -> Array:
     return 2 * w * x * x + np.cos(w)
 
 
-Rule = Callable[[Array, Array, int], Array]
-
-
 def expected(rule: Rule) -> Iterator[Array]:
     """The parameters after each step t = 1, 2... of `rule(w, g, t)`."""
     w = START
@@ -42,85 +40,11 @@ def expected(rule: Rule) -> Iterator[Array]:
         yield w
 
 
-def sgd(
-    lr: Any, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
-    nesterov: bool = False, maximize: bool = False,
-) -> Rule:  # fmt: skip
-    """torch.optim.SGD, algorithm box."""
-    buffer = None
-
-    def rule(w: Array, g: Array, t: int) -> Array:
-        nonlocal buffer
-        g = -g if maximize else g
-        g = g + weight_decay * w
-        if momentum:
-            buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
-            g = g + momentum * buffer if nesterov else buffer
-        return w - (lr(t - 1) if callable(lr) else lr) * g
-
-    return rule
-
-
-def adam(
-    lr: Any, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-    weight_decay: float = 0, amsgrad: bool = False, maximize: bool = False, decoupled: bool = False,
-) -> Rule:  # fmt: skip
-    """torch.optim.Adam and AdamW, algorithm boxes."""
-    m, v, greatest = np.zeros((3, 2)), np.zeros((3, 2)), np.zeros((3, 2))
-
-    def rule(w: Array, g: Array, t: int) -> Array:
-        nonlocal m, v, greatest
-        rate = lr(t - 1) if callable(lr) else lr
-        g = -g if maximize else g
-        if decoupled:
-            w = w - rate * weight_decay * w
-        else:
-            g = g + weight_decay * w
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * g * g
-        greatest = np.maximum(greatest, v)
-        corrected = (greatest if amsgrad else v) / (1 - betas[1] ** t)
-        return w - rate * (m / (1 - betas[0] ** t)) / (np.sqrt(corrected) + eps)
-
-    return rule
-
-
-SGD_OPTIONS: list[dict[str, Any]] = [
-    {},
-    {"momentum": 0.9},
-    {"momentum": 0.9, "nesterov": True},
-    {"momentum": 0.9, "dampening": 0.5},
-    {"momentum": 0.5, "dampening": 0.1, "weight_decay": 0.1, "maximize": True},
-    {"weight_decay": 0.1},
-    {"maximize": True},
-]
-
-
-@pytest.mark.parametrize("options", SGD_OPTIONS, ids=str)
-def test_sgd(options: dict[str, Any]) -> None:
-    history = trained(optim.SGD(lr=0.01, **options))
-    for state, w in zip(history[1:], expected(sgd(0.01, **options)), strict=True):
-        np.testing.assert_allclose(state["w"], w, rtol=1e-12)
-
-
-ADAM_OPTIONS: list[dict[str, Any]] = [
-    {},
-    {"betas": (0.3, 0.6)},
-    {"weight_decay": 0.1},
-    {"amsgrad": True, "betas": (0.5, 0.9)},
-    {"maximize": True, "eps": 1e-3},
-]
-
-
-@pytest.mark.parametrize("options", ADAM_OPTIONS, ids=str)
-@pytest.mark.parametrize("decoupled", [False, True])
-def test_adam(options: dict[str, Any], decoupled: bool) -> None:
-    kind = optim.AdamW if decoupled else optim.Adam
-    history = trained(kind(lr=0.01, **options))
-    if decoupled:
-        options = {"weight_decay": 1e-2, **options}
-    rule = adam(0.01, decoupled=decoupled, **options)
-    for state, w in zip(history[1:], expected(rule), strict=True):
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
+def test_an_optimizer_follows_its_rule(name: str, options: dict[str, Any]) -> None:
+    row = OPTIMIZERS[name]
+    history = trained(row.kind(lr=0.01, **options))
+    for state, w in zip(history[1:], expected(row.rule(0.01, **options)), strict=True):
         np.testing.assert_allclose(state["w"], w, rtol=1e-10)
 
 
@@ -139,7 +63,8 @@ def test_names_and_beginnings_of_state() -> None:
 def test_float32_state_stays_float32() -> None:
     model = nn.Linear(2, 2)
     x = gc.input("x", ("batch", 2))
-    for optimizer in (optim.SGD(momentum=0.9, lr=schedule.exponential(0.1, 0.9)), optim.AdamW()):
+    for name, options in VARIANTS:
+        optimizer = OPTIMIZERS[name].kind(lr=schedule.exponential(0.1, 0.9), **options)
         program = gc.training(model(x).sum(), optimizer)
         after = steps(program, [{"x": np.ones((3, 2))}])[1]
         assert after.pop("optimizer.lr").dtype == np.float64
@@ -147,22 +72,7 @@ def test_float32_state_stays_float32() -> None:
         assert set(kinds.values()) == {np.dtype(np.int64), np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize(
-    "made",
-    [
-        lambda lead: lead,
-        lambda lead: schedule.constant(lead),
-        lambda lead: schedule.linear(lead, 1e-3, steps=10),
-        lambda lead: schedule.step(lead, 3),
-        lambda lead: schedule.multi_step(lead, [2, 5]),
-        lambda lead: schedule.exponential(lead, 0.9),
-        lambda lead: schedule.polynomial(lead, 10, 2.0),
-        lambda lead: schedule.cosine(lead, 10, 1e-3),
-        lambda lead: schedule.cosine_restarts(lead, 3, 2),
-        lambda lead: schedule.one_cycle(lead, 10, three_phase=True),
-        lambda lead: schedule.warmup(schedule.cosine(lead, 10), 3),
-    ],
-)
+@pytest.mark.parametrize("made", LED.values(), ids=LED)
 def test_a_replaced_learning_rate_is_the_rate_as_if_written(made: Any) -> None:
     def after(written: float, replaced: float | None) -> bytes:
         x, w = gc.input("x", ("batch", 2)), gc.parameter("w", (2,), init=gc.init.ones)
@@ -213,59 +123,6 @@ def test_groups_override_by_name() -> None:
         optim.SGD(lr=0.1, groups=[optim.group("*", lr=-2)])
 
 
-def linear(t: int) -> float:
-    done = min(t, 8) / 8
-    return (1 - done) * 0.1 + done * 0.01
-
-
-def cosine(start: float, end: float, done: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
-
-
-def restarts(t: int) -> float:
-    length = 3
-    while t >= length:
-        t, length = t - length, length * 2
-    return cosine(0.1, 0.01, t / length)
-
-
-def one_cycle(t: int) -> float:
-    """torch's OneCycleLR of 20 steps up to 0.3 with its defaults."""
-    up, last = 0.3 * 20 - 1, 19
-    if t <= up:
-        return cosine(0.3 / 25, 0.3, t / up)
-    return cosine(0.3, 0.3 / 25 / 1e4, (min(t, last) - up) / (last - up))
-
-
-SCHEDULES: dict[str, tuple[optim.schedule.Schedule, Callable[[int], float]]] = {
-    "constant": (schedule.constant(0.1), lambda t: 0.1),
-    "linear": (schedule.linear(0.1, 0.01, steps=8), linear),
-    "step": (schedule.step(0.1, 3, 0.5), lambda t: 0.1 * 0.5 ** (t // 3)),
-    "multi_step": (
-        schedule.multi_step(0.1, [2, 5, 11], 0.5),
-        lambda t: 0.1 * 0.5 ** sum(t >= mark for mark in (2, 5, 11)),
-    ),
-    "exponential": (schedule.exponential(0.1, 0.9), lambda t: 0.1 * 0.9**t),
-    "polynomial": (
-        schedule.polynomial(0.1, 8, 2.0), lambda t: 0.1 * (1 - min(t, 8) / 8) ** 2,
-    ),
-    "cosine": (schedule.cosine(0.1, 8, 0.01), lambda t: cosine(0.1, 0.01, t / 8)),
-    "restarts": (schedule.cosine_restarts(0.1, 3, 2, 0.01), restarts),
-    "equal restarts": (
-        schedule.cosine_restarts(0.1, 3), lambda t: cosine(0.1, 0.0, t % 3 / 3),
-    ),
-    "one_cycle": (schedule.one_cycle(0.3, 20), one_cycle),
-    "warmup": (
-        schedule.warmup(schedule.exponential(0.1, 0.9), 4, 0.25),
-        lambda t: 0.1 * 0.9**t * (0.25 + 0.75 * min(t, 4) / 4),
-    ),
-    "sequential": (
-        schedule.sequential([0.5, schedule.exponential(0.1, 0.9)], [6]),
-        lambda t: 0.5 if t < 6 else 0.1 * 0.9 ** (t - 6),
-    ),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules(name: str) -> None:
     made, formula = SCHEDULES[name]
@@ -284,11 +141,9 @@ def test_long_restarts() -> None:
 @pytest.mark.parametrize("name", ["linear", "cosine", "one_cycle"])
 def test_a_schedule_goes_where_a_number_goes(name: str) -> None:
     made, formula = SCHEDULES[name]
-    for optimizer, rule in (
-        (optim.SGD(lr=made, momentum=0.9), sgd(formula, momentum=0.9)),
-        (optim.AdamW(lr=made), adam(formula, weight_decay=1e-2, decoupled=True)),
-    ):
-        for state, w in zip(trained(optimizer)[1:], expected(rule), strict=True):
+    for row in OPTIMIZERS.values():
+        history = trained(row.kind(lr=made))
+        for state, w in zip(history[1:], expected(row.rule(formula)), strict=True):
             np.testing.assert_allclose(state["w"], w, rtol=1e-10)
 
 

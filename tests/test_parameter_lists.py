@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optimizers_table import OPTIMIZERS
 from support import steps, told
 
 import gradc as gc
@@ -17,11 +18,7 @@ from gradc import nn, optim
 
 x = gc.input("x", ("batch", 3))
 ROWS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-OPTIMIZERS = [
-    getattr(optim, name)
-    for name in optim.__all__
-    if inspect.isclass(getattr(optim, name)) and getattr(optim, name) is not optim.Optimizer
-]
+KINDS = [row.kind for row in OPTIMIZERS.values()]
 
 
 def model() -> nn.Sequential:
@@ -42,7 +39,7 @@ def changed(program: Any, updates: int = 2) -> dict[str, bool]:
     return {name: before[name].tobytes() != after[name].tobytes() for name in before}
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_lectures_line(kind: Any) -> None:
     """The same bits as without the list, whichever way the rate is given."""
     found = []
@@ -62,7 +59,7 @@ def test_the_lectures_line(kind: Any) -> None:
     assert all(one == found[0] for one in found)
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_these_alone_are_trained(kind: Any) -> None:
     net = model()
     program = gc.training(loss_of(net), kind(net[2].parameters(), lr=0.1))

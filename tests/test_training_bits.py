@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optimizers_table import OPTIMIZERS
 
 import gradc as gc
 from gradc import nn, optim
@@ -41,9 +42,12 @@ def program(optimizer: Any) -> Any:
 
 def optimizers() -> dict[str, Any]:
     rate = optim.schedule.linear(0.1, 0.01, steps=20)
+    decay = [optim.group("*.bias", weight_decay=0.0)]
+    chosen = {name: row.variants[-1] for name, row in OPTIMIZERS.items()}
     return {
         "sgd": optim.SGD(lr=rate, momentum=0.9, nesterov=True, weight_decay=1e-3),
-        "adamw": optim.AdamW(lr=1e-2, groups=[optim.group("*.bias", weight_decay=0.0)]),
+        "adamw": optim.AdamW(lr=1e-2, groups=decay),
+        **{name: OPTIMIZERS[name].kind(lr=1e-2, **options) for name, options in chosen.items()},
     }
 
 
@@ -61,7 +65,7 @@ def everything(trainer: Trainer) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", optimizers())
 def test_threads_runs_and_resumption_give_the_same_bits(name: str, tmp_path: Path) -> None:
     made = program(optimizers()[name])
     whole = made.compile(threads=1, seed=5)

@@ -1,0 +1,119 @@
+"""Every layer and every loss: an example, what its parameters are called, and what it computes.
+
+A row is all that a new layer needs: the tests that run over all layers take it from here, and a
+class of `gc.nn` without one is a failing test (test_tables.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import gradc as gc
+from gradc import nn
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """make         a layer with its options
+    shape        of the input that it is called with
+    parameters   their names, in order
+    value        `value(parameters by name, input)` in NumPy; None: see function
+    function     the function of `gc` that it is the layer of
+    whole        the input is integers below this number
+    """
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...] = (5, 6)
+    parameters: tuple[str, ...] = ()
+    value: Callable[[Mapping[str, Array], Array], Array] | None = None
+    function: str = ""
+    whole: int = 0
+
+
+def of(function: str, make: Callable[[], nn.Module], **facts: Any) -> Row:
+    """The layer of a function without parameters: with the same options it gives the same."""
+    return Row(make, function=function, **facts)
+
+
+def _linear(p: Mapping[str, Array], x: Array) -> Array:
+    return x @ p["weight"].T + p["bias"]
+
+
+def _layer_norm(p: Mapping[str, Array], x: Array) -> Array:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * p["weight"] + p["bias"]
+
+
+def _rms_norm(p: Mapping[str, Array], x: Array) -> Array:
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-3) * p["weight"]
+
+
+LAYERS: Mapping[str, Row] = {
+    "CELU": of("celu", nn.CELU), "ELU": of("elu", nn.ELU), "GELU": of("gelu", nn.GELU),
+    "GLU": of("glu", nn.GLU), "SELU": of("selu", nn.SELU), "SiLU": of("silu", nn.SiLU),
+    "Hardsigmoid": of("hardsigmoid", nn.Hardsigmoid), "Hardtanh": of("hardtanh", nn.Hardtanh),
+    "Hardswish": of("hardswish", nn.Hardswish), "LeakyReLU": of("leaky_relu", nn.LeakyReLU),
+    "LogSigmoid": of("logsigmoid", nn.LogSigmoid), "Mish": of("mish", nn.Mish),
+    "LogSoftmax": of("log_softmax", nn.LogSoftmax), "Softmax": of("softmax", nn.Softmax),
+    "ReLU": of("relu", nn.ReLU), "ReLU6": of("relu6", nn.ReLU6), "Tanh": of("tanh", nn.Tanh),
+    "Sigmoid": of("sigmoid", nn.Sigmoid), "Softplus": of("softplus", nn.Softplus),
+    "Softsign": of("softsign", nn.Softsign), "Dropout": of("dropout", nn.Dropout),
+    "Identity": Row(nn.Identity, value=lambda p, x: x),
+    "Flatten": Row(nn.Flatten, (2, 3, 4), value=lambda p, x: x.reshape(2, 12)),
+    "PReLU": Row(
+        lambda: nn.PReLU(6), parameters=("weight",),
+        value=lambda p, x: np.where(x > 0, x, p["weight"] * x),
+    ),
+    "Linear": Row(lambda: nn.Linear(6, 3), parameters=("weight", "bias"), value=_linear),
+    "Embedding": Row(
+        lambda: nn.Embedding(7, 3), (5,), ("weight",), lambda p, x: p["weight"][x], whole=7
+    ),
+    "LayerNorm": Row(
+        lambda: nn.LayerNorm(6), parameters=("weight", "bias"), value=_layer_norm,
+    ),
+    "RMSNorm": Row(lambda: nn.RMSNorm(6, eps=1e-3), parameters=("weight",), value=_rms_norm),
+    "Sequential": Row(
+        lambda: nn.Sequential(nn.Linear(6, 3), nn.Tanh()), parameters=("0.weight", "0.bias"),
+        value=lambda p, x: np.tanh(x @ p["0.weight"].T + p["0.bias"]),
+    ),
+}  # fmt: skip
+HOLDERS = {
+    "Module": "the base class",
+    "ModuleList": "holds layers, which its owner calls",
+    "ModuleDict": "holds layers, which its owner calls",
+}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """layer     the class of `gc.nn`; empty where there is none
+    labelled  whether the target is class numbers
+    call      the loss of a prediction and a target
+    """
+
+    layer: str
+    call: Callable[..., gc.Tensor]
+    labelled: bool = False
+
+
+LOSSES: Mapping[str, Loss] = {
+    "mse_loss": Loss("MSELoss", gc.mse_loss),
+    "l1_loss": Loss("L1Loss", gc.l1_loss),
+    "smooth_l1_loss": Loss("SmoothL1Loss", gc.smooth_l1_loss),
+    "huber_loss": Loss("HuberLoss", gc.huber_loss),
+    "binary_cross_entropy": Loss("BCELoss", gc.binary_cross_entropy),
+    "binary_cross_entropy_with_logits": Loss(
+        "BCEWithLogitsLoss", gc.binary_cross_entropy_with_logits
+    ),
+    "kl_div": Loss("KLDivLoss", gc.kl_div),
+    "hinge_embedding_loss": Loss("", gc.hinge_embedding_loss),
+    "gaussian_nll_loss": Loss("", lambda x, t, **o: gc.gaussian_nll_loss(x, t, x, **o)),
+    "cross_entropy": Loss("CrossEntropyLoss", gc.cross_entropy, labelled=True),
+    "nll_loss": Loss("NLLLoss", gc.nll_loss, labelled=True),
+}
