@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import sys
+import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,10 +25,11 @@ BLOCK = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MARKER = re.compile(r"^// ---- after (.*)\n", re.MULTILINE)
 
 
-def as_run(document: Path) -> str:
+def as_run(document: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The document with every output block as its code prints it now."""
-    namespace: dict[str, Any] = {"__name__": document.stem}
-    printed = ""
+    module = types.ModuleType(document.stem)  # dataclasses ask for the module of a class
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    namespace, printed = vars(module), ""
 
     def run(block: re.Match[str]) -> str:
         nonlocal printed
@@ -53,7 +55,7 @@ def test_document_prints_what_it_says(
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("GRADC_CACHE_DIR", str(tmp_path))
-    written, found = document.read_text(), as_run(document)
+    written, found = document.read_text(), as_run(document, monkeypatch)
     if written != found and request.config.getoption("update_golden", default=False):
         document.write_text(found)
     assert found == written
