@@ -38,18 +38,26 @@ def scaled(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType, depth
     return (value.astype(np.float64) / max(1, depth) ** 0.25).astype(dtype.numpy)
 
 
-def random_contraction(seed: int) -> tuple[dict[str, Node], dict[str, Array]]:
-    """dot_general with up to two axes of each role in any order, a prologue and an epilogue."""
+def random_contraction(
+    seed: int, for_tiles: bool = False
+) -> tuple[dict[str, Node], dict[str, Array]]:
+    """dot_general with up to two axes of each role in any order, a prologue and an epilogue.
+
+    for_tiles  of a dtype and of sizes that make register tiles likely
+    """
     rng = np.random.default_rng(seed)
-    dtype = DTYPES[seed % len(DTYPES)]
+    dtype = DTYPES[seed % (2 if for_tiles else len(DTYPES))]
     counts = dict(zip("blrc", (int(n) for n in rng.integers(0, 3, 4)), strict=True))
+    if for_tiles:
+        counts |= {role: max(1, counts[role]) for role in "lrc"}
     most = 12 if sum(counts.values()) > 4 else 40
+    least = {"l": 6, "r": 6, "c": 9, "b": 1} if for_tiles else dict.fromkeys("blrc", 1)
     extents = {
-        (role, n): int(rng.integers(1, 6 if role == "b" else most))
+        (role, n): int(rng.integers(least[role], 6 if role == "b" else most))
         for role, count in counts.items()
         for n in range(count)
     }
-    if extents and seed % 17 == 0:
+    if extents and seed % 17 == 0 and not for_tiles:
         extents[next(iter(extents))] = 0
     lhs, rhs = (
         [list(tags)[i] for i in rng.permutation(len(tags))]

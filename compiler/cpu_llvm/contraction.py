@@ -23,9 +23,10 @@ from typing import assert_never
 
 from ..errors import CompileError
 from ..loops.build import ScalarBuilder, coefficient
+from ..loops.contraction import why_no_products
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
-from ..loops.schedule import Run, Staging, Tiles
+from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, Staging, Tiles
 from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
@@ -63,18 +64,23 @@ class _TiledKernel:
     """A flattened kernel, and its axes and operands as its tiles name them."""
 
     def __init__(self, kernel: Kernel, tiles: Tiles) -> None:
-        self.kernel, self.tiles = flatten_kernel(kernel, ScalarBuilder()), tiles
-        first = self.kernel.loops[0]
-        parallel = {axis.name: axis for axis in self.kernel.axes}
-        self.outer = tuple(self._axis(parallel, run) for run in tiles.outer)
-        self.rows = self._axis(parallel, tiles.rows)
-        self.columns = self._axis(parallel, tiles.columns)
-        self.threads = self._axis(parallel, tiles.threads)
-        summed = {axis.name: axis for axis in first.axes}
-        self.terms = tuple(self._axis(summed, run) for run in tiles.terms)
-        named = {*self.outer, self.rows, self.columns}
-        if named != set(self.kernel.axes) or self.terms != first.axes:
+        self.name, self.tiles = kernel.name, tiles
+        why, order = why_no_products(kernel), kernel.loops[0].order
+        if why:
+            raise self.refusal(why)
+        if order is None or order.lanes != 1 or order.runs != tiles.terms:
+            raise self.refusal("its sums do not go from the first of the terms to the last")
+        named = [name for run in tiles.parallel_runs() for name in run]
+        if sorted(named) != sorted(axis.name for axis in kernel.axes):
             raise self.refusal("its axes are not those of the tiles")
+        self.kernel = flatten_kernel(kernel, ScalarBuilder())
+        axes = {axis.name: axis for axis in self.kernel.axes}
+        self.outer = tuple(axes[run[0]] for run in tiles.outer)
+        self.rows, self.columns = axes[tiles.rows[0]], axes[tiles.columns[0]]
+        if tiles.threads not in tiles.parallel_runs():
+            raise self.refusal("threads share none of its runs")
+        self.threads = axes[tiles.threads[0]]
+        first = self.kernel.loops[0]
         self.reductions = first.reductions
         self.dots = [self._dot(r.value) for r in self.reductions]
         self.a = list(dict.fromkeys(a for a, _ in self.dots))
@@ -83,23 +89,18 @@ class _TiledKernel:
             raise self.refusal("its sums share no operand")
         rows, columns = tiles.tile
         scalar = llvm_type(first.reductions[0].dtype)
-        if first.order is None or first.order.lanes != 1:
-            raise self.refusal("its sums are not to go from the first term to the last")
-        block = first.order.block
-        self.shape = TileShape(rows, columns, tiles.lanes, scalar, long=block is not None)
-        self.sum = TermShape(self.terms, block)
+        if not 1 <= rows <= MOST_ROWS or columns % tiles.lanes:
+            wanted = f"a tile has 1 to {MOST_ROWS} rows and whole vectors of columns"
+            raise self.refusal(f"{wanted}, not {rows} x {columns}")
+        self.shape = TileShape(rows, columns, tiles.lanes, scalar, long=order.block is not None)
+        self.sum = TermShape(first.axes, order.block)
 
     def refusal(self, fact: str) -> CompileError:
         return CompileError(
             "register tiles cannot compute a kernel",
-            operation=f"kernel {self.kernel.name}",
+            operation=f"kernel {self.name}",
             facts=[fact],
         )
-
-    def _axis(self, axes: dict[str, Axis], run: Run) -> Axis:
-        if run[0] not in axes:
-            raise self.refusal(f"it has no axis {' * '.join(run)}")
-        return axes[run[0]]
 
     def _dot(self, product: Scalar) -> tuple[Scalar, Scalar]:
         """The operand that has the rows, and the one that has the columns."""
@@ -128,10 +129,10 @@ class _Operand:
         self.scalar, self.name, self.kind = scalar, name, staging.kind
         self.axis = k.rows if name.startswith("a") else k.columns
         self.size, self.width = SIZE_BYTES[k.shape.scalar], width
-        steps = None if self.kind == "computed" else k.steps(scalar, (self.axis, *k.terms))
+        steps = None if self.kind == "computed" else k.steps(scalar, (self.axis, *k.sum.axes))
         if steps is None and self.kind != "computed":
             raise k.refusal(f"operand {name[0]} is {self.kind}, but is not read in even steps")
-        self.by_part, *self.by_axis = [0] * (1 + len(k.terms)) if steps is None else steps
+        self.by_part, *self.by_axis = [0] * (1 + len(k.sum.axes)) if steps is None else steps
         self.by_term = self.by_axis[-1]
         self._check(k)
 
@@ -163,9 +164,9 @@ class _Operand:
             raise k.refusal("operand b is in place, but its columns do not lie together")
         if self.kind == "in place" and self.axis.extent < needed:
             raise k.refusal(f"operand {side} is in place, but smaller than a tile")
-        if self.kind == "packed rows" and self.by_part != 1:
+        if self.kind == "packed rows" and (self.by_part != 1 or self.width % PANEL):
             raise k.refusal(f"operand {side} is packed by rows, but they do not lie together")
-        if self.kind == "packed columns" and self.by_term != 1:
+        if self.kind == "packed columns" and (self.by_term != 1 or self.width % PACKED_COLUMNS):
             raise k.refusal(f"operand {side} is packed by columns, but terms do not lie together")
 
 
@@ -284,7 +285,7 @@ class _ContractionEmitter:
         else:
             scalar = operand.scalar
             with self.e.level():
-                for axis in (operand.axis, *k.terms):
+                for axis in (operand.axis, *k.sum.axes):
                     self.e.bind(axis, f.const("i64", 0))
                 base, address = self.context.base(scalar.payload), self.e.value(scalar.args[0])
                 source = f.gep(base, address, k.shape.scalar)
@@ -339,7 +340,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> Functio
 
     Its source is the kernel's frame. The terms' points lie column_bytes apart.
     """
-    name, kind = f"{k.kernel.name}_pack_{operand.name}", k.shape.scalar
+    name, kind = f"{k.name}_pack_{operand.name}", k.shape.scalar
     attributes = "noinline nounwind"
     f = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=attributes)
     given = {label: f.parameter(n) for n, (_, label) in enumerate(PACK_PARAMETERS)}
@@ -349,16 +350,16 @@ def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> Functio
     _bind_points(e, k.outer, given["points"])
     starts = [
         f.load("i64", f.gep(given["terms"], number * column_bytes, "i8"))
-        for number in range(len(k.terms))
+        for number in range(len(k.sum.axes))
     ]
-    for axis, start in zip(k.terms[:-1], starts[:-1], strict=True):
+    for axis, start in zip(k.sum.axes[:-1], starts[:-1], strict=True):
         e.bind(axis, start)
     with f.loop(0, given["valid"], LANES) as columns, e.level():
         mask = first_lanes(f, f.binary("sub", given["valid"], columns.index), LANES)
         out = f.gep(given["target"], columns.index, kind)
         first = f.binary("add", given["start"], columns.index)
         with f.loop(0, given["kc"]) as rows, e.level():
-            e.bind(k.terms[-1], f.binary("add", starts[-1], rows.index))
+            e.bind(k.sum.axes[-1], f.binary("add", starts[-1], rows.index))
             e.vectorise(operand.axis, first, mask)
             value = f.splat(e.value(operand.scalar), LANES)
             place = f.binary("mul", rows.index, operand.width)
@@ -369,7 +370,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> Functio
 
 def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     """What the kernel makes of the sums of one tile."""
-    name, attributes = f"{k.kernel.name}_epilogue", "noinline nounwind"
+    name, attributes = f"{k.name}_epilogue", "noinline nounwind"
     f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
     _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
     context, shape = KernelContext(f), k.shape

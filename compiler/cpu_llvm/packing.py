@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..loops.schedule import PACKED_COLUMNS, PACKED_ROWS
 from .emit import FunctionEmitter, Value
 from .vectors import first_lanes
 
-PANEL = 16
-_BLOCK = 8
+PANEL = PACKED_ROWS
+"""The width of a panel."""
 
 PACK_PARAMETERS = (
     ("ptr", "source"), ("i64", "stride_k"), ("i64", "stride_n"), ("i64", "valid"),
@@ -75,18 +76,17 @@ def pack_columns_function(f: FunctionEmitter, kind: str) -> str:
 def _emit_pack_columns(name: str, kind: str) -> FunctionEmitter:
     g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
     source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
-    whole = g.binary("and", kc, -_BLOCK)
-    with g.loop(0, width, _BLOCK) as group:
+    whole = g.binary("and", kc, -PACKED_COLUMNS)
+    with g.loop(0, width, PACKED_COLUMNS) as group:
         columns = []
-        for i in range(_BLOCK):
+        for i in range(PACKED_COLUMNS):
             column = g.binary("add", group.index, i)
             inside = g.intrinsic("llvm.smin", "i64", column, g.binary("sub", valid, 1))
             columns.append(g.gep(source, g.binary("mul", inside, stride_n), kind))
         to = g.gep(target, group.index, kind)
-        with g.loop(0, whole, _BLOCK) as loop:
-            rows = [g.load(kind, g.gep(c, loop.index, kind), _BLOCK) for c in columns]
+        with g.loop(0, whole, PACKED_COLUMNS) as loop:
             out = g.gep(to, g.binary("mul", loop.index, width), kind)
-            for row in transpose(g, rows):
+            for row in _transposed(g, kind, [g.gep(c, loop.index, kind) for c in columns]):
                 g.store(row, out)
                 out = g.gep(out, width, kind)
         with g.loop(whole, kc) as loop:
@@ -98,10 +98,17 @@ def _emit_pack_columns(name: str, kind: str) -> FunctionEmitter:
     return g
 
 
-def transpose(f: FunctionEmitter, rows: Sequence[Value]) -> list[Value]:
-    """A square of vectors transposed: log2(n) rounds of exchanges between rows s apart."""
+def _transposed(f: FunctionEmitter, kind: str, rows: Sequence[Value]) -> list[Value]:
+    """A square in memory, read by its rows and transposed: log2(n) rounds of exchanges between
+    rows s apart. The first, of halves, is done by loading them where they belong."""
     size = len(rows)
-    result, step = list(rows), size // 2
+    half = size // 2
+    result: list[Value] = [rows[0]] * size
+    for i in range(half):
+        for part in (0, half):
+            first, second = (f.load(kind, f.gep(rows[n], part, kind), half) for n in (i, i + half))
+            result[i + part] = f.shuffle(first, second, range(size))
+    step = half // 2
     while step:
         for i in range(size):
             if i & step:

@@ -26,7 +26,6 @@ from .emit import FunctionEmitter, Value
 from .values import SIZE_BYTES
 
 CACHE_LINE_BYTES = 64
-MOST_ROWS = 14
 _BASES = (0, 3, 5, 10)
 _REACHED = (0, 1, 2, 4, 8)
 
@@ -34,14 +33,14 @@ TILE_PARAMETERS = (
     ("ptr", "a"), ("i64", "a_row"), ("i64", "a_step"), ("ptr", "b"), ("i64", "b_step"),
     ("ptr", "c"), ("i1", "again"),
     ("i64", "pieces"), ("ptr", "counts"), ("ptr", "a_offsets"), ("ptr", "b_offsets"),
-    ("ptr", "next"), ("i64", "next_step"),
+    ("ptr", "next"), ("i64", "next_step"), ("i64", "next_mask"),
 )  # fmt: skip
 """Steps and offsets in bytes; at least one piece, of at least one term each.
 
 c       rows x columns of `kept_type`
 again   whether to add to what is there: the sums of one block to those of the blocks before
-next    the first of as many addresses as there are terms, next_step bytes apart, whose cache lines
-        will be wanted soon: they are fetched meanwhile
+next    where cache lines begin that will be wanted soon, next_step bytes apart: one is fetched
+        with every term whose number has none of the bits of next_mask
 """
 
 
@@ -120,6 +119,8 @@ class _TileEmitter:
             right, upcoming, *left = loop.carried[:number]
             sums = loop.carried[number:]
             g.prefetch(upcoming, locality=2)
+            turn = g.compare("eq", g.binary("and", loop.index, given["next_mask"]), 0)
+            step = g.select(turn, given["next_step"], 0)
             strip = [
                 g.load(kind, g.gep(right, j * lanes, kind), lanes) for j in range(self.vectors)
             ]
@@ -130,7 +131,7 @@ class _TileEmitter:
                     sums[place] = g.fma(element, strip[j], sums[place])
             loop.next([
                 g.gep(right, given["b_step"], "i8"),
-                g.gep(upcoming, given["next_step"], "i8", inbounds=False),
+                g.gep(upcoming, step, "i8", inbounds=False),
                 *(g.gep(base, given["a_step"], "i8") for base in left),
                 *sums,
             ])  # fmt: skip

@@ -79,19 +79,25 @@ class Contraction:
 
 def find_contraction(kernel: Kernel, runs: Runs) -> Contraction | str:
     """The kernel as a contraction, or why it is not worth the name."""
+    return why_no_products(kernel) or _sorted_runs(kernel, runs)
+
+
+def why_no_products(kernel: Kernel) -> str:
+    """Why a kernel is not made of sums of float products, and of what is stored of them alone.
+
+    "" if it is.
+    """
     first, *rest = kernel.loops
-    why = _why_no_products(first)
+    why = _why_no_sums(first)
     if why:
         return why
     if any(loop.axes or loop.reductions for loop in rest):
         return "a loop follows the sums"
-    if not any(loop.stores for loop in rest):
-        return "nothing is stored"
-    return _sorted_runs(kernel, runs)
+    return "" if any(loop.stores for loop in rest) else "nothing is stored"
 
 
-def _why_no_products(loop: Loop) -> str:
-    """Why the first loop of a kernel is not made of float products alone; "" if it is."""
+def _why_no_sums(loop: Loop) -> str:
+    """Why a loop is not made of sums of float products alone; "" if it is."""
     if not loop.axes or not loop.reductions:
         return "no product"
     if any(r.combiner != "dot" for r in loop.reductions):

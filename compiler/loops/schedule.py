@@ -96,6 +96,13 @@ class Nest:
         return self.threads is not None
 
 
+MOST_ROWS = 14
+"""Of a register tile: their sums, two vectors wide, and the operands take 31 of 32 registers."""
+
+PACKED_ROWS, PACKED_COLUMNS = 16, 8
+"""What is packed by rows or by columns is a multiple of these wide along the tile."""
+
+
 @dataclass(frozen=True)
 class Staging:
     """How tiles get at an operand of a product.

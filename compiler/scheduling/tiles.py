@@ -12,17 +12,17 @@ from ..loops.contraction import Contraction, operand_steps
 from ..loops.ir import Scalar
 from ..loops.order import BLOCK_TERMS, cut
 from ..loops.runs import WalkedRun
-from ..loops.schedule import Staging, Tiles
+from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, Staging, Tiles
 from ..machine import Machine
 
 FEW_ROWS = 160
+SMALL_BYTES = 16_384
+"""An operand b so large stays in the first-level cache, whichever is walked first."""
 WORKSPACE_BYTES = 262_144
 DEPTH_BLOCK = 1_024
-STRIP_BLOCK_BYTES = 524_288
-MOST_ROWS = 14
-SPARE_REGISTERS = 4
+HALF_CACHE = 524_288
+"""Half of a second-level cache of 1 MiB, in bytes: what is to stay there while it is used again."""
 PAGE_BYTES = 4_096
-PACKED_WIDTHS = {"rows": 16, "columns": 8}
 MANY_POINTS = 8
 """A batch axis with so many points is shared among threads."""
 
@@ -43,14 +43,17 @@ class _Chooser:
         self.m_parts = -(-c.rows.extent // self.rows)
         self.n_parts = -(-c.columns.extent // self.columns)
         extents = [run.extent for run in c.terms]
+        self.b_bytes = c.depth * c.columns.extent * self.size
+        few = c.rows.extent <= FEW_ROWS and self.b_bytes > SMALL_BYTES
+        self.each: Literal["strip", "tile"] = "strip" if few else "tile"
         self.long = cut(extents, BLOCK_TERMS["dot"]) is not None
 
     def tiles(self) -> Tiles:
         c = self.c
-        each: Literal["strip", "tile"] = "strip" if c.rows.extent <= FEW_ROWS else "tile"
         outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]))
         many = [run for run in outer if run.extent >= MANY_POINTS]
-        threads = many[0] if many else (c.columns if each == "strip" else c.rows)
+        threads = many[0] if many else (c.columns if self.each == "strip" else c.rows)
+        a = self._common(self._staging_of_a(dot.a) for dot in c.dots)
         return Tiles(
             tuple(run.run for run in outer),
             c.rows.run,
@@ -58,21 +61,24 @@ class _Chooser:
             tuple(run.run for run in c.terms),
             (self.rows, self.columns),
             self.lanes,
-            self._common(self._staging_of_a(dot.a) for dot in c.dots),
+            a,
             self._common(self._staging_of_b(dot.b) for dot in c.dots),
-            self._blocks(each),
-            each,
+            self._blocks(a),
+            self.each,
             threads.run,
         )
 
     def _tile(self) -> tuple[int, int]:
-        """The largest tile that does not spill, its rows chosen so that M splits evenly."""
+        """The largest tile that does not spill, its rows chosen so that M splits evenly.
+
+        An element of `a` and each vector of `b` take a register besides the sums.
+        """
         c, registers = self.c, self.machine.vector_registers
         wide = self.machine.vector_bytes == 64
         vectors = 2 if wide else max(2, 16 // self.lanes)
         if wide and c.columns.extent <= self.lanes and self.lanes == 16:
             vectors = 1
-        most = min(MOST_ROWS, (registers - SPARE_REGISTERS) // vectors)
+        most = min(MOST_ROWS, (registers - 1 - vectors) // vectors)
         parts = -(-c.rows.extent // most)
         return -(-c.rows.extent // parts), vectors * self.lanes
 
@@ -96,37 +102,39 @@ class _Chooser:
         far = max(by_row, by_term) * self.size % PAGE_BYTES == 0
         if not far and 1 in steps:
             return Staging("in place")
-        return self._packed(by_row, by_term, PACKED_WIDTHS["rows"])
+        return self._packed(by_row, by_term, PACKED_ROWS)
 
     def _staging_of_b(self, operand: Scalar) -> Staging:
         steps = self._steps(operand, self.c.columns)
         if steps is None:
             return Staging("computed")
         by_column, by_term = steps
-        far = by_term * self.size % PAGE_BYTES == 0
-        if by_column == 1 and self.c.columns.extent >= self.columns and not far:
-            return Staging("in place")
+        if by_column == 1 and self.c.columns.extent >= self.columns:
+            far = by_term * self.size % PAGE_BYTES == 0
+            large = self.each == "tile" and self.b_bytes > HALF_CACHE
+            if not far and not large:
+                return Staging("in place")
         return self._packed(by_column, by_term, self.columns)
 
     def _packed(self, by_part: int, by_term: int, width: int) -> Staging:
-        if by_part == 1 and width % PACKED_WIDTHS["rows"] == 0:
+        if by_part == 1 and width % PACKED_ROWS == 0:
             return Staging("packed rows")
-        if by_term == 1 and width % PACKED_WIDTHS["columns"] == 0:
+        if by_term == 1 and width % PACKED_COLUMNS == 0:
             return Staging("packed columns")
         return Staging("packed any")
 
-    def _blocks(self, each: str) -> tuple[int, int, int]:
+    def _blocks(self, a: Staging) -> tuple[int, int, int]:
         """Tiles, strips and terms that are worked on between two rounds of packing."""
         kept = 8 if self.long else self.size
         tile_bytes = self.rows * self.columns * kept * len(self.c.dots)
-        depth = self.c.depth
-        if depth > DEPTH_BLOCK:
-            depth = DEPTH_BLOCK
-        if each == "strip":
+        depth = min(self.c.depth, DEPTH_BLOCK)
+        if self.each == "strip":
+            if a.kind == "in place" and self.c.rows.extent * self.c.depth * self.size <= HALF_CACHE:
+                return self.m_parts, 1, self.c.depth
             fit = WORKSPACE_BYTES // (tile_bytes * self.m_parts)
             return self.m_parts, max(1, min(self.n_parts, fit)), depth
         strip_bytes = depth * self.columns * self.size * len({d.b for d in self.c.dots})
-        strips = max(1, min(self.n_parts, STRIP_BLOCK_BYTES // strip_bytes))
+        strips = max(1, min(self.n_parts, HALF_CACHE // strip_bytes))
         fit = max(1, WORKSPACE_BYTES // (tile_bytes * strips))
         tiles = self.m_parts if depth == self.c.depth else min(self.m_parts, fit)
         return tiles, strips, depth
