@@ -6,8 +6,7 @@
 A program is a family of graphs over the same states. Each variant (kind, dimensions, full or
 bounded) is compiled when it is first asked for:
 
-    specialize -> gather minibatches -> graph passes -> fuse -> lower -> schedule -> plan memory
-    -> LLVM IR -> object -> loaded code
+    the pipeline of passes/__init__.py -> LLVM IR -> object -> loaded code
 
 Finished variants are cached on disk by content: the graph's text, the options, the target and the
 compiler itself. A hit skips everything after the text of the graph.
@@ -32,15 +31,15 @@ from .graph.ir import Graph, Node, topological
 from .graph.text_print import print_graph
 from .index_ranges import index_ranges
 from .loops.ir import Kernel
-from .lowering.leaves import field_bytes, large_constants, lay_out_state, leaf_buffers
-from .lowering.lower import copy_roots_in_memory
+from .lowering.leaves import Order, field_bytes, large_constants, lay_out_state
+from .machine import Machine
 from .manifest import content_key, pack, unpack
 from .object_cache import ObjectCache, default_cache
-from .passes import optimize
-from .passes.choose_layouts import Order, choose_layouts
-from .passes.minibatch import SAMPLES, gather_minibatches, gathered_axis
-from .passes.program_passes import Form, plan_program
-from .passes.specialize import specialize
+from .passes import GRAPH_STEPS, PROGRAM_STEPS
+from .passes.choose_layouts import choose_layouts
+from .passes.minibatch import gathered_axis
+from .passes.runner import Dumper, PassReport, run_passes
+from .passes.settings import Form, Leaves, Settings
 from .program.ir import Program
 from .types import Shape, TensorType, at_rows, bfloat16, factors, float16
 
@@ -220,48 +219,50 @@ class CompiledProgram:
         if key in self.programs:
             return self.programs[key]
         marks = self.seconds.setdefault(key, {})
+        folder = self._dump_folder(key)
+        dump = None if folder is None else Dumper(folder)
+        batch = self.batch_dimension if bounded else None
+        bound = {name: extent for name, extent in dims.items() if name != batch}
         begin = time.perf_counter()
-        graph = self._optimized(key, bounded)
+        graph = self._after_passes(kind, bound, dump)
         marks["graph passes"] = time.perf_counter() - begin
-        maxima = {SAMPLES: 0}
-        if bounded and self.batch_dimension is not None:
-            maxima[self.batch_dimension] = dims[self.batch_dimension]
+        _check_dtypes(graph)
         rows = dims.get(self.batch_dimension or "", 1)
-        program = plan_program(
-            graph,
-            leaf_buffers(graph, self.state, maxima, self._large_constants),
-            Form(rows, bounded, kind in LOOPING_KINDS, maxima),
-            self._backend.machine,
-            verify=self.options.verify,
-            dump=self._dump_folder(key),
-            seconds=marks,
+        maxima = {} if batch is None else {batch: rows}
+        settings = replace(
+            self._settings(kind, bound),
+            form=Form(rows, bounded, kind in LOOPING_KINDS, maxima),
+            leaves=Leaves(self.state, self._large_constants),
         )
+        report = PassReport()
+        program = run_passes(
+            graph, PROGRAM_STEPS, settings, verify=self.options.verify, dump=dump, report=report
+        )
+        assert isinstance(program, Program)
+        marks.update({record.name: record.time_us / 1e6 for record in report.records})
         self.programs[key] = program
         return program
 
-    def _optimized(self, key: Key, bounded: bool) -> Graph:
-        """The graph of a variant after all graph passes, fit for fusion."""
-        kind, dims, _ = key
-        kept = {self.batch_dimension} if bounded else set()
-        bound = {name: extent for name, extent in dims if name not in kept}
-        graph = copy_roots_in_memory(self._after_passes(kind, bound, self._dump_folder(key)))
-        _check_dtypes(graph)
-        return graph
-
-    def _after_passes(self, kind: str, bound: Mapping[str, int], dump: Path | None = None) -> Graph:
-        """A kind's graph with these dimensions bound, after all graph passes.
+    def _after_passes(
+        self, kind: str, bound: Mapping[str, int], dump: Dumper | None = None
+    ) -> Graph:
+        """A kind's graph with these dimensions bound, after all graph passes, fit for fusion.
 
         Variants that differ in more than the graph share it: the bounded forms of all batch sizes,
         and with them the choice of layouts.
         """
         key = (kind, tuple(sorted(bound.items())))
         if key not in self._passed or dump is not None:
-            graph = self.graphs[kind]
-            if kind in LOOPING_KINDS:
-                graph = gather_minibatches(graph, self.batch_dimension, kind != "run")
-            graph = specialize(graph, bound, training=_MODES.get(kind))
-            self._passed[key] = optimize(graph, verify=self.options.verify, dump=dump)
+            settings, verify = self._settings(kind, bound), self.options.verify
+            graph = run_passes(self.graphs[kind], GRAPH_STEPS, settings, verify=verify, dump=dump)
+            assert isinstance(graph, Graph)
+            self._passed[key] = graph
         return self._passed[key]
+
+    def _settings(self, kind: str, bound: Mapping[str, int]) -> Settings:
+        """What the graph passes of a variant know."""
+        batch = self.batch_dimension if kind in LOOPING_KINDS else None
+        return Settings(self._backend.machine, batch, bound, _MODES.get(kind))
 
     def _dump_folder(self, key: Key) -> Path | None:
         """Where this variant's passes leave their results, if anywhere."""
@@ -365,6 +366,13 @@ def _is_of_batch(node: Node, batch: str | None) -> bool:
 
 def _bytes_moved(kernel: Kernel) -> int:
     return sum(b.size_bytes for b in kernel.reads + kernel.writes)
+
+
+def machine_named(cpu: str, target: str = "cpu") -> Machine:
+    """What passes know of a machine. Raises ArgumentError for an unknown name."""
+    machine = _back_end(CompileOptions(target, cpu)).machine
+    assert isinstance(machine, Machine)
+    return machine
 
 
 def _back_end(options: CompileOptions) -> Any:

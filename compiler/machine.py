@@ -54,3 +54,7 @@ class Machine:
     vector_registers: int
     keeps_values: bool
     fusion: FusionLimits = CPU_FUSION
+
+
+NO_MACHINE = Machine("none", vector_bytes=4, vector_registers=1, keeps_values=False)
+"""For passes over graphs alone, which ask for none: nothing may be taken for granted of it."""

@@ -1,185 +1,222 @@
 """`gradc opt`: text IR in, passes, text IR out.
 
     optimize_text(text, "f.ir", "specialize(batch=64),simplify,cse")
-    optimize_text(text, "f.ir", "specialize(batch=64),pipeline,fuse,schedule,plan_memory")
+    optimize_text(text, "f.ir", "pipeline,copy_roots,fuse(batch=64),schedule,plan_memory")
 
-A list of passes is comma-separated names: those of GRAPH_PASSES; "" is none, "pipeline" is all of
-them to their fixed point; `specialize` takes extents by name, and `training=true` or `false`.
-`fuse` makes a program of the graph (named dimensions that are left need a maximum, as in
-`fuse(batch=64)`), and PROGRAM_PASSES follow it, in their order. Text that begins with `program` is
-a program already.
+A list of passes is comma-separated names of the pipeline (passes/__init__.py), in an order that it
+allows; "" is none, and "pipeline" is all graph passes to their fixed point. A pass takes those
+arguments that it reads of the settings (passes/settings.py):
+
+    gather_minibatches(over=batch)         the named dimension along which data is cut
+    specialize(batch=64, training=true)    extents by name; the mode
+    fuse(batch=64)                         static maxima of named dimensions that are left
+    choose_schedule(cpu=x86-64-v4)         the machine, if it is not to be the one given beside
+
+Text that begins with `program` is a program already.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar, assert_never
 
+from .driver import machine_named
 from .errors import ArgumentError
-from .graph.ir import Graph
 from .graph.text_parse import parse_graph
-from .graph.text_print import print_graph
-from .graph.verify import verify_graph
-from .loops.check import verify_kernel
-from .lowering.leaves import lay_out_state, leaf_buffers
-from .lowering.lower import copy_roots_in_memory
-from .passes import GRAPH_PASSES
-from .passes.choose_layouts import choose_layouts
-from .passes.program_passes import FUSE, PROGRAM_PASSES, Form, ProgramPass, fuse_to_program
-from .passes.runner import Dumper, Pass, PassReport, run_passes
-from .passes.specialize import specialize
-from .program.ir import Program
-from .program.text import parse_program, print_program
-
-PIPELINE = "pipeline"
-PASS_NAMES = (
-    PIPELINE,
-    "specialize",
-    *(step.name for step in GRAPH_PASSES),
-    FUSE,
-    *(step.name for step in PROGRAM_PASSES),
+from .passes import GRAPH_PASSES, PASSES
+from .passes.runner import (
+    Dumper,
+    FixedPoint,
+    Level,
+    Pass,
+    PassReport,
+    Step,
+    print_level,
+    run_passes,
 )
+from .passes.settings import Form, Setting, Settings
+from .program.text import parse_program
+
+PASS_NAMES = (GRAPH_PASSES.name, *(step.name for step in PASSES))
 _STEP = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*(,|$)")
 _PROGRAM = re.compile(r"\A(?:\s+|//[^\n]*\n)*program\b")
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
-class FusePass:
-    """The step from graph to program; `maxima` are those of the named dimensions left."""
+@dataclass
+class Given:
+    """What the arguments of a list say, over all its passes."""
 
-    name = FUSE
+    over: str | None = None
+    dims: dict[str, int] = field(default_factory=dict)
+    training: bool | None = None
+    maxima: dict[str, int] = field(default_factory=dict)
+    cpu: str | None = None
 
-    def __init__(self, maxima: dict[str, int]) -> None:
-        self.maxima = maxima
+    def settings(self, cpu: str) -> Settings:
+        """The settings for all passes; `cpu` is for a list that names none."""
+        rows = {**self.dims, **self.maxima}.get(self.over or "")
+        if rows is None:
+            rows = max(self.maxima.values(), default=1)
+        form = Form(rows, bool(self.maxima), self.over is not None, self.maxima)
+        machine = machine_named(self.cpu or cpu)
+        return Settings(machine, self.over, self.dims, self.training, form)
 
-    def run(self, graph: Graph) -> Program:
-        graph = copy_roots_in_memory(graph)
-        state = lay_out_state([graph], choose_layouts(graph))
-        leaves = leaf_buffers(graph, state, self.maxima, {})
-        rows = max(self.maxima.values(), default=1)
-        return fuse_to_program(graph, leaves, Form(rows, bool(self.maxima), False, self.maxima))
 
+@dataclass(frozen=True)
+class PassList:
+    """A list of passes as it was written, and what its arguments say."""
 
-Step = Pass | FusePass | ProgramPass
-Level = Graph | Program
+    steps: tuple[Step, ...]
+    given: Given
 
 
 def optimize_text(
-    text: str, file: str, passes: str | Sequence[str], dump: str | Path | None = None
+    text: str,
+    file: str,
+    passes: str | Sequence[str],
+    dump: str | Path | None = None,
+    cpu: str = "native",
 ) -> str:
     """The text of the graph or program after the passes; the result is verified.
 
     passes  as in the module docstring; a sequence of names is taken as a list
     dump    a directory for what each pass makes, numbered and parseable
-    Raises IRSyntaxError, VerifyError, ShapeError, and ArgumentError for an unknown pass.
+    cpu     the machine that a program is made for, where the list names none
+    Raises IRSyntaxError, VerifyError, ShapeError, and ArgumentError for an unknown pass, or an
+    order of passes that cannot be.
     """
     level = parse_level(text, file)
-    steps = parse_passes(passes if isinstance(passes, str) else ",".join(passes))
-    directory = None if dump is None else Path(dump)
-    return print_level(run_steps(level, steps, dump=directory))
+    found = parse_passes(passes if isinstance(passes, str) else ",".join(passes))
+    return print_level(run_list(level, found, cpu, dump=None if dump is None else Path(dump)))
 
 
 def parse_level(text: str, file: str) -> Level:
-    """The graph or program that the text is, verified."""
-    if _PROGRAM.match(text):
-        return parse_program(text, file)
-    graph = parse_graph(text, file)
-    verify_graph(graph)
-    return graph
+    """The graph or program that the text is."""
+    return parse_program(text, file) if _PROGRAM.match(text) else parse_graph(text, file)
 
 
-def print_level(level: Level) -> str:
-    return print_program(level) if isinstance(level, Program) else print_graph(level)
+def run_list(
+    level: Level,
+    passes: PassList,
+    cpu: str,
+    dump: Path | None = None,
+    report: PassReport | None = None,
+    disabled: Collection[str] = (),
+) -> Level:
+    """The graph or program after the passes of a list, verified throughout."""
+    return run_passes(
+        level, passes.steps, passes.given.settings(cpu), verify=True,
+        dump=None if dump is None else Dumper(dump), report=report, disabled=disabled,
+    )  # fmt: skip
 
 
-def parse_passes(text: str) -> tuple[Step, ...]:
-    """The passes that a list names, each run once; `pipeline` stands for the fixed point of all."""
+def parse_passes(text: str) -> PassList:
+    """The passes that a list names. Raises ArgumentError for what is no pass or no argument."""
     steps: list[Step] = []
+    given = Given()
     offset = 0
     while text[offset:].strip():
         found = _STEP.match(text, offset)
         if found is None:
             raise ArgumentError(f"bad list of passes {text!r} at {text[offset:]!r}")
-        steps.append(_pass_named(found.group(1), found.group(2)))
+        step = _pass_named(found.group(1))
+        _take_arguments(step, found.group(2), given)
+        steps.append(step)
         offset = found.end()
-    return tuple(steps)
+    return PassList(tuple(steps), given)
 
 
-def run_steps(
-    level: Level,
-    steps: Sequence[Step],
-    dump: Path | None = None,
-    report: PassReport | None = None,
-) -> Level:
-    """The graph or program after each step once, verified throughout."""
-    dumper = None
-    if dump is not None:
-        dumper = Dumper(dump)
-        dumper.write_text("input", print_level(level))
+def _pass_named(name: str) -> Step:
+    steps: tuple[Step, ...] = (GRAPH_PASSES, *PASSES)
     for step in steps:
-        if isinstance(step, Pass):
-            graph = _graph_for(step, level)
-            group = GRAPH_PASSES if step.name == PIPELINE else (step,)
-            level = run_passes(graph, group, verify=True, dump=dumper, report=report)
-            continue
-        level = _program_after(step, level)
-        for kernel in level.kernels():
-            verify_kernel(kernel)
-        if dumper is not None:
-            dumper.write_text(step.name, print_program(level))
-    return level
+        if step.name == name:
+            return step
+    near = difflib.get_close_matches(name, PASS_NAMES, 1)
+    facts = [f"known: {', '.join(PASS_NAMES)}"]
+    raise ArgumentError(
+        f"unknown pass {name!r}", facts=facts, hint=f"near: {near[0]}" if near else ""
+    )
 
 
-def _graph_for(step: Step, level: Level) -> Graph:
-    if isinstance(level, Program):
-        raise ArgumentError(f"pass {step.name} takes a graph, and what it is given is a program")
-    return level
+# -- arguments ------------------------------------------------------------------------------
 
 
-def _program_after(step: FusePass | ProgramPass, level: Level) -> Program:
-    if isinstance(step, FusePass):
-        return step.run(_graph_for(step, level))
-    if isinstance(level, Graph):
-        raise ArgumentError(f"pass {step.name} takes a program", hint="fuse comes before it")
-    return step.run(level)
-
-
-def _pass_named(name: str, arguments: str | None) -> Step:
-    if name not in PASS_NAMES:
-        near = difflib.get_close_matches(name, PASS_NAMES, 1)
-        facts = [f"known: {', '.join(PASS_NAMES)}"]
-        hint = f"near: {near[0]}" if near else ""
-        raise ArgumentError(f"unknown pass {name!r}", facts=facts, hint=hint)
-    if name == "specialize":
-        return _specialization(arguments or "")
-    if name == FUSE:
-        dims, _ = _dimensions(name, arguments or "")
-        return FusePass(dims)
-    if arguments is not None:
-        raise ArgumentError(f"pass {name} takes no arguments, not ({arguments})")
-    if name == PIPELINE:
-        return Pass(PIPELINE, lambda graph: graph)
-    known: tuple[Step, ...] = (*GRAPH_PASSES, *PROGRAM_PASSES)
-    return next(step for step in known if step.name == name)
-
-
-def _specialization(arguments: str) -> Pass:
-    dims, training = _dimensions("specialize", arguments)
-    return Pass("specialize", lambda graph: specialize(graph, dims, training))
-
-
-def _dimensions(name: str, arguments: str) -> tuple[dict[str, int], bool | None]:
-    """Extents by name, and the mode, from the text between the parentheses."""
-    dims: dict[str, int] = {}
-    training: bool | None = None
-    for argument in filter(None, map(str.strip, arguments.split(","))):
+def _take_arguments(step: Step, arguments: str | None, given: Given) -> None:
+    """Note what stands between the parentheses behind a pass."""
+    readers = [] if isinstance(step, FixedPoint) else _readers(step)
+    if arguments is not None and not readers:
+        raise ArgumentError(f"pass {step.name} takes no arguments, not ({arguments})")
+    for argument in filter(None, map(str.strip, (arguments or "").split(","))):
         key, _, value = (part.strip() for part in argument.partition("="))
-        if name == "specialize" and key == "training" and value in ("true", "false"):
-            training = value == "true"
-        elif value.isdecimal() and len(value) < 19:
-            dims[key] = int(value)
-        else:
-            expected = "name=extent" + (" or training=true" if name == "specialize" else "")
-            raise ArgumentError(f"{name}: expected {expected}, not {argument!r}")
-    return dims, training
+        if not any(reader(key, value, given) for _, reader in readers):
+            expected = " or ".join(form for form, _ in readers)
+            raise ArgumentError(f"{step.name}: expected {expected}, not {argument!r}")
+
+
+Reader = Callable[[str, str, Given], bool]
+"""Takes key and value of an argument, if it is one of its kind."""
+
+
+def _readers(step: Pass) -> list[tuple[str, Reader]]:
+    """How arguments of a pass look, and what takes them."""
+    found = [_reader(setting) for setting in step.reads]
+    return [reader for reader in found if reader is not None]
+
+
+def _reader(setting: Setting) -> tuple[str, Reader] | None:
+    match setting:
+        case "batch_dimension":
+            return "over=dimension", _take_over
+        case "dims":
+            return "name=extent", lambda key, value, given: _take_extent(key, value, given.dims)
+        case "training":
+            return "training=true", _take_training
+        case "form":
+            return "name=extent", lambda key, value, given: _take_extent(key, value, given.maxima)
+        case "leaves":
+            return None
+        case "machine":
+            return "cpu=name", _take_cpu
+        case _:
+            assert_never(setting)
+
+
+def _take_over(key: str, value: str, given: Given) -> bool:
+    if key != "over" or not _NAME.fullmatch(value):
+        return False
+    given.over = _agreed(key, given.over, value)
+    return True
+
+
+def _take_extent(key: str, value: str, extents: dict[str, int]) -> bool:
+    if not (value.isdecimal() and len(value) < 19):
+        return False
+    extents[key] = _agreed(key, extents.get(key), int(value))
+    return True
+
+
+def _take_training(key: str, value: str, given: Given) -> bool:
+    if key != "training" or value not in ("true", "false"):
+        return False
+    given.training = _agreed(key, given.training, value == "true")
+    return True
+
+
+def _take_cpu(key: str, value: str, given: Given) -> bool:
+    if key != "cpu":
+        return False
+    given.cpu = _agreed(key, given.cpu, value)
+    return True
+
+
+def _agreed(key: str, before: T | None, now: T) -> T:
+    """All passes of a list are given one record: an argument has one value in it."""
+    if before is not None and before != now:
+        raise ArgumentError(f"a list of passes has one {key}, not {before} and {now}")
+    return now

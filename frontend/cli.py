@@ -43,6 +43,9 @@ _file = click.argument("file", type=_PATH)
 _target = click.option(
     "--target", type=click.Choice(tuple(BACK_ENDS)), default="cpu", help="where it runs"
 )
+_cpu = click.option(
+    "--cpu", default="native", help="the machine: native, x86-64-v3, x86-64-v4 or aarch64"
+)
 _dim = click.option(
     "--dim", multiple=True, metavar="NAME=N", help="the value of another named dimension"
 )
@@ -180,9 +183,16 @@ def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
 @click.option("--entry", type=click.Choice(ENTRIES), default="run", help="the entry point")
 @_target
 @_dim
+@_cpu
 @click.option("--html", type=_PATH, help="write an HTML page")
 def inspect(
-    file: Path, batch: int, entry: str, target: str, dim: tuple[str, ...], html: Path | None
+    file: Path,
+    batch: int,
+    entry: str,
+    target: str,
+    dim: tuple[str, ...],
+    cpu: str,
+    html: Path | None,
 ) -> None:
     """Show kernels, fusion decisions and the memory plan of FILE's program."""
     program = _program_of(_load(file), file)
@@ -192,7 +202,7 @@ def inspect(
         from gradc.compiler.inspect_html import explain_html
 
         bound, fixed = program.bound(_dimensions(dim), None, "inspect")
-        compiled = driver_program(bound.graphs, bound.batch_dimension, target, "float32")
+        compiled = driver_program(bound.graphs, bound.batch_dimension, target, "float32", cpu)
         name = bound.batch_dimension
         dims = {} if name is None else {name: batch if fixed is None else fixed}
         planned = compiled.lowered(entry, dims, compiled.is_bounded(entry, False))
@@ -208,14 +218,16 @@ def inspect(
 @app.command()
 @click.argument("file", type=_PATH, required=False)
 @click.option("--passes", help="comma-separated names")
-@click.option("--dump", type=_PATH, help="folder for the graph after each pass")
+@click.option("--dump", type=_PATH, help="folder for what each pass makes")
 @click.option("-o", "--output", type=_PATH, help="standard output, if not given")
+@_cpu
 @click.option("--list", "list_passes", is_flag=True, help="name the passes")
 def opt(
     file: Path | None,
     passes: str | None,
     dump: Path | None,
     output: Path | None,
+    cpu: str,
     list_passes: bool,
 ) -> None:
     """Text IR in, passes, text IR out."""
@@ -231,7 +243,7 @@ def opt(
         _stop(BAD_ARGUMENTS, "opt needs --passes, a comma-separated list; --list names the passes")
 
     def run() -> None:
-        result = optimize_text(text, str(file), passes, dump)
+        result = optimize_text(text, str(file), passes, dump, cpu)
         if output is None:
             sys.stdout.write(result)
         else:

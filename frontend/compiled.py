@@ -130,10 +130,14 @@ def compile(
 
 
 def driver_program(
-    graphs: Mapping[str, Graph], batch_dimension: str | None, target: str, precision: str
+    graphs: Mapping[str, Graph],
+    batch_dimension: str | None,
+    target: str,
+    precision: str,
+    cpu: str = "native",
 ) -> Any:
     """The compiler's program over these graphs; loads the back end, and not before."""
-    options = options_from_environment(target=target, precision=precision)
+    options = options_from_environment(target=target, precision=precision, cpu=cpu)
     return CompiledProgram(graphs, batch_dimension=batch_dimension, options=options)
 
 

@@ -1,7 +1,7 @@
 """Driving the lower levels by hand: a graph to a planned program, to machine code, to arrays.
 
-`plan` is fuse, lower, schedule and plan_memory; `run_compiled` compiles the result for this CPU and
-runs it. No graph pass runs, so a test sees exactly the graph that it wrote.
+`plan` runs the pipeline from copy_roots to plan_memory; `run_compiled` compiles the result for this
+CPU and runs it. No graph pass runs, so a test sees exactly the graph that it wrote.
 """
 
 from __future__ import annotations
@@ -22,25 +22,24 @@ from gradc.compiler.cpu_llvm.jit import LoadedObject, process_engine
 from gradc.compiler.cpu_llvm.target import Target, compile_module, find_target
 from gradc.compiler.cpu_llvm.threads import pool_text
 from gradc.compiler.graph.evaluate import evaluate
-from gradc.compiler.graph.ir import Graph, Literal, Node, Update
-from gradc.compiler.loops.check import verify_kernel
-from gradc.compiler.loops.ir import Buffer, dense_layout
-from gradc.compiler.lowering.groups import Grouping, is_array_constant
-from gradc.compiler.lowering.lower import copy_roots_in_memory, lower
-from gradc.compiler.machine import CPU_FUSION, FusionLimits
-from gradc.compiler.passes.choose_schedule import choose_schedule
+from gradc.compiler.graph.ir import Graph, Node, Update
+from gradc.compiler.loops.ir import Buffer
+from gradc.compiler.lowering.groups import Grouping
+from gradc.compiler.lowering.leaves import Order, lay_out_state, leaf_buffers
+from gradc.compiler.machine import CPU_FUSION, FusionLimits, Machine
+from gradc.compiler.passes import passes_named
+from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.fuse import fuse
-from gradc.compiler.passes.plan_memory import plan_memory
-from gradc.compiler.passes.schedule import schedule
+from gradc.compiler.passes.runner import run_passes
+from gradc.compiler.passes.settings import Form, Leaves, Settings
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program, Repeat
 from gradc.compiler.program.text import print_program
-from gradc.compiler.program.verify import verify_program
 from gradc.compiler.testing.values import same_values
-from gradc.compiler.types import DType, bind_shape, static_shape
+from gradc.compiler.types import DType, static_shape
 
 Array = np.ndarray[Any, Any]
-Order = tuple[int, ...]
+MACHINE = Machine("test", vector_bytes=32, vector_registers=16, keeps_values=True)
 POOL = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
 
 
@@ -55,32 +54,6 @@ def graph_of(
     return Graph(name, inputs, tuple(states), roots.outputs, roots.updates)
 
 
-def leaf_buffers(
-    graph: Graph, maxima: Mapping[str, int], orders: Mapping[str, Order]
-) -> dict[Node, Buffer]:
-    """Where inputs, states and array constants lie; states one after the other."""
-    buffers: dict[Node, Buffer] = {}
-    for slot, node in enumerate(graph.inputs):
-        type = node.type.with_shape(bind_shape(node.type.shape, dict(maxima)))
-        layout = dense_layout(static_shape(type.shape))
-        buffers[node] = Buffer(str(node.attributes["name"]), type, layout, "input", slot)
-    offset = 0
-    for node in graph.states:
-        name = str(node.attributes["name"])
-        layout = dense_layout(static_shape(node.type.shape), orders.get(name))
-        buffers[node] = Buffer(name, node.type, layout, "state", offset_bytes=offset)
-        offset += -(-max(buffers[node].size_bytes, 1) // 64) * 64
-    for node in graph.nodes():
-        if is_array_constant(node):
-            value = node.attributes["value"]
-            assert isinstance(value, Literal)
-            layout = dense_layout(static_shape(node.type.shape))
-            content = value.array.tobytes()
-            name = f"const_{len(buffers)}"
-            buffers[node] = Buffer(name, node.type, layout, "constant", content=content)
-    return buffers
-
-
 def group(
     graph: Graph,
     maxima: Mapping[str, int] | None = None,
@@ -88,8 +61,9 @@ def group(
     limits: FusionLimits = CPU_FUSION,
 ) -> Grouping:
     """The graph after fusion."""
-    graph = copy_roots_in_memory(graph)
-    return fuse(graph, maxima or {}, leaf_buffers(graph, maxima or {}, orders or {}), limits)
+    graph = copy_roots(graph)
+    buffers = leaf_buffers(graph, lay_out_state([graph], orders or {}), maxima or {}, {})
+    return fuse(graph, maxima or {}, buffers, limits)
 
 
 def plan(
@@ -98,15 +72,16 @@ def plan(
     orders: Mapping[str, Order] | None = None,
     repeat: bool = False,
 ) -> Program:
-    """The planned and verified program of a graph."""
+    """The planned program of a graph, verified after every pass."""
     rows = next(iter((maxima or {}).values()), 1)
-    program = schedule(lower(group(graph, maxima, orders), graph.name, rows, bool(maxima)))
-    if repeat:
-        program = program.with_body((Repeat(program.body),))
-    program = plan_memory(program)
-    verify_program(program)
-    for kernel in program.kernels():
-        verify_kernel(kernel)
+    settings = Settings(
+        MACHINE,
+        form=Form(rows, bool(maxima), repeat, maxima or {}),
+        leaves=Leaves(lay_out_state([graph], orders or {})),
+    )
+    passes = passes_named(["copy_roots", "fuse", "keep_values", "schedule", "plan_memory"])
+    program = run_passes(graph, passes, settings, verify=True)
+    assert isinstance(program, Program)
     return program
 
 
@@ -114,11 +89,10 @@ def scheduled(program: Program, target: str = "native") -> Program:
     """The program with orders and schedules for a machine, unless it has them."""
     if any(kernel.schedule is not None for kernel in program.kernels()):
         return program
-    program = choose_schedule(program, find_target(target).machine)
-    verify_program(program)
-    for kernel in program.kernels():
-        verify_kernel(kernel)
-    return program
+    settings = Settings(find_target(target).machine)
+    found = run_passes(program, passes_named(["choose_schedule"]), settings, verify=True)
+    assert isinstance(found, Program)
+    return found
 
 
 def run_compiled(

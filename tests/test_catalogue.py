@@ -20,11 +20,11 @@ from gradc.compiler.autodiff.reverse import vjp_many, vjp_nodes
 from gradc.compiler.errors import GradcError, ShapeError
 from gradc.compiler.graph.evaluate import evaluate, evaluate_nodes
 from gradc.compiler.graph.ir import Graph, Node, apply
-from gradc.compiler.lowering.lower import copy_roots_in_memory
 from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
 from gradc.compiler.ops.definition import NotDifferentiable
 from gradc.compiler.ops.random import philox
 from gradc.compiler.ops.source import constant, input_, ones_like, zeros_like
+from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.types import (
     DTYPES,
@@ -46,7 +46,7 @@ def on_cpu(
     graph: Graph, inputs: Mapping[str, Array], state: Mapping[str, Array]
 ) -> Mapping[str, Array]:
     """Through fusion, lowering, planning and LLVM, with no graph pass but the mode settled."""
-    settled = copy_roots_in_memory(specialize(graph, {}, training=True))
+    settled = copy_roots(specialize(graph, {}, training=True))
     return run_compiled(plan(settled), inputs, state)[0]
 
 

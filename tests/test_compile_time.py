@@ -19,6 +19,7 @@ from gradc.compiler import driver
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.driver import CompiledProgram
 from gradc.compiler.loops.check import verify_kernel
+from gradc.compiler.passes import GRAPH_STEPS
 from gradc.compiler.passes.plan_memory import plan_memory
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import print_program
@@ -230,13 +231,13 @@ def test_a_memory_plan_does_not_look_at_bytes() -> None:
 
 def test_variants_share_the_graph_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[str] = []
-    plain = driver.optimize
+    plain = driver.run_passes
 
-    def counted(graph: Any, **options: Any) -> Any:
-        passed.append(graph.name)
-        return plain(graph, **options)
+    def counted(level: Any, *rest: Any, **options: Any) -> Any:
+        passed.append(level.name if rest[0] is GRAPH_STEPS else "")
+        return plain(level, *rest, **options)
 
-    monkeypatch.setattr(driver, "optimize", counted)
+    monkeypatch.setattr(driver, "run_passes", counted)
     artifact = blocks(1)
     for batch in (4, 5, 6):
         artifact.lowered("run", {"batch": batch}, True)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gradc.compiler.opt import optimize_text
+from gradc.compiler.testing.cases import MACHINE
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,8 +68,8 @@ def test_cases_in_documents(document: Path) -> None:
         if language != "ir-case":
             continue
         before, passes, expected = MARKER.split(body)
-        result = optimize_text(before, document.name, passes)
-        assert result != optimize_text(before, document.name, "")
+        result = optimize_text(before, document.name, passes, cpu=MACHINE)
+        assert result != optimize_text(before, document.name, "", cpu=MACHINE)
         assert not expected or result == expected
 
 

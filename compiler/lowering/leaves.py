@@ -14,10 +14,12 @@ from collections.abc import Iterable, Mapping
 from ..artifact import StateField
 from ..graph.ir import Graph, Literal, Node
 from ..loops.ir import Buffer, dense_layout
-from ..passes.choose_layouts import Order
-from ..passes.minibatch import ORDER
+from ..ops.minibatch import ORDER
 from ..types import bind_shape, dtype_of, static_shape
 from .groups import is_array_constant
+
+Order = tuple[int, ...]
+"""The physical order of an array's axes, the outermost first."""
 
 STATE_ALIGNMENT_BYTES = 64
 EMBEDDED_CONSTANT_BYTES = 65_536

@@ -17,13 +17,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
-from ..graph.ir import Graph, Node, apply
+from ..graph.ir import Node
 from ..loops.ir import Buffer, Kernel, dense_layout
-from ..loops.keep import keep_expensive_values
-from ..ops.comparison import CAST
 from ..program.ir import Program
 from ..types import static_shape
-from .groups import Group, Grouping, Kind, is_leaf
+from .groups import Group, Grouping, Kind
 from .scatter import Whole, scatter
 from .stages import Placement, running_kernel, staged_kernel
 from .updates import Computed, place_updates
@@ -38,7 +36,6 @@ def lower(grouping: Grouping, name: str, rows_maximum: int, bounded: bool) -> Pr
     updates = place_updates(places, computed, _stores(places, computed, values))
     made = [_kernel(group, values, wholes, updates.stores, grouping) for group in grouping.groups]
     kernels = [kernel for kernel in made if kernel.loops] + list(updates.copies)
-    kernels = [keep_expensive_values(kernel, grouping.k) for kernel in kernels]
     states = {grouping.leaf_buffers[update.state] for update in graph.updates}
     return Program(
         name,
@@ -130,9 +127,3 @@ def _dependences(kernels: Iterable[Kernel]) -> set[tuple[str, str]]:
         for b in k.reads
         if b in writers and writers[b] is not k
     }
-
-
-def copy_roots_in_memory(graph: Graph) -> Graph:
-    """The graph fit for fusion: a root that is in memory already is copied by a node of its own."""
-    copies = {n: apply(CAST, n, dtype=n.type.dtype) for n in graph.roots if is_leaf(n)}
-    return graph.replace_roots(copies) if copies else graph

@@ -18,6 +18,12 @@ from ..loops.ir import Scalar
 from ..types import TensorType, int64
 from .definition import NO_FLAGS, NOT_DIFFERENTIABLE, Indexed, OpDef, per_element
 
+SAMPLES = "samples"
+"""The dimension of a data set: no address depends on it, and it stays open."""
+
+ORDER = "gradc.order"
+"""The input that holds the sample numbers of a minibatch."""
+
 
 def _infer(data: TensorType, order: TensorType) -> TensorType:
     if order.dtype != int64 or order.rank != 1:

@@ -1,31 +1,121 @@
 """The pipeline: the only place where the order of passes exists.
 
-Graph passes run to a fixed point (see runner.py). `specialize` and `minibatch` take arguments and
-come before them; the passes from graph to program (fuse, lower, schedule, plan_memory) come after,
-each once, and are called by the driver.
+    graph --GRAPH_STEPS--> graph --fuse--> program --...--> program, planned
+
+Graph passes run to a fixed point between specialize and copy_roots; all others run once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..graph.ir import Graph
+from ..machine import NO_MACHINE
+from .choose_schedule import choose_schedule
+from .copy_roots import copy_roots
 from .cse import eliminate_common_subexpressions
 from .dce import eliminate_dead_code
 from .decompose import decompose
 from .fold_constants import fold_constants
-from .runner import Dumper, Pass, PassReport, check_order, run_passes
-from .simplify import RULES
-
-GRAPH_PASSES = check_order(
-    (
-        Pass("decompose", decompose, inexact="terms are added in another order"),
-        Pass("fold_constants", fold_constants),
-        Pass("simplify", RULES, after=("fold_constants",)),
-        Pass("cse", eliminate_common_subexpressions, after=("simplify",)),
-        Pass("dce", eliminate_dead_code, after=("simplify", "cse")),
-    )
+from .keep_values import keep_values
+from .make_program import make_program
+from .make_resident import make_resident
+from .minibatch import gather_minibatches
+from .plan_memory import plan_memory
+from .properties import (
+    EDGES_KNOWN,
+    IN_ORDER,
+    NO_SCHEDULES,
+    NOT_GATHERED,
+    NOT_PLANNED,
+    PLANNED,
+    ROOTS_COMPUTED,
 )
+from .runner import (
+    GRAPH_TO_GRAPH,
+    GRAPH_TO_PROGRAM,
+    PROGRAM_TO_PROGRAM,
+    Dumper,
+    FixedPoint,
+    Pass,
+    PassReport,
+    check_pipeline,
+    passes_of,
+    run_passes,
+)
+from .schedule import schedule
+from .settings import Settings
+from .simplify import RULES
+from .specialize import specialize
+
+GRAPH_PASSES = FixedPoint(
+    "pipeline",
+    (
+        Pass(
+            "decompose", GRAPH_TO_GRAPH, decompose, after=("specialize",),
+            inexact="terms are added in another order",
+        ),
+        Pass("fold_constants", GRAPH_TO_GRAPH, fold_constants, after=("specialize",)),
+        Pass("simplify", GRAPH_TO_GRAPH, RULES, after=("fold_constants",)),
+        Pass("cse", GRAPH_TO_GRAPH, eliminate_common_subexpressions, after=("simplify",)),
+        Pass("dce", GRAPH_TO_GRAPH, eliminate_dead_code, after=("simplify", "cse")),
+    ),
+)  # fmt: skip
+
+PIPELINE = check_pipeline(
+    (
+        Pass(
+            "gather_minibatches", GRAPH_TO_GRAPH,
+            lambda graph, s: gather_minibatches(graph, s.batch_dimension, s.training is False),
+            reads=("batch_dimension", "training"), needs=(NOT_GATHERED,), once=True,
+        ),
+        Pass(
+            "specialize", GRAPH_TO_GRAPH, lambda graph, s: specialize(graph, s.dims, s.training),
+            after=("gather_minibatches",), reads=("dims", "training"),
+        ),
+        GRAPH_PASSES,
+        Pass(
+            "copy_roots", GRAPH_TO_GRAPH, copy_roots, after=("simplify",), makes=(ROOTS_COMPUTED,),
+        ),
+        Pass(
+            "fuse", GRAPH_TO_PROGRAM, make_program, after=("dce", "copy_roots"),
+            reads=("form", "leaves", "machine"), needs=(ROOTS_COMPUTED,),
+        ),
+        Pass(
+            "keep_values", PROGRAM_TO_PROGRAM, keep_values, after=("fuse",), reads=("machine",),
+            needs=(NOT_PLANNED, NO_SCHEDULES),
+        ),
+        Pass(
+            "schedule", PROGRAM_TO_PROGRAM, schedule, after=("keep_values",),
+            needs=(NOT_PLANNED, EDGES_KNOWN), makes=(IN_ORDER,),
+        ),
+        Pass(
+            "plan_memory", PROGRAM_TO_PROGRAM, plan_memory, after=("schedule",),
+            needs=(NOT_PLANNED, NO_SCHEDULES, IN_ORDER), makes=(PLANNED,), once=True,
+        ),
+        Pass(
+            "make_resident", PROGRAM_TO_PROGRAM, make_resident, after=("plan_memory",),
+            needs=(NO_SCHEDULES, IN_ORDER, PLANNED),
+        ),
+        Pass(
+            "choose_schedule", PROGRAM_TO_PROGRAM,
+            lambda program, s: choose_schedule(program, s.machine),
+            after=("make_resident",), reads=("machine",),
+            needs=(NO_SCHEDULES, IN_ORDER, PLANNED), once=True,
+        ),
+    )
+)  # fmt: skip
+
+PASSES = tuple(passes_of(PIPELINE))
+GRAPH_STEPS = tuple(s for s in PIPELINE if {p.levels for p in passes_of([s])} == {GRAPH_TO_GRAPH})
+PROGRAM_STEPS = PIPELINE[len(GRAPH_STEPS) :]
+
+
+def passes_named(names: Iterable[str]) -> tuple[Pass, ...]:
+    """Passes of the pipeline by name, in the given order. Raises KeyError."""
+    known = {step.name: step for step in PASSES}
+    return tuple(known[name] for name in names)
 
 
 def optimize(
@@ -34,14 +124,14 @@ def optimize(
     dump: Path | None = None,
     report: PassReport | None = None,
 ) -> Graph:
-    """The graph after all graph passes.
+    """The graph at the fixed point of GRAPH_PASSES, which read no settings.
 
     verify  check the graph before the first pass and after each
     dump    a directory for the graph before and after each pass, numbered and parseable
     report  is filled in
     """
-    dumper = None
-    if dump is not None:
-        dumper = Dumper(dump)
-        dumper.write("input", graph)
-    return run_passes(graph, GRAPH_PASSES, verify=verify, dump=dumper, report=report)
+    dumper = None if dump is None else Dumper(dump)
+    settings = Settings(NO_MACHINE)
+    found = run_passes(graph, (GRAPH_PASSES,), settings, verify=verify, dump=dumper, report=report)
+    assert isinstance(found, Graph)
+    return found

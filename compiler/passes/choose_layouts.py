@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..graph.ir import Graph, Node
+from ..lowering.leaves import Order
 from ..ops.definition import VIEW, Contract, Elementwise
-
-Order = tuple[int, ...]
 
 
 def choose_layouts(graph: Graph) -> Mapping[str, Order]:

@@ -5,8 +5,8 @@
                %0 = sample %x, %order ... exp %0 ... }
 
 Every input whose first axis is the batch dimension is gathered; the others are used whole. The
-number of samples stays open: no address depends on it. This pass runs once, when a program is made
-that loops over a data set; it is not part of the optimisation pipeline.
+number of samples stays open: no address depends on it. This is the first pass of a program that
+loops over a data set, and runs once.
 
 Where a data set is evaluated, random numbers follow its rows, not the batches that it is cut into:
 
@@ -21,13 +21,10 @@ from __future__ import annotations
 
 from ..errors import ShapeError
 from ..graph.ir import Graph, Node, apply
-from ..ops.minibatch import sample
+from ..ops.minibatch import ORDER, SAMPLES, sample
 from ..ops.random import RANDOM_BITS, RANDOM_ROWS
 from ..ops.source import INPUT
 from ..types import factors, int64
-
-SAMPLES = "samples"
-ORDER = "gradc.order"
 
 
 def gathered_axis(node: Node, batch_dimension: str | None) -> int | None:

@@ -1,44 +1,74 @@
 """The runner: applies passes in order, and owns everything that is the same for all of them.
 
-Verification after each pass, timing, numbered dumps, statistics and the order check are here and
-nowhere else. A dump is one parseable file per pass, in later rounds only where it changed anything:
+The driver, `gradc opt` and the tests run every pass here. Verification, the check of the order and
+of what passes need, timing, numbered dumps and statistics are here and nowhere else. A dump is one
+parseable file per pass; of those that are repeated, in later rounds only what changed anything:
 
-    DIR/00-input.ir  DIR/01-decompose.ir  DIR/02-fold_constants.ir ...
+    DIR/00-input.ir  DIR/01-gather_minibatches.ir ... DIR/09-fuse.ir ...
 
-The passes are repeated until a whole round changes nothing, so that the result is a fixed point of
-every one of them; a graph that still changes after 8 rounds means two passes that undo each other.
+A `FixedPoint` is repeated until a whole round changes nothing, so that the result is a fixed point
+of each of its passes; a graph that still changes after 8 rounds means two that undo each other.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import assert_never
 
-from ..errors import VerifyError
+from ..errors import ArgumentError, VerifyError
 from ..graph.ir import Graph
 from ..graph.rewrite import AnyRule, rewrite_with
 from ..graph.text_print import print_graph
 from ..graph.verify import verify_graph
+from ..loops.check import verify_kernel
 from ..output_files import write_file
+from ..program.ir import Program
+from ..program.text import print_program
+from ..program.verify import verify_declarations
+from .properties import Property
+from .settings import Setting, Settings
 
 ROUND_LIMIT = 8
+
+Level = Graph | Program
+Levels = tuple[type[Graph] | type[Program], type[Graph] | type[Program]]
+GRAPH_TO_GRAPH: Levels = (Graph, Graph)
+GRAPH_TO_PROGRAM: Levels = (Graph, Program)
+PROGRAM_TO_PROGRAM: Levels = (Program, Program)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over graphs: a function, or a tuple of rules.
+    """One pass: a function, or a tuple of rules for graphs.
 
-    after    names of passes that must stand earlier in the pipeline
+    levels   what it takes and what it gives
+    run      given the level alone, or, where `reads` names any, the level and the settings
+    after    names of passes that must stand earlier
+    reads    the settings that it depends on
+    needs    what must hold of the level it is given
+    makes    what holds of the level it gives
+    once     whether a second run makes no sense; others change nothing when run again
     inexact  why values may be rounded otherwise; empty: bit-exact. Rules say it themselves
     """
 
     name: str
-    run: Callable[[Graph], Graph] | tuple[AnyRule, ...]
+    levels: Levels
+    run: Callable[..., Level] | tuple[AnyRule, ...]
     after: tuple[str, ...] = ()
+    reads: tuple[Setting, ...] = ()
+    needs: tuple[Property, ...] = ()
+    makes: tuple[Property, ...] = ()
+    once: bool = False
     inexact: str = ""
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether its own result is nothing that it takes."""
+        return self.once or self.levels[0] is not self.levels[1]
 
     @property
     def rules(self) -> tuple[AnyRule, ...]:
@@ -46,8 +76,19 @@ class Pass:
 
 
 @dataclass(frozen=True)
+class FixedPoint:
+    """Graph passes that are repeated together until nothing changes."""
+
+    name: str
+    passes: tuple[Pass, ...]
+
+
+Step = Pass | FixedPoint
+
+
+@dataclass(frozen=True)
 class PassRecord:
-    """What one pass did in one round."""
+    """What one pass did, in one round if it is repeated."""
 
     name: str
     time_us: float
@@ -69,89 +110,233 @@ class Dumper:
         self.directory = directory
         self.number = 0
 
-    def write(self, name: str, graph: Graph) -> None:
-        self.write_text(name, print_graph(graph))
-
-    def write_text(self, name: str, text: str) -> None:
+    def write(self, name: str, level: Level) -> None:
         """The next file. Raises FileError if it cannot be written."""
         path = self.directory / f"{self.number:02d}-{name}.ir"
-        write_file(path, text, make_folder=True)
+        write_file(path, print_level(level), make_folder=True)
         self.number += 1
 
 
-def check_order(passes: Sequence[Pass]) -> tuple[Pass, ...]:
-    """The passes as a tuple. Raises ValueError if a name is taken or `after` does not hold."""
+def print_level(level: Level) -> str:
+    match level:
+        case Graph():
+            return print_graph(level)
+        case Program():
+            return print_program(level)
+        case _:
+            assert_never(level)
+
+
+def passes_of(steps: Sequence[Step]) -> Iterator[Pass]:
+    """Every pass of the steps, in order."""
+    for step in steps:
+        match step:
+            case Pass():
+                yield step
+            case FixedPoint():
+                yield from step.passes
+            case _:
+                assert_never(step)
+
+
+# -- the order ------------------------------------------------------------------------------
+
+
+def check_pipeline(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps as a tuple. Raises ValueError if a name is taken or `after` does not hold."""
     earlier: set[str] = set()
     rules: set[str] = set()
-    for step in passes:
+    level: type[Level] = Graph
+    for step in passes_of(steps):
         names = [step.name, *(rule.name for rule in step.rules)]
         if step.name in earlier or len(set(names)) != len(names) or rules & set(names):
             raise ValueError(f"pass {step.name}: it or one of its rules has a name that is taken")
         missing = [name for name in step.after if name not in earlier]
         if missing:
             raise ValueError(f"pass {step.name} must stand after {', '.join(missing)}")
+        if step.levels[0] is not level:
+            raise ValueError(f"pass {step.name} takes another level than the one before it gives")
+        level = step.levels[1]
         earlier.add(step.name)
         rules.update(names[1:])
-    return tuple(passes)
+    return tuple(steps)
+
+
+def check_list(steps: Sequence[Step], level: type[Level]) -> None:
+    """Raise ArgumentError if these steps, a part of the pipeline, cannot run in this order.
+
+    level  what the first of them is given
+    """
+    listed = [step.name for step in steps]
+    facts = [f"the list is {', '.join(listed)}"]
+    named = {step.name for step in passes_of(steps)}
+    before: list[Pass] = []
+    for step in steps:
+        for single in passes_of([step]):
+            _check_level(single, level, before)
+            if single.once and single in before:
+                raise ArgumentError(f"pass {single.name} cannot run after itself", facts=facts)
+            inside = {other.name for other in passes_of([step])}
+            done = {other.name for other in before} | (inside - {single.name})
+            late = [name for name in single.after if name in named - done]
+            if late:
+                raise ArgumentError(
+                    f"pass {single.name} cannot run before {late[0]}",
+                    facts=facts,
+                    hint=f"{late[0]} comes first",
+                )
+            level = single.levels[1]
+        before += passes_of([step])
+
+
+def _check_level(step: Pass, level: type[Level], before: Sequence[Pass]) -> None:
+    takes, _ = step.levels
+    if takes is level:
+        return
+    if takes is Program:
+        raise ArgumentError(f"pass {step.name} takes a program", hint="fuse comes before it")
+    made_by = [other.name for other in before if other.levels == GRAPH_TO_PROGRAM]
+    given = f"{made_by[0]} before it gives" if made_by else "what it is given is"
+    raise ArgumentError(f"pass {step.name} takes a graph, and {given} a program")
+
+
+# -- running --------------------------------------------------------------------------------
 
 
 def run_passes(
-    graph: Graph,
-    passes: Sequence[Pass],
+    level: Level,
+    steps: Sequence[Step],
+    settings: Settings,
     *,
     verify: bool = False,
     dump: Dumper | None = None,
     report: PassReport | None = None,
     disabled: Collection[str] = (),
-) -> Graph:
-    """The graph after the passes, repeated until nothing changes; itself if nothing ever did.
+) -> Level:
+    """The graph or program after the steps; itself if nothing ever changed.
 
-    verify    check the graph before the first pass and after each
-    dump      takes the graph after each pass as a numbered text file
+    verify    check the level before the first pass and after each, and what each pass needs; what a
+              pass makes is checked always
+    dump      takes what it is given, if it is empty, and the level after each pass
     report    is filled in
     disabled  names of passes and rules that are left out
-    Raises VerifyError if a pass breaks the graph, FileError if a dump cannot be written.
+    Raises ArgumentError if the steps cannot run in this order, VerifyError if a pass breaks the
+    level, FileError if a dump cannot be written.
     """
-    report = PassReport() if report is None else report
+    check_list(steps, type(level))
+    run = _Run(settings, verify, dump, PassReport() if report is None else report, disabled)
     if verify:
-        verify_graph(graph)
-    used = [step for step in passes if step.name not in disabled]
-    changing: list[str] = []
-    for number in range(ROUND_LIMIT):
-        changing = []
-        for step in used:
-            before = graph
-            graph = _run_pass(step, graph, report, disabled)
-            if graph is not before:
-                changing.append(step.name)
-                if verify:
-                    _verify_after(step, graph)
-            if dump and (number == 0 or graph is not before):
-                dump.write(step.name, graph)
-        if not changing or len(used) == 1:
-            return graph
-    raise VerifyError(
-        f"graph {graph.name} still changes after {ROUND_LIMIT} rounds",
-        facts=[f"passes that changed it last: {', '.join(changing)}"],
-    )
+        verify_level(level)
+    if dump is not None and not dump.number:
+        dump.write("input", level)
+    for step in steps:
+        match step:
+            case Pass():
+                level = run.once(step, level)
+            case FixedPoint():
+                level = run.repeated(step, level)
+            case _:
+                assert_never(step)
+    return level
 
 
-def _run_pass(step: Pass, graph: Graph, report: PassReport, disabled: Collection[str]) -> Graph:
-    begin = time.perf_counter()
-    if isinstance(step.run, tuple):
-        rewritten = rewrite_with(graph, [rule for rule in step.run if rule.name not in disabled])
-        result = rewritten.graph
-        report.fired.update(rewritten.fired)
-    else:
-        result = step.run(graph)
-    time_us = (time.perf_counter() - begin) * 1e6
-    report.records.append(PassRecord(step.name, time_us, result is not graph))
-    return result
+def verify_level(level: Level) -> None:
+    """Raise VerifyError if the level is not well formed; order and plan are properties."""
+    match level:
+        case Graph():
+            verify_graph(level)
+        case Program():
+            verify_declarations(level)
+            for kernel in level.kernels():
+                verify_kernel(kernel)
+        case _:
+            assert_never(level)
 
 
-def _verify_after(step: Pass, graph: Graph) -> None:
-    try:
-        verify_graph(graph)
-    except VerifyError as error:
-        error.facts = (f"after pass {step.name}", *error.facts)
-        raise
+@dataclass
+class _Run:
+    """One run. `held` are the lasting properties that the level has, as far as is known."""
+
+    settings: Settings
+    verify: bool
+    dump: Dumper | None
+    report: PassReport
+    disabled: Collection[str]
+    held: set[Property] = field(default_factory=set)
+
+    def once(self, step: Pass, level: Level) -> Level:
+        if step.name in self.disabled:
+            return level
+        level = self._apply(step, level)
+        if self.dump is not None:
+            self.dump.write(step.name, level)
+        return level
+
+    def repeated(self, group: FixedPoint, level: Level) -> Level:
+        used = [step for step in group.passes if step.name not in self.disabled]
+        changing: list[str] = []
+        for number in range(ROUND_LIMIT):
+            changing = []
+            for step in used:
+                before = level
+                level = self._apply(step, level)
+                if level is not before:
+                    changing.append(step.name)
+                if self.dump is not None and (number == 0 or level is not before):
+                    self.dump.write(step.name, level)
+            if not changing or len(used) == 1:
+                return level
+        assert isinstance(level, Graph)
+        raise VerifyError(
+            f"graph {level.name} still changes after {ROUND_LIMIT} rounds",
+            facts=[f"passes that changed it last: {', '.join(changing)}"],
+        )
+
+    def _apply(self, step: Pass, level: Level) -> Level:
+        if self.verify:
+            self._check_needs(step, level)
+        begin = time.perf_counter()
+        result = self._result(step, level)
+        time_us = (time.perf_counter() - begin) * 1e6
+        self.report.records.append(PassRecord(step.name, time_us, result is not level))
+        try:
+            if self.verify and result is not level:
+                verify_level(result)
+            self._check_properties(step, level, result)
+        except VerifyError as error:
+            error.facts = (f"after pass {step.name}", *error.facts)
+            raise
+        return result
+
+    def _result(self, step: Pass, level: Level) -> Level:
+        if isinstance(step.run, tuple):
+            assert isinstance(level, Graph)
+            rules = [rule for rule in step.run if rule.name not in self.disabled]
+            rewritten = rewrite_with(level, rules)
+            self.report.fired.update(rewritten.fired)
+            return rewritten.graph
+        return step.run(level, self.settings) if step.reads else step.run(level)
+
+    def _check_needs(self, step: Pass, level: Level) -> None:
+        for needed in step.needs:
+            if needed in self.held:
+                continue
+            try:
+                needed.check(level)
+            except VerifyError as error:
+                raise ArgumentError(
+                    f"pass {step.name} cannot run on this: {error.problem}",
+                    facts=error.facts,
+                    hint=needed.hint,
+                ) from error
+            if needed.lasts:
+                self.held.add(needed)
+
+    def _check_properties(self, step: Pass, before: Level, result: Level) -> None:
+        """What the pass makes; when verifying, also what lasts and held before."""
+        made = dict.fromkeys(step.makes)
+        if self.verify and result is not before:
+            made |= dict.fromkeys(p for p in self.held if isinstance(result, p.level))
+        for property in made:
+            property.check(result)
+        self.held.update(property for property in step.makes if property.lasts)

@@ -67,9 +67,6 @@ RULES: tuple[AnyRule, ...] = (
     Rule("mul-zero-integer", "mul(x, 0)", "0", when=is_integer),
     Rule("mul-of-neg", "mul(neg(x), neg(y))", "mul(x, y)"),
     Rule("mul-neg-out", "mul(neg(x), y)", "neg(mul(x, y))"),
-    Rule("div-one", "div(x, 1)", "x"),
-    Rule("div-minus-one", "div(x, -1)", "neg(x)"),
-    Rule("div-of-neg", "div(neg(x), neg(y))", "div(x, y)"),
     Rule("div-neg-out", "div(neg(x), y)", "neg(div(x, y))"),
     Rule("div-neg-below", "div(x, neg(y))", "neg(div(x, y))"),
     Rule("abs-of-neg", "abs(neg(x))", "abs(x)", when=is_signed),
@@ -113,7 +110,6 @@ RULES: tuple[AnyRule, ...] = (
     # types and shapes that do not change
     Rule("cast-to-same", "cast(x)", "x", when=keeps_type),
     Rule("reshape-to-same", "reshape(x)", "x", when=keeps_type),
-    Rule("broadcast-to-same", "broadcast(x)", "x", when=keeps_type),
     Rule("concatenate-one", "concatenate(x)", "x"),
     *NUMBER_RULES,
     *MOVEMENT_RULES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import assert_never
 
 from ..errors import VerifyError
@@ -11,11 +12,51 @@ from .ir import Instruction, Program, Repeat
 
 
 def verify_program(program: Program) -> None:
-    """Raise VerifyError if kernels are out of order or a buffer is read before it is written.
+    """Raise VerifyError if a program is not well formed, or its kernels are out of order."""
+    verify_declarations(program)
+    verify_order(program)
+
+
+def verify_declarations(program: Program) -> None:
+    """Raise VerifyError for a name that is taken twice, or is used and not declared.
+
+    That much holds of a program before its kernels are put in order, and that kernels are unrolled
+    where their loop is resident.
+    """
+    program.check_names()
+    _verify_unrolled(program.body, False)
+    known = set(program.buffers)
+    for kernel in program.kernels():
+        for buffer in kernel.reads + kernel.writes:
+            if buffer not in known:
+                raise VerifyError(f"kernel {kernel.name} names an undeclared buffer {buffer.name}")
+
+
+def verify_edges(program: Program) -> None:
+    """Raise VerifyError if two kernels share memory and no edge says which of them runs first."""
+    touching: dict[Buffer, dict[Kernel, None]] = defaultdict(dict)
+    writing: dict[Buffer, dict[Kernel, None]] = defaultdict(dict)
+    for kernel in program.kernels():
+        for buffer in kernel.writes:
+            writing[buffer][kernel] = None
+        for buffer in kernel.reads + kernel.writes:
+            touching[buffer][kernel] = None
+    for buffer, writers in writing.items():
+        for writer in writers:
+            for other in touching[buffer]:
+                pair = (writer.name, other.name)
+                if other is not writer and program.order_edges.isdisjoint({pair, pair[::-1]}):
+                    raise VerifyError(
+                        f"program {program.name}: no edge between kernels {' and '.join(pair)}",
+                        facts=[f"{writer.name} writes {buffer.name}, {other.name} touches it"],
+                    )
+
+
+def verify_order(program: Program) -> None:
+    """Raise VerifyError if an edge is not kept or a buffer is read before it is written.
 
     Every kernel reads the old value of a state, so none may run after the one that replaces it.
     """
-    program.check_names()
     position = {kernel.name: number for number, kernel in enumerate(program.kernels())}
     for earlier, later in program.order_edges:
         if position[earlier] >= position[later]:
@@ -23,18 +64,14 @@ def verify_program(program: Program) -> None:
                 f"program {program.name}: kernel {earlier} must run before {later}",
                 facts=[f"positions {position[earlier]} and {position[later]}"],
             )
-    _verify_unrolled(program.body, False)
     written: set[Buffer] = set()
-    known = set(program.buffers)
     for kernel in program.kernels():
-        for buffer in kernel.reads + kernel.writes:
-            if buffer not in known:
-                raise VerifyError(f"kernel {kernel.name} names an undeclared buffer {buffer.name}")
         writes = set(kernel.writes)
         for buffer in kernel.reads:
             if buffer.space == "state" and buffer in written:
                 raise VerifyError(f"kernel {kernel.name} reads {buffer.name} after it is replaced")
-            if buffer.space == "arena" and buffer not in written and buffer not in writes:
+            made_here = buffer.space in ("arena", "output")
+            if made_here and buffer not in written and buffer not in writes:
                 raise VerifyError(f"kernel {kernel.name} reads {buffer.name} before it is written")
         written.update(kernel.writes)
 

@@ -8,6 +8,9 @@
 A value that a reduction and a later loop both need is computed in both, because a kernel's loops
 share no registers. Where the later loop stores to an element of its own, the first loop can leave
 the value there: a store and a load for one exponential less. Bits do not change.
+
+A thread reads back what it wrote itself, for it owns the points that it computes. Where that is not
+so it would be a race: a machine says whether it keeps values (machine.py).
 """
 
 from __future__ import annotations
@@ -15,16 +18,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .build import ScalarBuilder
-from .ir import UNARY, Kernel, Loop, Scalar, Store, walk
-from .rewrite import Rewriting
+from ..loops.build import ScalarBuilder
+from ..loops.ir import UNARY, Kernel, Loop, Scalar, Store, walk
+from ..loops.rewrite import Rewriting
+from ..program.ir import Program
+from .settings import Settings
 
 EXPENSIVE = frozenset(UNARY) - frozenset("neg abs sign sqrt floor ceil trunc round".split())
 LARGEST_SIZE = 2**62
 
 
-def keep_expensive_values(kernel: Kernel, k: ScalarBuilder) -> Kernel:
-    """The kernel with at most one value kept for each store that has room for it."""
+def keep_values(program: Program, settings: Settings) -> Program:
+    """The program with at most one value kept for each store that has room for it."""
+    if not settings.machine.keeps_values:
+        return program
+    k = ScalarBuilder()
+    changed = program.map_kernels(lambda kernel: _kernel_kept(kernel, k))
+    if changed is program:
+        return program
+    named = (buffer for kernel in changed.kernels() for buffer in kernel.reads + kernel.writes)
+    return replace(changed, buffers=tuple(dict.fromkeys(named)))
+
+
+def _kernel_kept(kernel: Kernel, k: ScalarBuilder) -> Kernel:
     known: dict[Loop, dict[Scalar, int]] = {}
     for later in range(1, len(kernel.loops)):
         for number in range(len(kernel.loops[later].stores)):
