@@ -14,12 +14,13 @@ from support_cpu import graph_of, plan
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.loops.ir import Buffer
+from gradc.compiler.memory.verify_plan import verify_plan
 from gradc.compiler.ops.contraction import dot_general
 from gradc.compiler.ops.elementwise import exp, tanh
 from gradc.compiler.ops.movement import transpose
 from gradc.compiler.ops.reduction import cumsum
 from gradc.compiler.ops.source import input_
-from gradc.compiler.passes.plan_memory import ALIGNMENT_BYTES, plan_memory, verify_plan
+from gradc.compiler.passes.plan_memory import ALIGNMENT_BYTES, plan_memory
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program, print_program

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -157,11 +158,13 @@ class Graph:
 
     def nodes(self) -> Iterator[Node]:
         """Every node once, operands first: inputs, states, then the rest in a stable order."""
-        seen: set[int] = set()
-        for node in self.inputs + self.states:
-            seen.add(id(node))
-            yield node
-        yield from topological(self.roots, seen)
+        return iter(self._in_order)
+
+    @cached_property
+    def _in_order(self) -> tuple[Node, ...]:
+        """Found once: every pass asks for it several times, and most change nothing."""
+        declared = self.inputs + self.states
+        return (*declared, *topological(self.roots, set(map(id, declared))))
 
     def readers(self) -> dict[Node, list[Node]]:
         """For every node the nodes that read it, in order, each of them once."""

@@ -10,7 +10,7 @@ piece; place.py gives every piece its offset. Peak memory is that of the given o
 does not reorder (see schedule.py). State, inputs, outputs and constants are outside the arena.
 
 Every kernel's expressions are walked once, and the work grows with the number of buffers, not with
-their size. Every plan is checked by arithmetic of its own (verify_plan.py).
+their size. The runner checks every plan by arithmetic of its own (memory/verify_plan.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from dataclasses import replace
 
 from ..loops.ir import Buffer, Kernel, Scalar, Store
 from ..memory.place import ALIGNMENT_BYTES, Piece, place
-from ..memory.verify_plan import verify_plan
 from ..program.ir import Program
 
 Lives = Mapping[Buffer, tuple[int, int]]
@@ -43,10 +42,8 @@ def plan_memory(program: Program) -> Program:
         for start, cluster in zip(starts, clusters, strict=True)
         for buffer in cluster
     }
-    result = program.map_buffers(lambda buffer: planned.get(buffer, buffer))
-    result = replace(result, arena_bytes=arena_bytes)
-    verify_plan(result)
-    return result
+    placed = program.map_buffers(lambda buffer: planned.get(buffer, buffer))
+    return replace(placed, arena_bytes=arena_bytes)
 
 
 def lifetimes(kernels: tuple[Kernel, ...]) -> dict[Buffer, tuple[int, int]]:

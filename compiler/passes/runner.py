@@ -262,7 +262,7 @@ class _Run:
     dump: Dumper | None
     report: PassReport
     disabled: Collection[str]
-    held: set[Property] = field(default_factory=set)
+    held: dict[Property, None] = field(default_factory=dict)
 
     def once(self, step: Pass, level: Level) -> Level:
         if step.name in self.disabled:
@@ -297,15 +297,17 @@ class _Run:
             self._check_needs(step, level)
         begin = time.perf_counter()
         result = self._result(step, level)
-        time_us = (time.perf_counter() - begin) * 1e6
-        self.report.records.append(PassRecord(step.name, time_us, result is not level))
         try:
+            for made in step.makes:
+                made.check(result)
+            time_us = (time.perf_counter() - begin) * 1e6
+            self.report.records.append(PassRecord(step.name, time_us, result is not level))
             if self.verify and result is not level:
-                verify_level(result)
-            self._check_properties(step, level, result)
+                self._verify(step, result)
         except VerifyError as error:
             error.facts = (f"after pass {step.name}", *error.facts)
             raise
+        self.held.update((made, None) for made in step.makes if made.lasts)
         return result
 
     def _result(self, step: Pass, level: Level) -> Level:
@@ -330,13 +332,11 @@ class _Run:
                     hint=needed.hint,
                 ) from error
             if needed.lasts:
-                self.held.add(needed)
+                self.held[needed] = None
 
-    def _check_properties(self, step: Pass, before: Level, result: Level) -> None:
-        """What the pass makes; when verifying, also what lasts and held before."""
-        made = dict.fromkeys(step.makes)
-        if self.verify and result is not before:
-            made |= dict.fromkeys(p for p in self.held if isinstance(result, p.level))
-        for property in made:
-            property.check(result)
-        self.held.update(property for property in step.makes if property.lasts)
+    def _verify(self, step: Pass, result: Level) -> None:
+        """The level, and what held before and lasts."""
+        verify_level(result)
+        for property in self.held:
+            if property not in step.makes and isinstance(result, property.level):
+                property.check(result)
