@@ -14,7 +14,6 @@ One entry point is a C function `void entry(struct gradc_arguments *)`:
         int64_t      count;        // iterations to run
         int64_t      rows;         // samples in each iteration, 1 <= rows <= rows_maximum
         void *const *outputs;      // one pointer per entry.outputs; see below
-        int64_t     *status;       // 0, or set by compiled checks
         const void *const *constants;  // one pointer per artefact.constants
         void        *pool;         // from pool_create(threads), or null for one thread
     };
@@ -37,7 +36,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of the argument struct and the entry points; a binary tells it in its description."""
 
 SEED_STATE = "gradc.seed"
 """The state that holds the seed of a program's random numbers, i64[]."""
@@ -57,7 +57,6 @@ class Arguments(ctypes.Structure):
         ("count", ctypes.c_int64),
         ("rows", ctypes.c_int64),
         ("outputs", ctypes.c_void_p),
-        ("status", ctypes.c_void_p),
         ("constants", ctypes.c_void_p),
         ("pool", ctypes.c_void_p),
     ]
@@ -182,7 +181,6 @@ class Artifact(Protocol):
     state, state_bytes   the layout of the state block, equal for all entry points
     constants            row-major bytes of the constant arrays that entry points read
     fingerprint          hex digest of program and target: equal digests continue each other's runs
-    state_digest         hex digest of the state's names, types and roles alone
     owner                keeps the code loaded; hold it as long as an address may be called
     """
 

@@ -28,7 +28,7 @@ from gradc.compiler.artifact import (
     StateField,
     TensorField,
 )
-from gradc.compiler.errors import ArgumentError, GradcError, ShapeError
+from gradc.compiler.errors import ArgumentError, ShapeError
 
 from .arena import ALIGNMENT_BYTES, Arena, Array, address_of, aligned_bytes, uninitialized_array
 from .arena import numpy_dtype as dtype_named
@@ -158,14 +158,12 @@ class Call:
         self._executor, self._constants = executor, constants
         self._input_table = _address_table(self.inputs)
         self._output_table = _address_table(self.outputs)
-        self._status = np.zeros(1, np.int64)
         self._function = _ENTRY_TYPE(entry.address)
         self._arguments = Arguments(
             state=executor.state.address,
             inputs=ctypes.addressof(self._input_table),
             order=None if order is None else address_of(order),
             outputs=ctypes.addressof(self._output_table),
-            status=address_of(self._status),
             constants=constants.address,
         )
         self._address = ctypes.addressof(self._arguments)
@@ -201,9 +199,6 @@ class Call:
             arguments.count = count
             arguments.rows = rows
             self._function(self._address)
-        if self._status[0]:
-            status, self._status[0] = int(self._status[0]), 0
-            raise GradcError(f"{self.entry.kind}: a compiled check failed with status {status}")
 
 
 class _CallPlan:

@@ -17,7 +17,6 @@ struct gradc_arguments {
     int64_t count;
     int64_t rows;
     void *const *outputs;
-    int64_t *status;
     const void *const *constants;
     void *pool;
 };

@@ -115,7 +115,6 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
     for (int64_t n = 0; n < reads->count; n++) {
         session->inputs[n] = inputs[reads->inputs[n]];
     }
-    int64_t status = 0; /* no compiled check exists yet; see compiler/artifact.py */
     struct gradc_arguments arguments = {
         .state = session->state,
         .arena = session->arena,
@@ -124,7 +123,6 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
         .count = count,
         .rows = rows,
         .outputs = outputs,
-        .status = &status,
         .constants = program->constants,
         .pool = session->pool,
     };
