@@ -180,6 +180,7 @@ def speed(folder: Path, cache: Path, rounds: int, only: str) -> list[dict[str, A
             epochs = max(2, int(SECONDS_OF_TRAINING / max(jit.seconds(name, 8) / 8, 1e-9)))
             epochs = min(epochs, 3_000_000)
             taken: dict[str, list[float]] = {"executable": [], "JIT": []}
+            before = common.barrier_costs([jit.worker])
             for _ in range(rounds):
                 taken["JIT"].append(jit.seconds(name, epochs) / epochs)
                 time.sleep(common.PAUSE_SECONDS)
@@ -188,9 +189,10 @@ def speed(folder: Path, cache: Path, rounds: int, only: str) -> list[dict[str, A
                     for n in (epochs + 1, 1)
                 ]
                 taken["executable"].append((counted[0] - counted[1]) / epochs)
+            after = common.barrier_costs([jit.worker])
             jit.worker.close()
             rows.append(
-                {"workload": name, "threads": threads}
+                {"workload": name, "threads": threads, "barrier": [before, after]}
                 | {way: common.spread(values) for way, values in taken.items()}
             )
     return rows
@@ -249,11 +251,15 @@ def main() -> None:
                 f"{r['workload']}, {r['threads']} threads",
                 common.number(r["executable"].median * 1e6),
                 common.number(r["JIT"].median * 1e6),
-                f"{r['executable'].median / r['JIT'].median:.3f}",
+                f"{r['executable'].median / r['JIT'].median:.3f}"
+                if common.are_comparable(*(cost["gradc"] for cost in r["barrier"]))
+                else common.OTHER_CLASS,
             ]
             for r in made
         ]
         print("\n" + common.table(["us per epoch", "executable", "JIT", "ratio"], lines))
+        if any(common.OTHER_CLASS in line for line in lines):
+            print(common.REFUSAL)
         rows += made
     common.write_results("aot", facts, rows)
 

@@ -147,9 +147,13 @@ def worker(library: str, threads: int) -> None:
 
 
 def measure(
-    workers: list[common.Worker], case: Case, peak: dict[str, Any], options: argparse.Namespace
+    workers: list[common.Worker],
+    case: Case,
+    peak: dict[str, Any],
+    costs: common.Costs,
+    options: argparse.Namespace,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The row of one case, and its line in the table."""
+    """The row of one case, and its line in the table; costs of a barrier as in bench_training."""
     question = {"ask": "time", "case": case.name, "seconds": options.seconds}
     common.alternate(workers, question, 1)
     found, errors = common.alternate(workers, question, options.rounds)
@@ -170,7 +174,9 @@ def measure(
         row[f"{library} part of limit"] = rate / limit
         spread = f"{common.number(seconds.best * 1e6)} / {common.number(seconds.median * 1e6)}"
         line += [f"{spread} / {common.number(seconds.worst * 1e6)}", shown, f"{rate / limit:.0%}"]
-    if len(found) == 2:
+    if len(found) == 2 and not common.are_comparable(costs["torch"], costs["gradc"]):
+        line.append(common.OTHER_CLASS)
+    elif len(found) == 2:
         row["torch over gradc"] = found["torch"].median / found["gradc"].median
         line.append(f"{row['torch over gradc']:.2f}")
     return row, line
@@ -202,19 +208,22 @@ def main() -> None:
         copies = [f"{int(s) >> 10} KiB {rate:.1f} GB/s" for s, rate in peak["copy"].items()]
         print(f"\nthreads {threads}; FMA peak {peak['gflops']:.1f} GFLOP/s")
         print(f"copy on one thread: {', '.join(copies)}")
+        costs = common.barrier_costs(workers)
         header = ["kernel"]
         for library in libraries:
             header += [f"{library} us best / median / worst", "rate", "of limit"]
         header += ["torch / gradc"] if len(libraries) == 2 else []
         lines = []
         for case in cases:
-            row, line = measure(workers, case, peak, options)
+            row, line = measure(workers, case, peak, costs, options)
             rows.append(row)
             lines.append(line + [""] * (len(header) - len(line)))
         print(common.table(header, lines))
+        if any(common.OTHER_CLASS in line for line in lines):
+            print(common.REFUSAL)
         for process in workers:
             process.close()
-        rows.append({"limits": peak, "threads": threads})
+        rows.append({"limits": peak, "threads": threads, "barrier": costs})
     common.write_results("kernels", facts, rows)
 
 

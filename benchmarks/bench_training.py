@@ -72,9 +72,16 @@ def check_losses(workers: list[common.Worker], workload: Workload) -> list[commo
 
 
 def measure(
-    workers: list[common.Worker], workload: Workload, threads: int, options: argparse.Namespace
+    workers: list[common.Worker],
+    workload: Workload,
+    threads: int,
+    costs: common.Costs,
+    options: argparse.Namespace,
 ) -> list[dict[str, Any]]:
-    """Rows of one workload at one number of threads, printed as a table too."""
+    """Rows of one workload at one number of threads, printed as a table too.
+
+    costs   of a barrier, by library: times of different classes get no ratio
+    """
     print(f"\n{workload.name}, batch {workload.batch}, threads {threads}")
     able = check_losses(workers, workload)
     if not able:
@@ -87,17 +94,19 @@ def measure(
     ours = found.get("gradc")
     rows, lines = [], []
     for name, seconds in found.items():
-        ratio = seconds.median / ours.median if ours else float("nan")
+        alike = ours is not None and common.are_comparable(costs[name], costs["gradc"])
+        ratio = seconds.median / ours.median if ours and alike else None
         lines.append([
             name, *(common.number(v * 1e6) for v in (seconds.best, seconds.median, seconds.worst)),
             common.number(1 / seconds.median),
             common.number(workload.steps_per_epoch * seconds.median * 1e3),
-            f"{workload.flops_per_step / seconds.median / 1e9:.1f}", f"{ratio:.2f}",
+            f"{workload.flops_per_step / seconds.median / 1e9:.1f}",
+            common.OTHER_CLASS if ratio is None else f"{ratio:.2f}",
         ])  # fmt: skip
         rows.append({
             "workload": workload.name, "threads": threads, "library": name,
             "seconds_per_step": seconds, "time_over_gradc": ratio,
-            "gflops": workload.flops_per_step / seconds.median / 1e9,
+            "gflops": workload.flops_per_step / seconds.median / 1e9, "barrier": costs[name],
         })  # fmt: skip
     header = [
         "library",
@@ -110,6 +119,8 @@ def measure(
         "time / gradc",
     ]
     print(common.table(header, lines))
+    if any(common.OTHER_CLASS in line for line in lines):
+        print(common.REFUSAL)
     return rows
 
 
@@ -131,10 +142,11 @@ def main() -> None:
             print(f"note: {threads} threads need as many CPUs; left out")
             continue
         workers = [common.Worker(__file__, library, threads) for library in libraries]
+        costs = common.barrier_costs(workers)
         for workload in WORKLOADS.values():
             is_tiny = workload.widths[0] <= TINY
             if options.only in workload.name and not (is_tiny and threads > 1):
-                rows += measure(workers, workload, threads, options)
+                rows += measure(workers, workload, threads, costs, options)
         for process in workers:
             process.close()
     common.write_results("training", facts, rows)

@@ -112,15 +112,52 @@ class Worker:
 
 
 def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """The worker's side: answer every question from standard input."""
+    """The worker's side: answer every question of standard input, and what a barrier costs."""
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     for line in sys.stdin:
         try:
-            reply = answer(json.loads(line))
+            question = json.loads(line)
+            if question.get("ask") == "barrier":
+                import barrier
+
+                reply = barrier.measure(question["threads"])
+            else:
+                reply = answer(question)
         except Exception as error:  # a failure is a result: the parent reports it and goes on
             reply = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(reply) + "\n")
         answers.flush()
+
+
+Costs = Mapping[str, Mapping[str, Any]]
+
+
+def barrier_costs(workers: Sequence[Worker]) -> Costs:
+    """What a kernel and a barrier cost in each worker's process; printed as one line."""
+    costs = {w.library: w.ask({"ask": "barrier", "threads": w.threads}) for w in workers}
+    shown = []
+    for name, cost in costs.items():
+        if "error" in cost:
+            shown.append(f"{name}: failed: {cost['error']}")
+            continue
+        where = f" ({cost['class']})" if cost["class"] else ""
+        shown.append(f"{name} {cost['kernel and barrier ns']:.0f} ns{where}")
+    print(f"a kernel and a barrier on {workers[0].threads} threads: {', '.join(shown)}")
+    return costs
+
+
+def are_comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two figures are of one class: where the cores lay, or one thread. A busy machine's
+    are of none."""
+    classes = {cost.get("class", "busy") for cost in (one, other)}
+    return len(classes) == 1 and "busy" not in classes
+
+
+OTHER_CLASS = "other class"
+REFUSAL = (
+    f'note: "{OTHER_CLASS}": the cores lay otherwise, see benchmarks/barrier.py; figures of two '
+    "threads of different classes are not compared"
+)
 
 
 def alternate(
