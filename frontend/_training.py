@@ -238,7 +238,7 @@ def training(
     assembler.settle(value for _, value in updates)
     states = list(assembler.states)
     graphs = {
-        "run": _graph(assembler, "train", reported, states, updates),
+        "run": _graph(assembler, "run", reported, states, updates),
         "evaluate": _graph(assembler, "evaluate", reported, states),
         "predict": _graph(assembler, "predict", predicted, states),
         "init": assembler.initial_graph(states),
