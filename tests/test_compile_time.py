@@ -87,7 +87,7 @@ def all_levels(artifact: CompiledProgram) -> Program:
     for kernel in program.kernels():
         verify_kernel(kernel)
     print_program(program)
-    emit_program(program, "f", 64)
+    emit_program(program, "f")
     return program
 
 
@@ -143,7 +143,7 @@ def test_a_resident_loop_may_have_a_long_chain() -> None:
     program = artifact.lowered("run", {}, False)
     assert program.body[0].resident
     with shallow_stack(300):
-        emit_program(program, "f", 64)
+        emit_program(program, "f")
 
 
 def test_five_thousand_operations_compile_and_run() -> None:
@@ -275,7 +275,7 @@ def test_step_and_fit_run_one_variant(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_long_function_is_called_where_it_is_used_often() -> None:
     few, many = (
         emit_program(
-            artifact_of(chain(LINKS["sine"], n, False)).lowered("call", {}, False), "f", 64
+            artifact_of(chain(LINKS["sine"], n, False)).lowered("call", {}, False), "f"
         ).text
         for n in (16, 40)
     )
