@@ -27,7 +27,7 @@ from ..loops.order import choose_order
 from ..loops.runs import Runs, find_runs
 from ..loops.schedule import Schedule, Unrolled
 from ..machine import Machine
-from ..program.ir import Decision, Instruction, Program, Repeat
+from ..program.ir import Decision, Program
 from ..scheduling.nest import LANES, NestChooser
 from ..scheduling.tiles import choose_tiles
 
@@ -35,21 +35,15 @@ from ..scheduling.tiles import choose_tiles
 def choose_schedule(program: Program, machine: Machine) -> Program:
     """The program with orders and schedules; see the module docstring."""
     decisions: list[Decision] = []
+    resident = {kernel for repeat in program.repeats() if repeat.resident for kernel in repeat.body}
 
-    def scheduled(body: tuple[Instruction, ...], resident: bool) -> tuple[Instruction, ...]:
-        found: list[Instruction] = []
-        for instruction in body:
-            if isinstance(instruction, Repeat):
-                inner = scheduled(instruction.body, instruction.resident)
-                found.append(replace(instruction, body=inner))
-            else:
-                kernel, why = schedule_kernel(instruction, machine, resident)
-                found.append(kernel)
-                decisions.append(Decision(f"schedule {kernel.name}", *why))
-        return tuple(found)
+    def scheduled(kernel: Kernel) -> Kernel:
+        result, why = schedule_kernel(kernel, machine, kernel in resident)
+        decisions.append(Decision(f"schedule {kernel.name}", *why))
+        return result
 
-    body = scheduled(program.body, False)
-    return replace(program, body=body, decisions=program.decisions + tuple(decisions))
+    result = program.map_kernels(scheduled)
+    return replace(result, decisions=program.decisions + tuple(decisions))
 
 
 def schedule_kernel(

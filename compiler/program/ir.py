@@ -87,7 +87,11 @@ class Program:
 
     def kernels(self) -> tuple[Kernel, ...]:
         """Every kernel in the order in which one pass over the tree runs them."""
-        return tuple(_kernels(self.body))
+        return tuple(i for i in _instructions(self.body) if isinstance(i, Kernel))
+
+    def repeats(self) -> tuple[Repeat, ...]:
+        """Every Repeat, outer ones first."""
+        return tuple(i for i in _instructions(self.body) if isinstance(i, Repeat))
 
     def with_body(self, body: Body) -> Program:
         return replace(self, body=body)
@@ -169,12 +173,14 @@ def _with_mapped_body(instruction: Instruction, rule: Callable[[Body], Body]) ->
             assert_never(instruction)
 
 
-def _kernels(body: Body) -> Iterator[Kernel]:
+def _instructions(body: Body) -> Iterator[Instruction]:
+    """Every node of the tree, what holds others before them."""
     for instruction in body:
+        yield instruction
         match instruction:
             case Kernel():
-                yield instruction
+                pass
             case Repeat(body=inner):
-                yield from _kernels(inner)
+                yield from _instructions(inner)
             case _:
                 assert_never(instruction)
