@@ -119,6 +119,9 @@ class _TileEmitter:
             right, upcoming, *left = loop.carried[:number]
             sums = loop.carried[number:]
             g.prefetch(upcoming, locality=2)
+            # Rows are at a fixed distance, which LLVM would walk one after the other: thirteen
+            # additions that wait for each other. It does not look through a freeze.
+            left = [g.freeze(base) for base in left]
             turn = g.compare("eq", g.binary("and", loop.index, given["next_mask"]), 0)
             step = g.select(turn, given["next_step"], 0)
             strip = [
