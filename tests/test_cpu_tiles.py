@@ -83,7 +83,7 @@ def possible(c: Contraction, dot: Dot, side: str, width: int) -> Iterator[str]:
     if isinstance(steps, str) or operand.dtype != c.dtype:
         return
     yield "packed any"
-    if run.extent >= width and (side == "a" or steps[0] == 1):
+    if run.extent >= width and not run.bounded and (side == "a" or steps[0] == 1):
         yield "in place"
     if steps[0] == 1 and (side == "a" or width % 16 == 0):
         yield "packed rows"
@@ -349,6 +349,22 @@ def test_tiles_that_do_not_fit_are_refused(changed: dict[str, Any], fact: str) -
     assert str(caught.value) == f"kernel k0: register tiles cannot compute a kernel\n  {fact}"
 
 
+def test_no_tile_reads_beyond_a_bounded_batch() -> None:
+    """Where a batch ends is known at run time: a tile of fixed height would reach beyond."""
+    text = PRODUCT.replace("i0 in M", "i0 in M bounded").replace("i1 in N", "i1 in N bounded")
+    kernel = parse_kernel(text.replace("M", "64").replace("N", "48"))
+    scheduled, _ = schedule_kernel(kernel, NATIVE)
+    assert isinstance(scheduled.schedule, Tiles)
+    assert scheduled.schedule.a == Staging("packed columns")
+    assert scheduled.schedule.b == Staging("packed rows")
+    for side in ("a", "b"):
+        tiles = replace(scheduled.schedule, **{side: Staging("in place")})
+        with pytest.raises(CompileError) as caught:
+            emit_contraction(scheduled, tiles)
+        fact = f"operand {side} is in place, but a tile may reach beyond its rows"
+        assert str(caught.value).endswith(fact)
+
+
 def test_a_tile_refuses_sums_in_lanes() -> None:
     ordered, _ = schedule_kernel(product(), NATIVE)
     first, *rest = ordered.loops
@@ -392,5 +408,5 @@ def test_accumulators_stay_in_registers(cpu: str, dtype: DType) -> None:
     text = assembly(emit_program(program, "f").text, find_target(cpu))
     (tile,) = re.findall(r"^tile_\w+:.*?^\.Lfunc_end", text, re.MULTILINE | re.DOTALL)
     assert "fmadd" in tile or "fmla" in tile
-    on_stack = re.compile(r"[xyz]mm.*\(%[er][sb]p|\(%[er][sb]p.*[xyz]mm|\b[qv]\d+.*\[sp")
+    on_stack = re.compile(r"[xyz]mm.*\(%rsp|\(%rsp.*[xyz]mm|\b[qv]\d+.*\[sp")
     assert not [line for line in tile.splitlines() if on_stack.search(line)]

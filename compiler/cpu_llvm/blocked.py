@@ -11,9 +11,9 @@ Out: `epilogue` was called for every tile, its sums complete.
                      strip: run the blocks of the sum
 
 Tiles are `rows` high, strips `columns` wide. To stage a part of an operand that is not read in
-place is to pack it (packing.py). An operand in place is read as far as the last tile reaches: where
-the last of the rows or columns do not fill one, it begins earlier, and computes again what its
-neighbour computes; the epilogue leaves that out. Nothing of a contraction is fixed in this code but
+place is to pack it (packing.py). The last tile of an operand in place begins earlier where what is
+left does not fill it, and computes again what its neighbour computes; the epilogue leaves that out.
+So nothing beyond an operand is read. Nothing of a contraction is fixed in this code but
 its element type, which of the two orders is taken and how many sums it has, so a training step,
 which has a dozen contractions, has it once or twice.
 """

@@ -164,6 +164,8 @@ class _Operand:
             raise k.refusal("operand b is in place, but its columns do not lie together")
         if self.kind == "in place" and self.axis.extent < needed:
             raise k.refusal(f"operand {side} is in place, but smaller than a tile")
+        if self.kind == "in place" and self.axis.bounded:
+            raise k.refusal(f"operand {side} is in place, but a tile may reach beyond its rows")
         if self.kind == "packed rows" and (self.by_part != 1 or self.width % PANEL):
             raise k.refusal(f"operand {side} is packed by rows, but they do not lie together")
         if self.kind == "packed columns" and (self.by_term != 1 or self.width % PACKED_COLUMNS):

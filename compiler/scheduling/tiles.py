@@ -100,7 +100,7 @@ class _Chooser:
             return Staging("computed")
         by_row, by_term = steps
         far = max(by_row, by_term) * self.size % PAGE_BYTES == 0
-        if not far and 1 in steps:
+        if not far and 1 in steps and not self.c.rows.bounded:
             return Staging("in place")
         return self._packed(by_row, by_term, PACKED_ROWS)
 
@@ -109,7 +109,8 @@ class _Chooser:
         if steps is None:
             return Staging("computed")
         by_column, by_term = steps
-        if by_column == 1 and self.c.columns.extent >= self.columns:
+        fits = self.c.columns.extent >= self.columns and not self.c.columns.bounded
+        if by_column == 1 and fits:
             far = by_term * self.size % PAGE_BYTES == 0
             large = self.each == "tile" and self.b_bytes > HALF_CACHE
             if not far and not large:
