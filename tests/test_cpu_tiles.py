@@ -383,6 +383,15 @@ def test_the_tile_follows_the_machine(cpu: str, tile: str) -> None:
     assert f"tile {tile}" in "\n".join(schedule_lines(chosen))
 
 
+@pytest.mark.parametrize(
+    ("m", "n", "run"), [(64, 256, "i1"), (64, 10, "i0"), (64, 100, "i1"), (784, 256, "i0")]
+)
+def test_threads_share_what_splits_evenly(m: int, n: int, run: str) -> None:
+    """Strips of 32 columns or tiles of 13 or 14 rows: 5 x 8, 5 x 1, 5 x 4, 56 x 8 of them."""
+    c = contraction_of(product(m, n))
+    assert choose_tiles(c, find_target("x86-64-v4").machine).threads == (run,)
+
+
 def test_tiles_as_text() -> None:
     assert schedule_lines(CHOSEN) == [
         "schedule tiles {",

@@ -5,7 +5,7 @@ In: a contraction (loops/contraction.py) and a machine. Out: its `Tiles`. Nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from ..loops.contraction import Contraction, operand_steps
@@ -24,7 +24,7 @@ HALF_CACHE = 524_288
 """Half of a second-level cache of 1 MiB, in bytes: what is to stay there while it is used again."""
 PAGE_BYTES = 4_096
 MANY_POINTS = 8
-"""A batch axis with so many points is shared among threads."""
+"""A batch axis with so many points is shared among threads, and so many parts split evenly."""
 
 
 def choose_tiles(contraction: Contraction, machine: Machine) -> Tiles:
@@ -51,8 +51,6 @@ class _Chooser:
     def tiles(self) -> Tiles:
         c = self.c
         outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]))
-        many = [run for run in outer if run.extent >= MANY_POINTS]
-        threads = many[0] if many else (c.columns if self.each == "strip" else c.rows)
         a = self._common(self._staging_of_a(dot.a) for dot in c.dots)
         return Tiles(
             tuple(run.run for run in outer),
@@ -65,8 +63,17 @@ class _Chooser:
             self._common(self._staging_of_b(dot.b) for dot in c.dots),
             self._blocks(a),
             self.each,
-            threads.run,
+            self._threads(outer).run,
         )
+
+    def _threads(self, outer: Sequence[WalkedRun]) -> WalkedRun:
+        """What threads share: a long batch; else strips or tiles, whichever splits better."""
+        many = [run for run in outer if run.extent >= MANY_POINTS]
+        if many:
+            return many[0]
+        by_strip, by_tile = (self.c.columns, self.n_parts), (self.c.rows, self.m_parts)
+        ranked = (by_strip, by_tile) if self.each == "strip" else (by_tile, by_strip)
+        return min(ranked, key=lambda choice: _most_idle(choice[1]))[0]
 
     def _tile(self) -> tuple[int, int]:
         """The largest tile that does not spill, its rows chosen so that M splits evenly.
@@ -139,3 +146,10 @@ class _Chooser:
         fit = max(1, WORKSPACE_BYTES // (tile_bytes * strips))
         tiles = self.m_parts if depth == self.c.depth else min(self.m_parts, fit)
         return tiles, strips, depth
+
+
+def _most_idle(parts: int) -> float:
+    """What part of the time threads wait for the slowest, two or four of them, if parts are few."""
+    if parts >= MANY_POINTS:
+        return 0.0
+    return max(1 - parts / (-(-parts // threads) * threads) for threads in (2, 4))
