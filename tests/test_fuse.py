@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support_cpu import Array, graph_of, group, plan, run_compiled
+from support_cpu import Array, assert_same_bits, graph_of, group, plan, run_compiled
 
 from gradc.compiler.errors import CompileError, SourceLine
 from gradc.compiler.graph.evaluate import evaluate
@@ -67,18 +67,18 @@ def values_for(graph: Graph) -> tuple[dict[str, Array], dict[str, Array]]:
 
 
 def check(graph: Graph) -> Program:
-    """The plan of a graph, whose values agree with the graph's in both evaluators and in code."""
+    """The plan of a graph, whose values agree with the graph's in both evaluators and in code, the
+    last two to the last bit."""
     program = plan(graph)
     inputs, states = values_for(graph)
     wanted = evaluate(graph, inputs, states)
-    for found in (
-        run_program(program, inputs, states),
-        run_compiled(program, inputs, states),
-        run_compiled(program, inputs, states, threads=2),
-    ):
+    compiled = [run_compiled(program, inputs, states, threads=number) for number in (1, 2)]
+    for found in (run_program(program, inputs, states), *compiled):
         for ours, reference in zip(found, wanted, strict=True):
             for name, array in ours.items():
                 np.testing.assert_allclose(array, reference[name], rtol=1e-5, atol=1e-5)
+    for found in compiled:
+        assert_same_bits(program, found, inputs, states)
     return program
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import random_graph, random_values
-from support_cpu import graph_of, plan, run_compiled
+from support_cpu import assert_same_bits, graph_of, plan, run_compiled
 
 from gradc.compiler.errors import ArgumentError, IRSyntaxError, VerifyError
 from gradc.compiler.graph.evaluate import evaluate
@@ -102,6 +102,8 @@ def test_iterations_are_those_of_the_graph_in_numpy_and_in_code(seed: int, count
         run_compiled(program, inputs, state, count=count),
         run_compiled(program, inputs, state, count=count, threads=2),
     ]
+    for compiled in runs[1:]:
+        assert_same_bits(program, compiled, inputs, state, count=count)
     for iteration in range(count):
         wanted, state = evaluate(graph, inputs, state)
         for outputs, _ in runs:

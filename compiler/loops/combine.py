@@ -7,7 +7,8 @@ loop, with its axis.
 
 An order (schedule.py) is followed to the last bit. Sums and products of 16-bit floats are made in
 float32, a `dot` of floats has one rounding for each term, and a result is rounded once. The loop
-is one of Python's over the points that are combined; all others are computed side by side.
+is one of Python's over the points that are combined, or over those of a block; all others are
+computed side by side.
 
 Without an order a float sum is made in float64 and rounded once: any order gives that, to within
 the roundings of its dtype.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,6 @@ from .order import is_rounded
 from .schedule import Order, SumBlock
 
 Array = np.ndarray[Any, Any]
-Place = tuple[int | slice, ...]
 _IN_ANY_ORDER: Mapping[str, np.ufunc] = {
     "sum": np.add,
     "dot": np.add,
@@ -50,17 +50,12 @@ def combined_in_order(
     extents = tuple(extents) or (1,)
     if reduction.combiner.startswith("arg"):
         return _position(reduction, _runs_first(terms[0], axes, (math.prod(extents),)))
-    along = [_runs_first(term, axes, extents) for term in terms]
-    step = _Step(reduction, [term.shape[len(extents) :] for term in along])
-    along = [step.widened(term) for term in along]
-    cut = order.block if is_rounded(reduction) else None
-    result = step.begin(order.lanes, kept=cut is not None)
-    for block in _blocks(extents, order.lanes, cut):
-        partial = result if cut is None else step.begin(order.lanes)
-        for place in block:
-            step.take(partial, [term[place] for term in along])
-        if cut is not None:
-            result = step.keep(result, partial)
+    step = _Step(reduction)
+    along = [step.widened(_runs_first(term, axes, extents)) for term in terms]
+    if order.block is None or not is_rounded(reduction):
+        result = _in_sequence(step, along, extents, order.lanes)
+    else:
+        result = _in_blocks(step, along, extents, order.lanes, order.block)
     while len(result) > 1:
         half = len(result) // 2
         result = step.joined(result[:half], result[half:])
@@ -89,12 +84,11 @@ def running_results(reduction: Reduction, terms: Sequence[Array], axes: int, wid
     wide  whether a float sum or product is a float64 throughout
     """
     count = terms[0].shape[-1] if axes else 1
-    along = [_runs_first(term, axes, (count,)) for term in terms]
-    step = _Step(reduction, [term.shape[1:] for term in along])
-    along = [step.widened(term) for term in along]
+    step = _Step(reduction)
+    along = [step.widened(_runs_first(term, axes, (count,))) for term in terms]
     wide = wide and is_rounded(reduction)
-    result = step.begin(1, kept=wide)
-    partial = np.empty((count, *step.others), result.dtype)
+    result = step.begin(1, _others(along, 1), kept=wide)
+    partial = np.empty((count, *result.shape[1:]), result.dtype)
     for point in range(count):
         term = [each[point : point + 1] for each in along]
         if wide:
@@ -112,37 +106,48 @@ def _runs_first(term: Array, axes: int, extents: Sequence[int]) -> Array:
     return np.moveaxis(merged, range(others, merged.ndim), range(len(extents)))
 
 
-def _blocks(extents: Sequence[int], lanes: int, cut: SumBlock | None) -> Iterator[Iterator[Place]]:
-    """The places of all points in order, block after block; in one if nothing is cut.
-
-    A place indexes the runs. In the last it is a slice: of as many points as there are lanes, or
-    of those that are left.
-    """
-    ranges = [range(extent) for extent in extents]
-    if cut is None:
-        yield _places(ranges, lanes)
-        return
-    before, after = ranges[: cut.position], ranges[cut.position + 1 :]
-    size = cut.points if after else cut.points * lanes
-    for outer in itertools.product(*before):
-        for start in ranges[cut.position][::size]:
-            block = ranges[cut.position][start : start + size]
-            yield _places([*(range(n, n + 1) for n in outer), block, *after], lanes)
+def _in_sequence(step: _Step, terms: Sequence[Array], extents: Sequence[int], lanes: int) -> Array:
+    """Partial results of all points, one point of each lane after the other."""
+    *outer, last = extents
+    result = step.begin(lanes, _others(terms, len(extents)))
+    for at in itertools.product(*map(range, outer)):
+        for start in range(0, last, lanes):
+            step.take(result, [term[at][start : start + lanes] for term in terms])
+    return result
 
 
-def _places(ranges: Sequence[range], lanes: int) -> Iterator[Place]:
-    *outer, last = ranges
-    for at in itertools.product(*outer):
-        for start in last[::lanes]:
-            yield (*at, slice(start, min(start + lanes, last.stop)))
+def _in_blocks(
+    step: _Step, terms: Sequence[Array], extents: Sequence[int], lanes: int, block: SumBlock
+) -> Array:
+    """What is kept of all blocks. Whole blocks are computed side by side, and kept in turn."""
+    before, (cut, *after) = extents[: block.position], extents[block.position :]
+    size = block.points if after else block.points * lanes
+    count, left = divmod(cut, size)
+    kept = step.begin(lanes, _others(terms, len(extents)), kept=True)
+    for at in itertools.product(*map(range, before)):
+        if count:
+            whole = [term[at][: count * size] for term in terms]
+            whole = [term.reshape((count, size, *term.shape[1:])) for term in whole]
+            whole = [np.moveaxis(term, 0, 1 + len(after)) for term in whole]
+            sums = _in_sequence(step, whole, (size, *after), lanes)
+            for number in range(count):
+                kept = step.keep(kept, sums[:, number])
+        if left:
+            rest = [term[at][count * size :] for term in terms]
+            kept = step.keep(kept, _in_sequence(step, rest, (left, *after), lanes))
+    return kept
+
+
+def _others(terms: Sequence[Array], runs: int) -> tuple[int, ...]:
+    """The dimensions that are not combined."""
+    return np.broadcast_shapes(*(term.shape[runs:] for term in terms))
 
 
 class _Step:
     """One step of a combiner. A partial result is an array: lanes, then the other dimensions."""
 
-    def __init__(self, reduction: Reduction, others: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, reduction: Reduction) -> None:
         self.combiner, self.dtype = reduction.combiner, reduction.value.dtype
-        self.others = np.broadcast_shapes(*others)
         is_half = self.dtype.is_float and self.dtype.bits == 16
         self.partial = float32 if is_half and is_rounded(reduction) else self.dtype
 
@@ -150,10 +155,10 @@ class _Step:
         """What is combined, in the dtype of partial results."""
         return term.astype(self.partial.numpy, copy=False)
 
-    def begin(self, lanes: int, kept: bool = False) -> Array:
-        """The identity in every lane; `kept` of blocks, in float64."""
+    def begin(self, lanes: int, others: Sequence[int], kept: bool = False) -> Array:
+        """The identity everywhere; `kept` of blocks, in float64."""
         dtype = np.dtype(np.float64) if kept else self.partial.numpy
-        return np.full((lanes, *self.others), _identity(self.combiner, dtype), dtype)
+        return np.full((lanes, *others), _identity(self.combiner, dtype), dtype)
 
     def take(self, result: Array, terms: Sequence[Array]) -> None:
         """Combine terms with what the first lanes hold; other lanes stay as they are."""
