@@ -99,6 +99,13 @@ def running_results(reduction: Reduction, terms: Sequence[Array], axes: int, wid
     return _settled(reduction, np.moveaxis(partial, 0, -1) if axes else partial[0])
 
 
+def over_nothing(reduction: Reduction) -> Array:
+    """What a reduction of no point gives: the identity, or position 0."""
+    if reduction.combiner.startswith("arg"):
+        return np.zeros((), np.int64)
+    return np.asarray(_identity(reduction.combiner, reduction.dtype.numpy))
+
+
 def _runs_first(term: Array, axes: int, extents: Sequence[int]) -> Array:
     """The term with the axes of a run as one dimension, and the runs before all else."""
     others = term.ndim - axes
@@ -212,9 +219,7 @@ def _identity(combiner: str, dtype: np.dtype[Any]) -> Any:
 
 
 def _position(reduction: Reduction, value: Array) -> Array:
-    """The first winner along the first dimension, a NaN before all; 0 where there is none."""
-    if not len(value):
-        return np.zeros(value.shape[1:], np.int64)
+    """The first winner along the first dimension, a NaN before all."""
     wide = value.astype(np.float64) if reduction.value.dtype.is_float else value
     find = np.argmax if reduction.combiner == "argmax" else np.argmin
     return np.asarray(find(wide, axis=0)).astype(np.int64)

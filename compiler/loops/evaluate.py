@@ -27,7 +27,13 @@ from ..errors import VerifyError
 from ..ops import OP_WITH_NAME
 from ..ops.random import philox
 from ..types import DType, float32, float64
-from .combine import combined_in_any_order, combined_in_order, extremum, running_results
+from .combine import (
+    combined_in_any_order,
+    combined_in_order,
+    extremum,
+    over_nothing,
+    running_results,
+)
 from .fused import fma
 from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from .schedule import Order
@@ -115,6 +121,8 @@ class _Run:
     def run(self) -> None:
         for dimension, axis in enumerate(self.kernel.axes):
             self._bind(axis, dimension)
+        if not all(map(self._extent, self.kernel.axes)):
+            return
         with np.errstate(all="ignore"):
             for loop in self.kernel.loops:
                 self._loop(loop)
@@ -132,6 +140,9 @@ class _Run:
     def _loop(self, loop: Loop) -> None:
         for dimension, axis in enumerate(loop.axes, start=self.outer):
             self._bind(axis, dimension)
+        if not all(map(self._extent, loop.axes)):
+            self.reduced.update({r.name: over_nothing(r) for r in loop.reductions})
+            return
         values: dict[Scalar, Array] = {}
         results = {r.name: self._combined(loop, r, values) for r in loop.reductions}
         if loop.running:
@@ -227,7 +238,7 @@ class _Run:
             else:  # one after the other, as above
                 add.at(array.reshape(1), np.zeros(value.size, np.int64), value.reshape(-1))
             return
-        array[at] = value if at else value.reshape(-1)[0] if value.size else array[()]
+        array[at] = value if at else value.reshape(-1)[0]
         if at and array[at].tobytes() != value.tobytes():
             raise VerifyError(
                 f"two points store different values into one element of {store.buffer.name}",
