@@ -125,7 +125,7 @@ def memory_picture(program: Program) -> str:
 
 def bytes_moved(kernel: Kernel) -> int:
     """Bytes of all buffers that a kernel reads or writes, each counted once."""
-    return sum(b.size_bytes for b in dict.fromkeys(kernel.reads + kernel.writes))
+    return sum(b.size_bytes for b in kernel.buffers)
 
 
 def in_bytes(count: float) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from ..artifact import ARGUMENT_FIELDS
 from ..loops.ir import Buffer
 from .emit import FunctionEmitter, Value
 
 _NUMBERS = ("first_step", "count", "rows")
+_NAME_DIGITS = 16
 
 
 def argument_field(f: FunctionEmitter, arguments: Value, name: str) -> Value:
@@ -16,8 +19,9 @@ def argument_field(f: FunctionEmitter, arguments: Value, name: str) -> Value:
 
 
 def constant_table(f: FunctionEmitter, buffer: Buffer) -> Value:
-    """An array constant as a table in the code, aligned like any buffer."""
+    """An array constant as a table in the code, aligned like any buffer; equal ones are one."""
     data = "".join(f"\\{byte:02X}" for byte in buffer.content)
     size = len(buffer.content)
-    f.tables[buffer.name] = f'@{buffer.name} = internal constant [{size} x i8] c"{data}", align 64'
-    return Value(f"@{buffer.name}", "ptr")
+    name = f"constant.{hashlib.sha256(buffer.content).hexdigest()[:_NAME_DIGITS]}"
+    f.tables[name] = f'@{name} = internal constant [{size} x i8] c"{data}", align 64'
+    return Value(f"@{name}", "ptr")

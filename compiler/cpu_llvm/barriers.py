@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from ..loops.ir import Buffer, Kernel
+from .emit import FunctionEmitter, Value
 
 _Range = tuple[str, int, int]
 
@@ -42,6 +43,13 @@ def _range(buffer: Buffer) -> _Range:
     if buffer.space == "output":
         return (f"output {buffer.slot}", 0, 1)
     return (buffer.space, buffer.offset_bytes, buffer.offset_bytes + max(1, buffer.size_bytes))
+
+
+def emit_barrier(f: FunctionEmitter, pool: Value, tid: Value, threads: Value) -> None:
+    """Wait for all threads; one thread does not even call."""
+    f.declarations["gradc_barrier"] = "declare void @gradc_barrier(ptr, i64, i64)"
+    with f.if_(f.compare("ne", threads, 1)):
+        f.call("void", 1, "gradc_barrier", [pool, tid, threads])
 
 
 class _Touched:

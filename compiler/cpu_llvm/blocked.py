@@ -125,8 +125,7 @@ class BlockedForm:
 def blocked_function(f: FunctionEmitter, form: BlockedForm) -> str:
     """void blocked(form.parameters)."""
     name = f"blocked_{form.each}_{form.kind}_{form.a}x{form.b}"
-    if name not in f.helpers:
-        f.helpers[name] = _BlockedEmitter(name, form).emit()
+    f.helpers[name] = lambda: _BlockedEmitter(name, form).emit()
     return name
 
 

@@ -4,15 +4,23 @@ All kernel functions have one signature, so that the step function can call any 
 
     void kernel(ptr frame)      frame: the fields of FRAME, eight bytes each
 
-Every thread has a frame of its own on its stack: ten arguments for each of many calls would be a
-good part of a small program. `order` points at this iteration's sample numbers. An output buffer
+Every thread has a frame of its own on its stack: a dozen arguments for each of many calls would be
+a good part of a small program. `order` points at this iteration's sample numbers. An output buffer
 moves on by its own size with every iteration.
+
+Where its buffers lie is not in a kernel's code, so that equal kernels (loops/canonical.py) are one
+function, called several times. `places` points at the call's part of a constant table, with one
+number for each of `kernel.buffers`: what lies in state or arena is so many bytes from its block's
+start; what has a slot, its pointer is so many bytes from the start of the table of pointers. An
+array constant in the code is part of what makes kernels equal.
 
 What a kernel needs more of, as panels of packed operands, is its thread's part of `workspace`,
 which lies behind the arena: a caller's stack may be small. Its content lasts for one kernel.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ..loops.ir import Buffer
 from .arguments import constant_table
@@ -24,25 +32,38 @@ KERNEL_PARAMETERS = (("ptr", "frame"),)
 FRAME = (
     ("ptr", "state"), ("ptr", "arena"), ("ptr", "inputs"), ("ptr", "outputs"),
     ("ptr", "constants"), ("ptr", "order"), ("i64", "iteration"), ("i64", "rows"),
-    ("i64", "tid"), ("i64", "threads"), ("ptr", "workspace"),
+    ("i64", "tid"), ("i64", "threads"), ("ptr", "workspace"), ("ptr", "places"),
 )  # fmt: skip
 FIELD_BYTES = 8
+PLACE_BYTES = 8
+_POINTER_BYTES = 8
 _LINE_BYTES = 64
-_POSITION = {name: n for n, (_, name) in enumerate(FRAME)}
+FRAME_FIELD = {name: n for n, (_, name) in enumerate(FRAME)}
+
+
+def place_of(buffer: Buffer) -> int:
+    """What a call's table says of a buffer."""
+    if buffer.space in ("state", "arena"):
+        return buffer.offset_bytes
+    return buffer.slot * _POINTER_BYTES
 
 
 class KernelContext:
-    """Fields of the frame of a kernel function under construction, and addresses of buffers."""
+    """Fields of the frame of a kernel function under construction, and addresses of buffers.
 
-    def __init__(self, f: FunctionEmitter) -> None:
+    buffers   those of the kernel, in the order of the table of places
+    """
+
+    def __init__(self, f: FunctionEmitter, buffers: Sequence[Buffer]) -> None:
         self.f = f
+        self._numbers = {buffer: number for number, buffer in enumerate(buffers)}
         self._bases: dict[Buffer, Value] = {}
         self._fields: dict[str, Value] = {}
 
     def parameter(self, name: str) -> Value:
         """A field of the frame, loaded once at the function's entry."""
         if name not in self._fields:
-            number = _POSITION[name]
+            number = FRAME_FIELD[name]
             kind = FRAME[number][0]
             frame = self.f.parameter(0)
             self._fields[name] = self.f.load_at_entry(kind, frame, number * FIELD_BYTES)
@@ -65,14 +86,15 @@ class KernelContext:
 
     def _base(self, buffer: Buffer) -> Value:
         f = self.f
-        if buffer.space in ("state", "arena"):
-            return f.gep(self.parameter(buffer.space), buffer.offset_bytes, "i8")
         if buffer.space == "order":
             return self.parameter("order")
         if buffer.content:
             return constant_table(self.f, buffer)
+        place = f.load("i64", f.gep(self.parameter("places"), self._numbers[buffer], "i64"))
+        if buffer.space in ("state", "arena"):
+            return f.gep(self.parameter(buffer.space), place, "i8")
         table = {"input": "inputs", "output": "outputs", "constant": "constants"}[buffer.space]
-        start = f.load("ptr", f.gep(self.parameter(table), buffer.slot, "ptr"))
+        start = f.load("ptr", f.gep(self.parameter(table), place, "i8"))
         if buffer.space == "output":
             size = buffer.layout.size_elements * buffer.type.dtype.size_bytes
             start = f.gep(start, f.binary("mul", self.parameter("iteration"), size), "i8")

@@ -61,10 +61,13 @@ def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter:
 
 
 class _TiledKernel:
-    """A flattened kernel, and its axes and operands as its tiles name them."""
+    """A flattened kernel, and its axes and operands as its tiles name them.
+
+    buffers   in the order of the table of places: that of the kernel before it was flattened
+    """
 
     def __init__(self, kernel: Kernel, tiles: Tiles) -> None:
-        self.name, self.tiles = kernel.name, tiles
+        self.name, self.tiles, self.buffers = kernel.name, tiles, kernel.buffers
         why, order = why_no_products(kernel), kernel.loops[0].order
         if why:
             raise self.refusal(why)
@@ -177,7 +180,7 @@ class _ContractionEmitter:
 
     def __init__(self, k: _TiledKernel, f: FunctionEmitter) -> None:
         self.k, self.f, self.shape = k, f, k.shape
-        self.context = KernelContext(f)
+        self.context = KernelContext(f, k.buffers)
         self.e = ExpressionEmitter(self.context)
         tiles = k.tiles
         self.form = BlockedForm(self.shape.scalar, tiles.each, len(k.a), len(k.b))
@@ -320,7 +323,7 @@ class _ContractionEmitter:
 
 def _helper(f: FunctionEmitter, function: FunctionEmitter) -> Value:
     """Pointer to a function that is added to the module together with `f`."""
-    f.helpers[function.name] = function
+    f.helpers[function.name] = lambda: function
     return Value(f"@{function.name}", "ptr")
 
 
@@ -346,7 +349,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> Functio
     attributes = "noinline nounwind"
     f = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=attributes)
     given = {label: f.parameter(n) for n, (_, label) in enumerate(PACK_PARAMETERS)}
-    context = KernelContext(f)
+    context = KernelContext(f, k.buffers)
     e = ExpressionEmitter(context)
     context.prepare(_buffers_of(operand.scalar))
     _bind_points(e, k.outer, given["points"])
@@ -375,7 +378,7 @@ def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     name, attributes = f"{k.name}_epilogue", "noinline nounwind"
     f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
     _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
-    context, shape = KernelContext(f), k.shape
+    context, shape = KernelContext(f, k.buffers), k.shape
     e = ExpressionEmitter(context)
     loops = k.kernel.loops[1:]
     roots = [root for loop in loops for root in loop_roots(loop)]

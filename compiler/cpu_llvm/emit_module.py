@@ -48,13 +48,12 @@ class ModuleEmitter:
 
     def add(self, function: ValueEmitter) -> None:
         """Take a finished function with the declarations, tables and helpers it needs."""
-        for name, helper in function.helpers.items():
+        for name, build in function.helpers.items():
             if name not in self._helpers:
                 self._helpers.add(name)
-                self.add(helper)
-        text, shared = function.text(), ""
+                self.add(build())
+        text, shared = self._with_shared_names(function.text()), ""
         if self.shared:
-            text = _NAMED.sub(lambda m: "@" + self._names.get(m.group(1), m.group(1)), text)
             if function.linkage == "internal":
                 shared, text = self._named_by_content(function.name, text)
                 if shared in self._shared_lengths:
@@ -64,8 +63,14 @@ class ModuleEmitter:
             head, rest = text.split(" {\n", 1)
             text = f"{head} {self.target_attributes} {{\n{rest}"
         self._definitions.append((shared, text))
-        self._globals.update(function.tables)
+        for name, table in function.tables.items():
+            self._globals[name] = self._with_shared_names(table)
         self._declarations.update(function.declarations)
+
+    def _with_shared_names(self, text: str) -> str:
+        if not self._names:
+            return text
+        return _NAMED.sub(lambda m: "@" + self._names.get(m.group(1), m.group(1)), text)
 
     def _named_by_content(self, name: str, text: str) -> tuple[str, str]:
         """The function's shared name, and its definition under it."""

@@ -45,7 +45,7 @@ class ValueEmitter:
         self.linkage, self.attributes = linkage, attributes
         self.declarations: dict[str, str] = {}
         self.tables: dict[str, str] = {}
-        self.helpers: dict[str, ValueEmitter] = {}
+        self.helpers: dict[str, Callable[[], ValueEmitter]] = {}
         self.copies: Counter[str] = Counter()  # of long functions that were written out here
         self.most_copies = MOST_COPIES
         self.workspace_bytes = 0  # of each thread's own memory, for a kernel; see context.py
@@ -248,12 +248,11 @@ class ValueEmitter:
         args: Sequence[Value],
         build: Callable[[], ValueEmitter],
     ) -> Value:
-        """Call of an internal function that `build` makes once for the module.
+        """Call of an internal function that `build` makes, once for the module: if it is new.
 
         returns: any value of the result's type; None for void.
         """
-        if name not in self.helpers:
-            self.helpers[name] = build()
+        self.helpers[name] = build
         kind, lanes = ("void", 1) if returns is None else (returns.type, returns.lanes)
         return self.call(kind, lanes, name, args)
 

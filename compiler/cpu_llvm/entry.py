@@ -6,6 +6,9 @@
 Threads are SPMD: each runs the whole loop on its share of every kernel, with barriers where
 barriers.py asks for them. The workspaces of the threads (context.py) follow the arena, one after
 the other.
+
+Kernels with equal canonical text (loops/canonical.py) are one function of the module, whichever
+entry point they belong to; each call hands over where its buffers lie (calls.py).
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
+from ..loops.canonical import canonical_kernel, canonical_text
 from ..loops.ir import Kernel
 from ..loops.schedule import Nest, Tiles
 from ..program.ir import Program, Repeat
 from .arguments import argument_field
-from .barriers import barriers_before
-from .context import BODY_PARAMETERS, FRAME
+from .barriers import barriers_before, emit_barrier
+from .calls import Calls
+from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD
 from .contraction import emit_contraction
 from .emit import FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest
@@ -52,7 +57,7 @@ def optimization_level(program: Program) -> Optimize:
 def emit_program(program: Program, symbol: str) -> EmittedProgram:
     """One entry point alone. It calls gradc_pool_run and gradc_barrier from outside."""
     module = ModuleEmitter(symbol)
-    _add_program(module, program, symbol)
+    _add_program(module, _KernelFunctions(module), program, symbol)
     return EmittedProgram(module.text(), module.workspaces[symbol])
 
 
@@ -62,37 +67,70 @@ def emit_programs(programs: Mapping[str, Program], name: str, shared: str) -> Mo
     shared  names its functions beside those of other modules for the same target
     """
     module = ModuleEmitter(name, shared=shared)
+    functions = _KernelFunctions(module)
     for symbol, program in programs.items():
-        _add_program(module, program.renamed(f"{symbol}.{{}}".format), symbol)
+        _add_program(module, functions, program.renamed(f"{symbol}.{{}}".format), symbol)
     return module
 
 
-def _add_program(module: ModuleEmitter, program: Program, symbol: str) -> None:
+@dataclass(frozen=True)
+class _KernelFunction:
+    """A kernel in the module, and the workspace that it needs of each thread."""
+
+    name: str
+    workspace_bytes: int
+
+
+class _KernelFunctions:
+    """The kernels of a module: one function for all that have the same canonical text."""
+
+    def __init__(self, module: ModuleEmitter) -> None:
+        self._module = module
+        self._of_text: dict[str, _KernelFunction] = {}
+
+    def function(self, kernel: Kernel) -> _KernelFunction:
+        """The function that runs a kernel; a new one is named after it."""
+        text = canonical_text(kernel)
+        if text not in self._of_text:
+            emitted = _emit_kernel(canonical_kernel(text, kernel.name))
+            self._module.add(emitted)
+            lines = -(-emitted.workspace_bytes // WORKSPACE_ALIGNMENT_BYTES)
+            workspace_bytes = lines * WORKSPACE_ALIGNMENT_BYTES
+            self._of_text[text] = _KernelFunction(emitted.name, workspace_bytes)
+        return self._of_text[text]
+
+
+def _emit_kernel(kernel: Kernel) -> FunctionEmitter:
+    """The function of a kernel, as its schedule says."""
+    schedule = kernel.schedule
+    if isinstance(schedule, Nest):
+        return emit_nest(kernel, schedule)
+    assert isinstance(schedule, Tiles)
+    return emit_contraction(kernel, schedule)
+
+
+def _is_shared(kernel: Kernel) -> bool:
+    """Whether all threads take part in a kernel; otherwise thread 0 does all of it."""
+    return kernel.schedule is not None and kernel.schedule.is_shared
+
+
+def _add_program(
+    module: ModuleEmitter, functions: _KernelFunctions, program: Program, symbol: str
+) -> None:
     module.workspaces[symbol] = 0
     if is_resident(program):
         module.add(emit_resident(program, symbol))
         module.add(_emit_entry(symbol, threads=False))
         return
-    threaded: dict[str, bool] = {}
-    for kernel in program.kernels():
-        schedule = kernel.schedule
-        if isinstance(schedule, Nest):
-            module.add(emit_nest(kernel, schedule))
-            threaded[kernel.name] = schedule.is_shared
-        else:
-            assert isinstance(schedule, Tiles)
-            function = emit_contraction(kernel, schedule)
-            module.add(function)
-            threaded[kernel.name] = True
-            used = -(-function.workspace_bytes // WORKSPACE_ALIGNMENT_BYTES)
-            wanted = used * WORKSPACE_ALIGNMENT_BYTES
-            module.workspaces[symbol] = max(module.workspaces[symbol], wanted)
-    module.add(_emit_body(program, symbol, threaded, module.workspaces[symbol]))
+    called = {k.name: functions.function(k) for k in program.kernels()}
+    workspace_bytes = max((f.workspace_bytes for f in called.values()), default=0)
+    module.workspaces[symbol] = workspace_bytes
+    module.add(_emit_body(program, symbol, called, workspace_bytes))
     module.add(_emit_entry(symbol))
 
 
 def _emit_body(
-    program: Program, symbol: str, threaded: dict[str, bool], workspace_bytes: int
+    program: Program, symbol: str, called: Mapping[str, _KernelFunction], workspace_bytes: int
 ) -> FunctionEmitter:
     f = FunctionEmitter(
         f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes="nounwind"
@@ -103,7 +141,7 @@ def _emit_body(
     frame = f.alloca("i64", len(FRAME))
 
     def set_field(name: str, value: Value) -> None:
-        f.store(value, f.gep(frame, [n for _, n in FRAME].index(name), "i64"))
+        f.store(value, f.gep(frame, FRAME_FIELD[name], "i64"))
 
     for name in ("state", "arena", "inputs", "outputs", "constants", "rows"):
         set_field(name, fields[name])
@@ -113,37 +151,24 @@ def _emit_body(
     set_field("workspace", f.gep(behind, f.binary("mul", tid, workspace_bytes), "i8"))
     repeats = any(isinstance(i, Repeat) for i in program.body)
     count = argument_field(f, arguments, "count") if repeats else f.const("i64", 1)
-    before = barriers_before(program.kernels(), lambda kernel: threaded[kernel.name])
-    anyone = any(threaded.values())
+    before = barriers_before(program.kernels(), _is_shared)
+    anyone = any(map(_is_shared, program.kernels()))
+    calls = Calls(symbol)
+    for kernel in program.kernels():
+        calls.add(called[kernel.name].name, kernel, kernel.name in before)
     with f.loop(0, count) as loop:
         step = f.binary("add", fields["first_step"], loop.index)
         start = f.binary("mul", step, program.rows_maximum)
         set_field("order", f.gep(fields["order"], start, "i64"))
         set_field("iteration", loop.index)
-
-        def run(kernel: Kernel) -> None:
-            if kernel.name in before:
-                _barrier(f, pool, tid, threads)
-            f.call("void", 1, kernel.name, [frame])
-
         if anyone:
-            for kernel in program.kernels():
-                run(kernel)
+            calls.emit(f, frame, (pool, tid, threads))
+            emit_barrier(f, pool, tid, threads)
         else:
             with f.if_(f.compare("eq", tid, 0)):
-                for kernel in program.kernels():
-                    run(kernel)
-        if anyone:
-            _barrier(f, pool, tid, threads)
+                calls.emit(f, frame, (pool, tid, threads))
     f.ret()
     return f
-
-
-def _barrier(f: FunctionEmitter, pool: Value, tid: Value, threads: Value) -> None:
-    """Wait for all threads; one thread does not even call."""
-    f.declarations["gradc_barrier"] = "declare void @gradc_barrier(ptr, i64, i64)"
-    with f.if_(f.compare("ne", threads, 1)):
-        f.call("void", 1, "gradc_barrier", [pool, tid, threads])
 
 
 def _emit_entry(symbol: str, threads: bool = True) -> FunctionEmitter:

@@ -41,7 +41,7 @@ def emit_nest(kernel: Kernel, nest: Nest) -> FunctionEmitter:
     f = new_kernel_function(kernel.name)
     flat = flatten_kernel(kernel, ScalarBuilder())
     if all(axis.extent for axis in flat.axes):
-        NestEmitter(flat, KernelContext(f), nest).emit()
+        NestEmitter(flat, KernelContext(f, kernel.buffers), nest).emit()
     f.ret()
     return f
 

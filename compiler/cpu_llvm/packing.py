@@ -38,28 +38,29 @@ def _parameters(g: FunctionEmitter) -> list[Value]:
 def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
     """Packing where stride_n is 1: rows of up to `width` elements are copied."""
     name = f"pack_rows_{kind}"
-    if name not in f.helpers:
-        g = FunctionEmitter(
-            name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind"
-        )
-        f.helpers[name] = g
-        source, stride_k, _, valid, kc, target, width, *_ = _parameters(g)
-        with g.loop(0, width, PANEL) as group:
-            left = g.binary("sub", valid, group.index)
-            from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
-            with g.if_else(g.compare("sge", left, PANEL)) as whole:
-                with g.loop(0, kc, carried=[from_, to]) as loop:
-                    row, out = loop.carried
-                    g.store(g.load(kind, row, PANEL), out)
-                    loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
-                whole.otherwise()
-                mask = first_lanes(g, left, PANEL)
-                with g.loop(0, kc, carried=[from_, to]) as loop:
-                    row, out = loop.carried
-                    g.store(g.masked_load(kind, row, mask, PANEL), out)
-                    loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
-        g.ret()
+    f.helpers[name] = lambda: _emit_pack_rows(name, kind)
     return name
+
+
+def _emit_pack_rows(name: str, kind: str) -> FunctionEmitter:
+    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
+    source, stride_k, _, valid, kc, target, width, *_ = _parameters(g)
+    with g.loop(0, width, PANEL) as group:
+        left = g.binary("sub", valid, group.index)
+        from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
+        with g.if_else(g.compare("sge", left, PANEL)) as whole:
+            with g.loop(0, kc, carried=[from_, to]) as loop:
+                row, out = loop.carried
+                g.store(g.load(kind, row, PANEL), out)
+                loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+            whole.otherwise()
+            mask = first_lanes(g, left, PANEL)
+            with g.loop(0, kc, carried=[from_, to]) as loop:
+                row, out = loop.carried
+                g.store(g.masked_load(kind, row, mask, PANEL), out)
+                loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+    g.ret()
+    return g
 
 
 def pack_columns_function(f: FunctionEmitter, kind: str) -> str:
@@ -68,8 +69,7 @@ def pack_columns_function(f: FunctionEmitter, kind: str) -> str:
     A column beyond `valid` is a copy of the last valid one, so that no element outside is read.
     """
     name = f"pack_columns_{kind}"
-    if name not in f.helpers:
-        f.helpers[name] = _emit_pack_columns(name, kind)
+    f.helpers[name] = lambda: _emit_pack_columns(name, kind)
     return name
 
 
@@ -124,18 +124,19 @@ def _transposed(f: FunctionEmitter, kind: str, rows: Sequence[Value]) -> list[Va
 def pack_any_function(f: FunctionEmitter, kind: str) -> str:
     """Packing with two arbitrary strides, element by element."""
     name = f"pack_any_{kind}"
-    if name not in f.helpers:
-        g = FunctionEmitter(
-            name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind"
-        )
-        f.helpers[name] = g
-        source, stride_k, stride_n, valid, kc, target, width, *_ = _parameters(g)
-        columns = g.intrinsic("llvm.smin", "i64", valid, width)
-        with g.loop(0, kc) as outer:
-            row = g.gep(source, g.binary("mul", outer.index, stride_k), kind)
-            out = g.gep(target, g.binary("mul", outer.index, width), kind)
-            with g.loop(0, columns) as loop:
-                element = g.load(kind, g.gep(row, g.binary("mul", loop.index, stride_n), kind))
-                g.store(element, g.gep(out, loop.index, kind))
-        g.ret()
+    f.helpers[name] = lambda: _emit_pack_any(name, kind)
     return name
+
+
+def _emit_pack_any(name: str, kind: str) -> FunctionEmitter:
+    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
+    source, stride_k, stride_n, valid, kc, target, width, *_ = _parameters(g)
+    columns = g.intrinsic("llvm.smin", "i64", valid, width)
+    with g.loop(0, kc) as outer:
+        row = g.gep(source, g.binary("mul", outer.index, stride_k), kind)
+        out = g.gep(target, g.binary("mul", outer.index, width), kind)
+        with g.loop(0, columns) as loop:
+            element = g.load(kind, g.gep(row, g.binary("mul", loop.index, stride_n), kind))
+            g.store(element, g.gep(out, loop.index, kind))
+    g.ret()
+    return g

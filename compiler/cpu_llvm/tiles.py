@@ -76,8 +76,7 @@ def tile_function(f: FunctionEmitter, tile: TileShape) -> str:
     """void tile(TILE_PARAMETERS)."""
     suffix = "_long" if tile.long else ""
     name = f"tile_{tile.scalar}_{tile.rows}x{tile.columns}x{tile.lanes}{suffix}"
-    if name not in f.helpers:
-        f.helpers[name] = _TileEmitter(name, tile).emit()
+    f.helpers[name] = lambda: _TileEmitter(name, tile).emit()
     return name
 
 

@@ -229,6 +229,11 @@ class Kernel:
     def writes(self) -> tuple[Buffer, ...]:
         return tuple(dict.fromkeys(store.buffer for store in self.stores()))
 
+    @cached_property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Every buffer that is read or written, once, in order of appearance."""
+        return tuple(dict.fromkeys(self.reads + self.writes))
+
 
 def walk(root: Scalar, seen: set[Scalar]) -> Iterator[Scalar]:
     """`root` and what it is made of, operands first, skipping what `seen` holds."""

@@ -37,11 +37,23 @@ what its stores read is rounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, assert_never
 
 Run = tuple[str, ...]
 """Names of neighbouring axes that are walked as one, the outermost first."""
+
+AxisNames = Mapping[str, str]
+"""Other names for axes; those that are missing keep their own."""
+
+
+def renamed_run(run: Run, names: AxisNames) -> Run:
+    return tuple(names.get(name, name) for name in run)
+
+
+def renamed_runs(runs: tuple[Run, ...], names: AxisNames) -> tuple[Run, ...]:
+    return tuple(renamed_run(run, names) for run in runs)
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,10 @@ class Order:
     lanes: int = 1
     block: SumBlock | None = None
     wide: bool = False
+
+    def renamed(self, names: AxisNames) -> Order:
+        """The same order where axes have other names."""
+        return replace(self, runs=renamed_runs(self.runs, names))
 
 
 @dataclass(frozen=True)
@@ -169,3 +185,28 @@ class Unrolled:
 
 
 Schedule = Nest | Tiles | Unrolled
+
+
+def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
+    """The same schedule where axes have other names."""
+    match schedule:
+        case Nest():
+            return replace(
+                schedule,
+                walk=renamed_runs(schedule.walk, names),
+                vector=None if schedule.vector is None else renamed_run(schedule.vector, names),
+                threads=None if schedule.threads is None else renamed_run(schedule.threads, names),
+            )
+        case Tiles():
+            return replace(
+                schedule,
+                outer=renamed_runs(schedule.outer, names),
+                rows=renamed_run(schedule.rows, names),
+                columns=renamed_run(schedule.columns, names),
+                terms=renamed_runs(schedule.terms, names),
+                threads=renamed_run(schedule.threads, names),
+            )
+        case Unrolled():
+            return replace(schedule, walk=renamed_runs(schedule.walk, names))
+        case _:
+            assert_never(schedule)

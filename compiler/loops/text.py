@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..graph.text_cursor import Cursor
@@ -44,6 +45,7 @@ from .ir import (
     dense_layout,
     walk,
 )
+from .schedule import renamed_schedule
 from .schedule_text import order_text, parse_order, parse_schedule, schedule_lines
 
 INDENT = "  "
@@ -53,14 +55,30 @@ NESTING_LIMIT = 8
 Names = Mapping[Buffer, str]
 
 
+@dataclass(frozen=True)
+class InnerNames:
+    """Other names for a kernel's axes and reductions; those that are missing keep their own."""
+
+    axes: Mapping[str, str] = field(default_factory=dict)
+    reductions: Mapping[str, str] = field(default_factory=dict)
+
+    def axis(self, axis: Axis) -> str:
+        return self.axes.get(axis.name, axis.name)
+
+    def reduction(self, name: str) -> str:
+        return quoted(self.reductions.get(name, name))
+
+
+OWN_NAMES = InnerNames()
+
+
 # -- printing -------------------------------------------------------------------------------
 
 
 def print_kernel(kernel: Kernel) -> str:
     """The buffers that a kernel names, and the kernel."""
-    buffers = tuple(dict.fromkeys(kernel.reads + kernel.writes))
-    names = buffer_names(buffers)
-    lines = [buffer_line(buffer, names) for buffer in buffers]
+    names = buffer_names(kernel.buffers)
+    lines = [buffer_line(buffer, names) for buffer in kernel.buffers]
     return "\n".join([*lines, *kernel_lines(kernel, names)]) + "\n"
 
 
@@ -78,10 +96,12 @@ def buffer_names(buffers: Iterable[Buffer]) -> dict[Buffer, str]:
     return names
 
 
-def buffer_line(buffer: Buffer, names: Names) -> str:
-    """The declaration of a buffer."""
+def buffer_line(buffer: Buffer, names: Names, placed: bool = True) -> str:
+    """The declaration of a buffer; if not `placed`, without its offset or slot."""
     parts = [f"buffer %{quoted(names[buffer])} : {buffer.type} in {buffer.space}"]
-    if buffer.space in ("arena", "state"):
+    if not placed:
+        pass
+    elif buffer.space in ("arena", "state"):
         parts.append(f"at {buffer.offset_bytes}")
     elif buffer.space in ("input", "output") or buffer.slot:
         parts.append(f"slot {buffer.slot}")
@@ -105,7 +125,7 @@ def _fields(layout: Layout) -> tuple[Any, ...]:
     return layout.strides, layout.offset, layout.size_elements
 
 
-def kernel_lines(kernel: Kernel, names: Names) -> list[str]:
+def kernel_lines(kernel: Kernel, names: Names, inner: InnerNames = OWN_NAMES) -> list[str]:
     """The lines of a kernel, without its buffers."""
     head = f"kernel {quoted(kernel.name)}"
     if kernel.description:
@@ -113,24 +133,26 @@ def kernel_lines(kernel: Kernel, names: Names) -> list[str]:
     if kernel.flops:
         head += f" flops {_number(kernel.flops)}"
     lines = [head + " {"]
-    lines += [f"{INDENT}parallel {_axis_text(axis)}" for axis in kernel.axes]
-    taken = {r.name for loop in kernel.loops for r in loop.reductions}
+    lines += [f"{INDENT}parallel {_axis_text(axis, inner)}" for axis in kernel.axes]
+    taken = {inner.reduction(r.name) for loop in kernel.loops for r in loop.reductions}
     taken |= set(names.values())
     fresh = (name for n in range(2**31) if (name := f"v{n}") not in taken)
     for loop in kernel.loops:
-        axes = ", ".join(map(_axis_text, loop.axes))
+        axes = ", ".join(_axis_text(axis, inner) for axis in loop.axes)
         words = ["loop", *([axes] if axes else []), *(["running"] if loop.running else [])]
-        words += [order_text(loop.order)] if loop.order else []
+        words += [order_text(loop.order.renamed(inner.axes))] if loop.order else []
         lines.append(INDENT + " ".join([*words, "{"]))
-        lines += [INDENT * 2 + line for line in _LoopPrinter(loop, names, fresh).lines()]
+        printer = _LoopPrinter(loop, names, inner, fresh)
+        lines += [INDENT * 2 + line for line in printer.lines()]
         lines.append(INDENT + "}")
     if kernel.schedule is not None:
-        lines += [INDENT + line for line in schedule_lines(kernel.schedule)]
+        schedule = renamed_schedule(kernel.schedule, inner.axes)
+        lines += [INDENT + line for line in schedule_lines(schedule)]
     return [*lines, "}"]
 
 
-def _axis_text(axis: Axis) -> str:
-    text = f"{axis.name} in {axis.extent}"
+def _axis_text(axis: Axis, inner: InnerNames) -> str:
+    text = f"{inner.axis(axis)} in {axis.extent}"
     if axis.bounded:
         text += " bounded" if axis.per_row == 1 else f" bounded {axis.per_row}"
     return text
@@ -143,8 +165,8 @@ def _number(value: float) -> str:
 class _LoopPrinter:
     """Prints one loop; `fresh` gives names for what is written once and used several times."""
 
-    def __init__(self, loop: Loop, names: Names, fresh: Iterator[str]) -> None:
-        self.loop, self.names, self.fresh = loop, names, fresh
+    def __init__(self, loop: Loop, names: Names, inner: InnerNames, fresh: Iterator[str]) -> None:
+        self.loop, self.names, self.inner, self.fresh = loop, names, inner, fresh
         self.text: dict[Scalar, str] = {}
         self.depth: dict[Scalar, int] = {}
 
@@ -160,7 +182,8 @@ class _LoopPrinter:
         for reduction in self.loop.reductions:
             value = self.text[reduction.value]
             result.append(
-                f"%{quoted(reduction.name)} = {reduction.combiner}({value}) : {reduction.dtype}"
+                f"%{self.inner.reduction(reduction.name)} = "
+                f"{reduction.combiner}({value}) : {reduction.dtype}"
             )
         for store in self.loop.stores:
             word = "accumulate " if store.accumulate else ""
@@ -187,11 +210,11 @@ class _LoopPrinter:
         if scalar.op == "constant":
             return _constant_text(scalar)
         if scalar.op == "axis":
-            return str(scalar.payload.name)
+            return self.inner.axis(scalar.payload)
         if scalar.op == "rows":
             return "rows"
         if scalar.op == "reduced":
-            return f"%{quoted(scalar.payload)}"
+            return f"%{self.inner.reduction(scalar.payload)}"
         if scalar.op == "load":
             return self._element(scalar.payload, scalar.args)
         text = f"{scalar.op}({', '.join(self.text[a] for a in scalar.args)})"

@@ -1,0 +1,59 @@
+"""The canonical text of a kernel: equal for kernels that can be one piece of code.
+
+    before   buffer %t45 : f32[64, 10] in arena at 98304
+             buffer %"6.bias" : f32[10] in state at 170624
+             kernel k16 "sum mul sub" flops 660 {
+               parallel i1 in 10
+               loop i0 in 64 {
+                 %k16_r0 = sum(%t45[i0, i1]) : f32
+               }
+               ...
+    after    buffer %b0 : f32[64, 10] in arena
+             buffer %b1 : f32[10] in state
+             kernel k {
+               parallel a0 in 10
+               loop a1 in 64 {
+                 %r0 = sum(%b0[a1, a0]) : f32
+               }
+               ...
+
+Names are numbered in order of appearance; buffers have no place (an offset or a slot), kernels no
+description and no FLOPs. Everything else stays: types, layouts and spaces, extents, structure,
+orders and schedule, the content of constants.
+
+Two kernels of one text differ in where their buffers lie, so code for them must find buffers at
+run time, and assume nothing of how they lie to each other or to a cache line: a result may be
+written over an operand in one kernel, and beside it in the other. Code is made of the kernel that
+the text is parsed to, so nothing that the text leaves out can decide code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .ir import Kernel
+from .text import InnerNames, buffer_line, kernel_lines, parse_kernel
+
+NAME = "k"
+
+
+def canonical_text(kernel: Kernel) -> str:
+    """The text; its buffers stand in the order of `kernel.buffers`."""
+    names = {b: f"b{number}" for number, b in enumerate(kernel.buffers)}
+    lines = [buffer_line(b, names, placed=False) for b in kernel.buffers]
+    inner_axes = [axis for loop in kernel.loops for axis in loop.axes]
+    axes = dict.fromkeys(axis.name for axis in (*kernel.axes, *inner_axes))
+    reductions = [r.name for loop in kernel.loops for r in loop.reductions]
+    inner = InnerNames(
+        {name: f"a{number}" for number, name in enumerate(axes)},
+        {name: f"r{number}" for number, name in enumerate(reductions)},
+    )
+    bare = replace(kernel, name=NAME, description="", flops=0.0)
+    return "\n".join([*lines, *kernel_lines(bare, names, inner)]) + "\n"
+
+
+def canonical_kernel(text: str, name: str) -> Kernel:
+    """The kernel of a canonical text, under a name. Its `buffers` are in the text's order."""
+    kernel = replace(parse_kernel(text), name=name)
+    assert [b.name for b in kernel.buffers] == [f"b{n}" for n in range(len(kernel.buffers))], text
+    return kernel

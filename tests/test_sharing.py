@@ -1,0 +1,310 @@
+"""Kernels with one canonical text are one function; what decides code keeps kernels apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_programs import random_graph
+from support_cpu import plan, run_compiled, scheduled
+
+import gradc as gc
+from gradc import nn, optim
+from gradc.compiler.cpu_llvm import entry
+from gradc.compiler.cpu_llvm.entry import emit_program, emit_programs
+from gradc.compiler.loops.canonical import canonical_kernel, canonical_text
+from gradc.compiler.loops.ir import Kernel
+from gradc.compiler.loops.text import parse_kernel
+from gradc.compiler.program.evaluate import run_program
+from gradc.compiler.program.ir import Program
+from gradc.compiler.program.text import parse_program
+
+WRITTEN = """\
+buffer %t45 : f32[64, 10] in arena at 98304
+buffer %"6.bias" : f32[10] in state at 170624
+buffer %turn : i64[2] in constant hex "01000000000000000000000000000000"
+kernel k16 "sum sub" flops 660 {
+  parallel i1 in 10
+  loop i0 in 64 order i0 blocks 8 of i0 {
+    %k16_r0 = sum(%t45[i0, i1]) : f32
+  }
+  loop {
+    %"6.bias"[i1] = sub(%"6.bias"[i1], mul(%k16_r0, cast(%turn[0]) : f32))
+  }
+  schedule nest {
+    walk i1
+    vector i1 by 16
+  }
+}
+"""
+CANONICAL = """\
+buffer %b0 : f32[64, 10] in arena
+buffer %b1 : f32[10] in state
+buffer %b2 : i64[2] in constant hex "01000000000000000000000000000000"
+kernel k {
+  parallel a0 in 10
+  loop a1 in 64 order a1 blocks 8 of a1 {
+    %r0 = sum(%b0[a1, a0]) : f32
+  }
+  loop {
+    %b1[a0] = sub(%b1[a0], mul(%r0, cast(%b2[0]) : f32))
+  }
+  schedule nest {
+    walk a0
+    vector a0 by 16
+  }
+}
+"""
+
+
+def test_names_and_places_are_left_out() -> None:
+    assert canonical_text(parse_kernel(WRITTEN)) == CANONICAL
+    other = WRITTEN
+    for old, new in (
+        ("at 98304", "at 64"), ("at 170624", "at 68"), ("k16", "k3"), ("i1", "rows_of_x"),
+        ("i0", "i1"), ("t45", "t1"), ("6.bias", "b"), ("turn", "other"), ('"sum sub"', '"sub"'),
+        (" flops 660", ""),
+    ):  # fmt: skip
+        other = other.replace(old, new)
+    assert canonical_text(parse_kernel(other)) == CANONICAL
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("%t45 : f32", "%t45 : f64"),
+        ("[64, 10] in arena", "[64, 11] in arena"),
+        ("at 98304", "at 98304 order [1, 0]"),
+        ("at 98304", "at 98304 strides [16, 1] from 0 size 1024"),
+        ("at 98304", "at 98304 strides [10, 1] from 1 size 641"),
+        ("in arena at 98304", "in state at 98304"),
+        ("in arena at 98304", "in input slot 0"),
+        ('hex "01', 'hex "00'),
+        ("%turn[0]", "%turn[1]"),
+        ("i1 in 10", "i1 in 9"),
+        ("i1 in 10", "i1 in 10 bounded"),
+        ("i1 in 10", "i1 in 10 bounded 2"),
+        ("order i0 blocks 8 of i0", "order i0"),
+        ("order i0 blocks 8 of i0", "order i0 blocks 4 of i0"),
+        ("order i0 blocks 8 of i0", "order i0 lanes 16 blocks 8 of i0"),
+        ("vector i1 by 16", "vector i1 by 64"),
+        ("vector i1 by 16", "threads i1"),
+        ("%t45[i0, i1]", "%t45[i1, i0]"),
+        ("sum(", "max("),
+        ("mul(%k16_r0", "div(%k16_r0"),
+        ('%"6.bias"[i1] = sub', 'accumulate %"6.bias"[i1] = sub'),
+        (") : f32))", ") : f32)) : f16"),
+    ],
+)
+def test_what_decides_code_is_kept(old: str, new: str) -> None:
+    assert old in WRITTEN
+    changed = parse_kernel(WRITTEN.replace(old, new))
+    assert canonical_text(changed) != CANONICAL
+
+
+def test_two_buffers_at_one_place_are_two() -> None:
+    text = """\
+buffer %x : f32[8] in arena at 0
+buffer %y : f32[8] in arena at 0
+kernel k {
+  parallel i in 8
+  loop {
+    %x[i] = neg(%y[i])
+  }
+  schedule nest {
+    walk i
+  }
+}
+"""
+    one = text.replace("%y[i]", "%x[i]").replace("buffer %y : f32[8] in arena at 0\n", "")
+    assert canonical_text(parse_kernel(text)) != canonical_text(parse_kernel(one))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_canonical_kernel_is_its_own(seed: int) -> None:
+    for kernel in scheduled(plan(random_graph(seed))).kernels():
+        text = canonical_text(kernel)
+        again = canonical_kernel(text, "other")
+        assert canonical_text(again) == text and again.schedule is not None
+        assert [b.type for b in again.buffers] == [b.type for b in kernel.buffers]
+
+
+# -- programs -------------------------------------------------------------------------------
+
+
+def functions(text: str) -> list[str]:
+    """Names of the functions that a module defines."""
+    return re.findall(r"^define [^@\n]*@([\w.$-]+)\(", text, re.MULTILINE)
+
+
+def multilayer(depth: int) -> Any:
+    """A trainer whose `depth` inner layers are alike."""
+    x, y = gc.input("x", ("batch", 12)), gc.input("y", ("batch", 3))
+    layers: list[Any] = [nn.Linear(12, 40), nn.Tanh()]
+    for _ in range(depth):
+        layers += [nn.Linear(40, 40), nn.Tanh()]
+    loss = gc.mean((nn.Sequential(*layers, nn.Linear(40, 3))(x) - y) ** 2)
+    return gc.training(loss, optimizer=optim.SGD(lr=0.1, momentum=0.9)).compile(seed=0)
+
+
+def training_step(depth: int) -> Program:
+    program = multilayer(depth).artifact.lowered("run", {"batch": 24}, False)
+    assert isinstance(program, Program)
+    return program
+
+
+def test_the_number_of_functions_does_not_grow_with_depth() -> None:
+    few, many = training_step(4), training_step(9)
+    assert len(many.kernels()) >= len(few.kernels()) + 5 * 4
+    texts = [emit_program(program, "f").text for program in (few, many)]
+    assert len(functions(texts[1])) == len(functions(texts[0]))
+    distinct = {canonical_text(kernel) for kernel in many.kernels()}
+    kernels = {kernel.name for kernel in many.kernels()}
+    assert len(kernels & set(functions(texts[1]))) == len(distinct) < len(kernels) / 2
+
+
+def test_every_call_is_reported() -> None:
+    trainer = multilayer(5)
+    made = trainer.artifact.variant("run", {"batch": 24}, False)
+    kernels = trainer.artifact.lowered("run", {"batch": 24}, False).kernels()
+    assert [k.name for k in made.kernels] == [k.name for k in kernels]
+    assert [(k.description, k.flops) for k in made.kernels] == [
+        (k.description, k.flops) for k in kernels
+    ]
+
+
+def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on no two kernels have one canonical text: a comment follows, a new one each."""
+    numbers: Iterator[int] = iter(range(2**31))
+
+    def text(kernel: Kernel) -> str:
+        return f"{canonical_text(kernel)}// {next(numbers)}\n"
+
+    monkeypatch.setattr(entry, "canonical_text", text)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_shared_functions_give_the_bits_of_functions_of_their_own(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = training_step(5)
+    rng = np.random.default_rng(0)
+    given = {
+        "x": rng.standard_normal((72, 12)).astype(np.float32),
+        "y": rng.standard_normal((72, 3)).astype(np.float32),
+    }
+    given["gradc.order"] = np.zeros(24, np.int64)
+    states = [b for b in program.buffers if b.space == "state"]
+    state = {
+        b.name: (0.3 * rng.standard_normal(b.type.shape)).astype(b.type.dtype.numpy)  # type: ignore[arg-type]
+        for b in states
+    }
+    order = rng.permutation(72).astype(np.int64)
+
+    def run() -> list[bytes]:
+        found = run_compiled(program, given, state, rows=24, count=3, order=order, threads=threads)
+        return [array.tobytes() for part in found for array in part.values()]
+
+    shared = run()
+    numbered(monkeypatch)
+    names = functions(emit_program(program, "f").text)
+    assert {kernel.name for kernel in program.kernels()} <= set(names)
+    assert run() == shared
+
+
+def written_out(declared: str, arena: int, calls: tuple[tuple[str, str], ...]) -> Program:
+    """A program of one kernel for each (written, value), over vectors of 40 elements."""
+    kernels = "".join(
+        f"kernel k{n} {{ parallel i in 40 loop {{ {written}[i] = {value} }} }}\n"
+        for n, (written, value) in enumerate(calls)
+    )
+    edges = "".join(f"run k{n} after k{n - 1}\n" for n in range(1, len(calls)))
+    ends = "input %x : f32[40]\noutput %y : f32[40]\noutput %z : f32[40]\n" + declared
+    return scheduled(parse_program(f"program f arena {arena} {{ {ends} {edges} {kernels} }}"))
+
+
+def affine(read: str) -> str:
+    return f"add(mul({read}[i], 1.5 : f32), {read}[i])"
+
+
+def kernels_of(program: Program) -> list[str]:
+    return [n for n in functions(emit_program(program, "f").text) if re.fullmatch(r"k\d", n)]
+
+
+def test_a_result_in_place_and_one_beside_are_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = written_out(
+        """
+        buffer %x : f32[40] in input slot 0
+        buffer %t0 : f32[40] in arena at 0
+        buffer %t1 : f32[40] in arena at 0
+        buffer %t2 : f32[40] in arena at 192
+        buffer %t3 : f32[40] in arena at 384
+        buffer %y : f32[40] in output slot 0
+        buffer %z : f32[40] in output slot 1
+        """,
+        576,
+        (
+            ("%t0", affine("%x")),
+            ("%t1", affine("%t0")),  # over its operand
+            ("%t2", affine("%t1")),  # beside it
+            ("%t3", affine("%t2")),
+            ("%y", affine("%t2")),
+            ("%z", affine("%t3")),
+        ),
+    )
+    assert kernels_of(program) == ["k0", "k1", "k4"]
+    x = np.random.default_rng(0).standard_normal(40).astype(np.float32)
+    wanted, _ = run_program(program, {"x": x})
+    shared, _ = run_compiled(program, {"x": x})
+    numbered(monkeypatch)
+    assert len(kernels_of(program)) == 6
+    alone, _ = run_compiled(program, {"x": x})
+    for name in ("y", "z"):
+        assert shared[name].tobytes() == alone[name].tobytes() == wanted[name].tobytes()
+
+
+def test_equal_constants_are_one_table_and_one_function() -> None:
+    numbers = [np.arange(start, start + 40, dtype=np.float32) for start in (0, 0, 7)]
+    constants = "".join(
+        f'buffer %c{n} : f32[40] in constant hex "{value.tobytes().hex()}"\n'
+        for n, value in enumerate(numbers)
+    )
+    program = written_out(
+        constants
+        + """
+        buffer %x : f32[40] in input slot 0
+        buffer %t0 : f32[40] in arena at 0
+        buffer %t1 : f32[40] in arena at 192
+        buffer %y : f32[40] in output slot 0
+        buffer %z : f32[40] in output slot 1
+        """,
+        384,
+        (
+            ("%t0", "mul(%x[i], %c0[i])"),
+            ("%t1", "mul(%x[i], %c1[i])"),
+            ("%y", "sub(%t0[i], %t1[i])"),
+            ("%z", "mul(%x[i], %c2[i])"),
+        ),
+    )
+    assert kernels_of(program) == ["k0", "k2", "k3"]
+    assert len(re.findall(r"^@constant\.", emit_program(program, "f").text, re.MULTILINE)) == 2
+    x = np.random.default_rng(0).standard_normal(40).astype(np.float32)
+    found, _ = run_compiled(program, {"x": x})
+    assert not found["y"].any() and (found["z"] == x * numbers[2]).all()
+
+
+def test_entry_points_share_functions() -> None:
+    program = training_step(2)
+    module = emit_programs({"one": program, "two": program}, "both", "shared")
+    text = module.text()
+    found = functions(text)
+    assert sum(name.startswith("shared.") for name in found) == len(set(found)) - 2
+    alone = functions(emit_programs({"one": program}, "alone", "shared").text())
+    assert len(found) == len(alone) + 2  # the entry point and its loop
+    assert "@two.places" in text and "@two.calls" in text
