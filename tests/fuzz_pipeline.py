@@ -2,9 +2,10 @@
 
     python tests/fuzz_pipeline.py [--minutes 10] [--first-seed 1000]
 
-Every seed is one graph, compiled and compared with the evaluator in all four combinations of full
-and bounded rows, training and evaluation. The first difference is printed as text, ready to become
-a case, and ends the run with status 1.
+Every seed is one graph of operations that are exact, compared with the evaluator of graphs, and
+one of the whole catalogue, compared to the last bit with the evaluator of programs: each compiled
+in all four combinations of full and bounded rows, training and evaluation. The first difference is
+printed as text, ready to become a case, and ends the run with status 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import itertools
 import sys
 import time
 
-from test_pipeline_random import check
+from test_pipeline_random import check, check_bits
 
 from gradc.compiler.graph.text_print import print_graph
 from gradc.compiler.testing.random_graphs import seeded_graph
@@ -37,14 +38,17 @@ def main() -> int:
         if now - reported > REPORT_SECONDS:
             reported = now
             print(f"seed {seed}, {(now - started) / 60.0:.1f} minutes", flush=True)
-        graph = seeded_graph(seed, ring=True, size=8 + seed % 40)
+        size = 8 + seed % 40
+        exact, any_graph = (seeded_graph(seed, ring=ring, size=size) for ring in (True, False))
+        checks = ((check, exact), (check_bits, any_graph))
         for bounded, training in itertools.product((False, True), repeat=2):
-            try:
-                check(graph, seed, bounded, training)
-            except Exception as error:
-                print(f"seed {seed}, bounded {bounded}, training {training}: {error}")
-                print(print_graph(graph))
-                return 1
+            for compare, graph in checks:
+                try:
+                    compare(graph, seed, bounded, training)
+                except Exception as error:
+                    print(f"seed {seed}, bounded {bounded}, training {training}: {error}")
+                    print(print_graph(graph))
+                    return 1
     return 0
 
 

@@ -90,7 +90,7 @@ def test_one_rounding_of_numbers_of_any_exponent(dtype: Any) -> None:
     with np.errstate(all="ignore"):  # results below the normal numbers, and above all
         small = np.ldexp(np.frexp(a)[0], -80 if dtype is np.float32 else -540)
         large = np.ldexp(np.frexp(b)[0], 64 if dtype is np.float32 else 512)
-    tiny = (np.frexp(c)[0] * np.finfo(dtype).tiny).astype(dtype)
+        tiny = (np.frexp(c)[0] * np.finfo(dtype).tiny).astype(dtype)
     assert_is_exact(small, small[::-1], tiny)
     assert_is_exact(large, large[::-1], np.full_like(large, -np.finfo(dtype).max))
 
