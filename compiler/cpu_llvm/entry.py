@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
+from ..errors import CompileError
 from ..loops.canonical import canonical_kernel, canonical_text
 from ..loops.ir import Kernel
 from ..loops.schedule import Nest, Tiles
@@ -92,12 +93,19 @@ class _KernelFunctions:
         """The function that runs a kernel; a new one is named after it."""
         text = canonical_text(kernel)
         if text not in self._of_text:
-            emitted = _emit_kernel(canonical_kernel(text, kernel.name))
+            emitted = self._emitted(kernel, text)
             self._module.add(emitted)
             lines = -(-emitted.workspace_bytes // WORKSPACE_ALIGNMENT_BYTES)
             workspace_bytes = lines * WORKSPACE_ALIGNMENT_BYTES
             self._of_text[text] = _KernelFunction(emitted.name, workspace_bytes)
         return self._of_text[text]
+
+    def _emitted(self, kernel: Kernel, text: str) -> FunctionEmitter:
+        try:
+            return _emit_kernel(canonical_kernel(text, kernel.name))
+        except CompileError:
+            _emit_kernel(kernel)  # is refused with the names that its author gave its axes
+            raise
 
 
 def _emit_kernel(kernel: Kernel) -> FunctionEmitter:
