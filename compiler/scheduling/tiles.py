@@ -44,14 +44,15 @@ class _Chooser:
         self.n_parts = -(-c.columns.extent // self.columns)
         extents = [run.extent for run in c.terms]
         self.b_bytes = c.depth * c.columns.extent * self.size
-        few = c.rows.extent <= FEW_ROWS and self.b_bytes > SMALL_BYTES
-        self.each: Literal["strip", "tile"] = "strip" if few else "tile"
+        self.a_bytes = c.rows.extent * c.depth * self.size
         self.long = cut(extents, BLOCK_TERMS["dot"]) is not None
+        self.a = self._common(self._staging_of_a(dot.a) for dot in c.dots)
+        self.each = self._each()
+        self.b = self._common(self._staging_of_b(dot.b) for dot in c.dots)
 
     def tiles(self) -> Tiles:
         c = self.c
         outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]))
-        a = self._common(self._staging_of_a(dot.a) for dot in c.dots)
         return Tiles(
             tuple(run.run for run in outer),
             c.rows.run,
@@ -59,9 +60,9 @@ class _Chooser:
             tuple(run.run for run in c.terms),
             (self.rows, self.columns),
             self.lanes,
-            a,
-            self._common(self._staging_of_b(dot.b) for dot in c.dots),
-            self._blocks(a),
+            self.a,
+            self.b,
+            self._blocks(),
             self.each,
             self._threads(outer).run,
         )
@@ -74,6 +75,16 @@ class _Chooser:
         by_strip, by_tile = (self.c.columns, self.n_parts), (self.c.rows, self.m_parts)
         ranked = (by_strip, by_tile) if self.each == "strip" else (by_tile, by_strip)
         return min(ranked, key=lambda choice: _most_idle(choice[1]))[0]
+
+    def _each(self) -> Literal["strip", "tile"]:
+        """What the outer of the two loops walks. A strip that is read once for all tiles comes from
+        the first-level cache then, if few rows or the second level serve all of `a` again and
+        again; but a short sum leaves the cache to its epilogue, which wants whole rows of results.
+        """
+        if self.c.rows.extent <= FEW_ROWS:
+            return "strip" if self.b_bytes > SMALL_BYTES else "tile"
+        stays = self.a.kind == "in place" and self.a_bytes < 2 * HALF_CACHE
+        return "strip" if self.long and stays else "tile"
 
     def _tile(self) -> tuple[int, int]:
         """The largest tile that does not spill, its rows chosen so that M splits evenly.
@@ -131,13 +142,13 @@ class _Chooser:
             return Staging("packed columns")
         return Staging("packed any")
 
-    def _blocks(self, a: Staging) -> tuple[int, int, int]:
+    def _blocks(self) -> tuple[int, int, int]:
         """Tiles, strips and terms that are worked on between two rounds of packing."""
         kept = 8 if self.long else self.size
         tile_bytes = self.rows * self.columns * kept * len(self.c.dots)
         depth = min(self.c.depth, DEPTH_BLOCK)
         if self.each == "strip":
-            if a.kind == "in place" and self.c.rows.extent * self.c.depth * self.size <= HALF_CACHE:
+            if self.a.kind == "in place" and self.a_bytes < 2 * HALF_CACHE:
                 return self.m_parts, 1, self.c.depth
             fit = WORKSPACE_BYTES // (tile_bytes * self.m_parts)
             return self.m_parts, max(1, min(self.n_parts, fit)), depth
