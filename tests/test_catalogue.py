@@ -22,10 +22,10 @@ from gradc.compiler.graph.evaluate import evaluate, evaluate_nodes
 from gradc.compiler.graph.ir import Graph, Node, apply
 from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
 from gradc.compiler.ops.definition import NotDifferentiable
-from gradc.compiler.ops.random import philox
 from gradc.compiler.ops.source import constant, input_, ones_like, zeros_like
 from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.specialize import specialize
+from gradc.compiler.philox import philox
 from gradc.compiler.types import (
     DTYPES,
     DType,

@@ -31,7 +31,8 @@ from gradc.compiler.cpu_llvm.target import (
 )
 from gradc.compiler.cpu_llvm.values import llvm_type
 from gradc.compiler.errors import DTypeError
-from gradc.compiler.ops.random import philox
+from gradc.compiler.loops.primitives import PRIMITIVES
+from gradc.compiler.philox import philox
 from gradc.compiler.types import (
     DTYPES,
     DType,
@@ -132,7 +133,7 @@ class Accuracy:
     double_ulp: float
 
 
-UNARY = {
+ACCURACY = {
     "exp": Accuracy(np.exp, ((-760, 720), (-105, 90), (-1, 1)), 1.1, 1.1),
     "exp2": Accuracy(np.exp2, ((-1080, 1030), (-152, 130), (-1, 1)), 1.2, 1.2),
     "expm1": Accuracy(np.expm1, ((-40, 90), (-1, 1), (-1e-3, 1e-3)), 1.8, 2.1),
@@ -157,13 +158,10 @@ UNARY = {
     "erfc": Accuracy(_elementwise(math.erfc), ((-1, 1), (-6, 10), (5, 27)), 0.6, 6.0),
     "sigmoid": Accuracy(sigmoid, ((-1, 1), (-110, 110), (-750, 50)), 2.5, 2.5),
     "sqrt": Accuracy(np.sqrt, ((0, 10),), 0.51, 0.51),
-}
-BINARY = {
     "pow": Accuracy(np.power, ((-10, 10), (0, 30)), 0.6, 1.1),
     "atan2": Accuracy(np.arctan2, ((-10, 10), (0, 1e-5)), 0.6, 2.0),
     "hypot": Accuracy(np.hypot, ((-10, 10), (0, 1e5)), 0.6, 1.1),
 }
-ACCURACY = {**UNARY, **BINARY}
 SPECIAL = (
     0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 2.5,
     -2.5, 1e-5, 1e-10, -1e-10, 10.0, 100.0, 1000.0, 0.25, 8.0, 5e-324, -5e-324, 1e-310, 1e-45,
@@ -172,8 +170,15 @@ SPECIAL = (
 FLOATS = (float32, float64)
 
 
+def test_every_primitive_of_floats_has_its_bound() -> None:
+    """An approximated one has a row of accuracies; an exact one is compared bit by bit."""
+    floating = [record for record in PRIMITIVES.values() if record.takes_floats()]
+    assert {r.name for r in floating if not r.exact} == set(ACCURACY)
+    assert {r.name for r in floating if r.exact} == {*EXACT, "min", "max", "fma"}
+
+
 def _spec(name: str, dtype: DType, lanes: int) -> Spec:
-    return Spec(name, (dtype,) * (2 if name in BINARY else 1), dtype, lanes)
+    return Spec(name, (dtype,) * PRIMITIVES[name].arity, dtype, lanes)
 
 
 @functools.cache
@@ -185,7 +190,7 @@ def accuracy_kernels(target: str = "native") -> Kernels:
 def samples(name: str, dtype: DType, seed: int = 0) -> list[tuple[Array, ...]]:
     """Operands: every bit pattern alike, the ranges of the table, special values crossed."""
     rng = np.random.default_rng(seed)
-    count = 2 if name in BINARY else 1
+    count = PRIMITIVES[name].arity
     integer = np.dtype(f"u{dtype.size_bytes}")
     top = np.iinfo(integer).max
     bits = [rng.integers(0, top, SAMPLES, integer, True).view(dtype.numpy) for _ in range(count)]
@@ -254,14 +259,11 @@ def test_targets_give_the_same_bits(target: str) -> None:
 
 def _takes(name: str, dtype: DType) -> tuple[Spec, ...]:
     """Kernels of a primitive for operands of this dtype, at both lane counts; none if refused."""
-    if name in ("select", "cast", "bitcast"):
+    record = PRIMITIVES[name]
+    result = record.dtypes.result([dtype])
+    if result is None or not record.dtypes.fit([dtype] * record.arity, result):
         return ()
-    logical = ("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite")
-    result = bool_ if name in logical else dtype
-    unary = (*UNARY, "neg", "abs", "sign", "floor", "ceil", "trunc", "round", "not")
-    unary += ("isnan", "isinf", "isfinite")
-    arity = 1 if name in unary else {"fma": 3, "philox": 6}.get(name, 2)
-    specs = tuple(Spec(name, (dtype,) * arity, result, lanes) for lanes in (1, LANES))
+    specs = tuple(Spec(name, (dtype,) * record.arity, result, lanes) for lanes in (1, LANES))
     try:
         kernel(specs[0])
     except DTypeError:

@@ -1,6 +1,6 @@
 """Primitives that have one right result: the evaluator's and compiled code's are equal bit for bit.
 
-The others are listed as INEXACT; with compiled code's own values for those, what an evaluator
+The others are not exact by their records; with compiled code's own values for those, what an evaluator
 computes of a program with orders is what compiled code computes, to the last bit.
 """
 
@@ -13,9 +13,8 @@ import pytest
 from support_cpu import run_compiled
 from support_primitives import compiled_primitive
 
-from gradc.compiler.loops.check import operand_count
-from gradc.compiler.loops.evaluate import INEXACT, primitive_value
-from gradc.compiler.loops.ir import LOGICAL, PREDICATES, PRIMITIVES
+from gradc.compiler.loops.evaluate import primitive_value
+from gradc.compiler.loops.primitives import PRIMITIVES
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.text import parse_program
 from gradc.compiler.testing.values import same_values
@@ -23,22 +22,24 @@ from gradc.compiler.types import DTYPES, DType, bool_, float32
 
 Array = np.ndarray[Any, Any]
 EXTENT = 700
-SHIFTS = ("shl", "shr")
-FLOATS_ONLY = ("sqrt", "floor", "ceil", "trunc", "round", "copysign", "div")
 ELSEWHERE = {"cast", "bitcast", "philox"}  # below, and in test_loops.py and test_cpu_scalar.py
 NEVER_BOOL = ("sub", "neg", "floor_div", "mod", "fma", "sign", "pow")
 
 
+def operands_of(op: str, dtype: DType) -> list[DType]:
+    first = bool_ if op == "select" else dtype
+    return [first, *[dtype] * (PRIMITIVES[op].arity - 1)]
+
+
 def is_defined(op: str, dtype: DType) -> bool:
-    if op in INEXACT:
-        return op == "pow" and dtype.is_integer
-    if op in FLOATS_ONLY:
-        return dtype.is_float
-    if op in SHIFTS:
-        return dtype.is_integer
-    if op in LOGICAL:
-        return not dtype.is_float
-    return not (dtype.is_bool and op in NEVER_BOOL)
+    """Whether it takes operands of the dtype, and has one right result for them."""
+    record, operands = PRIMITIVES[op], operands_of(op, dtype)
+    result = record.dtypes.result(operands)
+    if result is None or not record.dtypes.fit(operands, result):
+        return False
+    if dtype.is_bool and op in NEVER_BOOL:
+        return False
+    return record.exact or not dtype.is_float
 
 
 def every(dtype: DType, rng: np.random.Generator) -> Array:
@@ -59,10 +60,10 @@ def program_of(ops: list[str], dtype: DType) -> str:
     """One kernel that applies each primitive to up to three inputs."""
     lines, outputs, buffers = [], [], []
     for number, op in enumerate(ops):
-        args = ["%a[i]", "%b[i]", "%c[i]"][: operand_count(op)]
+        args = ["%a[i]", "%b[i]", "%c[i]"][: PRIMITIVES[op].arity]
         if op == "select":
             args[0] = "lt(%a[i], %b[i])"
-        result = bool_ if op in PREDICATES else dtype
+        result = PRIMITIVES[op].dtypes.result(operands_of(op, dtype))
         outputs.append(f"output %{op} : {result}[{EXTENT}]")
         buffers.append(f"buffer %y{number} : {result}[{EXTENT}] in output slot {number}")
         lines.append(f"%y{number}[i] = {op}({', '.join(args)})")
@@ -75,7 +76,7 @@ def program_of(ops: list[str], dtype: DType) -> str:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_primitive_with_one_right_result_is_computed_alike(dtype: DType) -> None:
-    ops = sorted(op for op in PRIMITIVES - ELSEWHERE if is_defined(op, dtype))
+    ops = sorted(op for op in PRIMITIVES.keys() - ELSEWHERE if is_defined(op, dtype))
     program = parse_program(program_of(ops, dtype))
     rng = np.random.default_rng(0)
     inputs = {name: every(dtype, rng) for name in "abc"}
@@ -89,7 +90,9 @@ def test_a_primitive_with_one_right_result_is_computed_alike(dtype: DType) -> No
 
 def test_every_primitive_has_one_right_result_or_is_inexact() -> None:
     compared = {op for op in PRIMITIVES for dtype in DTYPES if is_defined(op, dtype)}
-    assert compared | INEXACT == PRIMITIVES and compared & INEXACT == {"pow"}
+    inexact = {op for op, record in PRIMITIVES.items() if not record.exact}
+    assert compared | inexact | ELSEWHERE == PRIMITIVES.keys()
+    assert compared & inexact == {"pow"}
 
 
 def difference(found: Array, wanted: Array, inputs: dict[str, Array]) -> str:

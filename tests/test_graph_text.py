@@ -187,7 +187,7 @@ ONE_LINE = "graph f(%x: f32[2, 3]) {{\n  {line}\n  return %x\n}}\n"
         ("%0 = neg %x : f32[3]", "2:17: neg has type f32[2, 3] here, not f32[3]"),
         ("%0 = neg %x : f31[3]", "2:17: unknown dtype 'f31'; known: f64, f32, f16, bf16, i64, "
                                  "i32, i16, i8, u8, bool"),
-        ("%0 = neg %x, %x : f32[2, 3]", "2:8: neg: takes 1 operands, has 2"),
+        ("%0 = neg %x, %x : f32[2, 3]", "2:8: neg: takes 1 operand (x), has 2"),
         ("%0 = neg %x {a=1} : f32[2, 3]", "2:8: neg: has no attribute 'a'"),
         ("%0 = neg %x {a=1, a=2} : f32[2, 3]", "2:21: attribute 'a' is given twice"),
         ("%0 = neg %x {a=what} : f32[2, 3]", "2:18: unknown value 'what'"),

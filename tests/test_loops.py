@@ -14,7 +14,7 @@ from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.evaluate import run_kernel
 from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.loops.text import parse_kernel, print_kernel
-from gradc.compiler.ops.random import philox
+from gradc.compiler.philox import philox
 
 SOFTMAX = """\
 buffer %x : f32[4, 10] in input slot 0

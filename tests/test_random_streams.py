@@ -15,7 +15,7 @@ from support_binary import Binary, files, needs_compiler
 import gradc as gc
 from gradc import optim
 from gradc._training import TrainingProgram
-from gradc.compiler.ops.random import philox
+from gradc.compiler.philox import philox
 from gradc.runtime import Trainer
 
 SAMPLES, BATCH, SEED = 2000, 16, 3

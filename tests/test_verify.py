@@ -9,6 +9,7 @@ import pytest
 from gradc.compiler.errors import SourceLine, VerifyError
 from gradc.compiler.graph.ir import Graph, Node, Update
 from gradc.compiler.graph.verify import verify_graph
+from gradc.compiler.ops import OP_WITH_NAME
 from gradc.compiler.ops.arithmetic import ADD, NEG, add, neg
 from gradc.compiler.ops.broadcast import SUM
 from gradc.compiler.ops.source import input_, state
@@ -38,7 +39,7 @@ BROKEN = {
     ),
     "operands": (
         _graph(Node(NEG, (X, X), {}, X.type)),
-        "neg: takes 1 operands, has 2\n  in graph f: %0 = neg %x, %x : f32[2, 3]",
+        "neg: takes 1 operand (x), has 2\n  in graph f: %0 = neg %x, %x : f32[2, 3]",
     ),
     "attribute": (
         _graph(Node(ADD, (X, X), {"axis": 1}, X.type)),
@@ -50,10 +51,23 @@ BROKEN = {
     ),
     "missing attribute": (
         _graph(Node(SUM, (X,), {}, X.type)),
-        "sum: operands or attributes do not fit (_sum_type() missing 1 required keyword-only "
-        "argument: 'axes')\n"
-        "  in graph f: %0 = sum %x : f32[2, 3]\n"
-        "  operands: f32[2, 3]",
+        "sum: attribute 'axes' is missing: integers\n  in graph f: %0 = sum %x : f32[2, 3]",
+    ),
+    "unknown attribute": (
+        _graph(Node(SUM, (X,), {"axes": (0,), "axis": 1}, X.type)),
+        "sum: has no attribute 'axis'\n"
+        "  in graph f: %0 = sum %x {axes=[0], axis=1} : f32[2, 3]\n"
+        "  it has axes",
+    ),
+    "kind of attribute": (
+        _graph(Node(SUM, (X,), {"axes": 1}, X.type)),
+        "sum: attribute 'axes' is integers, not 1\n"
+        "  in graph f: %0 = sum %x {axes=1} : f32[2, 3]",
+    ),
+    "no operand": (
+        _graph(Node(OP_WITH_NAME["concatenate"], (), {"axis": 0}, X.type)),
+        "concatenate: there is no operand\n"
+        "  in graph f: %0 = concatenate {axis=0} : f32[2, 3]",
     ),
     "undeclared": (
         _graph(neg(OTHER)),

@@ -17,9 +17,9 @@ Functions that are long and rarely hot are emitted once a module and called.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 
 from ..errors import DTypeError
+from ..loops.primitives import every_primitive
 from ..types import DType, int32
 from . import integers
 from .casts import cast, narrow, widen
@@ -290,7 +290,8 @@ def _philox(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DTy
     return _call(f, "philox", philox, args)
 
 
-SCALAR: Mapping[str, Emit] = MappingProxyType(
+SCALAR: Mapping[str, Emit] = every_primitive(
+    "cpu",
     {
         "add": _arithmetic("add", "or"),
         "sub": _arithmetic("sub", None),
@@ -356,5 +357,5 @@ SCALAR: Mapping[str, Emit] = MappingProxyType(
         "cast": _cast,
         "bitcast": _bitcast,
         "philox": _philox,
-    }
+    },
 )

@@ -121,6 +121,7 @@ def apply(
 ) -> Node:
     """A new node; its type is inferred. Errors name the operation and the source line."""
     try:
+        op.check_form(len(inputs), attributes)
         result = op.infer(*(node.type for node in inputs), **attributes)
     except GradcError as error:
         raise error.located(op.name, source) from None

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..types import DType, TensorType, bool_, int64
-from .ir import LOGICAL, PREDICATES, PRIMITIVES, Axis, Buffer, Scalar
+from .ir import Axis, Buffer, Scalar
 from .known_index import FOLDS, wrapped
+from .primitives import PRIMITIVES, Primitives
 
 
-class ScalarBuilder:
+class ScalarBuilder(Primitives):
     """Makes and interns scalars. Every primitive is a method: `k.tanh(x)`, `k.add(x, y)`."""
 
     def __init__(self) -> None:
@@ -72,18 +73,13 @@ class ScalarBuilder:
     # -- primitives -------------------------------------------------------------------------
 
     def primitive(self, op: str, *args: Scalar, dtype: DType | None = None) -> Scalar:
-        """Any primitive by name. The result has the last operand's dtype if none is given."""
+        """Any primitive by name. `dtype` is the result's, where the operands do not say it."""
         if dtype is None:
-            dtype = bool_ if op in PREDICATES else args[-1].dtype
+            dtype = PRIMITIVES[op].dtypes.result([arg.dtype for arg in args])
+            assert dtype is not None, f"{op} needs its dtype"
         if dtype == int64 and op in _INDEX_ARITHMETIC:
             return self._index_arithmetic(op, args[0], args[1])
         return self._make(op, args, dtype)
-
-    def __getattr__(self, op: str) -> Callable[..., Scalar]:
-        name = op.rstrip("_")
-        if name not in PRIMITIVES:
-            raise AttributeError(f"no scalar primitive {op!r}")
-        return lambda *args, dtype=None: self.primitive(name, *args, dtype=dtype)
 
     def remade(self, scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
         """The same operation on other operands, exactly as written: nothing is folded."""
@@ -218,7 +214,6 @@ def _terms(root: Scalar) -> list[Scalar]:
 
 
 _INDEX_ARITHMETIC = frozenset(["add", "sub", "mul", "floor_div", "mod"])
-assert set(LOGICAL) <= PRIMITIVES
 
 
 def index_range(index: Scalar) -> tuple[int | None, int | None]:

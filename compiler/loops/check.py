@@ -19,41 +19,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..errors import VerifyError
-from ..types import DType, bool_, int32, int64
+from ..types import DType, bool_, int64
 from .build import coefficient, index_range
 from .check_schedule import verify_schedule
-from .ir import (
-    BINARY,
-    COMBINERS,
-    LOGICAL,
-    OTHER,
-    PREDICATES,
-    PRIMITIVES,
-    UNARY,
-    Axis,
-    Buffer,
-    Kernel,
-    Loop,
-    Reduction,
-    Scalar,
-    Store,
-    walk,
-)
+from .ir import COMBINERS, Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
+from .primitives import PRIMITIVES
 
 WRITABLE_SPACES = ("arena", "state", "output")
 SPACES = ("arena", "state", "input", "output", "constant", "order")
 LEAVES = ("constant", "axis", "rows", "load", "reduced")
-
-
-def operand_count(op: str) -> int:
-    """How many operands a primitive takes."""
-    if op == "philox":
-        return 6
-    if op in ("fma", "select"):
-        return 3
-    if op in UNARY or op in ("isnan", "isinf", "isfinite", "not", "cast", "bitcast"):
-        return 1
-    return 2
 
 
 def verify_kernel(kernel: Kernel) -> None:
@@ -206,35 +180,13 @@ class _Checker:
             )
 
     def _check_primitive(self, place: str, scalar: Scalar) -> None:
-        op, operands = scalar.op, [arg.dtype for arg in scalar.args]
-        listed = ", ".join(map(str, operands))
-        if len(operands) != operand_count(op):
-            problem = f"{op} takes {operand_count(op)} operands, not {len(operands)}"
+        record, operands = PRIMITIVES[scalar.op], [arg.dtype for arg in scalar.args]
+        if len(operands) != record.arity:
+            problem = f"{record.name} takes {record.arity} operands, not {len(operands)}"
             raise self._refuse(place, problem)
-        if not _fits(op, operands, scalar.dtype):
-            raise self._refuse(place, f"{op}({listed}) cannot be {scalar.dtype}")
-
-
-def _fits(op: str, operands: Sequence[DType], result: DType) -> bool:
-    """Whether a primitive takes these dtypes and gives that one."""
-    first = operands[0]
-    if op == "select":
-        return first == bool_ and operands[1] == operands[2] == result
-    if op == "cast":
-        return True
-    if op == "bitcast":
-        return first.bits == result.bits and first.is_bool == result.is_bool
-    if any(dtype != first for dtype in operands):
-        return False
-    if op in PREDICATES:
-        return result == bool_
-    if op == "philox":
-        return first == int32 == result
-    if op in LOGICAL:
-        return result == first and not first.is_float
-    if op in ("shl", "shr"):
-        return result == first and first.is_integer
-    return result == first
+        if not record.dtypes.fit(operands, scalar.dtype):
+            listed = ", ".join(map(str, operands))
+            raise self._refuse(place, f"{record.name}({listed}) cannot be {scalar.dtype}")
 
 
 def _is_affine(scalar: Scalar) -> bool:
@@ -254,6 +206,3 @@ def _is_affine(scalar: Scalar) -> bool:
         if len(found) > len(scalar.axes):  # an axis twice, and of a deep sum no need to see more
             return False
     return True
-
-
-assert set(UNARY) | set(BINARY) | set(PREDICATES) | set(LOGICAL) | set(OTHER) == PRIMITIVES

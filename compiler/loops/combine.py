@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.comparison import cast_array
 from ..types import dtype_of, float32
 from .fused import fma
 from .ir import Reduction
 from .order import is_rounded
+from .scalar_values import cast_array, extremum
 from .schedule import Order, SumBlock
 
 Array = np.ndarray[Any, Any]
@@ -192,12 +192,6 @@ class _Step:
                 return extremum(self.combiner, first, second)
             case _:
                 raise ValueError(f"no step of {self.combiner}")
-
-
-def extremum(op: str, first: Array, second: Array) -> Array:
-    """`max` or `min`: of equal operands the first, of NaN and a number the NaN."""
-    wins = second > first if op == "max" else second < first
-    return np.where(wins | (second != second), second, first)
 
 
 def _settled(reduction: Reduction, result: Array) -> Array:

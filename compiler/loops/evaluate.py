@@ -4,12 +4,12 @@ In: a kernel, one array per buffer in its logical shape (any strides), the numbe
 Out: the arrays, changed.
 
 Every axis is one dimension of NumPy's broadcasting, so an expression is computed once for all
-points. A value of a primitive is that of the graph operation of the same name. A reduction takes
-its points in the order that its loop is written with, to the last bit; see combine.py, also for
-loops without an order. Running reductions and accumulating stores have one order only.
+points. A primitive's value is the one in its record. A reduction takes its points in the order that
+its loop is written with, to the last bit; see combine.py, also for loops without an order. Running
+reductions and accumulating stores have one order only.
 
-What is left to differ from compiled code are the functions that no one rounds correctly (INEXACT):
-`inexact` computes these as somebody else does.
+What is left to differ from compiled code are the functions that no one rounds correctly, those that
+are not exact by their records: `inexact` computes these as somebody else does.
 
 Checked on the way: an index outside its buffer, and two points that store different values into
 one element, raise VerifyError.
@@ -24,54 +24,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import VerifyError
-from ..ops import OP_WITH_NAME
-from ..ops.random import philox
-from ..types import DType, float32, float64
-from .combine import (
-    combined_in_any_order,
-    combined_in_order,
-    extremum,
-    over_nothing,
-    running_results,
-)
-from .fused import fma
+from ..types import DType
+from .combine import combined_in_any_order, combined_in_order, over_nothing, running_results
 from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
+from .primitives import PRIMITIVES
 from .schedule import Order
 
 Array = np.ndarray[Any, Any]
 Primitive = Callable[[str, Sequence[Array], DType], Array]
 """What a primitive of this name makes of these operands, a result of this dtype."""
 
-INEXACT = frozenset(
-    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh "
-    "atanh erf erfc sigmoid pow atan2 hypot".split()
-)
-"""Functions whose last bits, of floats, are those of whoever computes them. All other primitives
-have one right result."""
-
-_OPERATION_NAME = {"select": "where"}
-
 
 def primitive_value(op: str, args: Sequence[Array], dtype: DType) -> Array:
-    """A scalar primitive on arrays that broadcast."""
-    match op:
-        case "cast":
-            return np.asarray(OP_WITH_NAME["cast"].evaluate(args[0], dtype=dtype))
-        case "bitcast":
-            return np.ascontiguousarray(args[0]).view(dtype.numpy).reshape(args[0].shape)
-        case "fma" if dtype.is_float:
-            wide = float64 if dtype == float64 else float32
-            return fma(*(a.astype(wide.numpy) for a in args)).astype(dtype.numpy)
-        case "fma":
-            return np.asarray(args[0] * args[1] + args[2])
-        case "max" | "min":
-            return extremum(op, *args)
-        case "philox":
-            *counter, k0, k1 = (np.asarray(x).view(np.uint32) for x in args)
-            return philox(tuple(counter), (k0, k1))[0].astype(np.uint32).view(np.int32)
-        case _:
-            record = OP_WITH_NAME[_OPERATION_NAME.get(op, op)]
-            return np.asarray(record.evaluate(*args))
+    """A scalar primitive on arrays that broadcast, as its record has it."""
+    return np.asarray(PRIMITIVES[op].evaluate(*args, dtype=dtype))
 
 
 def run_kernel(
@@ -182,7 +148,7 @@ class _Run:
             array = self.memory[scalar.payload]
             self._check(scalar.payload, array, args)
             return np.asarray(array[tuple(np.broadcast_arrays(*args))] if args else array[()])
-        own = scalar.op in INEXACT and scalar.dtype.is_float
+        own = scalar.dtype.is_float and not PRIMITIVES[scalar.op].exact
         return (self.inexact if own else primitive_value)(scalar.op, args, scalar.dtype)
 
     def _check(self, buffer: Buffer, array: Array, index: Sequence[Array]) -> None:

@@ -16,8 +16,9 @@
                   [ "order" integers ] [ "strides" integers "from" integer "size" integer ]
                   [ "hex" string ]
 
-A kernel as text of its own has the buffers that it names before it. A primitive has the dtype of
-its last operand (a predicate bool) unless another is written; a cast always names it. `%` names a
+A kernel as text of its own has the buffers that it names before it. The primitives are
+those of primitives.py. One has the dtype of its last operand (a predicate bool) unless another is
+written; a cast always names it. `%` names a
 let, a reduction or, before `[`, a buffer. A name that is no word stands in quotes: %"0.weight".
 
 For every point of the parallel axes (in any order, on any thread) the loops run one after the
@@ -44,21 +45,6 @@ from typing import Any
 from ..types import DType, TensorType, int64
 from .index_form import NOTHING_KNOWN, IndexForm, index_form
 from .schedule import Order, Schedule
-
-UNARY = (
-    "neg abs sign sqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh "
-    "tanh asinh acosh atanh erf erfc sigmoid floor ceil trunc round"
-).split()
-BINARY = "add sub mul div floor_div mod min max pow atan2 hypot copysign shl shr".split()
-PREDICATES = "isnan isinf isfinite eq ne lt le gt ge".split()
-LOGICAL = "and or xor not".split()
-OTHER = "fma select cast bitcast philox".split()
-PRIMITIVES = frozenset(UNARY + BINARY + PREDICATES + LOGICAL + OTHER)
-"""Every scalar primitive. `not`, `and`, `or`, `xor` are bitwise on integers, logical on bool.
-
-philox(c0, c1, c2, c3, k0, k1) is word 0 of Philox4x32-10 for the counter (c0, c1, c2, c3) and the
-key (k0, k1), unsigned words in i32 (see ops/random.py).
-"""
 
 COMBINERS = ("sum", "dot", "prod", "max", "min", "any", "all", "argmax", "argmin")
 """`dot` is the sum of a product, `value` being the product, with one rounding per element (fma)."""

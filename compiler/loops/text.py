@@ -29,11 +29,9 @@ from typing import Any
 from ..graph.text_cursor import Cursor
 from ..graph.text_lex import Token, quoted
 from ..types import DType, TensorType, bool_, int64
-from .check import SPACES, operand_count
+from .check import SPACES
 from .ir import (
     COMBINERS,
-    PREDICATES,
-    PRIMITIVES,
     Axis,
     Buffer,
     Kernel,
@@ -45,6 +43,7 @@ from .ir import (
     dense_layout,
     walk,
 )
+from .primitives import PRIMITIVES
 from .schedule import renamed_schedule
 from .schedule_text import order_text, parse_order, parse_schedule, schedule_lines
 
@@ -223,13 +222,7 @@ class _LoopPrinter:
 
 def default_dtype(scalar: Scalar) -> DType | None:
     """The dtype that a primitive's text need not name; None where it always does."""
-    return _default(scalar.op, scalar.args)
-
-
-def _default(op: str, args: tuple[Scalar, ...]) -> DType | None:
-    if op in ("cast", "bitcast"):
-        return None
-    return bool_ if op in PREDICATES else args[-1].dtype
+    return PRIMITIVES[scalar.op].dtypes.result([arg.dtype for arg in scalar.args])
 
 
 def _constant_text(scalar: Scalar) -> str:
@@ -434,10 +427,11 @@ class KernelParser:
         if op not in PRIMITIVES:
             raise self.cursor.error(f"unknown primitive {op!r}", start)
         args = self._list("(", ")")
-        if len(args) != operand_count(op):
-            problem = f"{op} takes {operand_count(op)} operands, not {len(args)}"
+        record = PRIMITIVES[op]
+        if len(args) != record.arity:
+            problem = f"{op} takes {record.arity} operands, not {len(args)}"
             raise self.cursor.error(problem, start)
-        dtype = _default(op, args)
+        dtype = record.dtypes.result([arg.dtype for arg in args])
         if self.cursor.accept(":"):
             dtype = self.cursor.dtype()
         if dtype is None:

@@ -15,6 +15,8 @@ import numpy as np
 
 from ..errors import DTypeError
 from ..graph.ir import Node, apply
+from ..loops.primitives import PRIMITIVES
+from ..reference import rounding_once
 from ..types import TensorType
 from .comparison import eq, gt, lt, where
 from .definition import (
@@ -27,9 +29,9 @@ from .definition import (
     OpDef,
     elementwise,
     per_element,
+    primitive_of,
     same_type,
 )
-from .reference import rounding_once
 from .source import constant_like, zeros_like
 
 Gradient = Callable[..., tuple[Node | None, ...]]
@@ -52,18 +54,19 @@ def float_type(x: TensorType, *others: TensorType) -> TensorType:
 def binary_record(
     name: str,
     infer: Callable[..., TensorType],
-    reference: Callable[..., Any],
     gradient: Gradient | NotDifferentiable,
     flops: float,
     flags: Flag,
 ) -> OpDef:
-    """An operation of two operands whose loop body is the primitive of the same name."""
+    """An operation of two operands: its loop body and value are those of the primitive `name`."""
     return OpDef(
         name=name,
+        operands=("x", "y"),
+        attributes={},
         infer=infer,
-        evaluate=rounding_once(reference),
+        evaluate=PRIMITIVES[name].evaluate,
         gradient=gradient,
-        lowering=elementwise(lambda k, x, y: k.primitive(name, x, y)),
+        lowering=primitive_of(name),
         cost=per_element(flops),
         flags=flags,
     )
@@ -116,24 +119,24 @@ def _copysign_gradient(dy: Node, y: Node, a: Node, b: Node) -> tuple[Node | None
 CHEAP = RECOMPUTABLE
 CHEAP_COMMUTATIVE = RECOMPUTABLE | COMMUTATIVE
 
-ADD = binary_record("add", number_type, np.add, _add_gradient, 1, CHEAP_COMMUTATIVE)
-SUB = binary_record("sub", number_type, np.subtract, _sub_gradient, 1, CHEAP)
-MUL = binary_record("mul", number_type, np.multiply, _mul_gradient, 1, CHEAP_COMMUTATIVE)
-DIV = binary_record("div", float_type, np.divide, _div_gradient, 4, CHEAP)
-FLOOR_DIV = binary_record(
-    "floor_div", number_type, np.floor_divide, NOT_DIFFERENTIABLE, 8, NO_FLAGS
-)
-MOD = binary_record("mod", number_type, np.remainder, _mod_gradient, 8, NO_FLAGS)
-COPYSIGN = binary_record("copysign", float_type, np.copysign, _copysign_gradient, 2, CHEAP)
+ADD = binary_record("add", number_type, _add_gradient, 1, CHEAP_COMMUTATIVE)
+SUB = binary_record("sub", number_type, _sub_gradient, 1, CHEAP)
+MUL = binary_record("mul", number_type, _mul_gradient, 1, CHEAP_COMMUTATIVE)
+DIV = binary_record("div", float_type, _div_gradient, 4, CHEAP)
+FLOOR_DIV = binary_record("floor_div", number_type, NOT_DIFFERENTIABLE, 8, NO_FLAGS)
+MOD = binary_record("mod", number_type, _mod_gradient, 8, NO_FLAGS)
+COPYSIGN = binary_record("copysign", float_type, _copysign_gradient, 2, CHEAP)
 
 
 def _extremum(name: str, primitive: str, reference: Any, gradient: Gradient) -> OpDef:
     return OpDef(
         name=name,
+        operands=("x", "y"),
+        attributes={},
         infer=number_type,
         evaluate=rounding_once(reference),
         gradient=gradient,
-        lowering=elementwise(lambda k, x, y: k.primitive(primitive, x, y)),
+        lowering=primitive_of(primitive),
         cost=per_element(1),
         flags=RECOMPUTABLE | COMMUTATIVE,
     )
@@ -154,18 +157,22 @@ def _abs_gradient(dy: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
 
 NEG = OpDef(
     name="neg",
+    operands=("x",),
+    attributes={},
     infer=number_type,
-    evaluate=rounding_once(np.negative),
+    evaluate=PRIMITIVES["neg"].evaluate,
     gradient=_neg_gradient,
-    lowering=elementwise(lambda k, x: k.neg(x)),
+    lowering=primitive_of("neg"),
     cost=per_element(1),
     flags=RECOMPUTABLE,
 )
 
 ABS = OpDef(
     name="abs",
+    operands=("x",),
+    attributes={},
     infer=number_type,
-    evaluate=rounding_once(np.abs),
+    evaluate=PRIMITIVES["abs"].evaluate,
     gradient=_abs_gradient,
     lowering=elementwise(lambda k, x: x if x.dtype.kind == "uint" else k.abs(x)),
     cost=per_element(1),
@@ -174,23 +181,27 @@ ABS = OpDef(
 
 SIGN = OpDef(
     name="sign",
+    operands=("x",),
+    attributes={},
     infer=number_type,
-    evaluate=rounding_once(np.sign),
+    evaluate=PRIMITIVES["sign"].evaluate,
     gradient=NOT_DIFFERENTIABLE,
-    lowering=elementwise(lambda k, x: k.sign(x)),
+    lowering=primitive_of("sign"),
     cost=per_element(2),
     flags=RECOMPUTABLE,
 )
 
 
-def _rounding(name: str, reference: Callable[..., Any]) -> OpDef:
+def _rounding(name: str) -> OpDef:
     """A function that rounds to an integer of the same dtype. Integers are left as they are."""
 
     def evaluate(x: Any) -> Any:
-        return np.asarray(x if x.dtype.kind in "iu" else reference(x))
+        return np.asarray(x if x.dtype.kind in "iu" else PRIMITIVES[name].evaluate(x))
 
     return OpDef(
         name=name,
+        operands=("x",),
+        attributes={},
         infer=number_type,
         evaluate=evaluate,
         gradient=NOT_DIFFERENTIABLE,
@@ -200,10 +211,10 @@ def _rounding(name: str, reference: Callable[..., Any]) -> OpDef:
     )
 
 
-FLOOR = _rounding("floor", rounding_once(np.floor))
-CEIL = _rounding("ceil", rounding_once(np.ceil))
-TRUNC = _rounding("trunc", rounding_once(np.trunc))
-ROUND = _rounding("round", rounding_once(np.rint))
+FLOOR = _rounding("floor")
+CEIL = _rounding("ceil")
+TRUNC = _rounding("trunc")
+ROUND = _rounding("round")
 
 
 def add(x: Node, y: Node) -> Node:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.ir import Node, apply
+from ..reference import rounding_once, wide_dtype
 from ..types import Shape, TensorType, static_shape
 from .definition import (
     NO_FLAGS,
@@ -28,8 +29,8 @@ from .definition import (
     per_element,
     per_operand_element,
 )
+from .form import Kind
 from .movement import reshape
-from .reference import rounding_once, wide_dtype
 from .source import declared_type
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def _lower_broadcast(k: ScalarBuilder, context: Context) -> Scalar:
 
 BROADCAST = OpDef(
     name="broadcast",
+    operands=("x",),
+    attributes={"shape": Kind.SHAPE, "axes": Kind.INTEGERS},
     infer=_broadcast_type,
     evaluate=_broadcast_value,
     gradient=_broadcast_gradient,
@@ -131,6 +134,8 @@ def _sum_gradient(dy: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node | Non
 
 SUM = OpDef(
     name="sum",
+    operands=("x",),
+    attributes={"axes": Kind.INTEGERS},
     infer=_sum_type,
     evaluate=rounding_once(_sum_value),
     gradient=_sum_gradient,

@@ -10,13 +10,12 @@ becomes 0. Between integers it wraps. To bool it asks whether the value is not z
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
-from ..types import DType, TensorType, bfloat16, bool_, dtype_of
+from ..loops.primitives import PRIMITIVES
+from ..types import DType, TensorType, bool_
 from .definition import (
     COMMUTATIVE,
     NO_FLAGS,
@@ -27,9 +26,10 @@ from .definition import (
     OpDef,
     elementwise,
     per_element,
+    primitive_of,
     same_type,
 )
-from .reference import as_array, bfloat16_of
+from .form import Kind
 from .source import zeros_like
 
 if TYPE_CHECKING:
@@ -62,39 +62,40 @@ def _shift_type(x: TensorType, count: TensorType) -> TensorType:
 def _record(
     name: str,
     infer: Callable[..., TensorType],
-    reference: Callable[..., Any],
-    body: Callable[..., Scalar],
+    operands: tuple[str, ...],
     flags: Flag = NO_FLAGS,
 ) -> OpDef:
-    """An operation of one cheap instruction without a derivative."""
+    """An operation that is one cheap primitive, and has no slope."""
     return OpDef(
         name=name,
+        operands=operands,
+        attributes={},
         infer=infer,
-        evaluate=as_array(reference),
+        evaluate=PRIMITIVES[name].evaluate,
         gradient=NOT_DIFFERENTIABLE,
-        lowering=elementwise(body),
+        lowering=primitive_of(name),
         cost=per_element(1),
         flags=RECOMPUTABLE | flags,
     )
 
 
-ISNAN = _record("isnan", _float_predicate_type, np.isnan, lambda k, x: k.isnan(x))
-ISINF = _record("isinf", _float_predicate_type, np.isinf, lambda k, x: k.isinf(x))
-ISFINITE = _record("isfinite", _float_predicate_type, np.isfinite, lambda k, x: k.isfinite(x))
+ISNAN = _record("isnan", _float_predicate_type, ("x",))
+ISINF = _record("isinf", _float_predicate_type, ("x",))
+ISFINITE = _record("isfinite", _float_predicate_type, ("x",))
 
-EQ = _record("eq", _predicate_type, np.equal, lambda k, x, y: k.eq(x, y), COMMUTATIVE)
-NE = _record("ne", _predicate_type, np.not_equal, lambda k, x, y: k.ne(x, y), COMMUTATIVE)
-LT = _record("lt", _predicate_type, np.less, lambda k, x, y: k.lt(x, y))
-LE = _record("le", _predicate_type, np.less_equal, lambda k, x, y: k.le(x, y))
-GT = _record("gt", _predicate_type, np.greater, lambda k, x, y: k.gt(x, y))
-GE = _record("ge", _predicate_type, np.greater_equal, lambda k, x, y: k.ge(x, y))
+EQ = _record("eq", _predicate_type, ("x", "y"), COMMUTATIVE)
+NE = _record("ne", _predicate_type, ("x", "y"), COMMUTATIVE)
+LT = _record("lt", _predicate_type, ("x", "y"))
+LE = _record("le", _predicate_type, ("x", "y"))
+GT = _record("gt", _predicate_type, ("x", "y"))
+GE = _record("ge", _predicate_type, ("x", "y"))
 
-AND = _record("and", _bits_type, np.bitwise_and, lambda k, x, y: k.and_(x, y), COMMUTATIVE)
-OR = _record("or", _bits_type, np.bitwise_or, lambda k, x, y: k.or_(x, y), COMMUTATIVE)
-XOR = _record("xor", _bits_type, np.bitwise_xor, lambda k, x, y: k.xor(x, y), COMMUTATIVE)
-NOT = _record("not", _bits_type, np.bitwise_not, lambda k, x: k.not_(x))
-SHL = _record("shl", _shift_type, np.left_shift, lambda k, x, count: k.shl(x, count))
-SHR = _record("shr", _shift_type, np.right_shift, lambda k, x, count: k.shr(x, count))
+AND = _record("and", _bits_type, ("x", "y"), COMMUTATIVE)
+OR = _record("or", _bits_type, ("x", "y"), COMMUTATIVE)
+XOR = _record("xor", _bits_type, ("x", "y"), COMMUTATIVE)
+NOT = _record("not", _bits_type, ("x",))
+SHL = _record("shl", _shift_type, ("x", "count"))
+SHR = _record("shr", _shift_type, ("x", "count"))
 
 
 def _where_type(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
@@ -115,31 +116,15 @@ def _where_gradient(
 
 WHERE = OpDef(
     name="where",
+    operands=("condition", "x", "y"),
+    attributes={},
     infer=_where_type,
-    evaluate=as_array(np.where),
+    evaluate=PRIMITIVES["select"].evaluate,
     gradient=_where_gradient,
     lowering=elementwise(lambda k, condition, x, y: k.select(condition, x, y)),
     cost=per_element(1),
     flags=RECOMPUTABLE,
 )
-
-
-def cast_array(x: Any, dtype: DType) -> Any:
-    """The array as `cast` converts it; see the module docstring."""
-    source = dtype_of(x.dtype)
-    if dtype.is_bool:
-        return np.asarray(x != 0)
-    if dtype == bfloat16 and source.bits > 16:
-        return bfloat16_of(x.astype(np.float64))
-    if not (source.is_float and dtype.is_integer):
-        return x.astype(dtype.numpy)
-    limits = np.iinfo(dtype.numpy)
-    wide = np.trunc(x.astype(np.float64))
-    result = np.where(wide > 0, limits.max, limits.min).astype(dtype.numpy)
-    # 2.0**63 and -2.0**63 are exact in float64, so these comparisons are too.
-    inside = (wide >= float(limits.min)) & (wide < float(limits.max + 1))
-    result = np.where(inside, np.where(inside, wide, 0).astype(dtype.numpy), result)
-    return np.where(np.isnan(wide), np.zeros((), dtype.numpy), result)
 
 
 def _cast_gradient(dy: Node, y: Node, x: Node, *, dtype: DType) -> tuple[Node | None, ...]:
@@ -154,8 +139,10 @@ def _lower_cast(k: ScalarBuilder, x: Scalar, *, dtype: DType) -> Scalar:
 
 CAST = OpDef(
     name="cast",
+    operands=("x",),
+    attributes={"dtype": Kind.DTYPE},
     infer=lambda x, *, dtype: x.with_dtype(dtype),
-    evaluate=lambda x, *, dtype: cast_array(x, dtype),
+    evaluate=PRIMITIVES["cast"].evaluate,
     gradient=_cast_gradient,
     lowering=elementwise(_lower_cast),
     cost=per_element(1),
@@ -164,6 +151,8 @@ CAST = OpDef(
 
 STOP_GRADIENT = OpDef(
     name="stop_gradient",
+    operands=("x",),
+    attributes={},
     infer=same_type,
     evaluate=lambda x: x,
     gradient=NOT_DIFFERENTIABLE,

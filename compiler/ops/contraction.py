@@ -19,10 +19,11 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
+from ..reference import rounding_once
 from ..types import TensorType, static_shape
 from .definition import NO_FLAGS, Contract, OpDef
+from .form import Kind
 from .movement import inverse_permutation, transpose
-from .reference import rounding_once
 
 Axes = tuple[int, ...]
 
@@ -198,6 +199,8 @@ def _dot_general_cost(
 
 DOT_GENERAL = OpDef(
     name="dot_general",
+    operands=("lhs", "rhs"),
+    attributes=dict.fromkeys(DotAxes._fields, Kind.INTEGERS),
     infer=_infer_dot_general,
     evaluate=rounding_once(_evaluate_dot_general),
     gradient=_dot_general_gradient,

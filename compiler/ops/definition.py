@@ -3,6 +3,7 @@
 There is no default for any field: an operation without a derivative says NOT_DIFFERENTIABLE.
 The attributes of a node reach every function of its record as keyword arguments.
 
+    operands, attributes                                      their names and kinds; see form.py
     infer(*operand types, **attributes) -> TensorType         raises ShapeError, DTypeError
     evaluate(*operand arrays, **attributes) -> array          the reference value, in NumPy
     gradient(dy, y, *operands, **attributes) -> one node or None per operand
@@ -15,12 +16,14 @@ An attribute called `shape` holds extents, which may be named dimensions; no oth
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, overload
 
 from ..errors import DTypeError, ShapeError
+from ..loops.primitives import PRIMITIVES
 from ..types import TensorType
+from .form import Attributes, check_form
 
 if TYPE_CHECKING:
     from ..graph.ir import Node
@@ -122,6 +125,8 @@ class OpDef:
     """One operation of the catalogue; see the module docstring."""
 
     name: str
+    operands: tuple[str, ...]
+    attributes: Attributes
     infer: Callable[..., TensorType]
     evaluate: Callable[..., Any]
     gradient: Callable[..., tuple[Node | None, ...]] | NotDifferentiable
@@ -132,10 +137,31 @@ class OpDef:
     def __repr__(self) -> str:
         return f"OpDef({self.name})"
 
+    def check_form(self, operand_count: int, attributes: Mapping[str, Any]) -> None:
+        """Raise VerifyError unless a node may have so many operands and these attributes."""
+        check_form(self.name, self.operands, self.attributes, operand_count, attributes)
 
+
+@overload
+def elementwise(body: Callable[[ScalarBuilder, Scalar], Scalar]) -> Elementwise: ...
+@overload
+def elementwise(body: Callable[[ScalarBuilder, Scalar, Scalar], Scalar]) -> Elementwise: ...
+@overload
+def elementwise(body: Callable[[ScalarBuilder, Scalar, Scalar, Scalar], Scalar]) -> Elementwise: ...
+@overload
+def elementwise(body: Callable[Concatenate[ScalarBuilder, ...], Scalar]) -> Elementwise: ...
 def elementwise(body: Callable[..., Scalar]) -> Elementwise:
-    """Lowering of an elementwise operation: `lambda k, x: k.tanh(x)`."""
+    """Lowering of an elementwise operation: `lambda k, x: k.tanh(x)`.
+
+    A body that takes attributes is a named function, so that the type checker knows its builder.
+    """
     return Elementwise(body)
+
+
+def primitive_of(name: str) -> Elementwise:
+    """Lowering of an elementwise operation that is one scalar primitive."""
+    record = PRIMITIVES[name]
+    return Elementwise(lambda k, *operands: k.primitive(record.name, *operands))
 
 
 def per_element(flops: float) -> Callable[..., float]:

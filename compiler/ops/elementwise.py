@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
 
 from ..graph.ir import Node, apply
+from ..loops.primitives import PRIMITIVES
 from ..types import DType, bfloat16, float16, float32, float64
 from .arithmetic import (
     abs_,
@@ -57,8 +55,7 @@ from .comparison import (
     where,
     xor,
 )
-from .definition import NO_FLAGS, RECOMPUTABLE, OpDef, elementwise, per_element
-from .reference import rounding_once
+from .definition import NO_FLAGS, RECOMPUTABLE, OpDef, per_element, primitive_of
 from .source import constant_like, ones_like, zeros_like
 
 __all__ = [
@@ -79,23 +76,20 @@ LN_10 = math.log(10.0)
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 
 
-def _function(
-    name: str,
-    reference: Callable[..., Any],
-    slope: Callable[[Node, Node, Node], Node],
-    flops: float,
-) -> OpDef:
-    """A function of one float; `slope(dy, y, x)` is dx. Its loop body is the primitive `name`."""
+def _function(name: str, slope: Callable[[Node, Node, Node], Node], flops: float) -> OpDef:
+    """A function of one float; `slope(dy, y, x)` is dx. Its body and value are the primitive's."""
 
     def gradient(dy: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (slope(dy, y, x),)
 
     return OpDef(
         name=name,
+        operands=("x",),
+        attributes={},
         infer=float_type,
-        evaluate=rounding_once(reference),
+        evaluate=PRIMITIVES[name].evaluate,
         gradient=gradient,
-        lowering=elementwise(lambda k, x: k.primitive(name, x)),
+        lowering=primitive_of(name),
         cost=per_element(flops),
         flags=RECOMPUTABLE if flops <= 4 else NO_FLAGS,
     )
@@ -141,39 +135,14 @@ def _log1p_slope(dy: Node, y: Node, x: Node) -> Node:
     return div(dy, add(x, ones_like(x)))
 
 
-SQRT = _function("sqrt", np.sqrt, _sqrt_slope, flops=4)
-EXP = _function("exp", np.exp, _exp_slope, flops=10)
-EXP2 = _function("exp2", np.exp2, _exp2_slope, flops=8)
-EXPM1 = _function("expm1", np.expm1, _expm1_slope, flops=14)
-LOG = _function("log", np.log, _log_slope, flops=12)
-LOG2 = _function("log2", np.log2, _log2_slope, flops=12)
-LOG10 = _function("log10", np.log10, _log10_slope, flops=12)
-LOG1P = _function("log1p", np.log1p, _log1p_slope, flops=16)
-
-
-def integer_power(x: Any, p: Any) -> Any:
-    """x ** p, wrapping. A negative exponent gives the quotient 1 / x ** -p rounded toward zero."""
-    raised = np.power(x, np.maximum(p, 0))
-    one = np.ones((), x.dtype)
-    odd = (p & 1) == 1
-    signed = np.where(odd, x, one) if x.dtype.kind == "i" else one
-    reciprocal = np.where(x == 1, one, np.where(x == -1, signed, 0)) if x.dtype.kind == "i" else one
-    return np.where(p >= 0, raised, reciprocal).astype(x.dtype)
-
-
-def _power(x: Any, p: Any) -> Any:
-    return integer_power(x, p) if x.dtype.kind in "iu" else _float_power(x, p)
-
-
-def _float_power(x: Any, p: Any) -> Any:
-    """NumPy takes the square root where all exponents are one number 0.5: not so at -0.0 and -inf.
-
-    Source: IEEE 754-2019, section 9.2.1: pow(-0.0, y) is 0.0 and pow(-infinity, y) is infinity for
-    every y > 0 that is no odd integer.
-    """
-    raised = np.power(x, p)
-    root = np.where(x == -np.inf, np.full_like(x, np.inf), np.abs(raised))
-    return np.where(p == 0.5, root, raised)
+SQRT = _function("sqrt", _sqrt_slope, flops=4)
+EXP = _function("exp", _exp_slope, flops=10)
+EXP2 = _function("exp2", _exp2_slope, flops=8)
+EXPM1 = _function("expm1", _expm1_slope, flops=14)
+LOG = _function("log", _log_slope, flops=12)
+LOG2 = _function("log2", _log2_slope, flops=12)
+LOG10 = _function("log10", _log10_slope, flops=12)
+LOG1P = _function("log1p", _log1p_slope, flops=16)
 
 
 NEAR_ZERO: Mapping[DType, float] = MappingProxyType(
@@ -198,7 +167,7 @@ def _pow_gradient(dy: Node, y: Node, x: Node, p: Node) -> tuple[Node | None, ...
     return mul(dy, dx), mul(dy, mul(log_x, y))
 
 
-POW = binary_record("pow", number_type, _power, _pow_gradient, 30, NO_FLAGS)
+POW = binary_record("pow", number_type, _pow_gradient, 30, NO_FLAGS)
 
 
 # -- trigonometric and hyperbolic functions -------------------------------------------------
@@ -260,18 +229,18 @@ def _atanh_slope(dy: Node, y: Node, x: Node) -> Node:
     return div(dy, _one_minus_square(x))
 
 
-SIN = _function("sin", np.sin, _sin_slope, flops=14)
-COS = _function("cos", np.cos, _cos_slope, flops=14)
-TAN = _function("tan", np.tan, _tan_slope, flops=20)
-ASIN = _function("asin", np.arcsin, _asin_slope, flops=20)
-ACOS = _function("acos", np.arccos, _acos_slope, flops=20)
-ATAN = _function("atan", np.arctan, _atan_slope, flops=20)
-SINH = _function("sinh", np.sinh, _sinh_slope, flops=20)
-COSH = _function("cosh", np.cosh, _cosh_slope, flops=16)
-TANH = _function("tanh", np.tanh, _tanh_slope, flops=12)
-ASINH = _function("asinh", np.arcsinh, _asinh_slope, flops=24)
-ACOSH = _function("acosh", np.arccosh, _acosh_slope, flops=24)
-ATANH = _function("atanh", np.arctanh, _atanh_slope, flops=24)
+SIN = _function("sin", _sin_slope, flops=14)
+COS = _function("cos", _cos_slope, flops=14)
+TAN = _function("tan", _tan_slope, flops=20)
+ASIN = _function("asin", _asin_slope, flops=20)
+ACOS = _function("acos", _acos_slope, flops=20)
+ATAN = _function("atan", _atan_slope, flops=20)
+SINH = _function("sinh", _sinh_slope, flops=20)
+COSH = _function("cosh", _cosh_slope, flops=16)
+TANH = _function("tanh", _tanh_slope, flops=12)
+ASINH = _function("asinh", _asinh_slope, flops=24)
+ACOSH = _function("acosh", _acosh_slope, flops=24)
+ATANH = _function("atanh", _atanh_slope, flops=24)
 
 
 def _atan2_gradient(dy: Node, y: Node, a: Node, b: Node) -> tuple[Node | None, ...]:
@@ -290,17 +259,11 @@ def _hypot_gradient(dy: Node, y: Node, a: Node, b: Node) -> tuple[Node | None, .
     return mul(dy, div(a, radius)), mul(dy, div(b, radius))
 
 
-ATAN2 = binary_record("atan2", float_type, np.arctan2, _atan2_gradient, 25, NO_FLAGS)
-HYPOT = binary_record("hypot", float_type, np.hypot, _hypot_gradient, 8, NO_FLAGS)
+ATAN2 = binary_record("atan2", float_type, _atan2_gradient, 25, NO_FLAGS)
+HYPOT = binary_record("hypot", float_type, _hypot_gradient, 8, NO_FLAGS)
 
 
 # -- the error function and the logistic function -------------------------------------------
-
-
-def _elementwise_float64(function: Callable[[float], float]) -> Callable[..., Any]:
-    """A NumPy function from one of Python's: computed in float64 and rounded."""
-    vectorized = np.vectorize(function, otypes=[np.float64])
-    return lambda x: vectorized(x.astype(np.float64)).astype(x.dtype)
 
 
 def _erf_slope(dy: Node, y: Node, x: Node) -> Node:
@@ -311,19 +274,13 @@ def _erfc_slope(dy: Node, y: Node, x: Node) -> Node:
     return neg(_erf_slope(dy, y, x))
 
 
-def _sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), without overflow."""
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
-
-
 def _sigmoid_slope(dy: Node, y: Node, x: Node) -> Node:
     return mul(dy, mul(y, sub(ones_like(y), y)))
 
 
-ERF = _function("erf", _elementwise_float64(math.erf), _erf_slope, flops=24)
-ERFC = _function("erfc", _elementwise_float64(math.erfc), _erfc_slope, flops=30)
-SIGMOID = _function("sigmoid", _sigmoid, _sigmoid_slope, flops=14)
+ERF = _function("erf", _erf_slope, flops=24)
+ERFC = _function("erfc", _erfc_slope, flops=30)
+SIGMOID = _function("sigmoid", _sigmoid_slope, flops=14)
 
 
 def sqrt(x: Node) -> Node:

@@ -27,6 +27,7 @@ from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
+from ..reference import wide_dtype
 from ..types import TensorType, int64, static_shape
 from .definition import (
     NO_FLAGS,
@@ -39,7 +40,7 @@ from .definition import (
     elementwise,
     per_element,
 )
-from .reference import wide_dtype
+from .form import Kind
 from .slicing import clamped
 from .source import zeros_like
 
@@ -95,12 +96,23 @@ def _infer_index_range(
     return x
 
 
+def _index_range_body(k: ScalarBuilder, x: Scalar, **said: Any) -> Scalar:
+    return x
+
+
 INDEX_RANGE = OpDef(
     name="index_range",
+    operands=("x",),
+    attributes={
+        "low": Kind.INTEGER,
+        "high": Kind.INTEGER,
+        "ignored": Kind.INTEGERS,
+        "reader": Kind.TEXT,
+    },
     infer=_infer_index_range,
     evaluate=lambda x, *, low, high, ignored, reader: x,
     gradient=NOT_DIFFERENTIABLE,
-    lowering=elementwise(lambda k, x, *, low, high, ignored, reader: x),
+    lowering=elementwise(_index_range_body),
     cost=per_element(0),
     flags=VIEW | RECOMPUTABLE,
 )
@@ -138,6 +150,8 @@ def _take_body(k: ScalarBuilder, context: Context) -> Scalar:
 
 TAKE = OpDef(
     name="take",
+    operands=("x", "indices"),
+    attributes={"axis": Kind.INTEGER},
     infer=_infer_take,
     evaluate=_evaluate_take,
     gradient=_take_gradient,
@@ -187,6 +201,8 @@ def _scatter_cost(
 
 INDEX_ADD = OpDef(
     name="index_add",
+    operands=("x", "indices", "updates"),
+    attributes={"axis": Kind.INTEGER},
     infer=_infer_index_add,
     evaluate=_evaluate_index_add,
     gradient=_index_add_gradient,
@@ -243,6 +259,8 @@ def _take_along_axis_body(k: ScalarBuilder, context: Context) -> Scalar:
 
 TAKE_ALONG_AXIS = OpDef(
     name="take_along_axis",
+    operands=("x", "indices"),
+    attributes={"axis": Kind.INTEGER},
     infer=_infer_take_along_axis,
     evaluate=_evaluate_take_along_axis,
     gradient=_take_along_axis_gradient,
@@ -278,6 +296,8 @@ def _scatter_add_gradient(
 
 SCATTER_ADD = OpDef(
     name="scatter_add",
+    operands=("x", "indices", "updates"),
+    attributes={"axis": Kind.INTEGER},
     infer=_infer_scatter_add,
     evaluate=_evaluate_scatter_add,
     gradient=_scatter_add_gradient,

@@ -42,6 +42,8 @@ def _lower(k: ScalarBuilder, context: Context) -> Scalar:
 
 SAMPLE = OpDef(
     name="sample",
+    operands=("data", "order"),
+    attributes={},
     infer=_infer,
     evaluate=_evaluate,
     gradient=NOT_DIFFERENTIABLE,

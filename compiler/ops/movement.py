@@ -19,6 +19,7 @@ from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
 from ..types import Extent, Shape, TensorType, factors, product
 from .definition import VIEW, Indexed, OpDef, per_element
+from .form import Kind
 
 
 class AxisGroup(NamedTuple):
@@ -118,6 +119,8 @@ def _extent(shape: Shape, axis: int) -> int:
 
 RESHAPE = OpDef(
     name="reshape",
+    operands=("x",),
+    attributes={"shape": Kind.SHAPE},
     infer=_infer_reshape,
     evaluate=lambda x, shape: np.reshape(x, shape),
     gradient=_reshape_gradient,
@@ -162,6 +165,8 @@ def _evaluate_transpose(x: np.ndarray[Any, Any], permutation: tuple[int, ...]) -
 
 TRANSPOSE = OpDef(
     name="transpose",
+    operands=("x",),
+    attributes={"permutation": Kind.INTEGERS},
     infer=_infer_transpose,
     evaluate=_evaluate_transpose,
     gradient=_transpose_gradient,

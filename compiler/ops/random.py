@@ -29,33 +29,11 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
+from ..philox import LOW_32, ROUNDS, philox
 from ..types import Extent, Shape, TensorType, factors, int32, int64, product, static_shape
 from .definition import NO_FLAGS, NOT_DIFFERENTIABLE, Indexed, OpDef, per_element
+from .form import Kind
 from .source import declared_type
-
-# Multipliers and Weyl increments of Philox4x32, and its rounds: section 4.1 and table 2 there.
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-INCREMENTS = (0x9E3779B9, 0xBB67AE85)
-ROUNDS = 10
-
-_LOW_32 = 0xFFFFFFFF
-
-
-def philox(counter: tuple[Any, ...], key: tuple[Any, Any]) -> tuple[Any, ...]:
-    """The four words for four counter and two key words: uint64 arrays or ints below 2^32."""
-    c0, c1, c2, c3 = (np.asarray(word, np.uint64) for word in counter)
-    k0, k1 = (np.asarray(word, np.uint64) for word in key)
-    low, half = np.uint64(_LOW_32), np.uint64(32)
-    for _ in range(ROUNDS):
-        first, second = np.uint64(MULTIPLIERS[0]) * c0, np.uint64(MULTIPLIERS[1]) * c2
-        c0, c1, c2, c3 = (
-            (second >> half) ^ c1 ^ k0,
-            second & low,
-            (first >> half) ^ c3 ^ k1,
-            first & low,
-        )
-        k0, k1 = (k0 + np.uint64(INCREMENTS[0])) & low, (k1 + np.uint64(INCREMENTS[1])) & low
-    return c0, c1, c2, c3
 
 
 def _bits_type(seed: TensorType, step: TensorType, *, shape: Shape, stream: int) -> TensorType:
@@ -64,7 +42,7 @@ def _bits_type(seed: TensorType, step: TensorType, *, shape: Shape, stream: int)
             raise DTypeError(f"{name} is i64[], not {operand}")
         if operand.rank:
             raise ShapeError(f"{name} is i64[], not {operand}")
-    if not 0 <= stream <= _LOW_32:
+    if not 0 <= stream <= LOW_32:
         raise ArgumentError(f"a stream is a number from 0 to 2^32 - 1, not {stream}")
     return declared_type(shape=shape, dtype=int32)
 
@@ -107,8 +85,8 @@ def _words(seed: Any, step: Any, stream: int, numbers: Any) -> Any:
     """Word 0 of the blocks for these element numbers, as int32."""
     key, moment = int(seed), int(step)
     n = numbers.astype(np.uint64)
-    counter = (n & np.uint64(_LOW_32), moment & _LOW_32, stream, n >> np.uint64(32))
-    word = philox(counter, (key & _LOW_32, key >> 32 & _LOW_32))[0]
+    counter = (n & np.uint64(LOW_32), moment & LOW_32, stream, n >> np.uint64(32))
+    word = philox(counter, (key & LOW_32, key >> 32 & LOW_32))[0]
     return word.astype(np.uint32).view(np.int32)
 
 
@@ -169,6 +147,8 @@ def _lower_rows(k: ScalarBuilder, context: Context) -> Scalar:
 
 RANDOM_BITS = OpDef(
     name="random_bits",
+    operands=("seed", "step"),
+    attributes={"shape": Kind.SHAPE, "stream": Kind.INTEGER},
     infer=_bits_type,
     evaluate=_bits_value,
     gradient=NOT_DIFFERENTIABLE,
@@ -184,6 +164,8 @@ def random_bits(seed: Node, step: Node, shape: Shape, stream: int) -> Node:
 
 RANDOM_ROWS = OpDef(
     name="random_rows",
+    operands=("seed", "step", "rows"),
+    attributes={"shape": Kind.SHAPE, "stream": Kind.INTEGER, "axis": Kind.INTEGER},
     infer=_rows_type,
     evaluate=_rows_value,
     gradient=NOT_DIFFERENTIABLE,

@@ -26,6 +26,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError, VerifyError
 from ..graph.ir import Node, apply
+from ..reference import is_half, rounding_once, wide_dtype
 from ..types import TensorType, int64
 from .arithmetic import add, div, mul, number_type
 from .broadcast import Axes, broadcast, reduced_shape, restore_axes, sum_
@@ -38,7 +39,7 @@ from .definition import (
     Reduce,
     per_operand_element,
 )
-from .reference import is_half, rounding_once, wide_dtype
+from .form import Kind, Optional
 from .slicing import pad, slice_
 from .source import constant, iota, ones_like, zeros_like
 
@@ -138,6 +139,8 @@ def _reduction(
 ) -> OpDef:
     return OpDef(
         name=name,
+        operands=("x",),
+        attributes={"axes": Kind.INTEGERS},
         infer=infer,
         evaluate=rounding_once(reference),
         gradient=gradient,
@@ -170,6 +173,8 @@ def _position(name: str, reference: Callable[..., Any]) -> OpDef:
 
     return OpDef(
         name=name,
+        operands=("x",),
+        attributes={"axis": Kind.INTEGER},
         infer=_position_type,
         evaluate=evaluate,
         gradient=NOT_DIFFERENTIABLE,
@@ -239,6 +244,8 @@ def _cumulation(name: str, combiner: str, reference: np.ufunc, gradient: Any) ->
 
     return OpDef(
         name=name,
+        operands=("x",),
+        attributes={"axis": Kind.INTEGER, "reverse": Optional(Kind.FLAG)},
         infer=_cumulation_type,
         evaluate=rounding_once(evaluate),
         gradient=gradient,

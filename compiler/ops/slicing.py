@@ -21,6 +21,7 @@ from ..types import Extent, Shape, TensorType, bool_, static_shape
 from .broadcast import sum_
 from .definition import NO_FLAGS, RECOMPUTABLE, VIEW, Indexed, OpDef, per_element
 from .elementwise import where
+from .form import Kind
 from .source import constant, zeros_like
 
 Numbers = tuple[int, ...]
@@ -114,6 +115,8 @@ def _slice_body(k: ScalarBuilder, context: Context) -> Scalar:
 
 SLICE = OpDef(
     name="slice",
+    operands=("x",),
+    attributes={"starts": Kind.INTEGERS, "steps": Kind.INTEGERS, "shape": Kind.SHAPE},
     infer=_infer_slice,
     evaluate=_evaluate_slice,
     gradient=_slice_gradient,
@@ -221,6 +224,8 @@ def _pad_body(k: ScalarBuilder, context: Context) -> Scalar:
 
 PAD = OpDef(
     name="pad",
+    operands=("x", "value"),
+    attributes={"low": Kind.INTEGERS, "high": Kind.INTEGERS, "interior": Kind.INTEGERS},
     infer=_infer_pad,
     evaluate=_evaluate_pad,
     gradient=_pad_gradient,
@@ -306,6 +311,8 @@ def _concatenate_body(k: ScalarBuilder, context: Context) -> Scalar:
 
 CONCATENATE = OpDef(
     name="concatenate",
+    operands=("*xs",),
+    attributes={"axis": Kind.INTEGER},
     infer=_infer_concatenate,
     evaluate=lambda *xs, axis: np.concatenate(xs, axis=axis),
     gradient=_concatenate_gradient,

@@ -30,6 +30,7 @@ from .definition import (
     OpDef,
     per_element,
 )
+from .form import Kind
 
 if TYPE_CHECKING:
     from ..loops.build import Context, ScalarBuilder
@@ -58,6 +59,8 @@ def _unbound(**attributes: Any) -> Any:
 
 INPUT = OpDef(
     name="input",
+    operands=(),
+    attributes={"name": Kind.TEXT, "shape": Kind.SHAPE, "dtype": Kind.DTYPE},
     infer=declared_type,
     evaluate=_unbound,
     gradient=NOT_DIFFERENTIABLE,
@@ -68,6 +71,8 @@ INPUT = OpDef(
 
 STATE = OpDef(
     name="state",
+    operands=(),
+    attributes={"name": Kind.TEXT, "shape": Kind.SHAPE, "dtype": Kind.DTYPE, "trained": Kind.FLAG},
     infer=declared_type,
     evaluate=_unbound,
     gradient=NOT_DIFFERENTIABLE,
@@ -108,6 +113,8 @@ def _lower_constant(k: ScalarBuilder, context: Context) -> Scalar:
 
 CONSTANT = OpDef(
     name="constant",
+    operands=(),
+    attributes={"value": Kind.NUMBERS, "shape": Kind.SHAPE, "dtype": Kind.DTYPE},
     infer=_constant_type,
     evaluate=_constant_value,
     gradient=NOT_DIFFERENTIABLE,
@@ -136,6 +143,8 @@ def _iota_value(*, shape: Shape, axis: int, dtype: DType) -> Any:
 
 IOTA = OpDef(
     name="iota",
+    operands=(),
+    attributes={"shape": Kind.SHAPE, "axis": Kind.INTEGER, "dtype": Kind.DTYPE},
     infer=_iota_type,
     evaluate=_iota_value,
     gradient=NOT_DIFFERENTIABLE,
@@ -161,6 +170,8 @@ def _lower_extent(k: ScalarBuilder, context: Context) -> Scalar:
 
 EXTENT = OpDef(
     name="extent",
+    operands=(),
+    attributes={"shape": Kind.SHAPE},
     infer=_extent_type,
     evaluate=lambda *, shape: np.asarray(math.prod(static_shape(shape)), np.int64),
     gradient=NOT_DIFFERENTIABLE,
@@ -171,6 +182,8 @@ EXTENT = OpDef(
 
 TRAINING = OpDef(
     name="training",
+    operands=(),
+    attributes={},
     infer=lambda: TensorType(bool_, ()),
     evaluate=_unbound,
     gradient=NOT_DIFFERENTIABLE,

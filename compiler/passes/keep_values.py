@@ -19,12 +19,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..loops.build import ScalarBuilder
-from ..loops.ir import UNARY, Kernel, Loop, Scalar, Store, walk
+from ..loops.ir import Kernel, Loop, Scalar, Store, walk
+from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.rewrite import Rewriting
 from ..program.ir import Program
 from .settings import Settings
 
-EXPENSIVE = frozenset(UNARY) - frozenset("neg abs sign sqrt floor ceil trunc round".split())
 LARGEST_SIZE = 2**62
 
 
@@ -83,7 +83,11 @@ def _expensive(loop: Loop) -> dict[Scalar, int]:
     for reduction in loop.reductions:
         for scalar in walk(reduction.value, seen):
             sizes[scalar] = min(1 + sum(sizes[a] for a in scalar.args), LARGEST_SIZE)
-    return {scalar: size for scalar, size in sizes.items() if scalar.op in EXPENSIVE}
+    return {scalar: size for scalar, size in sizes.items() if _is_dear(scalar)}
+
+
+def _is_dear(scalar: Scalar) -> bool:
+    return scalar.op in PRIMITIVES and PRIMITIVES[scalar.op].weight >= Weight.DEAR
 
 
 def _shared_value(known: Mapping[Scalar, int], late: Loop, store: Store) -> Scalar | None:

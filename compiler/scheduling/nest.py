@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 
-from ..loops.ir import UNARY, Kernel
+from ..loops.ir import Kernel, Scalar
+from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
 from ..loops.schedule import Nest
 from ..types import int64
@@ -31,8 +32,6 @@ THREADING_FLOOR = 32_768
 
 MOST_SHARES = 64
 """Of two runs with at least so many points, threads share the outer."""
-
-_HEAVY = frozenset(UNARY) - {"neg", "abs", "sqrt"} | {"pow", "mod", "div", "philox", "atan2"}
 
 
 class NestChooser:
@@ -105,7 +104,7 @@ class NestChooser:
         values = [s for s in scalars if s.dtype != int64 or s.op == "load"]
         loads = [Address(s.payload, s.args) for s in values if s.op == "load"]
         gathers = not all(lies_together(run, address) for address in loads)
-        heavy = len(values) > LIGHT_SCALARS or any(s.op in _HEAVY for s in values)
+        heavy = len(values) > LIGHT_SCALARS or any(_is_heavy(s) for s in values)
         if gathers or heavy:
             return LANES
         if not reduces or run.extent < WIDEST_LANES or len(values) > LIGHTEST_SCALARS:
@@ -142,3 +141,7 @@ def work(kernel: Kernel) -> int:
         inner = points * math.prod(axis.extent for axis in loop.axes)
         total += inner * (len(loop.stores) + len(loop.reductions))
     return max(total * (1 + len(kernel.loads())), int(kernel.flops))
+
+
+def _is_heavy(scalar: Scalar) -> bool:
+    return scalar.op in PRIMITIVES and PRIMITIVES[scalar.op].weight >= Weight.HEAVY

@@ -2,7 +2,7 @@
 
 In: counter words 0 to 3 and key words 0 and 1, i32; each in all lanes, or one for all of them.
 Lanes are one or a multiple of four.
-Out: an i32 in each lane, the bits of `philox` in ops/random.py, which has the source.
+Out: an i32 in each lane, the bits of `philox` in compiler/philox.py, which has the source.
 
 The middle rounds are a loop: unrolled, they would be longer and no faster. Two rounds stand before
 it, where words that all lanes share are still scalars, and two after it, where the code generator
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...ops.random import INCREMENTS, MULTIPLIERS, ROUNDS
+from ...philox import INCREMENTS, MULTIPLIERS, ROUNDS
 from ..emit import FunctionEmitter
 from ..values import Operand, Value
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import bfloat16, float16
+from .types import bfloat16, float16
 
 
 def is_half(array: Any) -> bool:
@@ -54,14 +54,5 @@ def rounding_once(function: Callable[..., Any]) -> Callable[..., Any]:
         if is_half(operands[0]):
             operands = tuple(o.astype(np.float32) if o.dtype == dtype else o for o in operands)
         return np.asarray(function(*operands, **attributes)).astype(dtype, copy=False)
-
-    return evaluate
-
-
-def as_array(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with its result made an array, also where NumPy would return a scalar."""
-
-    def evaluate(*operands: Any, **attributes: Any) -> Any:
-        return np.asarray(function(*operands, **attributes))
 
     return evaluate
