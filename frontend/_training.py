@@ -41,7 +41,7 @@ from .optim.optimizer import Optimizer
 from .ranges import count
 from .synonyms import spelled
 from .tensor import Tensor
-from .tracing import fail, here
+from .tracing import fail, here, located
 from .variables import RATE, State, StateNode, seed_state, step_state
 
 SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")
@@ -277,7 +277,9 @@ def _updates(
         fail(
             ArgumentError, "training", "the loss reads no parameter of the optimizer's list", facts
         )
-    gradients = vjp_nodes(loss.node, [p.node for p in parameters], nodes.constant(1.0, loss.dtype))
+    one = nodes.constant(1.0, loss.dtype)
+    with located("training"):
+        gradients = vjp_nodes(loss.node, [p.node for p in parameters], one)
     pairs = [(p, Tensor(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
     if not pairs:
         fail(

@@ -1,7 +1,7 @@
 """Primitives that have one right result: the evaluator's and compiled code's are equal bit for bit.
 
-The others are not exact by their records; with compiled code's own values for those, what an evaluator
-computes of a program with orders is what compiled code computes, to the last bit.
+The others are not exact by their records; with compiled code's own values for those, what an
+evaluator computes of a program with orders is what compiled code computes, to the last bit.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from gradc.compiler.ops import CATALOGUE
 from gradc.compiler.ops.broadcast import broadcast, sum_
 from gradc.compiler.ops.comparison import where
 from gradc.compiler.ops.contraction import dot_general
-from gradc.compiler.ops.definition import Leaf
+from gradc.compiler.ops.definition import InMemory, MustBeSettled
 from gradc.compiler.ops.elementwise import EXP, add, cast, div, exp, mul, sub, tanh
 from gradc.compiler.ops.movement import transpose
 from gradc.compiler.ops.reduction import argmax, max_
@@ -314,5 +314,5 @@ def test_every_class_of_lowering_has_a_rule() -> None:
     """mypy holds the match to the union; here each operation of the catalogue is asked."""
     for op in CATALOGUE:
         rule = grouping_rule(op.lowering)
-        assert (rule.starts is None) == isinstance(op.lowering, Leaf)
+        assert (rule.starts is None) == isinstance(op.lowering, InMemory | MustBeSettled)
         assert not rule.joins or all(kind.is_open for kind in rule.joins)

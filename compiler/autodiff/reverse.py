@@ -8,9 +8,10 @@ each gets its total derivative.
     before   y = mul(x, x), cotangent dy
     after    dx = add(mul(dy, x), mul(dy, x))
 
-No gradient flows through an operation that is NOT_DIFFERENTIABLE, or through a node that is not of
-floating point type. The gradient nodes are made of operations of the catalogue, so they can be
-differentiated again. Nothing is simplified here, and nothing recurses: depth is no limit.
+No gradient flows through an operation of ZERO_DERIVATIVE, or through a node that is not of
+floating point type; to ask for one through an operation of NO_DERIVATIVE is a GradientError. The
+gradient nodes are made of operations of the catalogue, so they can be differentiated again.
+Nothing is simplified here, and nothing recurses: depth is no limit.
 
 The order of summation decides bits, and is fixed. The contributions to a node are added one by
 one, left to right: first those of `outputs` in their order, then those of the node's readers, the
@@ -25,7 +26,7 @@ from collections.abc import Sequence
 
 from ..errors import DTypeError, GradcError, GradientError, ShapeError, VerifyError
 from ..graph.ir import Node, topological
-from ..ops.definition import NotDifferentiable
+from ..ops.definition import NO_DERIVATIVE, NoDerivative, ZeroDerivative
 from ..ops.elementwise import add
 
 
@@ -60,10 +61,14 @@ def vjp_many(outputs: Sequence[tuple[Node, Node]], wrt: Sequence[Node]) -> list[
         if node in wanted:
             summed[node] = dy
         if any(operand in is_active for operand in node.inputs):
-            for operand, contribution in zip(node.inputs, _pulled_back(dy, node), strict=True):
-                if contribution is not None and operand in is_active:
-                    _check_contribution(node, operand, contribution)
-                    waiting.setdefault(operand, []).append(contribution)
+            pulled_back = zip(node.inputs, _pulled_back(dy, node), strict=True)
+            for number, (operand, contribution) in enumerate(pulled_back):
+                if contribution is None or operand not in is_active:
+                    continue
+                if isinstance(contribution, NoDerivative):
+                    raise _without_rule(node, number)
+                _check_contribution(node, operand, contribution)
+                waiting.setdefault(operand, []).append(contribution)
     return [summed.get(node) for node in wrt]
 
 
@@ -78,22 +83,36 @@ def active_nodes(roots: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
     for node in topological(roots):
         if not node.type.dtype.is_float:
             continue
-        differentiable = not isinstance(node.op.gradient, NotDifferentiable)
+        differentiable = not isinstance(node.op.gradient, ZeroDerivative)
         if node in wanted or (differentiable and any(i in active for i in node.inputs)):
             active[node] = None
     return list(active)
 
 
-def _pulled_back(dy: Node, node: Node) -> tuple[Node | None, ...]:
-    """One contribution per operand, by the operation's rule; none if it has no rule."""
-    if isinstance(node.op.gradient, NotDifferentiable):
+def _pulled_back(dy: Node, node: Node) -> tuple[Node | NoDerivative | None, ...]:
+    """One contribution per operand, by the operation's rule."""
+    if isinstance(node.op.gradient, ZeroDerivative):
         return (None,) * len(node.inputs)
+    if isinstance(node.op.gradient, NoDerivative):
+        return (NO_DERIVATIVE,) * len(node.inputs)
     try:
         return node.op.gradient(dy, node, *node.inputs, **node.attributes)
     except GradcError as error:
         operation = error.operation
         error.operation = f"gradient of {node.op.name}" + (f", {operation}" if operation else "")
         raise error.located("", node.source) from None
+
+
+def _without_rule(node: Node, number: int) -> GradientError:
+    """The error of asking for the derivative of `node` in an operand for which there is no rule."""
+    names = node.op.operands
+    name = names[min(number, len(names) - 1)].removeprefix("*")
+    return GradientError(
+        f"no derivative with respect to {name} is defined",
+        operation=node.op.name,
+        facts=[f"{name} is {node.inputs[number].type}", f"the result is {node.type}"],
+        source=node.source,
+    )
 
 
 def _sum_of(contributions: list[Node]) -> Node:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError, VerifyError
+from ..ops.source import TRAINING
 from ..types import TensorType, bind_shape
 from .ir import Graph, Node, topological
 
@@ -66,7 +67,7 @@ def evaluate_nodes(
 
 
 def _value(node: Node, operands: list[Array], dims: dict[str, int], training: bool | None) -> Array:
-    if node.op.name == "training" and training is not None:
+    if node.op is TRAINING and training is not None:
         return np.asarray(training)
     attributes: dict[str, Any] = dict(node.attributes)
     if "shape" in attributes:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..errors import CompileError
-from ..graph.ir import Literal, Node
+from ..graph.ir import Node
 from ..ops.definition import Elementwise, Indexed
-from ..types import Shape, TensorType, bind_extent, factors, int64
+from ..types import Shape, TensorType, bind_extent, factors
 from .build import Context, ScalarBuilder
 from .ir import Axis, Scalar
 
@@ -74,16 +74,6 @@ class Expander:
 
     def _compute(self, node: Node, index: Index, stop: Stop, memo: dict[object, Scalar]) -> Scalar:
         k, lowering = self.k, node.op.lowering
-        if node.op.name == "constant":
-            number = node.attributes["value"]
-            if isinstance(number, Literal):
-                number = number.array.flat[0] if number.array.size else 0
-            return k.constant(number, node.type.dtype)
-        if node.op.name == "extent":
-            result = k.index(1)
-            for extent in self.run_time_extents(node.attributes["shape"]):  # type: ignore[arg-type]
-                result = k.primitive("mul", result, extent, dtype=int64)
-            return result
         if isinstance(lowering, Elementwise):
             operands = [self._value(i, index, stop, memo) for i in node.inputs]
             return lowering.body(k, *operands, **node.attributes)

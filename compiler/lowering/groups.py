@@ -22,12 +22,14 @@ from ..loops.ir import Axis, Buffer, Scalar, dense_layout
 from ..ops.definition import (
     RECOMPUTABLE,
     VIEW,
+    Constant,
     Contract,
     Cumulate,
     Elementwise,
     Indexed,
-    Leaf,
+    InMemory,
     Lowering,
+    MustBeSettled,
     Reduce,
     ScatterAdd,
 )
@@ -111,7 +113,7 @@ def grouping_rule(lowering: Lowering) -> GroupingRule:
             return CUMULATION
         case ScatterAdd():
             return SCATTER
-        case Leaf():
+        case InMemory() | MustBeSettled():
             return NOT_COMPUTED
         case _:
             assert_never(lowering)
@@ -204,14 +206,13 @@ def _reached(
 
 def is_leaf(node: Node) -> bool:
     """In memory before the program starts: an input, a state, or an array constant."""
-    return (isinstance(node.op.lowering, Leaf) and node.op.name not in ("constant", "extent")) or (
-        is_array_constant(node)
-    )
+    return isinstance(node.op.lowering, InMemory) or array_in_memory(node) is not None
 
 
-def is_array_constant(node: Node) -> bool:
-    value = node.attributes.get("value")
-    return node.op.name == "constant" and isinstance(value, Literal) and value.array.size > 1
+def array_in_memory(node: Node) -> Literal | None:
+    """The array that an array constant puts in memory; None for what is no array constant."""
+    lowering = node.op.lowering
+    return lowering.array(**node.attributes) if isinstance(lowering, Constant) else None
 
 
 def is_pointwise(node: Node) -> bool:
@@ -220,9 +221,9 @@ def is_pointwise(node: Node) -> bool:
 
 def is_free(node: Node) -> bool:
     """Costs nothing to expand wherever it is read: a renaming, a counter, a number."""
-    if VIEW in node.op.flags or node.op.name in ("constant", "extent"):
-        return not is_array_constant(node)
-    return not node.inputs and is_pointwise(node)
+    return VIEW in node.op.flags or (
+        not node.inputs and is_pointwise(node) and array_in_memory(node) is None
+    )
 
 
 def is_recomputable(node: Node) -> bool:

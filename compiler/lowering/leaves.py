@@ -12,11 +12,11 @@ import math
 from collections.abc import Iterable, Mapping
 
 from ..artifact import StateField
-from ..graph.ir import Graph, Literal, Node
+from ..graph.ir import Graph, Node
 from ..loops.ir import Buffer, dense_layout
 from ..ops.minibatch import ORDER
 from ..types import bind_shape, dtype_of, static_shape
-from .groups import is_array_constant
+from .groups import array_in_memory
 
 Order = tuple[int, ...]
 """The physical order of an array's axes, the outermost first."""
@@ -54,8 +54,9 @@ def large_constants(graphs: Iterable[Graph]) -> dict[bytes, int]:
     slots: dict[bytes, int] = {}
     for graph in graphs:
         for node in graph.nodes():
-            if is_array_constant(node) and node.type.size_bytes > EMBEDDED_CONSTANT_BYTES:
-                slots.setdefault(_content(node), len(slots))
+            array = array_in_memory(node)
+            if array is not None and node.type.size_bytes > EMBEDDED_CONSTANT_BYTES:
+                slots.setdefault(array.array.tobytes(), len(slots))
     return slots
 
 
@@ -89,21 +90,15 @@ def leaf_buffers(
             field.name, node.type, layout, "state", offset_bytes=field.offset_bytes
         )
     for node in graph.nodes():
-        if is_array_constant(node):
-            buffers[node] = _constant_buffer(node, large)
+        array = array_in_memory(node)
+        if array is not None:
+            buffers[node] = _constant_buffer(node, array.array.tobytes(), large)
     return buffers
 
 
-def _constant_buffer(node: Node, large: Mapping[bytes, int]) -> Buffer:
-    content = _content(node)
+def _constant_buffer(node: Node, content: bytes, large: Mapping[bytes, int]) -> Buffer:
     layout = dense_layout(static_shape(node.type.shape))
     name = "const_" + hashlib.sha256(content).hexdigest()[:16]
     if content in large:
         return Buffer(name, node.type, layout, "constant", large[content])
     return Buffer(name, node.type, layout, "constant", content=content)
-
-
-def _content(node: Node) -> bytes:
-    value = node.attributes["value"]
-    assert isinstance(value, Literal)
-    return value.array.tobytes()

@@ -20,7 +20,16 @@ from ..errors import CompileError
 from ..graph.ir import Node
 from ..loops.expand import Index
 from ..loops.ir import Buffer, Reduction, Scalar, walk
-from ..ops.definition import Contract, Cumulate, Elementwise, Indexed, Leaf, Reduce, ScatterAdd
+from ..ops.definition import (
+    Contract,
+    Cumulate,
+    Elementwise,
+    Indexed,
+    InMemory,
+    MustBeSettled,
+    Reduce,
+    ScatterAdd,
+)
 from ..types import int64
 from .contraction import contraction_product
 from .groups import Group, Grouping
@@ -152,7 +161,7 @@ class _Computing:
                 return self._reduced(node, combiner, product)
             case Cumulate(combiner=combiner):
                 return self._reduced(node, combiner, self.expander.operand(node, 0, index, stop))
-            case ScatterAdd() | Leaf():
+            case ScatterAdd() | InMemory() | MustBeSettled():
                 problem = "cannot be computed inside another kernel"
                 raise CompileError(problem, operation=node.op.name, source=node.source)
             case _:

@@ -22,11 +22,11 @@ from .comparison import eq, gt, lt, where
 from .definition import (
     COMMUTATIVE,
     NO_FLAGS,
-    NOT_DIFFERENTIABLE,
     RECOMPUTABLE,
+    ZERO_DERIVATIVE,
     Flag,
-    NotDifferentiable,
     OpDef,
+    ZeroDerivative,
     elementwise,
     per_element,
     primitive_of,
@@ -54,7 +54,7 @@ def float_type(x: TensorType, *others: TensorType) -> TensorType:
 def binary_record(
     name: str,
     infer: Callable[..., TensorType],
-    gradient: Gradient | NotDifferentiable,
+    gradient: Gradient | ZeroDerivative,
     flops: float,
     flags: Flag,
 ) -> OpDef:
@@ -123,7 +123,7 @@ ADD = binary_record("add", number_type, _add_gradient, 1, CHEAP_COMMUTATIVE)
 SUB = binary_record("sub", number_type, _sub_gradient, 1, CHEAP)
 MUL = binary_record("mul", number_type, _mul_gradient, 1, CHEAP_COMMUTATIVE)
 DIV = binary_record("div", float_type, _div_gradient, 4, CHEAP)
-FLOOR_DIV = binary_record("floor_div", number_type, NOT_DIFFERENTIABLE, 8, NO_FLAGS)
+FLOOR_DIV = binary_record("floor_div", number_type, ZERO_DERIVATIVE, 8, NO_FLAGS)
 MOD = binary_record("mod", number_type, _mod_gradient, 8, NO_FLAGS)
 COPYSIGN = binary_record("copysign", float_type, _copysign_gradient, 2, CHEAP)
 
@@ -185,7 +185,7 @@ SIGN = OpDef(
     attributes={},
     infer=number_type,
     evaluate=PRIMITIVES["sign"].evaluate,
-    gradient=NOT_DIFFERENTIABLE,
+    gradient=ZERO_DERIVATIVE,
     lowering=primitive_of("sign"),
     cost=per_element(2),
     flags=RECOMPUTABLE,
@@ -204,7 +204,7 @@ def _rounding(name: str) -> OpDef:
         attributes={},
         infer=number_type,
         evaluate=evaluate,
-        gradient=NOT_DIFFERENTIABLE,
+        gradient=ZERO_DERIVATIVE,
         lowering=elementwise(lambda k, x: k.primitive(name, x) if x.dtype.is_float else x),
         cost=per_element(1),
         flags=RECOMPUTABLE,

@@ -1,12 +1,14 @@
 """The record of one operation: what type, what value, what gradient, what loops, what cost.
 
-There is no default for any field: an operation without a derivative says NOT_DIFFERENTIABLE.
+There is no default for any field: an operation says ZERO_DERIVATIVE where no gradient flows, and
+NO_DERIVATIVE where one would, but has no rule. A rule may say NO_DERIVATIVE of one operand alone.
+So an operation is differentiable once if its rule makes a node of an operation that says it.
 The attributes of a node reach every function of its record as keyword arguments.
 
     operands, attributes                                      their names and kinds; see form.py
     infer(*operand types, **attributes) -> TensorType         raises ShapeError, DTypeError
     evaluate(*operand arrays, **attributes) -> array          the reference value, in NumPy
-    gradient(dy, y, *operands, **attributes) -> one node or None per operand
+    gradient(dy, y, *operands, **attributes) -> a node, None or NO_DERIVATIVE per operand
     lowering                                                  one of the classes below
     cost(result type, *operand types, **attributes) -> FLOPs
 
@@ -26,19 +28,27 @@ from ..types import TensorType
 from .form import Attributes, check_form
 
 if TYPE_CHECKING:
-    from ..graph.ir import Node
+    from ..graph.ir import Literal, Node
     from ..loops.build import Context, ScalarBuilder
     from ..loops.ir import Scalar
 
 
-class NotDifferentiable:
-    """The derivative does not exist or is zero wherever it exists: no gradient flows."""
+class ZeroDerivative:
+    """The derivative is zero wherever it exists, or the result is no float: no gradient flows."""
 
     def __repr__(self) -> str:
-        return "NOT_DIFFERENTIABLE"
+        return "ZERO_DERIVATIVE"
 
 
-NOT_DIFFERENTIABLE = NotDifferentiable()
+class NoDerivative:
+    """There is a derivative, and no rule for it: to ask for it is an error."""
+
+    def __repr__(self) -> str:
+        return "NO_DERIVATIVE"
+
+
+ZERO_DERIVATIVE = ZeroDerivative()
+NO_DERIVATIVE = NoDerivative()
 
 
 class Flag(enum.Flag):
@@ -80,6 +90,17 @@ class Indexed:
 
 
 @dataclass(frozen=True)
+class Constant(Indexed):
+    """Computed as Indexed says; or, where there is one, held in memory as an array.
+
+    array  of these attributes, what is in memory before the program starts; None for a number,
+           which is part of the code
+    """
+
+    array: Callable[..., Literal | None]
+
+
+@dataclass(frozen=True)
 class Reduce:
     """The first operand is combined over `axes(**attributes)`.
 
@@ -113,11 +134,18 @@ class ScatterAdd:
 
 
 @dataclass(frozen=True)
-class Leaf:
-    """Not computed: an input, a state, or a value that an earlier pass must have settled."""
+class InMemory:
+    """Not computed, but in memory before the program starts: an input or a state."""
 
 
-Lowering = Elementwise | Indexed | Reduce | Cumulate | Contract | ScatterAdd | Leaf
+@dataclass(frozen=True)
+class MustBeSettled:
+    """Not computed either: a value that a pass puts in its place before anything is lowered."""
+
+
+Lowering = (
+    Elementwise | Indexed | Reduce | Cumulate | Contract | ScatterAdd | InMemory | MustBeSettled
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +157,7 @@ class OpDef:
     attributes: Attributes
     infer: Callable[..., TensorType]
     evaluate: Callable[..., Any]
-    gradient: Callable[..., tuple[Node | None, ...]] | NotDifferentiable
+    gradient: Callable[..., tuple[Node | NoDerivative | None, ...]] | ZeroDerivative | NoDerivative
     lowering: Lowering
     cost: Callable[..., float]
     flags: Flag

@@ -31,9 +31,9 @@ from ..reference import wide_dtype
 from ..types import TensorType, int64, static_shape
 from .definition import (
     NO_FLAGS,
-    NOT_DIFFERENTIABLE,
     RECOMPUTABLE,
     VIEW,
+    ZERO_DERIVATIVE,
     Indexed,
     OpDef,
     ScatterAdd,
@@ -111,7 +111,7 @@ INDEX_RANGE = OpDef(
     },
     infer=_infer_index_range,
     evaluate=lambda x, *, low, high, ignored, reader: x,
-    gradient=NOT_DIFFERENTIABLE,
+    gradient=ZERO_DERIVATIVE,
     lowering=elementwise(_index_range_body),
     cost=per_element(0),
     flags=VIEW | RECOMPUTABLE,

@@ -16,7 +16,7 @@ from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
 from ..types import TensorType, int64
-from .definition import NO_FLAGS, NOT_DIFFERENTIABLE, Indexed, OpDef, per_element
+from .definition import NO_DERIVATIVE, NO_FLAGS, Indexed, OpDef, per_element
 
 SAMPLES = "samples"
 """The dimension of a data set: no address depends on it, and it stays open."""
@@ -46,7 +46,7 @@ SAMPLE = OpDef(
     attributes={},
     infer=_infer,
     evaluate=_evaluate,
-    gradient=NOT_DIFFERENTIABLE,
+    gradient=NO_DERIVATIVE,
     lowering=Indexed(_lower),
     cost=per_element(flops=0),
     flags=NO_FLAGS,

@@ -31,7 +31,7 @@ from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
 from ..philox import LOW_32, ROUNDS, philox
 from ..types import Extent, Shape, TensorType, factors, int32, int64, product, static_shape
-from .definition import NO_FLAGS, NOT_DIFFERENTIABLE, Indexed, OpDef, per_element
+from .definition import NO_FLAGS, ZERO_DERIVATIVE, Indexed, OpDef, per_element
 from .form import Kind
 from .source import declared_type
 
@@ -151,7 +151,7 @@ RANDOM_BITS = OpDef(
     attributes={"shape": Kind.SHAPE, "stream": Kind.INTEGER},
     infer=_bits_type,
     evaluate=_bits_value,
-    gradient=NOT_DIFFERENTIABLE,
+    gradient=ZERO_DERIVATIVE,
     lowering=Indexed(_lower_bits),
     cost=per_element(10 * ROUNDS),
     flags=NO_FLAGS,
@@ -168,7 +168,7 @@ RANDOM_ROWS = OpDef(
     attributes={"shape": Kind.SHAPE, "stream": Kind.INTEGER, "axis": Kind.INTEGER},
     infer=_rows_type,
     evaluate=_rows_value,
-    gradient=NOT_DIFFERENTIABLE,
+    gradient=ZERO_DERIVATIVE,
     lowering=Indexed(_lower_rows),
     cost=per_element(10 * ROUNDS),
     flags=NO_FLAGS,

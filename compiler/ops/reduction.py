@@ -33,7 +33,7 @@ from .broadcast import Axes, broadcast, reduced_shape, restore_axes, sum_
 from .comparison import cast, eq, ge, le, where
 from .definition import (
     NO_FLAGS,
-    NOT_DIFFERENTIABLE,
+    ZERO_DERIVATIVE,
     Cumulate,
     OpDef,
     Reduce,
@@ -153,8 +153,8 @@ def _reduction(
 PROD = _reduction("prod", _prod_type, _prod_value, _prod_gradient)
 MAX = _reduction("max", _extremum_type, lambda x, *, axes: np.max(x, axis=axes), _extremum_gradient)
 MIN = _reduction("min", _extremum_type, lambda x, *, axes: np.min(x, axis=axes), _extremum_gradient)
-ANY = _reduction("any", _logical_type, lambda x, *, axes: np.any(x, axis=axes), NOT_DIFFERENTIABLE)
-ALL = _reduction("all", _logical_type, lambda x, *, axes: np.all(x, axis=axes), NOT_DIFFERENTIABLE)
+ANY = _reduction("any", _logical_type, lambda x, *, axes: np.any(x, axis=axes), ZERO_DERIVATIVE)
+ALL = _reduction("all", _logical_type, lambda x, *, axes: np.all(x, axis=axes), ZERO_DERIVATIVE)
 
 
 # -- arg-reductions -------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def _position(name: str, reference: Callable[..., Any]) -> OpDef:
         attributes={"axis": Kind.INTEGER},
         infer=_position_type,
         evaluate=evaluate,
-        gradient=NOT_DIFFERENTIABLE,
+        gradient=ZERO_DERIVATIVE,
         lowering=Reduce(name, lambda *, axis: (axis,)),
         cost=per_operand_element(2),
         flags=NO_FLAGS,

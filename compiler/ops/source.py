@@ -23,10 +23,12 @@ from ..graph.ir import Literal, Node, apply
 from ..types import DType, Shape, TensorType, bool_, factors, int64, static_shape
 from .definition import (
     NO_FLAGS,
-    NOT_DIFFERENTIABLE,
     RECOMPUTABLE,
+    ZERO_DERIVATIVE,
+    Constant,
     Indexed,
-    Leaf,
+    InMemory,
+    MustBeSettled,
     OpDef,
     per_element,
 )
@@ -63,8 +65,8 @@ INPUT = OpDef(
     attributes={"name": Kind.TEXT, "shape": Kind.SHAPE, "dtype": Kind.DTYPE},
     infer=declared_type,
     evaluate=_unbound,
-    gradient=NOT_DIFFERENTIABLE,
-    lowering=Leaf(),
+    gradient=ZERO_DERIVATIVE,
+    lowering=InMemory(),
     cost=per_element(0),
     flags=NO_FLAGS,
 )
@@ -75,8 +77,8 @@ STATE = OpDef(
     attributes={"name": Kind.TEXT, "shape": Kind.SHAPE, "dtype": Kind.DTYPE, "trained": Kind.FLAG},
     infer=declared_type,
     evaluate=_unbound,
-    gradient=NOT_DIFFERENTIABLE,
-    lowering=Leaf(),
+    gradient=ZERO_DERIVATIVE,
+    lowering=InMemory(),
     cost=per_element(0),
     flags=NO_FLAGS,
 )
@@ -101,14 +103,22 @@ def _constant_value(*, value: Number | Literal, shape: Shape, dtype: DType) -> A
     return np.full(static_shape(shape), np.asarray(value).astype(dtype.numpy), dtype.numpy)
 
 
+def _array_in_memory(*, value: Number | Literal, **type: Any) -> Literal | None:
+    """An array of one element, or of none, is a number like any other."""
+    return value if isinstance(value, Literal) and value.array.size > 1 else None
+
+
 def _lower_constant(k: ScalarBuilder, context: Context) -> Scalar:
-    """A number is part of the code. An array is not: it is a buffer, which the program reads."""
+    """A number is part of the code; so are one in an array and, never read, that of an empty one.
+
+    A longer array is not: it is a buffer, which the program reads.
+    """
     value = context.attributes["value"]
     if not isinstance(value, Literal):
         return k.constant(value, context.result.dtype)
-    if value.array.size == 1:
-        return k.constant(value.array.reshape(())[()], context.result.dtype)
-    raise CompileError("a literal array has no scalar form; it is read from a constant buffer")
+    if value.array.size > 1:
+        raise CompileError("a literal array has no scalar form; it is read from a constant buffer")
+    return k.constant(value.array.flat[0] if value.array.size else 0, context.result.dtype)
 
 
 CONSTANT = OpDef(
@@ -117,8 +127,8 @@ CONSTANT = OpDef(
     attributes={"value": Kind.NUMBERS, "shape": Kind.SHAPE, "dtype": Kind.DTYPE},
     infer=_constant_type,
     evaluate=_constant_value,
-    gradient=NOT_DIFFERENTIABLE,
-    lowering=Indexed(_lower_constant),
+    gradient=ZERO_DERIVATIVE,
+    lowering=Constant(_lower_constant, _array_in_memory),
     cost=per_element(0),
     flags=RECOMPUTABLE,
 )
@@ -147,7 +157,7 @@ IOTA = OpDef(
     attributes={"shape": Kind.SHAPE, "axis": Kind.INTEGER, "dtype": Kind.DTYPE},
     infer=_iota_type,
     evaluate=_iota_value,
-    gradient=NOT_DIFFERENTIABLE,
+    gradient=ZERO_DERIVATIVE,
     lowering=Indexed(lambda k, c: k.cast(c.index[c.attributes["axis"]], c.result.dtype)),
     cost=per_element(1),
     flags=RECOMPUTABLE,
@@ -174,7 +184,7 @@ EXTENT = OpDef(
     attributes={"shape": Kind.SHAPE},
     infer=_extent_type,
     evaluate=lambda *, shape: np.asarray(math.prod(static_shape(shape)), np.int64),
-    gradient=NOT_DIFFERENTIABLE,
+    gradient=ZERO_DERIVATIVE,
     lowering=Indexed(_lower_extent),
     cost=per_element(0),
     flags=RECOMPUTABLE,
@@ -186,8 +196,8 @@ TRAINING = OpDef(
     attributes={},
     infer=lambda: TensorType(bool_, ()),
     evaluate=_unbound,
-    gradient=NOT_DIFFERENTIABLE,
-    lowering=Leaf(),
+    gradient=ZERO_DERIVATIVE,
+    lowering=MustBeSettled(),
     cost=per_element(0),
     flags=NO_FLAGS,
 )

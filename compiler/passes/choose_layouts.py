@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from ..graph.ir import Graph, Node
 from ..lowering.leaves import Order
 from ..ops.definition import VIEW, Contract, Elementwise
+from ..ops.source import STATE
 
 
 def choose_layouts(graph: Graph) -> Mapping[str, Order]:
@@ -24,7 +25,7 @@ def choose_layouts(graph: Graph) -> Mapping[str, Order]:
         node.inputs[1]
         for node in graph.nodes()
         if isinstance(node.op.lowering, Contract)
-        and node.inputs[1].op.name == "state"
+        and node.inputs[1].op is STATE
         and node.inputs[1].type.rank == 2
         and node.attributes["rhs_contract"] == (1,)
         and not node.attributes["rhs_batch"]
@@ -43,7 +44,7 @@ def _combined(state: Node, value: Node) -> set[Node]:
     stack, seen = [value], {value}
     while stack:
         node = stack.pop()
-        if node.op.name == "state" and node.type.shape == state.type.shape:
+        if node.op is STATE and node.type.shape == state.type.shape:
             found.add(node)
         if isinstance(node.op.lowering, Elementwise) and VIEW not in node.op.flags:
             fresh = [i for i in node.inputs if i not in seen and i.type.shape == state.type.shape]

@@ -50,7 +50,16 @@ from ..lowering.groups import (
     is_recomputable,
 )
 from ..machine import CPU_FUSION, FusionLimits
-from ..ops.definition import Contract, Cumulate, Elementwise, Indexed, Leaf, Reduce, ScatterAdd
+from ..ops.definition import (
+    Contract,
+    Cumulate,
+    Elementwise,
+    Indexed,
+    InMemory,
+    MustBeSettled,
+    Reduce,
+    ScatterAdd,
+)
 from ..types import Shape
 
 
@@ -210,7 +219,7 @@ class _Fuser:
             case ScatterAdd():
                 axes = self._axes(node.type.shape)
                 group = self._start(node, axes, self._index_of(axes))
-            case Leaf():
+            case InMemory() | MustBeSettled():
                 raise _not_settled()
             case _:
                 assert_never(lowering)
