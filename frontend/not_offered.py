@@ -21,15 +21,15 @@ FUNCTIONS = frozenset(
     augment avg_pool1d avg_pool2d backends baddbmm batch_norm bincount bucketize
     cartesian_prod cdist checkpoint cholesky combinations complex128 complex64 cond conj
     conv1d conv2d conv3d conv_transpose2d convolve corrcoef correlate cov ctc_loss cummax
-    cummin custom_gradient det diag diagonal diff digamma digitize distributed eig eigh
+    cummin custom_gradient det diag diagonal diff digitize distributed eig eigh
     embedding_bag erfinv fft float8_e4m3fn fold frac frozen func gcd get_default_dtype
     get_num_threads gradient grid_sample group_norm heaviside histc histogram i0 imag
     index_copy index_fill instance_norm int4 interp interpolate inv inverse is_floating_point
-    is_tensor isclose isin kron kthvalue lcm lerp lgamma local_response_norm logcumsumexp
+    is_tensor isclose isin kron kthvalue lcm lerp local_response_norm logcumsumexp
     logspace map masked_scatter max_pool1d max_pool2d median mode msort
     multi_head_attention_forward multinomial multiprocessing nan_to_num nanmedian nanquantile
     nextafter onnx pairwise_distance percentile pinv pixel_shuffle pixel_unshuffle polar
-    polygamma profiler qr quantile real rot90 scaled_dot_product_attention scan scatter_reduce
+    profiler qr quantile real rot90 scaled_dot_product_attention scan scatter_reduce
     set_default_dtype set_num_threads sinc slogdet solve sort std_mean svd sweep topk trace
     trapezoid trapz tril_indices triplet_margin_loss triu_indices uint16 uint32 uint64 unfold
     unravel_index var_mean vmap while_loop

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from gradc.compiler.errors import GradcError
 from gradc.compiler.graph.ir import Graph, Literal, apply
-from gradc.compiler.ops import OP_WITH_NAME
+from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
+from gradc.compiler.ops.definition import Elementwise, OpDef
 from gradc.compiler.ops.source import input_
 from gradc.compiler.types import (
     DTYPES,
     DType,
+    TensorType,
     bfloat16,
     bool_,
     dtype_of,
@@ -539,10 +543,24 @@ def fixed(*attributes: Mapping[str, Any]) -> Callable[[str], list[Example]]:
     return lambda name: [Example(name, (), a) for a in attributes]
 
 
-FLOAT_FUNCTIONS = (
-    "sqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh "
-    "acosh atanh erf erfc sigmoid"
-).split()
+def taken_dtypes(op: OpDef) -> list[DType]:
+    """The dtypes in which an elementwise operation takes all of its operands."""
+    taken = []
+    for dtype in (*NUMBERS, bool_):
+        with suppress(GradcError):
+            op.infer(*[TensorType(dtype, (3,))] * len(op.operands))
+            taken.append(dtype)
+    return taken
+
+
+def elementwise_examples() -> dict[str, Callable[[str], list[Example]]]:
+    """Of every elementwise operation of one or two operands without attributes."""
+    found: dict[str, Callable[[str], list[Example]]] = {}
+    for op in CATALOGUE:
+        if isinstance(op.lowering, Elementwise) and not op.attributes and len(op.operands) <= 2:
+            found[op.name] = (unary, binary)[len(op.operands) - 1](taken_dtypes(op))
+    return found
+
 
 EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "input": declared("input"),
@@ -551,18 +569,9 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "iota": iota_examples,
     "extent": fixed(*({"shape": shape} for shape in SHAPES)),
     "training": fixed({}),
-    **dict.fromkeys(FLOAT_FUNCTIONS, unary(FLOATS)),
-    **dict.fromkeys("isnan isinf isfinite".split(), unary(FLOATS)),
-    **dict.fromkeys("neg abs sign floor ceil trunc round".split(), unary(NUMBERS)),
-    **dict.fromkeys("add sub mul floor_div mod maximum minimum pow".split(), binary(NUMBERS)),
-    **dict.fromkeys("div atan2 hypot copysign".split(), binary(FLOATS)),
-    **dict.fromkeys("eq ne lt le gt ge".split(), binary(DTYPES)),
-    **dict.fromkeys("and or xor".split(), binary((*INTEGERS, bool_))),
-    **dict.fromkeys("shl shr".split(), binary(INTEGERS)),
-    "not": unary((*INTEGERS, bool_)),
+    **elementwise_examples(),
     "where": where_examples,
     "cast": cast_examples,
-    "stop_gradient": unary(DTYPES),
     "broadcast": broadcast_examples,
     "sum": reduction(DTYPES, empty=True),
     "reshape": reshape_examples,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from accuracy import ACCURACY
 from catalogue_examples import (
-    FLOAT_FUNCTIONS,
     Example,
     along_examples,
     broadcast_examples,
@@ -26,21 +26,24 @@ from catalogue_examples import (
     transpose_examples,
 )
 
+from gradc.compiler.ops import OP_WITH_NAME
 from gradc.compiler.types import bool_, dtype_of, float64
 
-DOMAINS: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys("sqrt log log2 log10".split(), (0.5, 3.0)),
-    **dict.fromkeys("asin acos atanh".split(), (-0.8, 0.8)),
-    "acosh": (1.3, 3.0),
-    "log1p": (-0.6, 2.0),
-    "tan": (-1.2, 1.2),
-}
+
+def smooth_function(name: str) -> list[Example]:
+    """Of a function of one or two floats, where its row of accuracies says that it is smooth."""
+    rng = generator(name + "smooth")
+    low, high = ACCURACY[name].smooth
+    count = len(OP_WITH_NAME[name].operands)
+    return [
+        Example(name, tuple(sample_array(rng, float64, s, low, high) for _ in range(count)))
+        for s in ((), (3,), (2, 3))
+    ]
 
 
 def smooth_unary(name: str) -> list[Example]:
     rng = generator(name + "smooth")
-    low, high = DOMAINS.get(name, (-2.0, 2.0))
-    return [Example(name, (sample_array(rng, float64, s, low, high),)) for s in ((), (3,), (2, 3))]
+    return [Example(name, (sample_array(rng, float64, s, -2.0, 2.0),)) for s in ((), (3,), (2, 3))]
 
 
 def smooth_steps(name: str) -> list[Example]:
@@ -104,7 +107,8 @@ def smooth_cast(name: str) -> list[Example]:
 
 
 SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
-    **dict.fromkeys((*FLOAT_FUNCTIONS, "neg", "abs"), smooth_unary),
+    **dict.fromkeys(ACCURACY, smooth_function),
+    **dict.fromkeys(("neg", "abs"), smooth_unary),
     **dict.fromkeys("floor ceil trunc round".split(), smooth_steps),
     "sign": smooth_unary,
     **dict.fromkeys(

@@ -144,6 +144,7 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         (lambda: gc.broadcast_to(S, (0, 2)), np.zeros((0, 2))),
         (lambda: gc.broadcast_to(ONE, (0, 1)), np.zeros((0, 1))),
     ],
+    "polygamma": [(lambda: gc.polygamma(2, Z), Z), (lambda: gc.polygamma(1, ZB), ZB)],
     "broadcast_arrays": [
         (lambda: gc.broadcast_arrays(M)[0], M),
         (lambda: gc.broadcast_arrays(S, S)[1], S),

@@ -42,6 +42,8 @@ def binary(a: Any, b: Any, value: Any, da: Any, db: Any, **options: Any) -> Case
     return Case((a, b), value, (da, db), options)
 
 
+_EULER = 0.5772156649015329
+_ZETA_3 = 1.2020569031595942
 _ROOT_PI = math.sqrt(PI)
 _S20 = 1 / (1 + math.exp(-20.0))
 _SELU = 1.0507009873554805 * 1.6732632423543773
@@ -57,6 +59,14 @@ ELEMENTWISE: Mapping[str, Sequence[Case]] = {
     "atan": [unary([0.0, INF, -INF], [0.0, PI / 2, -PI / 2], [1.0, 0.0, 0.0])],
     "atanh": [unary([1.0, -1.0], [INF, -INF], [INF, INF])],
     "ceil": [unary([0.0, 0.25, INF], [0.0, 1.0, INF], [0.0, 0.0, 0.0])],
+    "digamma": [
+        unary([0.0, 1.0, INF], [-INF, -_EULER, INF], [INF, PI * PI / 6, 0.0]),
+        unary([-2.0], [NAN], [INF]),
+    ],
+    "lgamma": [unary([0.0, -1.0, 1.0, 2.0], [INF, INF, 0, 0], [-INF, NAN, -_EULER, 1 - _EULER])],
+    "polygamma": [
+        Case((1, [0.0, 1.0, INF]), [INF, PI * PI / 6, 0.0], (None, [-INF, -2 * _ZETA_3, 0.0]))
+    ],
     "cos": [unary([0.0, PI / 2], [1.0, 0.0], [0.0, -1.0])],
     "cosh": [unary([0.0, INF, -INF], [1.0, INF, INF], [0.0, INF, -INF])],
     "erf": [unary([0.0, INF, -INF], [0.0, 1.0, -1.0], [2 / _ROOT_PI, 0.0, 0.0])],

@@ -89,6 +89,7 @@ TABLE: dict[str, Entry] = {
     "erfc": ("floating", lambda x, y: gc.erfc(x), lambda x, y: np.vectorize(math.erfc)(x)),
     "rsqrt": ("floating", lambda x, y: gc.rsqrt(x), lambda x, y: 1 / np.sqrt(x)),
     **plain("add", "subtract", "multiply", "floor_divide", "remainder", rule="number", operands=2),
+    "polygamma": ("floating", lambda x, y: gc.polygamma(1, x), None),
     "pow": ("number", gc.pow, np.power),
     **plain("divide", "logaddexp", rule="floating", operands=2),
     **plain("maximum", "minimum", rule="same", operands=2),

@@ -57,6 +57,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "split": {"sizes": 2},
     "squeeze": {"x": x.reshape(3, 1, 4)},
     "stack": {"arrays": [x, x]},
+    "polygamma": {"n": 1},
     "swapaxes": {"axis1": 0, "axis2": 1},
     "take": {"indices": gc.constant(np.array([0, 2])), "axis": 0},
     "take_along_axis": {"indices": numbers},

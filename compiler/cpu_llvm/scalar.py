@@ -24,7 +24,7 @@ from ..types import DType, int32
 from . import integers
 from .casts import cast, narrow, widen
 from .emit import FunctionEmitter
-from .maths import division, error_function, exponential, logarithm, power, trigonometric
+from .maths import division, error_function, exponential, gamma, logarithm, power, trigonometric
 from .maths.floats import INFINITY, absolute, copysign, is_nan, sqrt
 from .maths.philox import philox
 from .values import Value, llvm_type, mangled
@@ -332,6 +332,9 @@ SCALAR: Mapping[str, Emit] = every_primitive(
         "hypot": _outlined("hypot", power.hypot),
         "erf": _floating(_erf),
         "erfc": _outlined("erfc", error_function.erfc),
+        "lgamma": _outlined("lgamma", gamma.lgamma),
+        "digamma": _outlined("digamma", gamma.digamma),
+        "zeta": _outlined("zeta", gamma.zeta),
         "sigmoid": _inlined("sigmoid", exponential.sigmoid),
         "copysign": _copysign,
         "floor": _intrinsic("llvm.floor"),

@@ -28,6 +28,7 @@ import numpy as np
 from ..errors import CompileError
 from ..reference import rounding_once
 from ..types import DType, bool_, int32
+from .gamma_values import digamma, lgamma, zeta
 from .scalar_values import (
     bitcast_array,
     cast_array,
@@ -235,9 +236,12 @@ class Primitives:
     erf = _function("erf", in_float64(math.erf), DEAR)
     erfc = _function("erfc", in_float64(math.erfc), DEAR)
     sigmoid = _function("sigmoid", sigmoid, DEAR)
+    lgamma = _function("lgamma", lgamma, DEAR)
+    digamma = _function("digamma", digamma, DEAR)
 
     pow = _function_of_two("pow", power, ANY, HEAVY)
     atan2 = _function_of_two("atan2", np.arctan2, FLOAT, HEAVY)
+    zeta = _function_of_two("zeta", zeta, FLOAT, DEAR)
     hypot = _function_of_two("hypot", np.hypot, FLOAT, LIGHT)
 
     isnan = _exact("isnan", np.isnan, PREDICATE)

@@ -25,6 +25,7 @@ from .definition import (
     RECOMPUTABLE,
     ZERO_DERIVATIVE,
     Flag,
+    NoDerivative,
     OpDef,
     ZeroDerivative,
     elementwise,
@@ -34,7 +35,7 @@ from .definition import (
 )
 from .source import constant_like, zeros_like
 
-Gradient = Callable[..., tuple[Node | None, ...]]
+Gradient = Callable[..., tuple[Node | NoDerivative | None, ...]]
 
 
 def number_type(x: TensorType, *others: TensorType) -> TensorType:

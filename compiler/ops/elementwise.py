@@ -76,7 +76,7 @@ LN_10 = math.log(10.0)
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 
 
-def _function(name: str, slope: Callable[[Node, Node, Node], Node], flops: float) -> OpDef:
+def function_record(name: str, slope: Callable[[Node, Node, Node], Node], flops: float) -> OpDef:
     """A function of one float; `slope(dy, y, x)` is dx. Its body and value are the primitive's."""
 
     def gradient(dy: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
@@ -135,14 +135,14 @@ def _log1p_slope(dy: Node, y: Node, x: Node) -> Node:
     return div(dy, add(x, ones_like(x)))
 
 
-SQRT = _function("sqrt", _sqrt_slope, flops=4)
-EXP = _function("exp", _exp_slope, flops=10)
-EXP2 = _function("exp2", _exp2_slope, flops=8)
-EXPM1 = _function("expm1", _expm1_slope, flops=14)
-LOG = _function("log", _log_slope, flops=12)
-LOG2 = _function("log2", _log2_slope, flops=12)
-LOG10 = _function("log10", _log10_slope, flops=12)
-LOG1P = _function("log1p", _log1p_slope, flops=16)
+SQRT = function_record("sqrt", _sqrt_slope, flops=4)
+EXP = function_record("exp", _exp_slope, flops=10)
+EXP2 = function_record("exp2", _exp2_slope, flops=8)
+EXPM1 = function_record("expm1", _expm1_slope, flops=14)
+LOG = function_record("log", _log_slope, flops=12)
+LOG2 = function_record("log2", _log2_slope, flops=12)
+LOG10 = function_record("log10", _log10_slope, flops=12)
+LOG1P = function_record("log1p", _log1p_slope, flops=16)
 
 
 NEAR_ZERO: Mapping[DType, float] = MappingProxyType(
@@ -229,18 +229,18 @@ def _atanh_slope(dy: Node, y: Node, x: Node) -> Node:
     return div(dy, _one_minus_square(x))
 
 
-SIN = _function("sin", _sin_slope, flops=14)
-COS = _function("cos", _cos_slope, flops=14)
-TAN = _function("tan", _tan_slope, flops=20)
-ASIN = _function("asin", _asin_slope, flops=20)
-ACOS = _function("acos", _acos_slope, flops=20)
-ATAN = _function("atan", _atan_slope, flops=20)
-SINH = _function("sinh", _sinh_slope, flops=20)
-COSH = _function("cosh", _cosh_slope, flops=16)
-TANH = _function("tanh", _tanh_slope, flops=12)
-ASINH = _function("asinh", _asinh_slope, flops=24)
-ACOSH = _function("acosh", _acosh_slope, flops=24)
-ATANH = _function("atanh", _atanh_slope, flops=24)
+SIN = function_record("sin", _sin_slope, flops=14)
+COS = function_record("cos", _cos_slope, flops=14)
+TAN = function_record("tan", _tan_slope, flops=20)
+ASIN = function_record("asin", _asin_slope, flops=20)
+ACOS = function_record("acos", _acos_slope, flops=20)
+ATAN = function_record("atan", _atan_slope, flops=20)
+SINH = function_record("sinh", _sinh_slope, flops=20)
+COSH = function_record("cosh", _cosh_slope, flops=16)
+TANH = function_record("tanh", _tanh_slope, flops=12)
+ASINH = function_record("asinh", _asinh_slope, flops=24)
+ACOSH = function_record("acosh", _acosh_slope, flops=24)
+ATANH = function_record("atanh", _atanh_slope, flops=24)
 
 
 def _atan2_gradient(dy: Node, y: Node, a: Node, b: Node) -> tuple[Node | None, ...]:
@@ -278,9 +278,9 @@ def _sigmoid_slope(dy: Node, y: Node, x: Node) -> Node:
     return mul(dy, mul(y, sub(ones_like(y), y)))
 
 
-ERF = _function("erf", _erf_slope, flops=24)
-ERFC = _function("erfc", _erfc_slope, flops=30)
-SIGMOID = _function("sigmoid", _sigmoid_slope, flops=14)
+ERF = function_record("erf", _erf_slope, flops=24)
+ERFC = function_record("erfc", _erfc_slope, flops=30)
+SIGMOID = function_record("sigmoid", _sigmoid_slope, flops=14)
 
 
 def sqrt(x: Node) -> Node:

@@ -5,12 +5,16 @@ Functions that need floating point (sqrt, exp, sin, ...) convert integers to flo
 
 from __future__ import annotations
 
-from gradc.compiler.errors import DTypeError
-from gradc.compiler.ops import arithmetic, comparison, elementwise
+import math
+
+import ml_dtypes
+
+from gradc.compiler.errors import ArgumentError, DTypeError
+from gradc.compiler.ops import arithmetic, comparison, elementwise, gamma
 from gradc.compiler.ops.definition import OpDef
 
 from .. import nodes
-from ..tensor import Tensor, TensorLike, as_tensor, binary, derive, operand_of, unary
+from ..tensor import Tensor, TensorLike, as_tensor, binary, derive, floating, operand_of, unary
 from ..tracing import fail
 
 __all__ = [
@@ -57,6 +61,9 @@ __all__ = [
     "atanh",
     "erf",
     "erfc",
+    "lgamma",
+    "digamma",
+    "polygamma",
     "floor",
     "ceil",
     "trunc",
@@ -335,6 +342,33 @@ def erf(x: TensorLike) -> Tensor:
 def erfc(x: TensorLike) -> Tensor:
     """1 - erf(x), exact for large x."""
     return unary(elementwise.ERFC, x, floating=True)
+
+
+def lgamma(x: TensorLike) -> Tensor:
+    """The logarithm of |gamma(x)|; infinite at 0 and the negative integers."""
+    return unary(gamma.LGAMMA, x, floating=True)
+
+
+def digamma(x: TensorLike) -> Tensor:
+    """The derivative of lgamma; NaN at the negative integers, infinite at 0."""
+    return unary(gamma.DIGAMMA, x, floating=True)
+
+
+def polygamma(n: int, x: TensorLike) -> Tensor:
+    """The derivative of digamma of order n >= 0: (-1)^(n+1) n! times the sum of (x+k)^-(n+1).
+
+    Infinite at 0 and the negative integers for n > 0. Raises ArgumentError if n is negative, or if
+    n! is no number of x's dtype: from 171 in float64, 35 in float32, 9 in float16.
+    """
+    if n < 0:
+        fail(ArgumentError, "polygamma", f"n is not negative, not {n}")
+    if n == 0:
+        return digamma(x)
+    q = floating(x)
+    if n >= 171 or math.factorial(n) > float(ml_dtypes.finfo(q.dtype.numpy).max):
+        fail(ArgumentError, "polygamma", f"{n}! is no {q.dtype.name}", [f"x is {q.node.type}"])
+    sign = 1.0 if n % 2 else -1.0
+    return binary(gamma.ZETA, n + 1.0, q) * (sign * math.factorial(n))
 
 
 # ---------------------------------------------------------------- rounding

@@ -262,6 +262,72 @@ def _erfc_f64() -> Fit:
     )
 
 
+def _lgamma_near_two() -> Fit:
+    return Fit(
+        "LGAMMA_F64",
+        "P with log(gamma(2+z)) = z P(z), -3/4 <= z <= 1/2",
+        _near_zero(lambda z: mp.loggamma(2 + z) / z, lambda z: 1 - mp.euler + z * _half_zeta()),
+        lambda z: mpf(1),
+        mpf("-0.7505"),
+        mpf("0.5005"),
+        23,
+        64,
+    )
+
+
+def _half_zeta() -> mpf:
+    return (mp.zeta(2) - 1) / 2
+
+
+def _stirling(name: str, meaning: str, rest: Function, limit: mpf) -> Fit:
+    """What Stirling's series leaves, `rest` of x, as a polynomial in 1/x^2."""
+    return Fit(
+        name,
+        meaning,
+        lambda w: rest(1 / mp.sqrt(w)),
+        lambda w: mpf(1),
+        mpf("1e-12"),
+        1 / limit**2 * mpf("1.001"),
+        7,
+        64,
+    )
+
+
+def _lgamma_far() -> Fit:
+    def rest(x: mpf) -> mpf:
+        return x * (mp.loggamma(x) - (x - mpf(1) / 2) * mp.log(x) + x - mp.log(2 * mp.pi) / 2)
+
+    meaning = "R with log(gamma(x)) = (x - 1/2) log(x) - x + log(2 pi)/2 + R(1/x^2)/x, x >= 8"
+    return _stirling("LGAMMA_FAR_F64", meaning, rest, mpf(8))
+
+
+def _digamma_far() -> Fit:
+    def rest(x: mpf) -> mpf:
+        return x * x * (mp.log(x) - 1 / (2 * x) - mp.digamma(x))
+
+    meaning = "R with digamma(x) = log(x) - 1/(2x) - R(1/x^2)/x^2, x >= 10"
+    return _stirling("DIGAMMA_FAR_F64", meaning, rest, mpf(10))
+
+
+def _digamma_near_root() -> Fit:
+    root = _digamma_root()
+    return Fit(
+        "DIGAMMA_F64",
+        "P with digamma(1+t) = (t - root) P(t - 1/2), 0 <= t <= 1",
+        lambda u: mp.digamma(mpf(3) / 2 + u) / (mpf(1) / 2 + u - root),
+        lambda u: mpf(1),
+        mpf("-0.5005"),
+        mpf("0.5005"),
+        22,
+        64,
+    )
+
+
+def _digamma_root() -> mpf:
+    """t > 0 with digamma(1+t) = 0."""
+    return mp.findroot(lambda t: mp.digamma(1 + t), mpf("0.4616"))
+
+
 def all_fits() -> list[Fit]:
     """Every table, in the order in which it is printed."""
     return [
@@ -279,6 +345,10 @@ def all_fits() -> list[Fit]:
         _erf_small(64, 12),
         _erfc_f32(),
         _erfc_f64(),
+        _lgamma_near_two(),
+        _lgamma_far(),
+        _digamma_near_root(),
+        _digamma_far(),
     ]
 
 
@@ -296,6 +366,11 @@ def all_constants() -> list[tuple[str, str, list[float]]]:
         ("PER_LN10_F64", "1/ln(10) in two parts", _parts(1 / ln10, 53, 64)),
         ("TWO_THIRDS_F64", "2/3 in two parts", _parts(mpf(2) / 3, 53, 64)),
         ("HALF_PI_F64", "pi/2 in three parts", _parts(mp.pi / 2, 53, 64, 3)),
+        (
+            "DIGAMMA_ROOT_F64",
+            "t with digamma(1+t) = 0 in two parts",
+            _parts(_digamma_root(), 53, 64),
+        ),
     ]
 
 
