@@ -73,23 +73,8 @@ _Range = tuple[Value, Value]
 """Where something starts, and one past its end."""
 
 
-@dataclass(frozen=True)
-class _Upcoming:
-    """Rows that all tiles of a strip fetch together, in `groups` of group_bytes each."""
-
-    first: Value
-    step: Value
-    groups: Value
-    group_bytes: Value
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """What one tile fetches: `next` of tiles.py."""
-
-    first: Value
-    step: Value
-    mask: Value
+_Ahead = tuple[Value, Value]
+"""What a tile fetches meanwhile: `next` and `next_step` of tiles.py."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +167,7 @@ class _BlockedEmitter:
             for name in self.b_names:
                 with f.if_(self._is_staged(name)):
                     self._pack(name, columns, zero, block)
-            ahead = self._upcoming(columns, middle.index, blocks, tiles)
+            ahead = self._upcoming(columns, middle.index, blocks)
             with f.loop(*tiles) as inner:
                 number = f.binary("sub", inner.index, tiles[0])
                 a = [self._part(n, inner.index, number, blocks[0]) for n in self.a_names]
@@ -209,7 +194,7 @@ class _BlockedEmitter:
                 b = [self._part(n, inner.index, place, blocks[0]) for n in self.b_names]
                 sums = self._sums(outer.index, inner.index, tiles, strips)
                 with f.loop(*blocks) as loop:
-                    self._tile(a, b, sums, loop.index, _Ahead(sums, zero, zero))
+                    self._tile(a, b, sums, loop.index, (sums, zero))
                 with f.if_(f.compare("eq", blocks[1], self.given["blocks_limit"])):
                     self._epilogue(sums, outer.index, inner.index)
 
@@ -231,7 +216,7 @@ class _BlockedEmitter:
             arguments = [
                 where[left], given["a_row"], given[f"{left}_step"],
                 where[right], given[f"{right}_step"], own, again,
-                count, counts, columns[left], columns[right], ahead.first, ahead.step, ahead.mask,
+                count, counts, columns[left], columns[right], *ahead,
             ]  # fmt: skip
             f.call_pointer("void", given["tile"], arguments)
 
@@ -296,7 +281,7 @@ class _BlockedEmitter:
 
     # -- what comes next --------------------------------------------------------------------
 
-    def _upcoming(self, columns: _Range, block: Value, blocks: _Range, tiles: _Range) -> _Upcoming:
+    def _upcoming(self, columns: _Range, block: Value, blocks: _Range) -> _Ahead:
         """The rows of B that are read next: those of the next block of the sum, or else of the next
         strip's first. Only where columns lie together, which is where rows lie far apart."""
         f, given, name = self.f, self.given, self.b_names[0]
@@ -304,34 +289,21 @@ class _BlockedEmitter:
         more = f.compare("slt", following, blocks[1])
         start = f.select(more, columns[0], columns[1])
         piece = self._first_piece(f.select(more, following, blocks[0]))
-        offset, count = (
-            f.load("i64", f.gep(given[column], piece, "i64"))
-            for column in (f"{name}_source_offsets", "counts")
-        )
+        offset = f.load("i64", f.gep(given[f"{name}_source_offsets"], piece, "i64"))
         first = f.gep(given[f"{name}_source"], start, self.form.kind, inbounds=False)
         together = f.compare("eq", given[f"{name}_by_part"], 1)
-        step = f.select(together, f.binary("mul", given[f"{name}_by_term"], self.size), 0)
-        at = f.select(together, f.gep(first, offset, "i8", inbounds=False), given["sums"])
-        pairs = f.binary("lshr", f.binary("sub", tiles[1], tiles[0]), 1)
-        groups = f.const("i64", 1)
-        for power in (2, 4):
-            groups = f.select(f.compare("sge", pairs, power), power, groups)
-        rows = f.binary("udiv", count, groups)
-        return _Upcoming(at, step, groups, f.binary("mul", rows, step))
+        step = f.binary("mul", given[f"{name}_by_term"], self.size)
+        at = f.gep(first, offset, "i8", inbounds=False)
+        return f.select(together, at, given["sums"]), f.select(together, step, 0)
 
-    def _spread(self, upcoming: _Upcoming, number: Value) -> _Ahead:
-        """What tile `number` fetches of the rows to come, so that all tiles fetch a part: two tiles
-        take the two lines of a row, groups of two the rows, each line with every few terms."""
+    def _spread(self, upcoming: _Ahead, number: Value) -> _Ahead:
+        """What tile `number` fetches of the rows to come: the first tile the first line of each,
+        the second the second, later ones nothing: what is asked for late comes late."""
         f = self.f
-        group = f.binary("lshr", number, 1)
-        line = f.binary("mul", f.binary("and", number, 1), CACHE_LINE_BYTES)
-        place = f.binary("add", f.binary("mul", group, upcoming.group_bytes), line)
-        has_one = f.compare("slt", group, upcoming.groups)
-        at = f.select(
-            has_one, f.gep(upcoming.first, place, "i8", inbounds=False), self.given["sums"]
-        )
-        step = f.select(has_one, upcoming.step, 0)
-        return _Ahead(at, step, f.binary("sub", upcoming.groups, 1))
+        line = f.binary("mul", number, CACHE_LINE_BYTES)
+        has_one = f.compare("slt", line, f.binary("mul", self.given["columns"], self.size))
+        at = f.gep(upcoming[0], line, "i8", inbounds=False)
+        return f.select(has_one, at, self.given["sums"]), f.select(has_one, upcoming[1], 0)
 
     # -- packing ----------------------------------------------------------------------------
 

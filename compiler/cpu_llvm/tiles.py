@@ -33,14 +33,14 @@ TILE_PARAMETERS = (
     ("ptr", "a"), ("i64", "a_row"), ("i64", "a_step"), ("ptr", "b"), ("i64", "b_step"),
     ("ptr", "c"), ("i1", "again"),
     ("i64", "pieces"), ("ptr", "counts"), ("ptr", "a_offsets"), ("ptr", "b_offsets"),
-    ("ptr", "next"), ("i64", "next_step"), ("i64", "next_mask"),
+    ("ptr", "next"), ("i64", "next_step"),
 )  # fmt: skip
 """Steps and offsets in bytes; at least one piece, of at least one term each.
 
 c       rows x columns of `kept_type`
 again   whether to add to what is there: the sums of one block to those of the blocks before
 next    where cache lines begin that will be wanted soon, next_step bytes apart: one is fetched
-        with every term whose number has none of the bits of next_mask
+        with every term
 """
 
 
@@ -121,8 +121,6 @@ class _TileEmitter:
             # Rows are at a fixed distance, which LLVM would walk one after the other: thirteen
             # additions that wait for each other. It does not look through a freeze.
             left = [g.freeze(base) for base in left]
-            turn = g.compare("eq", g.binary("and", loop.index, given["next_mask"]), 0)
-            step = g.select(turn, given["next_step"], 0)
             strip = [
                 g.load(kind, g.gep(right, j * lanes, kind), lanes) for j in range(self.vectors)
             ]
@@ -133,7 +131,7 @@ class _TileEmitter:
                     sums[place] = g.fma(element, strip[j], sums[place])
             loop.next([
                 g.gep(right, given["b_step"], "i8"),
-                g.gep(upcoming, step, "i8", inbounds=False),
+                g.gep(upcoming, given["next_step"], "i8", inbounds=False),
                 *(g.gep(base, given["a_step"], "i8") for base in left),
                 *sums,
             ])  # fmt: skip
