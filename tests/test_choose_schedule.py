@@ -170,6 +170,36 @@ def test_a_nest_refuses_an_order_that_it_cannot_follow(order: str, vector: str) 
     )
 
 
+def test_code_is_made_of_scheduled_kernels_alone() -> None:
+    program = plan(graph_of({"y": exp(input_("x", (3,), float32))}))
+    with pytest.raises(CompileError) as caught:
+        emit_program(program, "f")
+    assert str(caught.value) == (
+        "kernel k0: it has no schedule\n  hint: choose_schedule gives it one"
+    )
+
+
+def test_code_is_made_of_ordered_loops_alone() -> None:
+    kernel = parse_kernel(KERNEL.replace("ORDER ", "").replace("VECTOR", "i0"))
+    with pytest.raises(CompileError) as caught:
+        emit_program(program_of(kernel), "f")
+    assert str(caught.value) == (
+        "kernel k0: a loop of it has no order\n  hint: choose_schedule gives it one"
+    )
+
+
+def test_a_loop_beside_kernels_is_refused() -> None:
+    """Its kernels would run in every iteration."""
+    text = KERNEL.replace("ORDER", "order i1 lanes 16").replace("VECTOR", "i1")
+    program = program_of(parse_kernel(text))
+    mixed = program.with_body((*program.body, Repeat(program.body)))
+    with pytest.raises(CompileError) as caught:
+        emit_program(mixed, "f")
+    assert str(caught.value) == (
+        "program f: a loop beside kernels or inside another is not compiled for the CPU"
+    )
+
+
 def test_an_order_is_chosen_from_the_kernel_alone() -> None:
     """Whatever schedule it has had before."""
     kernel = parse_kernel(KERNEL.replace("ORDER", "order i1").replace("VECTOR", "i0"))

@@ -131,6 +131,7 @@ def test_a_deep_expression_is_split_and_comes_back() -> None:
 
 
 SYNTAX = [
+    (SOFTMAX, "flops 640", "flops 64e999", "3:35: 64e999 is no number of operations"),
     (SOFTMAX, "max(%x", "mux(%x", "6:10: unknown combiner 'mux'"),
     (SOFTMAX, "exp(sub(", "exq(sub(", "9:14: unknown primitive 'exq'"),
     (SOFTMAX, "%y[i0, i1] =", "%q[i0, i1] =", "12:5: buffer %q is not declared"),

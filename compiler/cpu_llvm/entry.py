@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..errors import CompileError
 from ..loops.canonical import canonical_kernel, canonical_text
 from ..loops.ir import Kernel
-from ..loops.schedule import Nest, Tiles
+from ..loops.schedule import Nest, Tiles, Unrolled
 from ..program.ir import Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before, emit_barrier
@@ -110,11 +111,21 @@ class _KernelFunctions:
 
 def _emit_kernel(kernel: Kernel) -> FunctionEmitter:
     """The function of a kernel, as its schedule says."""
-    schedule = kernel.schedule
-    if isinstance(schedule, Nest):
-        return emit_nest(kernel, schedule)
-    assert isinstance(schedule, Tiles)
-    return emit_contraction(kernel, schedule)
+    if any(loop.axes and loop.order is None for loop in kernel.loops):
+        problem, hint = "a loop of it has no order", "choose_schedule gives it one"
+        raise CompileError(problem, operation=f"kernel {kernel.name}", hint=hint)
+    match kernel.schedule:
+        case Nest() as nest:
+            return emit_nest(kernel, nest)
+        case Tiles() as tiles:
+            return emit_contraction(kernel, tiles)
+        case Unrolled():
+            problem, hint = "it is unrolled, but is in no resident loop", ""
+        case None:
+            problem, hint = "it has no schedule", "choose_schedule gives it one"
+        case _:
+            assert_never(kernel.schedule)
+    raise CompileError(problem, operation=f"kernel {kernel.name}", hint=hint)
 
 
 def _is_shared(kernel: Kernel) -> bool:
@@ -122,10 +133,22 @@ def _is_shared(kernel: Kernel) -> bool:
     return kernel.schedule is not None and kernel.schedule.is_shared
 
 
+def _check_body(program: Program) -> None:
+    """The loop over iterations is around all kernels, or around none."""
+    (around,) = program.body if len(program.body) == 1 else (None,)
+    body = around.body if isinstance(around, Repeat) else program.body
+    if any(isinstance(instruction, Repeat) for instruction in body):
+        raise CompileError(
+            "a loop beside kernels or inside another is not compiled for the CPU",
+            operation=f"program {program.name}",
+        )
+
+
 def _add_program(
     module: ModuleEmitter, functions: _KernelFunctions, program: Program, symbol: str
 ) -> None:
     module.workspaces[symbol] = 0
+    _check_body(program)
     if is_resident(program):
         module.add(emit_resident(program, symbol))
         module.add(_emit_entry(symbol, threads=False))

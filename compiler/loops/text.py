@@ -302,7 +302,10 @@ class KernelParser:
             description = cursor.unquoted(cursor.next())
         flops = 0.0
         if cursor.accept("flops"):
-            flops = float(cursor.kind("number", "a number").text)
+            start = cursor.kind("number", "a number")
+            flops = float(start.text)
+            if not 0 <= flops < math.inf:
+                raise cursor.error(f"{start.text} is no number of operations", start)
         cursor.expect("{")
         axes, loops = [], []
         while cursor.accept("parallel"):
