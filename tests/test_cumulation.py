@@ -96,7 +96,7 @@ def test_the_direction_is_part_of_the_text_and_of_identity() -> None:
 
 
 def test_a_direction_that_is_none_is_refused() -> None:
-    with pytest.raises(VerifyError, match="reverse is true or false, not 1"):
+    with pytest.raises(VerifyError, match="cumsum: attribute 'reverse' is true or false, not 1"):
         apply(CUMSUM, input_("x", (4,), float32), axis=0, reverse=1)
 
 

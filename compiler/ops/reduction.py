@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError, VerifyError
+from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
 from ..reference import is_half, rounding_once, wide_dtype
 from ..types import TensorType, int64
@@ -193,8 +193,6 @@ ARGMIN = _position("argmin", np.argmin)
 
 def _cumulation_type(x: TensorType, *, axis: int, reverse: bool = False) -> TensorType:
     reduced_shape(x, (axis,))
-    if not isinstance(reverse, bool):
-        raise VerifyError(f"reverse is true or false, not {reverse!r}")
     return number_type(x)
 
 
