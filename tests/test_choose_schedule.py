@@ -19,6 +19,7 @@ from gradc.compiler.inspect import schedule_table
 from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.loops.runs import find_runs
 from gradc.compiler.loops.schedule import Nest, Order, Unrolled
+from gradc.compiler.loops.schedule_text import order_text
 from gradc.compiler.loops.text import parse_kernel, print_kernel
 from gradc.compiler.ops.broadcast import sum_
 from gradc.compiler.ops.elementwise import add, exp, mul, tanh
@@ -216,3 +217,32 @@ def test_inspect_shows_how_each_kernel_runs_and_why() -> None:
         "  kernel  orders             schedule                        because\n"
         "  k0      order i1 lanes 16  nest, walk i0, vector i1 by 16  no product"
     )
+
+
+@pytest.mark.parametrize(
+    ("layout", "order"),
+    [
+        ("", "order k0 * k1 blocks 240 of k0 * k1"),
+        (" strides [640, 32, 1] from 0 size 10240", "order k0, k1 blocks 8 of k0"),
+        (" order [0, 2, 1]", "order k0, k1 blocks 8 of k0"),
+    ],
+)
+def test_blocks_end_at_the_same_terms_in_every_layout(layout: str, order: str) -> None:
+    text = f"""
+    buffer %x : f32[16, 20, 30] in input slot 0{layout}
+    buffer %w : f32[20, 30, 16] in input slot 1
+    buffer %y : f32[16, 16] in output slot 0
+    kernel k0 {{
+      parallel i0 in 16
+      parallel i1 in 16
+      loop k0 in 20, k1 in 30 {{
+        %s = dot(mul(%x[i0, k0, k1], %w[k0, k1, i1])) : f32
+      }}
+      loop {{
+        %y[i0, i1] = %s
+      }}
+    }}"""
+    kernel, why = schedule_kernel(parse_kernel(text), find_target("x86-64-v4").machine)
+    assert why == ("tiles", "a product")
+    assert kernel.loops[0].order is not None
+    assert order_text(kernel.loops[0].order) == order

@@ -14,8 +14,10 @@ once, by choose_schedule, which writes the answer on the loop; see schedule.py f
 
 * Terms are counted for one partial result: where 16 lanes share a sum, lane by lane.
 * What is at most one block is combined as it stands, without the float64.
-* Over several runs of axes a block is some consecutive points of one run with all the points of the
-  runs inside it, the outermost such run that still gives blocks within the length.
+* Over several axes a block is some consecutive points of one axis with all the points of the axes
+  inside it, the outermost such axis that still gives blocks within the length. So blocks end at the
+  same terms however a tensor lies in memory. Where lanes share a sum, the runs of axes that they
+  walk as one count as one axis.
 * A running sum or product whose axis is longer than a block stores every partial result; it is a
   float64 throughout, rounded at each store: `wide`.
 * Where data say which element a term is added to, there are no blocks: the elements are float64
@@ -69,17 +71,31 @@ def cut(extents: Sequence[int], terms: int) -> SumBlock | None:
     return None
 
 
-def loop_block(loop: Loop, extents: Sequence[int], lanes: int) -> SumBlock | None:
-    """How a loop is cut for its float sums and products; None where no block ends before the loop.
-
-    extents  of the loop's runs
-    lanes    partial results of one reduction, which share the points of the last run
-    """
+def _cut_loop(loop: Loop, extents: Sequence[int]) -> SumBlock | None:
+    """How a loop with these extents is cut for its float sums and products; None if it is not."""
     lengths = [BLOCK_TERMS[r.combiner] for r in loop.reductions if is_rounded(r)]
-    if not lengths or 0 in extents:
+    if not lengths or 0 in extents or loop.running:
         return None
-    shared = [*extents[:-1], -(-extents[-1] // lanes)] if extents else []
-    return cut(shared, min(lengths))
+    return cut(extents, min(lengths))
+
+
+def runs_in_order(loop: Loop, runs: Sequence[WalkedRun]) -> tuple[WalkedRun, ...]:
+    """The runs of a loop that is walked from first to last, without lanes.
+
+    Where its blocks end is counted on its axes, which no layout joins: a run that reaches from
+    before the axis that is cut into it ends there.
+    """
+    block = _cut_loop(loop, [axis.extent for axis in loop.axes])
+    if block is None:
+        return tuple(runs)
+    found: list[WalkedRun] = []
+    passed = 0
+    for run in runs:
+        inside = block.position - passed
+        passed += len(run.axes)
+        parts = [run.axes[:inside], run.axes[inside:]] if 0 < inside < len(run.axes) else [run.axes]
+        found += map(WalkedRun, parts)
+    return tuple(found)
 
 
 def runs_wide(loop: Loop, reduction: Reduction) -> bool:
@@ -88,13 +104,25 @@ def runs_wide(loop: Loop, reduction: Reduction) -> bool:
 
 
 def choose_order(loop: Loop, runs: Sequence[WalkedRun], lanes: int) -> Order:
-    """The order of a loop, walked in these runs with so many lanes along the last one."""
-    extents = [run.extent for run in runs]
+    """The order of a loop, walked in these runs with so many lanes along the last one.
+
+    Without lanes the runs are those of `runs_in_order`.
+    """
     named = tuple(run.run for run in runs)
     if loop.running:
         lengths = [BLOCK_TERMS[r.combiner] for r in loop.reductions if is_rounded(r)]
-        return Order(named, wide=bool(lengths) and math.prod(extents) > min(lengths))
-    return Order(named, lanes, loop_block(loop, extents, lanes))
+        terms = math.prod(axis.extent for axis in loop.axes)
+        return Order(named, wide=bool(lengths) and terms > min(lengths))
+    if lanes > 1:
+        shared = [*(run.extent for run in runs[:-1]), -(-runs[-1].extent // lanes)]
+        return Order(named, lanes, _cut_loop(loop, shared))
+    block = _cut_loop(loop, [axis.extent for axis in loop.axes])
+    if block is None:
+        return Order(named)
+    first = loop.axes[block.position]
+    number = next(n for n, run in enumerate(runs) if run.axes[0] is first)
+    inside = math.prod(axis.extent for axis in runs[number].axes[1:])
+    return Order(named, 1, SumBlock(number, block.points * inside))
 
 
 def scatters_wide(dtype: DType, terms: int, updates: int, elements: int) -> bool:

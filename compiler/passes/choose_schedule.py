@@ -23,9 +23,9 @@ from dataclasses import replace
 
 from ..loops.contraction import Contraction, find_contraction
 from ..loops.ir import Kernel
-from ..loops.order import choose_order
+from ..loops.order import choose_order, runs_in_order
 from ..loops.runs import Runs, find_runs
-from ..loops.schedule import Schedule, Unrolled
+from ..loops.schedule import Unrolled
 from ..machine import Machine
 from ..program.ir import Decision, Program
 from ..scheduling.nest import LANES, NestChooser
@@ -50,19 +50,21 @@ def schedule_kernel(
     kernel: Kernel, machine: Machine, resident: bool = False
 ) -> tuple[Kernel, tuple[str, str]]:
     """One kernel with its orders and its schedule, and what was chosen, and why."""
-    runs = find_runs(kernel)
+    joined = find_runs(kernel)
+    runs = Runs(joined.parallel, tuple(map(runs_in_order, kernel.loops, joined.loops)))
+    in_order = _ordered(kernel, runs, 1)
     if resident:
         walk = tuple(run.run for run in runs.parallel)
-        return _with(kernel, runs, 1, Unrolled(walk)), ("unrolled", "its loop is resident")
+        return replace(in_order, schedule=Unrolled(walk)), ("unrolled", "its loop is resident")
     found = find_contraction(kernel, runs)
     if isinstance(found, Contraction):
-        return _with(kernel, runs, 1, choose_tiles(found, machine)), ("tiles", "a product")
-    lanes = LANES if NestChooser(kernel, runs).inner_has_lanes else 1
-    ordered = _with(kernel, runs, lanes, None)
-    return replace(ordered, schedule=NestChooser(ordered, runs).nest()), ("nest", found)
+        return replace(in_order, schedule=choose_tiles(found, machine)), ("tiles", "a product")
+    chooser = NestChooser(kernel, joined)
+    ordered = _ordered(kernel, joined, LANES) if chooser.inner_has_lanes else in_order
+    return replace(ordered, schedule=chooser.nest(ordered)), ("nest", found)
 
 
-def _with(kernel: Kernel, runs: Runs, lanes: int, schedule: Schedule | None) -> Kernel:
+def _ordered(kernel: Kernel, runs: Runs, lanes: int) -> Kernel:
     """The kernel with an order on every loop that has axes; lanes are for loops that reduce."""
     loops = tuple(
         replace(loop, order=choose_order(loop, walked, lanes if loop.reductions else 1))
@@ -70,4 +72,4 @@ def _with(kernel: Kernel, runs: Runs, lanes: int, schedule: Schedule | None) -> 
         else loop
         for loop, walked in zip(kernel.loops, runs.loops, strict=True)
     )
-    return replace(kernel, loops=loops, schedule=schedule)
+    return replace(kernel, loops=loops)

@@ -48,7 +48,8 @@ class NestChooser:
         """Whether reductions keep partial results in lanes: a choice of bits."""
         return self.vector is not None and self.vector is self.inner
 
-    def nest(self) -> Nest:
+    def nest(self, ordered: Kernel) -> Nest:
+        """The schedule for the kernel, which has its orders by now."""
         walk = self._walk()
         threads = None
         if walk and work(self.kernel) >= THREADING_FLOOR:
@@ -56,7 +57,7 @@ class NestChooser:
         return Nest(
             tuple(run.run for run in walk),
             None if self.vector is None else self.vector.run,
-            self._width(),
+            self._width(ordered),
             None if threads is None else threads.run,
         )
 
@@ -87,7 +88,7 @@ class NestChooser:
         used = run.extent / (-(-run.extent // LANES) * LANES)
         return (cost + 0.5) / used
 
-    def _width(self) -> int:
+    def _width(self, ordered: Kernel) -> int:
         """Lanes along the vectorised run: 16; 64 to 256 for light work along a long parallel one.
 
         Lanes of a parallel run do not meet, so their number changes no bit; wide blocks keep
@@ -110,7 +111,7 @@ class NestChooser:
         if not reduces or run.extent < WIDEST_LANES or len(values) > LIGHTEST_SCALARS:
             return WIDE_LANES
         # What is kept of a long sum is twice as wide, and each of its short blocks meets it.
-        cut = [loop for loop in self.kernel.loops if loop.order is not None and loop.order.block]
+        cut = [loop for loop in ordered.loops if loop.order is not None and loop.order.block]
         sums = [r for loop in cut for r in loop.reductions if r.combiner == "sum"]
         return WIDEST_LANES // 2 if sums else WIDEST_LANES
 
