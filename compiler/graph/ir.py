@@ -64,13 +64,14 @@ Attribute: TypeAlias = "int | float | bool | str | DType | Literal | Graph | tup
 class Node:
     """One operation in a graph: operation, inputs, attributes, type, source line. Immutable."""
 
-    __slots__ = ("attributes", "inputs", "op", "source", "type")
+    __slots__ = ("_key", "attributes", "inputs", "op", "source", "type")
 
     op: OpDef
     inputs: tuple[Node, ...]
     attributes: Mapping[str, Attribute]
     type: TensorType
     source: SourceLine | None
+    _key: tuple[Any, ...] | None
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class Node:
         object.__setattr__(self, "attributes", dict(sorted(attributes.items())))
         object.__setattr__(self, "type", type)
         object.__setattr__(self, "source", source)
+        object.__setattr__(self, "_key", None)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a node is immutable; {name} cannot be set")
@@ -93,14 +95,19 @@ class Node:
     def key(self) -> tuple[Any, ...]:
         """Equal for two nodes that compute the same value from the same operand nodes.
 
-        Floats in attributes are compared by their bits, so that 0.0 and -0.0 stay apart.
+        Floats in attributes are compared by their bits, so that 0.0 and -0.0 stay apart. Made
+        once: every pass that merges equal nodes asks for it, and most of them find nothing.
         """
-        attributes = tuple((name, _hashable(value)) for name, value in self.attributes.items())
-        return (self.op.name, tuple(map(id, self.inputs)), attributes, self.type)
+        if self._key is None:
+            attributes = tuple((name, _hashable(value)) for name, value in self.attributes.items())
+            type = (self.type.dtype.name, self.type.shape)
+            key = (self.op.name, tuple(map(id, self.inputs)), attributes, type)
+            object.__setattr__(self, "_key", key)
+        return self._key  # type: ignore[return-value]
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """This node on other operands of the same types; itself if nothing changes."""
-        if all(a is b for a, b in zip(inputs, self.inputs, strict=True)):
+        if inputs == self.inputs:  # nodes are equal if they are the same
             return self
         return Node(self.op, inputs, self.attributes, self.type, self.source)
 
@@ -184,7 +191,8 @@ class Graph:
         replaced: dict[Node, Node] = {node: node for node in self.inputs + self.states}
         for node in self.nodes():
             if node not in replaced:
-                replaced[node] = rule(node.with_inputs(tuple(replaced[i] for i in node.inputs)))
+                inputs = tuple(map(replaced.__getitem__, node.inputs))
+                replaced[node] = rule(node.with_inputs(inputs))
         return self.replace_roots(replaced)
 
     def replace_roots(self, replaced: Mapping[Node, Node]) -> Graph:

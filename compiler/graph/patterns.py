@@ -127,6 +127,14 @@ def names_in(pattern: Pattern) -> frozenset[str]:
     return own.union(*map(names_in, pattern.operands))
 
 
+def under(pattern: Pattern) -> frozenset[str]:
+    """Names of the operations that the operands of what the pattern matches must have."""
+    assert isinstance(pattern, Call)
+    calls = [p.op.name for p in pattern.operands if isinstance(p, Call)]
+    splats = [CONSTANT.name for p in pattern.operands if isinstance(p, Splat)]
+    return frozenset(calls + splats)
+
+
 def matches(pattern: Pattern, node: Node, bindings: Bindings) -> Iterator[Bindings]:
     """Every way in which the pattern matches, in the order described in the module docstring."""
     if isinstance(pattern, Variable):
@@ -140,7 +148,8 @@ def matches(pattern: Pattern, node: Node, bindings: Bindings) -> Iterator[Bindin
         if _is_number(splat_value(node), pattern.number):
             yield bindings
     elif node.op is pattern.op and len(node.inputs) == len(pattern.operands):
-        bindings = bindings.copy()
+        if pattern.captures:
+            bindings = bindings.copy()
         for name, capture in pattern.captures:
             if (
                 bindings.attributes.setdefault(capture, node.attributes[name])

@@ -19,14 +19,14 @@ lists the last rules fired.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from ..errors import GradcError, VerifyError
 from .ir import Graph, Node
-from .patterns import Bindings, Call, Pattern, build, matches, names_in, parse_pattern
+from .patterns import Bindings, Call, Pattern, build, matches, names_in, parse_pattern, under
 from .text_print import print_node
 
 STEP_LIMIT = 200  # rules fired for one node of the graph: far above the depth of any rule's result
@@ -63,10 +63,15 @@ class Rule:
     def template(self) -> Pattern:
         return parse_pattern(self.after)
 
-    @property
+    @cached_property
     def operation(self) -> str:
         assert isinstance(self.pattern, Call)
         return self.pattern.op.name
+
+    @cached_property
+    def under(self) -> Set[str]:
+        """Operations that must be among those of a node's operands, or the rule does not fit."""
+        return under(self.pattern)
 
     def fire(self, node: Node, uses: Uses) -> Node | None:
         for bindings in matches(self.pattern, node, Bindings()):
@@ -86,6 +91,7 @@ class CodeRule:
     operation: str
     function: Callable[[Node, Uses], Node | None]
     inexact: str = ""
+    under: Set[str] = frozenset()
 
     def fire(self, node: Node, uses: Uses) -> Node | None:
         return self.function(node, uses)
@@ -102,6 +108,7 @@ class Uses:
         for node in graph.nodes():
             self._original.update(dict.fromkeys(node.inputs, 1))
         self._settled: Counter[Node] = Counter()
+        self.asked = False
 
     def settle(self, original: Node, settled: Node) -> None:
         """The readers of `original` will read `settled`."""
@@ -109,6 +116,7 @@ class Uses:
 
     def is_single(self, node: Node) -> bool:
         """Whether at most one node or result reads it; a node that a rule just built has one."""
+        self.asked = True
         return self._settled[node] <= 1
 
 
@@ -120,9 +128,15 @@ class Rewritten:
     fired: Counter[str]
 
 
-def rewrite_with(graph: Graph, rules: Sequence[AnyRule]) -> Rewritten:
-    """The graph with no rule left to apply. Raises VerifyError for a rule that breaks its terms."""
-    driver = _Driver(graph, rules)
+def rewrite_with(
+    graph: Graph, rules: Sequence[AnyRule], settled: set[Node] | None = None
+) -> Rewritten:
+    """The graph with no rule left to apply. Raises VerifyError for a rule that breaks its terms.
+
+    settled  nodes at which none of these rules fits, whoever reads them: they are not tried again,
+             and those found are added
+    """
+    driver = _Driver(graph, rules, set() if settled is None else settled)
     return Rewritten(graph.rewrite(driver.visit), driver.fired)
 
 
@@ -130,6 +144,7 @@ def rewrite_with(graph: Graph, rules: Sequence[AnyRule]) -> Rewritten:
 class _Driver:
     graph: Graph
     rules: Sequence[AnyRule]
+    final: set[Node]
     fired: Counter[str] = field(default_factory=Counter)
     settled: dict[Node, Node] = field(default_factory=dict)
     equal: dict[tuple[Any, ...], Node] = field(default_factory=dict)
@@ -172,7 +187,13 @@ class _Driver:
 
     def step(self, node: Node) -> Node | None:
         """What the first rule that fits makes of the node; None if no rule fits."""
+        if node in self.final:
+            return None
+        self.uses.asked = False
+        below = {operand.op.name for operand in node.inputs}
         for rule in self.rules_at(node.op.name):
+            if not rule.under <= below:
+                continue
             try:
                 result = rule.fire(node, self.uses)
             except GradcError as error:
@@ -182,6 +203,8 @@ class _Driver:
             if result is not None and result is not node:
                 self.count(rule, node, result)
                 return result if result.source else _located(result, node, self.settled)
+        if not self.uses.asked:
+            self.final.add(node)
         return None
 
     def rules_at(self, operation: str) -> list[AnyRule]:

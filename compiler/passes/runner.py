@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import assert_never
 
 from ..errors import ArgumentError, VerifyError
-from ..graph.ir import Graph
+from ..graph.ir import Graph, Node
 from ..graph.rewrite import AnyRule, rewrite_with
 from ..graph.text_print import print_graph
 from ..graph.verify import verify_graph
@@ -255,7 +255,11 @@ def verify_level(level: Level) -> None:
 
 @dataclass
 class _Run:
-    """One run. `held` are the lasting properties that the level has, as far as is known."""
+    """One run.
+
+    held     the lasting properties that the level has, as far as is known
+    settled  by pass of rules: nodes that need not be tried again when it is repeated
+    """
 
     settings: Settings
     verify: bool
@@ -263,6 +267,7 @@ class _Run:
     report: PassReport
     disabled: Collection[str]
     held: dict[Property, None] = field(default_factory=dict)
+    settled: dict[str, set[Node]] = field(default_factory=dict)
 
     def once(self, step: Pass, level: Level) -> Level:
         if step.name in self.disabled:
@@ -314,7 +319,7 @@ class _Run:
         if isinstance(step.run, tuple):
             assert isinstance(level, Graph)
             rules = [rule for rule in step.run if rule.name not in self.disabled]
-            rewritten = rewrite_with(level, rules)
+            rewritten = rewrite_with(level, rules, self.settled.setdefault(step.name, set()))
             self.report.fired.update(rewritten.fired)
             return rewritten.graph
         return step.run(level, self.settings) if step.reads else step.run(level)
