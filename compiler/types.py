@@ -22,6 +22,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -134,12 +135,12 @@ class TensorType:
     def rank(self) -> int:
         return len(self.shape)
 
-    @property
+    @cached_property
     def is_static(self) -> bool:
         """Whether every extent is an integer."""
         return all(isinstance(extent, int) for extent in self.shape)
 
-    @property
+    @cached_property
     def size_elements(self) -> int:
         """Number of elements. Raises ShapeError while a named dimension is left."""
         return math.prod(static_shape(self.shape))

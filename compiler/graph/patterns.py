@@ -160,7 +160,17 @@ def matches(pattern: Pattern, node: Node, bindings: Bindings) -> Iterator[Bindin
         if COMMUTATIVE in node.op.flags and node.inputs[0] is not node.inputs[1]:
             orders.append(node.inputs[::-1])
         for inputs in orders:
-            yield from _match_all(pattern.operands, inputs, bindings)
+            if all(map(_may_match, pattern.operands, inputs)):
+                yield from _match_all(pattern.operands, inputs, bindings)
+
+
+def _may_match(pattern: Pattern, node: Node) -> bool:
+    """Whether the top of the pattern fits: asked first, because most patterns fail there."""
+    if isinstance(pattern, Variable):
+        return True
+    if isinstance(pattern, Splat):
+        return _is_number(splat_value(node), pattern.number)
+    return node.op is pattern.op
 
 
 def _match_all(

@@ -105,8 +105,7 @@ class Uses:
 
     def __init__(self, graph: Graph) -> None:
         self._original: Counter[Node] = Counter(graph.roots)
-        for node in graph.nodes():
-            self._original.update(dict.fromkeys(node.inputs, 1))
+        self._original.update(i for node in graph.nodes() for i in dict.fromkeys(node.inputs))
         self._settled: Counter[Node] = Counter()
         self.asked = False
 

@@ -29,7 +29,7 @@ class ScalarBuilder(Primitives):
         identity = payload
         if op == "constant":
             identity = (type(payload), float(payload).hex() if dtype.is_float else int(payload))
-        key = (op, args, dtype, identity)
+        key = (op, args, dtype.name, identity)
         found = self._interned.get(key)
         if found is None:
             axes = frozenset().union(*(a.axes for a in args)) if args else frozenset()

@@ -29,6 +29,8 @@ class Expander:
 
     def extent(self, entry: int | str) -> int:
         """The static extent, or the maximum of a named dimension."""
+        if isinstance(entry, int):
+            return entry
         bound = bind_extent(entry, self.maxima)
         if not isinstance(bound, int):
             raise CompileError(f"dimension {bound!r} has no maximum")
@@ -36,7 +38,7 @@ class Expander:
 
     def static(self, type: TensorType) -> TensorType:
         """The type with named dimensions at their maximum."""
-        return type.with_shape(self.extent(e) for e in type.shape)
+        return type if type.is_static else type.with_shape(map(self.extent, type.shape))
 
     def axis(self, name: str, entry: int | str) -> Axis:
         """A loop axis along an extent; of a product with a name, that many points per row."""

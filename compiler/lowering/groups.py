@@ -248,6 +248,7 @@ class Grouping:
     recomputed: set[Node] = field(default_factory=set)
     roots: frozenset[Node] = frozenset()
     _buffers: dict[Node, Buffer] = field(default_factory=dict)
+    _producers: dict[Node, tuple[Node, ...]] = field(default_factory=dict)
 
     @property
     def k(self) -> ScalarBuilder:
@@ -273,8 +274,16 @@ class Grouping:
             self._buffers[node] = Buffer(name, type, layout, "arena")
         return self._buffers[node]
 
-    def producers(self, node: Node) -> Iterator[Node]:
-        """Grouped nodes and leaves that `node` reads, looking through transparent nodes."""
+    def producers(self, node: Node) -> tuple[Node, ...]:
+        """Grouped nodes and leaves that `node` reads, looking through transparent nodes.
+
+        Found once: what a node is made of has its place before the node is asked about.
+        """
+        if node not in self._producers:
+            self._producers[node] = tuple(self._found_producers(node))
+        return self._producers[node]
+
+    def _found_producers(self, node: Node) -> Iterator[Node]:
         stack, seen = list(node.inputs), set(node.inputs)
         while stack:
             operand = stack.pop()
@@ -287,17 +296,30 @@ class Grouping:
 
     def reads(self, node: Node, index: Index) -> list[tuple[Node, Index]]:
         """Every (grouped node, index) that computing element `index` of a pointwise node reads."""
-        found: list[tuple[Node, Index]] = []
+        found: dict[tuple[Node, Index], None] = {}
+        seen: set[tuple[Node, Index]] = set()
 
         def stop(operand: Node, at: Index) -> Scalar | None:
             if self.is_transparent(operand):
                 return None
+            buffer = self.allot(operand)
             if operand in self.group_of:
-                found.append((operand, at))
-            return self.k.load(self.allot(operand), at)
+                found[operand, at] = None
+            return self.k.load(buffer, at)
 
-        self.expander.below(node, index, stop)
-        return found
+        def below(node: Node, at: Index) -> None:
+            if not isinstance(node.op.lowering, Elementwise):
+                self.expander.below(node, at, stop)
+                return
+            # What is computed element by element reads there, whatever it makes of what it reads.
+            for operand in node.inputs:
+                if (operand, at) not in seen:
+                    seen.add((operand, at))
+                    if stop(operand, at) is None:
+                        below(operand, at)
+
+        below(node, index)
+        return list(found)
 
     def flops(self, group: Group) -> float:
         """What the members of a group cost, at maximum extents."""

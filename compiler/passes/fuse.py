@@ -154,7 +154,7 @@ class _Fuser:
         """A few cheap operations on what is in memory anyway: expanded in every reader."""
         if not is_recomputable(node) or node in self.grouping.roots:
             return False
-        producers = list(self.grouping.producers(node))
+        producers = self.grouping.producers(node)
         if (
             any(not is_leaf(p) for p in producers)
             or len(producers) > self.limits.recomputed_operands
@@ -230,14 +230,14 @@ class _Fuser:
 
     def _place_pointwise(self, node: Node) -> Group:
         g = self.grouping
+        axes = self._axes(node.type.shape)
         found = self._homes(node)
         if g.expander.static(node.type).size_elements <= self.limits.small_elements:
             found.update(g.groups[max(0, len(g.groups) - self.limits.neighbours_searched) :])
         for group in _candidates(found):
-            for index in self._indices(node, group):
+            for index in self._indices(axes, group):
                 if self._fits(node, g.reads(node, index), group):
                     return self._join(node, group, index)
-        axes = self._axes(node.type.shape)
         return self._start(node, axes, self._index_of(axes))
 
     def _place_reduction(self, node: Node, reduced: set[int]) -> Group:
@@ -254,13 +254,14 @@ class _Fuser:
     def _reduction_to_join(self, node: Node, reduced: set[int]) -> Group | None:
         """The group that the reduction has joined; None if there is none that it fits."""
         operand = node.inputs[0]
+        walked = self._axes(operand.type.shape)
         found = self._homes(node)
         for producer in self.grouping.producers(node):
             found.update(self.reducing.get(producer, ()))
         for group in _candidates(found):
             if group.kind not in grouping_rule(node.op.lowering).joins:
                 continue
-            index = self._match(operand.type.shape, group.axes)
+            index = self._match(walked, group.axes)
             if index is None:
                 continue
             own = tuple(a for a in group.axes if any(index[d] is self.k.axis(a) for d in reduced))
@@ -304,10 +305,10 @@ class _Fuser:
         g = self.grouping
         return {g.group_of[p] for p in g.producers(node) if p in g.group_of}
 
-    def _indices(self, node: Node, group: Group) -> list[Index]:
-        """Where `node` may live in `group`: at full level, at outer level."""
+    def _indices(self, walked: tuple[Axis, ...], group: Group) -> list[Index]:
+        """Where a node of these axes may live in `group`: at full level, at outer level."""
         levels = [group.outer] if group.kind is Kind.CONTRACT else [group.axes, group.outer]
-        found = [self._match(node.type.shape, axes) for axes in dict.fromkeys(levels)]
+        found = [self._match(walked, axes) for axes in dict.fromkeys(levels)]
         return [index for index in found if index is not None]
 
     def _fits(self, node: Node, reads: Iterable[tuple[Node, Index]], group: Group) -> bool:
@@ -367,19 +368,18 @@ class _Fuser:
     def _index_of(self, axes: tuple[Axis, ...]) -> Index:
         return tuple(self.k.axis(axis) for axis in axes)
 
-    def _match(self, shape: Shape, axes: tuple[Axis, ...]) -> Index | None:
-        """An index for `shape` that walks `axes` in order, extents of 1 aside; None if none."""
-        remaining = list(axes)
-        index = []
-        for entry in shape:
-            wanted = self.grouping.expander.axis("", entry)
-            if wanted.extent == 1 and not wanted.bounded:
-                index.append(self.k.index(0))
-                continue
-            if not remaining or _length(remaining[0]) != _length(wanted):
-                return None
-            index.append(self.k.axis(remaining.pop(0)))
-        return None if remaining else tuple(index)
+    def _match(self, walked: tuple[Axis, ...], axes: tuple[Axis, ...]) -> Index | None:
+        """An index for what has axes `walked` that walks `axes` in order, extents of 1 aside.
+
+        None if there is none.
+        """
+        if [_length(axis) for axis in _walked(walked)] != [_length(axis) for axis in axes]:
+            return None
+        remaining = iter(axes)
+        return tuple(
+            self.k.index(0) if _is_folded(axis) else self.k.axis(next(remaining))
+            for axis in walked
+        )
 
     def _without(self, index: Index, reduced: set[int]) -> Index:
         return tuple(scalar for d, scalar in enumerate(index) if d not in reduced)
@@ -402,4 +402,8 @@ def _length(axis: Axis) -> tuple[int, bool, int]:
 
 def _walked(axes: Iterable[Axis]) -> tuple[Axis, ...]:
     """The axes that a kernel walks: one of extent 1 has its index folded to 0 instead."""
-    return tuple(axis for axis in axes if axis.extent != 1 or axis.bounded)
+    return tuple(axis for axis in axes if not _is_folded(axis))
+
+
+def _is_folded(axis: Axis) -> bool:
+    return axis.extent == 1 and not axis.bounded
