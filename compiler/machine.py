@@ -15,7 +15,8 @@ class FusionLimits:
     """What fuse weighs kernels by.
 
     neighbours_searched     latest groups that a small node tries to join though they share nothing
-                            with it
+                            with it, if they have at most
+    neighbour_members       members: a kernel of very many costs more to make than their barriers
     small_elements          up to this size a kernel costs about as much as the barrier that another
                             kernel would need
     parallel_floor          a reduction joins a map group only if this many parallel points are
@@ -27,6 +28,7 @@ class FusionLimits:
     """
 
     neighbours_searched: int = 8
+    neighbour_members: int = 64
     small_elements: int = 16_384
     parallel_floor: int = 16
     serial_ceiling_elements: int = 16_384

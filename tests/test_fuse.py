@@ -118,7 +118,7 @@ def test_bias_and_activation_are_the_epilogue_of_a_contraction() -> None:
     program = check(graph_of({"y": tanh(add(matmul(x, w), broadcast(b, (16, 20), (1,))))}))
     (kernel,) = program.kernels()
     assert kernel.loops[0].reductions[0].combiner == "dot"
-    assert [store.buffer.space for store in kernel.stores()] == ["output"]
+    assert [store.buffer.space for store in kernel.stores] == ["output"]
 
 
 def test_a_cheap_operand_is_the_prologue_of_its_only_reader() -> None:

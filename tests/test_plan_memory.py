@@ -127,8 +127,8 @@ def test_a_result_read_elsewhere_does_not_share() -> None:
     for kernel in program.kernels():
         read = {b.offset_bytes for b in kernel.reads if b.space == "arena"}
         written = {b.offset_bytes for b in kernel.writes if b.space == "arena"}
-        loads = [s for s in kernel.loads() if s.payload.space == "arena"]
-        straight = all(s.args == store.index for s in loads for store in kernel.stores())
+        loads = [s for s in kernel.loads if s.payload.space == "arena"]
+        straight = all(s.args == store.index for s in loads for store in kernel.stores)
         assert straight or not read & written
 
 

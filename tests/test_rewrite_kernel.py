@@ -112,7 +112,7 @@ def test_equal_scalars_stay_one_object() -> None:
     a, b = (K.exp(K.load(which, (K.axis(ALONG),))) for which in (X, Y))
     store = Store(Z, (K.axis(ALONG),), K.add(a, b))
     kernel = Kernel("k", (ALONG,), (Loop((), (), (store,)),))
-    (new,) = rewrite_kernel(kernel, buffer=lambda b: X if b is Y else b).stores()
+    (new,) = rewrite_kernel(kernel, buffer=lambda b: X if b is Y else b).stores
     left, right = new.value.args
     assert left is right and left is a
 
@@ -125,10 +125,10 @@ def test_a_scalar_knows_the_axes_and_reductions_of_its_new_operands() -> None:
     def rule(scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
         return other if scalar.op == "load" else K.remade(scalar, args)
 
-    (new,) = rewrite_kernel(kernel, scalar=rule).stores()
+    (new,) = rewrite_kernel(kernel, scalar=rule).stores
     assert new.value.axes == frozenset() and new.value.reduced == {"r"}
     moved = rewrite_kernel(kernel, store=lambda s: replace(s, index=(K.index(0),)))
-    assert moved.stores()[0].index == (K.index(0),)
+    assert moved.stores[0].index == (K.index(0),)
 
 
 # -- programs -------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from ..loops.ir import Buffer, Kernel
 from .emit import FunctionEmitter, Value
 
+UNCHANGING = ("input", "constant", "order", "call")
 _Range = tuple[str, int, int]
 
 
@@ -27,7 +28,7 @@ def barriers_before(kernels: Sequence[Kernel], threaded: Callable[[Kernel], bool
     read, written = _Touched(), _Touched()
     for kernel in kernels:
         shared = threaded(kernel)
-        reads = [_range(b) for b in kernel.reads if b.space not in ("input", "constant", "order")]
+        reads = [_range(b) for b in kernel.reads if b.space not in UNCHANGING]
         writes = [_range(b) for b in kernel.writes]
         conflict = any(written.meets(r, shared) for r in reads + writes)
         if conflict or any(read.meets(w, shared) for w in writes):

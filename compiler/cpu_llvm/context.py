@@ -11,8 +11,9 @@ moves on by its own size with every iteration.
 Where its buffers lie is not in a kernel's code, so that equal kernels (loops/canonical.py) are one
 function, called several times. `places` points at the call's part of a constant table, with one
 number for each of `kernel.buffers`: what lies in state or arena is so many bytes from its block's
-start; what has a slot, its pointer is so many bytes from the start of the table of pointers. An
-array constant in the code is part of what makes kernels equal.
+start; what has a slot, its pointer is so many bytes from the start of the table of pointers; what
+is a number of the call itself stands there. An array constant in the code is part of what makes
+kernels equal.
 
 What a kernel needs more of, as panels of packed operands, is its thread's part of `workspace`,
 which lies behind the arena: a caller's stack may be small. Its content lasts for one kernel.
@@ -45,7 +46,7 @@ def place_of(buffer: Buffer) -> int:
     """What a call's table says of a buffer."""
     if buffer.space in ("state", "arena"):
         return buffer.offset_bytes
-    return buffer.slot * _POINTER_BYTES
+    return buffer.slot if buffer.space == "call" else buffer.slot * _POINTER_BYTES
 
 
 class KernelContext:
@@ -90,7 +91,10 @@ class KernelContext:
             return self.parameter("order")
         if buffer.content:
             return constant_table(self.f, buffer)
-        place = f.load("i64", f.gep(self.parameter("places"), self._numbers[buffer], "i64"))
+        entry = f.gep(self.parameter("places"), self._numbers[buffer], "i64")
+        if buffer.space == "call":  # its low bytes come first
+            return entry
+        place = f.load("i64", entry)
         if buffer.space in ("state", "arena"):
             return f.gep(self.parameter(buffer.space), place, "i8")
         table = {"input": "inputs", "output": "outputs", "constant": "constants"}[buffer.space]

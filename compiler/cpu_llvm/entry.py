@@ -13,13 +13,13 @@ entry point they belong to; each call hands over where its buffers lie (calls.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..errors import CompileError
-from ..loops.canonical import canonical_kernel, canonical_text
+from ..loops.canonical import canonical_kernel, canonical_text, streams_apart
 from ..loops.ir import Kernel
 from ..loops.schedule import Nest, Tiles, Unrolled
 from ..program.ir import Program, Repeat
@@ -153,15 +153,20 @@ def _add_program(
         module.add(emit_resident(program, symbol))
         module.add(_emit_entry(symbol, threads=False))
         return
-    called = {k.name: functions.function(k) for k in program.kernels()}
+    kernels = tuple(map(streams_apart, program.kernels()))
+    called = {k.name: functions.function(k) for k in kernels}
     workspace_bytes = max((f.workspace_bytes for f in called.values()), default=0)
     module.workspaces[symbol] = workspace_bytes
-    module.add(_emit_body(program, symbol, called, workspace_bytes))
+    module.add(_emit_body(program, kernels, symbol, called, workspace_bytes))
     module.add(_emit_entry(symbol))
 
 
 def _emit_body(
-    program: Program, symbol: str, called: Mapping[str, _KernelFunction], workspace_bytes: int
+    program: Program,
+    kernels: Sequence[Kernel],
+    symbol: str,
+    called: Mapping[str, _KernelFunction],
+    workspace_bytes: int,
 ) -> FunctionEmitter:
     f = FunctionEmitter(
         f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes="nounwind"
@@ -182,10 +187,10 @@ def _emit_body(
     set_field("workspace", f.gep(behind, f.binary("mul", tid, workspace_bytes), "i8"))
     repeats = any(isinstance(i, Repeat) for i in program.body)
     count = argument_field(f, arguments, "count") if repeats else f.const("i64", 1)
-    before = barriers_before(program.kernels(), _is_shared)
-    anyone = any(map(_is_shared, program.kernels()))
+    before = barriers_before(kernels, _is_shared)
+    anyone = any(map(_is_shared, kernels))
     calls = Calls(symbol)
-    for kernel in program.kernels():
+    for kernel in kernels:
         calls.add(called[kernel.name].name, kernel, kernel.name in before)
     with f.loop(0, count) as loop:
         step = f.binary("add", fields["first_step"], loop.index)

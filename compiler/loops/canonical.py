@@ -21,6 +21,12 @@ Names are numbered in order of appearance; buffers have no place (an offset or a
 description and no FLOPs. Everything else stays: types, layouts and spaces, extents, structure,
 orders and schedule, the content of constants.
 
+The stream of random bits (ops/random.py) is no part of what is computed either, but which of many
+equal draws it is: it comes with the call, as places do, from a buffer of its own.
+
+    before   philox(%v0, %v1, -2147483648 : i32, 0 : i32, %v2, %v3)
+    after    philox(%v0, %v1, %b3[], 0 : i32, %v2, %v3)      buffer %b3 : i32[] in call
+
 Two kernels of one text differ in where their buffers lie, so code for them must find buffers at
 run time, and assume nothing of how they lie to each other or to a cache line: a result may be
 written over an operand in one kernel, and beside it in the other. Code is made of the kernel that
@@ -31,10 +37,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .ir import Kernel
+from ..types import TensorType, int32
+from .ir import Buffer, Kernel, Scalar, dense_layout
+from .rewrite import rewrite_kernel
 from .text import InnerNames, buffer_line, kernel_lines, parse_kernel
 
 NAME = "k"
+STREAM = 2
+"""Which operand of `philox` is the stream."""
+
+
+def streams_apart(kernel: Kernel) -> Kernel:
+    """The kernel that finds its streams of random bits in buffers; itself if it has none."""
+    if not any(s.op == "philox" for s in kernel.scalars):
+        return kernel
+    of_stream: dict[int, Scalar] = {}
+
+    def rule(scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+        if scalar.op == "philox" and args[STREAM].op == "constant":
+            number = args[STREAM].payload % 2**32
+            if number not in of_stream:
+                name = f"stream{len(of_stream)}"
+                buffer = Buffer(name, TensorType(int32, ()), dense_layout(()), "call", number)
+                of_stream[number] = Scalar("load", (), int32, buffer)
+            args = (*args[:STREAM], of_stream[number], *args[STREAM + 1 :])
+        return scalar if args == scalar.args else replace(scalar, args=args)
+
+    return rewrite_kernel(kernel, scalar=rule)
 
 
 def canonical_text(kernel: Kernel) -> str:

@@ -26,7 +26,7 @@ from .ir import COMBINERS, Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store,
 from .primitives import PRIMITIVES
 
 WRITABLE_SPACES = ("arena", "state", "output")
-SPACES = ("arena", "state", "input", "output", "constant", "order")
+SPACES = ("arena", "state", "input", "output", "constant", "order", "call")
 LEAVES = ("constant", "axis", "rows", "load", "reduced")
 
 

@@ -87,6 +87,8 @@ class Buffer:
             "output"   `outputs[slot]`, moving on by one iteration's bytes per iteration
             "constant" part of the code: `content`, row-major; or, if large, `constants[slot]`
             "order"    the iteration's sample numbers
+            "call"     one number, `slot`, that differs from call to call of one piece of code; in
+                       no program (canonical.py)
     type    element type and maximum shape; named extents are replaced by their maximum, except
             for a data set's number of samples, which no address depends on (its extent is 0)
     """
@@ -173,6 +175,12 @@ class Loop:
     running: bool = False
     order: Order | None = None
 
+    @property
+    def roots(self) -> list[Scalar]:
+        """The expressions that the loop computes, in the order of its lines."""
+        stored = [s for store in self.stores for s in (*store.index, store.value)]
+        return [r.value for r in self.reductions] + stored
+
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
@@ -189,31 +197,33 @@ class Kernel:
     flops: float = 0.0
     schedule: Schedule | None = None
 
-    def scalars(self) -> Iterator[Scalar]:
-        """Every scalar expression once, operands first."""
+    @cached_property
+    def scalars(self) -> tuple[Scalar, ...]:
+        """Every scalar expression once, operands first.
+
+        Found once, as what follows from it: every pass over programs asks for it several times.
+        """
         seen: set[Scalar] = set()
-        for loop in self.loops:
-            roots = [r.value for r in loop.reductions]
-            roots += [s for store in loop.stores for s in (*store.index, store.value)]
-            for root in roots:
-                yield from walk(root, seen)
+        return tuple(s for loop in self.loops for root in loop.roots for s in walk(root, seen))
 
-    def loads(self) -> list[Scalar]:
-        return [s for s in self.scalars() if s.op == "load"]
+    @cached_property
+    def loads(self) -> tuple[Scalar, ...]:
+        return tuple(s for s in self.scalars if s.op == "load")
 
-    def stores(self) -> list[Store]:
-        return [store for loop in self.loops for store in loop.stores]
+    @cached_property
+    def stores(self) -> tuple[Store, ...]:
+        return tuple(store for loop in self.loops for store in loop.stores)
 
     @cached_property
     def reads(self) -> tuple[Buffer, ...]:
         """Buffers read, each once; an accumulating store reads too."""
-        found = [s.payload for s in self.loads()]
-        found += [s.buffer for s in self.stores() if s.accumulate]
+        found = [s.payload for s in self.loads]
+        found += [s.buffer for s in self.stores if s.accumulate]
         return tuple(dict.fromkeys(found))
 
     @cached_property
     def writes(self) -> tuple[Buffer, ...]:
-        return tuple(dict.fromkeys(store.buffer for store in self.stores()))
+        return tuple(dict.fromkeys(store.buffer for store in self.stores))
 
     @cached_property
     def buffers(self) -> tuple[Buffer, ...]:

@@ -83,8 +83,8 @@ class Runs:
 
 def addresses_of(kernel: Kernel) -> list[Address]:
     """Every load and store of a kernel as an address, loads first."""
-    found = [Address(load.payload, load.args) for load in kernel.loads()]
-    return found + [Address(store.buffer, store.index) for store in kernel.stores()]
+    found = [Address(load.payload, load.args) for load in kernel.loads]
+    return found + [Address(store.buffer, store.index) for store in kernel.stores]
 
 
 def counted_axes(kernel: Kernel) -> frozenset[Axis]:

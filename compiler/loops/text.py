@@ -170,8 +170,7 @@ class _LoopPrinter:
         self.depth: dict[Scalar, int] = {}
 
     def lines(self) -> list[str]:
-        roots = [r.value for r in self.loop.reductions]
-        roots += [s for store in self.loop.stores for s in (*store.index, store.value)]
+        roots = self.loop.roots
         uses: dict[Scalar, int] = {}
         seen: set[Scalar] = set()
         order = [scalar for root in roots for scalar in walk(root, seen)]

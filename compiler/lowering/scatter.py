@@ -42,7 +42,7 @@ class Whole:
     @cached_property
     def loads(self) -> Mapping[Buffer, list[Scalar]]:
         """What is read of each buffer."""
-        return loads_of(self.kernel.scalars())
+        return loads_of(self.kernel.scalars)
 
 
 def scatter(group: Group, places: Places) -> Whole:

@@ -233,7 +233,8 @@ class _Fuser:
         axes = self._axes(node.type.shape)
         found = self._homes(node)
         if g.expander.static(node.type).size_elements <= self.limits.small_elements:
-            found.update(g.groups[max(0, len(g.groups) - self.limits.neighbours_searched) :])
+            near = g.groups[max(0, len(g.groups) - self.limits.neighbours_searched) :]
+            found.update(n for n in near if len(n.index) <= self.limits.neighbour_members)
         for group in _candidates(found):
             for index in self._indices(axes, group):
                 if self._fits(node, g.reads(node, index), group):

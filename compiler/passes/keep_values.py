@@ -66,7 +66,7 @@ def _has_room(kernel: Kernel, first: int, later: int, store: Store) -> bool:
         return False
     if early.axes != late.axes or early.running or late.running or buffer in kernel.reads:
         return False
-    if sum(other.buffer is buffer for other in kernel.stores()) != 1:
+    if sum(other.buffer is buffer for other in kernel.stores) != 1:
         return False
     walked = frozenset().union(*(i.axes for i in store.index))
     return walked.issuperset(kernel.axes) and walked.issuperset(late.axes)

@@ -58,7 +58,7 @@ def _points(kernel: Kernel) -> int:
 
 def _has_known_addresses(kernel: Kernel) -> bool:
     """Whether every address of what becomes a value is known once the loops are unrolled."""
-    loads = [s for s in kernel.loads() if s.payload.space in ("state", "arena", "output")]
+    loads = [s for s in kernel.loads if s.payload.space in ("state", "arena", "output")]
     addresses = [index for load in loads for index in load.args]
-    addresses += [index for store in kernel.stores() for index in store.index]
+    addresses += [index for store in kernel.stores for index in store.index]
     return all(map(is_known, addresses))

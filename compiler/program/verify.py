@@ -30,6 +30,8 @@ def verify_declarations(program: Program) -> None:
         for buffer in kernel.reads + kernel.writes:
             if buffer not in known:
                 raise VerifyError(f"kernel {kernel.name} names an undeclared buffer {buffer.name}")
+            if buffer.space == "call":
+                raise VerifyError(f"kernel {kernel.name} has its stream apart: {buffer.name}")
 
 
 def verify_edges(program: Program) -> None:

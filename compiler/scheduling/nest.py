@@ -65,7 +65,7 @@ class NestChooser:
         """The last run that all inner loops share, if lanes may run along it."""
         last = {runs[-1] for runs in self.runs.loops if runs}
         apart = any(loop.running for loop in self.kernel.loops)
-        apart = apart or any(store.accumulate for store in self.kernel.stores())
+        apart = apart or any(store.accumulate for store in self.kernel.stores)
         return last.pop() if len(last) == 1 and not apart else None
 
     def _vector_run(self) -> WalkedRun | None:
@@ -101,7 +101,7 @@ class NestChooser:
         if run is self.inner or run.extent < WIDE_LANES:
             return LANES
         reduces = any(loop.reductions and loop.axes for loop in self.kernel.loops)
-        scalars = [s for s in self.kernel.scalars() if s.op not in ("constant", "axis")]
+        scalars = [s for s in self.kernel.scalars if s.op not in ("constant", "axis")]
         values = [s for s in scalars if s.dtype != int64 or s.op == "load"]
         loads = [Address(s.payload, s.args) for s in values if s.op == "load"]
         gathers = not all(lies_together(run, address) for address in loads)
@@ -141,7 +141,7 @@ def work(kernel: Kernel) -> int:
     for loop in kernel.loops:
         inner = points * math.prod(axis.extent for axis in loop.axes)
         total += inner * (len(loop.stores) + len(loop.reductions))
-    return max(total * (1 + len(kernel.loads())), int(kernel.flops))
+    return max(total * (1 + len(kernel.loads)), int(kernel.flops))
 
 
 def _is_heavy(scalar: Scalar) -> bool:
