@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .artifact import EntryPoint, IndexRange, KernelInfo, StateField, TensorField
+from .collector import collector_paused
 from .errors import ArgumentError, DTypeError, ShapeError
 from .graph.ir import Graph, Node, topological
 from .graph.text_print import print_graph
@@ -186,6 +187,7 @@ class CompiledProgram:
 
     # -- compiling --------------------------------------------------------------------------
 
+    @collector_paused()
     def _compile(self, key: Key, dims: dict[str, int]) -> EntryPoint:
         kind, _, bounded = key
         started = time.perf_counter()
@@ -213,6 +215,7 @@ class CompiledProgram:
             from_cache=manifest is not None,
         )
 
+    @collector_paused()
     def lowered(self, kind: str, dims: Mapping[str, int], bounded: bool) -> Program:
         """The planned program of a variant, for the back end and for `gradc inspect`."""
         key = (kind, tuple(sorted(dims.items())), bounded)
@@ -274,6 +277,7 @@ class CompiledProgram:
 
     # -- state ------------------------------------------------------------------------------
 
+    @collector_paused()
     def _orders(self) -> Mapping[str, Order]:
         """Physical orders of the states, from the graph that reads them most."""
         kind = next(k for k in ("run", "call", *self.graphs) if k in self.graphs)

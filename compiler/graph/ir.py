@@ -216,5 +216,8 @@ def topological(roots: Iterable[Node], seen: set[int] | None = None) -> Iterator
             yield node
         elif id(node) not in seen:
             seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((operand, False) for operand in reversed(node.inputs))
+            if node.inputs:
+                stack.append((node, True))
+                stack += [(operand, False) for operand in reversed(node.inputs)]
+            else:
+                yield node

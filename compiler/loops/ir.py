@@ -240,5 +240,8 @@ def walk(root: Scalar, seen: set[Scalar]) -> Iterator[Scalar]:
             yield scalar
         elif scalar not in seen:
             seen.add(scalar)
-            stack.append((scalar, True))
-            stack.extend((arg, False) for arg in reversed(scalar.args))
+            if scalar.args:
+                stack.append((scalar, True))
+                stack += [(arg, False) for arg in reversed(scalar.args)]
+            else:
+                yield scalar

@@ -97,7 +97,7 @@ class Rewriting:
 def _on_operands(scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
     axes = frozenset().union(*(arg.axes for arg in args))
     reduced = frozenset().union(*(arg.reduced for arg in args))
-    return replace(scalar, args=args, axes=axes, reduced=reduced)
+    return Scalar(scalar.op, args, scalar.dtype, scalar.payload, axes, reduced)
 
 
 def _with(record: Record, **fields: Any) -> Record:

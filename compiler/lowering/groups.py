@@ -308,7 +308,7 @@ class Grouping:
             return self.k.load(buffer, at)
 
         def below(node: Node, at: Index) -> None:
-            if not isinstance(node.op.lowering, Elementwise):
+            if node.inputs and not isinstance(node.op.lowering, Elementwise):
                 self.expander.below(node, at, stop)
                 return
             # What is computed element by element reads there, whatever it makes of what it reads.
