@@ -187,8 +187,11 @@ REFUSED = [
      "schedule nest: threads share a * b, which is none of its runs\n  its runs are b, a"),
     (SUM, "vector i * j", "vector j",
      "schedule nest: vector j is no run that it walks\n  nor the last run of a loop"),
-    (SUM, "by 16", "by 24", "schedule nest: a vector has a multiple of 16 lanes, not 24"),
-    (SUM, "by 16", "by 0", "schedule nest: a vector has a multiple of 16 lanes, not 0"),
+    *((SUM, "by 16", f"by {width}",
+       f"schedule nest: a vector has 16 lanes times a power of two, not {width}")
+      for width in (0, 8, 24, 48)),
+    (SCATTER, "  }\n}", "  }\n  schedule nest {\n    vector v by 16\n  }\n}",
+     "schedule nest: lanes along v, where loop 0 accumulates\n  its points take turns"),
     # tiles
     (PRODUCT, "dot(mul", "sum(mul", "schedule tiles, %p: tiles are for products, not sum"),
     (PRODUCT, " order i * j blocks 256 of i * j", "",

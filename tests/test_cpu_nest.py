@@ -8,7 +8,15 @@ import re
 
 import numpy as np
 import pytest
-from support_cpu import Array, assert_compiled, graph_of, plan, random_array, scheduled
+from support_cpu import (
+    Array,
+    assert_compiled,
+    graph_of,
+    plan,
+    random_array,
+    run_compiled,
+    scheduled,
+)
 
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.cpu_llvm.target import assembly, find_target
@@ -45,6 +53,7 @@ from gradc.compiler.ops.reduction import (
 )
 from gradc.compiler.ops.slicing import concatenate, pad, slice_
 from gradc.compiler.ops.source import constant, constant_like, input_
+from gradc.compiler.program.text import parse_program
 from gradc.compiler.types import (
     DTYPES,
     DType,
@@ -276,3 +285,34 @@ def test_a_batch_of_at_most_one_row() -> None:
     outputs = {"s": sum_(x, (0,)), "y": exp(x), "t": sum_(x, (1,)), "c": cumsum(x, 0)}
     value = np.random.default_rng(0).standard_normal((1, 13))
     assert_compiled(outputs, {"x": value}, (1,), {"batch": 1}, 1)
+
+
+WIDE = """
+program f arena 0 {
+  input %x : f32[1000]
+  output %y : f32[1000]
+  buffer %x : f32[1000] in input slot 0
+  buffer %y : f32[1000] in output slot 0
+  kernel k0 {
+    parallel i in 1000
+    loop {
+      %y[i] = add(%x[i], %x[i])
+    }
+    schedule nest {
+      walk i
+      vector i by WIDTH
+      threads i
+    }
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("width", [16, 48, 80, 512])
+def test_whole_vectors_of_any_width_are_counted(width: int) -> None:
+    """A share of a thread, whose ends are known at run time, in vectors and a masked rest."""
+    x = np.arange(1000, dtype=np.float32)
+    program = parse_program(WIDE.replace("WIDTH", str(width)))
+    for threads in (1, 2, 3):
+        found, _ = run_compiled(program, {"x": x}, threads=threads)
+        np.testing.assert_array_equal(found["y"], x + x)

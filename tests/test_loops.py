@@ -225,6 +225,47 @@ def test_the_verifier_names_kernel_and_place(text: str, old: str, new: str, prob
     assert problem in str(caught.value)
 
 
+TOTALS = """\
+buffer %at : i64[3] in input slot 0
+buffer %y : f32[4, 8] in output slot 0
+kernel k {
+  parallel p in 2
+  parallel q in 4
+  loop u in 3 {
+    accumulate %y[INDEX] = 1.0 : f32
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("index", "shared"),
+    [
+        ("%at[u], add(mul(p, 4), q)", ""),
+        ("q, add(%at[u], p)", "p"),  # what is gathered may be anything
+        ("q, p", ""),
+        ("%at[u], add(mul(p, 3), q)", "p"),  # p = 1, q = 0 meets p = 0, q = 3
+        ("q, add(u, mul(p, 3))", "p"),  # nor do axes of the loop tell points apart
+        ("q, u", "p"),
+        ("%at[u], p", "q"),
+        ("q, mod(p, 4)", "p"),
+        ("mul(sub(1, p), 2), q", ""),
+    ],
+)
+def test_points_of_parallel_axes_add_to_elements_of_their_own(index: str, shared: str) -> None:
+    kernel = parse_kernel(TOTALS.replace("INDEX", index))
+    if not shared:
+        verify_kernel(kernel)
+        return
+    with pytest.raises(VerifyError) as caught:
+        verify_kernel(kernel)
+    assert str(caught.value) == (
+        "kernel k: loop 0, store to y: "
+        f"points of the parallel axis {shared} may add to one element\n"
+        f"  no affine index of parallel axes alone tells points of {shared} apart"
+    )
+
+
 def test_softmax_is_computed() -> None:
     x = np.random.default_rng(0).standard_normal((4, 10)).astype(np.float32)
     y = memory_of(parse_kernel(SOFTMAX), x=x)["y"]

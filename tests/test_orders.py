@@ -194,6 +194,7 @@ def overwritten(load_at: str, store_at: str, loops: str = "one") -> Program:
     """%b is written over %a, which dies in the same kernel; `i` and `j` walk 8 by 8 elements."""
     k, i, j = ScalarBuilder(), Axis("i", 8), Axis("j", 8)
     points = {"i": k.axis(i), "j": k.axis(j), "0": k.index(0)}
+    points["%"] = k.primitive("mod", k.axis(i), k.index(4))
     type = TensorType(float32, (8, 8))
     x, a, b, y = (
         Buffer(name, type, dense_layout((8, 8)), space)
@@ -222,7 +223,13 @@ def test_an_operand_may_be_written_over_element_by_element() -> None:
 
 @pytest.mark.parametrize(
     ("load", "store", "loops"),
-    [("ji", "ij", "one"), ("i0", "ij", "one"), ("00", "00", "one"), ("ij", "ij", "late")],
+    [
+        ("ji", "ij", "one"),
+        ("i0", "ij", "one"),
+        ("00", "00", "one"),
+        ("%j", "%j", "one"),
+        ("ij", "ij", "late"),
+    ],
 )
 def test_an_operand_is_not_written_over_before_it_is_read(
     load: str, store: str, loops: str

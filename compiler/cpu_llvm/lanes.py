@@ -22,6 +22,15 @@ def axis_limit(context: KernelContext, axis: Axis) -> Value:
     return context.f.binary("mul", context.parameter("rows"), axis.per_row)
 
 
+def whole_units(f: FunctionEmitter, length: Value, unit: int) -> Value:
+    """The largest multiple of `unit`, whatever it is, that is not above `length`."""
+    if length.integer is not None:
+        return f.const("i64", length.integer // unit * unit)
+    if unit & (unit - 1) == 0:
+        return f.binary("and", length, -unit)
+    return f.binary("sub", length, f.binary("urem", length, unit))
+
+
 def blocks(
     e: ExpressionEmitter, axis: Axis, low: Value, high: Value, always_whole: bool
 ) -> Iterator[None]:
@@ -30,14 +39,13 @@ def blocks(
     always_whole: the caller knows that nothing is ever left over.
     """
     f = e.f
-    first, last = low.integer, high.integer
-    exact = first is not None and last is not None
-    if exact:
-        whole = f.const("i64", last - (last - first) % e.width)  # type: ignore[operator]
-    elif always_whole or axis.extent < e.width:
-        whole = high if always_whole else low
+    exact = low.integer is not None and high.integer is not None
+    if always_whole:
+        whole = high
+    elif axis.extent < e.width:
+        whole = low
     else:
-        whole = f.binary("sub", high, f.binary("and", f.binary("sub", high, low), e.width - 1))
+        whole = f.binary("add", low, whole_units(f, f.binary("sub", high, low), e.width))
     if whole != low:
         with f.loop(low, whole, e.width) as loop, e.level():
             e.vectorise(axis, loop.index, None)

@@ -21,7 +21,7 @@ from ..loops.schedule import Nest, SumBlock
 from ..loops.schedule_text import order_text
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
-from .lanes import axis_limit, blocks, lanes_left, loop_roots, store_all
+from .lanes import axis_limit, blocks, lanes_left, loop_roots, store_all, whole_units
 from .reductions import (
     Accumulator,
     combine,
@@ -182,7 +182,7 @@ class NestEmitter:
     ) -> dict[str, Accumulator]:
         """Walk the first axis in blocks of `size` points, and what is left as one more."""
         f, length = self.f, self.f.const("i64", size)
-        whole = _whole_units(f, limit, size)
+        whole = whole_units(f, limit, size)
         if whole.integer != 0:
             carried = _values(state)
             with f.loop(0, whole, size, carried=carried) as emitted, self.e.level():
@@ -221,7 +221,7 @@ class NestEmitter:
         high = f.binary("add", low, length, "nsw")
         if axis is not self.vector_axis:
             return self._carried(loop, rest, axis, low, high, 1, state, None)
-        whole = _whole_units(f, length, self.e.width)
+        whole = whole_units(f, length, self.e.width)
         end = f.binary("add", low, whole, "nsw")
         if whole.integer != 0:
             state = self._carried(loop, rest, axis, low, end, self.e.width, state, None)
@@ -309,15 +309,6 @@ class NestEmitter:
 
 def _block(loop: Loop) -> SumBlock | None:
     return None if loop.order is None else loop.order.block
-
-
-def _whole_units(f: FunctionEmitter, length: Value, unit: int) -> Value:
-    """The largest multiple of `unit` that is not above `length`."""
-    if length.integer is not None:
-        return f.const("i64", length.integer // unit * unit)
-    if unit & (unit - 1) == 0:
-        return f.binary("and", length, -unit)
-    return f.binary("sub", length, f.binary("urem", length, unit))
 
 
 def _values(state: dict[str, Accumulator]) -> list[Value]:

@@ -6,12 +6,15 @@ Out: nothing, or a VerifyError that names the kernel and the place in it.
 Checked: names are unique; every axis is bound where it is used; a reduction is read only after the
 loop that computes it, or by the stores of its own `running` loop; operand counts and dtypes of
 every primitive; loads and stores have one i64 index per axis of the buffer; nothing is stored into
-an input, a constant or the order; no index is provably outside its axis. Orders and schedules are
+an input, a constant or the order; no index is provably outside its axis; no two points of the
+parallel axes add to one element. Orders and schedules are
 checked in check_schedule.py.
 
 An index that is affine in its axes takes its extreme values, so any excess is an error; of any
 other index only bounds are known, and it is refused if no value in them is inside. A gathered axis
-of a data set has no extent at compile time (0), and is not checked.
+of a data set has no extent at compile time (0), and is not checked. Where an accumulating store
+goes, an affine index of parallel axes alone has to say for each of them: what a gathered index
+comes to is not known.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from ..types import DType, bool_, int64
 from .build import coefficient, index_range
 from .check_schedule import verify_schedule
 from .ir import COMBINERS, Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
+from .one_to_one import axes_apart, moving
 from .primitives import PRIMITIVES
 
 WRITABLE_SPACES = ("arena", "state", "output")
@@ -109,6 +113,19 @@ class _Checker:
             problem = f"the value is {store.value.dtype}, the buffer {store.buffer.type}"
             raise self._refuse(place, problem)
         self._check_index(place, store.buffer, store.index, empty)
+        if store.accumulate:
+            self._check_apart(place, store)
+
+    def _check_apart(self, place: str, store: Store) -> None:
+        """Points of the parallel axes run at the same time: they add to elements of their own."""
+        apart = axes_apart(store.index, self.kernel.axes)
+        for axis in moving(self.kernel.axes):
+            if axis not in apart:
+                raise self._refuse(
+                    place,
+                    f"points of the parallel axis {axis.name} may add to one element",
+                    [f"no affine index of parallel axes alone tells points of {axis.name} apart"],
+                )
 
     # -- scalars ----------------------------------------------------------------------------
 

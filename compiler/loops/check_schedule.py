@@ -8,8 +8,9 @@ In: a kernel with logical indices. Out: nothing, or a VerifyError that names the
   are stored or added to memory in turn. A block cuts its run, in a loop that sums floats up or
   multiplies them. A position is along one run. Only running sums and products are wide.
 * A schedule's runs are the parallel axes, each once. What has lanes, or is shared by threads, is
-  one of them; lanes may be along the last run of a loop instead. Vectors, and columns of tiles, are
-  whole multiples of 16 lanes. Tiles are for products, with the terms in the order of their loop.
+  one of them; lanes may be along the last run of a loop instead, unless the loop accumulates. A
+  vector has 16 lanes times a power of two, columns of tiles are a multiple of 16. Tiles are for
+  products, with the terms in the order of their loop.
 
 Whether a schedule is a good one is not asked here; a back end that cannot follow it refuses it.
 Where it is unrolled is for the program's verifier.
@@ -167,8 +168,19 @@ class _ScheduleChecker:
         if nest.vector not in (*nest.walk, *last):
             problem = f"vector {run_text(nest.vector)} is no run that it walks"
             raise self._refuse(place, problem, "nor the last run of a loop")
-        if nest.width < LANES or nest.width % LANES:
-            raise self._refuse(place, f"a vector has a multiple of {LANES} lanes, not {nest.width}")
+        blocks, left = divmod(nest.width, LANES)
+        if left or blocks < 1 or blocks & (blocks - 1):
+            wanted = f"a vector has {LANES} lanes times a power of two"
+            raise self._refuse(place, f"{wanted}, not {nest.width}")
+        self._check_turns(place, nest.vector)
+
+    def _check_turns(self, place: str, vector: Run) -> None:
+        """Points that add to memory take turns, so no lanes run along them."""
+        for number, loop in enumerate(self.kernel.loops):
+            along = loop.axes and loop.axes[-1].name == vector[-1]
+            if along and any(store.accumulate for store in loop.stores):
+                problem = f"lanes along {run_text(vector)}, where loop {number} accumulates"
+                raise self._refuse(place, problem, "its points take turns")
 
     def _check_tiles(self, place: str, tiles: Tiles) -> None:
         self._check_partition(place, tiles.parallel_runs())

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..errors import VerifyError
 from ..loops.ir import Axis, Buffer, Kernel, Scalar
+from ..loops.one_to_one import is_one_to_one, moving
 from ..program.ir import Program
 
 LINE_BYTES = 64  # what a vector load or store may touch at once
@@ -148,34 +149,21 @@ def _access(loop: int, axes: tuple[Axis, ...], buffer: Buffer, index: Sequence[S
     size, layout = buffer.type.dtype.size_bytes, buffer.layout
     strides = [stride * size for stride in layout.strides]
     begin = start = buffer.offset_bytes + layout.offset * size
-    walked = [axis for axis in axes if axis.extent != 1 or axis.bounded]
+    walked = tuple(moving(axes))
     steps: dict[Axis, int] = defaultdict(int)
     for scalar, stride in zip(index, strides, strict=True):
         if scalar.form.origin is None:
             form = ("index", begin, tuple(strides), tuple(index))
-            return _Access(loop, tuple(walked), form, size)
+            return _Access(loop, walked, form, size)
         start += scalar.form.origin * stride
         for axis, step in scalar.form.steps.items():
             steps[axis] += step * stride
     walking = frozenset((axis, step) for axis, step in steps.items() if step)
-    return _Access(loop, tuple(walked), ("affine", start, walking), size)
+    return _Access(loop, walked, ("affine", start, walking), size)
 
 
 def _is_one_to_one(access: _Access) -> bool:
-    """Whether two points of the axes never have one address, by the size of the steps.
-
-    With the steps in order of size, each must be longer than all shorter ones can add up to.
-    What an index that is not affine does is taken to be so: kernels store at their own points.
-    """
+    """Whether two points of the axes never have one address; of an index that is not affine in
+    them, nothing is known."""
     kind, *_, form = access.address
-    if kind != "affine":
-        return True
-    steps = dict(form)
-    if any(axis not in steps for axis in access.axes):
-        return False
-    reach = access.size_bytes
-    for axis, step in sorted(steps.items(), key=lambda item: abs(item[1])):
-        if abs(step) < reach:
-            return False
-        reach += abs(step) * (axis.extent - 1)
-    return True
+    return kind == "affine" and is_one_to_one(dict(form), access.axes, access.size_bytes)
