@@ -214,7 +214,8 @@ def program_of(text: str) -> Program:
     kernel = parse_kernel(text)
     verify_kernel(kernel)
     buffers = kernel.reads + kernel.writes
-    inputs = tuple((b.name, b.type) for b in buffers if b.space == "input")
+    read = sorted((b for b in buffers if b.space == "input"), key=lambda b: b.slot)
+    inputs = tuple((b.name, b.type) for b in read)
     outputs = tuple((b.name, b.type) for b in buffers if b.space == "output")
     return Program("f", (kernel,), frozenset(), buffers, inputs, outputs, 1, False)
 
@@ -240,6 +241,49 @@ def test_sums_that_share_an_operand_are_one_contraction() -> None:
         "%y[i0, i1]", "%y[i1, i0]"
     )
     assert_same_bits(program_of(turned), arrays, rng)
+
+
+STRIDES = """
+buffer %e : f32[37, 50] in input slot 0
+buffer %g : f32[50, 37] in input slot 1
+buffer %h : f32[37, 80] in input slot 2
+buffer %u : f32[50, 40] in input slot 3
+buffer %y : f32[37, 40] in output slot 0
+kernel k0 "strides" {
+  parallel i0 in 37
+  parallel i1 in 40
+  loop k0 in 50 {
+    %a = dot(mul(%e[i0, k0], %u[k0, i1])) : f32
+    %b = dot(mul(%g[k0, i0], %u[k0, i1])) : f32
+    %d = dot(mul(%h[i0, add(k0, 7)], %u[k0, i1])) : f32
+  }
+  loop {
+    %y[i0, i1] = add(mul(%a, %b), %d)
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_operands_that_share_their_staging_have_steps_of_their_own(turned: bool) -> None:
+    """Along rows and along terms; the other way around they are on the side of the columns."""
+    rng = np.random.default_rng(6)
+    text = STRIDES
+    if turned:
+        text = text.replace("%y : f32[37, 40]", "%y : f32[40, 37]").replace(
+            "%y[i0, i1]", "%y[i1, i0]"
+        )
+    program = program_of(text)
+    (kernel,) = scheduled(program).kernels()
+    assert isinstance(kernel.schedule, Tiles)
+    assert turned or kernel.schedule.a == Staging("in place")
+    arrays = inputs_of(program, rng)
+    for _ in range(6):
+        assert_same_bits(program, arrays, rng)
+    found, _ = run_compiled(scheduled(program), arrays)
+    e, g, h, u = (arrays[n].astype(np.float64) for n in "eghu")
+    wanted = (e @ u) * (g.T @ u) + h[:, 7:57] @ u
+    np.testing.assert_allclose(found["y"], wanted.T if turned else wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_a_convolution_is_a_contraction_over_three_axes() -> None:

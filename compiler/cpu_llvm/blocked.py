@@ -33,18 +33,20 @@ from .values import SIZE_BYTES
 OPERAND = (
     ("ptr", "pack"), ("ptr", "source"), ("i64", "by_term"), ("i64", "by_part"),
     ("ptr", "source_offsets"), ("ptr", "base"), ("ptr", "offsets"), ("i64", "step"),
+    ("i64", "row"),
 )  # fmt: skip
 """pack            a function with PACK_PARAMETERS; null: the operand is read in place
 source          its first element; element (k, n) of a piece is `by_term` * k + `by_part` * n
                 elements from where the piece's source_offsets say
 base, offsets   where tiles read it: what it is packed into, or the source
 step            bytes from term to term there
+row             bytes from row to row there, of an operand that has rows
 """
 
 _HEAD = (
     ("ptr", "frame"), ("ptr", "points"), ("ptr", "epilogue"), ("ptr", "tile"),
     ("i64", "rows"), ("i64", "columns"), ("i64", "m_limit"), ("i64", "n_limit"),
-    ("i64", "m_last"), ("i64", "n_last"), ("i64", "a_row"),
+    ("i64", "m_last"), ("i64", "n_last"),
     ("ptr", "sums"), ("i64", "sums_size"), ("i64", "sums_tile"), ("i64", "sums_strip"),
     ("i64", "kept_size"), ("i64", "block_terms"),
     ("i64", "tiles"), ("i64", "strips"), ("i64", "depth"),
@@ -55,7 +57,6 @@ _HEAD = (
 """frame, points   handed on to `epilogue` and to the packing functions
 tile            the register tile's function, for `rows` x `columns` sums
 m_last, n_last  where the last tile and strip begin at the latest
-a_row           bytes from row to row where tiles read A
 sums            of one tile take sums_size bytes for each dot, an element kept_size; they are
                 sums_tile bytes from those of the next tile, sums_strip from those of the next strip
 block_terms     of one block of the sum, at most
@@ -214,7 +215,7 @@ class _BlockedEmitter:
         for number, (left, right) in enumerate(self.form.dots):
             own = f.gep(sums, f.binary("mul", given["sums_size"], number), "i8")
             arguments = [
-                where[left], given["a_row"], given[f"{left}_step"],
+                where[left], given[f"{left}_row"], given[f"{left}_step"],
                 where[right], given[f"{right}_step"], own, again,
                 count, counts, columns[left], columns[right], *ahead,
             ]  # fmt: skip

@@ -238,7 +238,7 @@ class _ContractionEmitter:
         ]
         numbers = {
             "rows": shape.rows, "columns": shape.columns, "m_last": last[0], "n_last": last[1],
-            "a_row": self.a[0].part_bytes, "kept_size": SIZE_BYTES[shape.kept],
+            "kept_size": SIZE_BYTES[shape.kept],
             "sums_size": shape.size_bytes, "block_terms": k.sum.block_terms,
             "tiles": self.tiles, "strips": self.strips, "depth": self.depth,
         }  # fmt: skip
@@ -297,7 +297,7 @@ class _ContractionEmitter:
         found = {
             "pack": self._packing(operand), "source": source,
             "by_term": f.const("i64", operand.by_term), "by_part": f.const("i64", operand.by_part),
-            "step": f.const("i64", operand.step_bytes),
+            "step": f.const("i64", operand.step_bytes), "row": f.const("i64", operand.part_bytes),
         }  # fmt: skip
         if not operand.is_staged:
             found["base"] = source
