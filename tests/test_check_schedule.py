@@ -188,7 +188,7 @@ REFUSED = [
     (SUM, "vector i * j", "vector j",
      "schedule nest: vector j is no run that it walks\n  nor the last run of a loop"),
     *((SUM, "by 16", f"by {width}",
-       f"schedule nest: a vector has 16 lanes times a power of two, not {width}")
+       f"schedule nest: a vector has 16 lanes times a power of two, 256 at most, not {width}")
       for width in (0, 8, 24, 48)),
     (SCATTER, "  }\n}", "  }\n  schedule nest {\n    vector v by 16\n  }\n}",
      "schedule nest: lanes along v, where loop 0 accumulates\n  its points take turns"),
@@ -213,7 +213,8 @@ REFUSED = [
      "schedule tiles: no tile is 0 x 32 by 16\n  columns are multiples of 16 and of its lanes"),
     (PRODUCT, "by 16", "by 64",
      "schedule tiles: no tile is 13 x 32 by 64\n  columns are multiples of 16 and of its lanes"),
-    (PRODUCT, "5 x 2 x 512", "5 x 0 x 512", "schedule tiles: blocks 5 x 0 x 512 hold nothing"),
+    (PRODUCT, "5 x 2 x 512", "5 x 0 x 512",
+     "schedule tiles: blocks 5 x 0 x 512 are not parts of 64 x 48 x 1400"),
     (PRODUCT, "x 512", "x 300", "schedule tiles: 300 terms at a time cut blocks of 256"),
     (PRODUCT, "x 512", "x 1400", ""),
     (PRODUCT, "schedule tiles {", "schedule unrolled m, g * n }\n}\n{",

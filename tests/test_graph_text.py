@@ -193,7 +193,7 @@ ONE_LINE = "graph f(%x: f32[2, 3]) {{\n  {line}\n  return %x\n}}\n"
         ("%0 = neg %x {a=what} : f32[2, 3]", "2:18: unknown value 'what'"),
         ("%0 = input {name=\"y\"} : f32[2]",
          "2:8: input is declared in the head of the graph, not in a line"),
-        ("%0 = neg %x", "3:3: expected ':', found 'return'"),
+        ("%0 = neg %x", "3:3: expected ':', not 'return'"),
         ("%0 = neg %x : f32[-1]", "2:21: an extent is not negative: -1"),
         ("%0 = neg %x : f32[\"\"]", "2:21: the name of a dimension is empty"),
         ("%0 = constant {value=[1.0]} : f32[2]",
@@ -218,13 +218,13 @@ def test_errors_say_where_and_what(line: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "f.ir:1:1: expected 'graph', found the end of the text"),
-        ("graph f(", "f.ir:1:9: expected a name such as %x, found the end of the text"),
+        ("", "f.ir:1:1: expected 'graph', not the end of the text"),
+        ("graph f(", "f.ir:1:9: expected a name such as %x, not the end of the text"),
         ("graph f(%0: f32[])",
          "f.ir:1:9: a number names a computed node; quote the name of an input or state"),
-        ("graph f() { return }  }", "f.ir:1:23: expected the end of the text, found '}'"),
+        ("graph f() { return }  }", "f.ir:1:23: expected the end of the text, not '}'"),
         ("graph f() { neg", "f.ir:1:13: expected a line such as '%0 = ...', or 'return', "
-                            "found 'neg'"),
+                            "not 'neg'"),
         ("graph f(%x: f32[]) { return a=%x, a=%x }", "f.ir:1:35: two results are named 'a'"),
         ("graph f() state (%w: f32[], %v: i32[]) { update %w = %v return }",
          "f.ir:1:54: %w is f32[], its new value i32[]"),

@@ -11,6 +11,7 @@ from support_cpu import assert_same_bits, graph_of, plan, run_compiled
 
 from gradc.compiler.errors import ArgumentError, IRSyntaxError, VerifyError
 from gradc.compiler.graph.evaluate import evaluate
+from gradc.compiler.memory.verify_plan import verify_plan
 from gradc.compiler.ops.elementwise import exp
 from gradc.compiler.ops.reduction import cumsum
 from gradc.compiler.ops.source import input_
@@ -209,3 +210,76 @@ def test_a_state_read_after_it_is_replaced_is_refused() -> None:
 def test_an_edge_to_no_kernel_is_refused() -> None:
     with pytest.raises(VerifyError, match="an edge names no kernel: k7"):
         verify_program(parse_program(TRAIN.replace("run k1 after k0", "run k1 after k7")))
+
+
+def test_a_program_does_not_nest_without_end() -> None:
+    text = "program f rows 1 arena 0 {" + " repeat {" * 1500 + "}" * 1501
+    with pytest.raises(IRSyntaxError) as caught:
+        parse_program(text)
+    assert "nested deeper than 32" in str(caught.value)
+
+
+def test_an_expression_does_not_nest_without_end() -> None:
+    text = MINIMAL.replace("%x[i0]", "neg(" * 1000 + "%x[i0]" + ")" * 1000)
+    with pytest.raises(IRSyntaxError) as caught:
+        parse_program(text)
+    assert "nested deeper than 32" in str(caught.value)
+
+
+MINIMAL = """
+program f rows 2 arena 64 {
+  input %x : f32[batch]
+  output %y : f32[batch]
+  buffer %x : f32[2] in input slot 0
+  buffer %t : f32[2] in arena at 0
+  buffer %s : f32[2] in state at 64
+  buffer %y : f32[2] in output slot 0
+  run k1 after k0
+  kernel k0 {
+    parallel i0 in 2
+    loop {
+      %t[i0] = %x[i0]
+    }
+  }
+  kernel k1 {
+    parallel i0 in 2
+    loop {
+      %y[i0] = add(%t[i0], %s[i0])
+    }
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rows 2", "rows 0", "program f: an iteration has 0 rows"),
+        ("rows 2", "rows -3", "program f: an iteration has -3 rows"),
+        ("arena 64", "arena -1", "program f: its arena has -1 bytes"),
+        ("input slot 0", "input slot 9", "buffer x is input 9\n  1 inputs are declared"),
+        ("output slot 0", "output slot -1", "buffer y is output -1\n  1 outputs are declared"),
+        ("at 64", "at -64", "buffer s is at -64 in state\n  its elements are at multiples of 4 "
+                            "from 0 on"),
+        ("at 64", "at 1", "buffer s is at 1 in state\n  its elements are at multiples of 4 from 0 "
+                          "on"),
+        ("%t : f32[2]", "%t : f32[nan]", "buffer t has no static shape: f32[nan]"),
+        ("%y : f32[batch]", "%y : f32[batch, 2]",
+         "buffer y is f32[2]\n  output y is f32[batch, 2], an iteration has 2 rows"),
+        ("input %x : f32[batch]", "input %x : f64[batch]",
+         "buffer x is f32[2]\n  input x is f64[batch], an iteration has 2 rows"),
+        ("%t : f32[2] in arena at 0", "%t : f32[2] in arena at 0 strides [9] from 0 size 9",
+         "buffer t leaves what is allocated for it"),
+    ],
+)  # fmt: skip
+def test_buffers_are_what_their_program_says(old: str, new: str, message: str) -> None:
+    verify_program(parse_program(MINIMAL))
+    with pytest.raises(VerifyError) as caught:
+        verify_program(parse_program(MINIMAL.replace(old, new, 1)))
+    assert str(caught.value) == message
+
+
+def test_a_plan_begins_in_its_arena() -> None:
+    verify_plan(parse_program(MINIMAL))
+    with pytest.raises(VerifyError, match="plan: t is at -64, not aligned"):
+        verify_plan(parse_program(MINIMAL.replace("in arena at 0", "in arena at -64")))

@@ -7,10 +7,21 @@ line and column.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 from ..errors import IRSyntaxError
-from ..types import DTYPE_WITH_SHORT, DType, TensorType
+from ..types import DTYPE_WITH_SHORT, DType, Extent, TensorType
 from .text_lex import Token, position_at, tokens
+
+DEPTH_LIMIT = 32
+"""Of lists, graphs, expressions and loops inside one another."""
+
+DIGITS_LIMIT = 400
+"""Of an integer: more than any float64 needs, less than CPython refuses."""
+
+Item = TypeVar("Item")
 
 
 class Cursor:
@@ -20,6 +31,7 @@ class Cursor:
         self.text, self.file = text, file
         self._tokens = list(tokens(text, file))
         self._position = 0
+        self._depth = 0
 
     @property
     def token(self) -> Token:
@@ -28,6 +40,15 @@ class Cursor:
     def error(self, problem: str, token: Token | None = None) -> IRSyntaxError:
         place = position_at(self.text, (token or self.token).offset)
         return IRSyntaxError(self.file, *place, problem)
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Around what a parser calls itself for: a text cannot nest without end."""
+        self._depth += 1
+        if self._depth > DEPTH_LIMIT:
+            raise self.error(f"nested deeper than {DEPTH_LIMIT}")
+        yield
+        self._depth -= 1
 
     def at(self, *texts: str) -> bool:
         return self.token.text in texts and self.token.kind != "string"
@@ -57,8 +78,22 @@ class Cursor:
     def found(self) -> str:
         return "the end of the text" if self.token.kind == "end" else repr(self.token.text)
 
+    def listed(self, item: Callable[[], Item], close: str) -> list[Item]:
+        """Items with commas between them, up to and with the closing symbol; there may be none."""
+        found: list[Item] = []
+        while not self.accept(close):
+            if found:
+                self.expect(",")
+            found.append(item())
+        return found
+
     def integer(self, what: str = "an integer") -> int:
-        token = self.kind("number", what)
+        return self.read_integer(self.kind("number", what), what)
+
+    def read_integer(self, token: Token, what: str = "an integer") -> int:
+        """The integer that a token of digits stands for."""
+        if len(token.text) > DIGITS_LIMIT:
+            raise self.error(f"a number of more than {DIGITS_LIMIT} digits", token)
         try:
             return int(token.text)
         except ValueError:
@@ -67,12 +102,7 @@ class Cursor:
     def integers(self) -> tuple[int, ...]:
         """[1, 2, 3]"""
         self.expect("[")
-        found: list[int] = []
-        while not self.accept("]"):
-            if found:
-                self.expect(",")
-            found.append(self.integer())
-        return tuple(found)
+        return tuple(self.listed(self.integer, "]"))
 
     def word(self, what: str) -> str:
         """A word or, in quotes, any text."""
@@ -92,24 +122,31 @@ class Cursor:
         except ValueError as error:
             raise self.error(f"bad string: {error}", token) from None
 
-    def dtype(self) -> DType:
-        token = self.kind("word", "a dtype")
+    # -- types ------------------------------------------------------------------------------
+
+    def dtype(self, what: str = "a dtype") -> DType:
+        token = self.kind("word", what)
         if token.text not in DTYPE_WITH_SHORT:
-            raise self.error(f"unknown dtype {token.text!r}", token)
+            known = ", ".join(DTYPE_WITH_SHORT)
+            raise self.error(f"unknown dtype {token.text!r}; known: {known}", token)
         return DTYPE_WITH_SHORT[token.text]
 
     def type(self) -> TensorType:
-        dtype = self.dtype()
+        dtype = self.dtype("a type such as f32[64, 10]")
         self.expect("[")
-        shape: list[int | str] = []
-        while not self.accept("]"):
-            if shape:
-                self.expect(",")
-            if self.token.kind == "word":
-                shape.append(self.next().text)
-            else:
-                shape.append(self.integer("an extent"))
-        return TensorType(dtype, tuple(shape))
+        return TensorType(dtype, tuple(self.listed(self.extent, "]")))
+
+    def extent(self) -> Extent:
+        token = self.token
+        if token.kind == "number":
+            value = self.read_integer(self.next())
+            if value < 0:
+                raise self.error(f"an extent is not negative: {value}", token)
+            return value
+        name = self.word("an extent: an integer or the name of a dimension")
+        if not name:
+            raise self.error("the name of a dimension is empty", token)
+        return name
 
     def end(self) -> None:
         if self.token.kind != "end":

@@ -11,25 +11,21 @@ from __future__ import annotations
 
 import bisect
 import difflib
-import json
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import GradcError, IRSyntaxError, SourceLine
+from ..errors import GradcError, SourceLine
 from ..ops import OP_WITH_NAME
 from ..ops.definition import OpDef
 from ..ops.source import CONSTANT, INPUT, STATE
-from ..types import DTYPE_WITH_SHORT, Extent, Shape, TensorType, static_shape
+from ..types import DTYPE_WITH_SHORT, Shape, TensorType, static_shape
 from .ir import Attribute, Graph, Literal, Node, Update
 from .records import infer_type, taken_from_type
-from .text_lex import Token, line_starts, position_at, tokens
+from .text_cursor import Cursor
+from .text_lex import Token, line_starts
 
-DEPTH_LIMIT = 32  # of lists and graphs inside one another; the parser recurses once for each
-DIGITS_LIMIT = 400  # of a number: more than any float64 needs, less than CPython refuses
-
-_Item = TypeVar("_Item")
 # Keys of the table of names: a node number is an integer, so that %0 and %"0" differ.
 _Name = str | int
 
@@ -38,7 +34,7 @@ def parse_graph(text: str, file: str = "<text>") -> Graph:
     """The one graph that the text holds. Raises IRSyntaxError."""
     parser = _Parser(text, file)
     graph = parser.graph()
-    parser.expect_end()
+    parser.end()
     return graph
 
 
@@ -53,126 +49,33 @@ class _Body:
         self.outputs: list[tuple[str, Node]] = []
 
 
-class _Parser:
-    """A cursor over the tokens of one text."""
+class _Parser(Cursor):
+    """One descent over the tokens of one text."""
 
     def __init__(self, text: str, file: str) -> None:
-        self.text = text
-        self.file = file
+        super().__init__(text, file)
         self.line_texts = text.split("\n")
         self.line_starts = line_starts(text)
-        self.tokens = list(tokens(text, file))
-        self.next = 0
-        self.depth = 0
+
+    def fail(self, problem: str, at: Token | None = None) -> NoReturn:
+        raise self.error(problem, at)
 
     # -- tokens -----------------------------------------------------------------------------
 
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.next]
-
-    def fail(self, problem: str, at: Token | None = None) -> NoReturn:
-        token = at or self.token
-        raise IRSyntaxError(self.file, *position_at(self.text, token.offset), problem)
-
-    def advance(self) -> Token:
-        token = self.token
-        if token.kind != "end":
-            self.next += 1
-        return token
-
-    def at(self, text: str) -> bool:
-        return self.token.kind in ("symbol", "word") and self.token.text == text
-
-    def accept(self, text: str) -> bool:
-        found = self.at(text)
-        if found:
-            self.advance()
-        return found
-
-    def expect(self, text: str) -> Token:
-        if not self.at(text):
-            self.fail(f"expected {text!r}, found {self.shown()}")
-        return self.advance()
-
-    def expect_kind(self, kind: str, what: str) -> Token:
-        if self.token.kind != kind:
-            self.fail(f"expected {what}, found {self.shown()}")
-        return self.advance()
-
-    def expect_end(self) -> None:
-        if self.token.kind != "end":
-            self.fail(f"expected the end of the text, found {self.shown()}")
-
-    def shown(self) -> str:
-        return "the end of the text" if self.token.kind == "end" else repr(self.token.text)
-
-    def listed(self, item: Callable[[], _Item], close: str) -> list[_Item]:
-        """Items with commas between them, up to and with the closing symbol; there may be none."""
-        found: list[_Item] = []
-        while not self.accept(close):
-            if found:
-                self.expect(",")
-            found.append(item())
-        return found
-
-    def string(self, token: Token) -> str:
-        try:
-            return str(json.loads(token.text))
-        except ValueError as error:
-            self.fail(f"bad string: {error}", token)
-
-    def word_or_string(self, what: str) -> str:
-        token = self.advance() if self.token.kind in ("word", "string") else None
-        if token is None:
-            self.fail(f"expected {what}, found {self.shown()}")
-        return self.string(token) if token.kind == "string" else token.text
-
-    def name(self) -> tuple[_Name, Token]:
-        token = self.expect_kind("name", "a name such as %x")
+    def key(self) -> tuple[_Name, Token]:
+        token = self.kind("name", "a name such as %x")
         text = token.text[1:]
         if text[0] == '"':
-            return self.string(Token("string", text, token.offset + 1)), token
+            return self.unquoted(token), token
         if text[0].isdigit():
-            return self.integer(Token("number", text, token.offset + 1)), token
+            return self.read_integer(Token("number", text, token.offset + 1)), token
         return text, token
-
-    def integer(self, token: Token) -> int:
-        if len(token.text) > DIGITS_LIMIT:
-            self.fail(f"a number of more than {DIGITS_LIMIT} digits", token)
-        try:
-            return int(token.text)
-        except ValueError:
-            self.fail(f"expected an integer, found {token.text!r}", token)
-
-    # -- types ------------------------------------------------------------------------------
-
-    def type(self) -> TensorType:
-        token = self.expect_kind("word", "a type such as f32[64, 10]")
-        if token.text not in DTYPE_WITH_SHORT:
-            known = ", ".join(DTYPE_WITH_SHORT)
-            self.fail(f"unknown dtype {token.text!r}; known: {known}", token)
-        self.expect("[")
-        return TensorType(DTYPE_WITH_SHORT[token.text], tuple(self.listed(self.extent, "]")))
-
-    def extent(self) -> Extent:
-        if self.token.kind == "number":
-            token = self.advance()
-            value = self.integer(token)
-            if value < 0:
-                self.fail(f"an extent is not negative: {value}", token)
-            return value
-        token = self.token
-        name = self.word_or_string("an extent: an integer or the name of a dimension")
-        if not name:
-            self.fail("the name of a dimension is empty", token)
-        return name
 
     # -- graphs -----------------------------------------------------------------------------
 
     def graph(self) -> Graph:
         self.expect("graph")
-        name = self.word_or_string("the name of the graph")
+        name = self.word("the name of the graph")
         body = _Body()
         self.expect("(")
         body.inputs = self.listed(lambda: self.declaration(body, INPUT), ")")
@@ -189,7 +92,7 @@ class _Parser:
         )
 
     def declaration(self, body: _Body, op: OpDef) -> Node:
-        key, token = self.name()
+        key, token = self.key()
         if isinstance(key, int):
             self.fail("a number names a computed node; quote the name of an input or state", token)
         self.expect(":")
@@ -214,10 +117,10 @@ class _Parser:
             self.update(body)
             return
         if self.token.kind != "name":
-            self.fail(f"expected a line such as '%0 = ...', or 'return', found {self.shown()}")
-        key, token = self.name()
+            self.fail(f"expected a line such as '%0 = ...', or 'return', not {self.found()}")
+        key, token = self.key()
         self.expect("=")
-        op_token = self.expect_kind("word", "an operation")
+        op_token = self.kind("word", "an operation")
         op = self.operation(op_token)
         operands = []
         if self.token.kind == "name":
@@ -242,7 +145,7 @@ class _Parser:
         return op
 
     def operand(self, body: _Body) -> Node:
-        key, token = self.name()
+        key, token = self.key()
         if key not in body.node:
             self.fail(f"{token.text} is not defined above", token)
         return body.node[key]
@@ -272,7 +175,7 @@ class _Parser:
         return Node(op, operands, full, type, self.source(op_token))
 
     def update(self, body: _Body) -> None:
-        key, token = self.name()
+        key, token = self.key()
         state = body.node.get(key)
         if state is None or state.op is not STATE:
             self.fail(f"{token.text} is not a state", token)
@@ -294,7 +197,7 @@ class _Parser:
             token = self.token
             name = str(len(body.outputs))
             if token.kind != "name":
-                name = self.word_or_string("a result, '%0' or 'name=%0'")
+                name = self.word("a result, '%0' or 'name=%0'")
                 self.expect("=")
             if name in taken:
                 self.fail(f"two results are named {name!r}", token)
@@ -307,7 +210,7 @@ class _Parser:
         found: dict[str, Any] = {}
 
         def entry() -> None:
-            token = self.expect_kind("word", "the name of an attribute")
+            token = self.kind("word", "the name of an attribute")
             if token.text in found:
                 self.fail(f"attribute {token.text!r} is given twice", token)
             self.expect("=")
@@ -319,12 +222,12 @@ class _Parser:
     def value(self) -> Any:
         token = self.token
         if token.kind == "number":
-            return self.number(self.advance())
+            return self.number(self.next())
         if token.kind == "string":
-            return self.string(self.advance())
+            return self.unquoted(self.next())
         if self.at("graph") or self.at("["):
-            return self.nested(token)
-        word = self.expect_kind("word", "a value").text
+            return self.compound()
+        word = self.kind("word", "a value").text
         if word in ("true", "false"):
             return word == "true"
         if word in ("inf", "nan"):
@@ -335,23 +238,20 @@ class _Parser:
             return DTYPE_WITH_SHORT[word]
         self.fail(f"unknown value {word!r}", token)
 
-    def nested(self, token: Token) -> Any:
-        self.depth += 1
-        if self.depth > DEPTH_LIMIT:
-            self.fail(f"nested deeper than {DEPTH_LIMIT}", token)
-        found: Any = tuple(self.listed(self.value, "]")) if self.accept("[") else self.graph()
-        self.depth -= 1
-        return found
+    def compound(self) -> Any:
+        """A list or a graph."""
+        with self.nested():
+            return tuple(self.listed(self.value, "]")) if self.accept("[") else self.graph()
 
     def number(self, token: Token) -> int | float:
         if token.text == "-inf" or not token.text.lstrip("-").isdigit():
             return float(token.text)
-        return self.integer(token)
+        return self.read_integer(token)
 
     def hexadecimal(self) -> _Hex:
-        token = self.expect_kind("string", "a string of hexadecimal digits")
+        token = self.kind("string", "a string of hexadecimal digits")
         try:
-            return _Hex(bytes.fromhex(self.string(token)))
+            return _Hex(bytes.fromhex(self.unquoted(token)))
         except ValueError:
             self.fail("not a string of hexadecimal digits", token)
 

@@ -10,7 +10,8 @@ In: a kernel with logical indices. Out: nothing, or a VerifyError that names the
 * A schedule's runs are the parallel axes, each once. What has lanes, or is shared by threads, is
   one of them; lanes may be along the last run of a loop instead, unless the loop accumulates. A
   vector has 16 lanes times a power of two, columns of tiles are a multiple of 16. Tiles are for
-  products, with the terms in the order of their loop.
+  products that have elements, with the terms in the order of their loop, and their blocks are parts
+  of what there is.
 
 Whether a schedule is a good one is not asked here; a back end that cannot follow it refuses it.
 Where it is unrolled is for the program's verifier.
@@ -34,6 +35,9 @@ from .schedule_text import order_text, run_text, runs_text
 
 LANES = 16
 """Of an order that has any; the widths of vectors and tiles are multiples of it."""
+
+MOST_LANES = 256
+"""Of a vector, which is written out in registers, and of the sides of a tile."""
 
 
 def verify_schedule(kernel: Kernel) -> None:
@@ -169,8 +173,8 @@ class _ScheduleChecker:
             problem = f"vector {run_text(nest.vector)} is no run that it walks"
             raise self._refuse(place, problem, "nor the last run of a loop")
         blocks, left = divmod(nest.width, LANES)
-        if left or blocks < 1 or blocks & (blocks - 1):
-            wanted = f"a vector has {LANES} lanes times a power of two"
+        if left or blocks < 1 or blocks & (blocks - 1) or nest.width > MOST_LANES:
+            wanted = f"a vector has {LANES} lanes times a power of two, {MOST_LANES} at most"
             raise self._refuse(place, f"{wanted}, not {nest.width}")
         self._check_turns(place, nest.vector)
 
@@ -203,9 +207,21 @@ class _ScheduleChecker:
         if rows < 1 or columns < 1 or not whole:
             problem = f"no tile is {rows} x {columns} by {tiles.lanes}"
             raise self._refuse(place, problem, f"columns are multiples of {LANES} and of its lanes")
-        if min(tiles.blocks) < 1:
-            raise self._refuse(place, f"blocks {' x '.join(map(str, tiles.blocks))} hold nothing")
+        if max(rows, columns) > MOST_LANES:
+            raise self._refuse(place, f"a tile of {rows} x {columns} has no registers")
+        walked = [*tiles.outer, tiles.rows, tiles.columns, *tiles.terms]
+        if not all(self._extent(run) for run in walked):
+            raise self._refuse(place, "a product without an element has no tiles")
+        self._check_blocks(place, tiles)
         self._check_depth(place, tiles, first.order)
+
+    def _check_blocks(self, place: str, tiles: Tiles) -> None:
+        """Between two rounds of packing no more is worked on than there is."""
+        terms = math.prod(self._extent(run) for run in tiles.terms)
+        most = (self._extent(tiles.rows), self._extent(tiles.columns), terms)
+        if not all(1 <= block <= there for block, there in zip(tiles.blocks, most, strict=True)):
+            blocks, there = (" x ".join(map(str, sizes)) for sizes in (tiles.blocks, most))
+            raise self._refuse(place, f"blocks {blocks} are not parts of {there}")
 
     def _check_depth(self, place: str, tiles: Tiles, order: Order) -> None:
         """What is packed together holds whole blocks of the sums."""

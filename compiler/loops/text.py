@@ -395,6 +395,10 @@ class KernelParser:
     # -- scalars ----------------------------------------------------------------------------
 
     def scalar(self) -> Scalar:
+        with self.cursor.nested():
+            return self._scalar()
+
+    def _scalar(self) -> Scalar:
         cursor, start = self.cursor, self.cursor.token
         if start.kind == "name":
             name = cursor.name("a %name")

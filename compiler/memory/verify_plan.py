@@ -55,7 +55,7 @@ def verify_plan(program: Program) -> None:
 def _lines(buffer: Buffer, arena_bytes: int) -> tuple[int, int]:
     """The bytes from the first line of the buffer to its last."""
     begin = buffer.offset_bytes
-    if begin % LINE_BYTES:
+    if begin % LINE_BYTES or begin < 0:
         raise VerifyError(f"plan: {buffer.name} is at {begin}, not aligned")
     size = buffer.layout.size_elements * buffer.type.dtype.size_bytes
     end = begin + max(1, -(-size // LINE_BYTES)) * LINE_BYTES

@@ -378,8 +378,7 @@ class _Fuser:
             return None
         remaining = iter(axes)
         return tuple(
-            self.k.index(0) if _is_folded(axis) else self.k.axis(next(remaining))
-            for axis in walked
+            self.k.index(0) if _is_folded(axis) else self.k.axis(next(remaining)) for axis in walked
         )
 
     def _without(self, index: Index, reduced: set[int]) -> Index:

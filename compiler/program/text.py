@@ -125,7 +125,8 @@ def _instructions(cursor: Cursor, buffers: dict[str, Buffer]) -> tuple[Instructi
         elif cursor.accept("repeat"):
             resident = cursor.accept("resident")
             cursor.expect("{")
-            found.append(Repeat(_instructions(cursor, buffers), resident))
+            with cursor.nested():
+                found.append(Repeat(_instructions(cursor, buffers), resident))
         else:
             raise cursor.error(f"expected a kernel or 'repeat', not {cursor.found()}")
     return tuple(found)

@@ -9,6 +9,7 @@ from ..errors import VerifyError
 from ..loops.ir import Buffer, Kernel
 from ..loops.schedule import Nest, Tiles, Unrolled
 from .ir import Instruction, Program, Repeat
+from .places import verify_places
 
 
 def verify_program(program: Program) -> None:
@@ -21,10 +22,11 @@ def verify_declarations(program: Program) -> None:
     """Raise VerifyError for a name that is taken twice, or is used and not declared.
 
     That much holds of a program before its kernels are put in order, and that kernels are unrolled
-    where their loop is resident.
+    where their loop is resident, and that every buffer is what its program says of it (places.py).
     """
     program.check_names()
     _verify_unrolled(program.body, False)
+    verify_places(program)
     known = set(program.buffers)
     for kernel in program.kernels():
         for buffer in kernel.reads + kernel.writes:

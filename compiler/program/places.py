@@ -1,0 +1,69 @@
+"""The verifier of buffers: each is where its program says, of the type that it says.
+
+In: a program, planned or not. Out: nothing, or a VerifyError that names the buffer.
+
+* Extents are numbers; what is allocated holds every element. Nothing lies before its block, and
+  what is in a block is aligned to its elements.
+* An input or output buffer has a slot that is declared, and its type, named dimensions at their
+  maximum; of a data set the number of samples is open (its extent is 0).
+* A plan places the buffers of an arena of at least one byte.
+"""
+
+from __future__ import annotations
+
+from ..errors import VerifyError
+from ..loops.ir import Buffer, Layout
+from ..types import TensorType, at_rows, factors, static_shape
+from .ir import Program
+
+
+def verify_places(program: Program) -> None:
+    """Raise VerifyError for a buffer that is not what the program says; see above."""
+    if program.rows_maximum < 1:
+        raise VerifyError(f"program {program.name}: an iteration has {program.rows_maximum} rows")
+    if program.arena_bytes < 0:
+        raise VerifyError(f"program {program.name}: its arena has {program.arena_bytes} bytes")
+    declared = {"input": program.inputs, "output": program.outputs}
+    for buffer in program.buffers:
+        _verify_place(buffer)
+        if buffer.space in declared:
+            _verify_slot(buffer, declared[buffer.space], program.rows_maximum)
+
+
+def _verify_place(buffer: Buffer) -> None:
+    if not all(isinstance(extent, int) and extent >= 0 for extent in buffer.type.shape):
+        raise VerifyError(f"buffer {buffer.name} has no static shape: {buffer.type}")
+    if not _holds_all(buffer.layout, static_shape(buffer.type.shape)):
+        raise VerifyError(f"buffer {buffer.name} leaves what is allocated for it")
+    size = buffer.type.dtype.size_bytes
+    if buffer.offset_bytes < 0 or buffer.offset_bytes % size:
+        problem = f"buffer {buffer.name} is at {buffer.offset_bytes} in {buffer.space}"
+        raise VerifyError(problem, facts=[f"its elements are at multiples of {size} from 0 on"])
+
+
+def _holds_all(layout: Layout, shape: tuple[int, ...]) -> bool:
+    """Whether every element lies in what is allocated."""
+    if 0 in shape:
+        return True
+    reaches = [(extent - 1) * s for extent, s in zip(shape, layout.strides, strict=True)]
+    low = layout.offset + sum(min(reach, 0) for reach in reaches)
+    high = layout.offset + sum(max(reach, 0) for reach in reaches)
+    return 0 <= low and high < layout.size_elements
+
+
+def _verify_slot(buffer: Buffer, declared: tuple[tuple[str, TensorType], ...], rows: int) -> None:
+    if not 0 <= buffer.slot < len(declared):
+        problem = f"buffer {buffer.name} is {buffer.space} {buffer.slot}"
+        raise VerifyError(problem, facts=[f"{len(declared)} {buffer.space}s are declared"])
+    name, type = declared[buffer.slot]
+    maximum = at_rows(type.shape, rows)
+    same = type.dtype == buffer.type.dtype and type.rank == buffer.type.rank
+    same = same and all(
+        held == most or (factors(entry).names and held == 0 and buffer.space == "input")
+        for held, most, entry in zip(buffer.type.shape, maximum, type.shape, strict=True)
+    )
+    if not same:
+        raise VerifyError(
+            f"buffer {buffer.name} is {buffer.type}",
+            facts=[f"{buffer.space} {name} is {type}, an iteration has {rows} rows"],
+        )
