@@ -13,12 +13,11 @@ from support_cpu import graph_of, plan, run_compiled, scheduled
 
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.cpu_llvm.target import find_target
-from gradc.compiler.errors import CompileError
+from gradc.compiler.errors import CompileError, VerifyError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.inspect import schedule_table
 from gradc.compiler.loops.ir import Kernel
-from gradc.compiler.loops.runs import find_runs
-from gradc.compiler.loops.schedule import Nest, Order, Unrolled
+from gradc.compiler.loops.schedule import Order, Unrolled
 from gradc.compiler.loops.schedule_text import order_text
 from gradc.compiler.loops.text import parse_kernel, print_kernel
 from gradc.compiler.ops.broadcast import sum_
@@ -28,6 +27,7 @@ from gradc.compiler.ops.source import input_, state
 from gradc.compiler.passes.choose_schedule import schedule_kernel
 from gradc.compiler.program.ir import Program, Repeat
 from gradc.compiler.program.text import parse_program, print_program
+from gradc.compiler.program.verify import verify_program
 from gradc.compiler.types import DType, float32, float64
 
 MACHINES = ("x86-64-v3", "x86-64-v4", "aarch64")
@@ -88,7 +88,7 @@ def test_a_resident_loop_gives_the_bits_of_a_plain_one(dtype: DType, extent: int
     assert any(o.lanes == 16 for k in plain.kernels() for loop in k.loops if (o := loop.order))
     (repeat,) = plain.body
     assert isinstance(repeat, Repeat)
-    kernels = [replace(k, schedule=Unrolled(_walk(k))) for k in plain.kernels()]
+    kernels = [replace(k, schedule=Unrolled()) for k in plain.kernels()]
     resident = plain.with_body((Repeat(tuple(kernels), resident=True),))
     rng = np.random.default_rng(extent)
     inputs = {"x": rng.uniform(0.5, 1.5, (3, extent)).astype(dtype.numpy)}
@@ -96,11 +96,6 @@ def test_a_resident_loop_gives_the_bits_of_a_plain_one(dtype: DType, extent: int
     order = np.zeros(8, np.int64)
     both = [run_compiled(p, inputs, states, count=4, order=order) for p in (plain, resident)]
     assert bits(both[0]) == bits(both[1])
-
-
-def _walk(kernel: Kernel) -> tuple[Any, ...]:
-    assert isinstance(kernel.schedule, Nest)
-    return tuple(run.run for run in find_runs(kernel).parallel)
 
 
 def bits(run: Any) -> list[bytes]:
@@ -194,11 +189,16 @@ def test_a_loop_beside_kernels_is_refused() -> None:
     text = KERNEL.replace("ORDER", "order i1 lanes 16").replace("VECTOR", "i1")
     program = program_of(parse_kernel(text))
     mixed = program.with_body((*program.body, Repeat(program.body)))
-    with pytest.raises(CompileError) as caught:
-        emit_program(mixed, "f")
-    assert str(caught.value) == (
-        "program f: a loop beside kernels or inside another is not compiled for the CPU"
-    )
+    inside = program.with_body((Repeat((Repeat(program.body),)),))
+    two = program.with_body((Repeat(program.body), Repeat(())))
+    for act in (lambda p: emit_program(p, "f"), verify_program):
+        for wrong in (mixed, inside, two):
+            with pytest.raises(VerifyError) as caught:
+                act(wrong)
+            assert str(caught.value) == (
+                "program f: a loop is beside kernels or other loops, or inside another\n"
+                "  one loop is around all kernels, or there is none"
+            )
 
 
 def test_an_order_is_chosen_from_the_kernel_alone() -> None:

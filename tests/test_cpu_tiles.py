@@ -319,6 +319,26 @@ kernel k0 "dot" {
 """
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["gradc.share", "tile_float_13x32x16", "blocked_tile_float_1x1", "pack_any_float",
+     "k0.epilogue", "k0_epilogue", "gradc_test", "gradc_test_body", "gradc_barrier",
+     "llvm.umin.i64", "a b", 'quote"d', "neg\u00e9", "$20$", ""],
+)  # fmt: skip
+def test_a_kernel_may_have_any_name(name: str) -> None:
+    """Beside one that calls what all kernels share, and has functions of its own."""
+    x, w = input_("x", (64, 40), float32), input_("w", (40, 48), float32)
+    prologue = dot_general(tanh(x), w, (), (), (1,), (0,))
+    program = scheduled(plan(graph_of({"y": prologue, "z": tanh(mul(x, x)), "v": mul(w, w)})))
+    names = [kernel.name for kernel in program.kernels()]
+    assert "k0" in names and len(names) > 1
+    renamed = program.renamed(lambda old: name if old == names[-1] else old)
+    arrays = inputs_of(program, np.random.default_rng(7))
+    wanted, _ = run_compiled(program, arrays)
+    found, _ = run_compiled(renamed, arrays, threads=2)
+    assert {n: v.tobytes() for n, v in found.items()} == {n: v.tobytes() for n, v in wanted.items()}
+
+
 def product(m: int = 64, n: int = 48, **replaced: str) -> Kernel:
     text = PRODUCT.replace("M", str(m)).replace("N", str(n))
     for old, new in replaced.items():

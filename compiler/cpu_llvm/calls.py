@@ -1,8 +1,8 @@
 """The kernel calls of an entry point as constant data, and the loop that makes them.
 
     @SYMBOL.places = internal constant [5 x i64] [i64 0, i64 8192, i64 128, i64 0, i64 256]
-    @SYMBOL.calls  = internal constant [6 x i32] [@k0 - @SYMBOL.calls, 0, 0,
-                                                  @k1 - @SYMBOL.calls, 16, 1]
+    @SYMBOL.calls  = internal constant [6 x i32] [@kernel.k0 - @SYMBOL.calls, 0, 0,
+                                                  @kernel.k1 - @SYMBOL.calls, 16, 1]
 
 A call is three numbers: its function, in bytes from the table; its part of the table of places
 (context.py), in bytes from that table's start; whether threads wait for each other before it.

@@ -21,6 +21,7 @@ which lies behind the arena: a caller's stack may be small. Its content lasts fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ..loops.ir import Buffer
@@ -39,6 +40,7 @@ FIELD_BYTES = 8
 PLACE_BYTES = 8
 _POINTER_BYTES = 8
 _LINE_BYTES = 64
+_NO_SYMBOL = re.compile(r"[^A-Za-z0-9_.-]")
 FRAME_FIELD = {name: n for n, (_, name) in enumerate(FRAME)}
 
 
@@ -105,6 +107,16 @@ class KernelContext:
         return start
 
 
+def kernel_symbol(part: str, name: str) -> str:
+    """What a part of a kernel is called in the module: `part`, and the kernel's name.
+
+    A kernel may have any name. What an LLVM name cannot hold is written as its code point; and no
+    function that kernels share has a name that begins with a part.
+    """
+    return f"{part}." + _NO_SYMBOL.sub(lambda found: f"${ord(found[0]):x}$", name)
+
+
 def new_kernel_function(name: str, attributes: str = "nounwind") -> FunctionEmitter:
     """An empty function with the signature of a kernel."""
+    name = kernel_symbol("kernel", name)
     return FunctionEmitter(name, KERNEL_PARAMETERS, linkage="internal", attributes=attributes)

@@ -28,7 +28,7 @@ from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
 from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, Staging, Tiles
 from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function
-from .context import KernelContext, new_kernel_function
+from .context import KernelContext, kernel_symbol, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
 from .lanes import axis_limit, blocks, loop_roots, store_all
 from .packing import (
@@ -345,7 +345,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> Functio
 
     Its source is the kernel's frame. The terms' points lie column_bytes apart.
     """
-    name, kind = f"{k.name}_pack_{operand.name}", k.shape.scalar
+    name, kind = kernel_symbol(f"pack.{operand.name}", k.name), k.shape.scalar
     attributes = "noinline nounwind"
     f = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=attributes)
     given = {label: f.parameter(n) for n, (_, label) in enumerate(PACK_PARAMETERS)}
@@ -375,7 +375,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> Functio
 
 def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     """What the kernel makes of the sums of one tile."""
-    name, attributes = f"{k.name}_epilogue", "noinline nounwind"
+    name, attributes = kernel_symbol("epilogue", k.name), "noinline nounwind"
     f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
     _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
     context, shape = KernelContext(f, k.buffers), k.shape

@@ -2,7 +2,7 @@
 
 Modules that are linked together may share functions. They are then named by what they contain:
 
-    before   define internal void @k3(...) nounwind { BODY }
+    before   define internal void @kernel.k3(...) nounwind { BODY }
     after    define weak_odr hidden void @PREFIX.9f2b...(...) nounwind comdat { BODY }
 
 so that functions which differ in nothing but their names become one: within a module here, across

@@ -133,22 +133,11 @@ def _is_shared(kernel: Kernel) -> bool:
     return kernel.schedule is not None and kernel.schedule.is_shared
 
 
-def _check_body(program: Program) -> None:
-    """The loop over iterations is around all kernels, or around none."""
-    (around,) = program.body if len(program.body) == 1 else (None,)
-    body = around.body if isinstance(around, Repeat) else program.body
-    if any(isinstance(instruction, Repeat) for instruction in body):
-        raise CompileError(
-            "a loop beside kernels or inside another is not compiled for the CPU",
-            operation=f"program {program.name}",
-        )
-
-
 def _add_program(
     module: ModuleEmitter, functions: _KernelFunctions, program: Program, symbol: str
 ) -> None:
     module.workspaces[symbol] = 0
-    _check_body(program)
+    program.check_loop()
     if is_resident(program):
         module.add(emit_resident(program, symbol))
         module.add(_emit_entry(symbol, threads=False))

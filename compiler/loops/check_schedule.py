@@ -64,8 +64,8 @@ class _ScheduleChecker:
                 self._check_nest("schedule nest", nest)
             case Tiles() as tiles:
                 self._check_tiles("schedule tiles", tiles)
-            case Unrolled() as unrolled:
-                self._check_partition("schedule unrolled", unrolled.walk)
+            case Unrolled():
+                pass
             case _:
                 assert_never(self.kernel.schedule)
 

@@ -4,7 +4,7 @@
                   [ "wide" ]
     run       ::= axis name { "*" axis name }
     schedule  ::= "schedule" "nest" "{" { run line } "}" | "schedule" "tiles" "{" { tile line } "}"
-                | "schedule" "unrolled" [ run { "," run } ]
+                | "schedule" "unrolled"
 
     schedule nest {              schedule tiles {
       walk i0, i1 * i2             outer i0   rows i1   columns i2   terms k0, k1
@@ -173,10 +173,9 @@ class Tiles:
 class Unrolled:
     """Every point written out as straight-line code, for one thread: in a resident loop."""
 
-    walk: tuple[Run, ...]
-
     def parallel_runs(self) -> tuple[Run, ...]:
-        return self.walk
+        """None: each axis is walked by itself."""
+        return ()
 
     @property
     def is_shared(self) -> bool:
@@ -207,6 +206,6 @@ def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
                 threads=renamed_run(schedule.threads, names),
             )
         case Unrolled():
-            return replace(schedule, walk=renamed_runs(schedule.walk, names))
+            return schedule
         case _:
             assert_never(schedule)

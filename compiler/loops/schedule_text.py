@@ -43,7 +43,7 @@ def schedule_lines(schedule: Schedule) -> list[str]:
         case Tiles():
             name, lines = "tiles", _tile_lines(schedule)
         case Unrolled():
-            return [f"schedule unrolled {runs_text(schedule.walk)}".rstrip()]
+            return ["schedule unrolled"]
         case _:
             assert_never(schedule)
     return [f"schedule {name} {{", *(INDENT + line for line in lines), "}"]
@@ -99,7 +99,7 @@ def parse_schedule(cursor: Cursor) -> Schedule:
     start = cursor.token
     kind = cursor.kind("word", "a kind of schedule").text
     if kind == "unrolled":
-        return Unrolled(_runs(cursor) if cursor.token.kind == "word" else ())
+        return Unrolled()
     if kind not in ("nest", "tiles"):
         raise cursor.error(f"unknown kind of schedule {kind!r}", start)
     cursor.expect("{")

@@ -54,8 +54,7 @@ def schedule_kernel(
     runs = Runs(joined.parallel, tuple(map(runs_in_order, kernel.loops, joined.loops)))
     in_order = _ordered(kernel, runs, 1)
     if resident:
-        walk = tuple(run.run for run in runs.parallel)
-        return replace(in_order, schedule=Unrolled(walk)), ("unrolled", "its loop is resident")
+        return replace(in_order, schedule=Unrolled()), ("unrolled", "its loop is resident")
     found = find_contraction(kernel, runs)
     if isinstance(found, Contraction):
         return replace(in_order, schedule=choose_tiles(found, machine)), ("tiles", "a product")

@@ -9,9 +9,8 @@ straight-line code in which each element of state and arena is a value, loaded b
 stored after it. Whether a program is resident depends on its sizes alone, so the same program
 always takes the same form and gives the same bits.
 
-A program qualifies if its sizes are static and small, and every address in state, arena and outputs
-is index arithmetic of the loops' own axes, known when the code is made. Addresses in the data set
-may be anything.
+A program qualifies if its sizes are static and small, and every kernel may be unrolled
+(program/residence.py).
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ import math
 from dataclasses import replace
 
 from ..loops.ir import Kernel
-from ..loops.known_index import is_known
 from ..program.ir import Program, Repeat
+from ..program.residence import why_not_unrolled
 
 MOST_POINTS = 2_048
 MOST_STATE_ELEMENTS = 256
@@ -44,7 +43,7 @@ def _fits(program: Program) -> bool:
     state = sum(b.layout.size_elements for b in program.buffers if b.space == "state")
     if arena > MOST_ARENA_BYTES or state > MOST_STATE_ELEMENTS:
         return False
-    return all(_has_known_addresses(kernel) for kernel in kernels)
+    return not any(map(why_not_unrolled, kernels))
 
 
 def _points(kernel: Kernel) -> int:
@@ -54,11 +53,3 @@ def _points(kernel: Kernel) -> int:
         points = math.prod(axis.extent for axis in loop.axes)
         inner += points * (len(loop.reductions) + len(loop.stores))
     return outer * inner
-
-
-def _has_known_addresses(kernel: Kernel) -> bool:
-    """Whether every address of what becomes a value is known once the loops are unrolled."""
-    loads = [s for s in kernel.loads if s.payload.space in ("state", "arena", "output")]
-    addresses = [index for load in loads for index in load.args]
-    addresses += [index for store in kernel.stores for index in store.index]
-    return all(map(is_known, addresses))

@@ -13,6 +13,9 @@ A program is a tree of `Kernel`s (see loops/ir.py) and `Repeat`s, which run thei
 times, a number known at run time. Passes change it by `map_kernels`, `map_bodies` and `renamed`,
 which walk the tree; who reads it in another way tells the kinds of instruction apart by `match`.
 
+One Repeat is around all kernels, or there is none (`check_loop`): who plans memory, follows reads
+and writes or makes code takes `kernels()` for one iteration.
+
 A kernel's name is its identity: passes replace kernels, and an edge is a pair of names. No two
 kernels of a program have one name, every edge names two of them, and a kernel that a pass renames
 is renamed in the edges too.
@@ -145,6 +148,17 @@ class Program:
             for name in edge:
                 if name not in known:
                     raise VerifyError(f"program {self.name}: an edge names no kernel: {name}")
+
+    def check_loop(self) -> None:
+        """Raise VerifyError if a loop is beside kernels, beside another or inside another."""
+        (around,) = self.body if len(self.body) == 1 else (None,)
+        body = around.body if isinstance(around, Repeat) else self.body
+        if any(isinstance(instruction, Repeat) for instruction in body):
+            raise VerifyError(
+                "a loop is beside kernels or other loops, or inside another",
+                operation=f"program {self.name}",
+                facts=["one loop is around all kernels, or there is none"],
+            )
 
 
 def _noted(rule: Callable[[Kernel], Kernel], kernel: Kernel, names: dict[str, str]) -> Kernel:

@@ -10,6 +10,7 @@ from ..loops.ir import Buffer, Kernel
 from ..loops.schedule import Nest, Tiles, Unrolled
 from .ir import Instruction, Program, Repeat
 from .places import verify_places
+from .residence import why_not_unrolled
 
 
 def verify_program(program: Program) -> None:
@@ -21,9 +22,11 @@ def verify_program(program: Program) -> None:
 def verify_declarations(program: Program) -> None:
     """Raise VerifyError for a name that is taken twice, or is used and not declared.
 
-    That much holds of a program before its kernels are put in order, and that kernels are unrolled
-    where their loop is resident, and that every buffer is what its program says of it (places.py).
+    That much holds of a program before its kernels are put in order, and that its loop is around
+    all of them, and that kernels are unrolled, and may be, where it is resident.
+    And every buffer is what its program says of it (places.py).
     """
+    program.check_loop()
     program.check_names()
     _verify_unrolled(program.body, False)
     verify_places(program)
@@ -81,13 +84,15 @@ def verify_order(program: Program) -> None:
 
 
 def _verify_unrolled(body: tuple[Instruction, ...], resident: bool) -> None:
-    """A kernel is unrolled in a resident Repeat, and nowhere else."""
+    """A kernel is unrolled in a resident Repeat, and nowhere else; one there may be unrolled."""
     for instruction in body:
         match instruction:
             case Kernel(name=name, schedule=Unrolled()) if not resident:
                 raise VerifyError(f"kernel {name} is unrolled, but is in no resident repeat")
             case Kernel(name=name, schedule=Nest() | Tiles()) if resident:
                 raise VerifyError(f"kernel {name} is in a resident repeat, but is not unrolled")
+            case Kernel(name=name) if resident and (why := why_not_unrolled(instruction)):
+                raise VerifyError(f"kernel {name} is in a resident repeat", facts=[why])
             case Kernel():
                 pass
             case Repeat():
