@@ -9,6 +9,7 @@ from support_cpu import Array, assert_same_bits, graph_of, group, plan, run_comp
 from gradc.compiler.errors import CompileError, SourceLine
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import Graph, Node, apply
+from gradc.compiler.loops.combiners import DOT
 from gradc.compiler.loops.ir import Buffer, Kernel, dense_layout
 from gradc.compiler.lowering.groups import grouping_rule
 from gradc.compiler.machine import FusionLimits
@@ -88,7 +89,7 @@ def decisions(program: Program) -> dict[str, str]:
 
 def dots(program: Program) -> list[Kernel]:
     """The kernels that hold a contraction."""
-    return [k for k in program.kernels() if any(r.combiner == "dot" for r in k.loops[0].reductions)]
+    return [k for k in program.kernels() if any(r.combiner is DOT for r in k.loops[0].reductions)]
 
 
 def test_an_elementwise_chain_is_one_kernel() -> None:
@@ -117,7 +118,7 @@ def test_bias_and_activation_are_the_epilogue_of_a_contraction() -> None:
     b = input_("b", (20,), float32)
     program = check(graph_of({"y": tanh(add(matmul(x, w), broadcast(b, (16, 20), (1,))))}))
     (kernel,) = program.kernels()
-    assert kernel.loops[0].reductions[0].combiner == "dot"
+    assert kernel.loops[0].reductions[0].combiner is DOT
     assert [store.buffer.space for store in kernel.stores] == ["output"]
 
 

@@ -24,7 +24,8 @@ from support_cpu import (
 import gradc as gc
 from gradc.compiler.cpu_llvm.target import Target
 from gradc.compiler.graph.ir import Node
-from gradc.compiler.loops.order import BLOCK_TERMS, SumBlock, cut, scatters_wide
+from gradc.compiler.loops.combiners import DOT, SUM
+from gradc.compiler.loops.order import SumBlock, cut, scatters_wide
 from gradc.compiler.loops.schedule import Tiles
 from gradc.compiler.ops.broadcast import broadcast, sum_
 from gradc.compiler.ops.contraction import dot_general
@@ -316,9 +317,9 @@ def test_a_sum_has_the_order_that_is_written_down() -> None:
     x = input_("x", array.shape, float32)
     found, _ = computed(plan(graph_of({"s": sum_(x, (0,))})), {"x": array})
     kept = np.zeros(16)
-    for first in range(0, len(array), 16 * BLOCK_TERMS["sum"]):
+    for first in range(0, len(array), 16 * SUM.block_terms):
         block = np.zeros(16, np.float32)
-        for start in range(first, min(first + 16 * BLOCK_TERMS["sum"], len(array)), 16):
+        for start in range(first, min(first + 16 * SUM.block_terms, len(array)), 16):
             terms = array[start : start + 16]
             block[: len(terms)] += terms
         kept += block
@@ -345,9 +346,9 @@ def test_a_product_has_the_order_that_is_written_down(rows: int) -> None:
     product = dot_general(x, y, lhs_contract=(1,), rhs_contract=(0,))
     found, _ = computed(plan(graph_of({"p": product})), {"x": left, "y": right})
     kept = np.zeros((rows, 17))
-    for first in range(0, 1300, BLOCK_TERMS["dot"]):
+    for first in range(0, 1300, DOT.block_terms):
         block = np.zeros((rows, 17), np.float32)
-        for k in range(first, min(first + BLOCK_TERMS["dot"], 1300)):
+        for k in range(first, min(first + DOT.block_terms, 1300)):
             exact = np.outer(left[:, k].astype(np.float64), right[k].astype(np.float64))
             block = (block.astype(np.float64) + exact).astype(np.float32)
         kept += block

@@ -11,6 +11,7 @@ from support_cpu import plan
 
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.loops.build import ScalarBuilder
+from gradc.compiler.loops.combiners import SUM
 from gradc.compiler.loops.ir import (
     Axis,
     Buffer,
@@ -44,7 +45,7 @@ RECORDS = (Kernel, Loop, Reduction, Store)
 def full_kernel() -> Kernel:
     """A kernel in which no field of any record has its default."""
     read = K.load(X, (K.axis(ACROSS),))
-    total = Reduction("r", "sum", K.exp(read), float32)
+    total = Reduction("r", SUM, K.exp(read), float32)
     store = Store(
         Y, (K.axis(ALONG),), K.add(K.exp(read), K.load(Y, (K.axis(ALONG),))), accumulate=True
     )

@@ -30,7 +30,7 @@ from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, Staging, Tiles
 from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function
 from .context import KernelContext, kernel_symbol, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
-from .lanes import axis_limit, blocks, loop_roots, store_all
+from .lanes import axis_limit, blocks, store_all
 from .packing import (
     PACK_PARAMETERS,
     PANEL,
@@ -381,7 +381,7 @@ def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     context, shape = KernelContext(f, k.buffers), k.shape
     e = ExpressionEmitter(context)
     loops = k.kernel.loops[1:]
-    roots = [root for loop in loops for root in loop_roots(loop)]
+    roots = [root for loop in loops for root in loop.roots]
     stored = [store.buffer for loop in loops for store in loop.stores]
     context.prepare(tuple(dict.fromkeys(stored)) + _buffers_of(*roots))
     _bind_points(e, k.outer, points)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..loops.ir import Axis, Loop, Scalar
+from ..loops.ir import Axis, Loop
 from .context import KernelContext
 from .emit import FunctionEmitter, Value
 from .vectors import ExpressionEmitter, first_lanes
@@ -78,11 +78,3 @@ def store_all(e: ExpressionEmitter, loop: Loop) -> None:
     values = [e.value(store.value) for store in loop.stores]
     for store, value in zip(loop.stores, values, strict=True):
         e.store(store, value)
-
-
-def loop_roots(loop: Loop) -> list[Scalar]:
-    """The expressions that a loop evaluates at each of its points."""
-    roots = [r.value for r in loop.reductions]
-    for store in loop.stores:
-        roots += [store.value, *store.index]
-    return roots

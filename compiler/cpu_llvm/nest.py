@@ -16,12 +16,12 @@ from ..errors import CompileError
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar
-from ..loops.order import is_rounded, runs_wide
+from ..loops.order import runs_wide
 from ..loops.schedule import Nest, SumBlock
 from ..loops.schedule_text import order_text
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value
-from .lanes import axis_limit, blocks, lanes_left, loop_roots, store_all, whole_units
+from .lanes import axis_limit, blocks, lanes_left, store_all, whole_units
 from .reductions import (
     Accumulator,
     combine,
@@ -138,7 +138,7 @@ class NestEmitter:
         start = self._identities(loop)
         if _block(loop) is not None:
             lanes = self._lanes(loop)
-            cut = [r for r in loop.reductions if is_rounded(r)]
+            cut = [r for r in loop.reductions if r.is_rounded]
             start |= {r.name: kept_identity(self.f, r, lanes) for r in cut}
         results = self._walk(loop, loop.axes, start)
         if loop.axes[-1] is self.vector_axis:
@@ -165,7 +165,7 @@ class NestEmitter:
         """Walk the loop's axes from the outside in, carrying the accumulators."""
         if not axes:
             return self._step(loop, state)
-        self.e.hoist(loop_roots(loop), axes)
+        self.e.hoist(loop.roots, axes)
         limit, block = axis_limit(self.context, axes[0]), _block(loop)
         if block is not None and axes[0] is loop.axes[block.position]:
             lanes = self.e.width if axes[0] is self.vector_axis else 1
@@ -203,7 +203,7 @@ class NestEmitter:
         length: Value,
     ) -> dict[str, Accumulator]:
         """Walk one block, whose float sums begin anew, and add them to what is kept."""
-        cut = [r for r in loop.reductions if is_rounded(r)]
+        cut = [r for r in loop.reductions if r.is_rounded]
         begun = state | {r.name: identity(self.f, r, self._lanes(loop)) for r in cut}
         ended = self._walk_part(loop, axes, begun, low, length)
         return ended | {r.name: keep(self.f, r, state[r.name], ended[r.name]) for r in cut}
@@ -261,10 +261,10 @@ class NestEmitter:
 
     def _reduce(self, reduction: Reduction, loop: Loop, old: Accumulator) -> Accumulator:
         f, e = self.f, self.e
-        if reduction.combiner == "dot":
-            a, b = (e.value(x) for x in reduction.value.args)
+        if reduction.combiner.factors == 2:
+            a, b = map(e.value, reduction.factors)
             new = [fused_product(f, a, b, old[0], reduction.value.dtype)]
-        elif reduction.combiner.startswith("arg"):
+        elif reduction.combiner.position:
             position = e.point(loop.axes[0]) if loop.axes else f.const("i64", 0)
             value = e.value(reduction.value)
             lanes = old[0].lanes
@@ -304,7 +304,7 @@ class NestEmitter:
         return after
 
     def _roots(self) -> list[Scalar]:
-        return [s for loop in self.kernel.loops for s in loop_roots(loop)]
+        return [s for loop in self.kernel.loops for s in loop.roots]
 
 
 def _block(loop: Loop) -> SumBlock | None:

@@ -9,101 +9,121 @@ and a double, what is kept of all blocks so far, between them.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping
+from functools import partial
 
+from ..loops.combiners import (
+    ALL,
+    ANY,
+    ARGMAX,
+    ARGMIN,
+    DOT,
+    KEPT_DTYPE,
+    MAX,
+    MIN,
+    PROD,
+    SUM,
+    Combiner,
+    every_combiner,
+)
 from ..loops.ir import Reduction
-from ..loops.order import is_rounded
-from ..types import DType, float32
+from ..types import DType
 from .casts import narrow, widen
 from .emit import FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
 
 Accumulator = list[Value]
-_STEP = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
-
-
-def _largest(dtype: DType) -> float | int:
-    if dtype.is_float:
-        return math.inf
-    if dtype.is_bool:
-        return True
-    return 2 ** (dtype.bits - (dtype.kind == "int")) - 1
-
-
-def _smallest(dtype: DType) -> float | int:
-    if dtype.is_float:
-        return -math.inf
-    return -(2 ** (dtype.bits - 1)) if dtype.kind == "int" else 0
-
-
-def _accumulated(reduction: Reduction) -> DType:
-    """The dtype of the partial results."""
-    dtype = reduction.value.dtype
-    is_half = dtype.is_float and dtype.bits == 16
-    return float32 if is_half and reduction.combiner in ("sum", "dot", "prod") else dtype
+Step = Callable[[FunctionEmitter, Reduction, Accumulator, Accumulator], Accumulator]
+_KEPT = llvm_type(KEPT_DTYPE)
 
 
 def settled(f: FunctionEmitter, reduction: Reduction, best: Accumulator) -> Value:
     """The value of a reduction whose accumulator is complete, rounded to its dtype."""
-    if reduction.combiner.startswith("arg"):
+    if reduction.combiner.position:
         return best[1]
     return narrow(f, best[0], llvm_type(reduction.dtype)) if reduction.dtype.is_float else best[0]
 
 
 def identity(f: FunctionEmitter, reduction: Reduction, lanes: int) -> Accumulator:
     """What a reduction over nothing gives."""
-    dtype, combiner = _accumulated(reduction), reduction.combiner
-    number = {
-        "sum": 0, "dot": 0, "prod": 1, "any": False, "all": True,
-        "max": _smallest(dtype), "argmax": _smallest(dtype),
-        "min": _largest(dtype), "argmin": _largest(dtype),
-    }[combiner]  # fmt: skip
-    best = f.const(llvm_type(dtype), number, lanes)
-    return [best, f.const("i64", 0, lanes)] if combiner.startswith("arg") else [best]
+    combiner, dtype = reduction.combiner, reduction.partial_dtype
+    best = f.const(llvm_type(dtype), combiner.identity(dtype), lanes)
+    return [best, f.const("i64", 0, lanes)] if combiner.position else [best]
 
 
 def kept_identity(f: FunctionEmitter, reduction: Reduction, lanes: int) -> Accumulator:
     """What is kept of a long float sum or product before its first block."""
-    return [f.const("double", 1 if reduction.combiner == "prod" else 0, lanes)]
+    return [f.const(_KEPT, reduction.combiner.identity(KEPT_DTYPE), lanes)]
 
 
 def keep(
     f: FunctionEmitter, reduction: Reduction, kept: Accumulator, block: Accumulator
 ) -> Accumulator:
     """What is kept after one more block, or one more term."""
-    combined = f.mul if reduction.combiner == "prod" else f.add
-    return [combined(kept[0], f.cast("fpext", widen(f, block[0]), "double"))]
+    wide = f.cast("fpext", widen(f, block[0]), _KEPT)
+    return [_stepped(f, reduction.combiner, KEPT_DTYPE, kept[0], wide)]
 
 
 def combine(
     f: FunctionEmitter, reduction: Reduction, old: Accumulator, new: Accumulator
 ) -> Accumulator:
     """One step: `new` comes after `old`; for argmax and argmin it carries its position."""
-    dtype, combiner = _accumulated(reduction), reduction.combiner
-    if not combiner.startswith("arg"):
-        if dtype is not reduction.value.dtype:
-            new = [widen(f, new[0])]
-        op = "add" if combiner == "dot" else _STEP[combiner]
-        if dtype.is_bool and combiner in ("sum", "max", "prod", "min"):
-            op = "or" if combiner in ("sum", "max") else "and"
-        return [SCALAR[op](f, f.alike(old[0], new[0]), dtype, dtype)]
-    values, positions = f.alike(old[0], new[0]), f.alike(old[1], new[1])
-    old_value, new_value = (widen(f, value) for value in values)
-    better = _better(f, combiner, dtype, new_value, old_value)
-    earlier = f.compare("slt", positions[1], positions[0])
-    tied = f.binary("and", _tied(f, dtype, old_value, new_value), earlier)
-    take = f.binary("or", better, tied)
-    return [f.select(take, values[1], values[0]), f.select(take, positions[1], positions[0])]
+    return _STEP[reduction.combiner](f, reduction, old, new)
 
 
-def _better(f: FunctionEmitter, combiner: str, dtype: DType, new: Value, old: Value) -> Value:
-    greater = combiner == "argmax"
+def _value_step(
+    f: FunctionEmitter, reduction: Reduction, old: Accumulator, new: Accumulator
+) -> Accumulator:
+    dtype = reduction.partial_dtype
+    term = new[0] if dtype is reduction.value.dtype else widen(f, new[0])
+    return [_stepped(f, reduction.combiner, dtype, *f.alike(old[0], term))]
+
+
+def _stepped(f: FunctionEmitter, combiner: Combiner, dtype: DType, old: Value, new: Value) -> Value:
+    """Two partial results of this dtype as one."""
+    return SCALAR[combiner.step_of(dtype).name](f, [old, new], dtype, dtype)
+
+
+def _position_step(wins: str) -> Step:
+    """The step of who keeps a position; `wins` compares a new value with the old one."""
+
+    def step(
+        f: FunctionEmitter, reduction: Reduction, old: Accumulator, new: Accumulator
+    ) -> Accumulator:
+        dtype = reduction.value.dtype
+        values, positions = f.alike(old[0], new[0]), f.alike(old[1], new[1])
+        old_value, new_value = (widen(f, value) for value in values)
+        better = _better(f, wins, dtype, new_value, old_value)
+        earlier = f.compare("slt", positions[1], positions[0])
+        tied = f.binary("and", _tied(f, dtype, old_value, new_value), earlier)
+        take = f.binary("or", better, tied)
+        return [f.select(take, values[1], values[0]), f.select(take, positions[1], positions[0])]
+
+    return step
+
+
+_STEP: Mapping[Combiner, Step] = every_combiner(
+    "cpu",
+    {
+        SUM: _value_step,
+        DOT: _value_step,
+        PROD: _value_step,
+        MAX: _value_step,
+        MIN: _value_step,
+        ANY: _value_step,
+        ALL: _value_step,
+        ARGMAX: _position_step("gt"),
+        ARGMIN: _position_step("lt"),
+    },
+)
+
+
+def _better(f: FunctionEmitter, wins: str, dtype: DType, new: Value, old: Value) -> Value:
     if not dtype.is_float:
-        signed = "s" if dtype.kind == "int" else "u"
-        return f.compare(signed + ("gt" if greater else "lt"), new, old)
-    wins = f.compare("ogt" if greater else "olt", new, old)
+        return f.compare(("s" if dtype.kind == "int" else "u") + wins, new, old)
+    better = f.compare("o" + wins, new, old)
     new_nan, old_number = f.compare("uno", new, new), f.compare("ord", old, old)
-    return f.binary("or", wins, f.binary("and", new_nan, old_number))
+    return f.binary("or", better, f.binary("and", new_nan, old_number))
 
 
 def _tied(f: FunctionEmitter, dtype: DType, old: Value, new: Value) -> Value:
@@ -128,8 +148,10 @@ def tree(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumu
     """All lanes of an accumulator combined, as a binary tree of halves."""
     if lanes[0].lanes == 1:
         return lanes
-    if is_rounded(reduction):  # of the dtype of the terms, or what is kept of their blocks
-        return [f.reduce_lanes(lanes[0], f.mul if reduction.combiner == "prod" else f.add)]
+    if reduction.is_rounded:  # partial results, or what is kept of their blocks
+        dtype = KEPT_DTYPE if lanes[0].type == _KEPT else reduction.partial_dtype
+        step = partial(_stepped, f, reduction.combiner, dtype)
+        return [f.reduce_lanes(lanes[0], step)]
     if len(lanes) == 1:
         return [f.reduce_lanes(lanes[0], lambda a, b: combine(f, reduction, [a], [b])[0])]
     while lanes[0].lanes > 1:

@@ -17,7 +17,7 @@ from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from ..loops.known_index import folded
-from ..loops.order import is_rounded, runs_wide
+from ..loops.order import runs_wide
 from ..loops.schedule import Order
 from ..program.ir import Program
 from ..types import int32, int64
@@ -166,7 +166,7 @@ class _KernelUnroller:
         """The partial results of one lane."""
         order = loop.order or Order(())
         block = order.block
-        cut = [r for r in loop.reductions if block is not None and is_rounded(r)]
+        cut = [r for r in loop.reductions if block is not None and r.is_rounded]
         wide = cut + [r for r in loop.reductions if runs_wide(loop, r)]
         state = {r.name: identity(self.f, r, 1) for r in loop.reductions}
         state |= {r.name: kept_identity(self.f, r, 1) for r in wide}
@@ -197,13 +197,13 @@ class _KernelUnroller:
     def _reduce(
         self, reduction: Reduction, loop: Loop, point: Point, old: Accumulator
     ) -> Accumulator:
-        if reduction.combiner == "dot":
-            a, b = (self._value(x, point) for x in reduction.value.args)
+        if reduction.combiner.factors == 2:
+            a, b = (self._value(factor, point) for factor in reduction.factors)
             return [fused_product(self.f, a, b, old[0], reduction.value.dtype)]
         new = [self._value(reduction.value, point)]
         if runs_wide(loop, reduction):
             return keep(self.f, reduction, old, new)
-        if reduction.combiner.startswith("arg"):
+        if reduction.combiner.position:
             new.append(self.f.const("i64", point[loop.axes[0]] if loop.axes else 0))
         return combine(self.f, reduction, old, new)
 

@@ -22,10 +22,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..errors import VerifyError
-from ..types import DType, bool_, int64
+from ..types import DType, int64
 from .build import coefficient, index_range
 from .check_schedule import verify_schedule
-from .ir import COMBINERS, Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
+from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
 from .one_to_one import axes_apart, moving
 from .primitives import PRIMITIVES
 
@@ -96,15 +96,13 @@ class _Checker:
         combiner, value = reduction.combiner, reduction.value.dtype
         if reduction.name in done:
             raise self._refuse(place, "this name is taken by another reduction")
-        if combiner not in COMBINERS:
-            raise self._refuse(place, f"unknown combiner {combiner!r}")
-        wanted = int64 if combiner.startswith("arg") else value
-        if combiner in ("any", "all") and value != bool_:
+        wanted = combiner.result_dtype(value)
+        if combiner.of_bool and not value.is_bool:
             raise self._refuse(place, f"{combiner} combines bool, not {value}")
         if reduction.dtype != wanted:
             raise self._refuse(place, f"{combiner} of {value} is {wanted}, not {reduction.dtype}")
-        if combiner == "dot" and reduction.value.op != "mul":
-            raise self._refuse(place, f"dot combines a mul, not {reduction.value.op}")
+        if combiner.factors == 2 and reduction.value.op != "mul":
+            raise self._refuse(place, f"{combiner} combines a mul, not {reduction.value.op}")
 
     def _check_store(self, place: str, store: Store, empty: bool) -> None:
         if store.buffer.space not in WRITABLE_SPACES:

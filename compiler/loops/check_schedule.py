@@ -28,7 +28,6 @@ from typing import assert_never
 
 from ..errors import VerifyError
 from .ir import Axis, Kernel, Loop
-from .order import is_rounded
 from .runs import Address, addresses_of, counted_axes
 from .schedule import Nest, Order, Run, Tiles, Unrolled
 from .schedule_text import order_text, run_text, runs_text
@@ -134,10 +133,10 @@ class _ScheduleChecker:
             kind = "a running" if loop.running else "an accumulating"
             raise self._refuse(place, f"{kind} loop has no lanes: its points take turns")
         for reduction in loop.reductions:
-            if reduction.combiner.startswith("arg") and len(order.runs) > 1:
+            if reduction.combiner.position and len(order.runs) > 1:
                 problem = f"{reduction.combiner} is along one run, not {runs_text(order.runs)}"
                 raise self._refuse(f"{place}, %{reduction.name}", problem)
-        if order.wide and not (loop.running and any(map(is_rounded, loop.reductions))):
+        if order.wide and not (loop.running and any(r.is_rounded for r in loop.reductions)):
             raise self._refuse(place, "only running sums and products of floats are wide")
         self._check_block(place, loop, order)
 
@@ -145,7 +144,7 @@ class _ScheduleChecker:
         block = order.block
         if block is None:
             return
-        if loop.running or not any(map(is_rounded, loop.reductions)):
+        if loop.running or not any(r.is_rounded for r in loop.reductions):
             raise self._refuse(place, "only sums and products of floats have blocks")
         if not 0 <= block.position < len(order.runs):
             raise self._refuse(place, f"no run has number {block.position}")
@@ -190,7 +189,7 @@ class _ScheduleChecker:
         self._check_partition(place, tiles.parallel_runs())
         first = self.kernel.loops[0]
         for reduction in first.reductions:
-            if reduction.combiner != "dot":
+            if reduction.combiner.factors != 2:
                 problem = f"tiles are for products, not {reduction.combiner}"
                 raise self._refuse(f"{place}, %{reduction.name}", problem)
         if not first.reductions or first.order is None:

@@ -19,28 +19,19 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..types import dtype_of, float32
+from ..types import DType
+from .combiners import KEPT_DTYPE, Combiner
 from .fused import fma
 from .ir import Reduction
-from .order import is_rounded
-from .scalar_values import cast_array, extremum
+from .scalar_values import cast_array
 from .schedule import Order, SumBlock
 
 Array = np.ndarray[Any, Any]
-_IN_ANY_ORDER: Mapping[str, np.ufunc] = {
-    "sum": np.add,
-    "dot": np.add,
-    "prod": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-    "any": np.logical_or,
-    "all": np.logical_and,
-}
 
 
 def combined_in_order(
@@ -48,11 +39,11 @@ def combined_in_order(
 ) -> Array:
     """The reduction over the last `axes` dimensions, which are walked as runs of these extents."""
     extents = tuple(extents) or (1,)
-    if reduction.combiner.startswith("arg"):
+    if reduction.combiner.position:
         return _position(reduction, _runs_first(terms[0], axes, (math.prod(extents),)))
     step = _Step(reduction)
     along = [step.widened(_runs_first(term, axes, extents)) for term in terms]
-    if order.block is None or not is_rounded(reduction):
+    if order.block is None or not reduction.is_rounded:
         result = _in_sequence(step, along, extents, order.lanes)
     else:
         result = _in_blocks(step, along, extents, order.lanes, order.block)
@@ -65,16 +56,15 @@ def combined_in_order(
 def combined_in_any_order(reduction: Reduction, terms: Sequence[Array], axes: int) -> Array:
     """The reduction over the last `axes` dimensions."""
     value = terms[0] if len(terms) == 1 else terms[0] * terms[1]
-    if reduction.combiner.startswith("arg"):
+    if reduction.combiner.position:
         points = math.prod(value.shape[value.ndim - axes :])
         return _position(reduction, _runs_first(value, axes, (points,)))
-    wide = value.astype(np.float64) if reduction.value.dtype.is_float else value
-    combine = _IN_ANY_ORDER[reduction.combiner]
-    if wide.dtype == bool and reduction.combiner == "sum":
-        combine = np.logical_or
-    start = _identity(reduction.combiner, wide.dtype)
+    dtype = KEPT_DTYPE if reduction.value.dtype.is_float else reduction.value.dtype
+    wide = value.astype(dtype.numpy, copy=False)
+    start = _identity(reduction.combiner, dtype)
     for _ in range(axes):
-        wide = np.asarray(combine.reduce(wide, axis=-1, dtype=wide.dtype, initial=start))
+        along = reduction.combiner.value(wide, axis=-1, dtype=wide.dtype, initial=start)
+        wide = np.asarray(along)
     return _settled(reduction, wide)
 
 
@@ -86,7 +76,7 @@ def running_results(reduction: Reduction, terms: Sequence[Array], axes: int, wid
     count = terms[0].shape[-1] if axes else 1
     step = _Step(reduction)
     along = [step.widened(_runs_first(term, axes, (count,))) for term in terms]
-    wide = wide and is_rounded(reduction)
+    wide = wide and reduction.is_rounded
     result = step.begin(1, _others(along, 1), kept=wide)
     partial = np.empty((count, *result.shape[1:]), result.dtype)
     for point in range(count):
@@ -101,9 +91,9 @@ def running_results(reduction: Reduction, terms: Sequence[Array], axes: int, wid
 
 def over_nothing(reduction: Reduction) -> Array:
     """What a reduction of no point gives: the identity, or position 0."""
-    if reduction.combiner.startswith("arg"):
+    if reduction.combiner.position:
         return np.zeros((), np.int64)
-    return np.asarray(_identity(reduction.combiner, reduction.dtype.numpy))
+    return np.asarray(_identity(reduction.combiner, reduction.dtype))
 
 
 def _runs_first(term: Array, axes: int, extents: Sequence[int]) -> Array:
@@ -155,22 +145,22 @@ class _Step:
 
     def __init__(self, reduction: Reduction) -> None:
         self.combiner, self.dtype = reduction.combiner, reduction.value.dtype
-        is_half = self.dtype.is_float and self.dtype.bits == 16
-        self.partial = float32 if is_half and is_rounded(reduction) else self.dtype
+        self.partial = reduction.partial_dtype
+        self.primitive = self.combiner.step_of(self.dtype)
 
     def widened(self, term: Array) -> Array:
         """What is combined, in the dtype of partial results."""
         return term.astype(self.partial.numpy, copy=False)
 
     def begin(self, lanes: int, others: Sequence[int], kept: bool = False) -> Array:
-        """The identity everywhere; `kept` of blocks, in float64."""
-        dtype = np.dtype(np.float64) if kept else self.partial.numpy
-        return np.full((lanes, *others), _identity(self.combiner, dtype), dtype)
+        """The identity everywhere; that of what is kept of blocks, if `kept`."""
+        dtype = KEPT_DTYPE if kept else self.partial
+        return np.full((lanes, *others), _identity(self.combiner, dtype), dtype.numpy)
 
     def take(self, result: Array, terms: Sequence[Array]) -> None:
         """Combine terms with what the first lanes hold; other lanes stay as they are."""
         lanes = slice(len(terms[0]))
-        if self.combiner == "dot" and self.dtype.is_float:
+        if self.combiner.factors == 2 and self.dtype.is_float:
             a, b = terms
             result[lanes] = fma(a, b, result[lanes])
         else:
@@ -178,42 +168,22 @@ class _Step:
 
     def keep(self, kept: Array, block: Array) -> Array:
         """What is kept after one more block, or one more term."""
-        wide = block.astype(np.float64)
-        return np.asarray(kept * wide if self.combiner == "prod" else kept + wide)
+        return self.joined(kept, block.astype(KEPT_DTYPE.numpy))
 
     def joined(self, first: Array, second: Array) -> Array:
-        """Two partial results as one. Of bools a sum is `or`, a product `and`."""
-        match self.combiner:
-            case "sum" | "dot" | "any":
-                return np.add(first, second)
-            case "prod" | "all":
-                return np.multiply(first, second)
-            case "max" | "min":
-                return extremum(self.combiner, first, second)
-            case _:
-                raise ValueError(f"no step of {self.combiner}")
+        """Two partial results as one."""
+        return np.asarray(self.primitive.value(first, second))
 
 
 def _settled(reduction: Reduction, result: Array) -> Array:
     return np.asarray(cast_array(result, reduction.dtype))
 
 
-def _identity(combiner: str, dtype: np.dtype[Any]) -> Any:
-    if combiner in ("sum", "dot", "any"):
-        return dtype.type(0)
-    if combiner in ("prod", "all"):
-        return dtype.type(1)
-    sign = -1 if combiner == "max" else 1
-    if dtype_of(dtype).is_float:
-        return dtype.type(sign * math.inf)
-    if dtype.kind == "b":
-        return sign > 0
-    limits = np.iinfo(dtype)
-    return dtype.type(limits.min if sign < 0 else limits.max)
+def _identity(combiner: Combiner, dtype: DType) -> Any:
+    return dtype.numpy.type(combiner.identity(dtype))
 
 
 def _position(reduction: Reduction, value: Array) -> Array:
     """The first winner along the first dimension, a NaN before all."""
     wide = value.astype(np.float64) if reduction.value.dtype.is_float else value
-    find = np.argmax if reduction.combiner == "argmax" else np.argmin
-    return np.asarray(find(wide, axis=0)).astype(np.int64)
+    return np.asarray(reduction.combiner.value(wide, axis=0)).astype(np.int64)

@@ -100,7 +100,7 @@ def _why_no_sums(loop: Loop) -> str:
     """Why a loop is not made of sums of float products alone; "" if it is."""
     if not loop.axes or not loop.reductions:
         return "no product"
-    if any(r.combiner != "dot" for r in loop.reductions):
+    if any(r.combiner.factors != 2 for r in loop.reductions):
         return "no product"
     if loop.stores:
         return "the loop of the sums stores"

@@ -166,8 +166,8 @@ class _Run:
 
     def _combined(self, loop: Loop, reduction: Reduction, values: dict[Scalar, Array]) -> Array:
         """The reduction over the loop's axes, or every partial result of a running loop."""
-        roots = reduction.value.args if reduction.combiner == "dot" else (reduction.value,)
-        terms = [self._over_all_points(loop, self._value(root, values)) for root in roots]
+        factors = [self._value(factor, values) for factor in reduction.factors]
+        terms = [self._over_all_points(loop, factor) for factor in factors]
         axes = len(loop.axes)
         if loop.running:
             wide = loop.order is None or loop.order.wide

@@ -16,10 +16,10 @@
                   [ "order" integers ] [ "strides" integers "from" integer "size" integer ]
                   [ "hex" string ]
 
-A kernel as text of its own has the buffers that it names before it. The primitives are
-those of primitives.py. One has the dtype of its last operand (a predicate bool) unless another is
-written; a cast always names it. `%` names a
-let, a reduction or, before `[`, a buffer. A name that is no word stands in quotes: %"0.weight".
+A kernel as text of its own has the buffers that it names before it. The primitives are those of
+primitives.py, the combiners those of combiners.py. A primitive has the dtype of its last operand (a
+predicate bool) unless another is written; a cast always names it. `%` names a let, a reduction or,
+before `[`, a buffer. A name that is no word stands in quotes: %"0.weight".
 
 For every point of the parallel axes (in any order, on any thread) the loops run one after the
 other. A loop without axes runs once. Its reductions start at the combiner's identity; their values
@@ -44,11 +44,9 @@ from functools import cached_property
 from typing import Any
 
 from ..types import DType, TensorType, int64
+from .combiners import Combiner
 from .index_form import NOTHING_KNOWN, IndexForm, index_form
 from .schedule import Order, Schedule
-
-COMBINERS = ("sum", "dot", "prod", "max", "min", "any", "all", "argmax", "argmin")
-"""`dot` is the sum of a product, `value` being the product, with one rounding per element (fma)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +149,24 @@ class Reduction:
     """`name` becomes the combination of `value` over the loop's axes."""
 
     name: str
-    combiner: str
+    combiner: Combiner
     value: Scalar
     dtype: DType
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether it adds or multiplies floats."""
+        return self.combiner.rounds(self.value.dtype)
+
+    @property
+    def partial_dtype(self) -> DType:
+        """The dtype of partial results."""
+        return self.combiner.partial_dtype(self.value.dtype)
+
+    @property
+    def factors(self) -> tuple[Scalar, ...]:
+        """What is combined at each point: the term, or what it is the product of."""
+        return (self.value,) if self.combiner.factors == 1 else self.value.args
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +194,12 @@ class Loop:
         """The expressions that the loop computes, in the order of its lines."""
         stored = [s for store in self.stores for s in (*store.index, store.value)]
         return [r.value for r in self.reductions] + stored
+
+    @property
+    def loads(self) -> tuple[Scalar, ...]:
+        """Every load in them once, operands first."""
+        seen: set[Scalar] = set()
+        return tuple(s for root in self.roots for s in walk(root, seen) if s.op == "load")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
     sum of 21 terms     kept = 0.0 in float64
                         kept += x0 + x1 + ... + x7          a block starts from zero, in the dtype
-                        kept += x8 + x9 + ... + x15         of the terms
+                        kept += x8 + x9 + ... + x15         of partial results (combiners.py)
                         kept += x16 + ... + x20
                         result = kept, rounded once
 
@@ -28,7 +28,8 @@ value, that of equal terms by half as much, and more blocks do not make it worse
 are cheap to widen, so its blocks are short: equal terms come out to 2e-7. Those of a matrix product
 (`dot`) are as long as equal terms allow that must come out to 1e-5: a register tile meets memory
 after each. Roundings of a product of elements do not grow with the partial result, so longer blocks
-would not make them fewer than one for each factor: there, a block is one.
+would not make them fewer than one for each factor: there, a block is one. The lengths stand in the
+records of combiners.py.
 Source: blocked summation, as in Higham, Accuracy and Stability of Numerical Algorithms (2002),
 section 4.2.
 """
@@ -36,26 +37,18 @@ section 4.2.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..types import DType
 from .ir import Loop, Reduction
 from .runs import WalkedRun
 from .schedule import Order, SumBlock
 
-BLOCK_TERMS: Mapping[str, int] = {"sum": 8, "prod": 1, "dot": 256}
-"""Terms of one block, by combiner; the others do not round."""
-
 SCATTER_TERMS = 256
 SPARSE_SCATTER_TERMS = 65_536
 SPARSE = 4
 """A table of more than 4 elements for each term that is added takes more terms before it is
 widened: its memory is most of what such a scatter costs, and its elements take few terms each."""
-
-
-def is_rounded(reduction: Reduction) -> bool:
-    """Whether a reduction adds or multiplies floats."""
-    return reduction.combiner in BLOCK_TERMS and reduction.value.dtype.is_float
 
 
 def cut(extents: Sequence[int], terms: int) -> SumBlock | None:
@@ -71,9 +64,14 @@ def cut(extents: Sequence[int], terms: int) -> SumBlock | None:
     return None
 
 
+def _block_lengths(loop: Loop) -> list[int]:
+    """Terms of one block, for each float sum and product of a loop."""
+    return [r.combiner.block_terms for r in loop.reductions if r.is_rounded]
+
+
 def _cut_loop(loop: Loop, extents: Sequence[int]) -> SumBlock | None:
     """How a loop with these extents is cut for its float sums and products; None if it is not."""
-    lengths = [BLOCK_TERMS[r.combiner] for r in loop.reductions if is_rounded(r)]
+    lengths = _block_lengths(loop)
     if not lengths or 0 in extents or loop.running:
         return None
     return cut(extents, min(lengths))
@@ -100,7 +98,7 @@ def runs_in_order(loop: Loop, runs: Sequence[WalkedRun]) -> tuple[WalkedRun, ...
 
 def runs_wide(loop: Loop, reduction: Reduction) -> bool:
     """Whether a reduction of a running loop is a float64 throughout."""
-    return loop.order is not None and loop.order.wide and is_rounded(reduction)
+    return loop.order is not None and loop.order.wide and reduction.is_rounded
 
 
 def choose_order(loop: Loop, runs: Sequence[WalkedRun], lanes: int) -> Order:
@@ -110,7 +108,7 @@ def choose_order(loop: Loop, runs: Sequence[WalkedRun], lanes: int) -> Order:
     """
     named = tuple(run.run for run in runs)
     if loop.running:
-        lengths = [BLOCK_TERMS[r.combiner] for r in loop.reductions if is_rounded(r)]
+        lengths = _block_lengths(loop)
         terms = math.prod(axis.extent for axis in loop.axes)
         return Order(named, wide=bool(lengths) and terms > min(lengths))
     if lanes > 1:

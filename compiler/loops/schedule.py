@@ -30,7 +30,8 @@ the runs before it; at the end the lanes are combined as a binary tree of halves
 i + 8, then i + 4, ... A lane without a point holds the combiner's identity. Float sums and products
 that are long are cut into blocks: `blocks 8 of i1` ends one after 8 points of that run (8 of each
 lane, if the run has lanes), with all points of the runs behind it. A block is combined from the
-identity in the dtype of its terms, and what it comes to is added to, or multiplied with, a float64.
+identity in the dtype of partial results (float32 where terms have 16 bits; see combiners.py), and
+what it comes to is added to, or multiplied with, a float64.
 A running sum or product stores every partial result; where `wide`, it is a float64 throughout, and
 what its stores read is rounded.
 """

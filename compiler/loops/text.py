@@ -30,8 +30,8 @@ from ..graph.text_cursor import Cursor
 from ..graph.text_lex import Token, quoted
 from ..types import DType, TensorType, bool_, int64
 from .check import SPACES
+from .combiners import COMBINERS
 from .ir import (
-    COMBINERS,
     Axis,
     Buffer,
     Kernel,
@@ -370,7 +370,7 @@ class KernelParser:
         cursor.expect(")")
         cursor.expect(":")
         dtype = cursor.dtype()
-        reductions.append(Reduction(name, token.text, value, dtype))
+        reductions.append(Reduction(name, COMBINERS[token.text], value, dtype))
         self._define(name, self._make("reduced", (), dtype, name), start)
 
     def _define(self, name: str, value: Scalar, start: Token) -> None:

@@ -18,6 +18,7 @@ from typing import assert_never
 
 from ..errors import CompileError
 from ..graph.ir import Node
+from ..loops.combiners import DOT, SUM, Combiner
 from ..loops.expand import Index
 from ..loops.ir import Buffer, Reduction, Scalar, walk
 from ..ops.definition import (
@@ -157,7 +158,7 @@ class _Computing:
             case Contract():
                 product = contraction_product(node, index, self.group, self.expander, stop)
                 # The builder folds int64, the dtype of indices: no product may be left of it.
-                combiner = "sum" if node.type.dtype == int64 else "dot"
+                combiner = SUM if node.type.dtype == int64 else DOT
                 return self._reduced(node, combiner, product)
             case Cumulate(combiner=combiner):
                 return self._reduced(node, combiner, self.expander.operand(node, 0, index, stop))
@@ -167,7 +168,7 @@ class _Computing:
             case _:
                 assert_never(lowering)
 
-    def _reduced(self, node: Node, combiner: str, value: Scalar) -> Scalar:
+    def _reduced(self, node: Node, combiner: Combiner, value: Scalar) -> Scalar:
         name = f"{self.group.name}_r{len(self.reductions)}"
         self.stages[name] = _stage(value, self.stages)
         self.reductions[name] = Reduction(name, combiner, value, node.type.dtype)

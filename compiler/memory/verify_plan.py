@@ -114,7 +114,7 @@ class _Accesses:
         found: dict[Buffer, list[_Access]] = defaultdict(list)
         for number, loop in enumerate(self.kernel.loops):
             axes = self.kernel.axes + loop.axes
-            for scalar in Kernel("", (), (loop,)).loads:
+            for scalar in loop.loads:
                 found[scalar.payload].append(_access(number, axes, scalar.payload, scalar.args))
         return found
 

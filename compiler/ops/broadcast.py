@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.ir import Node, apply
+from ..loops import combiners
 from ..reference import rounding_once, wide_dtype
 from ..types import Shape, TensorType, static_shape
 from .definition import (
@@ -139,7 +140,7 @@ SUM = OpDef(
     infer=_sum_type,
     evaluate=rounding_once(_sum_value),
     gradient=_sum_gradient,
-    lowering=Reduce("sum", lambda *, axes: axes),
+    lowering=Reduce(combiners.SUM, lambda *, axes: axes),
     cost=per_operand_element(1),
     flags=NO_FLAGS,
 )

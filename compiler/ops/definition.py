@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, overload
 
 from ..errors import DTypeError, ShapeError
+from ..loops.combiners import Combiner
 from ..loops.primitives import PRIMITIVES
 from ..types import TensorType
 from .form import Attributes, check_form
@@ -102,12 +103,9 @@ class Constant(Indexed):
 
 @dataclass(frozen=True)
 class Reduce:
-    """The first operand is combined over `axes(**attributes)`.
+    """The first operand is combined over `axes(**attributes)`."""
 
-    combiner  sum, prod, max, min, any, all, argmax or argmin
-    """
-
-    combiner: str
+    combiner: Combiner
     axes: Callable[..., tuple[int, ...]]
 
 
@@ -118,7 +116,7 @@ class Cumulate:
     reverse  whether, of these attributes, the axis is walked from its end
     """
 
-    combiner: str
+    combiner: Combiner
     axis: Callable[..., int]
     reverse: Callable[..., bool]
 

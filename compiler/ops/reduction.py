@@ -26,6 +26,8 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
+from ..loops import combiners
+from ..loops.combiners import Combiner
 from ..reference import is_half, rounding_once, wide_dtype
 from ..types import TensorType, int64
 from .arithmetic import add, div, mul, number_type
@@ -132,29 +134,37 @@ def _extremum_gradient(dy: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node 
 
 
 def _reduction(
-    name: str,
+    combiner: Combiner,
     infer: Callable[..., TensorType],
     reference: Callable[..., Any],
     gradient: Any,
 ) -> OpDef:
     return OpDef(
-        name=name,
+        name=combiner.name,
         operands=("x",),
         attributes={"axes": Kind.INTEGERS},
         infer=infer,
         evaluate=rounding_once(reference),
         gradient=gradient,
-        lowering=Reduce(name, lambda *, axes: axes),
+        lowering=Reduce(combiner, lambda *, axes: axes),
         cost=per_operand_element(1),
         flags=NO_FLAGS,
     )
 
 
-PROD = _reduction("prod", _prod_type, _prod_value, _prod_gradient)
-MAX = _reduction("max", _extremum_type, lambda x, *, axes: np.max(x, axis=axes), _extremum_gradient)
-MIN = _reduction("min", _extremum_type, lambda x, *, axes: np.min(x, axis=axes), _extremum_gradient)
-ANY = _reduction("any", _logical_type, lambda x, *, axes: np.any(x, axis=axes), ZERO_DERIVATIVE)
-ALL = _reduction("all", _logical_type, lambda x, *, axes: np.all(x, axis=axes), ZERO_DERIVATIVE)
+PROD = _reduction(combiners.PROD, _prod_type, _prod_value, _prod_gradient)
+MAX = _reduction(
+    combiners.MAX, _extremum_type, lambda x, *, axes: np.max(x, axis=axes), _extremum_gradient
+)
+MIN = _reduction(
+    combiners.MIN, _extremum_type, lambda x, *, axes: np.min(x, axis=axes), _extremum_gradient
+)
+ANY = _reduction(
+    combiners.ANY, _logical_type, lambda x, *, axes: np.any(x, axis=axes), ZERO_DERIVATIVE
+)
+ALL = _reduction(
+    combiners.ALL, _logical_type, lambda x, *, axes: np.all(x, axis=axes), ZERO_DERIVATIVE
+)
 
 
 # -- arg-reductions -------------------------------------------------------------------------
@@ -164,7 +174,7 @@ def _position_type(x: TensorType, *, axis: int) -> TensorType:
     return _extremum_type(x, axes=(axis,)).with_dtype(int64)
 
 
-def _position(name: str, reference: Callable[..., Any]) -> OpDef:
+def _position(combiner: Combiner, reference: Callable[..., Any]) -> OpDef:
     """The place of the winner along one axis. NumPy's order is ours: first winner, NaN wins."""
 
     def evaluate(x: Any, *, axis: int) -> Any:
@@ -172,20 +182,20 @@ def _position(name: str, reference: Callable[..., Any]) -> OpDef:
         return np.asarray(reference(exact, axis=axis)).astype(np.int64, copy=False)
 
     return OpDef(
-        name=name,
+        name=combiner.name,
         operands=("x",),
         attributes={"axis": Kind.INTEGER},
         infer=_position_type,
         evaluate=evaluate,
         gradient=ZERO_DERIVATIVE,
-        lowering=Reduce(name, lambda *, axis: (axis,)),
+        lowering=Reduce(combiner, lambda *, axis: (axis,)),
         cost=per_operand_element(2),
         flags=NO_FLAGS,
     )
 
 
-ARGMAX = _position("argmax", np.argmax)
-ARGMIN = _position("argmin", np.argmin)
+ARGMAX = _position(combiners.ARGMAX, np.argmax)
+ARGMIN = _position(combiners.ARGMIN, np.argmin)
 
 
 # -- cumulations ----------------------------------------------------------------------------
@@ -234,7 +244,7 @@ def _cumprod_gradient_by_element(dy: Node, x: Node, axis: int, reverse: bool) ->
     return sum_(where(has_it, mul(every, products), zeros_like(every)), (axis + 1,))
 
 
-def _cumulation(name: str, combiner: str, reference: np.ufunc, gradient: Any) -> OpDef:
+def _cumulation(name: str, combiner: Combiner, reference: np.ufunc, gradient: Any) -> OpDef:
     def evaluate(x: Any, *, axis: int, reverse: bool = False) -> Any:
         ordered = np.flip(x, axis) if reverse else x
         found = reference.accumulate(ordered, axis=axis, dtype=wide_dtype(x))
@@ -248,15 +258,17 @@ def _cumulation(name: str, combiner: str, reference: np.ufunc, gradient: Any) ->
         evaluate=rounding_once(evaluate),
         gradient=gradient,
         lowering=Cumulate(
-            combiner, lambda *, axis, reverse=False: axis, lambda *, axis, reverse=False: reverse
+            combiner,
+            lambda *, axis, reverse=False: axis,
+            lambda *, axis, reverse=False: reverse,
         ),
         cost=per_operand_element(1),
         flags=NO_FLAGS,
     )
 
 
-CUMSUM = _cumulation("cumsum", "sum", np.add, _cumsum_gradient)
-CUMPROD = _cumulation("cumprod", "prod", np.multiply, _cumprod_gradient)
+CUMSUM = _cumulation("cumsum", combiners.SUM, np.add, _cumsum_gradient)
+CUMPROD = _cumulation("cumprod", combiners.PROD, np.multiply, _cumprod_gradient)
 
 
 # -- builders -------------------------------------------------------------------------------

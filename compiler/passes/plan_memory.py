@@ -94,7 +94,7 @@ class _Heirs:
         for number, loop in enumerate(kernel.loops):
             for store in loop.stores:
                 self.writing[store.buffer].append((number, store))
-            for scalar in Kernel("", (), (loop,)).loads:
+            for scalar in loop.loads:
                 loads[scalar.payload].add(scalar.args)
                 self.last_reading[scalar.payload] = number
         self.waiting: dict[tuple[object, ...], list[Buffer]] = defaultdict(list)

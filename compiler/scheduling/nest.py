@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 
+from ..loops.combiners import SUM
 from ..loops.ir import Kernel, Scalar
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
@@ -112,7 +113,7 @@ class NestChooser:
             return WIDE_LANES
         # What is kept of a long sum is twice as wide, and each of its short blocks meets it.
         cut = [loop for loop in ordered.loops if loop.order is not None and loop.order.block]
-        sums = [r for loop in cut for r in loop.reductions if r.combiner == "sum"]
+        sums = [r for loop in cut for r in loop.reductions if r.combiner is SUM]
         return WIDEST_LANES // 2 if sums else WIDEST_LANES
 
     def _walk(self) -> list[WalkedRun]:

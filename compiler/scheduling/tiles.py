@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from ..loops.combiners import DOT
 from ..loops.contraction import Contraction, operand_steps
 from ..loops.ir import Scalar
-from ..loops.order import BLOCK_TERMS, cut
+from ..loops.order import cut
 from ..loops.runs import WalkedRun
 from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, Staging, Tiles
 from ..machine import Machine
@@ -45,7 +46,7 @@ class _Chooser:
         extents = [run.extent for run in c.terms]
         self.b_bytes = c.depth * c.columns.extent * self.size
         self.a_bytes = c.rows.extent * c.depth * self.size
-        self.long = cut(extents, BLOCK_TERMS["dot"]) is not None
+        self.long = cut(extents, DOT.block_terms) is not None
         self.a = self._common(self._staging_of_a(dot.a) for dot in c.dots)
         self.each = self._each()
         self.b = self._common(self._staging_of_b(dot.b) for dot in c.dots)
