@@ -140,7 +140,11 @@ class KernelInfo:
     bytes_moved: float
 
 
-WORKSPACE_ALIGNMENT_BYTES = 128
+LINE_BYTES = 64
+"""A cache line, and the widest vector register of any target: the state block, the arena, and what
+has a place of its own in either, begin at multiples of it."""
+
+WORKSPACE_ALIGNMENT_BYTES = 2 * LINE_BYTES
 """Two threads never write into one of these units, the pair of lines that CPUs fetch together."""
 
 

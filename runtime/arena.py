@@ -12,7 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-ALIGNMENT_BYTES = 64
+from gradc.compiler.artifact import LINE_BYTES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,16 +24,16 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 def aligned_bytes(size_bytes: int) -> Array:
     """A zeroed uint8[size_bytes] at an aligned address; pages are touched when first used."""
-    raw = np.zeros(size_bytes + ALIGNMENT_BYTES, np.uint8)
-    skipped = -address_of(raw) % ALIGNMENT_BYTES
+    raw = np.zeros(size_bytes + LINE_BYTES, np.uint8)
+    skipped = -address_of(raw) % LINE_BYTES
     return raw[skipped : skipped + size_bytes]
 
 
 def uninitialized_array(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     """An aligned row-major array with any content, for what is written before it is read."""
     size_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(size_bytes + ALIGNMENT_BYTES, np.uint8)
-    skipped = -address_of(raw) % ALIGNMENT_BYTES
+    raw = np.empty(size_bytes + LINE_BYTES, np.uint8)
+    skipped = -address_of(raw) % LINE_BYTES
     return raw[skipped : skipped + size_bytes].view(dtype).reshape(tuple(shape))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gradc.compiler.artifact import (
+    LINE_BYTES,
     SEED_STATE,
     Arguments,
     Artifact,
@@ -30,7 +31,7 @@ from gradc.compiler.artifact import (
 )
 from gradc.compiler.errors import ArgumentError, ShapeError
 
-from .arena import ALIGNMENT_BYTES, Arena, Array, address_of, aligned_bytes, uninitialized_array
+from .arena import Arena, Array, address_of, aligned_bytes, uninitialized_array
 from .arena import numpy_dtype as dtype_named
 from .index_ranges import check_index_ranges
 from .inputs import Expected, bound_shape, cast, check_inputs, expect, fits_exactly
@@ -312,7 +313,7 @@ class _Constants:
     """The constant arrays of an artefact at aligned addresses, and the table of their addresses."""
 
     def __init__(self, constants: Sequence[bytes]) -> None:
-        sizes = [-(-len(data) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for data in constants]
+        sizes = [-(-len(data) // LINE_BYTES) * LINE_BYTES for data in constants]
         self._block = aligned_bytes(sum(sizes))
         arrays, offset = [], 0
         for data, size in zip(constants, sizes, strict=True):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from random_programs import random_graph, random_values
 from support_cpu import graph_of, plan
 
+from gradc.compiler.artifact import LINE_BYTES
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.loops.ir import Buffer
@@ -20,7 +21,7 @@ from gradc.compiler.ops.elementwise import exp, tanh
 from gradc.compiler.ops.movement import transpose
 from gradc.compiler.ops.reduction import cumsum
 from gradc.compiler.ops.source import input_
-from gradc.compiler.passes.plan_memory import ALIGNMENT_BYTES, plan_memory
+from gradc.compiler.passes.plan_memory import plan_memory
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program, print_program
@@ -35,7 +36,7 @@ def arena(program: Program) -> list[Buffer]:
 
 def bytes_of(buffer: Buffer) -> int:
     size = max(1, buffer.layout.size_elements * buffer.type.dtype.size_bytes)
-    return -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    return -(-size // LINE_BYTES) * LINE_BYTES
 
 
 def life(program: Program, buffer: Buffer) -> tuple[int, int]:
@@ -52,7 +53,7 @@ def most_live_lines(program: Program) -> int:
             first, last = life(program, buffer)
             if first <= position <= last:
                 used.update(range(buffer.offset_bytes, buffer.offset_bytes + bytes_of(buffer), 64))
-        busiest = max(busiest, len(used) * ALIGNMENT_BYTES)
+        busiest = max(busiest, len(used) * LINE_BYTES)
     return busiest
 
 
@@ -63,7 +64,7 @@ def test_a_plan_is_sound_and_its_peak_is_counted(seed: int) -> None:
     program = plan(random_graph(seed))
     buffers = arena(program)
     for a in buffers:
-        assert a.offset_bytes % ALIGNMENT_BYTES == 0
+        assert a.offset_bytes % LINE_BYTES == 0
         assert a.offset_bytes + bytes_of(a) <= program.arena_bytes
         for b in buffers:
             apart = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from ..artifact import ARGUMENT_FIELDS
+from ..artifact import ARGUMENT_FIELDS, LINE_BYTES
 from ..loops.ir import Buffer
 from .emit import FunctionEmitter, Value
 
@@ -23,5 +23,5 @@ def constant_table(f: FunctionEmitter, buffer: Buffer) -> Value:
     data = "".join(f"\\{byte:02X}" for byte in buffer.content)
     size = len(buffer.content)
     name = f"constant.{hashlib.sha256(buffer.content).hexdigest()[:_NAME_DIGITS]}"
-    f.tables[name] = f'@{name} = internal constant [{size} x i8] c"{data}", align 64'
+    f.tables[name] = f'@{name} = internal constant [{size} x i8] c"{data}", align {LINE_BYTES}'
     return Value(f"@{name}", "ptr")

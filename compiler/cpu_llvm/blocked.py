@@ -24,10 +24,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..artifact import LINE_BYTES
 from .emit import FunctionEmitter, Value
 from .packing import PANEL
 from .shares import share
-from .tiles import CACHE_LINE_BYTES
 from .values import SIZE_BYTES
 
 OPERAND = (
@@ -301,7 +301,7 @@ class _BlockedEmitter:
         """What tile `number` fetches of the rows to come: the first tile the first line of each,
         the second the second, later ones nothing: what is asked for late comes late."""
         f = self.f
-        line = f.binary("mul", number, CACHE_LINE_BYTES)
+        line = f.binary("mul", number, LINE_BYTES)
         has_one = f.compare("slt", line, f.binary("mul", self.given["columns"], self.size))
         at = f.gep(upcoming[0], line, "i8", inbounds=False)
         return f.select(has_one, at, self.given["sums"]), f.select(has_one, upcoming[1], 0)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..artifact import LINE_BYTES
 from ..loops.ir import Buffer
 from .arguments import constant_table
 from .emit import FunctionEmitter, Value
@@ -39,7 +40,6 @@ FRAME = (
 FIELD_BYTES = 8
 PLACE_BYTES = 8
 _POINTER_BYTES = 8
-_LINE_BYTES = 64
 _NO_SYMBOL = re.compile(r"[^A-Za-z0-9_.-]")
 FRAME_FIELD = {name: n for n, (_, name) in enumerate(FRAME)}
 
@@ -73,9 +73,9 @@ class KernelContext:
         return self._fields[name]
 
     def workspace(self, scalar: str, count: int) -> Value:
-        """Room for `count` elements that is this thread's alone, of any content, aligned to 64."""
+        """Room for `count` elements, this thread's alone, of any content, aligned to lines."""
         start = self.f.workspace_bytes
-        self.f.workspace_bytes += -(-count * SIZE_BYTES[scalar] // _LINE_BYTES) * _LINE_BYTES
+        self.f.workspace_bytes += -(-count * SIZE_BYTES[scalar] // LINE_BYTES) * LINE_BYTES
         return self.f.gep(self.parameter("workspace"), start, "i8")
 
     def prepare(self, buffers: tuple[Buffer, ...]) -> None:

@@ -26,7 +26,7 @@ from ..loops.build import ScalarBuilder, coefficient
 from ..loops.contraction import why_no_products
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
-from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, Staging, Tiles
+from ..loops.schedule import LANES, MOST_ROWS, PACKED_COLUMNS, Staging, Tiles
 from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function
 from .context import KernelContext, kernel_symbol, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
@@ -43,7 +43,7 @@ from .shares import share
 from .terms import TermShape, TermTable
 from .tiles import TileShape, tile_function
 from .values import SIZE_BYTES
-from .vectors import LANES, ExpressionEmitter, first_lanes
+from .vectors import ExpressionEmitter, first_lanes
 
 _NEVER = 2**62
 """Where the last tile begins at the latest, if it may begin anywhere."""

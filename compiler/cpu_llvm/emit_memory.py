@@ -9,6 +9,7 @@ that too.
 
 from __future__ import annotations
 
+from ..artifact import LINE_BYTES
 from .emit_values import ValueEmitter
 from .values import SIZE_BYTES, Operand, Value, constant, mangled, vector_type
 
@@ -164,7 +165,7 @@ class MemoryEmitter(ValueEmitter):
         self.declarations["llvm.prefetch.p0"] = "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
         self.raw(f"call void @llvm.prefetch.p0({pointer}, i32 {int(write)}, i32 {locality}, i32 1)")
 
-    def alloca(self, scalar: str, count: int = 1, align: int = 64) -> Value:
+    def alloca(self, scalar: str, count: int = 1, align: int = LINE_BYTES) -> Value:
         """Stack memory for `count` elements, taken once in the entry block."""
         result = self.new_value("ptr")
         memory = _in_memory(scalar)

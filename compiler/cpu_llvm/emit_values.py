@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from ..artifact import LINE_BYTES
 from .values import Operand, Value, constant, literal, mangled, vector_type
 
 _VECTOR = re.compile(r"<(\d+) x (\w+)>")
@@ -327,11 +328,11 @@ class ValueEmitter:
     # Constant data.
 
     def table(self, scalar: str, numbers: Sequence[int | float]) -> Value:
-        """Pointer to a constant array of the module, shared by equal content, 64-byte aligned."""
+        """Pointer to a constant array of the module, shared by equal content, aligned to lines."""
         listed = ", ".join(f"{vector_type(scalar, 1)} {literal(scalar, n)}" for n in numbers)
         name = f"table.{hashlib.sha256(listed.encode()).hexdigest()[:16]}"
         self.tables[name] = (
             f"@{name} = private unnamed_addr constant "
-            f"[{len(numbers)} x {vector_type(scalar, 1)}] [{listed}], align 64"
+            f"[{len(numbers)} x {vector_type(scalar, 1)}] [{listed}], align {LINE_BYTES}"
         )
         return Value(f"@{name}", "ptr")

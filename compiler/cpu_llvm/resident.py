@@ -18,7 +18,7 @@ from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from ..loops.known_index import folded
 from ..loops.order import runs_wide
-from ..loops.schedule import Order
+from ..loops.schedule import LANES, Order
 from ..program.ir import Program
 from ..types import int32, int64
 from .arguments import argument_field, constant_table
@@ -35,7 +35,6 @@ from .reductions import (
     tree,
 )
 from .scalar import SCALAR
-from .vectors import LANES
 
 MOST_COPIES = 256
 """Of a long function: those of neighbouring points, written out, are packed into vectors."""

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from .emit import FunctionEmitter, Value
 from .values import SIZE_BYTES
 
-CACHE_LINE_BYTES = 64
 _BASES = (0, 3, 5, 10)
 _REACHED = (0, 1, 2, 4, 8)
 

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 from ..loops.build import coefficient
 from ..loops.ir import Axis, Scalar, Store, walk
+from ..loops.schedule import LANES
 from ..types import int64
 from .context import KernelContext
 from .emit import FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
-
-LANES = 16
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,8 @@ from typing import assert_never
 from ..errors import VerifyError
 from .ir import Axis, Kernel, Loop
 from .runs import Address, addresses_of, counted_axes
-from .schedule import Nest, Order, Run, Tiles, Unrolled
+from .schedule import LANES, Nest, Order, Run, Tiles, Unrolled
 from .schedule_text import order_text, run_text, runs_text
-
-LANES = 16
-"""Of an order that has any; the widths of vectors and tiles are multiples of it."""
 
 MOST_LANES = 256
 """Of a vector, which is written out in registers, and of the sides of a tile."""

@@ -42,6 +42,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
+LANES = 16
+"""Of an order that has any; the widths of vectors and of register tiles are multiples of it."""
+
 Run = tuple[str, ...]
 """Names of neighbouring axes that are walked as one, the outermost first."""
 
@@ -74,7 +77,7 @@ class Order:
     """In which order the points of a loop are combined; see the module docstring.
 
     runs    all axes of the loop, in order
-    lanes   partial results along the last run: 1 or 16
+    lanes   partial results along the last run: 1 or LANES
     block   how long float sums and products are cut; None: they are one block
     wide    in a running loop, whether float sums and products are float64 throughout
     """

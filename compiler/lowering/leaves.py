@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 
-from ..artifact import StateField
+from ..artifact import LINE_BYTES, StateField
 from ..graph.ir import Graph, Node
 from ..loops.ir import Buffer, dense_layout
 from ..ops.minibatch import ORDER
@@ -21,7 +21,6 @@ from .groups import array_in_memory
 Order = tuple[int, ...]
 """The physical order of an array's axes, the outermost first."""
 
-STATE_ALIGNMENT_BYTES = 64
 EMBEDDED_CONSTANT_BYTES = 65_536
 """Larger array constants are handed to the code as data, not made part of it."""
 
@@ -39,8 +38,8 @@ def lay_out_state(graphs: Iterable[Graph], orders: Mapping[str, Order]) -> tuple
         trained = bool(node.attributes["trained"])
         field = StateField(name, node.type.dtype.numpy.name, shape, offset, order, trained)
         fields.append(field)
-        lines = -(-field_bytes(field) // STATE_ALIGNMENT_BYTES)
-        offset += max(lines, 1) * STATE_ALIGNMENT_BYTES
+        lines = -(-field_bytes(field) // LINE_BYTES)
+        offset += max(lines, 1) * LINE_BYTES
     return tuple(fields)
 
 

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ALIGNMENT_BYTES = 64
 BY_SIZE_PIECES = 4_096
 """So many take about 0.3 s by size; the training step of a 12-layer transformer has about 500."""
 

@@ -26,7 +26,9 @@ from ..loops.ir import Axis, Buffer, Kernel, Scalar
 from ..loops.one_to_one import is_one_to_one, moving
 from ..program.ir import Program
 
-LINE_BYTES = 64  # what a vector load or store may touch at once
+LINE_BYTES = 64
+"""What a vector load or store may touch at once. A number of its own, not that of artifact.py: a
+planner that aligns by another is to be found, whichever of the two is wrong."""
 
 
 def verify_plan(program: Program) -> None:

@@ -25,10 +25,10 @@ from ..loops.contraction import Contraction, find_contraction
 from ..loops.ir import Kernel
 from ..loops.order import choose_order, runs_in_order
 from ..loops.runs import Runs, find_runs
-from ..loops.schedule import Unrolled
+from ..loops.schedule import LANES, Unrolled
 from ..machine import Machine
 from ..program.ir import Decision, Program
-from ..scheduling.nest import LANES, NestChooser
+from ..scheduling.nest import NestChooser
 from ..scheduling.tiles import choose_tiles
 
 

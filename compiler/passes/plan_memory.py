@@ -19,8 +19,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..artifact import LINE_BYTES
 from ..loops.ir import Buffer, Kernel, Scalar, Store
-from ..memory.place import ALIGNMENT_BYTES, Piece, place
+from ..memory.place import Piece, place
 from ..program.ir import Program
 
 Lives = Mapping[Buffer, tuple[int, int]]
@@ -58,7 +59,7 @@ def lifetimes(kernels: tuple[Kernel, ...]) -> dict[Buffer, tuple[int, int]]:
 
 def _bytes(cluster: list[Buffer]) -> int:
     size = max(max(b.size_bytes, 1) for b in cluster)
-    return -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    return -(-size // LINE_BYTES) * LINE_BYTES
 
 
 # -- sharing --------------------------------------------------------------------------------

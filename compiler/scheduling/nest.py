@@ -21,10 +21,9 @@ from ..loops.combiners import SUM
 from ..loops.ir import Kernel, Scalar
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
-from ..loops.schedule import Nest
+from ..loops.schedule import LANES, Nest
 from ..types import int64
 
-LANES = 16
 WIDE_LANES, WIDEST_LANES = 64, 256
 LIGHTEST_SCALARS = 4
 LIGHT_SCALARS = 12
@@ -85,7 +84,7 @@ class NestChooser:
 
     def _cost(self, run: WalkedRun) -> float:
         counted = [a for a in self.addresses if run is not self.inner or run.is_used_by(a)]
-        cost = sum(1.0 if lies_together(run, address) else 16.0 for address in counted)
+        cost = sum(1 if lies_together(run, address) else LANES for address in counted)
         used = run.extent / (-(-run.extent // LANES) * LANES)
         return (cost + 0.5) / used
 
