@@ -17,12 +17,14 @@ import gradc as gc
 from gradc import nn, optim
 from gradc.compiler.cpu_llvm import entry
 from gradc.compiler.cpu_llvm.entry import emit_program, emit_programs
-from gradc.compiler.loops.canonical import canonical_kernel, canonical_text
+from gradc.compiler.errors import VerifyError
+from gradc.compiler.loops.canonical import canonical_kernel, canonical_text, streams_apart
 from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.loops.text import parse_kernel
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program
+from gradc.compiler.program.verify import verify_program
 
 WRITTEN = """\
 buffer %t45 : f32[64, 10] in arena at 98304
@@ -125,6 +127,47 @@ kernel k {
     assert canonical_text(parse_kernel(text)) != canonical_text(parse_kernel(one))
 
 
+DRAW = """\
+buffer %seed : i64[] in state at 0
+buffer %out : i32[8] in output slot 0
+kernel k {
+  parallel i in 8
+  loop {
+    let %v0 = cast(i) : i32
+    let %v1 = cast(%seed[]) : i32
+    let %v2 = philox(%v0, 0 : i32, -7 : i32, 0 : i32, %v1, 0 : i32)
+    %out[i] = add(%v2, philox(%v0, 1 : i32, -7 : i32, 0 : i32, %v1, 0 : i32))
+  }
+}
+"""
+
+
+def test_a_stream_comes_with_the_call() -> None:
+    apart = streams_apart(parse_kernel(DRAW))
+    assert [(b.space, b.slot) for b in apart.buffers if b.space == "call"] == [("call", 2**32 - 7)]
+    assert "buffer %b0 : i32[] in call\n" in canonical_text(apart)
+    other = streams_apart(parse_kernel(DRAW.replace("-7", "5")))
+    assert canonical_text(other) == canonical_text(apart)
+    two = streams_apart(parse_kernel(DRAW.replace("-7", "5", 1)))
+    assert canonical_text(two) != canonical_text(apart)
+    assert canonical_text(canonical_kernel(canonical_text(two), "k")) == canonical_text(two)
+    moved = streams_apart(parse_kernel(DRAW.replace("1 : i32, -7", "2 : i32, -7")))
+    assert canonical_text(moved) != canonical_text(apart)
+
+
+def test_a_kernel_without_random_bits_is_itself() -> None:
+    kernel = parse_kernel(WRITTEN)
+    assert streams_apart(kernel) is kernel
+
+
+def test_a_program_has_its_streams_in_its_kernels() -> None:
+    text = "program f { output %y : i32[] buffer %s : i32[] in call slot 3 "
+    text += "buffer %y : i32[] in output slot 0 kernel k { loop { %y[] = %s[] } } }"
+    with pytest.raises(VerifyError) as refused:
+        verify_program(parse_program(text))
+    assert refused.value.problem == "kernel k has its stream apart: s"
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_a_canonical_kernel_is_its_own(seed: int) -> None:
@@ -167,6 +210,28 @@ def test_the_number_of_functions_does_not_grow_with_depth() -> None:
     distinct = {canonical_text(kernel) for kernel in many.kernels()}
     kernels = {kernel.name for kernel in many.kernels()}
     assert len(kernels & set(functions(texts[1]))) == len(distinct) < len(kernels) / 2
+
+
+def test_the_functions_of_initial_values_do_not_grow_with_depth() -> None:
+    programs = [multilayer(depth).artifact.lowered("init", {}, False) for depth in (20, 40)]
+    few, many = (functions(emit_program(program, "f").text) for program in programs)
+    assert len(programs[1].kernels()) > len(programs[0].kernels())
+    assert len(many) == len(few)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_initial_values_are_those_of_their_streams(threads: int) -> None:
+    program = multilayer(14).artifact.lowered("init", {}, False)
+    states = [b for b in program.buffers if b.space == "state"]
+    before = {b.name: np.zeros(b.type.shape, b.type.dtype.numpy) for b in states}  # type: ignore[arg-type]
+    before["gradc.seed"] = np.asarray(2**40 + 3)
+    _, expected = run_program(program, {}, before)
+    _, found = run_compiled(program, {}, before, threads=threads)
+    weights = [name for name in found if name[0].isdigit() and name.endswith("weight")]
+    assert len({found[name].tobytes() for name in weights}) == len(weights) == 16
+    assert {n: a.tobytes() for n, a in found.items()} == {
+        n: a.tobytes() for n, a in expected.items()
+    }
 
 
 def test_every_call_is_reported() -> None:

@@ -299,13 +299,16 @@ class Grouping:
         found: dict[tuple[Node, Index], None] = {}
         seen: set[tuple[Node, Index]] = set()
 
-        def stop(operand: Node, at: Index) -> Scalar | None:
+        def is_read(operand: Node, at: Index) -> bool:
             if self.is_transparent(operand):
-                return None
-            buffer = self.allot(operand)
+                return False
+            self.allot(operand)
             if operand in self.group_of:
                 found[operand, at] = None
-            return self.k.load(buffer, at)
+            return True
+
+        def stop(operand: Node, at: Index) -> Scalar | None:
+            return self.k.load(self.allot(operand), at) if is_read(operand, at) else None
 
         def below(node: Node, at: Index) -> None:
             if node.inputs and not isinstance(node.op.lowering, Elementwise):
@@ -315,7 +318,7 @@ class Grouping:
             for operand in node.inputs:
                 if (operand, at) not in seen:
                     seen.add((operand, at))
-                    if stop(operand, at) is None:
+                    if not is_read(operand, at):
                         below(operand, at)
 
         below(node, index)
