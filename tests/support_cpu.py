@@ -24,12 +24,12 @@ from gradc.compiler.cpu_llvm.threads import pool_text
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import Graph, Node, Update
 from gradc.compiler.loops.ir import Buffer
+from gradc.compiler.lowering.fusion import group_nodes
 from gradc.compiler.lowering.groups import Grouping
 from gradc.compiler.lowering.leaves import Order, lay_out_state, leaf_buffers
 from gradc.compiler.machine import CPU_FUSION, FusionLimits, Machine
 from gradc.compiler.passes import passes_named
 from gradc.compiler.passes.copy_roots import copy_roots
-from gradc.compiler.passes.fuse import fuse
 from gradc.compiler.passes.runner import run_passes
 from gradc.compiler.passes.settings import Form, Leaves, Settings
 from gradc.compiler.program.evaluate import run_program
@@ -63,7 +63,7 @@ def group(
     """The graph after fusion."""
     graph = copy_roots(graph)
     buffers = leaf_buffers(graph, lay_out_state([graph], orders or {}), maxima or {}, {})
-    return fuse(graph, maxima or {}, buffers, limits)
+    return group_nodes(graph, maxima or {}, buffers, limits)
 
 
 def plan(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support_cpu import Array, assert_same_bits, graph_of, group, plan, run_compiled
@@ -11,18 +13,18 @@ from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import Graph, Node, apply
 from gradc.compiler.loops.combiners import DOT
 from gradc.compiler.loops.ir import Buffer, Kernel, dense_layout
+from gradc.compiler.lowering.fusion import group_nodes
 from gradc.compiler.lowering.groups import grouping_rule
 from gradc.compiler.machine import FusionLimits
-from gradc.compiler.ops import CATALOGUE
+from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
 from gradc.compiler.ops.broadcast import broadcast, sum_
 from gradc.compiler.ops.comparison import where
 from gradc.compiler.ops.contraction import dot_general
-from gradc.compiler.ops.definition import InMemory, MustBeSettled
+from gradc.compiler.ops.definition import LOWERINGS, InMemory, MustBeSettled, Reduce, per_lowering
 from gradc.compiler.ops.elementwise import EXP, add, cast, div, exp, mul, sub, tanh
 from gradc.compiler.ops.movement import transpose
 from gradc.compiler.ops.reduction import argmax, max_
 from gradc.compiler.ops.source import TRAINING, constant, constant_like, input_, state
-from gradc.compiler.passes.fuse import fuse
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.types import float32, float64
@@ -297,7 +299,7 @@ def test_a_node_that_an_earlier_pass_must_settle_is_named_with_its_line() -> Non
 def test_an_input_without_a_place_is_named() -> None:
     graph = graph_of({"y": exp(input_("x", (4,), float32))})
     with pytest.raises(CompileError, match=r"^input: an earlier pass must settle it"):
-        fuse(graph, {}, {})
+        group_nodes(graph, {}, {})
 
 
 def test_a_dimension_without_a_maximum_is_named_with_the_operation_and_its_line() -> None:
@@ -305,14 +307,31 @@ def test_a_dimension_without_a_maximum_is_named_with_the_operation_and_its_line(
     graph = graph_of({"y": apply(EXP, x, source=LINE)})
     place = Buffer("x", x.type, dense_layout((0, 3)), "input")
     with pytest.raises(CompileError) as caught:
-        fuse(graph, {}, {x: place})
+        group_nodes(graph, {}, {x: place})
     assert str(caught.value) == (
         "exp: dimension 'batch' has no maximum\n  at model.py:7 in forward: y = x * mode"
     )
 
 
-def test_every_class_of_lowering_has_a_rule() -> None:
-    """mypy holds the match to the union; here each operation of the catalogue is asked."""
+def test_a_forgotten_class_of_lowering_is_found_when_the_table_is_made() -> None:
+    entries = {c: 1 for c in LOWERINGS if c is not Reduce}
+    with pytest.raises(CompileError) as caught:
+        per_lowering("a table", entries | {str: 2})
+    assert str(caught.value) == (
+        "a table: not one entry for every lowering\n"
+        "  Reduce has no entry\n  str is no class of Lowering"
+    )
+
+
+def test_a_record_with_an_unknown_lowering_is_refused() -> None:
+    with pytest.raises(CompileError) as caught:
+        replace(OP_WITH_NAME["exp"], lowering="loops")  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "exp: unknown lowering\n  its lowering is a str, which is no class of Lowering"
+    )
+
+
+def test_rules_say_what_is_computed_and_join_what_is_open() -> None:
     for op in CATALOGUE:
         rule = grouping_rule(op.lowering)
         assert (rule.starts is None) == isinstance(op.lowering, InMemory | MustBeSettled)

@@ -28,10 +28,10 @@ from ..ops.definition import (
     Elementwise,
     Indexed,
     InMemory,
-    Lowering,
     MustBeSettled,
     Reduce,
     ScatterAdd,
+    per_lowering,
 )
 
 MOST_MEMBERS = 512
@@ -100,23 +100,20 @@ SCATTER = GroupingRule(Kind.SCATTER, has_prologue=True)
 NOT_COMPUTED = GroupingRule(None)
 
 
-def grouping_rule(lowering: Lowering) -> GroupingRule:
-    """The rule of a class of lowering."""
-    match lowering:
-        case Elementwise() | Indexed():
-            return POINTWISE
-        case Reduce():
-            return REDUCTION
-        case Contract():
-            return CONTRACTION
-        case Cumulate():
-            return CUMULATION
-        case ScatterAdd():
-            return SCATTER
-        case InMemory() | MustBeSettled():
-            return NOT_COMPUTED
-        case _:
-            assert_never(lowering)
+grouping_rule = per_lowering(
+    "grouping rules",
+    {
+        Elementwise: POINTWISE,
+        Indexed: POINTWISE,
+        Reduce: REDUCTION,
+        Contract: CONTRACTION,
+        Cumulate: CUMULATION,
+        ScatterAdd: SCATTER,
+        InMemory: NOT_COMPUTED,
+        MustBeSettled: NOT_COMPUTED,
+    },
+)
+"""The rule of a class of lowering."""
 
 
 @dataclass(eq=False)

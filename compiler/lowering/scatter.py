@@ -1,10 +1,9 @@
 """Scatters: kernels that are made in one piece, with the result copied before updates are added.
 
-index_add:    out = x; then, update after update, out[.., indices[u..], ..] += updates[.., u.., ..]
-scatter_add:  out = x; then out[.., indices[i], ..] += updates[i] for every element i.
+    out = x; then, update after update, out[.., indices[where(u)], ..] += updates[.., u, ..]
 
-In both, the axes of the updates are those of x with some number of axes in the place of one; the
-indices have these axes alone, or those of the updates.
+The axes of the updates are those of x with some number of axes in the place of the scattered one;
+which this is, and where the index of an update lies, the operation's record says.
 
 Updates that hit one element are added in index order by one thread, so the bits do not depend on
 the number of threads: only axes that updates cannot share are parallel. Where one element may take
@@ -23,6 +22,7 @@ from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Stop
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Scalar, Store, dense_layout
 from ..loops.order import scatters_wide
+from ..ops.definition import ScatterAdd
 from ..types import float64, int64, static_shape
 from .groups import Group
 from .values import Places, Reads, loads_of
@@ -46,7 +46,7 @@ class Whole:
 
 
 def scatter(group: Group, places: Places) -> Whole:
-    """The kernel of an index_add or scatter_add, into every output that it is, or to be read."""
+    """The kernel of a scatter, into every output that it is, or to be read."""
     (node,) = group.index
     wanted = places.outputs.get(node) or (places.of(node),)
     expander = places.grouping.expander
@@ -65,21 +65,21 @@ class _Walk:
 
     axes    those of the result
     walked  those of the updates
+    axis    the scattered one, of the result
     moved   by axis of the result but the scattered one: its number among those of the updates
     shared  axes of the result that no update leaves, all or none: they are one with `walked`
-    picks   axes of the updates in the place of the scattered one
     """
 
     axes: list[Axis]
     walked: list[Axis]
+    axis: int
     moved: Mapping[int, int]
     shared: list[int]
-    picks: int
 
     @classmethod
     def over(cls, node: Node, expander: Expander) -> _Walk:
-        axis: int = node.attributes["axis"]  # type: ignore[assignment]
-        updates, shape = node.inputs[2].type.shape, node.type.shape
+        axis, shape = _lowering(node).axis(**node.attributes), node.type.shape
+        *_, updates = (operand.type.shape for operand in node.inputs)
         picks = len(updates) - len(shape) + 1
         moved = {d: d if d < axis else d + picks - 1 for d in range(len(shape)) if d != axis}
         shared = [d for d, u in moved.items() if updates[u] == shape[d]]
@@ -88,7 +88,7 @@ class _Walk:
         axes = [expander.axis(f"i{d}", extent) for d, extent in enumerate(shape)]
         same = {moved[d]: axes[d] for d in shared}
         walked = [same.get(u) or expander.axis(f"u{u}", extent) for u, extent in enumerate(updates)]
-        return cls(axes, walked, moved, shared, picks)
+        return cls(axes, walked, axis, moved, shared)
 
     @property
     def copied(self) -> tuple[Axis, ...]:
@@ -112,15 +112,14 @@ def _loops(
 ) -> tuple[Loop, ...]:
     """The copy of x, the updates, and the rounding of what was added in float64."""
     k = expander.k
-    axis: int = node.attributes["axis"]  # type: ignore[assignment]
     at = tuple(k.axis(a) for a in walk.axes)
     source = tuple(k.axis(a) for a in walk.walked)
-    one_index_for_all = node.inputs[1].type.rank == walk.picks
-    picked = source[axis : axis + walk.picks] if one_index_for_all else source
-    raw = expander.operand(node, 1, picked, stop)
-    (extent,) = expander.run_time_extents((node.type.shape[axis],))
+    types = tuple(operand.type for operand in node.inputs)
+    where = _lowering(node).where(source, *types, **node.attributes)
+    raw = expander.operand(node, 1, where, stop)
+    (extent,) = expander.run_time_extents((node.type.shape[walk.axis],))
     target = _in_range(k, k.cast(raw, int64), extent)
-    to = tuple(target if d == axis else source[walk.moved[d]] for d in range(len(at)))
+    to = tuple(target if d == walk.axis else source[walk.moved[d]] for d in range(len(at)))
     first, added = (expander.operand(node, n, i, stop) for n, i in ((0, at), (2, source)))
     terms, elements, many = (
         math.prod(a.extent for a in axes) for axes in (walk.added, walk.axes, walk.walked)
@@ -139,6 +138,12 @@ def _loops(
         Loop(walk.added, (), tuple(Store(b, to, added, accumulate=True) for b in targets)),
         *last,
     )
+
+
+def _lowering(node: Node) -> ScatterAdd:
+    lowering = node.op.lowering
+    assert isinstance(lowering, ScatterAdd)
+    return lowering
 
 
 def _kept(axes: Sequence[Axis]) -> tuple[Axis, ...]:

@@ -11,10 +11,10 @@ reductions of loop n in loop n + 1.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import assert_never
+from typing import Any
 
 from ..errors import CompileError
 from ..graph.ir import Node
@@ -30,6 +30,7 @@ from ..ops.definition import (
     MustBeSettled,
     Reduce,
     ScatterAdd,
+    per_lowering,
 )
 from ..types import int64
 from .contraction import contraction_product
@@ -148,25 +149,34 @@ class _Computing:
         self.reads = Reads(group, places, self.of)
 
     def value(self, node: Node, index: Index) -> Scalar:
-        lowering, stop = node.op.lowering, self.reads.stop
-        match lowering:
-            case Elementwise() | Indexed():
-                return self.expander.below(node, index, stop)
-            case Reduce(combiner=combiner):
-                full = self._operand_index(node)
-                return self._reduced(node, combiner, self.expander.operand(node, 0, full, stop))
-            case Contract():
-                product = contraction_product(node, index, self.group, self.expander, stop)
-                # The builder folds int64, the dtype of indices: no product may be left of it.
-                combiner = SUM if node.type.dtype == int64 else DOT
-                return self._reduced(node, combiner, product)
-            case Cumulate(combiner=combiner):
-                return self._reduced(node, combiner, self.expander.operand(node, 0, index, stop))
-            case ScatterAdd() | InMemory() | MustBeSettled():
-                problem = "cannot be computed inside another kernel"
-                raise CompileError(problem, operation=node.op.name, source=node.source)
-            case _:
-                assert_never(lowering)
+        """Element `index` of a member."""
+        lowering = node.op.lowering
+        return _COMPUTING(lowering)(self, node, lowering, index)
+
+    def _pointwise(self, node: Node, lowering: Elementwise | Indexed, index: Index) -> Scalar:
+        return self.expander.below(node, index, self.reads.stop)
+
+    def _reduction(self, node: Node, lowering: Reduce, index: Index) -> Scalar:
+        return self._combined(node, lowering.combiner, self._operand_index(node))
+
+    def _cumulation(self, node: Node, lowering: Cumulate, index: Index) -> Scalar:
+        return self._combined(node, lowering.combiner, index)
+
+    def _combined(self, node: Node, combiner: Combiner, index: Index) -> Scalar:
+        operand = self.expander.operand(node, 0, index, self.reads.stop)
+        return self._reduced(node, combiner, operand)
+
+    def _contraction(self, node: Node, lowering: Contract, index: Index) -> Scalar:
+        stop = self.reads.stop
+        product = contraction_product(node, lowering, index, self.group, self.expander, stop)
+        # The builder folds int64, the dtype of indices: no product may be left of it.
+        return self._reduced(node, SUM if node.type.dtype == int64 else DOT, product)
+
+    def _refuse(
+        self, node: Node, lowering: ScatterAdd | InMemory | MustBeSettled, index: Index
+    ) -> Scalar:
+        problem = "cannot be computed inside another kernel"
+        raise CompileError(problem, operation=node.op.name, source=node.source)
 
     def _reduced(self, node: Node, combiner: Combiner, value: Scalar) -> Scalar:
         name = f"{self.group.name}_r{len(self.reductions)}"
@@ -181,6 +191,22 @@ class _Computing:
             k.index(0) if entry == 1 else k.axis(remaining.pop(0))
             for entry in node.inputs[0].type.shape
         )
+
+
+_COMPUTING: Callable[..., Callable[[_Computing, Node, Any, Index], Scalar]] = per_lowering(
+    "values of a group",
+    {
+        Elementwise: _Computing._pointwise,
+        Indexed: _Computing._pointwise,
+        Reduce: _Computing._reduction,
+        Contract: _Computing._contraction,
+        Cumulate: _Computing._cumulation,
+        ScatterAdd: _Computing._refuse,
+        InMemory: _Computing._refuse,
+        MustBeSettled: _Computing._refuse,
+    },
+)
+"""What computes an element of each class of lowering."""
 
 
 @dataclass(eq=False)

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
 from ..reference import rounding_once
-from ..types import TensorType, static_shape
+from ..types import Shape, TensorType, static_shape
 from .definition import NO_FLAGS, Contract, OpDef
 from .form import Kind
 from .movement import inverse_permutation, transpose
+
+if TYPE_CHECKING:
+    from ..loops.build import ScalarBuilder
+    from ..loops.ir import Scalar
 
 Axes = tuple[int, ...]
 
@@ -188,12 +192,39 @@ def _gradient_of_factor(
     )
 
 
+def _terms(lhs: TensorType, rhs: TensorType, **attributes: Axes) -> Shape:
+    """The extents of the contracted axes."""
+    return tuple(lhs.shape[axis] for axis in DotAxes(**attributes).lhs_contract)
+
+
+def _operand_index(
+    k: ScalarBuilder,
+    number: int,
+    index: tuple[Scalar, ...],
+    terms: tuple[Scalar, ...],
+    lhs: TensorType,
+    rhs: TensorType,
+    **attributes: Axes,
+) -> tuple[Scalar, ...]:
+    """The batch axes and the operand's own are at the result's index, the others at the term."""
+    axes = DotAxes(**attributes)
+    lhs_free = axes.lhs_free(lhs.rank)
+    own = len(axes.lhs_batch) + number * len(lhs_free)
+    batch, contract, free = (
+        (axes.lhs_batch, axes.lhs_contract, lhs_free),
+        (axes.rhs_batch, axes.rhs_contract, axes.rhs_free(rhs.rank)),
+    )[number]
+    place = dict(zip(batch, index, strict=False))
+    place |= dict(zip(free, index[own:], strict=False))
+    place |= dict(zip(contract, terms, strict=True))
+    return tuple(place[axis] for axis in range(len(place)))
+
+
 def _dot_general_cost(
     result: TensorType, lhs: TensorType, rhs: TensorType, **attributes: Axes
 ) -> float:
     """A multiplication and an addition for every product."""
-    shape = static_shape(lhs.shape)
-    inner = math.prod(shape[axis] for axis in DotAxes(**attributes).lhs_contract)
+    inner = math.prod(static_shape(_terms(lhs, rhs, **attributes)))
     return 2.0 * inner * result.size_elements
 
 
@@ -204,7 +235,7 @@ DOT_GENERAL = OpDef(
     infer=_infer_dot_general,
     evaluate=rounding_once(_evaluate_dot_general),
     gradient=_dot_general_gradient,
-    lowering=Contract(),
+    lowering=Contract(_terms, _operand_index),
     cost=_dot_general_cost,
     flags=NO_FLAGS,
 )

@@ -20,9 +20,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, overload
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar, get_args, overload
 
-from ..errors import DTypeError, ShapeError
+from ..errors import CompileError, DTypeError, ShapeError
 from ..loops.combiners import Combiner
 from ..loops.primitives import PRIMITIVES
 from ..types import TensorType
@@ -123,12 +123,29 @@ class Cumulate:
 
 @dataclass(frozen=True)
 class Contract:
-    """dot_general: see ops/contraction.py for the meaning of its attributes."""
+    """Each element is a sum, over the same terms, of products of an element of either operand.
+
+    `terms(*operand types, **attributes)` are the extents that are summed over together, and
+    `operand_index(k, number, index, terms, *operand types, **attributes)` is where operand
+    `number` is read for element `index` of the result and the term at `terms`.
+    """
+
+    terms: Callable[..., tuple[int | str, ...]]
+    operand_index: Callable[..., tuple[Scalar, ...]]
 
 
 @dataclass(frozen=True)
 class ScatterAdd:
-    """The second operand's indices say where the third's slices are added to the first's."""
+    """The first operand, to which every element of the third is added where the second says.
+
+    The axes of the third are those of the first with some number of axes in the place of one:
+    axis   `axis(**attributes)`, that one; the second operand holds indices along it
+    where  `where(index, *operand types, **attributes)`, the index in the second operand of what
+           says where element `index` of the third is added
+    """
+
+    axis: Callable[..., int]
+    where: Callable[..., tuple[Scalar, ...]]
 
 
 @dataclass(frozen=True)
@@ -145,6 +162,27 @@ Lowering = (
     Elementwise | Indexed | Reduce | Cumulate | Contract | ScatterAdd | InMemory | MustBeSettled
 )
 
+LOWERINGS = frozenset(get_args(Lowering))
+
+Entry = TypeVar("Entry")
+
+
+def per_lowering(what: str, table: Mapping[type[Any], Entry]) -> Callable[[Lowering], Entry]:
+    """A function that gives the entry of a lowering's class: what a module does with each of them.
+
+    Made when the module is imported, so that a class that the module forgot is found there.
+    Raises CompileError unless `table` has exactly one entry for every class of Lowering.
+    """
+    facts = [f"{c.__name__} has no entry" for c in LOWERINGS - set(table)]
+    facts += [f"{c.__name__} is no class of Lowering" for c in set(table) - LOWERINGS]
+    if facts:
+        raise CompileError(f"{what}: not one entry for every lowering", facts=sorted(facts))
+
+    def entry(lowering: Lowering) -> Entry:
+        return next(table[c] for c in type(lowering).__mro__ if c in table)
+
+    return entry
+
 
 @dataclass(frozen=True)
 class OpDef:
@@ -159,6 +197,12 @@ class OpDef:
     lowering: Lowering
     cost: Callable[..., float]
     flags: Flag
+
+    def __post_init__(self) -> None:
+        kind = type(self.lowering)
+        if not set(kind.__mro__) & LOWERINGS:
+            facts = [f"its lowering is a {kind.__name__}, which is no class of Lowering"]
+            raise CompileError("unknown lowering", operation=self.name, facts=facts)
 
     def __repr__(self) -> str:
         return f"OpDef({self.name})"

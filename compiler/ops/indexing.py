@@ -192,6 +192,17 @@ def _index_add_gradient(
     return dy, None, take(dy, indices, axis)
 
 
+def _scattered_axis(axis: int) -> int:
+    return axis
+
+
+def _where_slices_are_added(
+    index: tuple[Scalar, ...], x: TensorType, indices: TensorType, updates: TensorType, axis: int
+) -> tuple[Scalar, ...]:
+    """One index for a whole slice of the updates."""
+    return index[axis : axis + indices.rank]
+
+
 def _scatter_cost(
     result: TensorType, x: TensorType, indices: TensorType, updates: TensorType, **attributes: Any
 ) -> float:
@@ -206,7 +217,7 @@ INDEX_ADD = OpDef(
     infer=_infer_index_add,
     evaluate=_evaluate_index_add,
     gradient=_index_add_gradient,
-    lowering=ScatterAdd(),
+    lowering=ScatterAdd(_scattered_axis, _where_slices_are_added),
     cost=_scatter_cost,
     flags=NO_FLAGS,
 )
@@ -294,6 +305,13 @@ def _scatter_add_gradient(
     return dy, None, take_along_axis(dy, indices, axis)
 
 
+def _where_elements_are_added(
+    index: tuple[Scalar, ...], x: TensorType, indices: TensorType, updates: TensorType, axis: int
+) -> tuple[Scalar, ...]:
+    """Every element of the updates has an index of its own."""
+    return index
+
+
 SCATTER_ADD = OpDef(
     name="scatter_add",
     operands=("x", "indices", "updates"),
@@ -301,7 +319,7 @@ SCATTER_ADD = OpDef(
     infer=_infer_scatter_add,
     evaluate=_evaluate_scatter_add,
     gradient=_scatter_add_gradient,
-    lowering=ScatterAdd(),
+    lowering=ScatterAdd(_scattered_axis, _where_elements_are_added),
     cost=_scatter_cost,
     flags=NO_FLAGS,
 )

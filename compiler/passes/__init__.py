@@ -18,8 +18,8 @@ from .cse import eliminate_common_subexpressions
 from .dce import eliminate_dead_code
 from .decompose import decompose
 from .fold_constants import fold_constants
+from .fuse import fuse
 from .keep_values import keep_values
-from .make_program import make_program
 from .make_resident import make_resident
 from .minibatch import gather_minibatches
 from .plan_memory import plan_memory
@@ -79,7 +79,7 @@ PIPELINE = check_pipeline(
             "copy_roots", GRAPH_TO_GRAPH, copy_roots, after=("simplify",), makes=(ROOTS_COMPUTED,),
         ),
         Pass(
-            "fuse", GRAPH_TO_PROGRAM, make_program, after=("dce", "copy_roots"),
+            "fuse", GRAPH_TO_PROGRAM, fuse, after=("dce", "copy_roots"),
             reads=("form", "leaves", "machine"), needs=(ROOTS_COMPUTED,),
         ),
         Pass(

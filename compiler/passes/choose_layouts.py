@@ -14,9 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..graph.ir import Graph, Node
+from ..loops.build import ScalarBuilder
+from ..loops.ir import Axis
 from ..lowering.leaves import Order
 from ..ops.definition import VIEW, Contract, Elementwise
 from ..ops.source import STATE
+
+ANY_EXTENT = 2
+"""Of the axes by which an operand's index is recognised; an axis of extent 1 has none."""
 
 
 def choose_layouts(graph: Graph) -> Mapping[str, Order]:
@@ -27,8 +32,7 @@ def choose_layouts(graph: Graph) -> Mapping[str, Order]:
         if isinstance(node.op.lowering, Contract)
         and node.inputs[1].op is STATE
         and node.inputs[1].type.rank == 2
-        and node.attributes["rhs_contract"] == (1,)
-        and not node.attributes["rhs_batch"]
+        and _is_summed_over_its_columns(node, node.op.lowering)
     }
     matrices = [update for update in graph.updates if update.state.type.rank == 2]
     groups = [_combined(update.state, update.value) for update in matrices] if transposed else []
@@ -36,6 +40,20 @@ def choose_layouts(graph: Graph) -> Mapping[str, Order]:
         if together & transposed:
             transposed |= together
     return {str(node.attributes["name"]): (1, 0) for node in transposed}
+
+
+def _is_summed_over_its_columns(node: Node, lowering: Contract) -> bool:
+    """Whether terms lie along the second operand's last axis, and the first axis is its own."""
+    k, types = ScalarBuilder(), tuple(operand.type for operand in node.inputs)
+    extents = lowering.terms(*types, **node.attributes)
+    index, terms = (
+        tuple(k.axis(Axis(f"{name}{n}", ANY_EXTENT)) for n in range(count))
+        for name, count in (("i", node.type.rank), ("k", len(extents)))
+    )
+    lhs, (row, column) = (
+        lowering.operand_index(k, n, index, terms, *types, **node.attributes) for n in range(2)
+    )
+    return column in terms and row not in (*terms, *lhs)
 
 
 def _combined(state: Node, value: Node) -> set[Node]:

@@ -1,0 +1,416 @@
+"""Fusion: which nodes share a kernel, so that what lies between them never reaches memory.
+
+    before   %0 = dot_general %x, %w   %1 = broadcast %b   %2 = add %0, %1   %3 = tanh %2
+    after    one contraction kernel whose epilogue adds the bias and applies tanh
+
+In: an optimised graph. Out: a `Grouping`, every computed node in one group (see groups.py).
+
+Nodes are visited operands first; each joins the group of something it reads if it can get that
+value from a register, or starts a group of its own:
+
+* an elementwise chain shares one map group;
+* a reduction joins the group of what it reduces, at the same axes (softmax is one group), or the
+  group of a sibling that reduces the same operand;
+* a small node joins a recent group of its shape even if they share nothing: one barrier less;
+* what reads a reduction or contraction at its own index is its epilogue, optimizer updates
+  included (an update is an elementwise node whose last operand is a gradient);
+* a cheap node with one reader, a contraction, is inlined there: its prologue;
+* a few cheap operations on what is in memory anyway are computed again by every reader, where
+  storing the result would cost more (1 - h * h beside a stored h = tanh x; a mask, a one-hot row).
+
+A group may not come to depend on itself: a join that would close a cycle is refused. A reduction
+does not join a map group if that would leave too few parallel points for a large tensor.
+What the update of a state needs beyond that (write-after-read order) is settled in lower.py.
+Source: the greedy joining of producers with a reachability test is as in XLA's fusion passes;
+fusing the optimizer into the gradient's contraction as in Lv et al., 2023 (LOMO, arXiv 2306.09782).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..errors import CompileError, GradcError
+from ..graph.ir import Graph, Node
+from ..loops.build import ScalarBuilder
+from ..loops.expand import Expander, Index
+from ..loops.ir import Axis, Buffer
+from ..machine import CPU_FUSION, FusionLimits
+from ..ops.definition import (
+    Contract,
+    Cumulate,
+    Elementwise,
+    Indexed,
+    InMemory,
+    MustBeSettled,
+    Reduce,
+    ScatterAdd,
+    per_lowering,
+)
+from ..types import Shape
+from .groups import (
+    CANDIDATES_TRIED,
+    MOST_EXPANDED,
+    MOST_MEMBERS,
+    MOST_STAGES,
+    Group,
+    Grouping,
+    Kind,
+    grouping_rule,
+    is_leaf,
+    is_pointwise,
+    is_recomputable,
+)
+
+
+def group_nodes(
+    graph: Graph,
+    maxima: Mapping[str, int],
+    leaf_buffers: Mapping[Node, Buffer],
+    limits: FusionLimits = CPU_FUSION,
+) -> Grouping:
+    """Group the nodes of `graph`; see the module docstring.
+
+    maxima        static maximum of each named dimension that is left
+    leaf_buffers  where inputs, states and array constants lie
+    limits        what the machine gains and loses by larger kernels
+    Raises CompileError, with operation and source line, for a node that has no place in memory and
+    that no kernel computes: one that an earlier pass must settle.
+    """
+    expander = Expander(ScalarBuilder(), maxima)
+    grouping = Grouping(graph, expander, leaf_buffers)
+    grouping.roots = frozenset(graph.roots)
+    _Fuser(grouping, limits).run()
+    return grouping
+
+
+class _Fuser:
+    """One run over a graph."""
+
+    def __init__(self, grouping: Grouping, limits: FusionLimits) -> None:
+        self.grouping = grouping
+        self.limits = limits
+        self.k = grouping.k
+        self.readers = grouping.graph.readers()
+        self.inlined_size: dict[Node, int] = {}
+        self.expanded: dict[Node, int] = {}  # what a reader writes out of a node that has no group
+        self.stage: dict[Node, int] = {}  # reductions one above the other, in the node's group
+        self.reducing: dict[Node, set[Group]] = {}  # groups with a reduction that reads the node
+
+    def run(self) -> None:
+        for node in self.grouping.graph.nodes():
+            try:
+                self._visit(node)
+            except GradcError as error:
+                raise error.located(node.op.name, node.source) from None
+        self._choose_recomputed()
+
+    def _visit(self, node: Node) -> None:
+        if is_leaf(node):
+            if node not in self.grouping.leaf_buffers:
+                raise _not_settled()
+            return
+        size = 1 + sum(self.expanded.get(operand, 0) for operand in node.inputs)
+        if size <= MOST_EXPANDED and self._is_written_out(node):
+            self.expanded[node] = size
+        else:
+            self._place(node)
+
+    def _is_written_out(self, node: Node) -> bool:
+        """Whether readers compute it themselves: it costs nothing, or is worth it."""
+        if self.grouping.is_transparent(node):
+            return True
+        if self._is_prologue(node) or self._is_cheap_from_memory(node):
+            self.grouping.inlined.add(node)
+            return True
+        return False
+
+    # -- decisions --------------------------------------------------------------------------
+
+    def _is_prologue(self, node: Node) -> bool:
+        """Cheap, read once, by what has a prologue, and no epilogue of something itself."""
+        if not is_recomputable(node) or node in self.grouping.roots:
+            return False
+        reader = self._only_reader(node)
+        if reader is None or not grouping_rule(reader.op.lowering).has_prologue:
+            return False
+        producers = self.grouping.producers(node)
+        return all(is_leaf(p) or self._only_reader(p) is None for p in producers)
+
+    def _only_reader(self, node: Node) -> Node | None:
+        """The one node that reads `node`, through free nodes with one reader; None for several."""
+        while True:
+            readers = self.readers[node]
+            if len(readers) != 1 or node in self.grouping.roots:
+                return None
+            (reader,) = readers
+            if reader.inputs.count(node) != 1:
+                return None
+            if not self.grouping.is_transparent(reader):
+                return reader
+            node = reader
+
+    def _is_cheap_from_memory(self, node: Node) -> bool:
+        """A few cheap operations on what is in memory anyway: expanded in every reader."""
+        if not is_recomputable(node) or node in self.grouping.roots:
+            return False
+        producers = self.grouping.producers(node)
+        if (
+            any(not is_leaf(p) for p in producers)
+            or len(producers) > self.limits.recomputed_operands
+        ):
+            return False
+        size = 1 + sum(self.inlined_size.get(i, 0) for i in node.inputs)
+        if size > self.limits.recomputed_nodes:
+            return False
+        self.inlined_size[node] = size
+        return True
+
+    def _choose_recomputed(self) -> None:
+        """Cheap members read by other groups are computed again if all they read is in memory."""
+        g = self.grouping
+        stored = set(g.roots)
+        read_across: dict[Node, None] = {}
+        for node, group in g.group_of.items():
+            for producer in g.producers(node):
+                if producer in g.group_of and g.group_of[producer] is not group:
+                    read_across[producer] = None
+        stored.update(n for n in read_across if not is_recomputable(n))
+        for node in read_across:
+            chain = None if node in stored else self._recomputable_chain(node, stored)
+            if chain is None:
+                stored.add(node)
+            else:
+                g.recomputed |= chain
+
+    def _recomputable_chain(self, node: Node, stored: set[Node]) -> set[Node] | None:
+        """The cheap nodes between `node` and memory, or None if they are too many."""
+        chain: set[Node] = set()
+        memory: set[Node] = set()
+        most = self.limits
+        pending = [node]
+        while pending:
+            current = pending.pop()
+            chain.add(current)
+            for producer in self.grouping.producers(current):
+                if producer in stored or is_leaf(producer):
+                    memory.add(producer)
+                elif not is_recomputable(producer):
+                    return None
+                elif producer not in chain:
+                    pending.append(producer)
+            if len(chain) > most.recomputed_nodes or len(memory) > most.recomputed_operands:
+                return None
+        return chain
+
+    # -- placing ----------------------------------------------------------------------------
+
+    def _place(self, node: Node) -> None:
+        lowering = node.op.lowering
+        group = _PLACING(lowering)(self, node, lowering)
+        for producer in self.grouping.producers(node):
+            other = self.grouping.group_of.get(producer)
+            if other is not None and other is not group:
+                group.require(other)
+
+    def _place_pointwise(self, node: Node, lowering: Elementwise | Indexed) -> Group:
+        g = self.grouping
+        axes = self._axes(node.type.shape)
+        found = self._homes(node)
+        if g.expander.static(node.type).size_elements <= self.limits.small_elements:
+            near = g.groups[max(0, len(g.groups) - self.limits.neighbours_searched) :]
+            found.update(n for n in near if len(n.index) <= self.limits.neighbour_members)
+        for group in _candidates(found):
+            for index in self._indices(axes, group):
+                if self._fits(node, g.reads(node, index), group):
+                    return self._join(node, group, index)
+        return self._start(node, axes, self._index_of(axes))
+
+    def _start_scatter(self, node: Node, lowering: ScatterAdd) -> Group:
+        axes = self._axes(node.type.shape)
+        return self._start(node, axes, self._index_of(axes))
+
+    def _place_reduction(self, node: Node, lowering: Reduce) -> Group:
+        operand, reduced = node.inputs[0], set(lowering.axes(**node.attributes))
+        group = self._reduction_to_join(node, reduced)
+        if group is None:
+            axes = self._axes(operand.type.shape)
+            own = _walked(a for d, a in enumerate(axes) if d in reduced)
+            index = self._without(self._index_of(axes), reduced)
+            group = self._start(node, axes, index, own)
+        self.reducing.setdefault(operand, set()).add(group)
+        return group
+
+    def _reduction_to_join(self, node: Node, reduced: set[int]) -> Group | None:
+        """The group that the reduction has joined; None if there is none that it fits."""
+        operand = node.inputs[0]
+        walked = self._axes(operand.type.shape)
+        found = self._homes(node)
+        for producer in self.grouping.producers(node):
+            found.update(self.reducing.get(producer, ()))
+        for group in _candidates(found):
+            if group.kind not in grouping_rule(node.op.lowering).joins:
+                continue
+            index = self._match(walked, group.axes)
+            if index is None:
+                continue
+            own = tuple(a for a in group.axes if any(index[d] is self.k.axis(a) for d in reduced))
+            if group.kind is Kind.REDUCE and set(own) != set(group.reduced):
+                continue
+            if group.kind is Kind.MAP and not self._may_reduce(group, own):
+                continue
+            if self._fits(node, self._operand_reads(operand, index), group):
+                group.kind, group.reduced = Kind.REDUCE, own
+                return self._join(node, group, self._without(index, reduced))
+        return None
+
+    def _start_contraction(self, node: Node, lowering: Contract) -> Group:
+        axes = self._axes(node.type.shape)
+        extents = lowering.terms(*(i.type for i in node.inputs), **node.attributes)
+        terms = tuple(
+            self.grouping.expander.axis(f"k{n}", extent) for n, extent in enumerate(extents)
+        )
+        return self._start(node, axes + terms, self._index_of(axes), _walked(terms))
+
+    def _start_cumulation(self, node: Node, lowering: Cumulate) -> Group:
+        axes = self._axes(node.type.shape)
+        index = self._index_of(axes)
+        if lowering.reverse(**node.attributes):
+            index = self._from_the_end(node, index, lowering.axis(**node.attributes))
+        return self._start(node, axes, index)
+
+    def _refuse(self, node: Node, lowering: InMemory | MustBeSettled) -> Group:
+        raise _not_settled()
+
+    def _from_the_end(self, node: Node, index: Index, along: int) -> Index:
+        """The index in which the group's walk begins at the last element of an axis."""
+        k = self.k
+        (extent,) = self.grouping.expander.run_time_extents((node.type.shape[along],))
+        last = k.add(extent, k.index(-1))
+        return (*index[:along], k.add(k.mul(index[along], k.index(-1)), last), *index[along + 1 :])
+
+    # -- candidates and fit -----------------------------------------------------------------
+
+    def _homes(self, node: Node) -> set[Group]:
+        """The groups of what `node` reads."""
+        g = self.grouping
+        return {g.group_of[p] for p in g.producers(node) if p in g.group_of}
+
+    def _indices(self, walked: tuple[Axis, ...], group: Group) -> list[Index]:
+        """Where a node of these axes may live in `group`: at full level, at outer level."""
+        levels = [group.outer] if group.kind is Kind.CONTRACT else [group.axes, group.outer]
+        found = [self._match(walked, axes) for axes in dict.fromkeys(levels)]
+        return [index for index in found if index is not None]
+
+    def _fits(self, node: Node, reads: Iterable[tuple[Node, Index]], group: Group) -> bool:
+        """Whether everything `node` reads is in memory before `group` or in its registers."""
+        others: set[Group] = set()
+        for producer, at in reads:
+            home = self.grouping.group_of[producer]
+            if home is not group:
+                others.add(home)
+            elif at != group.index[producer]:
+                return False
+        if self._stage_in(node, group) > MOST_STAGES:
+            return False
+        return not any(other.reaches(group) for other in others)
+
+    def _stage_in(self, node: Node, group: Group) -> int:
+        """How many reductions stand one above the other in `group` where `node` is computed."""
+        g = self.grouping
+        below = [self.stage[p] for p in g.producers(node) if g.group_of.get(p) is group]
+        return max(below, default=0) + (not is_pointwise(node))
+
+    def _operand_reads(self, operand: Node, index: Index) -> list[tuple[Node, Index]]:
+        if operand in self.grouping.group_of:
+            return [(operand, index)]
+        if self.grouping.is_transparent(operand):
+            return self.grouping.reads(operand, index)
+        return []
+
+    def _may_reduce(self, group: Group, own: tuple[Axis, ...]) -> bool:
+        kept = math.prod(a.extent for a in group.axes if a not in own)
+        everything = math.prod(a.extent for a in group.axes)
+        return (
+            kept >= self.limits.parallel_floor or everything <= self.limits.serial_ceiling_elements
+        )
+
+    # -- axes and indices -------------------------------------------------------------------
+
+    def _start(
+        self, node: Node, axes: tuple[Axis, ...], index: Index, reduced: tuple[Axis, ...] = ()
+    ) -> Group:
+        """A group of the kind that the node starts, with the node at `index` in it."""
+        kind = grouping_rule(node.op.lowering).starts
+        assert kind is not None, f"{node.op.name} is not computed"
+        group = Group(len(self.grouping.groups), kind, _walked(axes), reduced)
+        self.grouping.groups.append(group)
+        return self._join(node, group, index)
+
+    def _join(self, node: Node, group: Group, index: Index) -> Group:
+        self.stage[node] = self._stage_in(node, group)
+        group.index[node] = index
+        self.grouping.group_of[node] = group
+        return group
+
+    def _axes(self, shape: Shape) -> tuple[Axis, ...]:
+        return tuple(self.grouping.expander.axis(f"i{d}", extent) for d, extent in enumerate(shape))
+
+    def _index_of(self, axes: tuple[Axis, ...]) -> Index:
+        return tuple(self.k.axis(axis) for axis in axes)
+
+    def _match(self, walked: tuple[Axis, ...], axes: tuple[Axis, ...]) -> Index | None:
+        """An index for what has axes `walked` that walks `axes` in order, extents of 1 aside.
+
+        None if there is none.
+        """
+        if [_length(axis) for axis in _walked(walked)] != [_length(axis) for axis in axes]:
+            return None
+        remaining = iter(axes)
+        return tuple(
+            self.k.index(0) if _is_folded(axis) else self.k.axis(next(remaining)) for axis in walked
+        )
+
+    def _without(self, index: Index, reduced: set[int]) -> Index:
+        return tuple(scalar for d, scalar in enumerate(index) if d not in reduced)
+
+
+_PLACING: Callable[..., Callable[[_Fuser, Node, Any], Group]] = per_lowering(
+    "placing in groups",
+    {
+        Elementwise: _Fuser._place_pointwise,
+        Indexed: _Fuser._place_pointwise,
+        Reduce: _Fuser._place_reduction,
+        Contract: _Fuser._start_contraction,
+        Cumulate: _Fuser._start_cumulation,
+        ScatterAdd: _Fuser._start_scatter,
+        InMemory: _Fuser._refuse,
+        MustBeSettled: _Fuser._refuse,
+    },
+)
+"""What places a node of each class of lowering."""
+
+
+def _not_settled() -> CompileError:
+    facts = ["it has no place in memory, and no kernel computes it"]
+    return CompileError("an earlier pass must settle it", facts=facts)
+
+
+def _candidates(found: Iterable[Group]) -> list[Group]:
+    """Those of the groups that a node might join, the latest first."""
+    usable = [group for group in found if group.kind.is_open and len(group.index) < MOST_MEMBERS]
+    return sorted(usable, key=lambda group: -group.number)[:CANDIDATES_TRIED]
+
+
+def _length(axis: Axis) -> tuple[int, bool, int]:
+    return axis.extent, axis.bounded, axis.per_row
+
+
+def _walked(axes: Iterable[Axis]) -> tuple[Axis, ...]:
+    """The axes that a kernel walks: one of extent 1 has its index folded to 0 instead."""
+    return tuple(axis for axis in axes if not _is_folded(axis))
+
+
+def _is_folded(axis: Axis) -> bool:
+    return axis.extent == 1 and not axis.bounded
