@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .artifact import EntryPoint, IndexRange, KernelInfo, StateField, TensorField
+from .backend import Backend
 from .collector import collector_paused
 from .errors import ArgumentError, DTypeError, ShapeError
 from .graph.ir import Graph, Node, topological
@@ -42,7 +43,7 @@ from .passes.minibatch import gathered_axis
 from .passes.runner import Dumper, PassReport, run_passes
 from .passes.settings import Form, Leaves, Settings
 from .program.ir import Program
-from .types import Shape, TensorType, at_rows, bfloat16, factors, float16
+from .types import Shape, TensorType, at_rows, factors
 
 Key = tuple[str, tuple[tuple[str, int], ...], bool]
 """A variant: kind, dimensions by name, whether bounded."""
@@ -54,7 +55,6 @@ Training keeps both: there the last per cent of speed pays for the second."""
 _MODES = {"run": True, "evaluate": False, "predict": False}
 PRECISIONS = ("float32",)
 BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend"})
-UNSUPPORTED_DTYPES = (float16, bfloat16)
 DIGEST_DIGITS = 32  # 128 bits for each half of a fingerprint
 
 
@@ -111,7 +111,7 @@ class CompiledProgram:
         self.seconds: dict[Key, dict[str, float]] = {}
         self._cache = default_cache() if cache is None else cache
         self._texts = {kind: print_graph(graph) for kind, graph in self.graphs.items()}
-        self._backend = _back_end(self.options)
+        self._backend = back_end(self.options.target, self.options.cpu)
         self._entries: dict[Key, EntryPoint] = {}
         self._passed: dict[tuple[str, tuple[tuple[str, int], ...]], Graph] = {}
         self._state: tuple[StateField, ...] | None = None
@@ -159,11 +159,11 @@ class CompiledProgram:
 
     @property
     def pool_create(self) -> int:
-        return int(self._backend.pool_address("gradc_pool_create"))
+        return self._backend.pool_address("gradc_pool_create")
 
     @property
     def pool_destroy(self) -> int:
-        return int(self._backend.pool_address("gradc_pool_destroy"))
+        return self._backend.pool_address("gradc_pool_destroy")
 
     @property
     def owner(self) -> Any:
@@ -229,7 +229,7 @@ class CompiledProgram:
         begin = time.perf_counter()
         graph = self._after_passes(kind, bound, dump)
         marks["graph passes"] = time.perf_counter() - begin
-        _check_dtypes(graph)
+        _check_dtypes(graph, self._backend.machine)
         rows = dims.get(self.batch_dimension or "", 1)
         maxima = {} if batch is None else {batch: rows}
         settings = replace(
@@ -330,12 +330,12 @@ class CompiledProgram:
         )  # fmt: skip
 
 
-def _check_dtypes(graph: Graph) -> None:
-    """Refuse what the CPU back end does not compute with, naming the user's line."""
+def _check_dtypes(graph: Graph, machine: Machine) -> None:
+    """Refuse what the machine does not compute with, naming the user's line."""
     for node in graph.nodes():
-        if node.type.dtype in UNSUPPORTED_DTYPES:
+        if node.type.dtype in machine.refused_dtypes:
             raise DTypeError(
-                f"{node.type.dtype.name} is not compiled for the CPU",
+                f"{node.type.dtype.name} is not compiled for {machine.kind}",
                 operation=node.op.name,
                 facts=[f"the result is {node.type}; cast to float32"],
                 source=node.source,
@@ -374,11 +374,10 @@ def _bytes_moved(kernel: Kernel) -> int:
 
 def machine_named(cpu: str, target: str = "cpu") -> Machine:
     """What passes know of a machine. Raises ArgumentError for an unknown name."""
-    machine = _back_end(CompileOptions(target, cpu)).machine
-    assert isinstance(machine, Machine)
-    return machine
+    return back_end(CompileOptions(target).target, cpu).machine
 
 
-def _back_end(options: CompileOptions) -> Any:
+def back_end(target: str, cpu: str) -> Backend:
     """The back end of a target, imported when it is asked for."""
-    return importlib.import_module(BACK_ENDS[options.target], __package__).Backend(options.cpu)
+    found: Backend = importlib.import_module(BACK_ENDS[target], __package__).Backend(cpu)
+    return found

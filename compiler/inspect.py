@@ -1,4 +1,4 @@
-"""A program explained: its kernels, how each runs, why fusion did or did not happen, its memory.
+"""A program explained: its kernels, how each runs, where states are updated and why, its memory.
 
 In: a planned program. Out: text for a terminal. `gradc inspect FILE` prints it.
 
@@ -101,7 +101,7 @@ def schedule_table(program: Program) -> str:
 
 
 def decisions(program: Program) -> str:
-    """The recorded choices of fuse and lower, one per line."""
+    """The choices of fuse, one per line: each state updated in place or copied, and why."""
     chosen = (d for d in program.decisions if not d.subject.startswith("schedule "))
     return "\n".join(f"  {decision}" for decision in chosen)
 

@@ -1,13 +1,18 @@
 """What passes must know of the machine that a program is made for, in numbers.
 
-A back end describes its machine; a pass that decides something for speed alone asks the description
-and never the name of a target. Nothing here may decide bits: programs with equal text but for their
-schedules give equal bits on all machines whose back ends promise the same.
+A back end describes its machine; a pass that decides something for speed asks the description and
+never the name of a target.
+
+Bits may follow from `fusion` and `keeps_values`, and from nothing else here: these decide what is
+in a kernel, and the order of a sum follows from the kernel (loops/schedule.py). So they are equal
+for machines whose back ends promise equal bits; all other fields may differ between them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from .types import DType
 
 
 @dataclass(frozen=True)
@@ -27,36 +32,59 @@ class FusionLimits:
     recomputed_operands     so many buffers are computed again instead of stored
     """
 
-    neighbours_searched: int = 8
-    neighbour_members: int = 64
-    small_elements: int = 16_384
-    parallel_floor: int = 16
-    serial_ceiling_elements: int = 16_384
-    recomputed_nodes: int = 4
-    recomputed_operands: int = 2
+    neighbours_searched: int
+    neighbour_members: int
+    small_elements: int
+    parallel_floor: int
+    serial_ceiling_elements: int
+    recomputed_nodes: int
+    recomputed_operands: int
 
 
-CPU_FUSION = FusionLimits()
-"""What is right for a CPU of today: a barrier costs as much as a few thousand elements."""
+CPU_FUSION = FusionLimits(
+    neighbours_searched=8,
+    neighbour_members=64,
+    small_elements=16_384,
+    parallel_floor=16,
+    serial_ceiling_elements=16_384,
+    recomputed_nodes=4,
+    recomputed_operands=2,
+)
+"""What is right for a CPU of today, where a barrier costs as much as a few thousand elements; one
+record for all CPUs, whose bits are equal."""
 
 
 @dataclass(frozen=True)
 class Machine:
     """One kind of machine.
 
-    name              for people
+    name              for people: "x86-64-v3"
+    kind              for people, in messages: "the CPU"
     vector_bytes      of one vector register
     vector_registers  that a loop may use
     keeps_values      whether a kernel may leave a value in memory that it writes later anyway, and
-                      read it back: a thread that owns its points may, a race elsewhere
+                      read it back: a thread that owns its points may, a race elsewhere;
+                      equal where bits are to be equal
+    refused_dtypes    that it does not compute with
+    fusion            how large its kernels are; equal where bits are to be equal
     """
 
     name: str
+    kind: str
     vector_bytes: int
     vector_registers: int
     keeps_values: bool
-    fusion: FusionLimits = CPU_FUSION
+    refused_dtypes: tuple[DType, ...]
+    fusion: FusionLimits
 
 
-NO_MACHINE = Machine("none", vector_bytes=4, vector_registers=1, keeps_values=False)
+NO_MACHINE = Machine(
+    "none",
+    "no machine",
+    vector_bytes=4,
+    vector_registers=1,
+    keeps_values=False,
+    refused_dtypes=(),
+    fusion=CPU_FUSION,
+)
 """For passes over graphs alone, which ask for none: nothing may be taken for granted of it."""

@@ -194,7 +194,7 @@ def inspect(
     cpu: str,
     html: Path | None,
 ) -> None:
-    """Show kernels, fusion decisions and the memory plan of FILE's program."""
+    """Show kernels, how each is run and why, and the memory plan of FILE's program."""
     program = _program_of(_load(file), file)
 
     def run() -> None:

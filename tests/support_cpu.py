@@ -10,6 +10,7 @@ import ctypes
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from gradc.compiler.loops.ir import Buffer
 from gradc.compiler.lowering.fusion import group_nodes
 from gradc.compiler.lowering.groups import Grouping
 from gradc.compiler.lowering.leaves import Order, lay_out_state, leaf_buffers
-from gradc.compiler.machine import CPU_FUSION, FusionLimits, Machine
+from gradc.compiler.machine import CPU_FUSION, FusionLimits
 from gradc.compiler.passes import passes_named
 from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.runner import run_passes
@@ -39,7 +40,7 @@ from gradc.compiler.testing.values import same_values
 from gradc.compiler.types import DType, static_shape
 
 Array = np.ndarray[Any, Any]
-MACHINE = Machine("test", vector_bytes=32, vector_registers=16, keeps_values=True)
+MACHINE = replace(find_target("x86-64-v3").machine, name="test")
 POOL = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
 
 

@@ -15,7 +15,7 @@ from gradc.compiler.loops.combiners import DOT
 from gradc.compiler.loops.ir import Buffer, Kernel, dense_layout
 from gradc.compiler.lowering.fusion import group_nodes
 from gradc.compiler.lowering.groups import grouping_rule
-from gradc.compiler.machine import FusionLimits
+from gradc.compiler.machine import CPU_FUSION
 from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
 from gradc.compiler.ops.broadcast import broadcast, sum_
 from gradc.compiler.ops.comparison import where
@@ -262,7 +262,7 @@ def test_states_replaced_in_a_reducing_kernel_keep_their_old_values_until_the_la
 
 
 def kinds(graph: Graph, **limits: int) -> list[str]:
-    return [g.kind.value for g in group(graph, limits=FusionLimits(**limits)).groups]
+    return [g.kind.value for g in group(graph, limits=replace(CPU_FUSION, **limits)).groups]
 
 
 def test_how_much_is_fused_follows_from_the_limits_of_the_machine() -> None:
@@ -299,7 +299,7 @@ def test_a_node_that_an_earlier_pass_must_settle_is_named_with_its_line() -> Non
 def test_an_input_without_a_place_is_named() -> None:
     graph = graph_of({"y": exp(input_("x", (4,), float32))})
     with pytest.raises(CompileError, match=r"^input: an earlier pass must settle it"):
-        group_nodes(graph, {}, {})
+        group_nodes(graph, {}, {}, CPU_FUSION)
 
 
 def test_a_dimension_without_a_maximum_is_named_with_the_operation_and_its_line() -> None:
@@ -307,7 +307,7 @@ def test_a_dimension_without_a_maximum_is_named_with_the_operation_and_its_line(
     graph = graph_of({"y": apply(EXP, x, source=LINE)})
     place = Buffer("x", x.type, dense_layout((0, 3)), "input")
     with pytest.raises(CompileError) as caught:
-        group_nodes(graph, {}, {x: place})
+        group_nodes(graph, {}, {x: place}, CPU_FUSION)
     assert str(caught.value) == (
         "exp: dimension 'batch' has no maximum\n  at model.py:7 in forward: y = x * mode"
     )

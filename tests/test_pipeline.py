@@ -10,7 +10,7 @@ import pytest
 from gradc.compiler.driver import CompiledProgram, CompileOptions, machine_named
 from gradc.compiler.errors import ArgumentError, VerifyError
 from gradc.compiler.graph.text_parse import parse_graph
-from gradc.compiler.machine import NO_MACHINE, Machine
+from gradc.compiler.machine import CPU_FUSION, NO_MACHINE, Machine
 from gradc.compiler.object_cache import ObjectCache
 from gradc.compiler.opt import Given, PassList, optimize_text, run_list
 from gradc.compiler.passes import PASSES, passes_named
@@ -29,6 +29,7 @@ from gradc.compiler.passes.runner import (
 from gradc.compiler.passes.settings import Settings
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program, print_program
+from gradc.compiler.types import bfloat16, float16
 
 CASES = Path(__file__).parent / "cases"
 
@@ -199,7 +200,7 @@ SOFTMAX = (CASES / "keep_values" / "softmax.ir").read_text().partition("// ----"
 
 def test_nothing_is_kept_on_a_machine_where_it_would_be_a_race() -> None:
     program = parse_program(SOFTMAX)
-    alone = Machine("other", vector_bytes=32, vector_registers=16, keeps_values=False)
+    alone = replace(machine_named("x86-64-v3"), name="other", keeps_values=False)
     (step,) = passes_named(["keep_values"])
     assert run_passes(program, (step,), Settings(alone)) is program
     kept = run_passes(program, (step,), Settings(replace(alone, keeps_values=True)), verify=True)
@@ -207,9 +208,12 @@ def test_nothing_is_kept_on_a_machine_where_it_would_be_a_race() -> None:
 
 
 def test_a_list_names_its_machine_or_is_given_one() -> None:
-    assert machine_named("x86-64-v3") == Machine("x86-64-v3", 32, 16, keeps_values=True)
-    assert machine_named("x86-64-v4") == Machine("x86-64-v4", 64, 32, keeps_values=True)
-    assert machine_named("aarch64") == Machine("aarch64", 16, 32, keeps_values=True)
+    v3 = machine_named("x86-64-v3")
+    rest = {"refused_dtypes": (float16, bfloat16), "fusion": CPU_FUSION}
+    assert v3 == Machine("x86-64-v3", "the CPU", 32, 16, keeps_values=True, **rest)
+    for name, width, registers in (("x86-64-v4", 64, 32), ("aarch64", 16, 32)):
+        other = replace(v3, name=name, vector_bytes=width, vector_registers=registers)
+        assert machine_named(name) == other
     seen: list[Machine] = []
 
     def look(program: Program, settings: Settings) -> Program:

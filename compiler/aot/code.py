@@ -12,7 +12,6 @@ are compiled in a child process where a second CPU is there to do it.
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 import warnings
@@ -22,7 +21,8 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from ..artifact import EntryPoint
-from ..driver import BACK_ENDS, CompiledProgram
+from ..backend import Backend, LinkedModule
+from ..driver import CompiledProgram, back_end
 from ..errors import CompileError, GradcError
 
 # name in a binary -> (kind of graph, whether it is the bounded form); about equal work in each half
@@ -59,7 +59,7 @@ class Code:
 
 def compile_code(program: CompiledProgram, batch: int | None, cpus: Sequence[str]) -> Code:
     """All entry points for these CPUs, the best first, and the thread pool for the last."""
-    backends = [_back_end(program, cpu) for cpu in cpus]
+    backends = [back_end(program.options.target, cpu) for cpu in cpus]
     program.state  # noqa: B018  the layout, which both halves need
     first, second = (_Half(program, batch, backends, half) for half in _HALVES)
     if _can_fork():
@@ -92,13 +92,8 @@ def divide(
     return frozenset(elsewhere[0]), frozenset(elsewhere[1])
 
 
-def _back_end(program: CompiledProgram, cpu: str) -> Any:
-    module = importlib.import_module(BACK_ENDS[program.options.target], "gradc.compiler")
-    return module.Backend(cpu)
-
-
-def _version(backend: Any) -> CodeVersion:
-    return CodeVersion(backend.target.name, backend.target.x86_level)
+def _version(backend: Backend) -> CodeVersion:
+    return CodeVersion(backend.machine.name, backend.x86_level)
 
 
 class _Half:
@@ -112,13 +107,13 @@ class _Half:
         self,
         program: CompiledProgram,
         batch: int | None,
-        backends: Sequence[Any],
+        backends: Sequence[Backend],
         kinds: Mapping[str, tuple[str, bool]],
     ) -> None:
         self._program, self._batch, self._backends, self._kinds = program, batch, backends, kinds
         self.entries: dict[str, EntryPoint] = {}
         self.functions: dict[str, int] = {}
-        self._modules: list[tuple[Any, Any]] = []
+        self._modules: list[LinkedModule] = []
 
     def emit(self) -> None:
         """Plan the programs and write their modules as text."""
@@ -138,10 +133,10 @@ class _Half:
             symbols = {version.symbol(name): planned for name, planned in programs.items()}
             what = f"{', '.join(self._kinds)} for {version.cpu}"
             for module in backend.emit_for_linking(symbols, what):
-                self._modules.append((backend, module))
-                self.functions |= module.emitter.shared_functions()
+                self._modules.append(module)
+                self.functions |= module.shared_functions()
                 for name in programs:
-                    needed = module.emitter.workspaces.get(version.symbol(name), 0)
+                    needed = module.workspaces.get(version.symbol(name), 0)
                     workspaces[name] = max(workspaces[name], needed)
         for name, planned in programs.items():
             kind, ragged = self._kinds[name]
@@ -150,7 +145,7 @@ class _Half:
 
     def objects(self, elsewhere: Set[str]) -> list[bytes]:
         """The modules compiled, without the functions that the other half defines."""
-        return [backend.compile_linked(module, elsewhere) for backend, module in self._modules]
+        return [module.compile(elsewhere) for module in self._modules]
 
 
 # ---------------------------------------------------------------- two processes

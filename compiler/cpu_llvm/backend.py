@@ -1,4 +1,4 @@
-"""The CPU back end as the driver sees it: programs in, loaded code out.
+"""The CPU back end as the driver sees it (compiler/backend.py): programs in, loaded code out.
 
 The driver asks for a back end by the name of its target and imports it then; nothing else of this
 folder is imported from outside.
@@ -10,12 +10,14 @@ import functools
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
+from ..backend import Backend as BackendProtocol
+from ..backend import EmittedProgram
 from ..machine import Machine
 from ..object_cache import default_cache
 from ..program.ir import Program
 from .cached import compile_cached
 from .emit import ModuleEmitter
-from .entry import EmittedProgram, emit_program, emit_programs, optimization_level
+from .entry import emit_program, emit_programs, optimization_level
 from .jit import LoadedObject, process_engine
 from .target import Optimize, Target, compile_module, find_target
 from .threads import pool_text
@@ -29,9 +31,24 @@ class LinkedModule:
 
     emitter: ModuleEmitter
     level: Optimize
+    target: Target
+
+    @property
+    def workspaces(self) -> Mapping[str, int]:
+        """By entry point: bytes of workspace that each of its threads needs."""
+        return self.emitter.workspaces
+
+    def shared_functions(self) -> Mapping[str, int]:
+        """Lengths, by name, of functions that other modules may hold too."""
+        return self.emitter.shared_functions()
+
+    def compile(self, elsewhere: Set[str]) -> bytes:
+        """The object of the module without the functions that are defined elsewhere."""
+        text = self.emitter.text(elsewhere)
+        return compile_cached(text, self.target, self.level, default_cache())
 
 
-class Backend:
+class Backend(BackendProtocol):
     """Code for one CPU. `cpu` is a name of target.TARGET_NAMES."""
 
     def __init__(self, cpu: str) -> None:
@@ -42,6 +59,11 @@ class Backend:
     def machine(self) -> Machine:
         """What passes must know of the CPU."""
         return self.target.machine
+
+    @property
+    def x86_level(self) -> int:
+        """The level of the x86-64 psABI that runs its code."""
+        return self.target.x86_level
 
     def describe(self) -> str:
         """Everything besides the program that object bytes depend on."""
@@ -65,14 +87,9 @@ class Backend:
             levels.setdefault(optimization_level(program), {})[symbol] = program
         shared = "gradc_" + self.target.name.replace("-", "_")
         return [
-            LinkedModule(emit_programs(group, name, shared), level)
+            LinkedModule(emit_programs(group, name, shared), level, self.target)
             for level, group in levels.items()
         ]
-
-    def compile_linked(self, module: LinkedModule, elsewhere: Set[str]) -> bytes:
-        """The object of a module without the functions that are defined elsewhere."""
-        text = module.emitter.text(elsewhere)
-        return compile_cached(text, self.target, module.level, default_cache())
 
     def compile_pool(self) -> bytes:
         """The thread pool as an object for linking."""

@@ -87,10 +87,6 @@ class ModuleEmitter:
             self._declarations.setdefault(found.group(1), found.group(0))
         self._definitions.append(("", _DECLARED.sub("", text).strip() + "\n"))
 
-    def add_global(self, name: str, text: str) -> None:
-        """A global by name, `text` being what follows `@name = `."""
-        self._globals[name] = f"@{name} = {text}"
-
     def declare(self, name: str, text: str) -> None:
         """A declaration by name, as "declare i32 @getpid()"."""
         self._declarations[name] = text

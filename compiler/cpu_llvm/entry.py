@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
+from ..backend import EmittedProgram
 from ..errors import CompileError
 from ..loops.canonical import canonical_kernel, canonical_text, streams_apart
 from ..loops.ir import Kernel
@@ -32,14 +33,6 @@ from .emit import FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest
 from .resident import emit_resident
 from .target import Optimize
-
-
-@dataclass(frozen=True)
-class EmittedProgram:
-    """An entry point as text LLVM IR, and the workspace that each of its threads needs."""
-
-    text: str
-    workspace_bytes: int
 
 
 def is_resident(program: Program) -> bool:

@@ -25,7 +25,8 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from ..errors import ArgumentError, CompileError
-from ..machine import Machine
+from ..machine import CPU_FUSION, Machine
+from ..types import bfloat16, float16
 
 Optimize = Literal["none", "scalar", "full"]
 TARGET_NAMES = ("native", "x86-64-v3", "x86-64-v4", "aarch64")
@@ -64,7 +65,15 @@ class Target:
     def machine(self) -> Machine:
         """What passes must know of such a CPU."""
         registers = 32 if self.vector_bytes != 32 else 16
-        return Machine(self.name, self.vector_bytes, registers, keeps_values=True)
+        return Machine(
+            self.name,
+            "the CPU",
+            self.vector_bytes,
+            registers,
+            keeps_values=True,
+            refused_dtypes=(float16, bfloat16),
+            fusion=CPU_FUSION,
+        )
 
     @property
     def x86_level(self) -> int:

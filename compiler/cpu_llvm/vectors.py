@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from ..loops.build import coefficient
 from ..loops.ir import Axis, Scalar, Store, walk
 from ..loops.schedule import LANES
-from ..types import int64
 from .context import KernelContext
 from .emit import FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
@@ -232,8 +231,3 @@ class ExpressionEmitter:
 def first_lanes(f: FunctionEmitter, count: Value, lanes: int) -> Value:
     """A mask of the first `count` lanes, made of 32-bit numbers: they lie as floats do."""
     return f.compare("slt", f.iota("i32", lanes), f.cast("trunc", count, "i32"))
-
-
-def step_in(address: Scalar, axis: Axis) -> int | None:
-    """Like `ExpressionEmitter.step`, before anything is emitted."""
-    return coefficient(address, axis) if address.dtype == int64 else None

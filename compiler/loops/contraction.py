@@ -50,9 +50,9 @@ class Contraction:
     m        those of `a` alone, the one with the most points first
     n        those of `b` alone, the one along which results lie together first
     terms    the runs that are summed over, the outermost first
+    dots     each sum with its two operands
     """
 
-    kernel: Kernel
     batch: tuple[WalkedRun, ...]
     m: tuple[WalkedRun, ...]
     n: tuple[WalkedRun, ...]
@@ -137,7 +137,6 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
     rows = max(m, key=lambda run: run.extent)
     columns = next((run for run in n if run.step(address) == 1), n[-1])
     found = Contraction(
-        kernel,
         tuple(run for run in runs.parallel if run not in m and run not in n),
         (rows, *(run for run in m if run is not rows)),
         (columns, *(run for run in n if run is not columns)),

@@ -51,7 +51,7 @@ def run_kernel(
 
     pointwise  walk the first parallel axis point by point, loads and stores of one point after
                those of the one before: what a kernel that writes over its operands must survive
-    inexact    computes primitives of INEXACT on floats
+    inexact    computes primitives that are not exact, on floats
     """
     axes = kernel.axes
     if pointwise and axes:

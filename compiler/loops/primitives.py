@@ -154,10 +154,6 @@ class Primitive(Generic[Call]):
             case _:
                 assert_never(self.dtypes)
 
-    def takes_floats(self) -> bool:
-        """Whether it computes with floats."""
-        return self.dtypes in (Dtypes.ANY, Dtypes.FLOAT, Dtypes.PREDICATE)
-
 
 def _exact(
     name: str, value: Callable[..., Any], dtypes: Dtypes = Dtypes.ANY, weight: Weight = Weight.LIGHT

@@ -43,9 +43,6 @@ class Address:
                 total += step * stride
         return total
 
-    def uses_reduction(self) -> bool:
-        return any(scalar.reduced for scalar in self.index)
-
 
 @dataclass(frozen=True)
 class WalkedRun:

@@ -15,10 +15,11 @@
                                  }
 
 An `Order` stands on every loop that has axes, a schedule on every kernel; choose_schedule writes
-both. The order follows from shapes, dtypes and layouts alone, and is the same on every machine;
-who runs a kernel obeys it, the evaluators too. The schedule follows from a description of the
-machine (machine.py) and changes no bit. A back end refuses a kernel without a schedule, and one
-whose schedule it cannot follow.
+both. The order follows from the kernel alone, from its shapes, dtypes and layouts, and from whether
+it stands in a resident loop, where sums are in order. No machine decides it, beyond what machine.py
+says of which nodes share a kernel; who runs a kernel obeys it, the evaluators too. The schedule
+follows from a description of the machine (machine.py) and changes no bit. A back end refuses a
+kernel without a schedule, and one whose schedule it cannot follow.
 
 **Runs.** Neighbouring axes that every address steps through as one are one run, a longer axis, so
 that a small inner extent does not cut vectors short. A run is named by its axes; its points are
@@ -138,7 +139,7 @@ class Staging:
 
 @dataclass(frozen=True)
 class Tiles:
-    """A product in register tiles; see cpu_llvm/contraction.py.
+    """A product in register tiles: the sums of one are in registers while a block's terms pass by.
 
     outer     parallel axes that are walked around the tiles, from the outside in
     rows      the run along which a tile has rows: those of operand `a`

@@ -3,10 +3,11 @@
     before   %0 = dot_general %x, %w   %1 = broadcast %b   %2 = add %0, %1   %3 = tanh %2
     after    one contraction kernel whose epilogue adds the bias and applies tanh
 
-In: an optimised graph. Out: a `Grouping`, every computed node in one group (see groups.py).
+In: an optimised graph. Out: a `Grouping` (see groups.py): every node is in memory already, in one
+group, or written out by whoever reads it.
 
-Nodes are visited operands first; each joins the group of something it reads if it can get that
-value from a register, or starts a group of its own:
+Nodes are visited operands first; one that is not written out joins the group of something it reads
+if it can get that value from a register, or starts a group of its own:
 
 * an elementwise chain shares one map group;
 * a reduction joins the group of what it reduces, at the same axes (softmax is one group), or the
@@ -14,13 +15,14 @@ value from a register, or starts a group of its own:
 * a small node joins a recent group of its shape even if they share nothing: one barrier less;
 * what reads a reduction or contraction at its own index is its epilogue, optimizer updates
   included (an update is an elementwise node whose last operand is a gradient);
-* a cheap node with one reader, a contraction, is inlined there: its prologue;
+* a cheap node with one reader that has a prologue (a contraction, a cumulation, a scatter) is
+  written out there;
 * a few cheap operations on what is in memory anyway are computed again by every reader, where
   storing the result would cost more (1 - h * h beside a stored h = tanh x; a mask, a one-hot row).
 
 A group may not come to depend on itself: a join that would close a cycle is refused. A reduction
 does not join a map group if that would leave too few parallel points for a large tensor.
-What the update of a state needs beyond that (write-after-read order) is settled in lower.py.
+What the update of a state needs beyond that (write-after-read order) is settled in updates.py.
 Source: the greedy joining of producers with a reachability test is as in XLA's fusion passes;
 fusing the optimizer into the gradient's contraction as in Lv et al., 2023 (LOMO, arXiv 2306.09782).
 """
@@ -36,7 +38,7 @@ from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
 from ..loops.ir import Axis, Buffer
-from ..machine import CPU_FUSION, FusionLimits
+from ..machine import FusionLimits
 from ..ops.definition import (
     Contract,
     Cumulate,
@@ -68,7 +70,7 @@ def group_nodes(
     graph: Graph,
     maxima: Mapping[str, int],
     leaf_buffers: Mapping[Node, Buffer],
-    limits: FusionLimits = CPU_FUSION,
+    limits: FusionLimits,
 ) -> Grouping:
     """Group the nodes of `graph`; see the module docstring.
 

@@ -7,7 +7,9 @@
 
 A value that a reduction and a later loop both need is computed in both, because a kernel's loops
 share no registers. Where the later loop stores to an element of its own, the first loop can leave
-the value there: a store and a load for one exponential less. Bits do not change.
+the value there: a store and a load for one exponential less. What is computed stays the same; but
+choose_schedule comes later and counts what a kernel stores, so this is done on all machines of
+equal bits or on none.
 
 A thread reads back what it wrote itself, for it owns the points that it computes. Where that is not
 so it would be a race: a machine says whether it keeps values (machine.py).

@@ -54,7 +54,8 @@ Body = tuple[Instruction, ...]
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice of fuse or schedule, for people: what was (not) done, and why."""
+    """One choice of fuse (where a state is updated) or choose_schedule (how a kernel is run), for
+    people: what was (not) done, and why."""
 
     subject: str
     verdict: str

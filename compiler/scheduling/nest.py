@@ -2,8 +2,8 @@
 
 One run gets 16 lanes. If it is one of the parallel axes, every lane works on its own element and
 reductions walk their axes in order; if it is the last run of the inner loops, a reduction keeps 16
-partial results and ends in a tree. The choice decides bits, and depends on shapes and layouts
-alone, so it is the same for every machine:
+partial results and ends in a tree. The choice decides bits, and depends on the kernel's shapes and
+layouts alone: it is the same for all machines with the same kernels (machine.py):
 
 * cost of a run = sum over loads and stores of 1 if lanes lie together or share one element, 16 if
   they must be gathered, divided by the part of the lanes that is used;
