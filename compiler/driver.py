@@ -33,13 +33,13 @@ from .graph.ir import Graph, Node, topological
 from .graph.text_print import print_graph
 from .index_ranges import index_ranges
 from .loops.ir import Kernel
+from .lowering.choose_layouts import choose_layouts
 from .lowering.leaves import Order, field_bytes, large_constants, lay_out_state
 from .machine import Machine
 from .manifest import content_key, pack, unpack
 from .object_cache import ObjectCache, default_cache
 from .passes import GRAPH_STEPS, PROGRAM_STEPS
-from .passes.choose_layouts import choose_layouts
-from .passes.minibatch import gathered_axis
+from .passes.gather_minibatches import gathered_axis
 from .passes.runner import Dumper, PassReport, run_passes
 from .passes.settings import Form, Leaves, Settings
 from .program.ir import Program

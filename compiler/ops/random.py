@@ -8,12 +8,12 @@ Element n is word 0 of the block with
     counter  (n's low 32 bits, step's low 32 bits, stream, n's high 32 bits)
 so every element can be computed alone, in any order, on any thread, and again.
 
-In random_bits n is the element's number in row-major order. random_rows is what minibatch.py in
-passes/ makes of it where a data set is evaluated: shape[axis] is samples * k, k places for each
-sample, the samples outermost (k > 1 where axes were merged: batch*4). Place i along `axis` is row
-r = rows[i / k] * k + i % k of the data set, and n = r * (product of the other extents) + (row-major
-number among the other axes), whatever batch the row is in. For axis 0 these are the numbers of one
-random_bits over the whole data set.
+In random_bits n is the element's number in row-major order. random_rows is what the pass
+gather_minibatches makes of it where a data set is evaluated: shape[axis] is samples * k, k places
+for each sample, the samples outermost (k > 1 where axes were merged: batch*4). Place i along `axis`
+is row r = rows[i / k] * k + i % k of the data set, and n = r * (product of the other extents) +
+(row-major number among the other axes), whatever batch the row is in. For axis 0 these are the
+numbers of one random_bits over the whole data set.
 Source: Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
 """
 

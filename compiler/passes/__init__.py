@@ -3,6 +3,10 @@
     graph --GRAPH_STEPS--> graph --fuse--> program --...--> program, planned
 
 Graph passes run to a fixed point between specialize and copy_roots; all others run once.
+
+A pass is a module of its name, cse and dce spelled out in their functions. The others here serve
+passes alone: runner.py runs them, settings.py and properties.py are what they read and need, and
+simplify_movement.py and simplify_numbers.py hold rules of simplify.
 """
 
 from __future__ import annotations
@@ -19,9 +23,9 @@ from .dce import eliminate_dead_code
 from .decompose import decompose
 from .fold_constants import fold_constants
 from .fuse import fuse
+from .gather_minibatches import gather_minibatches
 from .keep_values import keep_values
 from .make_resident import make_resident
-from .minibatch import gather_minibatches
 from .plan_memory import plan_memory
 from .properties import (
     EDGES_KNOWN,

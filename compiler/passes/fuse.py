@@ -5,18 +5,18 @@
 
 In: an optimised graph every root of which is computed. Out: an unscheduled program, its kernels in
 the order of their groups, which need not keep `order_edges`. A graph that has no family lays its
-states out itself (choose_layouts.py).
+states out itself (lowering/choose_layouts.py).
 """
 
 from __future__ import annotations
 
 from ..graph.ir import Graph
+from ..lowering.choose_layouts import choose_layouts
 from ..lowering.fusion import group_nodes
 from ..lowering.leaves import lay_out_state, leaf_buffers
 from ..lowering.lower import lower
 from ..ops.minibatch import SAMPLES
 from ..program.ir import Program, Repeat
-from .choose_layouts import choose_layouts
 from .settings import Settings
 
 

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.ir import Axis
-from ..lowering.leaves import Order
 from ..ops.definition import VIEW, Contract, Elementwise
 from ..ops.source import STATE
+from .leaves import Order
 
 ANY_EXTENT = 2
 """Of the axes by which an operand's index is recognised; an axis of extent 1 has none."""
