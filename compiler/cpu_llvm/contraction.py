@@ -382,6 +382,7 @@ def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     e = ExpressionEmitter(context)
     loops = k.kernel.loops[1:]
     roots = [root for loop in loops for root in loop.roots]
+    upcoming = _steps_to_next(k, roots)
     stored = [store.buffer for loop in loops for store in loop.stores]
     context.prepare(tuple(dict.fromkeys(stored)) + _buffers_of(*roots))
     _bind_points(e, k.outer, points)
@@ -405,7 +406,26 @@ def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
                     else f.masked_load(shape.kept, at, lanes.mask, LANES)
                 )
                 e.bind_reduced(reduction.name, settled(f, reduction, [value]))
+            for load, step in upcoming.items():
+                here = f.binary("add", e.at_lane_zero(load.args[0]), step)
+                base, kind = context.base(load.payload), llvm_type(load.dtype)
+                f.prefetch(f.gep(base, here, kind, inbounds=False))
             for loop in loops:
                 store_all(e, loop)
     f.ret()
     return f
+
+
+def _steps_to_next(k: _TiledKernel, roots: Sequence[Scalar]) -> dict[Scalar, int]:
+    """Elements from what an epilogue loads for this tile to what it will for the next.
+
+    Of each load that has an element of its own for every sum, side by side: a weight that is
+    updated is as large as the results, and would come from memory while nothing else is done.
+    """
+    by_strip = k.tiles.each == "strip"
+    axis, size = (k.rows, k.shape.rows) if by_strip else (k.columns, k.shape.columns)
+    seen: set[Scalar] = set()
+    loads = [s for root in roots for s in walk(root, seen) if s.op == "load"]
+    side_by_side = [s for s in loads if coefficient(s.args[0], k.columns) == 1]
+    steps = {load: coefficient(load.args[0], axis) for load in side_by_side if k.rows in load.axes}
+    return {load: size * step for load, step in steps.items() if step}

@@ -20,6 +20,9 @@ FEW_ROWS = 160
 SMALL_BYTES = 16_384
 """An operand b so large stays in the first-level cache, whichever is walked first."""
 WORKSPACE_BYTES = 262_144
+SUMS_BYTES = 1_048_576
+"""Of the sums of all strips between two blocks of terms: each is met once for a block of `b`, which
+is larger, so they need not stay in a cache; but it is memory that a program must have."""
 DEPTH_BLOCK = 1_024
 HALF_CACHE = 524_288
 """Half of a second-level cache of 1 MiB, in bytes: what is to stay there while it is used again."""
@@ -151,8 +154,10 @@ class _Chooser:
         if self.each == "strip":
             if self.a.kind == "in place" and self.a_bytes < 2 * HALF_CACHE:
                 return self.m_parts, 1, self.c.depth
-            fit = WORKSPACE_BYTES // (tile_bytes * self.m_parts)
-            return self.m_parts, max(1, min(self.n_parts, fit)), depth
+            # Of what is staged of `a`, no more than a block of the sum: all strips go over it.
+            fit = max(1, SUMS_BYTES // (tile_bytes * self.m_parts))
+            strips = -(-self.n_parts // -(-self.n_parts // fit))
+            return self.m_parts, strips, min(depth, BLOCK_TERMS["dot"])
         strip_bytes = depth * self.columns * self.size * len({d.b for d in self.c.dots})
         strips = max(1, min(self.n_parts, HALF_CACHE // strip_bytes))
         fit = max(1, WORKSPACE_BYTES // (tile_bytes * strips))
