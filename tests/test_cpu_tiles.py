@@ -24,6 +24,7 @@ from gradc.compiler.loops.runs import find_runs
 from gradc.compiler.loops.schedule import Nest, Run, Staging, Tiles
 from gradc.compiler.loops.schedule_text import schedule_lines
 from gradc.compiler.loops.text import parse_kernel
+from gradc.compiler.ops.broadcast import broadcast
 from gradc.compiler.ops.contraction import dot_general
 from gradc.compiler.ops.elementwise import add, mul, tanh
 from gradc.compiler.ops.source import input_
@@ -454,6 +455,31 @@ def test_threads_share_what_splits_evenly(m: int, n: int, run: str) -> None:
     """Strips of 32 columns or tiles of 13 or 14 rows: 5 x 8, 5 x 1, 5 x 4, 56 x 8 of them."""
     c = contraction_of(product(m, n))
     assert choose_tiles(c, find_target("x86-64-v4").machine).threads == (run,)
+
+
+def test_all_strips_go_over_one_block_of_a_staged_operand() -> None:
+    """Rows 12 KiB apart are packed, 256 terms of them at a time, and once: for all 32 strips."""
+    x, w = input_("x", (64, 3072), float32), input_("w", (3072, 1024), float32)
+    program = plan(graph_of({"y": dot_general(x, w, (), (), (1,), (0,))}))
+    chosen = scheduled(program, "x86-64-v4").kernels()[0].schedule
+    assert isinstance(chosen, Tiles)
+    assert (chosen.a, chosen.each) == (Staging("packed columns"), "strip")
+    assert chosen.blocks == (5, 32, 256)
+
+
+@pytest.mark.parametrize(("m", "ahead"), [(64, 13 * 256), (784, 32)], ids=["strip", "tile"])
+def test_an_epilogue_asks_for_what_the_next_tile_loads(m: int, ahead: int) -> None:
+    """Of what has an element for each sum, that is: not of the bias; rows below, or columns on."""
+    x, w = input_("x", (m, 200), float32), input_("w", (200, 256), float32)
+    z, bias = input_("z", (m, 256), float32), input_("bias", (256,), float32)
+    sums = dot_general(x, w, (), (), (1,), (0,))
+    shown = broadcast(bias, (m, 256), (1,))
+    program = scheduled(plan(graph_of({"y": add(add(sums, z), shown)})), "x86-64-v4")
+    text = emit_program(program, "f").text
+    (epilogue,) = re.findall(r"^define [^\n]*_epilogue\(.*?^}", text, re.MULTILINE | re.DOTALL)
+    (address,) = re.findall(r"@llvm\.prefetch\.p0\(ptr (%[\w.]+),", epilogue)
+    (place,) = re.findall(rf"{address} = getelementptr .*, i64 (%[\w.]+)", epilogue)
+    assert re.search(rf"{place} = add .*, {ahead}$", epilogue, re.MULTILINE)
 
 
 def test_tiles_as_text() -> None:
