@@ -60,7 +60,7 @@ def random_tiles(kernel: Kernel, rng: np.random.Generator) -> Tiles:
     rows = max(1, min(rows, 28 * lanes // columns))
     order = kernel.loops[0].order
     points = 1 if order is None or order.block is None else order.block.points
-    depth = int(rng.choice([points, 2 * points, 99_999]))
+    depth = min(c.depth, int(rng.choice([points, 2 * points, c.depth])))
     runs: list[Run] = [c.rows.run, c.columns.run, *chosen.outer]
     a = [staging for dot in c.dots for staging in possible(c, dot, "a", rows)]
     b = [staging for dot in c.dots for staging in possible(c, dot, "b", columns)]
@@ -70,7 +70,11 @@ def random_tiles(kernel: Kernel, rng: np.random.Generator) -> Tiles:
         lanes=lanes,
         a=Staging(common(a, len(c.dots), rng)),
         b=Staging(common(b, len(c.dots), rng)),
-        blocks=(int(rng.integers(1, 5)), int(rng.integers(1, 4)), depth),
+        blocks=(
+            min(c.rows.extent, int(rng.integers(1, 5))),
+            min(c.columns.extent, int(rng.integers(1, 4))),
+            depth,
+        ),
         each="strip" if rng.random() < 0.5 else "tile",
         threads=runs[int(rng.integers(len(runs)))],
     )
@@ -476,7 +480,7 @@ def test_an_epilogue_asks_for_what_the_next_tile_loads(m: int, ahead: int) -> No
     shown = broadcast(bias, (m, 256), (1,))
     program = scheduled(plan(graph_of({"y": add(add(sums, z), shown)})), "x86-64-v4")
     text = emit_program(program, "f").text
-    (epilogue,) = re.findall(r"^define [^\n]*_epilogue\(.*?^}", text, re.MULTILINE | re.DOTALL)
+    (epilogue,) = re.findall(r"^define [^\n]*@epilogue\..*?^}", text, re.MULTILINE | re.DOTALL)
     (address,) = re.findall(r"@llvm\.prefetch\.p0\(ptr (%[\w.]+),", epilogue)
     (place,) = re.findall(rf"{address} = getelementptr .*, i64 (%[\w.]+)", epilogue)
     assert re.search(rf"{place} = add .*, {ahead}$", epilogue, re.MULTILINE)

@@ -157,7 +157,7 @@ class _Chooser:
             # Of what is staged of `a`, no more than a block of the sum: all strips go over it.
             fit = max(1, SUMS_BYTES // (tile_bytes * self.m_parts))
             strips = -(-self.n_parts // -(-self.n_parts // fit))
-            return self.m_parts, strips, min(depth, BLOCK_TERMS["dot"])
+            return self.m_parts, strips, min(depth, DOT.block_terms)
         strip_bytes = depth * self.columns * self.size * len({d.b for d in self.c.dots})
         strips = max(1, min(self.n_parts, HALF_CACHE // strip_bytes))
         fit = max(1, WORKSPACE_BYTES // (tile_bytes * strips))
