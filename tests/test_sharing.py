@@ -182,8 +182,9 @@ def test_a_canonical_kernel_is_its_own(seed: int) -> None:
 
 
 def functions(text: str) -> list[str]:
-    """Names of the functions that a module defines."""
-    return re.findall(r"^define [^@\n]*@([\w.$-]+)\(", text, re.MULTILINE)
+    """Names of the functions that a module defines, those of kernels without what marks them."""
+    names = re.findall(r"^define [^@\n]*@([\w.$-]+)\(", text, re.MULTILINE)
+    return [name.removeprefix("kernel.") for name in names]
 
 
 def multilayer(depth: int) -> Any:
