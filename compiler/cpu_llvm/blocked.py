@@ -15,53 +15,59 @@ place is to pack it (packing.py). The last tile of an operand in place begins ea
 left does not fill it, and computes again what its neighbour computes; the epilogue leaves that out.
 So nothing beyond an operand is read. Nothing of a contraction is fixed in this code but
 its element type, which of the two orders is taken and how many sums it has, so a training step,
-which has a dozen contractions, has it once or twice.
+which has a dozen contractions, has it once or twice. What is constant in one of them is a table
+that this code reads (numbers.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..artifact import LINE_BYTES
-from .emit import FunctionEmitter, Value
+from .context import KernelContext
+from .emit import AROUND_LOOPS, FunctionEmitter, Value
+from .numbers import Given
 from .packing import PANEL
 from .shares import share
+from .terms import column, limit, number_names, table_columns
 from .values import SIZE_BYTES
 
-OPERAND = (
-    ("ptr", "pack"), ("ptr", "source"), ("i64", "by_term"), ("i64", "by_part"),
-    ("ptr", "source_offsets"), ("ptr", "base"), ("ptr", "offsets"), ("i64", "step"),
-    ("i64", "row"),
-)  # fmt: skip
-"""pack            a function with PACK_PARAMETERS; null: the operand is read in place
-source          its first element; element (k, n) of a piece is `by_term` * k + `by_part` * n
-                elements from where the piece's source_offsets say
-base, offsets   where tiles read it: what it is packed into, or the source
-step            bytes from term to term there
-row             bytes from row to row there, of an operand that has rows
-"""
-
-_HEAD = (
-    ("ptr", "frame"), ("ptr", "points"), ("ptr", "epilogue"), ("ptr", "tile"),
-    ("i64", "rows"), ("i64", "columns"), ("i64", "m_limit"), ("i64", "n_limit"),
-    ("i64", "m_last"), ("i64", "n_last"),
-    ("ptr", "sums"), ("i64", "sums_size"), ("i64", "sums_tile"), ("i64", "sums_strip"),
-    ("i64", "kept_size"), ("i64", "block_terms"),
-    ("i64", "tiles"), ("i64", "strips"), ("i64", "depth"),
-    ("i64", "blocks_limit"), ("ptr", "blocks"), ("ptr", "counts"), ("ptr", "starts"),
-    ("ptr", "terms"),
-    ("i64", "m_share"), ("i64", "m_shares"), ("i64", "n_share"), ("i64", "n_shares"),
+_PARAMETERS = (
+    ("ptr", "frame"), ("ptr", "points"), ("ptr", "numbers"), ("i64", "blocks_limit"),
+    ("ptr", "tile"), ("ptr", "epilogue"),
 )  # fmt: skip
 """frame, points   handed on to `epilogue` and to the packing functions
+numbers         the table of what is constant (numbers.py), in the order of `number_names`
+blocks_limit    blocks of the sum, as the table of terms has them
 tile            the register tile's function, for `rows` x `columns` sums
-m_last, n_last  where the last tile and strip begin at the latest
-sums            of one tile take sums_size bytes for each dot, an element kept_size; they are
+"""
+
+_OPERAND_PARAMETERS = (("ptr", "pack"), ("ptr", "source"))
+"""pack     a function with PACK_PARAMETERS; null: the operand is read in place
+source   its first element; element (k, n) of a piece is `by_term` * k + `by_part` * n elements
+         from where the piece's source_offsets say
+"""
+
+_NUMBERS = (
+    "rows", "columns", "m_extent", "m_per_row", "n_extent", "n_per_row", "m_last", "n_last",
+    "m_shared", "n_shared", "kept_size", "sums", "sums_tile", "sums_strip", "block_terms",
+    "tiles", "strips", "depth", "table", "blocks", "column_bytes",
+)  # fmt: skip
+"""m_extent, ...   where the axes of rows and columns end (terms.py)
+m_last, n_last  where the last tile and strip begin at the latest; -1: anywhere
+m_shared        -1: threads share the tiles, 0: each does all of them; n_shared: the strips
+sums            where in the workspace; an element takes kept_size bytes, the sums of a tile are
                 sums_tile bytes from those of the next tile, sums_strip from those of the next strip
 block_terms     of one block of the sum, at most
-blocks, counts, starts, terms    the table of terms; `terms` is its points
-m_share         this thread's share, of `m_shares` of the tiles; n_share of the strips
+table, blocks   where in the workspace the table of terms is
+"""
+
+_OPERAND_NUMBERS = ("by_term", "by_part", "room", "step", "row")
+"""room   where in the workspace the operand is packed
+step   bytes from term to term where tiles read it
+row    bytes from row to row there, of an operand that has rows
 """
 
 EPILOGUE_PARAMETERS = (
@@ -85,12 +91,17 @@ class BlockedForm:
     kind     type of an element
     each     what the outer of the two inner loops walks
     a, b     numbers of distinct operands; the sums share that of which there is one
+    axes     that are summed over, and which of them is cut into blocks: `cut`
+    numbers  type of the constants
     """
 
     kind: str
     each: Literal["strip", "tile"]
     a: int
     b: int
+    axes: int
+    cut: int
+    numbers: str
 
     @property
     def dots(self) -> list[tuple[str, str]]:
@@ -100,17 +111,30 @@ class BlockedForm:
 
     @property
     def names(self) -> tuple[list[str], list[str]]:
-        return [f"a{n}" for n in range(self.a)], [f"b{n}" for n in range(self.b)]
+        return operand_names(self.a, self.b)
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
         operands = [name for side in self.names for name in side]
-        return [*_HEAD, *((kind, f"{name}_{what}") for name in operands for kind, what in OPERAND)]
+        of_operands = [(k, f"{n}_{what}") for n in operands for k, what in _OPERAND_PARAMETERS]
+        return [*_PARAMETERS, *of_operands]
+
+    @property
+    def number_names(self) -> list[str]:
+        """All numbers, those that depend on how many axes there are last."""
+        operands = [name for side in self.names for name in side]
+        of_operands = [f"{name}_{what}" for name in operands for what in _OPERAND_NUMBERS]
+        return [*_NUMBERS, *of_operands, *number_names(operands, self.axes)]
+
+
+def operand_names(a: int, b: int) -> tuple[list[str], list[str]]:
+    """Names for so many operands of either side."""
+    return [f"a{n}" for n in range(a)], [f"b{n}" for n in range(b)]
 
 
 def blocked_function(f: FunctionEmitter, form: BlockedForm) -> str:
     """void blocked(form.parameters)."""
-    name = f"blocked_{form.each}_{form.kind}_{form.a}x{form.b}"
+    name = f"blocked_{form.each}_{form.kind}_{form.a}x{form.b}_{form.numbers}"
     f.helpers[name] = lambda: _BlockedEmitter(name, form).emit()
     return name
 
@@ -119,18 +143,18 @@ class _BlockedEmitter:
     """Emits one such function."""
 
     def __init__(self, name: str, form: BlockedForm) -> None:
-        attributes = "noinline nounwind"
         parameters = form.parameters
-        self.f = FunctionEmitter(name, parameters, linkage="internal", attributes=attributes)
+        self.f = FunctionEmitter(name, parameters, linkage="internal", attributes=AROUND_LOOPS)
         self.form = form
         self.size = SIZE_BYTES[form.kind]
         self.a_names, self.b_names = form.names
-        self.given: Mapping[str, Value] = {
-            label: self.f.parameter(number) for number, (_, label) in enumerate(parameters)
-        }
+        values = {label: self.f.parameter(n) for n, (_, label) in enumerate(parameters)}
+        self.given = Given(self.f, values, form.number_names, form.numbers)
+        self.context = KernelContext(self.f, ())
 
     def emit(self) -> FunctionEmitter:
         f, given = self.f, self.given
+        self._find_memory()
         all_tiles = self._share("m", given["rows"])
         all_strips = self._share("n", given["columns"])
         body = self._by_strips if self.form.each == "strip" else self._by_tiles
@@ -144,12 +168,31 @@ class _BlockedEmitter:
         f.ret()
         return f
 
+    def _find_memory(self) -> None:
+        """Where the parts of the workspace are, and of the table of terms."""
+        f, given, workspace = self.f, self.given, self.context.parameter("workspace")
+        for part in ("sums", "table", "blocks"):
+            given[part] = f.gep(workspace, given[part], "i8")
+        operands = [*self.a_names, *self.b_names]
+        for number, name in enumerate(table_columns(operands, 1)):
+            given[name] = column(f, given, given["table"], number)
+        for name in operands:
+            staged = self._is_staged(name)
+            packed = f.gep(workspace, given[f"{name}_room"], "i8")
+            given[f"{name}_base"] = f.select(staged, packed, given[f"{name}_source"])
+            columns = given[f"{name}_offsets"], given[f"{name}_source_offsets"]
+            given[f"{name}_offsets"] = f.select(staged, *columns)
+
     def _share(self, axis: str, size: Value) -> _Range:
         """This thread's tiles or strips."""
         f, given = self.f, self.given
+        given[f"{axis}_limit"] = limit(f, self.context, given, axis)
         most = f.binary("add", given[f"{axis}_limit"], f.binary("sub", size, 1))
         count = f.binary("udiv", most, size)
-        return share(f, count, given[f"{axis}_share"], given[f"{axis}_shares"])
+        shared = given[f"{axis}_shared"]
+        others = f.binary("sub", self.context.parameter("threads"), 1)
+        part = f.binary("and", self.context.parameter("tid"), shared)
+        return share(f, count, part, f.binary("add", f.binary("and", others, shared), 1))
 
     def _clipped(self, start: Value, size: Value, limit: Value) -> _Range:
         end = self.f.binary("add", start, size)
@@ -213,7 +256,7 @@ class _BlockedEmitter:
         counts = f.gep(given["counts"], first, "i64")
         where = dict(zip([*self.a_names, *self.b_names], [*a, *b], strict=True))
         for number, (left, right) in enumerate(self.form.dots):
-            own = f.gep(sums, f.binary("mul", given["sums_size"], number), "i8")
+            own = f.gep(sums, f.binary("mul", self._sums_bytes(), number), "i8") if number else sums
             arguments = [
                 where[left], given[f"{left}_row"], given[f"{left}_step"],
                 where[right], given[f"{right}_step"], own, again,
@@ -244,13 +287,19 @@ class _BlockedEmitter:
 
     def _start(self, axis: str, first: Value) -> Value:
         """Where the tile or strip begins that has `first`."""
-        return self.f.intrinsic("llvm.smin", "i64", first, self.given[f"{axis}_last"])
+        return self.f.intrinsic("llvm.umin", "i64", first, self.given[f"{axis}_last"])
 
     def _sums(self, tile: Value, strip: Value, tiles: _Range, strips: _Range) -> Value:
         f, given = self.f, self.given
         down = f.binary("mul", f.binary("sub", tile, tiles[0]), given["sums_tile"])
         along = f.binary("mul", f.binary("sub", strip, strips[0]), given["sums_strip"])
         return f.gep(given["sums"], f.binary("add", down, along), "i8")
+
+    def _sums_bytes(self) -> Value:
+        """Of one dot's sums for a tile."""
+        f, given = self.f, self.given
+        elements = f.binary("mul", given["rows"], given["columns"])
+        return f.binary("mul", elements, given["kept_size"])
 
     def _first_piece(self, block: Value) -> Value:
         return self.f.load("i64", self.f.gep(self.given["blocks"], block, "i64"))
@@ -329,6 +378,6 @@ class _BlockedEmitter:
             done = f.binary("mul", f.binary("sub", start, before), given[f"{name}_step"])
             arguments = [
                 f.gep(along, offset, "i8"), *steps, valid, count, f.gep(target, done, "i8"), width,
-                part[0], given["points"], f.gep(given["terms"], piece, "i64"),
+                part[0], given["points"], f.gep(given["k0_points"], piece, "i64"),
             ]  # fmt: skip
             f.call_pointer("void", given[f"{name}_pack"], arguments)

@@ -74,9 +74,13 @@ class KernelContext:
 
     def workspace(self, scalar: str, count: int) -> Value:
         """Room for `count` elements, this thread's alone, of any content, aligned to lines."""
+        return self.f.gep(self.parameter("workspace"), self.room(scalar, count), "i8")
+
+    def room(self, scalar: str, count: int) -> int:
+        """Where such room is, in bytes from the start of the workspace."""
         start = self.f.workspace_bytes
         self.f.workspace_bytes += -(-count * SIZE_BYTES[scalar] // LINE_BYTES) * LINE_BYTES
-        return self.f.gep(self.parameter("workspace"), start, "i8")
+        return start
 
     def prepare(self, buffers: tuple[Buffer, ...]) -> None:
         """Compute the base address of each buffer; call it in the entry block."""

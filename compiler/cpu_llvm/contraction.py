@@ -27,10 +27,11 @@ from ..loops.contraction import why_no_products
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
 from ..loops.schedule import LANES, MOST_ROWS, PACKED_COLUMNS, Staging, Tiles
-from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function
+from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function, operand_names
 from .context import KernelContext, kernel_symbol, new_kernel_function
-from .emit import FunctionEmitter, Value, llvm_type
+from .emit import AROUND_LOOPS, FunctionEmitter, Value, llvm_type
 from .lanes import axis_limit, blocks, store_all
+from .numbers import number_type, numbers_table
 from .packing import (
     PACK_PARAMETERS,
     PANEL,
@@ -40,12 +41,12 @@ from .packing import (
 )
 from .reductions import settled
 from .shares import share
-from .terms import TermShape, TermTable
+from .terms import TermShape, limit_numbers, table_columns, terms_function
 from .tiles import TileShape, tile_function
 from .values import SIZE_BYTES
 from .vectors import ExpressionEmitter, first_lanes
 
-_NEVER = 2**62
+_ANYWHERE = -1
 """Where the last tile begins at the latest, if it may begin anywhere."""
 
 
@@ -54,7 +55,7 @@ def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter:
 
     Raises CompileError if the tiles do not fit the kernel.
     """
-    f = new_kernel_function(kernel.name)
+    f = new_kernel_function(kernel.name, AROUND_LOOPS)
     _ContractionEmitter(_TiledKernel(kernel, tiles), f).emit()
     f.ret()
     return f
@@ -153,12 +154,14 @@ class _Operand:
         """From row to row where tiles read it."""
         return self.size * (1 if self.is_staged else self.by_part)
 
-    def columns(self) -> dict[str, list[int] | int]:
-        """The columns of offsets that it needs in the table of terms (terms.py)."""
-        found: dict[str, list[int] | int] = {
-            f"{self.name}_source_offsets": [self.size * step for step in self.by_axis]
-        }
-        return found | ({f"{self.name}_offsets": self.step_bytes} if self.is_staged else {})
+    def numbers(self, room: int) -> dict[str, int]:
+        """What is constant of it (blocked.py, terms.py); `room`: where it is packed."""
+        found = {
+            "by_term": self.by_term, "by_part": self.by_part, "room": room,
+            "step": self.step_bytes, "row": self.part_bytes,
+        }  # fmt: skip
+        found |= {f"k{n}": self.size * step for n, step in enumerate(self.by_axis)}
+        return {f"{self.name}_{label}": number for label, number in found.items()}
 
     def _check(self, k: _TiledKernel) -> None:
         shape, side = k.shape, self.name[0]
@@ -183,125 +186,107 @@ class _ContractionEmitter:
         self.context = KernelContext(f, k.buffers)
         self.e = ExpressionEmitter(self.context)
         tiles = k.tiles
-        self.form = BlockedForm(self.shape.scalar, tiles.each, len(k.a), len(k.b))
         self.a, self.b = (
             [_Operand(k, s, n, staging, width) for s, n in zip(scalars, names, strict=True)]
-            for scalars, names, staging, width in (
-                (k.a, self.form.names[0], tiles.a, PANEL),
-                (k.b, self.form.names[1], tiles.b, self.shape.columns),
+            for scalars, names, staging, width in zip(
+                (k.a, k.b), operand_names(len(k.a), len(k.b)), (tiles.a, tiles.b),
+                (PANEL, self.shape.columns), strict=True,
             )
-        )
+        )  # fmt: skip
+        self.by_strips = tiles.each == "strip"
         self.tiles, self.strips, terms = tiles.blocks
         self.depth = min(max(1, terms // k.sum.block_terms), k.sum.blocks)
 
     def emit(self) -> None:
-        f, k = self.f, self.k
+        f, k, operands = self.f, self.k, (*self.a, *self.b)
         self.context.prepare(_buffers_of(*k.a, *k.b))
-        given: dict[str, Value] = {"frame": f.parameter(0)}
-        given["points"] = f.alloca("i64", len(k.outer)) if k.outer else f.const("ptr", 0)
-        given |= self._table() | self._sizes() | self._memory()
-        given["epilogue"] = _helper(f, _emit_epilogue(k))
-        given["tile"] = Value(f"@{tile_function(f, self.shape)}", "ptr")
-        name = blocked_function(f, self.form)
+        points = f.alloca("i64", len(k.outer)) if k.outer else f.const("ptr", 0)
+        constants = self._sizes() | self._memory() | k.sum.numbers()
+        form = BlockedForm(
+            self.shape.scalar, k.tiles.each, len(k.a), len(k.b),
+            len(k.sum.axes), k.sum.cut.position, number_type(constants),
+        )  # fmt: skip
+        names = form.number_names
+        numbers = numbers_table(f, names, form.numbers, constants)
+        terms = terms_function(
+            f, [o.name for o in operands], form.axes, form.cut, names, form.numbers
+        )
+        blocks = f.call("i64", 1, terms, [f.parameter(0), numbers])
+        epilogue = _helper(f, _emit_epilogue(k))
+        tile = Value(f"@{tile_function(f, self.shape)}", "ptr")
+        given = [f.parameter(0), points, numbers, blocks, tile, epilogue]
+        name = blocked_function(f, form)
         with ExitStack() as stack:
             for number, axis in enumerate(k.outer):
                 low, high = f.const("i64", 0), axis_limit(self.context, axis)
                 if axis is k.threads:
-                    low, high = share(f, high, *self._shares(taken=True))
+                    shares = self.context.parameter("tid"), self.context.parameter("threads")
+                    low, high = share(f, high, *shares)
                 loop = stack.enter_context(f.loop(low, high))
                 stack.enter_context(self.e.level())
                 self.e.bind(axis, loop.index)
-                f.store(loop.index, f.gep(given["points"], number, "i64"))
-            for operand in (*self.a, *self.b):
-                given |= self._operand(operand)
-            f.call("void", 1, name, [given[label] for _, label in self.form.parameters])
+                f.store(loop.index, f.gep(points, number, "i64"))
+            for operand in operands:
+                given += [self._packing(operand), self._source(operand)]
+            f.call("void", 1, name, given)
 
-    def _table(self) -> dict[str, Value]:
-        """The table of terms, filled, and its columns."""
-        steps: dict[str, list[int] | int] = {}
-        for operand in (*self.a, *self.b):
-            steps |= operand.columns()
-        table = self.table = TermTable(self.context, self.k.sum, steps)
-        found = {
-            "blocks_limit": table.number, "blocks": table.blocks, "counts": table.counts,
-            "starts": table.starts, "terms": table.points, **table.offsets,
-        }  # fmt: skip
-        in_place = [operand.name for operand in (*self.a, *self.b) if not operand.is_staged]
-        return found | {f"{n}_offsets": table.offsets[f"{n}_source_offsets"] for n in in_place}
-
-    def _sizes(self) -> dict[str, Value]:
-        """All numbers that say how large things are, and which share is this thread's."""
+    def _sizes(self) -> dict[str, int]:
+        """How large things are, and what threads share."""
         k, shape = self.k, self.shape
         last = [
-            _NEVER if side[0].is_staged else side[0].axis.extent - size
+            _ANYWHERE if side[0].is_staged else side[0].axis.extent - size
             for side, size in ((self.a, shape.rows), (self.b, shape.columns))
         ]
-        numbers = {
+        return {
             "rows": shape.rows, "columns": shape.columns, "m_last": last[0], "n_last": last[1],
+            "m_shared": -int(k.rows is k.threads), "n_shared": -int(k.columns is k.threads),
             "kept_size": SIZE_BYTES[shape.kept],
-            "sums_size": shape.size_bytes, "block_terms": k.sum.block_terms,
+            "block_terms": k.sum.block_terms,
             "tiles": self.tiles, "strips": self.strips, "depth": self.depth,
+            **limit_numbers("m", k.rows), **limit_numbers("n", k.columns),
         }  # fmt: skip
-        found = {name: self.f.const("i64", number) for name, number in numbers.items()}
-        for label, axis in (("m", k.rows), ("n", k.columns)):
-            found[f"{label}_limit"] = axis_limit(self.context, axis)
-            shares = self._shares(axis is k.threads)
-            found[f"{label}_share"], found[f"{label}_shares"] = shares
-        return found
 
-    def _memory(self) -> dict[str, Value]:
-        """Room for sums and for what is packed."""
-        f, shape = self.f, self.shape
-        by_strips = self.form.each == "strip"
-        place = shape.size_bytes * len(self.k.dots)
-        if self.depth < self.k.sum.blocks:  # the sums of all tiles are kept between blocks of K
+    def _memory(self) -> dict[str, int]:
+        """Room for the table of terms, for sums and for what is packed."""
+        k, shape, context = self.k, self.shape, self.context
+        operands = [*self.a, *self.b]
+        place = shape.size_bytes * len(k.dots)
+        if self.depth < k.sum.blocks:  # the sums of all tiles are kept between blocks of K
             tile, strip, places = place * self.strips, place, self.tiles * self.strips
-        elif by_strips:
+        elif self.by_strips:
             tile, strip, places = place, 0, self.tiles
         else:
             tile, strip, places = 0, 0, 1
+        columns = table_columns([operand.name for operand in operands], len(k.sum.axes))
         found = {
-            "sums": self.context.workspace("i8", places * place),
-            "sums_tile": f.const("i64", tile), "sums_strip": f.const("i64", strip),
+            "table": context.room("i8", k.sum.column_bytes * len(columns)),
+            "blocks": context.room("i64", k.sum.blocks + 1),
+            "sums": context.room("i8", places * place), "sums_tile": tile, "sums_strip": strip,
         }  # fmt: skip
-        terms = self.depth * self.k.sum.block_terms
-        for operand in (*self.a, *self.b):
-            if not operand.is_staged:
-                continue
-            if operand.name.startswith("a"):
-                elements = terms * (self.tiles if by_strips else 1)
-            else:
-                elements = self.k.sum.block_terms if by_strips else terms * self.strips
-            memory = self.context.workspace(shape.scalar, operand.width * elements)
-            found[f"{operand.name}_base"] = memory
+        for operand in operands:
+            room = 0
+            if operand.is_staged:
+                room = context.room(shape.scalar, operand.width * self._packed_terms(operand))
+            found |= operand.numbers(room)
         return found
 
-    def _shares(self, taken: bool) -> tuple[Value, Value]:
-        """Which share of an axis is this thread's, of how many."""
-        if taken:
-            return self.context.parameter("tid"), self.context.parameter("threads")
-        return self.f.const("i64", 0), self.f.const("i64", 1)
+    def _packed_terms(self, operand: _Operand) -> int:
+        """How many terms of it are packed at a time, in all of its parts."""
+        terms = self.depth * self.k.sum.block_terms
+        if operand.name.startswith("a"):
+            return terms * (self.tiles if self.by_strips else 1)
+        return self.k.sum.block_terms if self.by_strips else terms * self.strips
 
-    def _operand(self, operand: _Operand) -> dict[str, Value]:
-        """What packs an operand, from where, by which steps, and where tiles read it."""
-        f, k = self.f, self.k
+    def _source(self, operand: _Operand) -> Value:
+        """Where an operand's first element is; who computes it is given the frame."""
+        f, k, scalar = self.f, self.k, operand.scalar
         if operand.kind == "computed":
-            source = f.parameter(0)
-        else:
-            scalar = operand.scalar
-            with self.e.level():
-                for axis in (operand.axis, *k.sum.axes):
-                    self.e.bind(axis, f.const("i64", 0))
-                base, address = self.context.base(scalar.payload), self.e.value(scalar.args[0])
-                source = f.gep(base, address, k.shape.scalar)
-        found = {
-            "pack": self._packing(operand), "source": source,
-            "by_term": f.const("i64", operand.by_term), "by_part": f.const("i64", operand.by_part),
-            "step": f.const("i64", operand.step_bytes), "row": f.const("i64", operand.part_bytes),
-        }  # fmt: skip
-        if not operand.is_staged:
-            found["base"] = source
-        return {f"{operand.name}_{label}": value for label, value in found.items()}
+            return f.parameter(0)
+        with self.e.level():
+            for axis in (operand.axis, *k.sum.axes):
+                self.e.bind(axis, f.const("i64", 0))
+            base, address = self.context.base(scalar.payload), self.e.value(scalar.args[0])
+            return f.gep(base, address, k.shape.scalar)
 
     def _packing(self, operand: _Operand) -> Value:
         """The function that packs an operand; null if it is read in place."""
@@ -316,7 +301,7 @@ class _ContractionEmitter:
             case "packed any":
                 return Value(f"@{pack_any_function(f, kind)}", "ptr")
             case "computed":
-                return _helper(f, _emit_pack(self.k, operand, self.table.column_bytes))
+                return _helper(f, _emit_pack(self.k, operand))
             case _:
                 assert_never(operand.kind)
 
@@ -340,10 +325,10 @@ def _bind_points(e: ExpressionEmitter, outer: Sequence[Axis], points: Value) -> 
         e.bind(axis, e.f.load("i64", e.f.gep(points, number, "i64")))
 
 
-def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> FunctionEmitter:
+def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
     """A prologue: a packing function that evaluates the operand for every element.
 
-    Its source is the kernel's frame. The terms' points lie column_bytes apart.
+    Its source is the kernel's frame. The terms' points lie a column of their table apart.
     """
     name, kind = kernel_symbol(f"pack.{operand.name}", k.name), k.shape.scalar
     attributes = "noinline nounwind"
@@ -354,7 +339,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand, column_bytes: int) -> Functio
     context.prepare(_buffers_of(operand.scalar))
     _bind_points(e, k.outer, given["points"])
     starts = [
-        f.load("i64", f.gep(given["terms"], number * column_bytes, "i8"))
+        f.load("i64", f.gep(given["terms"], number * k.sum.column_bytes, "i8"))
         for number in range(len(k.sum.axes))
     ]
     for axis, start in zip(k.sum.axes[:-1], starts[:-1], strict=True):

@@ -18,9 +18,19 @@ from contextlib import contextmanager
 
 from .emit_memory import MemoryEmitter
 from .emit_module import ModuleEmitter
+from .emit_values import AROUND_LOOPS
 from .values import Operand, Value, llvm_type
 
-__all__ = ["Branch", "FunctionEmitter", "Loop", "ModuleEmitter", "Operand", "Value", "llvm_type"]
+__all__ = [
+    "AROUND_LOOPS",
+    "Branch",
+    "FunctionEmitter",
+    "Loop",
+    "ModuleEmitter",
+    "Operand",
+    "Value",
+    "llvm_type",
+]
 
 
 class Loop:

@@ -27,6 +27,11 @@ _FOLDED = {
 }
 
 
+AROUND_LOOPS = "noinline nounwind optsize"
+"""Attributes of code that runs now and then, around the loops that take the time: short code is
+better there, and none is aligned."""
+
+
 class ValueEmitter:
     """The lines of one function, and the operations that append to them."""
 
@@ -327,12 +332,12 @@ class ValueEmitter:
 
     # Constant data.
 
-    def table(self, scalar: str, numbers: Sequence[int | float]) -> Value:
-        """Pointer to a constant array of the module, shared by equal content, aligned to lines."""
+    def table(self, scalar: str, numbers: Sequence[int | float], align: int = LINE_BYTES) -> Value:
+        """Pointer to a constant array of the module, shared by equal content; `align` in bytes."""
         listed = ", ".join(f"{vector_type(scalar, 1)} {literal(scalar, n)}" for n in numbers)
         name = f"table.{hashlib.sha256(listed.encode()).hexdigest()[:16]}"
         self.tables[name] = (
             f"@{name} = private unnamed_addr constant "
-            f"[{len(numbers)} x {vector_type(scalar, 1)}] [{listed}], align {LINE_BYTES}"
+            f"[{len(numbers)} x {vector_type(scalar, 1)}] [{listed}], align {align}"
         )
         return Value(f"@{name}", "ptr")

@@ -25,11 +25,11 @@ from ..loops.ir import Kernel
 from ..loops.schedule import Nest, Tiles, Unrolled
 from ..program.ir import Program, Repeat
 from .arguments import argument_field
-from .barriers import barriers_before, emit_barrier
-from .calls import Calls
-from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD
+from .barriers import barriers_before
+from .calls import Calls, Steps
+from .context import BODY_PARAMETERS
 from .contraction import emit_contraction
-from .emit import FunctionEmitter, ModuleEmitter, Value
+from .emit import AROUND_LOOPS, FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest
 from .resident import emit_resident
 from .target import Optimize
@@ -151,47 +151,22 @@ def _emit_body(
     workspace_bytes: int,
 ) -> FunctionEmitter:
     f = FunctionEmitter(
-        f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes="nounwind"
+        f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS
     )
-    arguments, tid, threads, pool = (f.parameter(n) for n in range(4))
-    names = ("state", "arena", "inputs", "outputs", "constants", "order", "first_step", "rows")
-    fields = {name: argument_field(f, arguments, name) for name in names}
-    frame = f.alloca("i64", len(FRAME))
-
-    def set_field(name: str, value: Value) -> None:
-        f.store(value, f.gep(frame, FRAME_FIELD[name], "i64"))
-
-    for name in ("state", "arena", "inputs", "outputs", "constants", "rows"):
-        set_field(name, fields[name])
-    set_field("tid", tid)
-    set_field("threads", threads)
-    behind = f.gep(fields["arena"], aligned_arena_bytes(program.arena_bytes), "i8")
-    set_field("workspace", f.gep(behind, f.binary("mul", tid, workspace_bytes), "i8"))
-    repeats = any(isinstance(i, Repeat) for i in program.body)
-    count = argument_field(f, arguments, "count") if repeats else f.const("i64", 1)
-    before = barriers_before(kernels, _is_shared)
-    anyone = any(map(_is_shared, kernels))
-    calls = Calls(symbol)
+    calls, before = Calls(symbol), barriers_before(kernels, _is_shared)
     for kernel in kernels:
         calls.add(called[kernel.name].name, kernel, kernel.name in before)
-    with f.loop(0, count) as loop:
-        step = f.binary("add", fields["first_step"], loop.index)
-        start = f.binary("mul", step, program.rows_maximum)
-        set_field("order", f.gep(fields["order"], start, "i64"))
-        set_field("iteration", loop.index)
-        if anyone:
-            calls.emit(f, frame, (pool, tid, threads))
-            emit_barrier(f, pool, tid, threads)
-        else:
-            with f.if_(f.compare("eq", tid, 0)):
-                calls.emit(f, frame, (pool, tid, threads))
+    repeats = any(isinstance(i, Repeat) for i in program.body)
+    arena_bytes = aligned_arena_bytes(program.arena_bytes)
+    steps = Steps(arena_bytes, workspace_bytes, program.rows_maximum, int(repeats))
+    calls.emit(f, steps, any(map(_is_shared, kernels)))
     f.ret()
     return f
 
 
 def _emit_entry(symbol: str, threads: bool = True) -> FunctionEmitter:
     """The entry point: the pool sets the floating point environment, with or without workers."""
-    f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes="nounwind")
+    f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes=AROUND_LOOPS)
     f.declarations["gradc_pool_run"] = "declare void @gradc_pool_run(ptr, ptr, ptr)"
     arguments = f.parameter(0)
     pool = argument_field(f, arguments, "pool") if threads else Value("null", "ptr")

@@ -154,12 +154,37 @@ def tree(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumu
         return [f.reduce_lanes(lanes[0], step)]
     if len(lanes) == 1:
         return [f.reduce_lanes(lanes[0], lambda a, b: combine(f, reduction, [a], [b])[0])]
-    while lanes[0].lanes > 1:
-        half = lanes[0].lanes // 2
-        low = [_half(f, v, 0, half) for v in lanes]
-        high = [_half(f, v, half, half) for v in lanes]
-        lanes = combine(f, reduction, low, high)
-    return lanes
+    return _best_of(f, reduction, lanes)
+
+
+def _best_of(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumulator:
+    """The tree of an argmax or argmin: a function of the module, being long and rarely reached.
+
+    LLVM puts it back into code that it optimises in full.
+    """
+    values, positions = lanes
+    name = f"gradc.{reduction.combiner}.{reduction.value.dtype.short}.{values.lanes}"
+    best = f.alloca("i64", 2)
+    parameters = [(values.llvm, "values"), (positions.llvm, "positions"), ("ptr", "best")]
+
+    def build() -> FunctionEmitter:
+        g = FunctionEmitter(name, parameters, linkage="internal", attributes="nounwind")
+        found = [g.parameter(0), g.parameter(1)]
+        while found[0].lanes > 1:
+            half = found[0].lanes // 2
+            low = [_half(g, v, 0, half) for v in found]
+            high = [_half(g, v, half, half) for v in found]
+            found = combine(g, reduction, low, high)
+        for place, value in enumerate(found):
+            g.store(value, g.gep(g.parameter(2), place, "i64"))
+        g.ret()
+        return g
+
+    f.call_helper(None, name, [values, positions, best], build)
+    return [
+        f.load(lane.type, f.gep(best, place, "i64"))
+        for place, lane in enumerate((values, positions))
+    ]
 
 
 def _half(f: FunctionEmitter, value: Value, start: int, count: int) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .emit import FunctionEmitter, Value
+from .emit import AROUND_LOOPS, FunctionEmitter, Value
 
 _NAME = "gradc.share"
 
@@ -21,7 +21,7 @@ def _build() -> FunctionEmitter:
     for operands that fit 32 bits.
     """
     parameters = (("i64", "units"), ("i64", "number"), ("i64", "parts"))
-    f = FunctionEmitter(_NAME, parameters, "i64", "internal", "noinline nounwind")
+    f = FunctionEmitter(_NAME, parameters, "i64", "internal", AROUND_LOOPS)
     units, number, parts = (f.parameter(n) for n in range(3))
     f.ret(f.binary("udiv", f.binary("mul", units, number), parts))
     return f

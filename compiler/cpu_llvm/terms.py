@@ -5,25 +5,28 @@
     blocks   0, 2, 4, 6                    the first piece of each, and one past the last
 
 In: the axes that are summed over, how a sum is cut into blocks (loops/order.py), how each operand
-steps. Out: code that fills the table when a kernel begins, in the thread's workspace, and where its
-columns are. A piece is some consecutive points of the last axis; a register tile sums the pieces of
-one block. An axis may end at a number of rows known at run time, so the table is made then.
+steps. Out: a function of the module that fills the table when a kernel begins, in the thread's
+workspace, for all sums over as many axes cut at the same place. A piece is some consecutive points
+of the last axis; a register tile sums the pieces of one block. An axis may end at a number of rows
+known at run time, so the table is made then.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..loops.ir import Axis
 from ..loops.schedule import SumBlock
-from .context import KernelContext
-from .emit import FunctionEmitter, Value
-from .lanes import axis_limit
+from .context import KERNEL_PARAMETERS, KernelContext
+from .emit import AROUND_LOOPS, FunctionEmitter, Value
+from .numbers import Given
 from .values import SIZE_BYTES
 
 _NUMBER_BYTES = SIZE_BYTES["i64"]
+_FIRST_COLUMNS = ("counts", "starts")
+_OF_OPERAND = ("source_offsets", "offsets")
 
 
 @dataclass(frozen=True)
@@ -54,49 +57,107 @@ class TermShape:
             return self.blocks
         return math.prod(axis.extent for axis in self.axes[:-1])
 
+    @property
+    def column_bytes(self) -> int:
+        return self.pieces * _NUMBER_BYTES
 
-class TermTable:
-    """The table under construction, and where its columns are: one number for each piece.
+    def numbers(self) -> dict[str, int]:
+        """Those of `number_names` that no operand has."""
+        found = {"column_bytes": self.column_bytes, "cut_points": self.cut.points}
+        for n, axis in enumerate(self.axes):
+            found |= limit_numbers(f"k{n}", axis)
+        return found
 
-    counts    terms of the piece
-    starts    terms before it
-    points    where it begins on the first axis; the other axes' columns follow, column_bytes apart
-    offsets   by name: bytes from an operand's first element to the piece's
-    blocks    first piece of each block, and one past the last
-    number    of blocks, once the table is filled
+
+def limit_numbers(name: str, axis: Axis) -> dict[str, int]:
+    """Where an axis ends, for `limit`: its extent, or the run-time rows times so many points."""
+    extent, per_row = (0, axis.per_row) if axis.bounded else (axis.extent, 0)
+    return {f"{name}_extent": extent, f"{name}_per_row": per_row}
+
+
+def limit(f: FunctionEmitter, context: KernelContext, given: Given, name: str) -> Value:
+    """Where an axis ends, by its numbers."""
+    rows = f.binary("mul", context.parameter("rows"), given[f"{name}_per_row"])
+    return f.binary("add", rows, given[f"{name}_extent"])
+
+
+def table_columns(operands: Sequence[str], axes: int) -> list[str]:
+    """The names of a table's columns, in order: one number for each piece, column_bytes apart.
+
+    counts            terms of the piece
+    starts            terms before it
+    X_source_offsets  bytes from the first element of operand X to the piece's
+    X_offsets         the same in what the operand is packed into
+    k0_points, ...    where the piece begins on each axis
     """
+    of_operands = [f"{name}_{what}" for name in operands for what in _OF_OPERAND]
+    return [*_FIRST_COLUMNS, *of_operands, *(f"k{n}_points" for n in range(axes))]
+
+
+def column(f: FunctionEmitter, given: Given, table: Value, number: int) -> Value:
+    """Where a column of the table begins."""
+    return f.gep(table, f.binary("mul", given["column_bytes"], number), "i8")
+
+
+def number_names(operands: Sequence[str], axes: int) -> list[str]:
+    """What the function that fills a table reads, beside `table`, `blocks` and each X_step.
+
+    X_k0, ...   bytes from point to point of operand X along each axis, 0 for one that is computed
+    """
+    of_axes = [f"k{n}_{what}" for n in range(axes) for what in ("extent", "per_row")]
+    return ["cut_points", *of_axes, *(f"{name}_k{n}" for name in operands for n in range(axes))]
+
+
+def terms_function(
+    f: FunctionEmitter, operands: Sequence[str], axes: int, cut: int, names: Sequence[str],
+    kind: str,
+) -> str:  # fmt: skip
+    """i64 terms(frame, numbers): fill the table, return how many blocks there are."""
+    name = f"terms_{len(operands)}_{axes}_{cut}_{kind}"
+    f.helpers[name] = lambda: _TermsEmitter(name, operands, (axes, cut), names, kind).emit()
+    return name
+
+
+class _TermsEmitter:
+    """Emits the function that fills tables."""
 
     def __init__(
-        self, context: KernelContext, shape: TermShape, steps: Mapping[str, Sequence[int] | int]
-    ) -> None:
-        """steps: bytes along each axis, or for each term before a piece; by name of a column."""
-        self.context, self.f = context, context.f
-        self.axes, self.cut, self.steps = shape.axes, shape.cut, steps
-        self.column_bytes = shape.pieces * _NUMBER_BYTES
-        columns = 2 + len(shape.axes) + len(steps)
-        memory = context.workspace("i64", shape.pieces * columns)
-        places = [self.f.gep(memory, n * self.column_bytes, "i8") for n in range(columns)]
-        self.counts, self.starts, self.points = places[:3]
-        self._of_axes = places[2 : 2 + len(shape.axes)]
-        self.offsets = dict(zip(steps, places[2 + len(shape.axes) :], strict=True))
-        self.blocks = context.workspace("i64", shape.blocks + 1)
-        zero = self.f.const("i64", 0)
-        piece, self.number, _ = self._walk(0, [], [zero, zero, zero])
-        self.f.store(piece, self.f.gep(self.blocks, self.number, "i64"))
+        self, name: str, operands: Sequence[str], sums: tuple[int, int], names: Sequence[str],
+        kind: str,
+    ) -> None:  # fmt: skip
+        parameters = (*KERNEL_PARAMETERS, ("ptr", "numbers"))
+        self.f = FunctionEmitter(name, parameters, "i64", "internal", AROUND_LOOPS)
+        self.context, self.operands = KernelContext(self.f, ()), operands
+        self.axes, self.cut = sums
+        self.given = Given(self.f, {"numbers": self.f.parameter(1)}, names, kind)
+
+    def emit(self) -> FunctionEmitter:
+        f, given, workspace = self.f, self.given, self.context.parameter("workspace")
+        table = f.gep(workspace, given["table"], "i8")
+        self.blocks = f.gep(workspace, given["blocks"], "i8")
+        names = table_columns(self.operands, self.axes)
+        self.columns = {name: column(f, given, table, n) for n, name in enumerate(names)}
+        self.limits = [limit(f, self.context, given, f"k{n}") for n in range(self.axes)]
+        zero = f.const("i64", 0)
+        piece, number, _ = self._walk(0, [], [zero, zero, zero])
+        f.store(piece, f.gep(self.blocks, number, "i64"))
+        f.ret(number)
+        return f
 
     def _walk(self, level: int, points: list[Value], counters: list[Value]) -> list[Value]:
         """The axes outside the one that is cut, and its blocks.
 
         counters: the next piece, the next block, the terms before it.
         """
-        f, limit = self.f, axis_limit(self.context, self.axes[level])
-        at_cut = level == self.cut.position
-        step = self.cut.points if at_cut else 1
-        with f.loop(0, limit, step, carried=counters) as loop:
+        f, end_of_axis = self.f, self.limits[level]
+        at_cut = level == self.cut
+        step = self.given["cut_points"] if at_cut else f.const("i64", 1)
+        with f.loop(0, end_of_axis, step, carried=counters) as loop:
             if at_cut:
                 piece, block, terms = loop.carried
                 f.store(piece, f.gep(self.blocks, block, "i64"))
-                end = smaller(f, f.binary("add", loop.index, step), limit)
+                following = f.binary("add", loop.index, step)
+                end = f.intrinsic("llvm.smin", "i64", following, end_of_axis)
                 inside = [piece, f.binary("add", block, 1), terms]
                 loop.next(self._inside(level, points, loop.index, end, inside))
             else:
@@ -108,35 +169,25 @@ class TermTable:
     ) -> list[Value]:
         """The pieces of one block: the points from `low` to `high` of this axis."""
         f = self.f
-        if level == len(self.axes) - 1:
+        if level == self.axes - 1:
             piece, block, terms = counters
             count = f.binary("sub", high, low)
             self._write(piece, [*points, low], count, terms)
             return [f.binary("add", piece, 1), block, f.binary("add", terms, count)]
         with f.loop(low, high, carried=counters) as loop:
-            limit = axis_limit(self.context, self.axes[level + 1])
-            here = [*points, loop.index]
-            loop.next(self._inside(level + 1, here, f.const("i64", 0), limit, loop.carried))
+            here, zero = [*points, loop.index], f.const("i64", 0)
+            loop.next(self._inside(level + 1, here, zero, self.limits[level + 1], loop.carried))
         return loop.results
 
     def _write(self, piece: Value, points: list[Value], count: Value, terms: Value) -> None:
-        f = self.f
-        numbers = [(self.counts, count), (self.starts, terms)]
-        numbers += zip(self._of_axes, points, strict=True)
-        for name, steps in self.steps.items():
-            if isinstance(steps, int):
-                numbers.append((self.offsets[name], f.binary("mul", terms, steps)))
-                continue
+        f, given = self.f, self.given
+        numbers = {"counts": count, "starts": terms}
+        numbers |= {f"k{n}_points": point for n, point in enumerate(points)}
+        for name in self.operands:
             offset = f.const("i64", 0)
-            for point, step in zip(points, steps, strict=True):
-                offset = f.binary("add", offset, f.binary("mul", point, step))
-            numbers.append((self.offsets[name], offset))
-        for column, number in numbers:
-            f.store(number, f.gep(column, piece, "i64"))
-
-
-def smaller(f: FunctionEmitter, a: Value, b: Value) -> Value:
-    """The smaller of two lengths."""
-    if a.integer is not None and b.integer is not None:
-        return a if a.integer < b.integer else b
-    return f.intrinsic("llvm.smin", "i64", a, b)
+            for n, point in enumerate(points):
+                offset = f.binary("add", offset, f.binary("mul", point, given[f"{name}_k{n}"]))
+            numbers[f"{name}_source_offsets"] = offset
+            numbers[f"{name}_offsets"] = f.binary("mul", terms, given[f"{name}_step"])
+        for label, number in numbers.items():
+            f.store(number, f.gep(self.columns[label], piece, "i64"))

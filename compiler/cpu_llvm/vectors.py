@@ -19,6 +19,7 @@ from ..loops.schedule import LANES
 from .context import KernelContext
 from .emit import FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
+from .values import SIZE_BYTES
 
 
 @dataclass(frozen=True)
@@ -229,5 +230,10 @@ class ExpressionEmitter:
 
 
 def first_lanes(f: FunctionEmitter, count: Value, lanes: int) -> Value:
-    """A mask of the first `count` lanes, made of 32-bit numbers: they lie as floats do."""
-    return f.compare("slt", f.iota("i32", lanes), f.cast("trunc", count, "i32"))
+    """A mask of the first `count` lanes, made of 32-bit numbers: they lie as floats do.
+
+    The lanes' numbers are read from a table of the module: LLVM gives every function its own copy
+    of a literal as long as they are.
+    """
+    numbers = f.load("i32", f.table("i32", range(lanes)), lanes, align=lanes * SIZE_BYTES["i32"])
+    return f.compare("slt", numbers, f.cast("trunc", count, "i32"))

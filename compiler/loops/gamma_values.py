@@ -89,16 +89,15 @@ def _zeta(s: Any, q: Any) -> Any:
     return np.where((s < 1) | np.isnan(s) | np.isnan(q), np.nan, result)
 
 
-# zeta(k) - 1 for k = 2, 3, ...: coefficients of 6.1.33.
-ZETA_LESS_ONE = tuple(
-    _zeta_of_positive(Long(k) + np.zeros(1, Long), Long(2) + np.zeros(1, Long))[0]
-    for k in range(2, SERIES_TERMS)
-)
+def _zetas(last: int, q: Any) -> Any:
+    """zeta(k, q) for k = 2 to last."""
+    k = np.arange(2, last + 1).astype(Long)
+    return _zeta_of_positive(k, np.full_like(k, q))
 
-ZETA_AT_ROOT = tuple(
-    _zeta_of_positive(Long(k) + np.zeros(1, Long), ROOT + ROOT_REST + np.zeros(1, Long))[0]
-    for k in range(2, ROOT_TERMS + 1)
-)
+
+# zeta(k) - 1 for k = 2, 3, ...: coefficients of 6.1.33.
+ZETA_LESS_ONE = _zetas(SERIES_TERMS - 1, Long(2))
+ZETA_AT_ROOT = _zetas(ROOT_TERMS, ROOT + ROOT_REST)
 
 
 def _lgamma_near_two(z: Any) -> Any:
