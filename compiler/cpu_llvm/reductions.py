@@ -169,7 +169,8 @@ def _best_of(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Ac
 
     def build() -> FunctionEmitter:
         g = FunctionEmitter(name, parameters, linkage="internal", attributes="nounwind")
-        found = [g.parameter(0), g.parameter(1)]
+        # A bfloat is written as the i16 of its bits: a parameter's text does not tell which it is.
+        found = [Value(g.parameter(n).name, v.type, v.lanes) for n, v in enumerate(lanes)]
         while found[0].lanes > 1:
             half = found[0].lanes // 2
             low = [_half(g, v, 0, half) for v in found]
