@@ -12,7 +12,7 @@ import pytest
 from fake_artifact import INPUTS, FakeArtifact, made_data
 from support_binary import binary, classifier_data
 
-from gradc.compiler.errors import ArgumentError, GradcError
+from gradc.compiler.errors import ArgumentError, CallError, GradcError
 from gradc.runtime import EarlyStopping, Trainer
 from gradc.runtime.checkpoint import read_checkpoint
 
@@ -349,9 +349,9 @@ def test_a_load_ends_a_loop(tmp_path: Path) -> None:
 
 def test_arguments_of_the_loop_are_those_of_fit_and_checked_at_once() -> None:
     trainer, data = _trainer(), made_data(22)
-    with pytest.raises(ArgumentError, match="unknown argument 'batch'") as caught:
+    with pytest.raises(CallError, match="epochs: there is no argument 'batch'") as caught:
         trainer.epochs(data, batch=8)
-    assert "did you mean 'batch_size'?" in str(caught.value)
+    assert "did you mean batch_size?" in str(caught.value)
     with pytest.raises(ArgumentError, match="epochs is a positive integer, not 0"):
         trainer.epochs(data, epochs=0)
     with pytest.raises(ArgumentError, match="missing input 'y'"):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..artifact import LINE_BYTES
 from ..loops.build import coefficient
 from ..loops.ir import Axis, Scalar, Store, walk
 from ..loops.schedule import LANES
@@ -235,5 +236,7 @@ def first_lanes(f: FunctionEmitter, count: Value, lanes: int) -> Value:
     The lanes' numbers are read from a table of the module: LLVM gives every function its own copy
     of a literal as long as they are.
     """
-    numbers = f.load("i32", f.table("i32", range(lanes)), lanes, align=lanes * SIZE_BYTES["i32"])
+    numbers = f.load(
+        "i32", f.table("i32", range(lanes)), lanes, align=min(lanes * SIZE_BYTES["i32"], LINE_BYTES)
+    )
     return f.compare("slt", numbers, f.cast("trunc", count, "i32"))
