@@ -8,6 +8,7 @@ nest. What is proposed need not make sense: what is refused is proposed anew, up
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -115,7 +116,14 @@ def _with_tiles(kernel: Kernel, c: Contraction, rng: np.random.Generator) -> Ker
     lanes = int(rng.choice([4, 8, 16]))
     rows_high = int(rng.integers(1, max(2, min(14, 28 * lanes // columns_wide) + 1)))
     threads = [rows, columns, *outer]
-    points = 1 if order.block is None else order.block.points
+    axes = {axis.name: axis for axis in (*kernel.axes, *first.axes)}
+
+    def extent(*runs: Run) -> int:
+        return math.prod(axes[name].extent for run in runs for name in run)
+
+    block = extent(*terms)
+    if order.block is not None:
+        block = order.block.points * extent(*terms[order.block.position + 1 :])
     tiles = Tiles(
         tuple(outer),
         rows,
@@ -126,9 +134,9 @@ def _with_tiles(kernel: Kernel, c: Contraction, rng: np.random.Generator) -> Ker
         Staging(KINDS[rng.integers(len(KINDS))]),
         Staging(KINDS[rng.integers(len(KINDS))]),
         (
-            int(rng.integers(1, 5)),
-            int(rng.integers(1, 5)),
-            int(rng.choice([1, points, 3 * points, 10_000])),
+            int(rng.integers(1, min(5, extent(rows) + 1))),
+            int(rng.integers(1, min(5, extent(columns) + 1))),
+            min(extent(*terms), int(rng.choice([block, 3 * block, extent(*terms)]))),
         ),
         "strip" if rng.random() < 0.5 else "tile",
         threads[rng.integers(len(threads))],

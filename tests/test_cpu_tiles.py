@@ -20,6 +20,7 @@ from gradc.compiler.errors import CompileError
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.contraction import Contraction, Dot, find_contraction, operand_steps
 from gradc.compiler.loops.ir import Kernel
+from gradc.compiler.loops.order import choose_order
 from gradc.compiler.loops.runs import find_runs
 from gradc.compiler.loops.schedule import Nest, Run, Staging, Tiles
 from gradc.compiler.loops.schedule_text import schedule_lines
@@ -59,8 +60,9 @@ def random_tiles(kernel: Kernel, rng: np.random.Generator) -> Tiles:
     lanes, columns = int(rng.choice([4, 8, 16])), int(rng.choice([16, 32, 48]))
     rows = max(1, min(rows, 28 * lanes // columns))
     order = kernel.loops[0].order
-    points = 1 if order is None or order.block is None else order.block.points
-    depth = min(c.depth, int(rng.choice([points, 2 * points, c.depth])))
+    assert order is not None
+    block = c.block_terms(order)
+    depth = min(c.depth, int(rng.choice([block, 2 * block, c.depth])))
     runs: list[Run] = [c.rows.run, c.columns.run, *chosen.outer]
     a = [staging for dot in c.dots for staging in possible(c, dot, "a", rows)]
     b = [staging for dot in c.dots for staging in possible(c, dot, "b", columns)]
@@ -382,8 +384,12 @@ def test_operands_say_why_they_are_not_read_in_steps() -> None:
     assert operand_steps(dot.b, (c.columns, *c.terms)) == "it is computed"
 
 
-TILES = contraction_of(product())
-CHOSEN = choose_tiles(TILES, find_target("x86-64-v4").machine)
+def tiles_of(kernel: Kernel, cpu: str) -> Tiles:
+    order = choose_order(kernel.loops[0], find_runs(kernel).loops[0], 1)
+    return choose_tiles(contraction_of(kernel), order, find_target(cpu).machine)
+
+
+CHOSEN = tiles_of(product(), "x86-64-v4")
 
 
 @pytest.mark.parametrize(
@@ -448,7 +454,7 @@ def test_a_tile_refuses_sums_in_lanes() -> None:
     [("x86-64-v4", "13 x 32 by 16"), ("x86-64-v3", "6 x 16 by 8"), ("aarch64", "6 x 16 by 4")],
 )
 def test_the_tile_follows_the_machine(cpu: str, tile: str) -> None:
-    chosen = choose_tiles(TILES, find_target(cpu).machine)
+    chosen = tiles_of(product(), cpu)
     assert f"tile {tile}" in "\n".join(schedule_lines(chosen))
 
 
@@ -457,8 +463,7 @@ def test_the_tile_follows_the_machine(cpu: str, tile: str) -> None:
 )
 def test_threads_share_what_splits_evenly(m: int, n: int, run: str) -> None:
     """Strips of 32 columns or tiles of 13 or 14 rows: 5 x 8, 5 x 1, 5 x 4, 56 x 8 of them."""
-    c = contraction_of(product(m, n))
-    assert choose_tiles(c, find_target("x86-64-v4").machine).threads == (run,)
+    assert tiles_of(product(m, n), "x86-64-v4").threads == (run,)
 
 
 def test_all_strips_go_over_one_block_of_a_staged_operand() -> None:

@@ -195,7 +195,7 @@ class _ContractionEmitter:
         )  # fmt: skip
         self.by_strips = tiles.each == "strip"
         self.tiles, self.strips, terms = tiles.blocks
-        self.depth = min(max(1, terms // k.sum.block_terms), k.sum.blocks)
+        self.depth = k.sum.blocks_of(terms)
 
     def emit(self) -> None:
         f, k, operands = self.f, self.k, (*self.a, *self.b)

@@ -47,6 +47,14 @@ class TermShape:
         return self.cut.points * math.prod(axis.extent for axis in inside)
 
     @property
+    def terms(self) -> int:
+        return math.prod(axis.extent for axis in self.axes)
+
+    def blocks_of(self, terms: int) -> int:
+        """How many blocks so many terms are: whole ones, or all there are."""
+        return self.blocks if terms >= self.terms else max(1, terms // self.block_terms)
+
+    @property
     def blocks(self) -> int:
         outside = math.prod(axis.extent for axis in self.axes[: self.cut.position])
         return outside * -(-self.axes[self.cut.position].extent // self.cut.points)

@@ -220,9 +220,10 @@ class _ScheduleChecker:
             raise self._refuse(place, f"blocks {blocks} are not parts of {there}")
 
     def _check_depth(self, place: str, tiles: Tiles, order: Order) -> None:
-        """What is packed together holds whole blocks of the sums."""
-        if order.block is None or len(order.runs) > 1:
-            return
-        depth, points = tiles.blocks[2], order.block.points
-        if depth < self._extent(order.runs[0]) and depth % points:
-            raise self._refuse(place, f"{depth} terms at a time cut blocks of {points}")
+        """What is worked on together are whole blocks of the sums, or all terms."""
+        depth, extents = tiles.blocks[2], [self._extent(run) for run in order.runs]
+        terms = block = math.prod(extents)
+        if order.block is not None:
+            block = order.block.points * math.prod(extents[order.block.position + 1 :])
+        if depth < terms and depth % block:
+            raise self._refuse(place, f"{depth} terms at a time cut blocks of {block}")

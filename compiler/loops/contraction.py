@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from ..types import DType
 from .ir import Kernel, Loop, Reduction, Scalar
 from .runs import Address, Runs, WalkedRun
+from .schedule import Order
 
 FEWEST_PRODUCTS = 4_096
 """Multiply-adds below which the generic nest is at least as fast."""
@@ -75,6 +76,13 @@ class Contraction:
     def depth(self) -> int:
         """Terms of one sum, at most."""
         return math.prod(run.extent for run in self.terms)
+
+    def block_terms(self, order: Order) -> int:
+        """Terms of one block of a sum, at most; `order` is that of the loop that sums."""
+        if order.block is None:
+            return self.depth
+        inside = self.terms[order.block.position + 1 :]
+        return order.block.points * math.prod(run.extent for run in inside)
 
 
 def find_contraction(kernel: Kernel, runs: Runs) -> Contraction | str:

@@ -148,7 +148,8 @@ class Tiles:
     terms     the runs that are summed over, the outermost first
     tile      rows and columns of one tile
     lanes     elements to a register
-    blocks    tiles, strips and terms that are worked on between two rounds of packing
+    blocks    tiles, strips and terms that are worked on between two rounds of packing; the terms
+              are whole blocks of the sum, or all of them
     each      what the outer of the two loops walks: "strip" or "tile"
     threads   the run whose strips, tiles or points threads share
     """

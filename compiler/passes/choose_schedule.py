@@ -57,7 +57,10 @@ def schedule_kernel(
         return replace(in_order, schedule=Unrolled()), ("unrolled", "its loop is resident")
     found = find_contraction(kernel, runs)
     if isinstance(found, Contraction):
-        return replace(in_order, schedule=choose_tiles(found, machine)), ("tiles", "a product")
+        order = in_order.loops[0].order
+        assert order is not None, "the loop of a contraction has axes"
+        tiles = choose_tiles(found, order, machine)
+        return replace(in_order, schedule=tiles), ("tiles", "a product")
     chooser = NestChooser(kernel, joined)
     ordered = _ordered(kernel, joined, LANES) if chooser.inner_has_lanes else in_order
     return replace(ordered, schedule=chooser.nest(ordered)), ("nest", found)

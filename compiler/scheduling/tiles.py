@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from ..loops.combiners import DOT
 from ..loops.contraction import Contraction, operand_steps
 from ..loops.ir import Scalar
-from ..loops.order import cut
 from ..loops.runs import WalkedRun
-from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, Staging, Tiles
+from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, Order, Staging, Tiles
 from ..machine import Machine
 
 FEW_ROWS = 160
@@ -31,25 +29,24 @@ MANY_POINTS = 8
 """A batch axis with so many points is shared among threads, and so many parts split evenly."""
 
 
-def choose_tiles(contraction: Contraction, machine: Machine) -> Tiles:
-    """How a contraction is run on a machine."""
-    return _Chooser(contraction, machine).tiles()
+def choose_tiles(contraction: Contraction, order: Order, machine: Machine) -> Tiles:
+    """How a contraction, whose sums have this order, is run on a machine."""
+    return _Chooser(contraction, order, machine).tiles()
 
 
 class _Chooser:
     """Chooses for one contraction."""
 
-    def __init__(self, c: Contraction, machine: Machine) -> None:
+    def __init__(self, c: Contraction, order: Order, machine: Machine) -> None:
         self.c, self.machine = c, machine
+        self.long, self.block_terms = order.block is not None, c.block_terms(order)
         self.size = c.dtype.size_bytes
         self.lanes = machine.vector_bytes // self.size
         self.rows, self.columns = self._tile()
         self.m_parts = -(-c.rows.extent // self.rows)
         self.n_parts = -(-c.columns.extent // self.columns)
-        extents = [run.extent for run in c.terms]
         self.b_bytes = c.depth * c.columns.extent * self.size
         self.a_bytes = c.rows.extent * c.depth * self.size
-        self.long = cut(extents, DOT.block_terms) is not None
         self.a = self._common(self._staging_of_a(dot.a) for dot in c.dots)
         self.each = self._each()
         self.b = self._common(self._staging_of_b(dot.b) for dot in c.dots)
@@ -150,19 +147,25 @@ class _Chooser:
         """Tiles, strips and terms that are worked on between two rounds of packing."""
         kept = 8 if self.long else self.size
         tile_bytes = self.rows * self.columns * kept * len(self.c.dots)
-        depth = min(self.c.depth, DEPTH_BLOCK)
+        depth = self._whole_blocks(DEPTH_BLOCK)
         if self.each == "strip":
             if self.a.kind == "in place" and self.a_bytes < 2 * HALF_CACHE:
                 return self.m_parts, 1, self.c.depth
             # Of what is staged of `a`, no more than a block of the sum: all strips go over it.
             fit = max(1, SUMS_BYTES // (tile_bytes * self.m_parts))
             strips = -(-self.n_parts // -(-self.n_parts // fit))
-            return self.m_parts, strips, min(depth, DOT.block_terms)
+            return self.m_parts, strips, self._whole_blocks(self.block_terms)
         strip_bytes = depth * self.columns * self.size * len({d.b for d in self.c.dots})
         strips = max(1, min(self.n_parts, HALF_CACHE // strip_bytes))
         fit = max(1, WORKSPACE_BYTES // (tile_bytes * strips))
         tiles = self.m_parts if depth == self.c.depth else min(self.m_parts, fit)
         return tiles, strips, depth
+
+    def _whole_blocks(self, terms: int) -> int:
+        """All terms, or about so many of them: whole blocks of the sum."""
+        if terms >= self.c.depth:
+            return self.c.depth
+        return min(self.c.depth, max(1, terms // self.block_terms) * self.block_terms)
 
 
 def _most_idle(parts: int) -> float:
