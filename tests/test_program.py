@@ -15,6 +15,7 @@ from gradc.compiler.memory.verify_plan import verify_plan
 from gradc.compiler.ops.elementwise import exp
 from gradc.compiler.ops.reduction import cumsum
 from gradc.compiler.ops.source import input_
+from gradc.compiler.opt import optimize_text
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program, print_program
@@ -270,6 +271,7 @@ program f rows 2 arena 64 {
          "buffer x is f32[2]\n  input x is f64[batch], an iteration has 2 rows"),
         ("%t : f32[2] in arena at 0", "%t : f32[2] in arena at 0 strides [9] from 0 size 9",
          "buffer t leaves what is allocated for it"),
+        ("input slot 0", 'constant hex "00000000"', "constant x has 4 bytes, not 8"),
     ],
 )  # fmt: skip
 def test_buffers_are_what_their_program_says(old: str, new: str, message: str) -> None:
@@ -283,3 +285,16 @@ def test_a_plan_begins_in_its_arena() -> None:
     verify_plan(parse_program(MINIMAL))
     with pytest.raises(VerifyError, match="plan: t is at -64, not aligned"):
         verify_plan(parse_program(MINIMAL.replace("in arena at 0", "in arena at -64")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("arena 64", "arena 1", "plan: t ends outside the arena"),
+        ("in arena at 0", "in arena at 8", "plan: t is at 8, not aligned"),
+    ],
+)
+def test_a_text_with_a_plan_is_checked_without_a_pass(old: str, new: str, message: str) -> None:
+    assert optimize_text(MINIMAL, "plan.ir", "") == print_program(parse_program(MINIMAL))
+    with pytest.raises(VerifyError, match=message):
+        optimize_text(MINIMAL.replace(old, new, 1), "plan.ir", "")

@@ -29,7 +29,7 @@ from ..output_files import write_file
 from ..program.ir import Program
 from ..program.text import print_program
 from ..program.verify import verify_declarations
-from .properties import Property
+from .properties import IN_ORDER, PLANNED, Property
 from .settings import Setting, Settings
 
 ROUND_LIMIT = 8
@@ -227,6 +227,7 @@ def run_passes(
     run = _Run(settings, verify, dump, PassReport() if report is None else report, disabled)
     if verify:
         verify_level(level)
+        run.check_plan(level)
     if dump is not None and not dump.number:
         dump.write("input", level)
     for step in steps:
@@ -268,6 +269,13 @@ class _Run:
     disabled: Collection[str]
     held: dict[Property, None] = field(default_factory=dict)
     settled: dict[str, set[Node]] = field(default_factory=dict)
+
+    def check_plan(self, level: Level) -> None:
+        """A program that is given with a plan has a good one, and its kernels in order."""
+        if isinstance(level, Program) and level.arena_bytes:
+            for property in (IN_ORDER, PLANNED):
+                property.check(level)
+                self.held[property] = None
 
     def once(self, step: Pass, level: Level) -> Level:
         if step.name in self.disabled:

@@ -6,7 +6,9 @@ In: a program, planned or not. Out: nothing, or a VerifyError that names the buf
   what is in a block is aligned to its elements.
 * An input or output buffer has a slot that is declared, and its type, named dimensions at their
   maximum; of a data set the number of samples is open (its extent is 0).
-* A plan places the buffers of an arena of at least one byte.
+* An array constant in the code is given in full.
+
+Whether a plan keeps values apart is for memory/verify_plan.py.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ def _verify_place(buffer: Buffer) -> None:
         raise VerifyError(f"buffer {buffer.name} has no static shape: {buffer.type}")
     if not _holds_all(buffer.layout, static_shape(buffer.type.shape)):
         raise VerifyError(f"buffer {buffer.name} leaves what is allocated for it")
+    given, wanted = len(buffer.content), buffer.size_bytes
+    if given and given != wanted:
+        raise VerifyError(f"constant {buffer.name} has {given} bytes, not {wanted}")
     size = buffer.type.dtype.size_bytes
     if buffer.offset_bytes < 0 or buffer.offset_bytes % size:
         problem = f"buffer {buffer.name} is at {buffer.offset_bytes} in {buffer.space}"
