@@ -21,9 +21,10 @@ from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph
 from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.ops.source import INPUT, STATE
-from gradc.compiler.types import factors
+from gradc.compiler.types import TensorType, factors
 
 from .arguments import Text, checked
+from .init import Initializer
 from .structure import flatten
 from .synonyms import spelled
 from .tensor import Tensor
@@ -53,14 +54,22 @@ class Assembler:
         self.cells: dict[str, StateCell] = {}
         self.inputs: dict[str, Node] = {}
         self._settled: dict[Node, Node] = {}
+        self._reached: set[int] = set()  # the same nodes by id, as `topological` skips them
         self._streams = itertools.count()
 
     def settle(self, roots: Iterable[Node]) -> list[Node]:
         """The nodes as they stand in a graph; everything they read is settled on the way."""
         wanted = list(roots)
-        for node in topological(wanted, {id(known) for known in self._settled}):
-            self._settled[node] = self._settled_node(node)
+        for node in topological(wanted, self._reached):
+            self._settled[node] = self._settled_node(node, self._settled)
         return [self._settled[node] for node in wanted]
+
+    def settle_apart(self, root: Node) -> Node:
+        """`root` as if nothing of it had been settled: its random numbers are its own."""
+        settled: dict[Node, Node] = {}
+        for node in topological([root]):
+            settled[node] = self._settled_node(node, settled)
+        return settled[root]
 
     def graph(
         self,
@@ -90,29 +99,42 @@ class Assembler:
         """The graph that gives every state its first value; the seed is left as it is."""
         self._streams = itertools.count(FIRST_INITIAL_STREAM)
         self.reserve(seed_state(), step_state())
-        updates = []
-        for name in states:
-            node = self.states[name]
-            if name != SEED:
-                shape: Any = node.type.shape
-                begin = beginning_of(self.cells[name], shape, node.type.dtype)
-                updates.append((node, begin.node))
+        values = self._beginnings([name for name in states if name != SEED])
+        updates = [(self.states[name], value) for name, value in values.items()]
         graph = self.graph("init", (), updates, states=tuple(dict.fromkeys((SEED, STEP, *states))))
         if graph.inputs:
             read = graph.inputs[0].attributes["name"]
             fail(ArgumentError, self.operation, f"an initial value reads the input {read!r}")
         return graph
 
+    def _beginnings(self, states: Iterable[str]) -> dict[str, Node]:
+        """By state its first value, settled. What one formula makes of one type is built once."""
+        values: dict[str, Node] = {}
+        built: dict[tuple[Initializer, TensorType], Node] = {}
+        for name in states:
+            type, cell = self.states[name].type, self.cells[name]
+            shape: Any = type.shape
+            if isinstance(cell.initial, Initializer):
+                key = (cell.initial, type)
+                if key not in built:
+                    built[key] = beginning_of(cell, shape, type.dtype).node
+                values[name] = self.settle_apart(built[key])
+            else:
+                (values[name],) = self.settle([beginning_of(cell, shape, type.dtype).node])
+        self._settled.update((value, value) for value in values.values())
+        self._reached.update(map(id, values.values()))
+        return values
+
     def reserve(self, *states: Tensor) -> None:
         """Declare states before any that are only reached."""
         self.settle(t.node for t in states)
 
-    def _settled_node(self, node: Node) -> Node:
+    def _settled_node(self, node: Node, settled: Mapping[Node, Node]) -> Node:
         if node.op is INPUT:
             return self._input(node)
         if node.op is STATE:
             return self._state(node)
-        moved = node.with_inputs(tuple(self._settled[i] for i in node.inputs))
+        moved = node.with_inputs(tuple(settled[i] for i in node.inputs))
         if node.op is RANDOM_BITS:
             attributes = {**node.attributes, "stream": next(self._streams)}
             return Node(node.op, moved.inputs, attributes, node.type, node.source)

@@ -37,6 +37,7 @@ class Initializer(Attributes):
     def __init__(self, formula: Callable[..., Tensor], options: dict[str, Any]) -> None:
         self._formula = formula
         self._options = options
+        self._key = (formula, repr(sorted(options.items())))  # -0.0 is another option than 0.0
         self.__doc__ = formula.__doc__
         self.__name__ = formula.__name__
 
@@ -57,6 +58,13 @@ class Initializer(Attributes):
         with located(self.__name__):
             given = checked_options(signature, given)
         return Initializer(self._formula, self._options | given)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal are two of one formula and equal options: they build the same values."""
+        return isinstance(other, Initializer) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def values(self, shape: Shape, dtype: DType) -> Tensor:
         """A tensor of first values."""

@@ -38,8 +38,12 @@ def called_by_user() -> bool:
     return not _is_own(sys._getframe(2).f_globals.get("__name__"))
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_nobodys(module_name: str | None) -> bool:
-    """Whether no user wrote a module: gradc's own, and NumPy's, whose arrays call tensors."""
+    """Whether no user wrote a module: gradc's own, and NumPy's, whose arrays call tensors.
+
+    Asked of every frame below every operation, some twenty for one, about the same few modules.
+    """
     return _is_own(module_name) or (module_name is not None and module_name[:6] == "numpy.")
 
 

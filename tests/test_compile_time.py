@@ -14,7 +14,7 @@ import pytest
 from support_visits import shallow_stack, visits
 
 import gradc as gc
-from gradc import optim
+from gradc import graphs, nn, optim
 from gradc.compiler import driver
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.driver import CompiledProgram
@@ -224,6 +224,24 @@ def test_a_memory_plan_does_not_look_at_bytes() -> None:
     assert large.arena_bytes > 19 * small.arena_bytes
     counts = [visits(lambda p=p: plan_memory(p)) for p in (small, large)]
     assert counts[1] < 1.02 * counts[0]
+
+
+# -- what equal layers share ----------------------------------------------------------------
+
+
+def test_equal_layers_build_their_first_values_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    plain = graphs.beginning_of
+
+    def noted(cell: Any, *rest: Any) -> gc.Tensor:
+        built.append(cell.name)
+        return plain(cell, *rest)
+
+    monkeypatch.setattr(graphs, "beginning_of", noted)
+    layers = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
+    y = layers(gc.input("x", ("batch", 4)))
+    gc.training(gc.mean(y * y), optimizer=optim.SGD(lr=0.1))
+    assert [name for name in built if name[0].isdigit()] == ["0.weight", "0.bias"]
 
 
 # -- what variants share --------------------------------------------------------------------

@@ -110,3 +110,20 @@ def test_options_are_checked() -> None:
     with pytest.raises(gc.ArgumentError, match="xavier_uniform: unknown options"):
         gc.init.xavier_uniform(gian=2.0)
     assert repr(gc.init.xavier_uniform(gain=2.0)) == "gradc.init.xavier_uniform(gain=2.0)"
+
+
+def test_parameters_of_one_formula_draw_their_own_numbers() -> None:
+    init = gc.init.kaiming_uniform(a=1.0)
+    same, copy = (gc.parameter(name, (3, 4), init=init) for name in ("same", "copy"))
+    apart = gc.parameter("apart", (3, 4), init=gc.init.kaiming_uniform(a=1.0))
+    found = values(gc.stack([same, copy, apart]))
+    assert len({row.tobytes() for row in found}) == 3
+
+
+def test_initialisers_are_equal_where_they_build_the_same() -> None:
+    assert gc.init.uniform(0.0, 1.0) == gc.init.uniform(a=0.0, b=1.0)
+    assert gc.init.constant(0.0) != gc.init.constant(-0.0)
+    assert gc.init.uniform(0.0, 1.0) != gc.init.normal(0.0, 1.0)
+    zero = gc.parameter("zero", (2,), init=gc.init.constant(0.0))
+    minus = gc.parameter("minus", (2,), init=gc.init.constant(-0.0))
+    assert np.signbit(values(gc.stack([zero, minus]))).tolist() == [[False] * 2, [True] * 2]
