@@ -13,14 +13,14 @@ entry point they belong to; each call hands over where its buffers lie (calls.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..backend import EmittedProgram
 from ..errors import CompileError
-from ..loops.canonical import canonical_kernel, canonical_text, streams_apart
+from ..loops.canonical import canonical_kernel, canonical_text, streams_apart, structure
 from ..loops.ir import Kernel
 from ..loops.schedule import Nest, Tiles, Unrolled
 from ..program.ir import Program, Repeat
@@ -81,11 +81,17 @@ class _KernelFunctions:
 
     def __init__(self, module: ModuleEmitter) -> None:
         self._module = module
+        self._of_structure: dict[Hashable, _KernelFunction] = {}
         self._of_text: dict[str, _KernelFunction] = {}
 
     def function(self, kernel: Kernel) -> _KernelFunction:
         """The function that runs a kernel; a new one is named after it."""
-        text = canonical_text(kernel)
+        key = structure(kernel)
+        if key not in self._of_structure:
+            self._of_structure[key] = self._function(kernel, canonical_text(kernel))
+        return self._of_structure[key]
+
+    def _function(self, kernel: Kernel, text: str) -> _KernelFunction:
         if text not in self._of_text:
             emitted = self._emitted(kernel, text)
             self._module.add(emitted)

@@ -35,10 +35,11 @@ the text is parsed to, so nothing that the text leaves out can decide code.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from ..types import TensorType, int32
-from .ir import Buffer, Kernel, Scalar, dense_layout
+from .ir import Axis, Buffer, Kernel, Loop, Scalar, dense_layout
 from .rewrite import rewrite_kernel
 from .text import InnerNames, buffer_line, kernel_lines, parse_kernel
 
@@ -64,6 +65,56 @@ def streams_apart(kernel: Kernel) -> Kernel:
         return scalar if args == scalar.args else replace(scalar, args=args)
 
     return rewrite_kernel(kernel, scalar=rule)
+
+
+def structure(kernel: Kernel) -> tuple[Hashable, ...]:
+    """Kernels with equal structure have equal canonical text, and axes of equal names.
+
+    For less than the text costs: most kernels of a deep model are some other kernel again.
+    """
+    buffers = {b: number for number, b in enumerate(kernel.buffers)}
+    reductions = {
+        r.name: n for n, r in enumerate(r for loop in kernel.loops for r in loop.reductions)
+    }
+    numbers: dict[Scalar, int] = {}
+    lines: list[Hashable] = []
+    for number, scalar in enumerate(kernel.scalars):
+        numbers[scalar] = number
+        payload: Hashable = None
+        if scalar.op == "load":
+            payload = buffers[scalar.payload]
+        elif scalar.op == "axis":
+            payload = scalar.payload.name
+        elif scalar.op == "constant":
+            payload = repr(scalar.payload)
+        elif scalar.op == "reduced":
+            payload = reductions[scalar.payload]
+        lines.append((scalar.op, scalar.dtype.name, payload, *[numbers[a] for a in scalar.args]))
+    loops = tuple(_loop_structure(loop, buffers, numbers) for loop in kernel.loops)
+    memory = tuple(map(_buffer_structure, buffers))
+    return memory, tuple(map(_axis_structure, kernel.axes)), tuple(lines), loops, kernel.schedule
+
+
+def _loop_structure(
+    loop: Loop, buffers: Mapping[Buffer, int], numbers: Mapping[Scalar, int]
+) -> tuple[Hashable, ...]:
+    reductions = tuple((str(r.combiner), numbers[r.value], r.dtype.name) for r in loop.reductions)
+    stores = tuple(
+        (buffers[s.buffer], tuple(numbers[i] for i in s.index), numbers[s.value], s.accumulate)
+        for s in loop.stores
+    )
+    axes = tuple(map(_axis_structure, loop.axes))
+    return axes, reductions, stores, loop.running, loop.order
+
+
+def _axis_structure(axis: Axis) -> tuple[Hashable, ...]:
+    return axis.name, axis.extent, axis.bounded, axis.per_row
+
+
+def _buffer_structure(buffer: Buffer) -> tuple[Hashable, ...]:
+    type, layout = buffer.type, buffer.layout
+    places = (layout.order, layout.strides, layout.offset, layout.size_elements)
+    return type.dtype.name, type.shape, places, buffer.space, buffer.content
 
 
 def canonical_text(kernel: Kernel) -> str:

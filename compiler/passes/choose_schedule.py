@@ -15,12 +15,15 @@ a schedule on every kernel, and a decision for each kernel that says why.
 The orders decide bits; they follow from the kernel alone. A contraction (loops/contraction.py) is
 summed from first to last; else the generic nest says whether sums have lanes (scheduling/nest.py);
 in a resident loop they have none. The schedules are for speed, and follow from `machine` too.
+Kernels of one structure and cost are scheduled once: a deep model has hundreds of each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 
+from ..loops.canonical import structure
 from ..loops.contraction import Contraction, find_contraction
 from ..loops.ir import Kernel
 from ..loops.order import choose_order, runs_in_order
@@ -35,12 +38,16 @@ from ..scheduling.tiles import choose_tiles
 def choose_schedule(program: Program, machine: Machine) -> Program:
     """The program with orders and schedules; see the module docstring."""
     decisions: list[Decision] = []
+    chosen: dict[Hashable, tuple[Kernel, tuple[str, str]]] = {}
     resident = {kernel for repeat in program.repeats() if repeat.resident for kernel in repeat.body}
 
     def scheduled(kernel: Kernel) -> Kernel:
-        result, why = schedule_kernel(kernel, machine, kernel in resident)
+        key = (structure(kernel), kernel.flops, kernel in resident)
+        if key not in chosen:
+            chosen[key] = schedule_kernel(kernel, machine, kernel in resident)
+        model, why = chosen[key]
         decisions.append(Decision(f"schedule {kernel.name}", *why))
-        return result
+        return _scheduled_as(kernel, model)
 
     result = program.map_kernels(scheduled)
     return replace(result, decisions=program.decisions + tuple(decisions))
@@ -64,6 +71,13 @@ def schedule_kernel(
     chooser = NestChooser(kernel, joined)
     ordered = _ordered(kernel, joined, LANES) if chooser.inner_has_lanes else in_order
     return replace(ordered, schedule=chooser.nest(ordered)), ("nest", found)
+
+
+def _scheduled_as(kernel: Kernel, model: Kernel) -> Kernel:
+    """The kernel with the orders and the schedule of another of its structure."""
+    pairs = zip(kernel.loops, model.loops, strict=True)
+    loops = tuple(replace(loop, order=other.order) for loop, other in pairs)
+    return replace(kernel, loops=loops, schedule=model.schedule)
 
 
 def _ordered(kernel: Kernel, runs: Runs, lanes: int) -> Kernel:
