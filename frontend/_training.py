@@ -23,6 +23,7 @@ from gradc.compiler.aot.model import Declaration, model_name
 from gradc.compiler.artifact import TensorField
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.autodiff.reverse import vjp_nodes
+from gradc.compiler.collector import collector_paused
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.ir import Graph, Node, topological
 from gradc.compiler.passes.specialize import specialize
@@ -96,20 +97,21 @@ class TrainingProgram(Attributes):
                       many rows, and a smaller one runs as a ragged batch, as in a training binary;
                       another `batch_size`, or a batch of more rows, is refused
         """
-        program, fixed = self.bound(dims, batch, "compile")
-        artifact = driver_program(program.graphs, program.batch_dimension, target, precision)
-        return Trainer(
-            artifact,
-            program.inputs,
-            program.batch_dimension,
-            program.metrics,
-            program.outputs,
-            check_seed(seed, "compile"),
-            thread_count(threads, "compile"),
-            fixed,
-            {kind: program._reads(graph) for kind, graph in program.graphs.items()},
-            program.ratios,
-        )
+        with collector_paused():
+            program, fixed = self.bound(dims, batch, "compile")
+            artifact = driver_program(program.graphs, program.batch_dimension, target, precision)
+            return Trainer(
+                artifact,
+                program.inputs,
+                program.batch_dimension,
+                program.metrics,
+                program.outputs,
+                check_seed(seed, "compile"),
+                thread_count(threads, "compile"),
+                fixed,
+                {kind: program._reads(graph) for kind, graph in program.graphs.items()},
+                program.ratios,
+            )
 
     def _reads(self, graph: Graph) -> Reads:
         """Which inputs an entry point of this graph reads, and whether it has rows."""
@@ -227,22 +229,9 @@ def training(
         for name, value in columns.items()
     ]
     reported += [(f"{name} (divisor)", value.denominator) for name, value in ratios.items()]
-    predicted = list((outputs or {}).items())
-    tensors = [loss, *(t for _, t in reported + predicted)]
-    assembler = Assembler("training")
-    step = step_state()
-    assembler.reserve(seed_state(), step)
-    assembler.settle(t.node for t in tensors)
-    updates = _updates(loss, optimizer, step, tensors)
-    assembler.settle(state for state, _ in updates)
-    assembler.settle(value for _, value in updates)
-    states = list(assembler.states)
-    graphs = {
-        "run": _graph(assembler, "run", reported, states, updates),
-        "evaluate": _graph(assembler, "evaluate", reported, states),
-        "predict": _graph(assembler, "predict", predicted, states),
-        "init": assembler.initial_graph(states),
-    }
+    with collector_paused():
+        graphs = _graphs(loss, optimizer, reported, list((outputs or {}).items()))
+    states = [node.attributes["name"] for node in graphs["run"].states]
     return TrainingProgram(
         graphs,
         _all_fields(graphs),
@@ -252,6 +241,30 @@ def training(
         tuple(outputs or {}),
         optimizer.leading_rate if RATE in states else None,
     )
+
+
+def _graphs(
+    loss: Tensor,
+    optimizer: Optimizer,
+    reported: Sequence[tuple[str, Tensor]],
+    predicted: Sequence[tuple[str, Tensor]],
+) -> dict[str, Graph]:
+    """The four graphs; see the module docstring."""
+    tensors = [loss, *(t for _, t in (*reported, *predicted))]
+    assembler = Assembler("training")
+    step = step_state()
+    assembler.reserve(seed_state(), step)
+    assembler.settle(t.node for t in tensors)
+    updates = _updates(loss, optimizer, step, tensors)
+    assembler.settle(state for state, _ in updates)
+    assembler.settle(value for _, value in updates)
+    states = list(assembler.states)
+    return {
+        "run": _graph(assembler, "run", reported, states, updates),
+        "evaluate": _graph(assembler, "evaluate", reported, states),
+        "predict": _graph(assembler, "predict", predicted, states),
+        "init": assembler.initial_graph(states),
+    }
 
 
 def _graph(

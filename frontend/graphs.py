@@ -275,8 +275,10 @@ def free_dimensions(graphs: Sequence[Graph]) -> dict[str, Node]:
     known = set(dimension_names(graphs))
     free: dict[str, Node] = {}
     for node in (node for graph in graphs for node in graph.nodes()):
-        shapes: tuple[Any, ...] = (node.type.shape, node.attributes.get("shape", ()))
-        for name in (n for shape in shapes for e in shape for n in factors(e).names):
-            if name not in known:
-                free.setdefault(name, node)
+        given: Any = node.attributes.get("shape", ())
+        for extent in (*node.type.shape, *given):
+            if isinstance(extent, str):
+                for name in factors(extent).names:
+                    if name not in known:
+                        free.setdefault(name, node)
     return free

@@ -6,6 +6,8 @@ checking included: a chain of twice the length may take a little more than twice
 
 from __future__ import annotations
 
+import importlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from support_visits import shallow_stack, visits
 import gradc as gc
 from gradc import graphs, nn, optim
 from gradc.compiler import driver
+from gradc.compiler.cpu_llvm import entry
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.driver import CompiledProgram
 from gradc.compiler.loops.check import verify_kernel
@@ -25,6 +28,7 @@ from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import print_program
 from gradc.compiler.program.verify import verify_program
 
+choosing = importlib.import_module("gradc.compiler.passes.choose_schedule")  # not the function
 EXTENT = 12
 PERMUTED = np.array([3, 1, 2, 0, 5, 4, 7, 6, 9, 8, 11, 10])
 Link = Callable[[gc.Tensor, gc.Tensor], gc.Tensor]
@@ -242,6 +246,36 @@ def test_equal_layers_build_their_first_values_once(monkeypatch: pytest.MonkeyPa
     y = layers(gc.input("x", ("batch", 4)))
     gc.training(gc.mean(y * y), optimizer=optim.SGD(lr=0.1))
     assert [name for name in built if name[0].isdigit()] == ["0.weight", "0.bias"]
+
+
+def deep(layers: int) -> CompiledProgram:
+    """The training step of a perceptron of equal layers."""
+    inner = [part for _ in range(layers) for part in (nn.Linear(8, 8), nn.ReLU())]
+    y = nn.Sequential(*inner)(gc.input("x", ("batch", 8)))
+    artifact = gc.training(gc.mean(y * y), optimizer=optim.SGD(lr=0.1)).compile().artifact
+    assert isinstance(artifact, CompiledProgram)
+    return artifact
+
+
+def test_equal_layers_are_scheduled_and_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    count: Counter[str] = Counter()
+    for module, name in ((choosing, "schedule_kernel"), (entry, "canonical_text")):
+        plain = getattr(module, name)
+
+        def noted(*given: Any, name: str = name, plain: Any = plain) -> Any:
+            count[name] += 1
+            return plain(*given)
+
+        monkeypatch.setattr(module, name, noted)
+    counts = []
+    for layers in (6, 12):
+        artifact = deep(layers)
+        count.clear()
+        program = artifact.lowered("run", {"batch": 4}, False)
+        emit_program(program, "f")
+        assert len(program.kernels()) > 3 * layers
+        counts.append(dict(count))
+    assert counts[0] == counts[1] and max(counts[0].values()) < 18
 
 
 # -- what variants share --------------------------------------------------------------------

@@ -18,7 +18,12 @@ from gradc import nn, optim
 from gradc.compiler.cpu_llvm import entry
 from gradc.compiler.cpu_llvm.entry import emit_program, emit_programs
 from gradc.compiler.errors import VerifyError
-from gradc.compiler.loops.canonical import canonical_kernel, canonical_text, streams_apart
+from gradc.compiler.loops.canonical import (
+    canonical_kernel,
+    canonical_text,
+    streams_apart,
+    structure,
+)
 from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.loops.text import parse_kernel
 from gradc.compiler.program.evaluate import run_program
@@ -107,6 +112,7 @@ def test_what_decides_code_is_kept(old: str, new: str) -> None:
     assert old in WRITTEN
     changed = parse_kernel(WRITTEN.replace(old, new))
     assert canonical_text(changed) != CANONICAL
+    assert structure(changed) != structure(parse_kernel(WRITTEN))
 
 
 def test_two_buffers_at_one_place_are_two() -> None:
@@ -178,6 +184,24 @@ def test_a_canonical_kernel_is_its_own(seed: int) -> None:
         assert [b.type for b in again.buffers] == [b.type for b in kernel.buffers]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_kernels_of_one_structure_have_one_text(seed: int) -> None:
+    text_of: dict[Any, str] = {}
+    for kernel in scheduled(plan(random_graph(seed % 1000))).kernels():
+        text = canonical_text(kernel)
+        assert text_of.setdefault(structure(kernel), text) == text
+    assert text_of
+
+
+def test_constants_that_are_equal_but_not_the_same_are_two_structures() -> None:
+    found = set()
+    for number in ("0.0", "-0.0", "1.0", "1"):
+        scaled = WRITTEN.replace("mul(%k16_r0", f"mul(mul(%k16_r0, {number} : f32)")
+        found.add(structure(parse_kernel(scaled)))
+    assert len(found) == 3, "1 and 1.0 are one float"
+
+
 # -- programs -------------------------------------------------------------------------------
 
 
@@ -246,13 +270,14 @@ def test_every_call_is_reported() -> None:
 
 
 def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on no two kernels have one canonical text: a comment follows, a new one each."""
+    """From here on no two kernels are alike: a comment follows each text, with a number."""
     numbers: Iterator[int] = iter(range(2**31))
 
     def text(kernel: Kernel) -> str:
         return f"{canonical_text(kernel)}// {next(numbers)}\n"
 
     monkeypatch.setattr(entry, "canonical_text", text)
+    monkeypatch.setattr(entry, "structure", lambda kernel: kernel)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
