@@ -26,6 +26,7 @@ class Expander:
     def __init__(self, k: ScalarBuilder, maxima: Mapping[str, int]) -> None:
         self.k = k
         self.maxima = maxima
+        self._axes: dict[tuple[str, int | str], Axis] = {}
 
     def extent(self, entry: int | str) -> int:
         """The static extent, or the maximum of a named dimension."""
@@ -41,9 +42,16 @@ class Expander:
         return type if type.is_static else type.with_shape(map(self.extent, type.shape))
 
     def axis(self, name: str, entry: int | str) -> Axis:
-        """A loop axis along an extent; of a product with a name, that many points per row."""
-        is_named = isinstance(entry, str)
-        return Axis(name, self.extent(entry), is_named, factors(entry).number if is_named else 1)
+        """A loop axis along an extent; of a product with a name, that many points per row.
+
+        Kernels share axes, and with them the arithmetic of their indices.
+        """
+        key = (name, entry)
+        if key not in self._axes:
+            is_named = isinstance(entry, str)
+            per_row = factors(entry).number if is_named else 1
+            self._axes[key] = Axis(name, self.extent(entry), is_named, per_row)
+        return self._axes[key]
 
     def run_time_extents(self, shape: Shape) -> Index:
         """The real extent of each axis: a constant, or `rows` for a named dimension."""
