@@ -85,18 +85,20 @@ def kernel_table(program: Program) -> str:
 
 
 def schedule_table(program: Program) -> str:
-    """How each kernel is run, and why so: one line each, orders of sums before the schedule."""
-    reasons = {decision.subject: decision.reason for decision in program.decisions}
+    """How each kernel is run: the orders of its sums, then its schedule, and why, line by line."""
+    made = {decision.subject: decision for decision in program.decisions}
     rows: list[tuple[str, ...]] = [("kernel", "orders", "schedule", "because")]
     for kernel in program.kernels():
         orders = dict.fromkeys(
             order_text(loop.order) for loop in kernel.loops if loop.order and loop.reductions
         )
         lines = [] if kernel.schedule is None else schedule_lines(kernel.schedule)
-        words = [line.strip() for line in lines if line != "}"]
-        words[:1] = [word.removeprefix("schedule ").removesuffix(" {") for word in words[:1]]
-        reason = reasons.get(f"schedule {kernel.name}", "")
-        rows.append((kernel.name, "; ".join(orders), ", ".join(words), reason))
+        head, *rest = [line.strip(" {").removeprefix("schedule ") for line in lines] or [""]
+        decision = made.get(f"schedule {kernel.name}")
+        why = {} if decision is None else {head: decision.reason, **dict(decision.details)}
+        rows.append((kernel.name, "; ".join(orders), head, why.get(head, "")))
+        shown = dict.fromkeys([*(line for line in rest if line != "}"), *list(why)[1:]])
+        rows += [("", "", line, why.get(line, "")) for line in shown]
     return _table(rows)
 
 

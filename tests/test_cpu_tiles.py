@@ -386,7 +386,9 @@ def test_operands_say_why_they_are_not_read_in_steps() -> None:
 
 def tiles_of(kernel: Kernel, cpu: str) -> Tiles:
     order = choose_order(kernel.loops[0], find_runs(kernel).loops[0], 1)
-    return choose_tiles(contraction_of(kernel), order, find_target(cpu).machine)
+    tiles = choose_tiles(contraction_of(kernel), order, find_target(cpu).machine).schedule
+    assert isinstance(tiles, Tiles)
+    return tiles
 
 
 CHOSEN = tiles_of(product(), "x86-64-v4")

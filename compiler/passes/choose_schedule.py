@@ -10,7 +10,7 @@
                                                             }
 
 In: a program whose buffers have their place. Out: the same program with an order on every loop and
-a schedule on every kernel, and a decision for each kernel that says why.
+a schedule on every kernel, and a decision for each kernel that says why, line by line.
 
 The orders decide bits; they follow from the kernel alone. A contraction (loops/contraction.py) is
 summed from first to last; else the generic nest says whether sums have lanes (scheduling/nest.py);
@@ -31,6 +31,7 @@ from ..loops.runs import Runs, find_runs
 from ..loops.schedule import LANES, Unrolled
 from ..machine import Machine
 from ..program.ir import Decision, Program
+from ..scheduling.chosen import Chosen
 from ..scheduling.nest import NestChooser
 from ..scheduling.tiles import choose_tiles
 
@@ -38,15 +39,15 @@ from ..scheduling.tiles import choose_tiles
 def choose_schedule(program: Program, machine: Machine) -> Program:
     """The program with orders and schedules; see the module docstring."""
     decisions: list[Decision] = []
-    chosen: dict[Hashable, tuple[Kernel, tuple[str, str]]] = {}
+    chosen: dict[Hashable, tuple[Kernel, Decision]] = {}
     resident = {kernel for repeat in program.repeats() if repeat.resident for kernel in repeat.body}
 
     def scheduled(kernel: Kernel) -> Kernel:
         key = (structure(kernel), kernel.flops, kernel in resident)
         if key not in chosen:
             chosen[key] = schedule_kernel(kernel, machine, kernel in resident)
-        model, why = chosen[key]
-        decisions.append(Decision(f"schedule {kernel.name}", *why))
+        model, decision = chosen[key]
+        decisions.append(replace(decision, subject=f"schedule {kernel.name}"))
         return _scheduled_as(kernel, model)
 
     result = program.map_kernels(scheduled)
@@ -55,22 +56,27 @@ def choose_schedule(program: Program, machine: Machine) -> Program:
 
 def schedule_kernel(
     kernel: Kernel, machine: Machine, resident: bool = False
-) -> tuple[Kernel, tuple[str, str]]:
+) -> tuple[Kernel, Decision]:
     """One kernel with its orders and its schedule, and what was chosen, and why."""
     joined = find_runs(kernel)
     runs = Runs(joined.parallel, tuple(map(runs_in_order, kernel.loops, joined.loops)))
     in_order = _ordered(kernel, runs, 1)
     if resident:
-        return replace(in_order, schedule=Unrolled()), ("unrolled", "its loop is resident")
+        return _scheduled(in_order, "unrolled", Chosen(Unrolled(), "its loop is resident", {}))
     found = find_contraction(kernel, runs)
     if isinstance(found, Contraction):
         order = in_order.loops[0].order
         assert order is not None, "the loop of a contraction has axes"
-        tiles = choose_tiles(found, order, machine)
-        return replace(in_order, schedule=tiles), ("tiles", "a product")
+        return _scheduled(in_order, "tiles", choose_tiles(found, order, machine))
     chooser = NestChooser(kernel, joined)
     ordered = _ordered(kernel, joined, LANES) if chooser.inner_has_lanes else in_order
-    return replace(ordered, schedule=chooser.nest(ordered)), ("nest", found)
+    return _scheduled(ordered, "nest", chooser.chosen(ordered, found))
+
+
+def _scheduled(kernel: Kernel, kind: str, chosen: Chosen) -> tuple[Kernel, Decision]:
+    """The kernel with what was chosen for it, and the decision."""
+    decision = Decision(f"schedule {kernel.name}", kind, chosen.why, chosen.explained_lines())
+    return replace(kernel, schedule=chosen.schedule), decision
 
 
 def _scheduled_as(kernel: Kernel, model: Kernel) -> Kernel:

@@ -55,11 +55,15 @@ Body = tuple[Instruction, ...]
 @dataclass(frozen=True)
 class Decision:
     """One choice of fuse (where a state is updated) or choose_schedule (how a kernel is run), for
-    people: what was (not) done, and why."""
+    people: what was (not) done, and why.
+
+    details   (line, why) of the lines of a schedule that had a choice; not part of the text
+    """
 
     subject: str
     verdict: str
     reason: str
+    details: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.verdict} ({self.reason})"

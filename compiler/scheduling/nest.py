@@ -16,6 +16,7 @@ walked, and whether threads are worth their barrier.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..loops.combiners import SUM
 from ..loops.ir import Kernel, Scalar
@@ -23,6 +24,7 @@ from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
 from ..loops.schedule import LANES, Nest
 from ..types import int64
+from .chosen import Choice, Chosen
 
 WIDE_LANES, WIDEST_LANES = 64, 256
 LIGHTEST_SCALARS = 4
@@ -41,25 +43,37 @@ class NestChooser:
         self.kernel, self.runs = kernel, runs
         self.addresses = addresses_of(kernel)
         self.inner = self._common_inner_run()
-        self.vector = self._vector_run()
+        chosen = self._vector_run()
+        self.vector, self.why_vector = chosen.what, chosen.why
 
     @property
     def inner_has_lanes(self) -> bool:
         """Whether reductions keep partial results in lanes: a choice of bits."""
         return self.vector is not None and self.vector is self.inner
 
-    def nest(self, ordered: Kernel) -> Nest:
-        """The schedule for the kernel, which has its orders by now."""
+    def chosen(self, ordered: Kernel, why: str) -> Chosen:
+        """The schedule for the kernel, which has its orders by now; `why` it is a nest."""
         walk = self._walk()
-        threads = None
-        if walk and work(self.kernel) >= THREADING_FLOOR:
-            threads = max(walk, key=lambda run: (min(run.extent, MOST_SHARES), -walk.index(run)))
-        return Nest(
-            tuple(run.run for run in walk),
-            None if self.vector is None else self.vector.run,
-            self._width(ordered),
-            None if threads is None else threads.run,
-        )
+        threads = self._threads(walk.what)
+        vector, width, why_vector = None, 1, self.why_vector
+        if self.vector is not None:
+            lanes = self._width(self.vector, ordered)
+            vector, width = self.vector.run, lanes.what
+            why_vector += f"; {lanes.why}"
+        shared = None if threads.what is None else threads.what.run
+        nest = Nest(tuple(run.run for run in walk.what), vector, width, shared)
+        reasons = {"vector": why_vector, "threads": threads.why}
+        return Chosen(nest, why, reasons | ({"walk": walk.why} if len(walk.what) > 1 else {}))
+
+    def _threads(self, walk: Sequence[WalkedRun]) -> Choice[WalkedRun | None]:
+        """What threads share: the outermost of the longest runs, if it is worth their barrier."""
+        if not walk:
+            return Choice(None, "no parallel axis")
+        found = work(self.kernel)
+        if found < THREADING_FLOOR:
+            return Choice(None, f"work of {found}; a barrier is worth {THREADING_FLOOR}")
+        shared = max(walk, key=lambda run: (min(run.extent, MOST_SHARES), -walk.index(run)))
+        return Choice(shared, f"{shared.extent} points, work of {found}")
 
     def _common_inner_run(self) -> WalkedRun | None:
         """The last run that all inner loops share, if lanes may run along it."""
@@ -68,19 +82,21 @@ class NestChooser:
         apart = apart or any(store.accumulate for store in self.kernel.stores)
         return last.pop() if len(last) == 1 and not apart else None
 
-    def _vector_run(self) -> WalkedRun | None:
+    def _vector_run(self) -> Choice[WalkedRun | None]:
         candidates = [*self.runs.parallel, *([self.inner] if self.inner is not None else [])]
-        running = any(loop.running for loop in self.kernel.loops)
-        best: tuple[float, WalkedRun | None] = (float("inf"), None)
-        for run in candidates:
-            if run.extent < 2:
-                continue
-            if running and not all(lies_together(run, a) for a in self.addresses):
-                continue  # one lane walking along memory beats sixteen that gather and scatter
-            cost = self._cost(run)
-            if cost <= best[0]:
-                best = (cost, run)
-        return best[1]
+        candidates = [run for run in candidates if run.extent > 1]
+        if not candidates:
+            return Choice(None, "no axis with two points that lanes may run along")
+        if any(loop.running for loop in self.kernel.loops):
+            # One lane walking along memory beats sixteen that gather and scatter.
+            candidates = [
+                run for run in candidates if all(lies_together(run, a) for a in self.addresses)
+            ]
+            if not candidates:
+                return Choice(None, "along every axis lanes would have to be gathered")
+        best = min(reversed(candidates), key=self._cost)
+        together = sum(lies_together(best, address) for address in self.addresses)
+        return Choice(best, f"{together} of {len(self.addresses)} addresses lie together")
 
     def _cost(self, run: WalkedRun) -> float:
         counted = [a for a in self.addresses if run is not self.inner or run.is_used_by(a)]
@@ -88,45 +104,50 @@ class NestChooser:
         used = run.extent / (-(-run.extent // LANES) * LANES)
         return (cost + 0.5) / used
 
-    def _width(self, ordered: Kernel) -> int:
+    def _width(self, run: WalkedRun, ordered: Kernel) -> Choice[int]:
         """Lanes along the vectorised run: 16; 64 to 256 for light work along a long parallel one.
 
         Lanes of a parallel run do not meet, so their number changes no bit; wide blocks keep
         several accumulators in flight and read whole rows of cache lines. A reduction along the run
         has its 16 partial results by definition.
         """
-        run = self.vector
-        if run is None:
-            return 1
-        if run is self.inner or run.extent < WIDE_LANES:
-            return LANES
+        if run is self.inner:
+            return Choice(LANES, "partial results in lanes")
+        if run.extent < WIDE_LANES:
+            return Choice(LANES, f"{run.extent} points")
         reduces = any(loop.reductions and loop.axes for loop in self.kernel.loops)
         scalars = [s for s in self.kernel.scalars if s.op not in ("constant", "axis")]
         values = [s for s in scalars if s.dtype != int64 or s.op == "load"]
         loads = [Address(s.payload, s.args) for s in values if s.op == "load"]
-        gathers = not all(lies_together(run, address) for address in loads)
-        heavy = len(values) > LIGHT_SCALARS or any(_is_heavy(s) for s in values)
-        if gathers or heavy:
-            return LANES
+        if not all(lies_together(run, address) for address in loads):
+            return Choice(LANES, "some are gathered")
+        if len(values) > LIGHT_SCALARS or any(_is_heavy(s) for s in values):
+            return Choice(LANES, "heavy work at each point")
         if not reduces or run.extent < WIDEST_LANES or len(values) > LIGHTEST_SCALARS:
-            return WIDE_LANES
+            return Choice(WIDE_LANES, "light work at each point")
         # What is kept of a long sum is twice as wide, and each of its short blocks meets it.
         cut = [loop for loop in ordered.loops if loop.order is not None and loop.order.block]
-        sums = [r for loop in cut for r in loop.reductions if r.combiner is SUM]
-        return WIDEST_LANES // 2 if sums else WIDEST_LANES
+        if any(r.combiner is SUM for loop in cut for r in loop.reductions):
+            return Choice(WIDEST_LANES // 2, "hardly any work at each point, long sums")
+        return Choice(WIDEST_LANES, "hardly any work at each point")
 
-    def _walk(self) -> list[WalkedRun]:
+    def _walk(self) -> Choice[list[WalkedRun]]:
         """Parallel runs from the outside in: the vectorised one last, so that blocks follow each
         other in memory; but before a run along which what is gathered lies together, so that the
         cache lines that one block touches serve the next points too (a transpose).
         """
         runs, vector = list(self.runs.parallel), self.vector
         if vector is None or vector not in runs:
-            return runs
+            return Choice(runs, "as the kernel has them")
         runs.remove(vector)
         gathered = [a for a in self.addresses if not lies_together(vector, a)]
         inner = [run for run in runs if any(run.step(address) == 1 for address in gathered)]
-        return [run for run in runs if run not in inner] + [vector] + inner
+        why = (
+            "what vectors gather lies together along the innermost"
+            if inner
+            else "vectors innermost"
+        )
+        return Choice([run for run in runs if run not in inner] + [vector] + inner, why)
 
 
 def lies_together(run: WalkedRun, address: Address) -> bool:

@@ -1,11 +1,13 @@
 """The schedule of a contraction: register tile, how operands are staged, cache blocks, threads.
 
-In: a contraction (loops/contraction.py) and a machine. Out: its `Tiles`. Nothing here changes bits.
+In: a contraction (loops/contraction.py) and a machine. Out: its `Tiles`, each choice with its
+reason. Nothing here changes bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 from ..loops.contraction import Contraction, operand_steps
@@ -13,6 +15,7 @@ from ..loops.ir import Scalar
 from ..loops.runs import WalkedRun
 from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, Order, Staging, Tiles
 from ..machine import Machine
+from .chosen import Choice, Chosen, counted
 
 FEW_ROWS = 160
 SMALL_BYTES = 16_384
@@ -29,9 +32,9 @@ MANY_POINTS = 8
 """A batch axis with so many points is shared among threads, and so many parts split evenly."""
 
 
-def choose_tiles(contraction: Contraction, order: Order, machine: Machine) -> Tiles:
-    """How a contraction, whose sums have this order, is run on a machine."""
-    return _Chooser(contraction, order, machine).tiles()
+def choose_tiles(contraction: Contraction, order: Order, machine: Machine) -> Chosen:
+    """How a contraction, whose sums have this order, is run on a machine: `Tiles`, and why."""
+    return _Chooser(contraction, order, machine).chosen()
 
 
 class _Chooser:
@@ -42,52 +45,72 @@ class _Chooser:
         self.long, self.block_terms = order.block is not None, c.block_terms(order)
         self.size = c.dtype.size_bytes
         self.lanes = machine.vector_bytes // self.size
-        self.rows, self.columns = self._tile()
+        self.tile = self._tile()
+        self.rows, self.columns = self.tile.what
         self.m_parts = -(-c.rows.extent // self.rows)
         self.n_parts = -(-c.columns.extent // self.columns)
         self.b_bytes = c.depth * c.columns.extent * self.size
         self.a_bytes = c.rows.extent * c.depth * self.size
-        self.a = self._common(self._staging_of_a(dot.a) for dot in c.dots)
+        self.a = self._common([self._staging_of_a(dot.a) for dot in c.dots])
         self.each = self._each()
-        self.b = self._common(self._staging_of_b(dot.b) for dot in c.dots)
+        self.b = self._common([self._staging_of_b(dot.b) for dot in c.dots])
 
-    def tiles(self) -> Tiles:
+    def chosen(self) -> Chosen:
         c = self.c
         outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]))
-        return Tiles(
+        blocks, threads = self._blocks(), self._threads(outer)
+        tiles = Tiles(
             tuple(run.run for run in outer),
             c.rows.run,
             c.columns.run,
             tuple(run.run for run in c.terms),
-            (self.rows, self.columns),
+            self.tile.what,
             self.lanes,
-            self.a,
-            self.b,
-            self._blocks(),
-            self.each,
-            self._threads(outer).run,
+            self.a.what,
+            self.b.what,
+            blocks.what,
+            self.each.what,
+            threads.what.run,
         )
+        reasons = {
+            "tile": self.tile.why,
+            "a": self.a.why,
+            "b": self.b.why,
+            "blocks": blocks.why,
+            "each": self.each.why,
+            "threads": threads.why,
+        }
+        return Chosen(tiles, _described(c), reasons)
 
-    def _threads(self, outer: Sequence[WalkedRun]) -> WalkedRun:
+    def _threads(self, outer: Sequence[WalkedRun]) -> Choice[WalkedRun]:
         """What threads share: a long batch; else strips or tiles, whichever splits better."""
         many = [run for run in outer if run.extent >= MANY_POINTS]
         if many:
-            return many[0]
-        by_strip, by_tile = (self.c.columns, self.n_parts), (self.c.rows, self.m_parts)
-        ranked = (by_strip, by_tile) if self.each == "strip" else (by_tile, by_strip)
-        return min(ranked, key=lambda choice: _most_idle(choice[1]))[0]
+            return Choice(many[0], f"{many[0].extent} points, around the tiles")
+        strips, tiles = (self.c.columns, self.n_parts, "strip"), (self.c.rows, self.m_parts, "tile")
+        ranked = (strips, tiles) if self.each.what == "strip" else (tiles, strips)
+        better, other = sorted(ranked, key=lambda shared: _most_idle(shared[1]))
+        idle = [f"{counted(n, of)}: {_most_idle(n):.0%}" for _, n, of in (better, other)]
+        return Choice(better[0], f"{idle[0]} idle at most; {idle[1]}")
 
-    def _each(self) -> Literal["strip", "tile"]:
+    def _each(self) -> Choice[Literal["strip", "tile"]]:
         """What the outer of the two loops walks. A strip that is read once for all tiles comes from
         the first-level cache then, if few rows or the second level serve all of `a` again and
         again; but a short sum leaves the cache to its epilogue, which wants whole rows of results.
         """
         if self.c.rows.extent <= FEW_ROWS:
-            return "strip" if self.b_bytes > SMALL_BYTES else "tile"
-        stays = self.a.kind == "in place" and self.a_bytes < 2 * HALF_CACHE
-        return "strip" if self.long and stays else "tile"
+            if self.b_bytes > SMALL_BYTES:
+                return Choice("strip", f"{self.c.rows.extent} rows pass a strip while it is cached")
+            return Choice("tile", f"b, {self.b_bytes} bytes, stays cached for all tiles")
+        if not self.long:
+            return Choice("tile", "short sums: the epilogue has whole rows of results")
+        if self.a.what.kind != "in place":
+            return Choice("tile", "a is packed, once for all strips")
+        if self.a_bytes < 2 * HALF_CACHE:
+            return Choice("strip", f"a, {self.a_bytes} bytes, stays cached for all strips")
+        return Choice("tile", f"a, {self.a_bytes} bytes, is read once")
 
-    def _tile(self) -> tuple[int, int]:
+    def _tile(self) -> Choice[tuple[int, int]]:
         """The largest tile that does not spill, its rows chosen so that M splits evenly.
 
         An element of `a` and each vector of `b` take a register besides the sums.
@@ -99,42 +122,67 @@ class _Chooser:
             vectors = 1
         most = min(MOST_ROWS, (registers - 1 - vectors) // vectors)
         parts = -(-c.rows.extent // most)
-        return -(-c.rows.extent // parts), vectors * self.lanes
+        split = f"{c.rows.extent} rows in {parts} even parts" if parts > 1 else "all rows at once"
+        fit = f"{most} rows of {vectors} vectors fit {registers} registers"
+        tile = -(-c.rows.extent // parts), vectors * self.lanes
+        return Choice(
+            tile, f"{split}; {fit}" if vectors > 1 else f"{split}, all columns in a vector"
+        )
 
-    def _common(self, found: Iterable[Staging]) -> Staging:
+    def _common(self, found: Sequence[Choice[Staging]]) -> Choice[Staging]:
         """What serves several operands: an expression can be evaluated for any of them."""
-        different = set(found)
-        return different.pop() if len(different) == 1 else Staging("computed")
+        if len({choice.what for choice in found}) == 1:
+            return found[0]
+        kinds = " or ".join(dict.fromkeys(choice.what.kind for choice in found))
+        return Choice(Staging("computed"), f"one way for all sums, which alone would have {kinds}")
 
-    def _steps(self, operand: Scalar, run: WalkedRun) -> tuple[int, int] | None:
-        """Elements along an operand's own run and along the last of the terms."""
+    def _steps(self, operand: Scalar, run: WalkedRun) -> tuple[int, int] | str:
+        """Elements along an operand's own run and along the last of the terms; or why it is not
+        read in steps."""
         if operand.dtype is not self.c.dtype:
-            return None
+            return f"it is {operand.dtype}, its sums are {self.c.dtype}"
         steps = operand_steps(operand, (run, *self.c.terms))
-        return None if isinstance(steps, str) else (steps[0], steps[-1])
+        return steps if isinstance(steps, str) else (steps[0], steps[-1])
 
-    def _staging_of_a(self, operand: Scalar) -> Staging:
+    def _staging_of_a(self, operand: Scalar) -> Choice[Staging]:
         steps = self._steps(operand, self.c.rows)
-        if steps is None:
-            return Staging("computed")
+        if isinstance(steps, str):
+            return Choice(Staging("computed"), steps)
         by_row, by_term = steps
-        far = max(by_row, by_term) * self.size % PAGE_BYTES == 0
-        if not far and 1 in steps and not self.c.rows.bounded:
-            return Staging("in place")
-        return self._packed(by_row, by_term, PACKED_ROWS)
+        apart = self._apart("row", by_row, by_term)
+        if self.c.rows.bounded:
+            why = "the number of rows is known when it runs"
+        elif max(by_row, by_term) * self.size % PAGE_BYTES == 0:
+            why = f"{apart}: whole pages"
+        elif 1 not in steps:
+            why = f"{apart}: nothing side by side"
+        else:
+            return Choice(Staging("in place"), apart)
+        return Choice(self._packed(by_row, by_term, PACKED_ROWS), why)
 
-    def _staging_of_b(self, operand: Scalar) -> Staging:
+    def _staging_of_b(self, operand: Scalar) -> Choice[Staging]:
         steps = self._steps(operand, self.c.columns)
-        if steps is None:
-            return Staging("computed")
+        if isinstance(steps, str):
+            return Choice(Staging("computed"), steps)
         by_column, by_term = steps
-        fits = self.c.columns.extent >= self.columns and not self.c.columns.bounded
-        if by_column == 1 and fits:
-            far = by_term * self.size % PAGE_BYTES == 0
-            large = self.each == "tile" and self.b_bytes > HALF_CACHE
-            if not far and not large:
-                return Staging("in place")
-        return self._packed(by_column, by_term, self.columns)
+        apart = self._apart("column", by_column, by_term)
+        if self.c.columns.bounded:
+            why = "the number of columns is known when it runs"
+        elif by_column != 1:
+            why = f"{apart}: columns not side by side"
+        elif self.c.columns.extent < self.columns:
+            why = f"{self.c.columns.extent} columns do not fill a tile"
+        elif by_term * self.size % PAGE_BYTES == 0:
+            why = f"{apart}: whole pages"
+        elif self.each.what == "tile" and self.b_bytes > HALF_CACHE:
+            why = f"{self.b_bytes} bytes are read again for each tile"
+        else:
+            return Choice(Staging("in place"), apart)
+        return Choice(self._packed(by_column, by_term, self.columns), why)
+
+    def _apart(self, part: str, by_part: int, by_term: int) -> str:
+        by_part, by_term = by_part * self.size, by_term * self.size
+        return f"{by_part} bytes from {part} to {part}, {by_term} from term to term"
 
     def _packed(self, by_part: int, by_term: int, width: int) -> Staging:
         if by_part == 1 and width % PACKED_ROWS == 0:
@@ -143,29 +191,43 @@ class _Chooser:
             return Staging("packed columns")
         return Staging("packed any")
 
-    def _blocks(self) -> tuple[int, int, int]:
+    def _blocks(self) -> Choice[tuple[int, int, int]]:
         """Tiles, strips and terms that are worked on between two rounds of packing."""
         kept = 8 if self.long else self.size
         tile_bytes = self.rows * self.columns * kept * len(self.c.dots)
         depth = self._whole_blocks(DEPTH_BLOCK)
-        if self.each == "strip":
-            if self.a.kind == "in place" and self.a_bytes < 2 * HALF_CACHE:
-                return self.m_parts, 1, self.c.depth
+        if self.each.what == "strip":
+            if self.a.what.kind == "in place" and self.a_bytes < 2 * HALF_CACHE:
+                return Choice((self.m_parts, 1, self.c.depth), "a stays cached where it is")
             # Of what is staged of `a`, no more than a block of the sum: all strips go over it.
             fit = max(1, SUMS_BYTES // (tile_bytes * self.m_parts))
             strips = -(-self.n_parts // -(-self.n_parts // fit))
-            return self.m_parts, strips, self._whole_blocks(self.block_terms)
+            terms = self._whole_blocks(self.block_terms)
+            passing = f"{counted(strips, 'strip')} pass {terms} terms of a at a time"
+            why = f"{passing}: {SUMS_BYTES} bytes of sums may wait"
+            return Choice((self.m_parts, strips, terms), why)
         strip_bytes = depth * self.columns * self.size * len({d.b for d in self.c.dots})
         strips = max(1, min(self.n_parts, HALF_CACHE // strip_bytes))
         fit = max(1, WORKSPACE_BYTES // (tile_bytes * strips))
         tiles = self.m_parts if depth == self.c.depth else min(self.m_parts, fit)
-        return tiles, strips, depth
+        why = f"{counted(strips, 'strip')} of {strip_bytes} bytes: {HALF_CACHE} stay cached"
+        if depth != self.c.depth:
+            why += f"; the sums of {counted(tiles, 'tile')} wait in a workspace"
+        return Choice((tiles, strips, depth), why)
 
     def _whole_blocks(self, terms: int) -> int:
         """All terms, or about so many of them: whole blocks of the sum."""
         if terms >= self.c.depth:
             return self.c.depth
         return min(self.c.depth, max(1, terms // self.block_terms) * self.block_terms)
+
+
+def _described(c: Contraction) -> str:
+    """`a product of 64 x 256 sums of 784 terms`"""
+    times, rows, columns = (math.prod(run.extent for run in runs) for runs in (c.batch, c.m, c.n))
+    several = f"{len(c.dots)} products that share an operand" if len(c.dots) > 1 else "a product"
+    batch = f"{times} times " if times > 1 else ""
+    return f"{several}: {batch}{rows} x {columns} sums of {c.depth} terms"
 
 
 def _most_idle(parts: int) -> float:
