@@ -11,13 +11,16 @@ from support_cpu import Array, assert_same_bits, graph_of, group, plan, run_comp
 from gradc.compiler.errors import CompileError, SourceLine
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import Graph, Node, apply
+from gradc.compiler.loops.build import ScalarBuilder
 from gradc.compiler.loops.combiners import DOT
+from gradc.compiler.loops.expand import Expander
 from gradc.compiler.loops.ir import Buffer, Kernel, dense_layout
 from gradc.compiler.lowering.fusion import group_nodes
 from gradc.compiler.lowering.groups import grouping_rule
 from gradc.compiler.machine import CPU_FUSION
 from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
-from gradc.compiler.ops.broadcast import broadcast, sum_
+from gradc.compiler.ops.arithmetic import neg
+from gradc.compiler.ops.broadcast import SUM, broadcast, sum_
 from gradc.compiler.ops.comparison import where
 from gradc.compiler.ops.contraction import dot_general
 from gradc.compiler.ops.definition import LOWERINGS, InMemory, MustBeSettled, Reduce, per_lowering
@@ -300,6 +303,17 @@ def test_an_input_without_a_place_is_named() -> None:
     graph = graph_of({"y": exp(input_("x", (4,), float32))})
     with pytest.raises(CompileError, match=r"^input: an earlier pass must settle it"):
         group_nodes(graph, {}, {}, CPU_FUSION)
+
+
+def test_a_reduction_is_not_expanded_into_its_reader() -> None:
+    """Its value takes a loop of its own; where one is read, expansion stops."""
+    total = apply(SUM, input_("x", (4,), float32), source=LINE, axes=(0,))
+    expander = Expander(ScalarBuilder(), {})
+    with pytest.raises(CompileError) as caught:
+        expander.value(neg(total), (), lambda node, index: None)
+    assert str(caught.value) == (
+        "sum: cannot be computed inside another kernel\n  at model.py:7 in forward: y = x * mode"
+    )
 
 
 def test_a_dimension_without_a_maximum_is_named_with_the_operation_and_its_line() -> None:

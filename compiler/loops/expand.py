@@ -8,10 +8,20 @@ Out: one scalar. Elementwise operations become primitives, movement becomes inde
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import assert_never
 
 from ..errors import CompileError
 from ..graph.ir import Node
-from ..ops.definition import Elementwise, Indexed
+from ..ops.definition import (
+    Contract,
+    Cumulate,
+    Elementwise,
+    Indexed,
+    InMemory,
+    MustBeSettled,
+    Reduce,
+    ScatterAdd,
+)
 from ..types import Shape, TensorType, bind_extent, factors
 from .build import Context, ScalarBuilder
 from .ir import Axis, Scalar
@@ -83,18 +93,22 @@ class Expander:
         return memo[key]
 
     def _compute(self, node: Node, index: Index, stop: Stop, memo: dict[object, Scalar]) -> Scalar:
-        k, lowering = self.k, node.op.lowering
-        if isinstance(lowering, Elementwise):
-            operands = [self._value(i, index, stop, memo) for i in node.inputs]
-            return lowering.body(k, *operands, **node.attributes)
-        if isinstance(lowering, Indexed):
-            context = Context(
-                index,
-                self.static(node.type),
-                tuple(self.static(i.type) for i in node.inputs),
-                node.attributes,
-                self.run_time_extents(node.type.shape),
-                lambda number, at: self._value(node.inputs[number], at, stop, memo),
-            )
-            return lowering.body(k, context)
-        raise CompileError(f"{node.op.name} cannot be computed inside another kernel")
+        match node.op.lowering:
+            case Elementwise(body=body):
+                operands = [self._value(i, index, stop, memo) for i in node.inputs]
+                return body(self.k, *operands, **node.attributes)
+            case Indexed(body=body):
+                context = Context(
+                    index,
+                    self.static(node.type),
+                    tuple(self.static(i.type) for i in node.inputs),
+                    node.attributes,
+                    self.run_time_extents(node.type.shape),
+                    lambda number, at: self._value(node.inputs[number], at, stop, memo),
+                )
+                return body(self.k, context)
+            case Reduce() | Contract() | Cumulate() | ScatterAdd() | InMemory() | MustBeSettled():
+                problem = "cannot be computed inside another kernel"
+                raise CompileError(problem, operation=node.op.name, source=node.source)
+            case _:
+                assert_never(node.op.lowering)
