@@ -29,7 +29,7 @@ from gradc.compiler.lowering.fusion import group_nodes
 from gradc.compiler.lowering.groups import Grouping
 from gradc.compiler.lowering.leaves import Order, lay_out_state, leaf_buffers
 from gradc.compiler.machine import CPU_FUSION, FusionLimits
-from gradc.compiler.passes import passes_named
+from gradc.compiler.opt import parse_passes
 from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.runner import run_passes
 from gradc.compiler.passes.settings import Form, Leaves, Settings
@@ -80,8 +80,8 @@ def plan(
         form=Form(rows, bool(maxima), repeat, maxima or {}),
         leaves=Leaves(lay_out_state([graph], orders or {})),
     )
-    passes = passes_named(["copy_roots", "fuse", "keep_values", "schedule", "plan_memory"])
-    program = run_passes(graph, passes, settings, verify=True)
+    passes = parse_passes("copy_roots,fuse,keep_values,schedule,plan_memory")
+    program = run_passes(graph, passes.steps, settings, verify=True)
     assert isinstance(program, Program)
     return program
 
@@ -91,7 +91,8 @@ def scheduled(program: Program, target: str = "native") -> Program:
     if any(kernel.schedule is not None for kernel in program.kernels()):
         return program
     settings = Settings(find_target(target).machine)
-    found = run_passes(program, passes_named(["choose_schedule"]), settings, verify=True)
+    passes = parse_passes("choose_schedule")
+    found = run_passes(program, passes.steps, settings, verify=True)
     assert isinstance(found, Program)
     return found
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support_passes import apply, optimized
 
 from gradc.compiler.errors import ArgumentError, FileError, IRSyntaxError, ShapeError, VerifyError
 from gradc.compiler.graph.ir import Graph, Node
@@ -19,21 +19,17 @@ from gradc.compiler.graph.rewrite import Rule, rewrite_with
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph
 from gradc.compiler.graph.verify import verify_graph
-from gradc.compiler.machine import NO_MACHINE
 from gradc.compiler.ops.arithmetic import NEG
 from gradc.compiler.opt import optimize_text
-from gradc.compiler.passes import GRAPH_PASSES, PASSES, optimize
+from gradc.compiler.passes import GRAPH_PASSES, PASSES
 from gradc.compiler.passes.runner import (
     GRAPH_TO_GRAPH,
     Dumper,
     FixedPoint,
     Pass,
     PassReport,
-    Step,
     check_pipeline,
-    run_passes,
 )
-from gradc.compiler.passes.settings import Settings
 from gradc.compiler.passes.simplify import RULES
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.testing.cases import CaseFailure, check_case, read_case
@@ -60,13 +56,6 @@ graph mean(%x: f32[batch]) state (%w: f32[] trained) {
 """
 
 
-def apply(graph: Graph, *steps: Step, **options: Any) -> Graph:
-    """The graph after graph passes, which read no settings."""
-    result = run_passes(graph, steps, Settings(NO_MACHINE), **options)
-    assert isinstance(result, Graph)
-    return result
-
-
 # -- random graphs --------------------------------------------------------------------------
 
 
@@ -88,9 +77,9 @@ def test_exact_passes_keep_every_bit(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(200))
 def test_all_passes_keep_values_and_reach_a_fixed_point(seed: int) -> None:
     graph = seeded_graph(seed, ring=True, rules=RULES)
-    result = optimize(graph, verify=True)
+    result = optimized(graph, verify=True)
     _check(graph, result, seed, exact=False)
-    assert optimize(result) is result, described(graph)
+    assert optimized(result) is result, described(graph)
 
 
 @pytest.mark.parametrize("step", GRAPH_PASSES.passes, ids=lambda step: str(step.name))
@@ -190,7 +179,7 @@ def test_a_dump_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 def test_a_report_counts_rules_and_times_passes() -> None:
     report = PassReport()
-    optimize(specialize(parse_graph(MEAN), {"batch": 4}), report=report)
+    optimized(specialize(parse_graph(MEAN), {"batch": 4}), report=report)
     assert report.fired == Counter({"div-by-power-of-two": 1})
     assert [record.name for record in report.records[:2]] == ["decompose", "fold_constants"]
     assert all(record.time_us > 0 for record in report.records)
@@ -240,7 +229,7 @@ def test_the_order_is_checked() -> None:
 
 def test_nothing_to_do_gives_the_same_graph() -> None:
     graph = parse_graph("graph f(%x: f32[2]) { %0 = exp %x : f32[2] return %0 }")
-    assert optimize(graph) is graph
+    assert optimized(graph) is graph
     assert specialize(graph, {"batch": 2}, training=True) is graph
 
 

@@ -12,8 +12,8 @@ from gradc.compiler.errors import ArgumentError, VerifyError
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.machine import CPU_FUSION, NO_MACHINE, Machine
 from gradc.compiler.object_cache import ObjectCache
-from gradc.compiler.opt import Given, PassList, optimize_text, run_list
-from gradc.compiler.passes import PASSES, passes_named
+from gradc.compiler.opt import Given, PassList, optimize_text, parse_passes, run_list
+from gradc.compiler.passes import PASSES
 from gradc.compiler.passes.properties import (
     EDGES_KNOWN,
     NO_SCHEDULES,
@@ -201,7 +201,7 @@ SOFTMAX = (CASES / "keep_values" / "softmax.ir").read_text().partition("// ----"
 def test_nothing_is_kept_on_a_machine_where_it_would_be_a_race() -> None:
     program = parse_program(SOFTMAX)
     alone = replace(machine_named("x86-64-v3"), name="other", keeps_values=False)
-    (step,) = passes_named(["keep_values"])
+    (step,) = parse_passes("keep_values").steps
     assert run_passes(program, (step,), Settings(alone)) is program
     kept = run_passes(program, (step,), Settings(replace(alone, keeps_values=True)), verify=True)
     assert kept is not program
@@ -239,7 +239,7 @@ def test_a_program_is_verified_after_each_pass() -> None:
     def overlap(program: Program) -> Program:
         return replace(program, arena_bytes=0)
 
-    planning = passes_named(["fuse", "schedule", "plan_memory"])
+    planning = parse_passes("fuse,schedule,plan_memory").steps
     messages = {
         forget_a_buffer: "kernel k0 names an undeclared buffer x",
         run_backwards: "program f: kernel k0 must run before k1",

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from support_cpu import assert_same_bits, plan, run_compiled
+from support_passes import optimized
 
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.graph.text_print import print_graph
-from gradc.compiler.passes import optimize
 from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.testing.random_graphs import graphs, seeded_graph
@@ -32,7 +32,7 @@ def run_all(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs and new state of the compiled graph, whose bits are those of the evaluator."""
     lowered = specialize(graph, {} if bounded else {"batch": ROWS}, training=training)
-    lowered = copy_roots(optimize(lowered, verify=True))
+    lowered = copy_roots(optimized(lowered, verify=True))
     names = {str(node.attributes["name"]) for node in graph.inputs}
     program = plan(lowered, {"batch": MAXIMUM} if bounded else None)
     inputs = {name: leaves[name] for name in names}

@@ -11,12 +11,12 @@ import pytest
 from random_programs import random_graph, random_values
 from random_schedules import random_schedule, random_unrolled
 from support_cpu import Array, assert_same_bits, graph_of, plan, run_compiled, scheduled
+from support_passes import optimized
 from test_cpu_contraction import random_contraction
 from test_cpu_nest import random_outputs
 from test_cpu_tiles import CONVOLUTION, GATES, STRIDES, inputs_of, program_of
 
 from gradc.compiler.loops.schedule import Tiles
-from gradc.compiler.passes import optimize
 from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.make_resident import make_resident
 from gradc.compiler.passes.specialize import specialize
@@ -106,7 +106,7 @@ def test_any_operation_obeys(seed: int) -> None:
     graph, rows = seeded_graph(seed), ROWS if seed % 3 == 1 else MAXIMUM
     leaves = random_leaves(graph, np.random.default_rng(seed), False, {"batch": rows})
     lowered = specialize(graph, {} if bounded else {"batch": rows}, training=training)
-    lowered = copy_roots(optimize(lowered, verify=True))
+    lowered = copy_roots(optimized(lowered, verify=True))
     names = {str(node.attributes["name"]) for node in graph.inputs}
     inputs = {name: leaves[name] for name in names}
     state = {name: value for name, value in leaves.items() if name not in names}

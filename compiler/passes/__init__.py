@@ -11,11 +11,6 @@ simplify_movement.py and simplify_numbers.py hold rules of simplify.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from ..graph.ir import Graph
-from ..machine import NO_MACHINE
 from .choose_schedule import choose_schedule
 from .copy_roots import copy_roots
 from .cse import eliminate_common_subexpressions
@@ -40,16 +35,12 @@ from .runner import (
     GRAPH_TO_GRAPH,
     GRAPH_TO_PROGRAM,
     PROGRAM_TO_PROGRAM,
-    Dumper,
     FixedPoint,
     Pass,
-    PassReport,
     check_pipeline,
     passes_of,
-    run_passes,
 )
 from .schedule import schedule
-from .settings import Settings
 from .simplify import RULES
 from .specialize import specialize
 
@@ -114,28 +105,3 @@ PIPELINE = check_pipeline(
 PASSES = tuple(passes_of(PIPELINE))
 GRAPH_STEPS = tuple(s for s in PIPELINE if {p.levels for p in passes_of([s])} == {GRAPH_TO_GRAPH})
 PROGRAM_STEPS = PIPELINE[len(GRAPH_STEPS) :]
-
-
-def passes_named(names: Iterable[str]) -> tuple[Pass, ...]:
-    """Passes of the pipeline by name, in the given order. Raises KeyError."""
-    known = {step.name: step for step in PASSES}
-    return tuple(known[name] for name in names)
-
-
-def optimize(
-    graph: Graph,
-    verify: bool = False,
-    dump: Path | None = None,
-    report: PassReport | None = None,
-) -> Graph:
-    """The graph at the fixed point of GRAPH_PASSES, which read no settings.
-
-    verify  check the graph before the first pass and after each
-    dump    a directory for the graph before and after each pass, numbered and parseable
-    report  is filled in
-    """
-    dumper = None if dump is None else Dumper(dump)
-    settings = Settings(NO_MACHINE)
-    found = run_passes(graph, (GRAPH_PASSES,), settings, verify=verify, dump=dumper, report=report)
-    assert isinstance(found, Graph)
-    return found

@@ -1,0 +1,23 @@
+"""Running graph passes by hand, on graphs whose dimensions have their extents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradc.compiler.graph.ir import Graph
+from gradc.compiler.machine import NO_MACHINE
+from gradc.compiler.passes import GRAPH_PASSES
+from gradc.compiler.passes.runner import Step, run_passes
+from gradc.compiler.passes.settings import Settings
+
+
+def apply(graph: Graph, *steps: Step, **options: Any) -> Graph:
+    """The graph after graph passes, which read no settings; options are those of `run_passes`."""
+    result = run_passes(graph, steps, Settings(NO_MACHINE), **options)
+    assert isinstance(result, Graph)
+    return result
+
+
+def optimized(graph: Graph, **options: Any) -> Graph:
+    """The graph at the fixed point of all graph passes."""
+    return apply(graph, GRAPH_PASSES, **options)
