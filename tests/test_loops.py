@@ -12,9 +12,10 @@ from support_cpu import Array, plan
 from gradc.compiler.errors import IRSyntaxError, VerifyError
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.evaluate import run_kernel
-from gradc.compiler.loops.ir import Kernel
+from gradc.compiler.loops.ir import SPACES, Buffer, Kernel, Space, dense_layout
 from gradc.compiler.loops.text import parse_kernel, print_kernel
 from gradc.compiler.philox import philox
+from gradc.compiler.types import TensorType, float32
 
 SOFTMAX = """\
 buffer %x : f32[4, 10] in input slot 0
@@ -174,6 +175,19 @@ def test_any_damage_gives_a_kernel_or_a_syntax_error(text: str, data: st.DataObj
     except IRSyntaxError:
         return
     assert print_kernel(parse_kernel(print_kernel(kernel))) == print_kernel(kernel)
+
+
+def test_there_is_no_other_space() -> None:
+    type = TensorType(float32, (4,))
+    with pytest.raises(VerifyError) as caught:
+        Buffer("x", type, dense_layout((4,)), "heap")  # type: ignore[arg-type]
+    assert str(caught.value) == "buffer x is in unknown space 'heap'"
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_what_is_in_a_block_or_begins_empty_can_be_written(space: Space) -> None:
+    buffer = Buffer("x", TensorType(float32, (4,)), dense_layout((4,)), space)
+    assert buffer.is_writable == (buffer.is_in_block or buffer.begins_empty)
 
 
 BROKEN = [

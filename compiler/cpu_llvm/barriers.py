@@ -14,11 +14,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
 from ..loops.ir import Buffer, Kernel
 from .emit import FunctionEmitter, Value
 
-UNCHANGING = ("input", "constant", "order", "call")
 _Range = tuple[str, int, int]
 
 
@@ -28,7 +28,7 @@ def barriers_before(kernels: Sequence[Kernel], threaded: Callable[[Kernel], bool
     read, written = _Touched(), _Touched()
     for kernel in kernels:
         shared = threaded(kernel)
-        reads = [_range(b) for b in kernel.reads if b.space not in UNCHANGING]
+        reads = [_range(b) for b in kernel.reads if b.is_writable]
         writes = [_range(b) for b in kernel.writes]
         conflict = any(written.meets(r, shared) for r in reads + writes)
         if conflict or any(read.meets(w, shared) for w in writes):
@@ -41,9 +41,17 @@ def barriers_before(kernels: Sequence[Kernel], threaded: Callable[[Kernel], bool
 
 
 def _range(buffer: Buffer) -> _Range:
-    if buffer.space == "output":
-        return (f"output {buffer.slot}", 0, 1)
-    return (buffer.space, buffer.offset_bytes, buffer.offset_bytes + max(1, buffer.size_bytes))
+    """The bytes of a buffer that kernels write."""
+    match buffer.space:
+        case "output":
+            return (f"output {buffer.slot}", 0, 1)
+        case "arena" | "state":
+            end = buffer.offset_bytes + max(1, buffer.size_bytes)
+            return (buffer.space, buffer.offset_bytes, end)
+        case "input" | "constant" | "order" | "call":
+            raise AssertionError(f"no kernel writes {buffer}")
+        case _:
+            assert_never(buffer.space)
 
 
 def emit_barrier(f: FunctionEmitter, pool: Value, tid: Value, threads: Value) -> None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import assert_never
 
 from ..artifact import LINE_BYTES
 from ..loops.ir import Buffer
@@ -46,9 +47,15 @@ FRAME_FIELD = {name: n for n, (_, name) in enumerate(FRAME)}
 
 def place_of(buffer: Buffer) -> int:
     """What a call's table says of a buffer."""
-    if buffer.space in ("state", "arena"):
-        return buffer.offset_bytes
-    return buffer.slot if buffer.space == "call" else buffer.slot * _POINTER_BYTES
+    match buffer.space:
+        case "state" | "arena":
+            return buffer.offset_bytes
+        case "input" | "output" | "constant" | "order":
+            return buffer.slot * _POINTER_BYTES
+        case "call":
+            return buffer.slot
+        case _:
+            assert_never(buffer.space)
 
 
 class KernelContext:
@@ -93,22 +100,35 @@ class KernelContext:
 
     def _base(self, buffer: Buffer) -> Value:
         f = self.f
-        if buffer.space == "order":
-            return self.parameter("order")
-        if buffer.content:
-            return constant_table(self.f, buffer)
-        entry = f.gep(self.parameter("places"), self._numbers[buffer], "i64")
-        if buffer.space == "call":  # its low bytes come first
-            return entry
-        place = f.load("i64", entry)
-        if buffer.space in ("state", "arena"):
-            return f.gep(self.parameter(buffer.space), place, "i8")
-        table = {"input": "inputs", "output": "outputs", "constant": "constants"}[buffer.space]
-        start = f.load("ptr", f.gep(self.parameter(table), place, "i8"))
-        if buffer.space == "output":
-            size = buffer.layout.size_elements * buffer.type.dtype.size_bytes
-            start = f.gep(start, f.binary("mul", self.parameter("iteration"), size), "i8")
-        return start
+        match buffer.space:
+            case "order":
+                return self.parameter("order")
+            case "call":
+                return self._entry(buffer)  # its low bytes come first
+            case "constant" if buffer.content:
+                return constant_table(f, buffer)
+            case "constant":
+                return self._listed("constants", buffer)
+            case "input":
+                return self._listed("inputs", buffer)
+            case "output":
+                start = self._listed("outputs", buffer)
+                size = buffer.layout.size_elements * buffer.type.dtype.size_bytes
+                return f.gep(start, f.binary("mul", self.parameter("iteration"), size), "i8")
+            case "state" | "arena":
+                place = f.load("i64", self._entry(buffer))
+                return f.gep(self.parameter(buffer.space), place, "i8")
+            case _:
+                assert_never(buffer.space)
+
+    def _entry(self, buffer: Buffer) -> Value:
+        """Where the call's table says of a buffer what `place_of` says."""
+        return self.f.gep(self.parameter("places"), self._numbers[buffer], "i64")
+
+    def _listed(self, table: str, buffer: Buffer) -> Value:
+        """The address that a table of the argument struct has of a buffer."""
+        place = self.f.load("i64", self._entry(buffer))
+        return self.f.load("ptr", self.f.gep(self.parameter(table), place, "i8"))
 
 
 def kernel_symbol(part: str, name: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import assert_never
 
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
@@ -111,15 +112,32 @@ class _ResidentEmitter:
 
     def cell(self, buffer: Buffer, element: int) -> Cell:
         """The key of one element in `values`: arena buffers by identity, state by place."""
-        if buffer.space == "state":
-            return ("state", buffer.offset_bytes, element)
-        return (buffer, 0, element)
+        match buffer.space:
+            case "state":
+                return ("state", buffer.offset_bytes, element)
+            case "arena" | "output":
+                return (buffer, 0, element)
+            case "input" | "constant" | "order" | "call":
+                raise AssertionError(f"{buffer} is read where it lies")
+            case _:
+                assert_never(buffer.space)
 
     def input_pointer(self, buffer: Buffer) -> Value:
-        if buffer.space == "constant":
-            table = argument_field(self.f, self.f.parameter(0), "constants")
-            return self.f.load("ptr", self.f.gep(table, buffer.slot, "ptr"))
-        return self.order if buffer.space == "order" else self.inputs[buffer.slot]
+        """Where a buffer lies that is no value in a register."""
+        match buffer.space:
+            case "input":
+                return self.inputs[buffer.slot]
+            case "order":
+                return self.order
+            case "constant" if buffer.content:
+                return constant_table(self.f, buffer)
+            case "constant":
+                table = argument_field(self.f, self.f.parameter(0), "constants")
+                return self.f.load("ptr", self.f.gep(table, buffer.slot, "ptr"))
+            case "state" | "arena" | "output" | "call":
+                raise AssertionError(f"{buffer} is in registers, or in no program")
+            case _:
+                assert_never(buffer.space)
 
     def output_pointer(self, buffer: Buffer) -> Value:
         f = self.f
@@ -291,18 +309,13 @@ class _KernelUnroller:
         return vector
 
     def _load(self, buffer: Buffer, address: Value | int) -> Value:
-        if buffer.space in ("state", "arena", "output"):
+        if buffer.is_writable:
             assert isinstance(address, int), "make_resident lets no other address through"
             return self.owner.values[self.owner.cell(buffer, address)]
         if buffer not in self.bases:
-            self.bases[buffer] = self._base(buffer)
+            self.bases[buffer] = self.owner.input_pointer(buffer)
         kind = llvm_type(buffer.type.dtype)
         return self.f.load(kind, self.f.gep(self.bases[buffer], address, kind))
-
-    def _base(self, buffer: Buffer) -> Value:
-        if buffer.content:
-            return constant_table(self.f, buffer)
-        return self.owner.input_pointer(buffer)
 
     def _store(self, store: Store, value: Value, point: Point) -> None:
         address = self._evaluate(store.index[0], point)

@@ -29,8 +29,6 @@ from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
 from .one_to_one import axes_apart, moving
 from .primitives import PRIMITIVES
 
-WRITABLE_SPACES = ("arena", "state", "output")
-SPACES = ("arena", "state", "input", "output", "constant", "order", "call")
 LEAVES = ("constant", "axis", "rows", "load", "reduced")
 
 
@@ -105,7 +103,7 @@ class _Checker:
             raise self._refuse(place, f"{combiner} combines a mul, not {reduction.value.op}")
 
     def _check_store(self, place: str, store: Store, empty: bool) -> None:
-        if store.buffer.space not in WRITABLE_SPACES:
+        if not store.buffer.is_writable:
             raise self._refuse(place, f"{store.buffer.space} memory is not writable")
         if store.value.dtype != store.buffer.type.dtype:
             problem = f"the value is {store.value.dtype}, the buffer {store.buffer.type}"
@@ -166,8 +164,6 @@ class _Checker:
     def _check_index(
         self, place: str, buffer: Buffer, index: Sequence[Scalar], empty: bool
     ) -> None:
-        if buffer.space not in SPACES:
-            raise self._refuse(place, f"buffer {buffer.name} is in unknown space {buffer.space!r}")
         if len(index) != buffer.type.rank:
             problem = f"{len(index)} indices for {buffer.name} {buffer.type}"
             raise self._refuse(place, problem)

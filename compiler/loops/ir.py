@@ -41,8 +41,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, assert_never, get_args
 
+from ..errors import VerifyError
 from ..types import DType, TensorType, int64
 from .combiners import Combiner
 from .index_form import NOTHING_KNOWN, IndexForm, index_form
@@ -76,6 +77,12 @@ def dense_layout(shape: tuple[int, ...], order: tuple[int, ...] | None = None) -
     return Layout(order, tuple(strides), 0, size)
 
 
+Space = Literal["arena", "state", "input", "output", "constant", "order", "call"]
+"""Where a buffer is; see Buffer."""
+
+SPACES: tuple[Space, ...] = get_args(Space)
+
+
 @dataclass(frozen=True, eq=False)
 class Buffer:
     """Memory that a kernel reads or writes.
@@ -90,15 +97,53 @@ class Buffer:
                        no program (canonical.py)
     type    element type and maximum shape; named extents are replaced by their maximum, except
             for a data set's number of samples, which no address depends on (its extent is 0)
+    Raises VerifyError if there is no such space.
     """
 
     name: str
     type: TensorType
     layout: Layout
-    space: str
+    space: Space
     slot: int = 0
     offset_bytes: int = 0
     content: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise VerifyError(f"buffer {self.name} is in unknown space {self.space!r}")
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether kernels store there."""
+        match self.space:
+            case "arena" | "state" | "output":
+                return True
+            case "input" | "constant" | "order" | "call":
+                return False
+            case _:
+                assert_never(self.space)
+
+    @property
+    def is_in_block(self) -> bool:
+        """Whether it lies at `offset_bytes` of the arena or the state block."""
+        match self.space:
+            case "arena" | "state":
+                return True
+            case "input" | "output" | "constant" | "order" | "call":
+                return False
+            case _:
+                assert_never(self.space)
+
+    @property
+    def begins_empty(self) -> bool:
+        """Whether it holds nothing of use when an iteration begins: its kernel writes it first."""
+        match self.space:
+            case "arena" | "output":
+                return True
+            case "state" | "input" | "constant" | "order" | "call":
+                return False
+            case _:
+                assert_never(self.space)
 
     @property
     def size_bytes(self) -> int:

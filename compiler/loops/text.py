@@ -24,14 +24,14 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from ..graph.text_cursor import Cursor
 from ..graph.text_lex import Token, quoted
 from ..types import DType, TensorType, bool_, int64
-from .check import SPACES
 from .combiners import COMBINERS
 from .ir import (
+    SPACES,
     Axis,
     Buffer,
     Kernel,
@@ -95,15 +95,23 @@ def buffer_names(buffers: Iterable[Buffer]) -> dict[Buffer, str]:
     return names
 
 
+def _place(buffer: Buffer) -> list[str]:
+    match buffer.space:
+        case "arena" | "state":
+            return [f"at {buffer.offset_bytes}"]
+        case "input" | "output":
+            return [f"slot {buffer.slot}"]
+        case "constant" | "order" | "call":
+            return [f"slot {buffer.slot}"] if buffer.slot else []
+        case _:
+            assert_never(buffer.space)
+
+
 def buffer_line(buffer: Buffer, names: Names, placed: bool = True) -> str:
     """The declaration of a buffer; if not `placed`, without its offset or slot."""
     parts = [f"buffer %{quoted(names[buffer])} : {buffer.type} in {buffer.space}"]
-    if not placed:
-        pass
-    elif buffer.space in ("arena", "state"):
-        parts.append(f"at {buffer.offset_bytes}")
-    elif buffer.space in ("input", "output") or buffer.slot:
-        parts.append(f"slot {buffer.slot}")
+    if placed:
+        parts += _place(buffer)
     layout, shape = buffer.layout, _static(buffer.type)
     if layout.order != tuple(range(len(shape))):
         parts.append(f"order {list(layout.order)}")
@@ -257,7 +265,8 @@ def parse_buffer(cursor: Cursor, buffers: dict[str, Buffer]) -> None:
     type = cursor.type()
     cursor.expect("in")
     token = cursor.kind("word", "a space")
-    if token.text not in SPACES:
+    space = next((known for known in SPACES if known == token.text), None)
+    if space is None:
         raise cursor.error(f"unknown space {token.text!r}", token)
     offset = cursor.integer() if cursor.accept("at") else 0
     slot = cursor.integer() if cursor.accept("slot") else 0
@@ -280,7 +289,7 @@ def parse_buffer(cursor: Cursor, buffers: dict[str, Buffer]) -> None:
             content = bytes.fromhex(json.loads(digits.text))
         except ValueError:
             raise cursor.error("not a string of hexadecimal digits", digits) from None
-    buffers[name] = Buffer(name, type, layout, token.text, slot, offset, content)
+    buffers[name] = Buffer(name, type, layout, space, slot, offset, content)
 
 
 class KernelParser:

@@ -118,9 +118,7 @@ def _write_after_read(kernels: Sequence[Kernel], states: set[Buffer]) -> set[tup
 
 def _dependences(kernels: Iterable[Kernel]) -> set[tuple[str, str]]:
     """Who writes a buffer runs before who reads it."""
-    writers: Mapping[Buffer, Kernel] = {
-        b: k for k in kernels for b in k.writes if b.space in ("arena", "output")
-    }
+    writers: Mapping[Buffer, Kernel] = {b: k for k in kernels for b in k.writes if b.begins_empty}
     return {
         (writers[b].name, k.name)
         for k in kernels

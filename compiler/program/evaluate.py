@@ -74,19 +74,29 @@ class _ProgramRun:
         ]
         self.memory: dict[Buffer, Array] = {}
         for buffer in program.buffers:
-            if buffer.space == "input":
-                name, type = program.inputs[buffer.slot]
+            self._place(buffer, inputs, state)
+
+    def _place(
+        self, buffer: Buffer, inputs: Mapping[str, Array], state: Mapping[str, Array]
+    ) -> None:
+        """The memory of a buffer, unless each iteration has its own."""
+        match buffer.space:
+            case "input":
+                name, type = self.program.inputs[buffer.slot]
                 self.memory[buffer] = self._input(_taken(inputs, "input", name), type)
-            elif buffer.space == "constant":
+            case "constant":
                 content = np.frombuffer(buffer.content, buffer.type.dtype.numpy)
                 self.memory[buffer] = content.reshape(self._maximum(buffer.type))
-            elif buffer.space == "arena" and not program.arena_bytes:
-                self.memory[buffer] = _view(bytearray(buffer.size_bytes), buffer)
-            elif buffer.space in ("arena", "state"):
-                block = self.arena if buffer.space == "arena" else self.block
+            case "arena":
+                block = self.arena if self.program.arena_bytes else bytearray(buffer.size_bytes)
                 self.memory[buffer] = _view(block, buffer)
-        for buffer in self.states:
-            self.memory[buffer][...] = _taken(state, "state", buffer.name)
+            case "state":
+                self.memory[buffer] = _view(self.block, buffer)
+                self.memory[buffer][...] = _taken(state, "state", buffer.name)
+            case "output" | "order" | "call":  # no kernel of a program reads the last
+                pass
+            case _:
+                assert_never(buffer.space)
 
     def run(self, first_step: int) -> tuple[dict[str, Array], dict[str, Array]]:
         self._run(self.program.body, first_step, 0)
@@ -156,8 +166,8 @@ def _view(block: bytearray, buffer: Buffer) -> Array:
 
 def _writes_over_operands(kernel: Kernel) -> bool:
     """Whether the kernel stores into memory that it reads, in whatever buffer."""
-    written = [_interval(b) for b in kernel.writes if b.space in ("arena", "state")]
-    read = [_interval(b) for b in kernel.reads if b.space in ("arena", "state")]
+    written = [_interval(b) for b in kernel.writes if b.is_in_block]
+    read = [_interval(b) for b in kernel.reads if b.is_in_block]
     return any(w[0] == r[0] and w[1] < r[2] and r[1] < w[2] for w in written for r in read)
 
 

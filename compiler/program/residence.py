@@ -10,15 +10,13 @@ from __future__ import annotations
 from ..loops.ir import Kernel
 from ..loops.known_index import is_known
 
-_HELD = ("state", "arena", "output")
-
 
 def why_not_unrolled(kernel: Kernel) -> str:
     """Why a kernel cannot be in a resident Repeat; "" if it can."""
     for axis in (*kernel.axes, *(axis for loop in kernel.loops for axis in loop.axes)):
         if axis.bounded:
             return f"axis {axis.name} ends at a number known at run time"
-    accesses = [(s.payload, s.args) for s in kernel.loads if s.payload.space in _HELD]
+    accesses = [(s.payload, s.args) for s in kernel.loads if s.payload.is_writable]
     accesses += [(store.buffer, store.index) for store in kernel.stores]
     for buffer, index in accesses:
         if not all(map(is_known, index)):

@@ -77,8 +77,7 @@ def verify_order(program: Program) -> None:
         for buffer in kernel.reads:
             if buffer.space == "state" and buffer in written:
                 raise VerifyError(f"kernel {kernel.name} reads {buffer.name} after it is replaced")
-            made_here = buffer.space in ("arena", "output")
-            if made_here and buffer not in written and buffer not in writes:
+            if buffer.begins_empty and buffer not in written and buffer not in writes:
                 raise VerifyError(f"kernel {kernel.name} reads {buffer.name} before it is written")
         written.update(kernel.writes)
 
