@@ -14,8 +14,8 @@ from collections import defaultdict
 
 from .loops.ir import Buffer, Kernel
 from .loops.schedule_text import order_text, schedule_lines
+from .passes.order_kernels import peak_bytes
 from .passes.plan_memory import lifetimes
-from .passes.schedule import peak_bytes
 from .program.ir import Program
 
 MOST_BUFFERS = 40

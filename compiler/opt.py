@@ -1,7 +1,7 @@
 """`gradc opt`: text IR in, passes, text IR out.
 
     optimize_text(text, "f.ir", "specialize(batch=64),simplify,cse")
-    optimize_text(text, "f.ir", "pipeline,copy_roots,fuse(batch=64),schedule,plan_memory")
+    optimize_text(text, "f.ir", "pipeline,copy_roots,fuse(batch=64),order_kernels,plan_memory")
 
 A list of passes is comma-separated names of the pipeline (passes/__init__.py), in an order that it
 allows; "" is none, and "pipeline" is all graph passes to their fixed point. A pass takes those

@@ -80,7 +80,7 @@ def plan(
         form=Form(rows, bool(maxima), repeat, maxima or {}),
         leaves=Leaves(lay_out_state([graph], orders or {})),
     )
-    passes = parse_passes("copy_roots,fuse,keep_values,schedule,plan_memory")
+    passes = parse_passes("copy_roots,fuse,keep_values,order_kernels,plan_memory")
     program = run_passes(graph, passes.steps, settings, verify=True)
     assert isinstance(program, Program)
     return program

@@ -18,7 +18,7 @@ from gradc.compiler.loops.ir import Axis, Buffer, Kernel, Loop, Store, dense_lay
 from gradc.compiler.lowering.groups import Group, Kind
 from gradc.compiler.memory.place import Piece, place_by_size, place_in_time
 from gradc.compiler.memory.verify_plan import verify_plan
-from gradc.compiler.passes.schedule import greedy_order, schedule, topological_order
+from gradc.compiler.passes.order_kernels import greedy_order, order_kernels, topological_order
 from gradc.compiler.program.ir import Program
 from gradc.compiler.types import TensorType, float32
 
@@ -86,8 +86,8 @@ def test_kernels_that_wait_for_each_other_are_refused() -> None:
     kernels, _ = random_kernels(0, 3)
     edges = frozenset([("k0", "k1"), ("k1", "k0")])
     program = Program("f", tuple(kernels), edges, (), (), (), 1, False)
-    with pytest.raises(VerifyError, match="schedule: kernels wait for each other: k0, k1"):
-        schedule(program)
+    with pytest.raises(VerifyError, match="order_kernels: kernels wait for each other: k0, k1"):
+        order_kernels(program)
 
 
 def plain_barriers(kernels: list[Kernel], threaded: set[str]) -> set[str]:

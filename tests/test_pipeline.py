@@ -60,14 +60,14 @@ def test_a_list_of_passes_runs_each_once() -> None:
     [
         ("simplfy", "unknown pass 'simplfy'\n  known: pipeline, gather_minibatches, specialize, "
                     "decompose, fold_constants, simplify, cse, dce, copy_roots, fuse, keep_values, "
-                    "schedule, plan_memory, make_resident, choose_schedule\n"
+                    "order_kernels, plan_memory, make_resident, choose_schedule\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),
         ("pipeline(batch=4)", "pass pipeline takes no arguments, not (batch=4)"),
         ("specialize(batch=x)", "specialize: expected name=extent or training=true, not 'batch=x'"),
         ("specialize(training=true),specialize(training=false)",
          "a list of passes has one training, not True and False"),
-        ("schedule", "pass schedule takes a program\n  hint: fuse comes before it"),
+        ("order_kernels", "pass order_kernels takes a program\n  hint: fuse comes before it"),
         ("fuse(batch=2),cse", "pass cse takes a graph, and fuse before it gives a program"),
         ("fuse,fuse", "pass fuse takes a graph, and fuse before it gives a program"),
         ("fuse(x)", "fuse: expected name=extent or cpu=name, not 'x'"),
@@ -75,17 +75,17 @@ def test_a_list_of_passes_runs_each_once() -> None:
         ("fuse,keep_values(cpu=z80)", "unknown target 'z80'\n"
                                       "  known: native, x86-64-v3, x86-64-v4, aarch64"),
         ("cse;dce", "bad list of passes 'cse;dce' at 'cse;dce'"),
-        ("fuse,plan_memory,schedule", "pass plan_memory cannot run before schedule\n"
-                                      "  the list is fuse, plan_memory, schedule\n"
-                                      "  hint: schedule comes first"),
+        ("fuse,plan_memory,order_kernels", "pass plan_memory cannot run before order_kernels\n"
+                                      "  the list is fuse, plan_memory, order_kernels\n"
+                                      "  hint: order_kernels comes first"),
         ("cse,simplify", "pass cse cannot run before simplify\n  the list is cse, simplify\n"
                          "  hint: simplify comes first"),
         ("copy_roots,pipeline", "pass copy_roots cannot run before simplify\n"
                                 "  the list is copy_roots, pipeline\n"
                                 "  hint: simplify comes first"),
-        ("fuse,schedule,plan_memory,plan_memory",
+        ("fuse,order_kernels,plan_memory,plan_memory",
          "pass plan_memory cannot run after itself\n"
-         "  the list is fuse, schedule, plan_memory, plan_memory"),
+         "  the list is fuse, order_kernels, plan_memory, plan_memory"),
     ],
 )  # fmt: skip
 def test_a_bad_list_of_passes(passes: str, message: str) -> None:
@@ -120,9 +120,9 @@ def needs_message(text: str, passes: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("step", ["keep_values", "schedule", "plan_memory"])
+@pytest.mark.parametrize("step", ["keep_values", "order_kernels", "plan_memory"])
 def test_a_planned_program_is_not_changed(step: str) -> None:
-    planned = optimize_text(PRODUCTS, "f.ir", "fuse,schedule,plan_memory")
+    planned = optimize_text(PRODUCTS, "f.ir", "fuse,order_kernels,plan_memory")
     assert needs_message(planned, step) == (
         f"pass {step} cannot run on this: program f has a memory plan: arena 256{PLAN_HINT}"
     )
@@ -133,12 +133,12 @@ def test_a_planned_program_is_not_changed(step: str) -> None:
 
 
 def test_a_program_is_planned_before_it_is_made_resident() -> None:
-    unplanned = optimize_text(PRODUCTS, "f.ir", "fuse,schedule")
+    unplanned = optimize_text(PRODUCTS, "f.ir", "fuse,order_kernels")
     assert needs_message(unplanned, "make_resident") == (
         "pass make_resident cannot run on this: plan: t0 ends outside the arena\n"
         "  hint: plan_memory comes first"
     )
-    assert needs_message(PRODUCTS, "fuse,schedule,make_resident").startswith(
+    assert needs_message(PRODUCTS, "fuse,order_kernels,make_resident").startswith(
         "pass make_resident cannot run on this: plan:"
     )
 
@@ -149,16 +149,16 @@ def test_a_plan_is_made_of_kernels_in_order() -> None:
     assert needs_message(backwards, "plan_memory") == (
         "pass plan_memory cannot run on this: program f: kernel k0 must run before k1\n"
         "  positions 1 and 0\n"
-        "  hint: schedule comes first"
+        "  hint: order_kernels comes first"
     )
-    in_order = parse_program(optimize_text(backwards, "f.ir", "schedule,plan_memory"))
+    in_order = parse_program(optimize_text(backwards, "f.ir", "order_kernels,plan_memory"))
     assert [kernel.name for kernel in in_order.kernels()] == ["k0", "k1"]
 
 
 def test_kernels_are_put_in_order_by_edges_that_are_all_there() -> None:
     text = optimize_text(PRODUCTS, "f.ir", "fuse").replace("  run k1 after k0\n", "")
-    assert needs_message(text, "schedule") == (
-        "pass schedule cannot run on this: program f: no edge between kernels k0 and k1\n"
+    assert needs_message(text, "order_kernels") == (
+        "pass order_kernels cannot run on this: program f: no edge between kernels k0 and k1\n"
         "  k0 writes t0, k1 touches it\n"
         "  hint: edges are lines `run k1 after k0`"
     )
@@ -166,7 +166,7 @@ def test_kernels_are_put_in_order_by_edges_that_are_all_there() -> None:
 
 @pytest.mark.parametrize("step", ["keep_values", "plan_memory", "make_resident"])
 def test_a_kernel_that_says_how_it_is_run_is_not_changed(step: str) -> None:
-    made = "fuse,schedule" + (",plan_memory" if step == "make_resident" else "")
+    made = "fuse,order_kernels" + (",plan_memory" if step == "make_resident" else "")
     text = optimize_text(PRODUCTS, "f.ir", made)
     scheduled = text.replace("loop k0 in 8 {", "loop k0 in 8 order k0 {", 1)
     assert scheduled != text
@@ -239,7 +239,7 @@ def test_a_program_is_verified_after_each_pass() -> None:
     def overlap(program: Program) -> Program:
         return replace(program, arena_bytes=0)
 
-    planning = parse_passes("fuse,schedule,plan_memory").steps
+    planning = parse_passes("fuse,order_kernels,plan_memory").steps
     messages = {
         forget_a_buffer: "kernel k0 names an undeclared buffer x",
         run_backwards: "program f: kernel k0 must run before k1",
@@ -259,7 +259,7 @@ def test_what_a_pass_makes_is_checked_always() -> None:
         return program
 
     step = Pass("plan", PROGRAM_TO_PROGRAM, lie, makes=(PLANNED,))
-    program = parse_program(optimize_text(PRODUCTS, "f.ir", "fuse,schedule"))
+    program = parse_program(optimize_text(PRODUCTS, "f.ir", "fuse,order_kernels"))
     with pytest.raises(VerifyError, match="plan: t0 ends outside the arena"):
         run_passes(program, (step,), Settings(NO_MACHINE))
 

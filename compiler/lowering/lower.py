@@ -1,7 +1,7 @@
 """Lowering: every group becomes a kernel, every value that crosses groups a buffer.
 
-In: a `Grouping`. Out: an unscheduled `Program`, kernels in group order, with the edges that any
-schedule must keep. Each step takes what the ones before it returned:
+In: a `Grouping`. Out: a `Program`, kernels in group order, with the edges that any order of
+kernels must keep. Each step takes what the ones before it returned:
 
     values.py    the scalar of every member, and what is read from memory
     scatter.py   the kernels that are made in one piece

@@ -21,6 +21,7 @@ from .fuse import fuse
 from .gather_minibatches import gather_minibatches
 from .keep_values import keep_values
 from .make_resident import make_resident
+from .order_kernels import order_kernels
 from .plan_memory import plan_memory
 from .properties import (
     EDGES_KNOWN,
@@ -40,7 +41,6 @@ from .runner import (
     check_pipeline,
     passes_of,
 )
-from .schedule import schedule
 from .simplify import RULES
 from .specialize import specialize
 
@@ -82,11 +82,11 @@ PIPELINE = check_pipeline(
             needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
-            "schedule", PROGRAM_TO_PROGRAM, schedule, after=("keep_values",),
+            "order_kernels", PROGRAM_TO_PROGRAM, order_kernels, after=("keep_values",),
             needs=(NOT_PLANNED, EDGES_KNOWN), makes=(IN_ORDER,),
         ),
         Pass(
-            "plan_memory", PROGRAM_TO_PROGRAM, plan_memory, after=("schedule",),
+            "plan_memory", PROGRAM_TO_PROGRAM, plan_memory, after=("order_kernels",),
             needs=(NOT_PLANNED, NO_SCHEDULES, IN_ORDER), makes=(PLANNED,), once=True,
         ),
         Pass(

@@ -3,9 +3,9 @@
     before   graph f(%x: f32[4]) state (%w: f32[4] trained) { %0 = mul %x, %w ... }
     after    program f { buffer %w : f32[4] in state at 0 ... kernel k0 { ... } }
 
-In: an optimised graph every root of which is computed. Out: an unscheduled program, its kernels in
-the order of their groups, which need not keep `order_edges`. A graph that has no family lays its
-states out itself (lowering/choose_layouts.py).
+In: an optimised graph every root of which is computed. Out: a program, its kernels in the
+order of their groups, which need not keep `order_edges`. A graph that has no family lays its states
+out itself (lowering/choose_layouts.py).
 """
 
 from __future__ import annotations

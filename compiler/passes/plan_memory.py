@@ -1,13 +1,13 @@
 """Memory planning: give every intermediate buffer an offset in one arena.
 
-In: a scheduled program. Out: the same program, each arena buffer with `offset_bytes`, and
-`arena_bytes`.
+In: a program whose kernels are in order. Out: the same program, each arena buffer with
+`offset_bytes`, and `arena_bytes`.
 
 A buffer lives from the kernel that writes it to the last that reads it. A result takes over the
 memory of an operand that dies in its kernel where that is legal: same size, read only at the
 element that is written, in the same loop or an earlier one. What shares memory is planned as one
 piece; place.py gives every piece its offset. Peak memory is that of the given order: this pass
-does not reorder (see schedule.py). State, inputs, outputs and constants are outside the arena.
+does not reorder (see order_kernels.py). State, inputs, outputs and constants are outside the arena.
 
 Every kernel's expressions are walked once, and the work grows with the number of buffers, not with
 their size. The runner checks every plan by arithmetic of its own (memory/verify_plan.py).

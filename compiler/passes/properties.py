@@ -70,7 +70,7 @@ ROOTS_COMPUTED = Property(
 EDGES_KNOWN = Property(
     "edges are known", Program, verify_edges, "edges are lines `run k1 after k0`", lasts=True
 )
-IN_ORDER = Property("in order", Program, verify_order, "schedule comes first", lasts=True)
+IN_ORDER = Property("in order", Program, verify_order, "order_kernels comes first", lasts=True)
 NOT_PLANNED = Property(
     "not planned", Program, _check_not_planned,
     "a plan is of these kernels in this order: plan_memory comes once, after what changes them",

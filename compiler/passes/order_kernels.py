@@ -1,4 +1,4 @@
-"""Scheduling: an order of kernels with a low peak of live memory.
+"""The order of kernels: one with a low peak of live memory.
 
     before   k0 (makes 1 MB)  k1 (makes 1 MB)  k2 (reads k0)  k3 (reads k1)
     after    k0  k2  k1  k3
@@ -22,16 +22,16 @@ from ..loops.ir import Buffer, Kernel
 from ..program.ir import Body, Program
 
 
-def schedule(program: Program) -> Program:
+def order_kernels(program: Program) -> Program:
     """The program with the kernels of every body in the better of two orders.
 
     Raises VerifyError if an edge names no kernel, or kernels wait for each other.
     """
     program.check_names()
-    return program.map_bodies(lambda body: _scheduled(body, program.order_edges))
+    return program.map_bodies(lambda body: _ordered(body, program.order_edges))
 
 
-def _scheduled(body: Body, edges: frozenset[tuple[str, str]]) -> Body:
+def _ordered(body: Body, edges: frozenset[tuple[str, str]]) -> Body:
     """One body of kernels. One that holds loops is left as it is."""
     kernels = [instruction for instruction in body if isinstance(instruction, Kernel)]
     if len(kernels) < len(body):
@@ -97,7 +97,7 @@ def topological_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str
             heapq.heappush(heap, later)
     if len(order) < len(kernels):
         stuck = sorted({kernel.name for kernel in kernels} - {kernel.name for kernel in order})
-        raise VerifyError(f"schedule: kernels wait for each other: {', '.join(stuck)}")
+        raise VerifyError(f"order_kernels: kernels wait for each other: {', '.join(stuck)}")
     return order
 
 
