@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,11 @@ from random_programs import random_graph
 from support_cpu import Array, plan
 
 from gradc.compiler.errors import IRSyntaxError, VerifyError
+from gradc.compiler.loops.build import ScalarBuilder
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.evaluate import run_kernel
-from gradc.compiler.loops.ir import SPACES, Buffer, Kernel, Space, dense_layout
+from gradc.compiler.loops.ir import SPACES, Axis, Buffer, Kernel, Space, dense_layout
+from gradc.compiler.loops.one_to_one import meetings
 from gradc.compiler.loops.text import parse_kernel, print_kernel
 from gradc.compiler.philox import philox
 from gradc.compiler.types import TensorType, float32
@@ -280,6 +284,114 @@ def test_points_of_parallel_axes_add_to_elements_of_their_own(index: str, shared
     )
 
 
+def stores(index: str, value: str = "%x[p, q]", more: str = "in 3") -> str:
+    return f"""
+buffer %x : f32[2, 4] in input slot 0
+buffer %at : i64[3] in input slot 1
+buffer %y : f32[8, 16] in output slot 0
+kernel k {{
+  parallel p in 2
+  parallel q in 4
+  loop u {more} {{
+    %r = sum(%x[p, q]) : f32
+    %y[{index}] = {value}
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        (stores("q, add(mul(p, 3), u)"), ""),
+        (stores("0, add(mul(p, 4), q)"), ""),
+        (stores("q, mul(p, 3)"), ""),  # for each u the same value
+        (stores("0, add(mul(p, 3), mul(q, 2))", more="in 1"), ""),
+        (stores("%at[u], add(mul(p, 4), q)"), ""),  # what is gathered may be anything
+        (stores("mod(q, 2), p"), ""),
+        (stores("q, 0"), "p = 0 and p = 1"),
+        (stores("q, u"), "p = 0 and p = 1"),
+        (stores("p, %at[u]"), "q = 0 and q = 1"),
+        (stores("0, add(mul(p, 3), q)"), "p = 0, q = 3 and p = 1, q = 0"),
+        (stores("0, add(mul(sub(1, p), 3), q)"), "p = 0, q = 0 and p = 1, q = 3"),
+        (stores("q, add(mul(p, 2), u)"), "p = 0, u = 2 and p = 1, u = 0"),
+        (stores("add(p, q), add(p, q)", more="in 1"), "p = 0, q = 1 and p = 1, q = 0"),
+        (stores("add(p, q), sub(p, q)"), ""),
+        (stores("%at[u], add(mul(p, 2), q)"), "p = 0, q = 2 and p = 1, q = 0"),
+    ],
+)
+def test_points_of_parallel_axes_store_into_elements_of_their_own(text: str, points: str) -> None:
+    kernel = parse_kernel(text)
+    if not points:
+        verify_kernel(kernel)
+        return
+    with pytest.raises(VerifyError) as caught:
+        verify_kernel(kernel)
+    assert str(caught.value) == (
+        "kernel k: loop 0, store to y: "
+        f"two points store into one element at the same time\n  {points}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        (stores("q, mul(p, 4)", "cast(u) : f32"), "u = 0 and u = 1"),
+        (stores("q, mul(p, 4)", "%r", "in 3 running"), "u = 0 and u = 1"),
+        (stores("q, add(mul(p, 4), u)", "%r", "in 3 running"), ""),
+        (
+            stores("q, add(mul(p, 4), add(u, v))", "cast(u) : f32", "in 3, v in 2"),
+            "u = 0, v = 1 and u = 1, v = 0",
+        ),
+    ],
+)
+def test_points_of_a_loop_store_values_of_their_own_apart(text: str, points: str) -> None:
+    kernel = parse_kernel(text)
+    if not points:
+        verify_kernel(kernel)
+        return
+    with pytest.raises(VerifyError) as caught:
+        verify_kernel(kernel)
+    assert str(caught.value) == (
+        "kernel k: loop 0, store to y: "
+        f"two points store into one element, one over the other's value\n  {points}"
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(-6, 6), st.integers(-6, 6)), max_size=3))
+def test_what_is_said_to_meet_meets_and_any_two_axes_are_told_apart(
+    axes: list[tuple[int, int, int]],
+) -> None:
+    """Against a walk over all points; of two axes nothing is overlooked."""
+    k = ScalarBuilder()
+    walked = {Axis(f"i{n}", extent): steps for n, (extent, *steps) in enumerate(axes)}
+    index = [k.index(0), k.index(0)]
+    for axis, steps in walked.items():
+        index = [
+            k.add(i, k.mul(k.axis(axis), k.index(s))) for i, s in zip(index, steps, strict=True)
+        ]
+    found = list(meetings(index, walked))
+    for meeting in found:
+        assert any(one != other for one, other in meeting.values())
+        assert all(0 <= n < axis.extent for axis, ends in meeting.items() for n in ends)
+        for side in (0, 1):
+            moved = sum((b - a) * walked[axis][side] for axis, (a, b) in meeting.items())
+            assert moved == 0
+    points = list(itertools.product(*(range(axis.extent) for axis in walked)))
+    places = {
+        tuple(
+            sum(n * steps[side] for n, steps in zip(p, walked.values(), strict=True))
+            for side in (0, 1)
+        )
+        for p in points
+    }
+    if len(places) == len(points):
+        assert not found
+    elif len(axes) <= 2:
+        assert found
+
+
 def test_softmax_is_computed() -> None:
     x = np.random.default_rng(0).standard_normal((4, 10)).astype(np.float32)
     y = memory_of(parse_kernel(SOFTMAX), x=x)["y"]
@@ -314,7 +426,9 @@ def test_the_evaluator_refuses_an_index_outside() -> None:
 
 
 def test_the_evaluator_refuses_a_race() -> None:
-    kernel = parse_kernel(SOFTMAX.replace("%y[i0, i1] = div", "%y[i0, 0] = div"))
+    """One that the verifier does not see."""
+    kernel = parse_kernel(SOFTMAX.replace("%y[i0, i1] = div", "%y[i0, mod(i1, 9)] = div"))
+    verify_kernel(kernel)
     with pytest.raises(VerifyError, match="two points store different values"):
         memory_of(kernel, x=np.arange(40, dtype=np.float32).reshape(4, 10))
 

@@ -7,14 +7,15 @@ Checked: names are unique; every axis is bound where it is used; a reduction is 
 loop that computes it, or by the stores of its own `running` loop; operand counts and dtypes of
 every primitive; loads and stores have one i64 index per axis of the buffer; nothing is stored into
 an input, a constant or the order; no index is provably outside its axis; no two points of the
-parallel axes add to one element. Orders and schedules are
-checked in check_schedule.py.
+parallel axes add to one element, or store into one that both are seen to reach. Orders and
+schedules are checked in check_schedule.py.
 
 An index that is affine in its axes takes its extreme values, so any excess is an error; of any
 other index only bounds are known, and it is refused if no value in them is inside. A gathered axis
 of a data set has no extent at compile time (0), and is not checked. Where an accumulating store
 goes, an affine index of parallel axes alone has to say for each of them: what a gathered index
-comes to is not known.
+comes to is not known. Of other stores, those are refused whose points meet by what steps along two
+axes come to; whoever runs a kernel refuses the rest, where values differ.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..types import DType, int64
 from .build import coefficient, index_range
 from .check_schedule import verify_schedule
 from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
-from .one_to_one import axes_apart, moving
+from .one_to_one import axes_apart, meetings, moving
 from .primitives import PRIMITIVES
 
 LEAVES = ("constant", "axis", "rows", "load", "reduced")
@@ -86,7 +87,7 @@ class _Checker:
             seen = set()
         for store in loop.stores:
             here = f"{place}, store to {store.buffer.name}"
-            self._check_store(here, store, empty)
+            self._check_store(here, store, loop, empty)
             self._check_scalars(here, [*store.index, store.value], bound, known, empty, seen)
         done.update(after)
 
@@ -102,7 +103,7 @@ class _Checker:
         if combiner.factors == 2 and reduction.value.op != "mul":
             raise self._refuse(place, f"{combiner} combines a mul, not {reduction.value.op}")
 
-    def _check_store(self, place: str, store: Store, empty: bool) -> None:
+    def _check_store(self, place: str, store: Store, loop: Loop, empty: bool) -> None:
         if not store.buffer.is_writable:
             raise self._refuse(place, f"{store.buffer.space} memory is not writable")
         if store.value.dtype != store.buffer.type.dtype:
@@ -111,6 +112,8 @@ class _Checker:
         self._check_index(place, store.buffer, store.index, empty)
         if store.accumulate:
             self._check_apart(place, store)
+        elif not empty:
+            self._check_meetings(place, store, loop)
 
     def _check_apart(self, place: str, store: Store) -> None:
         """Points of the parallel axes run at the same time: they add to elements of their own."""
@@ -122,6 +125,23 @@ class _Checker:
                     f"points of the parallel axis {axis.name} may add to one element",
                     [f"no affine index of parallel axes alone tells points of {axis.name} apart"],
                 )
+
+    def _check_meetings(self, place: str, store: Store, loop: Loop) -> None:
+        """No two points store into one element: those of parallel axes would at the same time, and
+        of those of a loop with values of their own only one would be left."""
+        varying = set(store.value.axes)
+        if store.value.reduced & {reduction.name for reduction in loop.reductions}:
+            varying |= set(loop.axes)  # partial results
+        for meeting in meetings(store.index, (*self.kernel.axes, *loop.axes)):
+            together = not meeting.keys().isdisjoint(self.kernel.axes)
+            if together or not varying.isdisjoint(meeting):
+                when = " at the same time" if together else ", one over the other's value"
+                points = [
+                    ", ".join(f"{axis.name} = {ends[side]}" for axis, ends in meeting.items())
+                    for side in (0, 1)
+                ]
+                problem = f"two points store into one element{when}"
+                raise self._refuse(place, problem, [" and ".join(points)])
 
     # -- scalars ----------------------------------------------------------------------------
 

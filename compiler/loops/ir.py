@@ -24,8 +24,11 @@ before `[`, a buffer. A name that is no word stands in quotes: %"0.weight".
 For every point of the parallel axes (in any order, on any thread) the loops run one after the
 other. A loop without axes runs once. Its reductions start at the combiner's identity; their values
 are read by name in *later* loops, or, in a `running` loop, by its own stores: the inclusive
-partial result so far. An accumulating store adds to what is there, at an index that no two points
-of the parallel axes share (one_to_one.py): they would add at the same time.
+partial result so far. A store has an element for each point, of its loop for each of the values.
+Where two points would share one, the kernel is refused: by the verifier if steps along axes show it
+(one_to_one.py), else by the evaluator if the values differ. An accumulating store adds to what is
+there, at an index of which the verifier has to see that no two points of the parallel axes share
+it: they would add at the same time.
 
 An axis marked `bounded` has a static maximum, and runs to `rows`, a number known at run time.
 

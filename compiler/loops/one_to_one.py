@@ -6,9 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from .build import coefficient
 from .ir import Axis, Scalar
+
+Meeting = Mapping[Axis, tuple[int, int]]
+"""Two points that share an element: by axis, where the one and the other stand. They stand at the
+same place along all other axes, wherever that is."""
 
 
 def moving(axes: Iterable[Axis]) -> list[Axis]:
@@ -41,3 +48,42 @@ def axes_apart(index: Sequence[Scalar], axes: Collection[Axis]) -> set[Axis]:
         if alone and is_one_to_one(scalar.form.steps, scalar.axes):
             found |= scalar.axes
     return found
+
+
+def meetings(index: Sequence[Scalar], axes: Iterable[Axis]) -> Iterator[Meeting]:
+    """Points that share an element of `index`, apart along one axis or two.
+
+    Those that an index says of itself, by steps along axes, whatever the rest of it comes to: what
+    is gathered may make others meet, and points may be apart along more axes.
+    """
+    steps: dict[Axis, tuple[int, ...]] = {}
+    for axis in axes:
+        found = [coefficient(scalar, axis) for scalar in index]
+        known = tuple(step for step in found if step is not None)
+        if axis.extent > 1 and len(known) == len(found):
+            steps[axis] = known
+    for axis, along in steps.items():
+        if not any(along):
+            yield {axis: (0, 1)}
+    moved = [axis for axis, along in steps.items() if any(along)]
+    for one, other in itertools.combinations(moved, 2):
+        points = _balanced(steps[one], steps[other])
+        if points is not None and abs(points[0]) < one.extent and abs(points[1]) < other.extent:
+            yield {
+                axis: (max(0, -n), max(0, n)) for axis, n in zip((one, other), points, strict=True)
+            }
+
+
+def _balanced(one: Sequence[int], other: Sequence[int]) -> tuple[int, int] | None:
+    """The fewest points along two axes, whose steps these are, that together lead nowhere.
+
+    The first number is positive. None if there are none.
+    """
+    first = next(number for number, step in enumerate(one) if step)
+    if not other[first]:
+        return None
+    common = math.gcd(one[first], other[first])
+    n, m = other[first] // common, -one[first] // common
+    if n < 0:
+        n, m = -n, -m
+    return (n, m) if all(n * a + m * b == 0 for a, b in zip(one, other, strict=True)) else None
