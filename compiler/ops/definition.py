@@ -18,7 +18,6 @@ An attribute called `shape` holds extents, which may be named dimensions; no oth
 from __future__ import annotations
 
 import enum
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, TypeVar, get_args, overload
@@ -179,11 +178,15 @@ def per_lowering(what: str, table: Mapping[type[Any], Entry]) -> Callable[[Lower
     if facts:
         raise CompileError(f"{what}: not one entry for every lowering", facts=sorted(facts))
 
-    @functools.cache
-    def of_class(kind: type[Lowering]) -> Entry:
-        return next(table[c] for c in kind.__mro__ if c in table)
+    found: dict[type, Entry] = {}
 
-    return lambda lowering: of_class(type(lowering))
+    def entry(lowering: Lowering) -> Entry:
+        kind = type(lowering)
+        if kind not in found:
+            found[kind] = next(table[c] for c in kind.__mro__ if c in table)
+        return found[kind]
+
+    return entry
 
 
 @dataclass(frozen=True)
