@@ -41,6 +41,9 @@ MOST_COPIES = 256
 """Of a long function: those of neighbouring points, written out, are packed into vectors."""
 
 Point = dict[Axis, int]
+Key = tuple[Scalar, tuple[int, ...]]
+"""One element of an expression: where the axes stand that it depends on."""
+
 Cell = tuple[Buffer | str, int, int]
 """One element: (arena or output buffer, 0, element), or ("state", offset in bytes, element)."""
 
@@ -153,15 +156,15 @@ class _KernelUnroller:
         self.owner = owner
         self.f = owner.f
         self.kernel = kernel
-        self.memo: dict[tuple[Scalar, tuple[int, ...]], Value | int] = {}
+        self.memo: dict[Key, Value | int] = {}
         self.reduced: dict[str, Value] = {}
+        self.reading: dict[str, list[Key]] = {}  # what was made of each reduction's value
         self.bases: dict[Buffer, Value] = {}
         self.walked: dict[Scalar, tuple[Axis, ...]] = {}  # the axes of each expression, by name
 
     def unroll(self) -> None:
         for outer in _points(self.kernel.axes):
-            self.reduced = {}
-            self.memo = {k: v for k, v in self.memo.items() if not k[0].reduced}
+            self._forget(list(self.reduced))
             for loop in self.kernel.loops:
                 self._loop(loop, outer)
 
@@ -206,10 +209,16 @@ class _KernelUnroller:
             self._store(store, value, point)
 
     def _finish(self, loop: Loop, state: dict[str, Accumulator]) -> None:
-        names = {r.name for r in loop.reductions}
-        self.memo = {k: v for k, v in self.memo.items() if not k[0].reduced & names}
+        self._forget([reduction.name for reduction in loop.reductions])
         for reduction in loop.reductions:
             self.reduced[reduction.name] = settled(self.f, reduction, state[reduction.name])
+
+    def _forget(self, names: Sequence[str]) -> None:
+        """These reductions have other values from now on, and so has all that was made of them."""
+        for name in names:
+            self.reduced.pop(name, None)
+            for key in self.reading.pop(name, ()):
+                self.memo.pop(key, None)
 
     def _reduce(
         self, reduction: Reduction, loop: Loop, point: Point, old: Accumulator
@@ -254,9 +263,11 @@ class _KernelUnroller:
             waiting.pop()
             if key not in self.memo:
                 self.memo[key] = self._compute(last, point)
+                for name in last.reduced:
+                    self.reading.setdefault(name, []).append(key)
         return self.memo[self._key(scalar, point)]
 
-    def _key(self, scalar: Scalar, point: Point) -> tuple[Scalar, tuple[int, ...]]:
+    def _key(self, scalar: Scalar, point: Point) -> Key:
         if scalar not in self.walked:
             self.walked[scalar] = tuple(sorted(scalar.axes, key=lambda axis: axis.name))
         return scalar, tuple([point[axis] for axis in self.walked[scalar]])

@@ -10,46 +10,91 @@ stored after it. Whether a program is resident depends on its sizes alone, so th
 always takes the same form and gives the same bits.
 
 A program qualifies if its sizes are static and small, and every kernel may be unrolled
-(program/residence.py).
+(program/residence.py). How often the loop runs is no matter. A decision says what was found.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..loops.ir import Kernel
-from ..program.ir import Program, Repeat
-from ..program.residence import why_not_unrolled
+from ..program.ir import Decision, Program, Repeat
+from ..program.residence import unrolled_operations, why_not_unrolled
 
 MOST_POINTS = 2_048
+MOST_OPERATIONS = 16_384
+"""Written out. LLVM's pipeline takes some seconds for so many, and twice as many take it more than
+twice as long; the code of a chain of 500 operations on each of 2,048 points would take hours."""
+
 MOST_STATE_ELEMENTS = 256
 MOST_ARENA_BYTES = 8_192
 
 
 def make_resident(program: Program) -> Program:
-    """The program with its Repeat resident if it is tiny; else the same program."""
-    if program.bounded or not _fits(program):
+    """The program with its Repeat resident if it is tiny; else as it is, with the reason."""
+    if not program.repeats() or any(repeat.resident for repeat in program.repeats()):
         return program
+    why = _why_not(program)
+    if why:
+        return _decided(program, "not resident", why)
     body = tuple(replace(i, resident=True) if isinstance(i, Repeat) else i for i in program.body)
-    return program.with_body(body)
+    return _decided(program.with_body(body), "resident", f"{_operations(program)} operations")
 
 
-def _fits(program: Program) -> bool:
-    kernels = program.kernels()
-    if sum(map(_points, kernels)) > MOST_POINTS:
-        return False
-    arena = sum(b.size_bytes for b in program.buffers if b.space == "arena")
-    state = sum(b.layout.size_elements for b in program.buffers if b.space == "state")
-    if arena > MOST_ARENA_BYTES or state > MOST_STATE_ELEMENTS:
-        return False
-    return not any(map(why_not_unrolled, kernels))
+def _decided(program: Program, verdict: str, reason: str) -> Program:
+    decision = Decision("repeat", verdict, reason)
+    if decision in program.decisions:
+        return program
+    return replace(program, decisions=(*program.decisions, decision))
 
 
-def _points(kernel: Kernel) -> int:
+def _why_not(program: Program) -> str:
+    """Why a program cannot be resident; "" if it can."""
+    if program.bounded:
+        return "its rows are counted when it runs"
+    for what, size, most in LIMITS:
+        found = size(program)
+        if found > most:
+            return f"{found} {what}, more than {most}"
+    for kernel in program.kernels():
+        why = why_not_unrolled(kernel)
+        if why:
+            return f"kernel {kernel.name}: {why}"
+    return ""
+
+
+def _points(program: Program) -> int:
+    """Points of all loops, each for every reduction and store."""
+    return sum(map(_points_of, program.kernels()))
+
+
+def _points_of(kernel: Kernel) -> int:
     outer = math.prod(axis.extent for axis in kernel.axes)
     inner = 0
     for loop in kernel.loops:
         points = math.prod(axis.extent for axis in loop.axes)
         inner += points * (len(loop.reductions) + len(loop.stores))
     return outer * inner
+
+
+def _arena_bytes(program: Program) -> int:
+    return sum(b.size_bytes for b in program.buffers if b.space == "arena")
+
+
+def _state_elements(program: Program) -> int:
+    return sum(b.layout.size_elements for b in program.buffers if b.space == "state")
+
+
+def _operations(program: Program) -> int:
+    return sum(map(unrolled_operations, program.kernels()))
+
+
+LIMITS: tuple[tuple[str, Callable[[Program], int], int], ...] = (
+    ("points", _points, MOST_POINTS),
+    ("bytes of arena", _arena_bytes, MOST_ARENA_BYTES),
+    ("elements of state", _state_elements, MOST_STATE_ELEMENTS),
+    ("operations", _operations, MOST_OPERATIONS),
+)
+"""How large a program may be."""

@@ -54,8 +54,8 @@ Body = tuple[Instruction, ...]
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice of fuse (where a state is updated) or choose_schedule (how a kernel is run), for
-    people: what was (not) done, and why.
+    """One choice of fuse (where a state is updated), make_resident (whether the loop is) or
+    choose_schedule (how a kernel is run), for people: what was (not) done, and why.
 
     details   (line, why) of the lines of a schedule that had a choice; not part of the text
     """

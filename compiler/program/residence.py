@@ -1,4 +1,5 @@
-"""Which kernels may be unrolled: those whose points and addresses are known when code is made.
+"""Which kernels may be unrolled: those whose points and addresses are known when code is made; and
+how much code that makes.
 
 In a resident Repeat every element of state and arena is a value, and outputs are written at fixed
 places. Addresses in the data set, the order and constants may be anything: those are read where
@@ -7,7 +8,10 @@ they lie.
 
 from __future__ import annotations
 
-from ..loops.ir import Kernel
+import math
+from collections.abc import Iterable
+
+from ..loops.ir import Axis, Kernel
 from ..loops.known_index import is_known
 
 
@@ -22,3 +26,23 @@ def why_not_unrolled(kernel: Kernel) -> str:
         if not all(map(is_known, index)):
             return f"an address in {buffer.name} is known at run time alone"
     return ""
+
+
+def unrolled_operations(kernel: Kernel) -> int:
+    """Operations that are written out of a kernel that is unrolled.
+
+    An expression is, for each point of the axes that it depends on: of all parallel axes where it
+    reads a reduction; a reduction and a store are for each point of their loop.
+    """
+    count = 0
+    for scalar in kernel.scalars:
+        if scalar.args:
+            count += _points({*scalar.axes, *(kernel.axes if scalar.reduced else ())})
+    for loop in kernel.loops:
+        points = _points((*kernel.axes, *loop.axes))
+        count += points * (len(loop.reductions) + len(loop.stores))
+    return count
+
+
+def _points(axes: Iterable[Axis]) -> int:
+    return math.prod(axis.extent for axis in axes)
