@@ -22,6 +22,7 @@ from .record import RunRecord
 from .shuffle import orders
 
 ORDER_SAMPLES = 2**18  # sample numbers made at once, 2 MiB
+ORDER_EPOCHS = 64  # epochs whose orders are made at once, where they are small
 _END = object()  # what no iterable gives, None included
 
 
@@ -42,12 +43,17 @@ class Piece:
 
 
 class Source(Protocol):
-    """Runs the next piece after the position in `record`, of at most `steps` batches."""
+    """Runs the next piece after the position in `record`.
+
+    steps    batches of it, at most
+    epochs   that it may hold, at most
+    left     epochs that the run has left: nothing is made for later ones
+    """
 
     samples: int
     steps_per_epoch: int
 
-    def run(self, record: RunRecord, steps: int, epochs: int) -> Piece: ...
+    def run(self, record: RunRecord, steps: int, epochs: int, left: int) -> Piece: ...
 
 
 class ArraySource:
@@ -65,17 +71,17 @@ class ArraySource:
         self._order: Array | None = None
         self._order_epochs = range(0)
 
-    def run(self, record: RunRecord, steps: int, epochs: int) -> Piece:
-        batches, left = self._batches, self._batches.steps - record.position
-        if left <= 0:
+    def run(self, record: RunRecord, steps: int, epochs: int, left: int) -> Piece:
+        batches, steps_left = self._batches, self._batches.steps - record.position
+        if steps_left <= 0:
             return Piece((), 0, 0, 0, True)
         steps = min(steps, CALL_STEPS_MAXIMUM)
         if record.position == 0 and not batches.tail:
             epochs = min(epochs, self._epochs_at_once(steps))
         else:
             epochs = 1
-        self._make_orders(record, epochs)
-        first, wanted = record.position, min(left, steps)
+        self._make_orders(record, epochs, left)
+        first, wanted = record.position, min(steps_left, steps)
         if self._shuffle and self._gathered:
             first += (record.epoch - self._order_epochs.start) * batches.steps
         if epochs > 1:
@@ -86,28 +92,28 @@ class ArraySource:
         else:
             outputs, done, rows = self._sweep.run(self._order, first, wanted)
         whole = done // batches.steps if epochs > 1 else 0
-        return Piece(outputs, done, rows, whole, whole > 0 or done == left)
+        return Piece(outputs, done, rows, whole, whole > 0 or done == steps_left)
 
     def _epochs_at_once(self, steps: int) -> int:
         samples = self._batches.steps * self._batches.batch_size
         within = ORDER_SAMPLES // samples if self._gathered else steps
         return max(1, min(within, steps // self._batches.steps))
 
-    def _make_orders(self, record: RunRecord, epochs: int) -> None:
+    def _make_orders(self, record: RunRecord, epochs: int, left: int) -> None:
         """Hold the sample numbers of these epochs, and of some more where they are small."""
         if not self._gathered:
             return
         used = self.samples if self._batches.tail else self._batches.full * self._batches.batch_size
+        made = max(epochs, min(left, ORDER_EPOCHS, ORDER_SAMPLES // used))
         if not self._shuffle:
             if self._order is None or len(self._order) < epochs * used:
                 one = np.arange(used, dtype=np.int64)
-                self._order = np.tile(one, max(epochs, min(64, ORDER_SAMPLES // used)))
+                self._order = np.tile(one, made)
                 self._order_epochs = range(2**62)
             return
         held = self._order_epochs
         if record.epoch in held and record.epoch + epochs <= held.stop:
             return
-        made = max(epochs, min(64, ORDER_SAMPLES // used))
         permuted = orders(self.samples, record.seed, record.epoch, made)
         self._order = np.ascontiguousarray(permuted[:, :used]).reshape(-1)
         self._order_epochs = range(record.epoch, record.epoch + made)
@@ -134,7 +140,7 @@ class BatchSource:
         self._batches, self._calls = batches, calls
         self._iterator: Iterator[Any] | None = None
 
-    def run(self, record: RunRecord, steps: int, epochs: int) -> Piece:
+    def run(self, record: RunRecord, steps: int, epochs: int, left: int) -> Piece:
         if self._iterator is None:
             self._iterator = iter(self._batches)
             for _ in range(record.position):  # a resumed run has seen these

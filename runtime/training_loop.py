@@ -182,7 +182,8 @@ class Run:
         if every is not None and self._options.checkpoint is not None:
             steps = min(steps, every - record.step % every)
         self._pace.start()
-        piece = self._source.run(record, steps, epochs)
+        left = self._options.epochs - record.epoch
+        piece = self._source.run(record, steps, epochs, left)
         self._pace.stop(max(1, piece.count))
         self._account(piece)
         self._report()

@@ -13,7 +13,7 @@ from fake_artifact import INPUTS, FakeArtifact, made_data
 from support_binary import binary, classifier_data
 
 from gradc.compiler.errors import ArgumentError, CallError, GradcError
-from gradc.runtime import EarlyStopping, Trainer
+from gradc.runtime import EarlyStopping, Trainer, shuffle, sources
 from gradc.runtime.checkpoint import read_checkpoint
 
 EPOCHS = 9
@@ -61,6 +61,27 @@ def test_several_fits_are_one(way: str, split: list[int], tmp_path: Path) -> Non
     if way == "early stopping":
         assert len(expected["loss"]) < EPOCHS  # it stopped, and a further fit does nothing
         assert parts.fit(_noisy(22), **options).to_dict() == expected.to_dict()
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 70])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_no_order_is_made_for_an_epoch_that_does_not_come(
+    epochs: int, drop_last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fit of one epoch costs one order: a loop around `fit` costs no more than one fit."""
+    made: list[int] = []
+
+    def noted(n: int, seed: int, first_epoch: int, count: int) -> Any:
+        made.extend(range(first_epoch, first_epoch + count))
+        return shuffle.orders(n, seed, first_epoch, count)
+
+    monkeypatch.setattr(sources, "orders", noted)
+    trainer = _trainer()
+    trainer.fit(made_data(22), batch_size=8, epochs=epochs, drop_last=drop_last)
+    assert set(made) == set(range(epochs))
+    made.clear()
+    trainer.fit(made_data(22), batch_size=8, epochs=epochs, drop_last=drop_last)
+    assert set(made) == set(range(epochs, 2 * epochs))
 
 
 def test_several_fits_over_an_iterable_are_one() -> None:
