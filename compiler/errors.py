@@ -5,7 +5,7 @@ own source line, and a hint only when one was computed:
 
     ShapeError: matmul: inner extents differ: lhs f32[64, 784], rhs f32[128, 784]
       lhs axis 1 has extent 784, rhs axis 0 has extent 128
-      at examples/mnist_mlp.py:31 in MLP.forward: hidden = x @ self.w1
+      at model.py:31 in MLP.forward: hidden = x @ self.w1
       hint: rhs axis 1 has the needed extent; transpose rhs
 
 Each type also derives from the built-in exception that a Python user would expect to catch.
