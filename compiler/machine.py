@@ -76,15 +76,3 @@ class Machine:
     keeps_values: bool
     refused_dtypes: tuple[DType, ...]
     fusion: FusionLimits
-
-
-NO_MACHINE = Machine(
-    "none",
-    "no machine",
-    vector_bytes=4,
-    vector_registers=1,
-    keeps_values=False,
-    refused_dtypes=(),
-    fusion=CPU_FUSION,
-)
-"""For passes over graphs alone, which ask for none: nothing may be taken for granted of it."""

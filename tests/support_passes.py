@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from gradc.compiler.graph.ir import Graph
-from gradc.compiler.machine import NO_MACHINE
+from gradc.compiler.machine import CPU_FUSION, Machine
 from gradc.compiler.passes import GRAPH_PASSES
 from gradc.compiler.passes.runner import Step, run_passes
 from gradc.compiler.passes.settings import Settings
+
+NO_MACHINE = Machine(
+    "none",
+    "no machine",
+    vector_bytes=4,
+    vector_registers=1,
+    keeps_values=False,
+    refused_dtypes=(),
+    fusion=CPU_FUSION,
+)
+"""For passes over graphs alone, which ask for none: nothing may be taken for granted of it."""
 
 
 def apply(graph: Graph, *steps: Step, **options: Any) -> Graph:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support_passes import NO_MACHINE
 
 from gradc.compiler.driver import CompiledProgram, CompileOptions, machine_named
 from gradc.compiler.errors import ArgumentError, VerifyError
 from gradc.compiler.graph.text_parse import parse_graph
-from gradc.compiler.machine import CPU_FUSION, NO_MACHINE, Machine
+from gradc.compiler.machine import CPU_FUSION, Machine
 from gradc.compiler.object_cache import ObjectCache
 from gradc.compiler.opt import Given, PassList, optimize_text, parse_passes, run_list
 from gradc.compiler.passes import PASSES

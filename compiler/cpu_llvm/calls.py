@@ -25,7 +25,6 @@ from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD, PLACE_BYTES, place_of
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
 
 _FIELDS = 3
-_FIELD_BYTES = 4
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,7 @@ class ScalarBuilder(Primitives):
         return self._make("constant", (), int64, int(value))
 
     def axis(self, axis: Axis) -> Scalar:
-        if axis.extent == 1 and not axis.bounded:
-            return self.index(0)
-        return self._make("axis", (), int64, axis)
+        return self._make("axis", (), int64, axis) if axis.moves else self.index(0)
 
     def rows(self) -> Scalar:
         """The number of samples in this batch, known at run time."""

@@ -9,12 +9,11 @@ buffer's layout. A run becomes an axis that is named after its first; see runs.p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from .build import ScalarBuilder
-from .ir import Axis, Buffer, Kernel, Scalar, Store
+from .ir import Axis, Buffer, Kernel, Scalar, Store, points_of
 from .rewrite import rewrite_kernel
 from .runs import Runs, WalkedRun, runs_of
 
@@ -38,7 +37,7 @@ def _joined(run: WalkedRun, k: ScalarBuilder, joined: dict[Axis, Scalar]) -> Axi
     if len(run.axes) == 1:
         return run.axes[0]
     outer, *_, last = run.axes
-    per_row = outer.per_row * math.prod(axis.extent for axis in run.axes[1:])
+    per_row = outer.per_row * points_of(run.axes[1:])
     axis = Axis(outer.name, run.extent, outer.bounded, per_row)
     joined |= {axis: k.index(0) for axis in run.axes}
     joined[last] = k.axis(axis)

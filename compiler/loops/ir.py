@@ -41,7 +41,8 @@ expressions one object: they compare by identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, assert_never, get_args
@@ -166,8 +167,18 @@ class Axis:
     bounded: bool = False
     per_row: int = 1
 
+    @property
+    def moves(self) -> bool:
+        """Whether it has more than one point, or is not known to: else its index is 0."""
+        return self.extent != 1 or self.bounded
+
     def __repr__(self) -> str:
         return f"<{self.name} in {self.extent}{' bounded' if self.bounded else ''}>"
+
+
+def points_of(axes: Iterable[Axis]) -> int:
+    """The number of points of all these axes together, at most."""
+    return math.prod(axis.extent for axis in axes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ same place along all other axes, wherever that is."""
 
 def moving(axes: Iterable[Axis]) -> list[Axis]:
     """The axes that have, or may have, more than one point."""
-    return [axis for axis in axes if axis.extent != 1 or axis.bounded]
+    return [axis for axis in axes if axis.moves]
 
 
 def is_one_to_one(steps: Mapping[Axis, int], axes: Collection[Axis], size: int = 1) -> bool:

@@ -36,11 +36,10 @@ section 4.2.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from ..types import DType
-from .ir import Loop, Reduction
+from .ir import Loop, Reduction, points_of
 from .runs import WalkedRun
 from .schedule import Order, SumBlock
 
@@ -109,8 +108,7 @@ def choose_order(loop: Loop, runs: Sequence[WalkedRun], lanes: int) -> Order:
     named = tuple(run.run for run in runs)
     if loop.running:
         lengths = _block_lengths(loop)
-        terms = math.prod(axis.extent for axis in loop.axes)
-        return Order(named, wide=bool(lengths) and terms > min(lengths))
+        return Order(named, wide=bool(lengths) and points_of(loop.axes) > min(lengths))
     if lanes > 1:
         shared = [*(run.extent for run in runs[:-1]), -(-runs[-1].extent // lanes)]
         return Order(named, lanes, _cut_loop(loop, shared))
@@ -119,7 +117,7 @@ def choose_order(loop: Loop, runs: Sequence[WalkedRun], lanes: int) -> Order:
         return Order(named)
     first = loop.axes[block.position]
     number = next(n for n, run in enumerate(runs) if run.axes[0] is first)
-    inside = math.prod(axis.extent for axis in runs[number].axes[1:])
+    inside = points_of(runs[number].axes[1:])
     return Order(named, 1, SumBlock(number, block.points * inside))
 
 

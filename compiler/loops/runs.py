@@ -11,12 +11,11 @@ of its buffer, which steps by a fixed number along an axis or does not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from .ir import Axis, Buffer, Kernel, Loop, Scalar
+from .ir import Axis, Buffer, Kernel, Loop, Scalar, points_of
 from .schedule import Run
 
 
@@ -56,7 +55,7 @@ class WalkedRun:
 
     @property
     def extent(self) -> int:
-        return math.prod(axis.extent for axis in self.axes)
+        return points_of(self.axes)
 
     @property
     def bounded(self) -> bool:

@@ -351,10 +351,10 @@ class KernelParser:
         reductions: list[Reduction] = []
         stores: list[Store] = []
         while not cursor.accept("}"):
-            self._statement(reductions, stores, running)
+            self._statement(reductions, stores)
         return Loop(tuple(axes), tuple(reductions), tuple(stores), running, order)
 
-    def _statement(self, reductions: list[Reduction], stores: list[Store], running: bool) -> None:
+    def _statement(self, reductions: list[Reduction], stores: list[Store]) -> None:
         cursor = self.cursor
         if cursor.accept("let"):
             start = cursor.token

@@ -29,7 +29,6 @@ fusing the optimizer into the gradient's contraction as in Lv et al., 2023 (LOMO
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -37,7 +36,8 @@ from ..errors import CompileError, GradcError
 from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
-from ..loops.ir import Axis, Buffer
+from ..loops.ir import Axis, Buffer, points_of
+from ..loops.one_to_one import moving
 from ..machine import FusionLimits
 from ..ops.definition import (
     Contract,
@@ -114,19 +114,22 @@ class _Fuser:
                 raise _not_settled()
             return
         size = 1 + sum(self.expanded.get(operand, 0) for operand in node.inputs)
-        if size <= MOST_EXPANDED and self._is_written_out(node):
+        if size <= MOST_EXPANDED and self._write_out(node):
             self.expanded[node] = size
         else:
             self._place(node)
 
-    def _is_written_out(self, node: Node) -> bool:
-        """Whether readers compute it themselves: it costs nothing, or is worth it."""
+    def _write_out(self, node: Node) -> bool:
+        """Have readers compute it themselves, if it costs nothing or is worth it; whether it is."""
         if self.grouping.is_transparent(node):
             return True
-        if self._is_prologue(node) or self._is_cheap_from_memory(node):
-            self.grouping.inlined.add(node)
-            return True
-        return False
+        if not self._is_prologue(node):
+            size = self._size_from_memory(node)
+            if size is None:
+                return False
+            self.inlined_size[node] = size
+        self.grouping.inlined.add(node)
+        return True
 
     # -- decisions --------------------------------------------------------------------------
 
@@ -153,21 +156,16 @@ class _Fuser:
                 return reader
             node = reader
 
-    def _is_cheap_from_memory(self, node: Node) -> bool:
-        """A few cheap operations on what is in memory anyway: expanded in every reader."""
+    def _size_from_memory(self, node: Node) -> int | None:
+        """How many operations make it of what is in memory anyway; None if they are not few, or
+        not cheap."""
         if not is_recomputable(node) or node in self.grouping.roots:
-            return False
+            return None
         producers = self.grouping.producers(node)
-        if (
-            any(not is_leaf(p) for p in producers)
-            or len(producers) > self.limits.recomputed_operands
-        ):
-            return False
+        if len(producers) > self.limits.recomputed_operands or not all(map(is_leaf, producers)):
+            return None
         size = 1 + sum(self.inlined_size.get(i, 0) for i in node.inputs)
-        if size > self.limits.recomputed_nodes:
-            return False
-        self.inlined_size[node] = size
-        return True
+        return size if size <= self.limits.recomputed_nodes else None
 
     def _choose_recomputed(self) -> None:
         """Cheap members read by other groups are computed again if all they read is in memory."""
@@ -235,7 +233,7 @@ class _Fuser:
 
     def _place_reduction(self, node: Node, lowering: Reduce) -> Group:
         operand, reduced = node.inputs[0], set(lowering.axes(**node.attributes))
-        group = self._reduction_to_join(node, reduced)
+        group = self._join_reduction(node, reduced)
         if group is None:
             axes = self._axes(operand.type.shape)
             own = _walked(a for d, a in enumerate(axes) if d in reduced)
@@ -244,8 +242,8 @@ class _Fuser:
         self.reducing.setdefault(operand, set()).add(group)
         return group
 
-    def _reduction_to_join(self, node: Node, reduced: set[int]) -> Group | None:
-        """The group that the reduction has joined; None if there is none that it fits."""
+    def _join_reduction(self, node: Node, reduced: set[int]) -> Group | None:
+        """Join the first group that the reduction fits, and give it; None if there is none."""
         operand = node.inputs[0]
         walked = self._axes(operand.type.shape)
         found = self._homes(node)
@@ -332,11 +330,10 @@ class _Fuser:
         return []
 
     def _may_reduce(self, group: Group, own: tuple[Axis, ...]) -> bool:
-        kept = math.prod(a.extent for a in group.axes if a not in own)
-        everything = math.prod(a.extent for a in group.axes)
-        return (
-            kept >= self.limits.parallel_floor or everything <= self.limits.serial_ceiling_elements
-        )
+        """Whether enough points are left for threads, or there are few of them in all."""
+        kept = points_of(axis for axis in group.axes if axis not in own)
+        few = points_of(group.axes) <= self.limits.serial_ceiling_elements
+        return kept >= self.limits.parallel_floor or few
 
     # -- axes and indices -------------------------------------------------------------------
 
@@ -371,7 +368,7 @@ class _Fuser:
             return None
         remaining = iter(axes)
         return tuple(
-            self.k.index(0) if _is_folded(axis) else self.k.axis(next(remaining)) for axis in walked
+            self.k.axis(next(remaining)) if axis.moves else self.k.index(0) for axis in walked
         )
 
     def _without(self, index: Index, reduced: set[int]) -> Index:
@@ -411,8 +408,4 @@ def _length(axis: Axis) -> tuple[int, bool, int]:
 
 def _walked(axes: Iterable[Axis]) -> tuple[Axis, ...]:
     """The axes that a kernel walks: one of extent 1 has its index folded to 0 instead."""
-    return tuple(axis for axis in axes if not _is_folded(axis))
-
-
-def _is_folded(axis: Axis) -> bool:
-    return axis.extent == 1 and not axis.bounded
+    return tuple(moving(axes))

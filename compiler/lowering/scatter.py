@@ -12,7 +12,6 @@ many updates, all are added in a float64 of its own, which is rounded at the end
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,8 @@ from functools import cached_property
 from ..graph.ir import Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Stop
-from ..loops.ir import Axis, Buffer, Kernel, Loop, Scalar, Store, dense_layout
+from ..loops.ir import Axis, Buffer, Kernel, Loop, Scalar, Store, dense_layout, points_of
+from ..loops.one_to_one import moving
 from ..loops.order import scatters_wide
 from ..ops.definition import ScatterAdd
 from ..types import float64, int64, static_shape
@@ -53,7 +53,7 @@ def scatter(group: Group, places: Places) -> Whole:
     reads = Reads(group, places, {})
     walk = _Walk.over(node, expander)
     loops = _loops(group.name, node, wanted, walk, expander, reads.stop)
-    parallel = _kept([walk.axes[d] for d in walk.shared])
+    parallel = tuple(moving(walk.axes[d] for d in walk.shared))
     flops = places.grouping.flops(group)
     kernel = Kernel(group.name, parallel, loops, group.description, flops)
     return Whole(group, kernel, tuple(reads.found))
@@ -93,13 +93,13 @@ class _Walk:
     @property
     def copied(self) -> tuple[Axis, ...]:
         """The axes that the copy of x walks inside the parallel ones."""
-        return _kept([a for d, a in enumerate(self.axes) if d not in self.shared])
+        return tuple(moving(a for d, a in enumerate(self.axes) if d not in self.shared))
 
     @property
     def added(self) -> tuple[Axis, ...]:
         """The axes that the updates walk inside the parallel ones."""
         same = {self.moved[d] for d in self.shared}
-        return _kept([a for u, a in enumerate(self.walked) if u not in same])
+        return tuple(moving(a for u, a in enumerate(self.walked) if u not in same))
 
 
 def _loops(
@@ -121,9 +121,7 @@ def _loops(
     target = _in_range(k, k.cast(raw, int64), extent)
     to = tuple(target if d == walk.axis else source[walk.moved[d]] for d in range(len(at)))
     first, added = (expander.operand(node, n, i, stop) for n, i in ((0, at), (2, source)))
-    terms, elements, many = (
-        math.prod(a.extent for a in axes) for axes in (walk.added, walk.axes, walk.walked)
-    )
+    terms, elements, many = map(points_of, (walk.added, walk.axes, walk.walked))
     targets: Sequence[Buffer] = wanted
     last: tuple[Loop, ...] = ()
     if scatters_wide(node.type.dtype, terms, many, elements):
@@ -144,10 +142,6 @@ def _lowering(node: Node) -> ScatterAdd:
     lowering = node.op.lowering
     assert isinstance(lowering, ScatterAdd)
     return lowering
-
-
-def _kept(axes: Sequence[Axis]) -> tuple[Axis, ...]:
-    return tuple(a for a in axes if a.extent != 1 or a.bounded)
 
 
 def _in_range(k: ScalarBuilder, index: Scalar, extent: Scalar) -> Scalar:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..graph.ir import Update
 from ..loops.ir import Buffer, Kernel, Loop, Store
+from ..loops.one_to_one import moving
 from ..program.ir import Decision
 from .groups import Group
 from .scatter import Whole
@@ -82,7 +83,9 @@ class _Placing:
         group = self.grouping.group_of[update.value]
         subject = f"update {update.state.attributes['name']}"
         reason = self._why_not_in_place(update, state)
-        if reason is None:
+        if not reason:
+            for reader in self._readers_elsewhere(state, group):
+                group.require(reader)
             self._store(group, (update.value, state))
             reason = f"fused into {group.kind.value} {group.name}"
             self.decisions.append(Decision(subject, "in place", reason))
@@ -98,8 +101,12 @@ class _Placing:
         if group in self.last_reads:
             self.last_reads[group].note(place[0])
 
-    def _why_not_in_place(self, update: Update, state: Buffer) -> str | None:
-        """Why the new value cannot replace the old; if it can, readers of the old come before."""
+    def _readers_elsewhere(self, state: Buffer, group: Group) -> list[Group]:
+        """Other groups that read the old value."""
+        return [reader for reader in self.readers.get(state, []) if reader is not group]
+
+    def _why_not_in_place(self, update: Update, state: Buffer) -> str:
+        """Why the new value cannot replace the old; "" if it can."""
         group = self.grouping.group_of[update.value]
         values = self.computed[group]
         if isinstance(values, Whole):
@@ -109,21 +116,17 @@ class _Placing:
             if load.args != here:
                 return f"{group.name} reads other elements of the old value"
         value = values.of[update.value]
-        if value.reduced and group.is_full(here):
-            if self.last_reads[group].loop(state) > values.stage(value):
-                return f"a later loop of {group.name} reads the old value"
-        readers = [reader for reader in self.readers.get(state, []) if reader is not group]
-        for reader in readers:
+        in_loop = value.reduced and group.is_full(here)
+        if in_loop and self.last_reads[group].loop(state) > values.stage(value):
+            return f"a later loop of {group.name} reads the old value"
+        for reader in self._readers_elsewhere(state, group):
             if reader.reaches(group):
                 return f"{reader.name} reads the old value and needs {group.name}"
-        for reader in readers:
-            group.require(reader)
-        return None
+        return ""
 
     def _copy_kernel(self, name: str, source: Buffer, state: Buffer) -> Kernel:
         expander, k = self.grouping.expander, self.grouping.k
         axes = tuple(expander.axis(f"i{d}", e) for d, e in enumerate(state.type.shape))
         index = tuple(k.axis(axis) for axis in axes)
-        kept = tuple(axis for axis in axes if axis.extent != 1)
         store = Store(state, index, k.load(source, index))
-        return Kernel(name, kept, (Loop((), (), (store,)),), "copy")
+        return Kernel(name, tuple(moving(axes)), (Loop((), (), (store,)),), "copy")

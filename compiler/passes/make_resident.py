@@ -15,11 +15,10 @@ A program qualifies if its sizes are static and small, and every kernel may be u
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..loops.ir import Kernel
+from ..loops.ir import Kernel, points_of
 from ..program.ir import Decision, Program, Repeat
 from ..program.residence import unrolled_operations, why_not_unrolled
 
@@ -67,16 +66,14 @@ def _why_not(program: Program) -> str:
 
 def _points(program: Program) -> int:
     """Points of all loops, each for every reduction and store."""
-    return sum(map(_points_of, program.kernels()))
+    return sum(map(_kernel_points, program.kernels()))
 
 
-def _points_of(kernel: Kernel) -> int:
-    outer = math.prod(axis.extent for axis in kernel.axes)
-    inner = 0
-    for loop in kernel.loops:
-        points = math.prod(axis.extent for axis in loop.axes)
-        inner += points * (len(loop.reductions) + len(loop.stores))
-    return outer * inner
+def _kernel_points(kernel: Kernel) -> int:
+    inner = sum(
+        points_of(loop.axes) * (len(loop.reductions) + len(loop.stores)) for loop in kernel.loops
+    )
+    return points_of(kernel.axes) * inner
 
 
 def _arena_bytes(program: Program) -> int:

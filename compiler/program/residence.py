@@ -8,10 +8,7 @@ they lie.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-
-from ..loops.ir import Axis, Kernel
+from ..loops.ir import Kernel, points_of
 from ..loops.known_index import is_known
 
 
@@ -37,12 +34,8 @@ def unrolled_operations(kernel: Kernel) -> int:
     count = 0
     for scalar in kernel.scalars:
         if scalar.args:
-            count += _points({*scalar.axes, *(kernel.axes if scalar.reduced else ())})
+            count += points_of({*scalar.axes, *(kernel.axes if scalar.reduced else ())})
     for loop in kernel.loops:
-        points = _points((*kernel.axes, *loop.axes))
+        points = points_of((*kernel.axes, *loop.axes))
         count += points * (len(loop.reductions) + len(loop.stores))
     return count
-
-
-def _points(axes: Iterable[Axis]) -> int:
-    return math.prod(axis.extent for axis in axes)

@@ -15,11 +15,10 @@ walked, and whether threads are worth their barrier.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from ..loops.combiners import SUM
-from ..loops.ir import Kernel, Scalar
+from ..loops.ir import Kernel, Scalar, points_of
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
 from ..loops.schedule import LANES, Nest
@@ -157,10 +156,10 @@ def lies_together(run: WalkedRun, address: Address) -> bool:
 
 def work(kernel: Kernel) -> int:
     """Elements touched, to decide whether threads are worth their barrier."""
-    points = math.prod(axis.extent for axis in kernel.axes)
+    points = points_of(kernel.axes)
     total = 0
     for loop in kernel.loops:
-        inner = points * math.prod(axis.extent for axis in loop.axes)
+        inner = points * points_of(loop.axes)
         total += inner * (len(loop.stores) + len(loop.reductions))
     return max(total * (1 + len(kernel.loads)), int(kernel.flops))
 
