@@ -81,12 +81,23 @@ class Node:
         type: TensorType,
         source: SourceLine | None = None,
     ) -> None:
-        object.__setattr__(self, "op", op)
-        object.__setattr__(self, "inputs", inputs)
-        object.__setattr__(self, "attributes", dict(sorted(attributes.items())))
-        object.__setattr__(self, "type", type)
-        object.__setattr__(self, "source", source)
-        object.__setattr__(self, "_key", None)
+        self._fill(op, inputs, dict(sorted(attributes.items())), type, source)
+
+    def _fill(
+        self,
+        op: OpDef,
+        inputs: tuple[Node, ...],
+        attributes: Mapping[str, Attribute],
+        type: TensorType,
+        source: SourceLine | None,
+    ) -> None:
+        """Give a new node its fields. Attributes are in the order of their names already."""
+        _set(self, "op", op)
+        _set(self, "inputs", inputs)
+        _set(self, "attributes", attributes)
+        _set(self, "type", type)
+        _set(self, "source", source)
+        _set(self, "_key", None)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a node is immutable; {name} cannot be set")
@@ -102,17 +113,22 @@ class Node:
             attributes = tuple((name, _hashable(value)) for name, value in self.attributes.items())
             type = (self.type.dtype.name, self.type.shape)
             key = (self.op.name, tuple(map(id, self.inputs)), attributes, type)
-            object.__setattr__(self, "_key", key)
+            _set(self, "_key", key)
         return self._key  # type: ignore[return-value]
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """This node on other operands of the same types; itself if nothing changes."""
         if inputs == self.inputs:  # nodes are equal if they are the same
             return self
-        return Node(self.op, inputs, self.attributes, self.type, self.source)
+        moved = Node.__new__(Node)
+        moved._fill(self.op, inputs, self.attributes, self.type, self.source)
+        return moved
 
     def __repr__(self) -> str:
         return f"<{self.op.name} : {self.type}>"
+
+
+_set = object.__setattr__  # past Node.__setattr__, which refuses
 
 
 def _hashable(value: Any) -> Any:
@@ -188,12 +204,16 @@ class Graph:
         `rule` sees a node whose operands are already rewritten. It is not asked about inputs and
         states. Returns this graph itself if nothing changed.
         """
-        replaced: dict[Node, Node] = {node: node for node in self.inputs + self.states}
-        for node in self.nodes():
-            if node not in replaced:
-                inputs = tuple(map(replaced.__getitem__, node.inputs))
-                replaced[node] = rule(node.with_inputs(inputs))
-        return self.replace_roots(replaced)
+        replaced: dict[Node, Node] = {}
+        is_kept = replaced.keys().isdisjoint
+        for node in self._in_order[len(self.inputs) + len(self.states) :]:
+            inputs = node.inputs
+            if not is_kept(inputs):
+                inputs = tuple([replaced.get(operand, operand) for operand in inputs])
+            result = rule(node.with_inputs(inputs))
+            if result is not node:
+                replaced[node] = result
+        return self.replace_roots(replaced) if replaced else self
 
     def replace_roots(self, replaced: Mapping[Node, Node]) -> Graph:
         """The graph whose outputs and updated values are looked up in `replaced`."""
@@ -209,15 +229,17 @@ class Graph:
 def topological(roots: Iterable[Node], seen: set[int] | None = None) -> Iterator[Node]:
     """Nodes reachable from `roots`, operands first, depth first; without recursion."""
     seen = set() if seen is None else seen
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(tuple(roots))]
+    stack: list[Node | None] = list(reversed(tuple(roots)))
     while stack:
-        node, operands_done = stack.pop()
-        if operands_done:
-            yield node
+        node = stack.pop()
+        if node is None:  # stands on a node whose operands are done
+            done = stack.pop()
+            assert done is not None
+            yield done
         elif id(node) not in seen:
             seen.add(id(node))
             if node.inputs:
-                stack.append((node, True))
-                stack += [(operand, False) for operand in reversed(node.inputs)]
+                stack += (node, None)
+                stack += node.inputs[::-1]
             else:
                 yield node

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -127,12 +127,32 @@ def names_in(pattern: Pattern) -> frozenset[str]:
     return own.union(*map(names_in, pattern.operands))
 
 
-def under(pattern: Pattern) -> frozenset[str]:
-    """Names of the operations that the operands of what the pattern matches must have."""
+Trait: TypeAlias = Hashable
+"""What can be asked of the operands of a node together, before any pattern is matched: the name of
+an operation that one of them has; a number, as `_number`, that is every element of one; TWICE."""
+
+TWICE = object()
+"""The trait of operands two of which are one node."""
+
+
+def traits(operands: Sequence[Node]) -> set[Trait]:
+    """All traits of a node's operands."""
+    found: set[Trait] = {operand.op.name for operand in operands}
+    if CONSTANT.name in found:
+        numbers = [splat_value(operand) for operand in operands]
+        found.update(_number(number) for number in numbers if number is not None)
+    if len(set(operands)) < len(operands):
+        found.add(TWICE)
+    return found
+
+
+def under(pattern: Pattern) -> frozenset[Trait]:
+    """The traits that the operands of what the pattern matches must have."""
     assert isinstance(pattern, Call)
-    calls = [p.op.name for p in pattern.operands if isinstance(p, Call)]
-    splats = [CONSTANT.name for p in pattern.operands if isinstance(p, Splat)]
-    return frozenset(calls + splats)
+    wanted: set[Trait] = {p.op.name for p in pattern.operands if isinstance(p, Call)}
+    wanted.update(_number(p.number) for p in pattern.operands if isinstance(p, Splat))
+    names = [p.name for p in pattern.operands if isinstance(p, Variable)]
+    return frozenset(wanted | ({TWICE} if len(set(names)) < len(names) else set()))
 
 
 def matches(pattern: Pattern, node: Node, bindings: Bindings) -> Iterator[Bindings]:
@@ -200,9 +220,12 @@ def splat_value(node: Node) -> bool | int | float | None:
 
 
 def _is_number(found: bool | int | float | None, wanted: bool | int | float) -> bool:
-    if found is None or isinstance(found, bool) != isinstance(wanted, bool):
-        return False
-    return found == wanted and math.copysign(1, found) == math.copysign(1, wanted)
+    return found is not None and _number(found) == _number(wanted)
+
+
+def _number(number: bool | int | float) -> tuple[bool, int | float, float]:
+    """Equal for numbers that are one to a pattern: 1 and 1.0; not 0 and -0, nor 1 and true."""
+    return isinstance(number, bool), number, math.copysign(1, number)
 
 
 def build(pattern: Pattern, bindings: Bindings, like: Node) -> Node:

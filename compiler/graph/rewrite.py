@@ -25,8 +25,20 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from ..errors import GradcError, VerifyError
+from ..ops.definition import OpDef
 from .ir import Graph, Node
-from .patterns import Bindings, Call, Pattern, build, matches, names_in, parse_pattern, under
+from .patterns import (
+    Bindings,
+    Call,
+    Pattern,
+    Trait,
+    build,
+    matches,
+    names_in,
+    parse_pattern,
+    traits,
+    under,
+)
 from .text_print import print_node
 
 STEP_LIMIT = 200  # rules fired for one node of the graph: far above the depth of any rule's result
@@ -69,8 +81,8 @@ class Rule:
         return self.pattern.op.name
 
     @cached_property
-    def under(self) -> Set[str]:
-        """Operations that must be among those of a node's operands, or the rule does not fit."""
+    def under(self) -> Set[Trait]:
+        """What a node's operands must have among them, or the rule does not fit: see `traits`."""
         return under(self.pattern)
 
     def fire(self, node: Node, uses: Uses) -> Node | None:
@@ -84,14 +96,15 @@ class Rule:
 class CodeRule:
     """A rule that the text form cannot say: a function from a node to its replacement or None.
 
-    operation  name of the operation at which it begins; "" for any operation
+    operation  name of the operation at which it begins; or the class of lowering of all operations
+               at which it does
     """
 
     name: str
-    operation: str
+    operation: str | type[Any]
     function: Callable[[Node, Uses], Node | None]
     inexact: str = ""
-    under: Set[str] = frozenset()
+    under: Set[Trait] = frozenset()
 
     def fire(self, node: Node, uses: Uses) -> Node | None:
         return self.function(node, uses)
@@ -106,17 +119,17 @@ class Uses:
     def __init__(self, graph: Graph) -> None:
         self._original: Counter[Node] = Counter(graph.roots)
         self._original.update(i for node in graph.nodes() for i in dict.fromkeys(node.inputs))
-        self._settled: Counter[Node] = Counter()
+        self._settled: dict[Node, int] = {}
         self.asked = False
 
     def settle(self, original: Node, settled: Node) -> None:
         """The readers of `original` will read `settled`."""
-        self._settled[settled] += self._original[original]
+        self._settled[settled] = self._settled.get(settled, 0) + self._original[original]
 
     def is_single(self, node: Node) -> bool:
         """Whether at most one node or result reads it; a node that a rule just built has one."""
         self.asked = True
-        return self._settled[node] <= 1
+        return self._settled.get(node, 0) <= 1
 
 
 @dataclass(frozen=True)
@@ -163,17 +176,22 @@ class _Driver:
         """The settled form of a node; `Graph.rewrite` visits nodes in their own order."""
         original = next(self.originals)
         self.steps = 0
-        result = self.settle(node)
+        if node in self.final:  # and stands on settled operands: `Graph.rewrite` saw to that
+            result = self.settled[node] = self.equal.setdefault(node.key, node)
+        else:
+            result = self.settle(node)
         self.uses.settle(original, result)
         return result
 
     def settle(self, node: Node) -> Node:
-        if node in self.settled:
-            return self.settled[node]
+        known = self.settled.get(node)
+        if known is not None:
+            return known
         current: Node | None = node
         seen = [node]
         while current is not None and current not in self.settled:
-            current = current.with_inputs(tuple(map(self.settle, current.inputs)))
+            operands = [self.settled.get(i) or self.settle(i) for i in current.inputs]
+            current = current.with_inputs(tuple(operands))
             seen.append(current)
             current = self.step(current)
         if current is None:
@@ -189,8 +207,9 @@ class _Driver:
         if node in self.final:
             return None
         self.uses.asked = False
-        below = {operand.op.name for operand in node.inputs}
-        for rule in self.rules_at(node.op.name):
+        rules = self.rules_at(node.op)
+        below = traits(node.inputs) if rules else frozenset()
+        for rule in rules:
             if not rule.under <= below:
                 continue
             try:
@@ -206,10 +225,11 @@ class _Driver:
             self.final.add(node)
         return None
 
-    def rules_at(self, operation: str) -> list[AnyRule]:
-        if operation not in self.at:
-            self.at[operation] = [r for r in self.rules if r.operation in (operation, "")]
-        return self.at[operation]
+    def rules_at(self, op: OpDef) -> list[AnyRule]:
+        if op.name not in self.at:
+            kinds = (op.name, *type(op.lowering).__mro__)
+            self.at[op.name] = [rule for rule in self.rules if rule.operation in kinds]
+        return self.at[op.name]
 
     def count(self, rule: AnyRule, node: Node, result: Node) -> None:
         if result.type != node.type:

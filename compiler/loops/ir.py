@@ -312,15 +312,17 @@ class Kernel:
 
 def walk(root: Scalar, seen: set[Scalar]) -> Iterator[Scalar]:
     """`root` and what it is made of, operands first, skipping what `seen` holds."""
-    stack = [(root, False)]
+    stack: list[Scalar | None] = [root]
     while stack:
-        scalar, done = stack.pop()
-        if done:
-            yield scalar
+        scalar = stack.pop()
+        if scalar is None:  # stands on a scalar whose operands are done
+            done = stack.pop()
+            assert done is not None
+            yield done
         elif scalar not in seen:
             seen.add(scalar)
             if scalar.args:
-                stack.append((scalar, True))
-                stack += [(arg, False) for arg in reversed(scalar.args)]
+                stack += (scalar, None)
+                stack += scalar.args[::-1]
             else:
                 yield scalar

@@ -178,13 +178,13 @@ def per_lowering(what: str, table: Mapping[type[Any], Entry]) -> Callable[[Lower
     if facts:
         raise CompileError(f"{what}: not one entry for every lowering", facts=sorted(facts))
 
-    found: dict[type, Entry] = {}
+    of_class = dict(table)
 
     def entry(lowering: Lowering) -> Entry:
         kind = type(lowering)
-        if kind not in found:
-            found[kind] = next(table[c] for c in kind.__mro__ if c in table)
-        return found[kind]
+        if kind not in of_class:  # a class derived from one of them
+            of_class[kind] = next(table[c] for c in kind.__mro__ if c in table)
+        return of_class[kind]
 
     return entry
 

@@ -152,7 +152,7 @@ def _reduce_nothing(node: Node, uses: Uses) -> Node | None:
 
     A sum begins with 0.0, so it is never -0.0.
     """
-    if not isinstance(node.op.lowering, Reduce) or "axes" not in node.attributes:
+    if "axes" not in node.attributes:
         return None
     x, axes = node.inputs[0], _attribute(node, "axes")
     if any(x.type.shape[axis] != 1 for axis in axes):
@@ -168,8 +168,6 @@ def _summed_from_zero(x: Node) -> Node:
 
 def _cumulate_nothing(node: Node, uses: Uses) -> Node | None:
     """cumsum or cumprod along an axis of extent 1 -> its operand"""
-    if not isinstance(node.op.lowering, Cumulate):
-        return None
     x = node.inputs[0]
     return x if x.type.shape[_attribute(node, "axis")] == 1 else None
 
@@ -309,8 +307,8 @@ MOVEMENT_RULES: tuple[AnyRule, ...] = (
     CodeRule("slice-of-slice", "slice", _merge_slices),
     CodeRule("slice-of-pad", "slice", _slice_of_pad),
     CodeRule("pad-nothing", "pad", _pad_nothing),
-    CodeRule("reduce-nothing", "", _reduce_nothing),
-    CodeRule("cumulate-nothing", "", _cumulate_nothing),
+    CodeRule("reduce-nothing", Reduce, _reduce_nothing),
+    CodeRule("cumulate-nothing", Cumulate, _cumulate_nothing),
     CodeRule("sum-of-sum", "sum", _merge_sums, inexact="terms are added in another order"),
     CodeRule("sum-of-broadcast", "sum", _sum_of_broadcast, inexact="one rounding in place of many"),
     CodeRule("sum-of-splat", "sum", _sum_of_splat, inexact="one rounding in place of many"),

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import ArgumentError
 from ..graph.ir import Graph, Node, Update, apply
 from ..ops.source import EXTENT, TRAINING, constant
-from ..types import bind_shape, bool_, int64
+from ..types import Shape, bind_shape, bool_, int64
 
 
 def specialize(graph: Graph, dims: Mapping[str, int], training: bool | None = None) -> Graph:
@@ -43,11 +43,12 @@ class _Specializer:
     def __init__(self, dims: dict[str, int], training: bool | None) -> None:
         self.dims = dims
         self.training = training
+        self.bound: dict[Shape, Shape] = {}
 
     def graph(self, graph: Graph) -> Graph:
         replaced: dict[Node, Node] = {}
         for node in graph.nodes():
-            operands = tuple(replaced[operand] for operand in node.inputs)
+            operands = tuple([replaced[operand] for operand in node.inputs])
             replaced[node] = self.node(node, operands)
         dropped = self.training is False and bool(graph.updates)
         if not dropped and all(old is new for old, new in replaced.items()):
@@ -69,14 +70,17 @@ class _Specializer:
             value = node.op.evaluate(**attributes)
             return constant(int(value), int64)
         same = all(attributes[name] is value for name, value in node.attributes.items())
-        if same and all(a is b for a, b in zip(operands, node.inputs, strict=True)):
+        if same and operands == node.inputs:  # nodes are equal if they are the same
             return node
         return apply(node.op, *operands, source=node.source, **attributes)
 
     def value(self, name: str, value: Any) -> Any:
-        if isinstance(value, Graph):
-            return self.graph(value)
         if name == "shape":
-            bound = bind_shape(value, self.dims)
-            return value if bound == value else bound
-        return value
+            return self.shape(value)
+        return self.graph(value) if isinstance(value, Graph) else value
+
+    def shape(self, shape: Shape) -> Shape:
+        if shape not in self.bound:
+            self.bound[shape] = bind_shape(shape, self.dims)
+        bound = self.bound[shape]
+        return shape if bound == shape else bound
