@@ -7,9 +7,9 @@ index; value arithmetic is left exactly as written, because every rewrite of it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,12 +18,15 @@ from .ir import Axis, Buffer, Scalar
 from .known_index import FOLDS, wrapped
 from .primitives import PRIMITIVES, Primitives
 
+Element = TypeVar("Element")
+
 
 class ScalarBuilder(Primitives):
     """Makes and interns scalars. Every primitive is a method: `k.tanh(x)`, `k.add(x, y)`."""
 
     def __init__(self) -> None:
         self._interned: dict[tuple[Any, ...], Scalar] = {}
+        self._constants: dict[tuple[Any, ...], Scalar] = {}
 
     def _make(self, op: str, args: tuple[Scalar, ...], dtype: DType, payload: Any = None) -> Scalar:
         identity = payload
@@ -32,12 +35,10 @@ class ScalarBuilder(Primitives):
         key = (op, args, dtype.name, identity)
         found = self._interned.get(key)
         if found is None:
-            axes = frozenset().union(*(a.axes for a in args)) if args else frozenset()
-            reduced = frozenset().union(*(a.reduced for a in args)) if args else frozenset()
-            if op == "axis":
-                axes = frozenset((payload,))
-            elif op == "reduced":
-                reduced = frozenset((payload,))
+            axes = frozenset((payload,)) if op == "axis" else _united([a.axes for a in args])
+            reduced = (
+                frozenset((payload,)) if op == "reduced" else _united([a.reduced for a in args])
+            )
             found = self._interned[key] = Scalar(op, args, dtype, payload, axes, reduced)
         return found
 
@@ -45,6 +46,14 @@ class ScalarBuilder(Primitives):
 
     def constant(self, value: Any, dtype: DType) -> Scalar:
         """A number of the given dtype; rounded to it here, so that equal values are one scalar."""
+        if type(value) not in (bool, int, float):
+            return self._rounded(value, dtype)
+        key = (type(value), value.hex() if type(value) is float else value, dtype.name)
+        if key not in self._constants:
+            self._constants[key] = self._rounded(value, dtype)
+        return self._constants[key]
+
+    def _rounded(self, value: Any, dtype: DType) -> Scalar:
         rounded = np.asarray(value).astype(dtype.numpy)
         number: Any = bool(rounded) if dtype.is_bool else rounded.item()
         if dtype.is_float:
@@ -75,7 +84,7 @@ class ScalarBuilder(Primitives):
         if dtype is None:
             dtype = PRIMITIVES[op].dtypes.result([arg.dtype for arg in args])
             assert dtype is not None, f"{op} needs its dtype"
-        if dtype == int64 and op in _INDEX_ARITHMETIC:
+        if dtype is int64 and op in _INDEX_ARITHMETIC:
             return self._index_arithmetic(op, args[0], args[1])
         return self._make(op, args, dtype)
 
@@ -195,6 +204,12 @@ class ScalarBuilder(Primitives):
         if a.op == "constant" and a.payload % c == 0 and a.payload:
             return self.index(a.payload // c), self.index(0)
         return None, a
+
+
+def _united(sets: Sequence[frozenset[Element]]) -> frozenset[Element]:
+    """The union; one of the sets where that holds all others, as it mostly does."""
+    whole = max(sets, key=len, default=frozenset())
+    return whole if all(part <= whole for part in sets) else whole.union(*sets)
 
 
 def _terms(root: Scalar) -> list[Scalar]:

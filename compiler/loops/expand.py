@@ -37,6 +37,7 @@ class Expander:
         self.k = k
         self.maxima = maxima
         self._axes: dict[tuple[str, int | str], Axis] = {}
+        self._extents: dict[Shape, Index] = {}
 
     def extent(self, entry: int | str) -> int:
         """The static extent, or the maximum of a named dimension."""
@@ -65,7 +66,9 @@ class Expander:
 
     def run_time_extents(self, shape: Shape) -> Index:
         """The real extent of each axis: a constant, or `rows` for a named dimension."""
-        return tuple(self._run_time_extent(extent) for extent in shape)
+        if shape not in self._extents:
+            self._extents[shape] = tuple(map(self._run_time_extent, shape))
+        return self._extents[shape]
 
     def _run_time_extent(self, extent: int | str) -> Scalar:
         if isinstance(extent, int):

@@ -73,31 +73,31 @@ class Rewriting:
     def _value(self, root: Scalar) -> Scalar:
         became = self._became
         for scalar in walk(root, self._seen):
-            args = tuple(became[arg] for arg in scalar.args)
-            placed = scalar
+            args = tuple([became[arg] for arg in scalar.args])
+            payload = scalar.payload
             if scalar.op == "load":
-                buffer = self._buffer(scalar.payload)
-                placed = scalar if buffer is scalar.payload else replace(scalar, payload=buffer)
+                payload = self._buffer(payload)
             if self.scalar_rule is None:
-                became[scalar] = self._with_operands(placed, args)
+                became[scalar] = self._placed(scalar, args, payload)
             else:
-                became[scalar] = self.scalar_rule(placed, args)
+                became[scalar] = self.scalar_rule(_remade(scalar, scalar.args, payload), args)
         return became[root]
 
-    def _with_operands(self, scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+    def _placed(self, scalar: Scalar, args: tuple[Scalar, ...], payload: Any) -> Scalar:
         """The same operation on these operands; equal ones are one object, as a builder has it."""
-        if not args:
+        if not args and payload is scalar.payload:
             return scalar
-        key = (scalar.op, args, scalar.dtype, scalar.payload)
+        key = (scalar.op, args, scalar.dtype.name, payload)
         if key not in self._made:
-            self._made[key] = scalar if args == scalar.args else _on_operands(scalar, args)
+            self._made[key] = _remade(scalar, args, payload)
         return self._made[key]
 
 
-def _on_operands(scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
-    axes = frozenset().union(*(arg.axes for arg in args))
-    reduced = frozenset().union(*(arg.reduced for arg in args))
-    return Scalar(scalar.op, args, scalar.dtype, scalar.payload, axes, reduced)
+def _remade(scalar: Scalar, args: tuple[Scalar, ...], payload: Any) -> Scalar:
+    """The scalar where nothing but buffers differs: it varies along the same axes."""
+    if args == scalar.args and payload is scalar.payload:  # scalars are equal if they are the same
+        return scalar
+    return Scalar(scalar.op, args, scalar.dtype, payload, scalar.axes, scalar.reduced)
 
 
 def _with(record: Record, **fields: Any) -> Record:

@@ -364,6 +364,8 @@ class _Fuser:
 
         None if there is none.
         """
+        if walked == axes:
+            return self._index_of(axes)
         if [_length(axis) for axis in _walked(walked)] != [_length(axis) for axis in axes]:
             return None
         remaining = iter(axes)

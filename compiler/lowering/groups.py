@@ -218,9 +218,9 @@ def is_pointwise(node: Node) -> bool:
 
 def is_free(node: Node) -> bool:
     """Costs nothing to expand wherever it is read: a renaming, a counter, a number."""
-    return VIEW in node.op.flags or (
-        not node.inputs and is_pointwise(node) and array_in_memory(node) is None
-    )
+    if node.inputs:
+        return VIEW in node.op.flags
+    return is_pointwise(node) and array_in_memory(node) is None
 
 
 def is_recomputable(node: Node) -> bool:
@@ -255,7 +255,7 @@ class Grouping:
         """Whether a reader looks through this node to what it is made of."""
         if node in self.group_of:
             return False
-        return node in self.inlined or (is_free(node) and node not in self.roots)
+        return node in self.inlined or (node not in self.roots and is_free(node))
 
     def allot(self, node: Node) -> Buffer:
         """The buffer that holds a leaf, or is to hold a grouped node's value if it is stored.
