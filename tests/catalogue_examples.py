@@ -6,26 +6,24 @@ scalars, every dtype. test_catalogue.py and test_catalogue_text.py run over all 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from catalogue_convolutions import convolution_examples
+from catalogue_example import Array, Example, generator, sample_array
 
 from gradc.compiler.errors import GradcError
-from gradc.compiler.graph.ir import Graph, Literal, apply
-from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
+from gradc.compiler.graph.ir import Literal
+from gradc.compiler.ops import CATALOGUE
 from gradc.compiler.ops.definition import Elementwise, OpDef
-from gradc.compiler.ops.source import input_
 from gradc.compiler.types import (
     DTYPES,
     DType,
     TensorType,
     bfloat16,
     bool_,
-    dtype_of,
     float16,
     float32,
     float64,
@@ -36,7 +34,6 @@ from gradc.compiler.types import (
     uint8,
 )
 
-Array = np.ndarray[Any, Any]
 FLOATS = (float64, float32, float16, bfloat16)
 INTEGERS = (int64, int32, int16, int8, uint8)
 NUMBERS = FLOATS + INTEGERS
@@ -45,53 +42,6 @@ SPECIAL = (
     float("nan"), float("inf"), -float("inf"), -0.0, 0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.5, 3.5,
     1e-3, 17.0, -88.0, 100.0, 1e-30, -1e-39, 1e20, -6e4,
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Example:
-    """One application of an operation. `own` is the value of an input or state itself."""
-
-    operation: str
-    operands: tuple[Array, ...] = ()
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    own: Array | None = None
-
-    def __str__(self) -> str:
-        types = [f"{dtype_of(a.dtype)}{list(a.shape)}" for a in self.operands]
-        attributes = [f"{name}={value}" for name, value in self.attributes.items()]
-        return "-".join([self.operation, *types, *attributes]).replace(" ", "")[:80]
-
-    def graph(self) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
-        """The closed graph, its inputs and its states."""
-        names = [f"x{n}" for n in range(len(self.operands))]
-        leaves = [
-            input_(name, array.shape, dtype_of(array.dtype))
-            for name, array in zip(names, self.operands, strict=True)
-        ]
-        node = apply(OP_WITH_NAME[self.operation], *leaves, **self.attributes)
-        if self.own is None:
-            graph = Graph("example", tuple(leaves), (), (("y", node),))
-            return graph, dict(zip(names, self.operands, strict=True)), {}
-        own = {str(self.attributes["name"]): self.own}
-        if self.operation == "state":
-            return Graph("example", (), (node,), (("y", node),)), {}, own
-        return Graph("example", (node,), (), (("y", node),)), own, {}
-
-
-def generator(seed: str) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(seed.encode()))
-
-
-def sample_array(
-    rng: np.random.Generator, dtype: DType, shape: Sequence[int], low: float = -3, high: float = 3
-) -> Array:
-    """Uniform numbers; of integers small ones."""
-    if dtype.is_bool:
-        return np.asarray(rng.integers(0, 2, shape)).astype(np.bool_)
-    if dtype.is_integer:
-        first = 0 if dtype.kind == "uint" else -5
-        return np.asarray(rng.integers(first, 6, shape)).astype(dtype.numpy)
-    return np.asarray(rng.uniform(low, high, shape)).astype(dtype.numpy)
 
 
 def special_array(dtype: DType) -> Array:
@@ -589,6 +539,7 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(("take_along_axis", "scatter_add"), along_examples),
     "sample": sample_examples,
     "dot_general": dot_examples,
+    **dict.fromkeys(("conv_general", "conv_weights"), convolution_examples),
     "random_bits": random_examples,
     "random_rows": random_rows_examples,
 }

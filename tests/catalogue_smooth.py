@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 from accuracy import ACCURACY
+from catalogue_convolutions import convolution_examples
+from catalogue_example import Example, generator, sample_array
 from catalogue_examples import (
-    Example,
     along_examples,
     broadcast_examples,
     concatenate_examples,
     dot_examples,
-    generator,
     pad_examples,
     reshape_examples,
-    sample_array,
     slice_examples,
     take_examples,
     transpose_examples,
@@ -127,6 +126,7 @@ SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(("take", "index_add"), floats_only(take_examples)),
     **dict.fromkeys(("take_along_axis", "scatter_add"), floats_only(along_examples)),
     "dot_general": floats_only(dot_examples),
+    **dict.fromkeys(("conv_general", "conv_weights"), floats_only(convolution_examples)),
 }
 
 NO_DERIVATIVE: Mapping[str, str] = {

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue_examples import EXAMPLES, Example, generator
+from catalogue_example import Example, generator
+from catalogue_examples import EXAMPLES
 from catalogue_smooth import NO_DERIVATIVE, SMOOTH
 from support_cpu import assert_same_bits, plan, run_compiled
 
@@ -63,7 +64,17 @@ BACKENDS: Sequence[tuple[str, Backend, Sequence[DType]]] = (
 RELATIVE_TOLERANCE = {float64: 1e-12, float32: 2e-6, float16: 2e-3, bfloat16: 1.6e-2}
 """Of a back end, against NumPy: NumPy's own float32 functions are off by a few units too."""
 
-SUMMING = ("sum", "prod", "cumsum", "cumprod", "dot_general", "index_add", "scatter_add")
+SUMMING = (
+    "sum",
+    "prod",
+    "cumsum",
+    "cumprod",
+    "dot_general",
+    "conv_general",
+    "conv_weights",
+    "index_add",
+    "scatter_add",
+)
 """Operations with long sums or products: their error is relative to the largest element."""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from catalogue_examples import EXAMPLES, Example
+from catalogue_example import Example
+from catalogue_examples import EXAMPLES
 
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.text_parse import parse_graph

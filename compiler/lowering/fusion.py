@@ -16,7 +16,7 @@ if it can get that value from a register, or starts a group of its own:
 * what reads a reduction or contraction at its own index is its epilogue, optimizer updates
   included (an update is an elementwise node whose last operand is a gradient);
 * a cheap node with one reader that has a prologue (a contraction, a cumulation, a scatter) is
-  written out there;
+  written out there; but what windows of a convolution read, again and again, is in memory;
 * a few cheap operations on what is in memory anyway are computed again by every reader, where
   storing the result would cost more (1 - h * h beside a stored h = tanh x; a mask, a one-hot row).
 
@@ -60,6 +60,7 @@ from .groups import (
     Grouping,
     Kind,
     grouping_rule,
+    is_free,
     is_leaf,
     is_pointwise,
     is_recomputable,
@@ -135,13 +136,25 @@ class _Fuser:
 
     def _is_prologue(self, node: Node) -> bool:
         """Cheap, read once, by what has a prologue, and no epilogue of something itself."""
-        if not is_recomputable(node) or node in self.grouping.roots:
+        if not is_recomputable(node) or node in self.grouping.roots or self._is_in_windows(node):
             return False
         reader = self._only_reader(node)
         if reader is None or not grouping_rule(reader.op.lowering).has_prologue:
             return False
         producers = self.grouping.producers(node)
         return all(is_leaf(p) or self._only_reader(p) is None for p in producers)
+
+    def _is_in_windows(self, node: Node) -> bool:
+        """Whether a contraction reads it in windows that overlap, through views or not."""
+        stack = [node]
+        while stack:
+            for reader in self.readers[stack.pop()]:
+                lowering = reader.op.lowering
+                if isinstance(lowering, Contract) and lowering.overlaps:
+                    return True
+                if is_free(reader):
+                    stack.append(reader)
+        return False
 
     def _only_reader(self, node: Node) -> Node | None:
         """The one node that reads `node`, through free nodes with one reader; None for several."""
@@ -159,7 +172,7 @@ class _Fuser:
     def _size_from_memory(self, node: Node) -> int | None:
         """How many operations make it of what is in memory anyway; None if they are not few, or
         not cheap."""
-        if not is_recomputable(node) or node in self.grouping.roots:
+        if not is_recomputable(node) or node in self.grouping.roots or self._is_in_windows(node):
             return None
         producers = self.grouping.producers(node)
         if len(producers) > self.limits.recomputed_operands or not all(map(is_leaf, producers)):
@@ -176,7 +189,7 @@ class _Fuser:
             for producer in g.producers(node):
                 if producer in g.group_of and g.group_of[producer] is not group:
                     read_across[producer] = None
-        stored.update(n for n in read_across if not is_recomputable(n))
+        stored.update(n for n in read_across if not is_recomputable(n) or self._is_in_windows(n))
         for node in read_across:
             chain = None if node in stored else self._recomputable_chain(node, stored)
             if chain is None:

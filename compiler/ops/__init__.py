@@ -13,6 +13,7 @@ from . import (
     broadcast,
     comparison,
     contraction,
+    convolution,
     elementwise,
     gamma,
     indexing,
@@ -118,6 +119,8 @@ CATALOGUE: tuple[OpDef, ...] = (
     indexing.SCATTER_ADD,
     minibatch.SAMPLE,
     contraction.DOT_GENERAL,
+    convolution.CONV_GENERAL,
+    convolution.CONV_WEIGHTS,
     random.RANDOM_BITS,
     random.RANDOM_ROWS,
 )

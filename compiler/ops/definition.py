@@ -128,10 +128,13 @@ class Contract:
     `terms(*operand types, **attributes)` are the extents that are summed over together, and
     `operand_index(k, number, index, terms, *operand types, **attributes)` is where operand
     `number` is read for element `index` of the result and the term at `terms`.
+    `overlaps` says that neighbouring elements read the same of an operand, for other terms: windows
+    of an image. What is computed where it is read would be computed for each of them.
     """
 
     terms: Callable[..., tuple[int | str, ...]]
     operand_index: Callable[..., tuple[Scalar, ...]]
+    overlaps: bool
 
 
 @dataclass(frozen=True)

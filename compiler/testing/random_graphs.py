@@ -55,7 +55,8 @@ PLANTED = 0.3  # how often an instance of a rule is built, if rules are given
 RING = frozenset(
     "add sub mul neg abs maximum minimum eq ne lt le gt ge and or xor not where stop_gradient "
     "constant iota extent broadcast sum reshape transpose slice pad concatenate max min any all "
-    "cumsum take take_along_axis index_add scatter_add dot_general".split()
+    "cumsum take take_along_axis index_add scatter_add dot_general conv_general "
+    "conv_weights".split()
 )
 _SAID: dict[str, Any] = {"low": 0, "high": 3, "ignored": (-1,), "reader": "take"}
 # Values of these would be of no use to a graph: they are its leaves.
@@ -467,6 +468,30 @@ def _dot_general(grower: _Grower, op: OpDef) -> Node | None:
     )
 
 
+def _convolution(grower: _Grower, op: OpDef) -> Node | None:
+    """Along the last axis, if there are more than two; what lies between is groups."""
+    x = grower.ranked(lambda type: not type.dtype.is_bool and type.rank > 1)
+    if x is None:
+        return None
+    batch, *groups, channels = x.type.shape if x.type.rank == 2 else x.type.shape[:-1]
+    strides: tuple[int, ...] = ()
+    window: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
+    if x.type.rank > 2:
+        extent = x.type.shape[-1]
+        if isinstance(extent, str):
+            return None
+        strides = (grower.rng.randint(1, 2),)
+        window = (grower.rng.randint(1, extent),)
+        places = ((extent - window[0]) // strides[0] + 1,)
+    outputs = grower.rng.randint(1, 3)
+    shape = (*groups, outputs, channels, *window)
+    if op.name == "conv_weights":
+        shape = (batch, *groups, outputs, *places)
+    other = grower.like(x.type.with_shape(shape))
+    return apply(op, x, other, strides=strides, dilation=(1,) * len(strides))
+
+
 def _random_bits(grower: _Grower, op: OpDef) -> Node | None:
     counter = TensorType(int64, ())
     stream = grower.rng.randint(0, 3)
@@ -516,6 +541,7 @@ _MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = Mappin
         "index_add": _index_add,
         "scatter_add": _scatter_add,
         "dot_general": _dot_general,
+        **dict.fromkeys(("conv_general", "conv_weights"), _convolution),
         "random_bits": _random_bits,
         "random_rows": _random_rows,
         "sample": _sample,
