@@ -100,6 +100,11 @@ def wholes(name: str, value: Any) -> tuple[int, ...]:
     return tuple(whole(f"each of {name}", item) for item in value)
 
 
+def words_or_wholes(name: str, value: Any) -> Any:
+    """One of a function's words, an integer, or integers as a tuple."""
+    return value if isinstance(value, str) else whole_or_wholes(name, value)
+
+
 def whole_or_wholes(name: str, value: Any) -> Any:
     """An integer, or integers as a tuple."""
     if isinstance(value, (list, tuple, range)) or (isinstance(value, np.ndarray) and value.ndim):
@@ -177,6 +182,7 @@ CHECKS: dict[str, Check] = {
     "Text": string,
     "Axis": optional(whole_or_wholes),
     "int | Sequence[int]": whole_or_wholes,
+    "int | str | Sequence[int]": words_or_wholes,
     "Sequence[int]": wholes,
     "DTypeLike": dtype,
     "DTypeLike | None": optional(dtype),

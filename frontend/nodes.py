@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradc.compiler.errors import DTypeError, GradcError, ShapeError, described
-from gradc.compiler.graph.ir import Attribute, Literal, Node, apply
+from gradc.compiler.graph.ir import Attribute, Literal, Node, apply, topological
 from gradc.compiler.ops.broadcast import BROADCAST
 from gradc.compiler.ops.comparison import CAST, WHERE
 from gradc.compiler.ops.contraction import DOT_GENERAL
@@ -68,6 +68,16 @@ def build(op: OpDef, *inputs: Node, **attributes: Attribute) -> Node:
     if math.prod(e for e in node.type.shape if isinstance(e, int)) > ELEMENTS_MAXIMUM:
         fail(ShapeError, op.name, "the result has more than 2**63 - 1 elements")
     return node
+
+
+def with_line(root: Node, *operands: Node) -> Node:
+    """What the compiler made of the operands, with the user's line on every new node."""
+    line = here()
+    made: dict[Node, Node] = {node: node for node in operands}
+    for node in topological([root], set(map(id, operands))):
+        inputs = tuple(made[operand] for operand in node.inputs)
+        made[node] = Node(node.op, inputs, node.attributes, node.type, node.source or line)
+    return made[root]
 
 
 def _plain_attribute(value: Any) -> Any:

@@ -20,8 +20,8 @@ FUNCTIONS = frozenset(
     adaptive_avg_pool2d addcdiv addcmul addmm addmv allclose amp angle argsort array_equal
     augment avg_pool1d avg_pool2d backends baddbmm batch_norm bincount bucketize
     cartesian_prod cdist checkpoint cholesky combinations complex128 complex64 cond conj
-    conv1d conv2d conv3d conv_transpose2d convolve corrcoef correlate cov ctc_loss cummax
-    cummin custom_gradient det diag diagonal diff digitize distributed eig eigh
+    convolve corrcoef correlate cov ctc_loss cummax cummin custom_gradient det diag diagonal
+    diff digitize distributed eig eigh
     embedding_bag erfinv fft float8_e4m3fn fold frac frozen func gcd get_default_dtype
     get_num_threads gradient grid_sample group_norm heaviside histc histogram i0 imag
     index_copy index_fill instance_norm int4 interp interpolate inv inverse is_floating_point
@@ -41,8 +41,8 @@ LAYERS = frozenset(
     """
     AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d AlphaDropout AveragePooling2D
     AvgPool1d AvgPool2d AvgPool3d BatchNorm1d BatchNorm2d BatchNorm3d BatchNormalization
-    Bilinear ChannelShuffle ConstantPad2d Conv1d Conv2d Conv2D Conv3d ConvTranspose1d
-    ConvTranspose2d ConvTranspose3d CosineEmbeddingLoss CosineSimilarity CTCLoss DataParallel
+    Bilinear ChannelShuffle ConstantPad2d Conv2D CosineEmbeddingLoss
+    CosineSimilarity CTCLoss DataParallel
     Dropout1d Dropout2d Dropout3d EmbeddingBag Fold GaussianNLLLoss GlobalAveragePooling2D
     GroupNorm GRU GRUCell Hardshrink HingeEmbeddingLoss InstanceNorm1d InstanceNorm2d
     InstanceNorm3d LazyConv2d LazyLinear LocalResponseNorm LSTM LSTMCell MarginRankingLoss

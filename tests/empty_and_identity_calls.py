@@ -311,6 +311,33 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         (lambda: gc.linear(M, np.eye(3)), M),
         (lambda: gc.linear(E, np.ones((2, 3))), np.zeros((0, 2))),
     ],
+    "conv1d": [
+        (lambda: gc.conv1d(np.zeros((0, 2, 5)), np.ones((3, 2, 2))), np.zeros((0, 3, 4))),
+        (lambda: gc.conv1d(ZB, np.ones((3, 0, 2)), np.ones(3)), np.ones((2, 3, 2))),
+        (lambda: gc.conv1d(M, np.eye(2)[:, :, None]), M),
+    ],
+    "conv2d": [
+        (lambda: gc.conv2d(M[None], np.zeros((0, 1, 2, 2))), np.zeros((0, 1, 2))),
+        (lambda: gc.conv2d(M[None], np.ones((1, 1, 1, 1))), M[None]),
+    ],
+    "conv3d": [
+        (lambda: gc.conv3d(M[None, None], np.ones((1, 1, 1, 1, 1))), M[None, None]),
+        (lambda: gc.conv3d(M[None, None], np.ones((1, 1, 1, 2, 3))), M.sum().reshape(1, 1, 1, 1)),
+    ],
+    "conv_transpose1d": [
+        (lambda: gc.conv_transpose1d(np.zeros((0, 2, 5)), np.ones((2, 3, 2))), np.zeros((0, 3, 6))),
+        (lambda: gc.conv_transpose1d(M, np.eye(2)[:, :, None]), M),
+    ],
+    "conv_transpose2d": [
+        (lambda: gc.conv_transpose2d(M[None], np.ones((1, 1, 1, 1))), M[None]),
+        (
+            lambda: gc.conv_transpose2d(M[None], np.ones((1, 1, 1, 1)), stride=(1, 3)),
+            np.insert(M, (1, 1, 2, 2), 0, axis=1)[None],
+        ),
+    ],
+    "conv_transpose3d": [
+        (lambda: gc.conv_transpose3d(M[None, None], np.ones((1, 1, 1, 1, 1))), M[None, None]),
+    ],
     "embedding": [(lambda: gc.embedding(NONE_OF, M), M[:0]), (lambda: gc.embedding(1, M), M[1])],
     "one_hot": [
         (lambda: gc.one_hot(NONE_OF, 3), np.zeros((0, 3), int)),

@@ -41,6 +41,52 @@ def of(function: str, make: Callable[[], nn.Module], **facts: Any) -> Row:
     return Row(make, function=function, **facts)
 
 
+def _convolved(stride: int, margin: int) -> Callable[[Mapping[str, Array], Array], Array]:
+    """One product for every place of the window, along two axes."""
+
+    def value(p: Mapping[str, Array], x: Array) -> Array:
+        w = p["weight"]
+        padded = np.pad(x, [(0, 0), (0, 0), (margin, margin), (margin, margin)])
+        places = [range(0, padded.shape[2 + a] - w.shape[2 + a] + 1, stride) for a in (0, 1)]
+        y = np.zeros((len(x), len(w), *map(len, places)))
+        for r, i in enumerate(places[0]):
+            for s, j in enumerate(places[1]):
+                window = padded[:, :, i : i + w.shape[2], j : j + w.shape[3]]
+                y[:, :, r, s] = np.einsum("ncij,ocij->no", window, w) + p["bias"]
+        return y
+
+    return value
+
+
+def _spread(stride: int, cut: int) -> Callable[[Mapping[str, Array], Array], Array]:
+    """Every element of the input, times the window, added where the window lies."""
+
+    def value(p: Mapping[str, Array], x: Array) -> Array:
+        w = p["weight"]
+        high, wide = ((x.shape[2 + a] - 1) * stride + w.shape[2 + a] for a in (0, 1))
+        y = np.zeros((len(x), w.shape[1], high, wide))
+        for i in range(x.shape[2]):
+            for j in range(x.shape[3]):
+                rows = slice(i * stride, i * stride + w.shape[2])
+                columns = slice(j * stride, j * stride + w.shape[3])
+                y[:, :, rows, columns] += np.einsum("nc,coij->noij", x[:, :, i, j], w)
+        return y[:, :, cut : high - cut, cut : wide - cut] + p["bias"][:, None, None]
+
+    return value
+
+
+def _along(value: Callable[..., Array], axes: int) -> Callable[[Mapping[str, Array], Array], Array]:
+    """Of a window along one axis, or along three, the first of which has extent 1."""
+
+    def other(p: Mapping[str, Array], x: Array) -> Array:
+        if axes == 1:
+            return value({**p, "weight": p["weight"][:, :, None]}, x[:, :, None])[:, :, 0]
+        flat = {**p, "weight": p["weight"][:, :, 0]}
+        return np.stack([value(flat, x[:, :, n]) for n in range(x.shape[2])], 2)
+
+    return other
+
+
 def _linear(p: Mapping[str, Array], x: Array) -> Array:
     return x @ p["weight"].T + p["bias"]
 
@@ -73,6 +119,29 @@ LAYERS: Mapping[str, Row] = {
     "Linear": Row(lambda: nn.Linear(6, 3), parameters=("weight", "bias"), value=_linear),
     "Embedding": Row(
         lambda: nn.Embedding(7, 3), (5,), ("weight",), lambda p, x: p["weight"][x], whole=7
+    ),
+    "Conv1d": Row(
+        lambda: nn.Conv1d(3, 4, 3), (2, 3, 9), ("weight", "bias"), _along(_convolved(1, 0), 1),
+    ),
+    "Conv2d": Row(
+        lambda: nn.Conv2d(3, 4, 3, stride=2, padding=1), (2, 3, 6, 7), ("weight", "bias"),
+        _convolved(2, 1),
+    ),
+    "Conv3d": Row(
+        lambda: nn.Conv3d(2, 3, (1, 3, 2)), (2, 2, 3, 5, 6), ("weight", "bias"),
+        _along(_convolved(1, 0), 3),
+    ),
+    "ConvTranspose1d": Row(
+        lambda: nn.ConvTranspose1d(3, 4, 3), (2, 3, 5), ("weight", "bias"),
+        _along(_spread(1, 0), 1),
+    ),
+    "ConvTranspose2d": Row(
+        lambda: nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1), (2, 3, 4, 5),
+        ("weight", "bias"), _spread(2, 1),
+    ),
+    "ConvTranspose3d": Row(
+        lambda: nn.ConvTranspose3d(2, 3, (1, 3, 2)), (2, 2, 3, 5, 6), ("weight", "bias"),
+        _along(_spread(1, 0), 3),
     ),
     "LayerNorm": Row(
         lambda: nn.LayerNorm(6), parameters=("weight", "bias"), value=_layer_norm,

@@ -104,6 +104,7 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "Text": words,
     "Axis": st.one_of(st.none(), axes),
     "int | Sequence[int]": axes,
+    "int | str | Sequence[int]": st.one_of(axes, st.sampled_from(("same", "valid", "zeros"))),
     "Sequence[int]": st.lists(small, max_size=4),
     "DTypeLike": dtypes,
     "DTypeLike | None": st.one_of(st.none(), dtypes),

@@ -169,6 +169,30 @@ TABLE: dict[str, Entry] = {
     "outer": ("number", lambda x, y: gc.outer(x[0], y[0]), lambda x, y: np.outer(x[0], y[0])),
     "einsum": ("number", lambda x, y: gc.einsum("ij,kj->ik", x, y), lambda x, y: x @ y.T),
     "linear": ("number", gc.linear, lambda x, y: x @ y.T),
+    "conv1d": (
+        "number", lambda x, y: gc.conv1d(x[:, None], y[:, None]), lambda x, y: (x @ y.T)[:, :, None]
+    ),
+    "conv2d": (
+        "number", lambda x, y: gc.conv2d(x[:, None, None], y[:, None, None]),
+        lambda x, y: (x @ y.T)[:, :, None, None],
+    ),
+    "conv3d": (
+        "number", lambda x, y: gc.conv3d(x[:, None, None, None], y[:, None, None, None]),
+        lambda x, y: (x @ y.T)[:, :, None, None, None],
+    ),
+    "conv_transpose1d": (
+        "number", lambda x, y: gc.conv_transpose1d(x[..., None], y.T[..., None]),
+        lambda x, y: (x @ y.T)[:, :, None],
+    ),
+    "conv_transpose2d": (
+        "number", lambda x, y: gc.conv_transpose2d(x[..., None, None], y.T[..., None, None]),
+        lambda x, y: (x @ y.T)[:, :, None, None],
+    ),
+    "conv_transpose3d": (
+        "number",
+        lambda x, y: gc.conv_transpose3d(x[..., None, None, None], y.T[..., None, None, None]),
+        lambda x, y: (x @ y.T)[:, :, None, None, None],
+    ),
     # neural
     "relu": ("number", lambda x, y: gc.relu(x), lambda x, y: np.maximum(x, 0)),
     "prelu": ("floating", lambda x, y: gc.prelu(x, y[0, 0]), lambda x, y: x),

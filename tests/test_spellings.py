@@ -202,7 +202,7 @@ def test_near_names() -> None:
     for call, near in (
         (lambda: x.sume, "sum"),
         (lambda: x.reshpe, "reshape"),
-        (lambda: gc.conv, "concat"),
+        (lambda: gc.conv, "conv1d"),
         (lambda: gc.sofmax, "softmax"),
         (lambda: nn.Lineer, "Linear"),
         (lambda: optim.Adm, "Adam"),

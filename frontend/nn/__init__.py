@@ -10,6 +10,7 @@ from ..missing import public_names as _public_names
 from . import functional as functional
 from .activation import *
 from .containers import *
+from .convolution import *
 from .linear import *
 from .loss import *
 from .module import *

@@ -9,6 +9,8 @@ into another parent takes its place there.
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +32,20 @@ __all__ = [
 
 def _is_ours(kind: type) -> bool:
     return kind.__module__.startswith("gradc.")
+
+
+def _own_constructor(kind: type) -> Any:
+    """What makes objects of a class, not yet checked, in its name: also where it is inherited."""
+    made = inspect.unwrap(kind.__init__)  # type: ignore[misc]
+    if "__init__" in vars(kind):
+        return made
+
+    @functools.wraps(made)
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **options)
+
+    init.__qualname__ = f"{kind.__qualname__}.__init__"
+    return init
 
 
 class Module:
@@ -59,8 +75,8 @@ class Module:
     def __init_subclass__(cls, **options: Any) -> None:
         """Layers of this package check their arguments, and take other libraries' names of them."""
         super().__init_subclass__(**options)
-        if "__init__" in vars(cls) and _is_ours(cls):
-            init = checked_constructor(cls.__init__, cls.__name__)
+        if _is_ours(cls) and cls.__init__ is not object.__init__:
+            init = checked_constructor(_own_constructor(cls), cls.__name__)
             cls.__init__ = spelled(init)  # type: ignore[method-assign]
 
     def __getattr__(self, name: str) -> Any:
