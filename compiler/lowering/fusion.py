@@ -36,8 +36,9 @@ from ..errors import CompileError, GradcError
 from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
-from ..loops.ir import Axis, Buffer, points_of
+from ..loops.ir import Axis, Buffer, Scalar, points_of
 from ..loops.one_to_one import moving
+from ..loops.runs import Address
 from ..machine import FusionLimits
 from ..ops.definition import (
     Contract,
@@ -56,6 +57,7 @@ from .groups import (
     MOST_EXPANDED,
     MOST_MEMBERS,
     MOST_STAGES,
+    READS_OF_A_COPY,
     Group,
     Grouping,
     Kind,
@@ -65,6 +67,7 @@ from .groups import (
     is_pointwise,
     is_recomputable,
 )
+from .image_layouts import image_orders, wanted_orders
 
 
 def group_nodes(
@@ -82,7 +85,7 @@ def group_nodes(
     that no kernel computes: one that an earlier pass must settle.
     """
     expander = Expander(ScalarBuilder(), maxima)
-    grouping = Grouping(graph, expander, leaf_buffers)
+    grouping = Grouping(graph, expander, leaf_buffers, image_orders(graph))
     grouping.roots = frozenset(graph.roots)
     _Fuser(grouping, limits).run()
     return grouping
@@ -123,7 +126,7 @@ class _Fuser:
     def _write_out(self, node: Node) -> bool:
         """Have readers compute it themselves, if it costs nothing or is worth it; whether it is."""
         if self.grouping.is_transparent(node):
-            return True
+            return not self._is_turned(node)
         if not self._is_prologue(node):
             size = self._size_from_memory(node)
             if size is None:
@@ -144,13 +147,37 @@ class _Fuser:
         producers = self.grouping.producers(node)
         return all(is_leaf(p) or self._only_reader(p) is None for p in producers)
 
+    def _is_turned(self, node: Node) -> bool:
+        """A view of leaves that windows read often, in another order than would suit: copied."""
+        g = self.grouping
+        order = g.orders.get(node)
+        if order is None or node in g.leaf_buffers or not all(map(is_leaf, g.producers(node))):
+            return False
+        axes = self._axes(node.type.shape)
+        element = g.expander.below(node, self._index_of(axes), self._loaded)
+        inner = axes[order[-1]]
+        if element.op == "load" and Address(element.payload, element.args).step(inner) == 1:
+            return False
+        reads = sum(self._products(r) for r in self.readers[node] if node in dict(wanted_orders(r)))
+        return reads >= READS_OF_A_COPY * g.expander.static(node.type).size_elements
+
+    def _loaded(self, node: Node, index: Index) -> Scalar | None:
+        g = self.grouping
+        return g.k.load(g.leaf_buffers[node], index) if node in g.leaf_buffers else None
+
+    def _products(self, node: Node) -> float:
+        """Multiplications of a contraction."""
+        static = self.grouping.expander.static
+        types = (static(i.type) for i in node.inputs)
+        return node.op.cost(static(node.type), *types, **node.attributes) / 2
+
     def _is_in_windows(self, node: Node) -> bool:
         """Whether a contraction reads it in windows that overlap, through views or not."""
         stack = [node]
         while stack:
             for reader in self.readers[stack.pop()]:
                 lowering = reader.op.lowering
-                if isinstance(lowering, Contract) and lowering.overlaps:
+                if isinstance(lowering, Contract) and lowering.orders is not None:
                     return True
                 if is_free(reader):
                     stack.append(reader)

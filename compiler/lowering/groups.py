@@ -46,6 +46,9 @@ MOST_EXPANDED = 24
 """Larger expressions of renamings and recomputed operations are not written out in every reader:
 where two views read one value at different elements, each level of them doubles."""
 
+READS_OF_A_COPY = 256
+"""What is read so often is copied first into an order in which vectors may read it."""
+
 CANDIDATES_TRIED = 32
 """Latest groups that a node with many operands tries to join."""
 
@@ -232,6 +235,7 @@ class Grouping:
     """The whole graph in groups; what `fuse` returns.
 
     leaf_buffers  where inputs, states and array constants lie
+    orders      physical orders of axes of what is stored, where they are not row-major
     inlined     nodes that are expanded in each reader instead of being members
     recomputed  members whose value other groups compute again instead of reading it
     """
@@ -239,6 +243,7 @@ class Grouping:
     graph: Graph
     expander: Expander
     leaf_buffers: Mapping[Node, Buffer]
+    orders: Mapping[Node, tuple[int, ...]] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
     group_of: dict[Node, Group] = field(default_factory=dict)
     inlined: set[Node] = field(default_factory=set)
@@ -267,7 +272,7 @@ class Grouping:
         if node not in self._buffers:
             type = self.expander.static(node.type)
             name = f"t{len(self._buffers)}"
-            layout = dense_layout(type.shape)  # type: ignore[arg-type]
+            layout = dense_layout(type.shape, self.orders.get(node))  # type: ignore[arg-type]
             self._buffers[node] = Buffer(name, type, layout, "arena")
         return self._buffers[node]
 

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..graph.ir import Node
-from ..loops.ir import Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
+from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
 from ..ops.definition import Cumulate
+from .groups import Group
 from .values import LastReads, Values
 
 Placement = tuple[Node, Buffer]
@@ -40,7 +41,25 @@ def staged_kernel(values: Values, stores: Sequence[Placement], flops: float) -> 
     loops = [Loop(group.reduced, tuple(r), tuple(s)) for _, (r, s) in sorted(stages.items())]
     if last:
         loops.append(Loop((), (), tuple(last)))
-    return Kernel(group.name, group.outer, tuple(loops), group.description, flops)
+    axes = _in_memory_order(group.outer, stores, group)
+    return Kernel(group.name, axes, tuple(loops), group.description, flops)
+
+
+def _in_memory_order(
+    axes: Sequence[Axis], stores: Sequence[Placement], group: Group
+) -> tuple[Axis, ...]:
+    """The parallel axes from the outside in, as the first store has them that is not row-major:
+    neighbours in memory are then neighbours among the axes, and may be walked as one."""
+    for node, buffer in stores:
+        layout = buffer.layout
+        if layout.order == tuple(sorted(layout.order)):
+            continue
+        steps = dict.fromkeys(axes, 0)
+        for scalar, stride in zip(group.index[node], layout.strides, strict=True):
+            if scalar.op == "axis":
+                steps[scalar.payload] = stride
+        return tuple(sorted(axes, key=lambda axis: -steps[axis]))
+    return tuple(axes)
 
 
 def running_kernel(values: Values, stores: Sequence[Placement], flops: float) -> Kernel:

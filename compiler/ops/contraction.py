@@ -235,7 +235,7 @@ DOT_GENERAL = OpDef(
     infer=_infer_dot_general,
     evaluate=rounding_once(_evaluate_dot_general),
     gradient=_dot_general_gradient,
-    lowering=Contract(_terms, _operand_index, overlaps=False),
+    lowering=Contract(_terms, _operand_index, orders=None),
     cost=_dot_general_cost,
     flags=NO_FLAGS,
 )

@@ -263,6 +263,32 @@ def _read_at(
         yield k.add(k.mul(place, k.index(stride)), k.mul(point, k.index(step)))
 
 
+def _image_order(rank: int, spatial: int) -> Numbers:
+    """Channels last: what a window reads of one row lies together."""
+    first = rank - spatial
+    return (*range(first - 1), *range(first, rank), first - 1)
+
+
+def _weight_order(rank: int, spatial: int) -> Numbers:
+    """The window, then its channels, as images have them; outputs last."""
+    first = rank - spatial
+    return (*range(first - 2), *range(first, rank), first - 1, first - 2)
+
+
+def _orders_of_conv(
+    x: TensorType, w: TensorType, strides: Numbers, dilation: Numbers
+) -> tuple[Numbers, ...]:
+    image = _image_order(x.rank, len(strides))
+    return image, image, _weight_order(w.rank, len(strides))
+
+
+def _orders_of_weights(
+    x: TensorType, y: TensorType, strides: Numbers, dilation: Numbers
+) -> tuple[Numbers, ...]:
+    image = _image_order(x.rank, len(strides))
+    return _weight_order(x.rank, len(strides)), image, image
+
+
 def _cost_of_conv(result: TensorType, x: TensorType, w: TensorType, **attributes: Numbers) -> float:
     """A multiplication and an addition for every product."""
     return 2.0 * result.size_elements * math.prod(static_shape(_terms_of_conv(x, w, **attributes)))
@@ -409,7 +435,7 @@ CONV_GENERAL = OpDef(
     infer=_infer_conv_general,
     evaluate=rounding_once(_evaluate_conv_general),
     gradient=_conv_general_gradient,
-    lowering=Contract(_terms_of_conv, _index_in_conv, overlaps=True),
+    lowering=Contract(_terms_of_conv, _index_in_conv, _orders_of_conv),
     cost=_cost_of_conv,
     flags=NO_FLAGS,
 )
@@ -421,7 +447,7 @@ CONV_WEIGHTS = OpDef(
     infer=_infer_conv_weights,
     evaluate=rounding_once(_evaluate_conv_weights),
     gradient=_conv_weights_gradient,
-    lowering=Contract(_terms_of_weights, _index_in_weights, overlaps=True),
+    lowering=Contract(_terms_of_weights, _index_in_weights, _orders_of_weights),
     cost=_cost_of_weights,
     flags=NO_FLAGS,
 )

@@ -128,13 +128,15 @@ class Contract:
     `terms(*operand types, **attributes)` are the extents that are summed over together, and
     `operand_index(k, number, index, terms, *operand types, **attributes)` is where operand
     `number` is read for element `index` of the result and the term at `terms`.
-    `overlaps` says that neighbouring elements read the same of an operand, for other terms: windows
-    of an image. What is computed where it is read would be computed for each of them.
+    Where windows are read, neighbouring elements read the same of an operand, for other terms, so
+    that what is computed where it is read would be computed for each of them. Then
+    `orders(*operand types, **attributes)` are the physical orders of the result's axes and of each
+    operand's in which long runs of terms, and results, lie together; None: nothing overlaps.
     """
 
     terms: Callable[..., tuple[int | str, ...]]
     operand_index: Callable[..., tuple[Scalar, ...]]
-    overlaps: bool
+    orders: Callable[..., tuple[tuple[int, ...], ...]] | None
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,22 @@ no transpose stands between a gradient and the update of its parameter.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..graph.ir import Node, apply
 from ..graph.patterns import splat_value
 from ..graph.rewrite import AnyRule, CodeRule, Uses
-from ..ops.arithmetic import add, mul
+from ..ops.arithmetic import ADD, add, mul
 from ..ops.broadcast import BROADCAST, SUM, broadcast, sum_
 from ..ops.contraction import DOT_GENERAL, DotAxes, dot_general
+from ..ops.convolution import CONV_GENERAL, conv_general
 from ..ops.definition import Cumulate, Reduce
 from ..ops.movement import RESHAPE, TRANSPOSE, reshape, reshape_groups, transpose
-from ..ops.slicing import PAD, SLICE, slice_
+from ..ops.slicing import PAD, SLICE, pad, slice_
 from ..ops.source import constant_like
-from ..types import DType, Shape
+from ..types import DType, Extent, Shape
 from .decompose import TREE_LIMIT_ELEMENTS
 
 Axes = tuple[int, ...]
@@ -142,6 +143,93 @@ def _slice_of_pad(node: Node, uses: Uses) -> Node | None:
     steps = tuple(between + 1 for between in _attribute(operand, "interior"))
     same = _attribute(node, "starts") == _attribute(operand, "low")
     return operand.inputs[0] if same and _attribute(node, "steps") == steps else None
+
+
+def _slice_inside_pad(node: Node, uses: Uses) -> Node | None:
+    """slice(pad(x)) in steps of 1 -> pad(slice(x)): fewer elements are padded, by less"""
+    operand = node.inputs[0]
+    if operand.op is not PAD or not uses.is_single(operand) or 0 in node.type.shape:
+        return None
+    if set(_attribute(node, "steps")) != {1}:
+        return None
+    x, value = operand.inputs
+    starts, low, high, shape = [], [], [], []
+    for axis, (begin, extent) in enumerate(
+        zip(_attribute(node, "starts"), x.type.shape, strict=True)
+    ):
+        count, before = node.type.shape[axis], _attribute(operand, "low")[axis]
+        if isinstance(extent, str) or isinstance(count, str):
+            kept = _Kept(0, extent, 0, 0)
+        else:
+            between = _attribute(operand, "interior")[axis] + 1
+            kept = _kept(extent, before - begin, between, count)
+        if kept.extent == 0:
+            return None
+        starts.append(kept.first)
+        shape.append(kept.extent)
+        low.append(kept.low)
+        high.append(kept.high)
+    inside = slice_(x, tuple(starts), (1,) * x.type.rank, tuple(shape))
+    return pad(inside, value, tuple(low), tuple(high), _attribute(operand, "interior"))
+
+
+class _Kept(NamedTuple):
+    """What a slice leaves of an axis: elements from the first on, and margins around them."""
+
+    first: int
+    extent: Extent
+    low: int
+    high: int
+
+
+def _kept(extent: int, origin: int, between: int, count: int) -> _Kept:
+    """Of elements at origin, origin + between, ... those that lie in 0 .. count - 1."""
+    first = max(0, -(origin // between))
+    last = min(extent - 1, (count - 1 - origin) // between)
+    if last < first:
+        return _Kept(0, 0, 0, 0)
+    low = origin + first * between
+    return _Kept(first, last - first + 1, low, count - 1 - (origin + last * between))
+
+
+def _slice_of_sum_of_pads(node: Node, uses: Uses) -> Node | None:
+    """slice(add(pad(x), pad(y))) in steps of 1 -> add(slice(pad(x)), slice(pad(y))), of any number
+
+    As the phases of a strided convolution's gradient are joined.
+    """
+    operand = node.inputs[0]
+    if set(_attribute(node, "steps")) != {1} or not _is_sum_of_pads(operand, uses):
+        return None
+    starts, steps, shape = _attribute(node, "starts"), _attribute(node, "steps"), node.type.shape
+    left, right = (slice_(part, starts, steps, shape) for part in operand.inputs)
+    return add(left, right)
+
+
+def _is_sum_of_pads(node: Node, uses: Uses) -> bool:
+    if node.op is not ADD or not uses.is_single(node):
+        return False
+    return all(part.op is PAD or _is_sum_of_pads(part, uses) for part in node.inputs)
+
+
+def _slice_of_convolution(node: Node, uses: Uses) -> Node | None:
+    """slice(conv_general(x, w)) along places alone -> conv_general(slice(x), w)"""
+    conv, starts, steps = node.inputs[0], _attribute(node, "starts"), _attribute(node, "steps")
+    if conv.op is not CONV_GENERAL or not uses.is_single(conv) or 0 in node.type.shape:
+        return None
+    x, w = conv.inputs
+    strides, dilation = _attribute(conv, "strides"), _attribute(conv, "dilation")
+    first = x.type.rank - len(strides)
+    if node.type.shape[:first] != conv.type.shape[:first] or min(steps) < 1:
+        return None
+    begins, extents, apart = list(starts[:first]), list(x.type.shape[:first]), []
+    for axis, (stride, spread) in enumerate(zip(strides, dilation, strict=True), first):
+        count, window = node.type.shape[axis], w.type.shape[axis]
+        assert isinstance(count, int) and isinstance(window, int), "spatial extents are numbers"
+        apart.append(stride * steps[axis])
+        begins.append(starts[axis] * stride)
+        extents.append((count - 1) * apart[-1] + (window - 1) * spread + 1)
+    inside = slice_(x, tuple(begins), (1,) * x.type.rank, tuple(extents))
+    return conv_general(inside, w, tuple(apart), dilation)
 
 
 # -- reductions -----------------------------------------------------------------------------
@@ -306,6 +394,9 @@ MOVEMENT_RULES: tuple[AnyRule, ...] = (
     CodeRule("slice-everything", "slice", _slice_everything),
     CodeRule("slice-of-slice", "slice", _merge_slices),
     CodeRule("slice-of-pad", "slice", _slice_of_pad),
+    CodeRule("slice-inside-pad", "slice", _slice_inside_pad),
+    CodeRule("slice-of-sum-of-pads", "slice", _slice_of_sum_of_pads),
+    CodeRule("slice-of-convolution", "slice", _slice_of_convolution, inexact=_ORDER),
     CodeRule("pad-nothing", "pad", _pad_nothing),
     CodeRule("reduce-nothing", Reduce, _reduce_nothing),
     CodeRule("cumulate-nothing", Cumulate, _cumulate_nothing),

@@ -1,0 +1,106 @@
+"""Layouts of images: what windows read lies with its channels last, and so does what is made of it.
+
+    before   %t0 : f32[64, 32, 34, 34]                       channels apart by 34 * 34 elements
+    after    %t0 : f32[64, 32, 34, 34] order [0, 2, 3, 1]    32 channels of one point side by side
+
+A contraction that reads windows says in its record in which orders its operands and its result are
+best: long runs of terms then lie together in one operand, and columns of results in the other. In:
+a graph. Out: the order of every node for which one is wanted, from the graph alone: those operands
+and results, and what is combined with them element by element, padded, sliced or joined, so that
+nothing is turned round in between. Only where there are enough channels to fill vectors. What a
+view reads in another order of its axes, as a linear layer reads the elements of an image, keeps
+the row-major order.
+
+Inputs, outputs and constants lie as the user has them; states are choose_layouts.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..graph.ir import Graph, Node
+from ..loops.build import Context, ScalarBuilder
+from ..loops.ir import Axis, Scalar
+from ..ops.definition import Contract, Elementwise, Indexed
+from ..types import TensorType
+from .groups import is_free
+from .leaves import Order
+
+FEWEST_CHANNELS = 8
+"""With fewer, vectors along a row of the image are fuller."""
+
+ANY_EXTENT = 3
+"""That a named dimension has where only the axes of an index are asked for."""
+
+
+def image_orders(graph: Graph) -> Mapping[Node, Order]:
+    """The physical order of axes that is best for a node's value, where it is not row-major."""
+    found = {node: order for reader in graph.nodes() for node, order in wanted_orders(reader)}
+    if not found:
+        return found
+    readers = graph.readers()
+    pending = list(found)
+    while pending:
+        node = pending.pop()
+        alike = [r for r in readers[node] if _is_combined(r, node)]
+        alike += [operand for operand in node.inputs if _is_combined(node, operand)]
+        for other in alike:
+            if other not in found and _is_wide(other.type, found[node]):
+                found[other] = found[node]
+                pending.append(other)
+    mixed = {n for n in found if any(is_free(r) and not _keeps_axes(r, n) for r in readers[n])}
+    return {node: order for node, order in found.items() if node not in mixed}
+
+
+def wanted_orders(reader: Node) -> Iterator[tuple[Node, Order]]:
+    """A node that reads windows, and its operands, with the orders that suit it."""
+    lowering = reader.op.lowering
+    if isinstance(lowering, Contract) and lowering.orders is not None:
+        types = tuple(operand.type for operand in reader.inputs)
+        orders = lowering.orders(*types, **reader.attributes)
+        for node, order in zip((reader, *reader.inputs), orders, strict=True):
+            if _is_wide(node.type, order):
+                yield node, order
+
+
+def _is_wide(type: TensorType, order: Order) -> bool:
+    """Whether the axis that is to be innermost has enough points."""
+    extent = type.shape[order[-1]]
+    return isinstance(extent, int) and extent >= FEWEST_CHANNELS
+
+
+def _is_combined(node: Node, operand: Node) -> bool:
+    """Whether elements of the operand are what elements of the node at like places are made of."""
+    lowering = node.op.lowering
+    if operand.type.rank != node.type.rank or operand not in node.inputs:
+        return False
+    if isinstance(lowering, Elementwise):
+        return True
+    return isinstance(lowering, Indexed) and _keeps_axes(node, operand)
+
+
+def _keeps_axes(node: Node, operand: Node) -> bool:
+    """Whether each axis of the operand is read along the same axis of the node."""
+    lowering = node.op.lowering
+    if isinstance(lowering, Elementwise):
+        return True
+    if not isinstance(lowering, Indexed) or operand.type.rank != node.type.rank:
+        return False
+    k = ScalarBuilder()
+    result, *types = (_static(n.type) for n in (node, *node.inputs))
+    axes = [Axis(f"i{d}", int(extent)) for d, extent in enumerate(result.shape)]
+    read: list[tuple[Scalar, ...]] = []
+
+    def note(number: int, at: tuple[Scalar, ...]) -> Scalar:
+        if node.inputs[number] is operand:
+            read.append(at)
+        return k.constant(0, types[number].dtype)
+
+    extents = tuple(k.index(int(extent)) for extent in result.shape)
+    index = tuple(k.axis(axis) for axis in axes)
+    lowering.body(k, Context(index, result, tuple(types), node.attributes, extents, note))
+    return all(scalar.axes <= {axes[d]} for at in read for d, scalar in enumerate(at))
+
+
+def _static(type: TensorType) -> TensorType:
+    return type.with_shape(ANY_EXTENT if isinstance(e, str) else e for e in type.shape)
