@@ -298,7 +298,7 @@ def test_a_convolution_is_a_contraction_over_three_axes() -> None:
     program = program_of(CONVOLUTION)
     c = contraction_of(program.kernels()[0])
     assert [run.run for run in (*c.batch, *c.m, *c.n, *c.terms)] == [
-        ("h",), ("n",), ("w",), ("o",), ("p",), ("q", "i"),
+        ("w",), ("n",), ("h",), ("o",), ("p",), ("q", "i"),
     ]  # fmt: skip
     arrays = inputs_of(program, rng)
     assert_same_bits(program, arrays, rng)

@@ -59,6 +59,12 @@ def test_digits(cache: Path) -> None:
     assert accuracy >= 97.0
 
 
+def test_digits_cnn(cache: Path) -> None:
+    text = run_example("digits_cnn", cache)
+    (accuracy,) = found(r"^held-out accuracy: (\d\d\.\d) %\Z", text.rstrip("\n"))
+    assert accuracy >= 98.5
+
+
 def test_plane_fit(cache: Path) -> None:
     text = run_example("plane_fit", cache)
     (difference,) = found(r"^largest difference: (.+)$", text)
@@ -113,7 +119,7 @@ def test_make_cifar_sample(cache: Path, tmp_path: Path) -> None:
     assert labels.tolist() == [3, 5, 3, 5, 3, 5]
 
 
-@pytest.mark.parametrize("name", ["digits", "plane_fit", "xor", "cifar2"])
+@pytest.mark.parametrize("name", ["digits", "digits_cnn", "plane_fit", "xor", "cifar2"])
 def test_gradc_train(name: str, cache: Path) -> None:
     """`gradc train` takes the same files."""
     file = str(EXAMPLES / f"{name}.py")

@@ -38,6 +38,7 @@ def example(name: str, batch: int, epochs: int, samples: int) -> Case:
 
 EXAMPLE_CASES = {
     "digits": ("digits", 64, 3, 500),
+    "digits_cnn": ("digits_cnn", 64, 2, 300),
     "cifar2": ("cifar2", 64, 2, 150),
     "plane_fit": ("plane_fit", 32, 5, 200),
     "xor": ("xor", 4, 50, 4),

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from ..types import DType
 from .ir import Kernel, Loop, Reduction, Scalar
 from .runs import Address, Runs, WalkedRun
-from .schedule import Order
+from .schedule import MOST_ROWS, Order
 
 FEWEST_PRODUCTS = 4_096
 """Multiply-adds below which the generic nest is at least as fast."""
@@ -48,7 +48,7 @@ class Contraction:
     """A kernel with its runs sorted by what walks them.
 
     batch    parallel runs of both operands, or of what surrounds the product
-    m        those of `a` alone, the one with the most points first
+    m        those of `a` alone, first the one that a tile has its rows along
     n        those of `b` alone, the one along which results lie together first
     terms    the runs that are summed over, the outermost first
     dots     each sum with its two operands
@@ -142,7 +142,7 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
             return "sums over products of different shapes"
     if len({dot.a for dot in dots}) > 1 and len({dot.b for dot in dots}) > 1:
         return "sums that share no operand"
-    rows = max(m, key=lambda run: run.extent)
+    rows = _rows(m, dots[0].a)
     columns = next((run for run in n if run.step(address) == 1), n[-1])
     found = Contraction(
         tuple(run for run in runs.parallel if run not in m and run not in n),
@@ -154,6 +154,16 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
     return _why_not_by_size(found) or found
 
 
+def _rows(m: Sequence[WalkedRun], a: Scalar) -> WalkedRun:
+    """Of the runs of operand `a` the longest; of those that fill a tile the one with the shortest
+    steps, so that tiles that follow each other read the same lines of a cache."""
+    steps = operand_steps(a, m)
+    if isinstance(steps, str):
+        return max(m, key=lambda run: run.extent)
+    near = {run: -abs(step) for run, step in zip(m, steps, strict=True)}
+    return max(m, key=lambda run: (min(run.extent, MOST_ROWS), near[run]))
+
+
 def _alone(runs: Sequence[WalkedRun], operand: Scalar, other: Scalar) -> list[WalkedRun]:
     """The runs that an operand has and the other has not."""
     return [r for r in runs if operand.axes & set(r.axes) and not other.axes & set(r.axes)]
@@ -162,9 +172,10 @@ def _alone(runs: Sequence[WalkedRun], operand: Scalar, other: Scalar) -> list[Wa
 def _why_not_by_size(c: Contraction) -> str:
     if 0 in (c.depth, *(run.extent for run in (*c.batch, *c.m, *c.n))):
         return "no element"
-    if c.rows.extent < FEWEST_ROWS:
+    longest = max(run.extent for run in c.m)
+    if longest < FEWEST_ROWS:
         return f"fewer than {FEWEST_ROWS} rows"
-    if c.rows.extent * c.columns.extent * c.depth < FEWEST_PRODUCTS:
+    if longest * c.columns.extent * c.depth < FEWEST_PRODUCTS:
         return f"fewer than {FEWEST_PRODUCTS} multiply-adds"
     return ""
 

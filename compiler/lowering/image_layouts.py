@@ -26,8 +26,8 @@ from ..types import TensorType
 from .groups import is_free
 from .leaves import Order
 
-FEWEST_CHANNELS = 8
-"""With fewer, vectors along a row of the image are fuller."""
+FEWEST_CHANNELS = 4
+"""With fewer, vectors along a row of the image are so much fuller that nothing else counts."""
 
 ANY_EXTENT = 3
 """That a named dimension has where only the axes of an index are asked for."""
@@ -53,13 +53,18 @@ def image_orders(graph: Graph) -> Mapping[Node, Order]:
 
 
 def wanted_orders(reader: Node) -> Iterator[tuple[Node, Order]]:
-    """A node that reads windows, and its operands, with the orders that suit it."""
+    """A node that reads windows, and its operands, with the orders that suit it.
+
+    Where results have few channels, each operand that has many still lies in its order: another
+    reader may gain by it.
+    """
     lowering = reader.op.lowering
     if isinstance(lowering, Contract) and lowering.orders is not None:
         types = tuple(operand.type for operand in reader.inputs)
         orders = lowering.orders(*types, **reader.attributes)
+        wide = _is_wide(reader.type, orders[0])
         for node, order in zip((reader, *reader.inputs), orders, strict=True):
-            if _is_wide(node.type, order):
+            if wide or _is_wide(node.type, order):
                 yield node, order
 
 
