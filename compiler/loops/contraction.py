@@ -6,9 +6,9 @@ In: a kernel and its runs. Out: a `Contraction`, or why the kernel is none, in w
 
 Products, gradients of products and convolutions are this one construct: the first operand `a`
 walks rows and terms, the second, `b`, terms and columns. The results lie together along the
-columns; to that end the operands may trade places. Terms may be several runs: what a sum walks need
-not lie evenly in either operand. Several sums of one loop are one contraction if they share an
-operand, as the gates of a recurrent cell do.
+columns, or `b` does; to that end the operands may trade places. Terms may be several runs: what a
+sum walks need not lie evenly in either operand. Several sums of one loop are one contraction if
+they share an operand, as the gates of a recurrent cell do.
 
 What is found here decides bits, because a contraction is summed from the first term to the last,
 the last run fastest, and a generic nest may sum in lanes. So it follows from the kernel alone, and
@@ -30,6 +30,9 @@ from .schedule import MOST_ROWS, Order
 FEWEST_PRODUCTS = 4_096
 """Multiply-adds below which the generic nest is at least as fast."""
 
+FEW_COLUMNS = 8
+"""With fewer results side by side, most of a vector is empty."""
+
 FEWEST_ROWS = 4
 """With fewer rows, getting at an operand costs more than reading it once per row."""
 
@@ -49,7 +52,8 @@ class Contraction:
 
     batch    parallel runs of both operands, or of what surrounds the product
     m        those of `a` alone, first the one that a tile has its rows along
-    n        those of `b` alone, the one along which results lie together first
+    n        those of `b` alone, first the one along which results lie together; or, where that is
+             short, elements of `b`
     terms    the runs that are summed over, the outermost first
     dots     each sum with its two operands
     """
@@ -142,8 +146,14 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
             return "sums over products of different shapes"
     if len({dot.a for dot in dots}) > 1 and len({dot.b for dot in dots}) > 1:
         return "sums that share no operand"
-    rows = _rows(m, dots[0].a)
     columns = next((run for run in n if run.step(address) == 1), n[-1])
+    if len(dots) == 1 and columns.extent < FEW_COLUMNS:
+        longer = _longer_columns(dots[0], m, n, columns)
+        if longer is not None:
+            columns = longer
+            if columns in m:
+                m, n, dots = n, m, [Dot(dots[0].reduction, dots[0].b, dots[0].a)]
+    rows = _rows(m, dots[0].a)
     found = Contraction(
         tuple(run for run in runs.parallel if run not in m and run not in n),
         (rows, *(run for run in m if run is not rows)),
@@ -152,6 +162,21 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
         tuple(dots),
     )
     return _why_not_by_size(found) or found
+
+
+def _longer_columns(
+    dot: Dot, m: Sequence[WalkedRun], n: Sequence[WalkedRun], columns: WalkedRun
+) -> WalkedRun | None:
+    """A run twice as long or more along which elements of its operand lie together, the longest of
+    either side: vectors are fuller then, if results are stored apart. None if there is none."""
+    found = []
+    for operand, own, other in ((dot.b, n, m), (dot.a, m, n)):
+        enough = max(run.extent for run in other) >= FEWEST_ROWS
+        for run in own:
+            together = operand_steps(operand, (run,)) == (1,) and not run.bounded
+            if enough and together and run.extent >= 2 * columns.extent:
+                found.append(run)
+    return max(found, key=lambda run: run.extent, default=None)
 
 
 def _rows(m: Sequence[WalkedRun], a: Scalar) -> WalkedRun:

@@ -1,0 +1,132 @@
+"""Convolutions compiled: chains of them on images in any layout, and batches of fewer rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import given, settings
+from support_cpu import assert_same_bits, graph_of, plan, run_compiled, scheduled
+
+from gradc.compiler.autodiff.reverse import vjp_nodes
+from gradc.compiler.graph.evaluate import evaluate
+from gradc.compiler.graph.ir import Node
+from gradc.compiler.loops.contraction import Contraction, find_contraction
+from gradc.compiler.loops.ir import Kernel
+from gradc.compiler.loops.runs import find_runs
+from gradc.compiler.loops.schedule import Tiles
+from gradc.compiler.lowering.choose_layouts import choose_layouts
+from gradc.compiler.lowering.image_layouts import image_orders
+from gradc.compiler.ops.broadcast import sum_
+from gradc.compiler.ops.convolution import conv_general
+from gradc.compiler.ops.elementwise import add, mul, tanh
+from gradc.compiler.ops.movement import reshape, transpose
+from gradc.compiler.ops.slicing import concatenate, pad
+from gradc.compiler.ops.source import constant, input_, ones_like, state
+from gradc.compiler.types import float32, float64
+
+Array = np.ndarray[Any, Any]
+
+
+def summed(x: Node) -> Node:
+    return sum_(x, tuple(range(x.type.rank)))
+
+
+def padded(x: Node, margin: int) -> Node:
+    margins = (0, 0, *(margin,) * (x.type.rank - 2))
+    return pad(x, constant(0, x.type.dtype), margins, margins, (0,) * x.type.rank)
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> tuple[int, list[tuple[int, int, int, int]], int, Any]:
+    """Channels that go in; per convolution: channels out, window, stride, margin; extent; dtype."""
+    layers = [
+        (
+            draw(st.sampled_from([1, 3, 4, 7, 16, 19])),
+            draw(st.integers(1, 3)),
+            draw(st.sampled_from([1, 1, 2])),
+            draw(st.integers(0, 1)),
+        )
+        for _ in range(draw(st.integers(1, 2)))
+    ]
+    channels, extent = draw(st.sampled_from([1, 3, 5, 16])), draw(st.integers(7, 11))
+    return channels, layers, extent, draw(st.sampled_from([float32, float64]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(chains(), st.sampled_from([1, 3, 5, 6]))
+def test_chains_and_their_gradients(
+    drawn: tuple[int, list[tuple[int, int, int, int]], int, Any], rows: int
+) -> None:
+    """A batch of at most 6: values as the graph says, the same bits in code and evaluator."""
+    channels, layers, extent, dtype = drawn
+    x = input_("x", ("batch", channels, extent, extent + 1), dtype)
+    weights, y = [], x
+    for number, (outputs, window, stride, margin) in enumerate(layers):
+        shape = (outputs, int(y.type.shape[1]), window, window)
+        weights.append(input_(f"w{number}", shape, dtype))
+        y = tanh(conv_general(padded(y, margin), weights[-1], (stride, stride), (1, 1)))
+    loss = summed(mul(y, y))
+    gradients = vjp_nodes(loss, [x, *weights], ones_like(loss))
+    outputs = {"y": y, **{f"d{n}": g for n, g in enumerate(gradients) if g is not None}}
+    program = plan(graph_of(outputs), maxima={"batch": 6})
+    rng = np.random.default_rng(rows)
+    arrays = {
+        str(i.attributes["name"]): rng.standard_normal(
+            [rows if isinstance(e, str) else e for e in i.type.shape]
+        ).astype(dtype.numpy)
+        for i in (x, *weights)
+    }
+    found = run_compiled(program, arrays, rows=rows)
+    assert_same_bits(program, found, arrays, rows=rows)
+    assert run_compiled(program, arrays, rows=rows, threads=3)[0].keys() == found[0].keys()
+    wanted, _ = evaluate(graph_of(outputs), arrays)
+    for name, array in wanted.items():
+        limit = 1e-11 if dtype is float64 else 2e-5
+        scale = max(1.0, float(np.abs(array).max(initial=0)))
+        np.testing.assert_allclose(found[0][name], array, rtol=0, atol=limit * scale, err_msg=name)
+
+
+def contraction_of(kernel: Kernel) -> Contraction:
+    found = find_contraction(kernel, find_runs(kernel))
+    assert isinstance(found, Contraction), found
+    return found
+
+
+def test_all_three_directions_read_their_operands_where_they_lie() -> None:
+    h = input_("h", (8, 16, 10, 10), float32)
+    w, dy = state("w", (32, 16, 3, 3), float32, True), input_("dy", (8, 32, 8, 8), float32)
+    x = tanh(h)
+    y = conv_general(x, w, (1, 1), (1, 1))
+    dx, dw = vjp_nodes(y, [x, w], tanh(dy))
+    assert dx is not None and dw is not None
+    graph = graph_of({"y": summed(tanh(y)), "dx": summed(tanh(dx))}, [(w, add(w, dw))])
+    program = scheduled(plan(graph, orders=choose_layouts(graph)))
+    tiles = [k.schedule for k in program.kernels() if "conv" in k.description]
+    staged = [(t.a.kind, t.b.kind) for t in tiles if isinstance(t, Tiles)]
+    assert staged == [("in place", "in place")] * 3
+
+
+def test_results_that_lie_apart_leave_vectors_full() -> None:
+    """The gradient of a 3 x 3 window as an output, three elements side by side: columns are the
+    32 channels that the cotangent has there."""
+    x, dy = tanh(input_("x", (8, 16, 10, 10), float32)), tanh(input_("dy", (8, 32, 8, 8), float32))
+    w = input_("w", (32, 16, 3, 3), float32)
+    (dw,) = vjp_nodes(conv_general(x, w, (1, 1), (1, 1)), [w], dy)
+    assert dw is not None
+    kernel = plan(graph_of({"dw": dw})).kernels()[-1]
+    assert contraction_of(kernel).columns.extent == 32
+
+
+def test_what_is_joined_with_an_image_lies_as_it_does() -> None:
+    """Sums, margins, joins along channels; not a transpose, nor what is read in another order."""
+    x, w = input_("x", (2, 8, 6, 6), float32), input_("w", (8, 8, 3, 3), float32)
+    y = conv_general(tanh(x), w, (1, 1), (1, 1))
+    shifted = add(padded(y, 1), mul(x, x))
+    joined = concatenate(shifted, tanh(x), axis=1)
+    turned, flat = transpose(joined, (0, 1, 3, 2)), reshape(tanh(y), (2, 128))
+    orders = image_orders(graph_of({"a": turned, "b": flat, "c": tanh(joined)}))
+    last = (0, 2, 3, 1)
+    assert orders[y] == orders[shifted] == orders[shifted.inputs[0]] == last
+    assert joined not in orders and turned not in orders and flat.inputs[0] not in orders
