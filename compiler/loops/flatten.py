@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .build import ScalarBuilder
+from .digits import address_terms
 from .ir import Axis, Buffer, Kernel, Scalar, Store, points_of
 from .rewrite import rewrite_kernel
 from .runs import Runs, WalkedRun, runs_of
@@ -47,7 +48,7 @@ def _joined(run: WalkedRun, k: ScalarBuilder, joined: dict[Axis, Scalar]) -> Axi
 def flat_address(k: ScalarBuilder, buffer: Buffer, index: tuple[Scalar, ...]) -> Scalar:
     """Position of an element, in elements from the buffer's start."""
     address = k.index(buffer.layout.offset)
-    for scalar, stride in zip(index, buffer.layout.strides, strict=True):
+    for scalar, stride in address_terms(index, buffer.layout.strides):
         address = k.add(address, k.mul(scalar, k.index(stride)))
     return address
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from .digits import Term, address_terms
 from .ir import Axis, Buffer, Kernel, Loop, Scalar, points_of
 from .schedule import Run
 
@@ -31,10 +32,15 @@ class Address:
         """The axes that the address depends on."""
         return frozenset().union(*(i.axes for i in self.index))
 
+    @cached_property
+    def terms(self) -> list[Term]:
+        """Numbers and their strides that add up to the address."""
+        return address_terms(self.index, self.buffer.layout.strides)
+
     def step(self, axis: Axis) -> int | None:
         """Elements from one point of the axis to the next; None if they are not fixed."""
         total = 0
-        for scalar, stride in zip(self.index, self.buffer.layout.strides, strict=True):
+        for scalar, stride in self.terms:
             if stride and axis in scalar.axes:
                 step = scalar.form.steps.get(axis)
                 if step is None:

@@ -16,7 +16,8 @@ if it can get that value from a register, or starts a group of its own:
 * what reads a reduction or contraction at its own index is its epilogue, optimizer updates
   included (an update is an elementwise node whose last operand is a gradient);
 * a cheap node with one reader that has a prologue (a contraction, a cumulation, a scatter) is
-  written out there; but what windows of a convolution read, again and again, is in memory;
+  written out there; but what windows of a convolution read, again and again, is in memory, and so
+  is what a view makes of an image in another order than it lies in;
 * a few cheap operations on what is in memory anyway are computed again by every reader, where
   storing the result would cost more (1 - h * h beside a stored h = tanh x; a mask, a one-hot row).
 
@@ -67,7 +68,7 @@ from .groups import (
     is_pointwise,
     is_recomputable,
 )
-from .image_layouts import image_orders, wanted_orders
+from .image_layouts import image_orders, keeps_axes, wanted_orders
 
 
 def group_nodes(
@@ -139,7 +140,7 @@ class _Fuser:
 
     def _is_prologue(self, node: Node) -> bool:
         """Cheap, read once, by what has a prologue, and no epilogue of something itself."""
-        if not is_recomputable(node) or node in self.grouping.roots or self._is_in_windows(node):
+        if not is_recomputable(node) or node in self.grouping.roots or self._must_be_stored(node):
             return False
         reader = self._only_reader(node)
         if reader is None or not grouping_rule(reader.op.lowering).has_prologue:
@@ -171,6 +172,17 @@ class _Fuser:
         types = (static(i.type) for i in node.inputs)
         return node.op.cost(static(node.type), *types, **node.attributes) / 2
 
+    def _must_be_stored(self, node: Node) -> bool:
+        """Whether it would be computed too often, or too slowly, where it is read."""
+        return self._is_in_windows(node) or self._is_read_across(node)
+
+    def _is_read_across(self, node: Node) -> bool:
+        """Whether a view reads its elements in another order than what it is made of lies in."""
+        g = self.grouping
+        if not any(producer in g.orders for producer in g.producers(node)):
+            return False
+        return any(is_free(r) and not keeps_axes(r, node) for r in self.readers[node])
+
     def _is_in_windows(self, node: Node) -> bool:
         """Whether a contraction reads it in windows that overlap, through views or not."""
         stack = [node]
@@ -199,7 +211,7 @@ class _Fuser:
     def _size_from_memory(self, node: Node) -> int | None:
         """How many operations make it of what is in memory anyway; None if they are not few, or
         not cheap."""
-        if not is_recomputable(node) or node in self.grouping.roots or self._is_in_windows(node):
+        if not is_recomputable(node) or node in self.grouping.roots or self._must_be_stored(node):
             return None
         producers = self.grouping.producers(node)
         if len(producers) > self.limits.recomputed_operands or not all(map(is_leaf, producers)):
@@ -216,7 +228,7 @@ class _Fuser:
             for producer in g.producers(node):
                 if producer in g.group_of and g.group_of[producer] is not group:
                     read_across[producer] = None
-        stored.update(n for n in read_across if not is_recomputable(n) or self._is_in_windows(n))
+        stored.update(n for n in read_across if not is_recomputable(n) or self._must_be_stored(n))
         for node in read_across:
             chain = None if node in stored else self._recomputable_chain(node, stored)
             if chain is None:

@@ -48,7 +48,7 @@ def image_orders(graph: Graph) -> Mapping[Node, Order]:
             if other not in found and _is_wide(other.type, found[node]):
                 found[other] = found[node]
                 pending.append(other)
-    mixed = {n for n in found if any(is_free(r) and not _keeps_axes(r, n) for r in readers[n])}
+    mixed = {n for n in found if any(is_free(r) and not keeps_axes(r, n) for r in readers[n])}
     return {node: order for node, order in found.items() if node not in mixed}
 
 
@@ -81,10 +81,10 @@ def _is_combined(node: Node, operand: Node) -> bool:
         return False
     if isinstance(lowering, Elementwise):
         return True
-    return isinstance(lowering, Indexed) and _keeps_axes(node, operand)
+    return isinstance(lowering, Indexed) and keeps_axes(node, operand)
 
 
-def _keeps_axes(node: Node, operand: Node) -> bool:
+def keeps_axes(node: Node, operand: Node) -> bool:
     """Whether each axis of the operand is read along the same axis of the node."""
     lowering = node.op.lowering
     if isinstance(lowering, Elementwise):
