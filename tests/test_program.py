@@ -271,6 +271,8 @@ program f rows 2 arena 64 {
          "buffer x is f32[2]\n  input x is f64[batch], an iteration has 2 rows"),
         ("%t : f32[2] in arena at 0", "%t : f32[2] in arena at 0 strides [9] from 0 size 9",
          "buffer t leaves what is allocated for it"),
+        ("%t : f32[2] in arena at 0", "%t : f32[2] in arena at 0 strides [0] from 0 size 2",
+         "elements of buffer t may lie in one place\n  f32[2] with strides [0]"),
         ("input slot 0", 'constant hex "00000000"', "constant x has 4 bytes, not 8"),
     ],
 )  # fmt: skip
@@ -279,6 +281,42 @@ def test_buffers_are_what_their_program_says(old: str, new: str, message: str) -
     with pytest.raises(VerifyError) as caught:
         verify_program(parse_program(MINIMAL.replace(old, new, 1)))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("strides", "size", "apart"),
+    [
+        ("[3, 1]", 6, True),
+        ("[1, 2]", 6, True),
+        ("[-3, 1]", 8, True),
+        ("[2, 1]", 6, False),
+        ("[0, 1]", 3, False),
+        ("[3, 2]", 9, False),  # these happen not to: nobody plans such a layout
+    ],
+)
+def test_elements_that_are_written_lie_apart(strides: str, size: int, apart: bool) -> None:
+    """Else two points would store into one place, at indices of their own."""
+    first = 3 if "-" in strides else 0
+    text = f"""
+    program f rows 1 arena 0 {{
+      output %y : f32[2, 3]
+      buffer %y : f32[2, 3] in output slot 0 strides {strides} from {first} size {size}
+      kernel k0 {{
+        parallel i in 2
+        parallel j in 3
+        loop {{
+          %y[i, j] = 0.5 : f32
+        }}
+      }}
+    }}"""
+    if apart:
+        verify_program(parse_program(text))
+        return
+    with pytest.raises(VerifyError) as caught:
+        verify_program(parse_program(text))
+    assert str(caught.value) == (
+        f"elements of buffer y may lie in one place\n  f32[2, 3] with strides {strides}"
+    )
 
 
 def test_a_plan_begins_in_its_arena() -> None:

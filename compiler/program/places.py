@@ -2,8 +2,8 @@
 
 In: a program, planned or not. Out: nothing, or a VerifyError that names the buffer.
 
-* Extents are numbers; what is allocated holds every element. Nothing lies before its block, and
-  what is in a block is aligned to its elements.
+* Extents are numbers; what is allocated holds every element, and of what kernels write each apart
+  from the others. Nothing lies before its block, and what is in a block is aligned to its elements.
 * An input or output buffer has a slot that is declared, and its type, named dimensions at their
   maximum; of a data set the number of samples is open (its extent is 0).
 * An array constant in the code is given in full.
@@ -37,6 +37,9 @@ def _verify_place(buffer: Buffer) -> None:
         raise VerifyError(f"buffer {buffer.name} has no static shape: {buffer.type}")
     if not _holds_all(buffer.layout, static_shape(buffer.type.shape)):
         raise VerifyError(f"buffer {buffer.name} leaves what is allocated for it")
+    if buffer.is_writable and not _tells_apart(buffer.layout, static_shape(buffer.type.shape)):
+        problem = f"elements of buffer {buffer.name} may lie in one place"
+        raise VerifyError(problem, facts=[f"{buffer.type} with strides {[*buffer.layout.strides]}"])
     given, wanted = len(buffer.content), buffer.size_bytes
     if given and given != wanted:
         raise VerifyError(f"constant {buffer.name} has {given} bytes, not {wanted}")
@@ -54,6 +57,18 @@ def _holds_all(layout: Layout, shape: tuple[int, ...]) -> bool:
     low = layout.offset + sum(min(reach, 0) for reach in reaches)
     high = layout.offset + sum(max(reach, 0) for reach in reaches)
     return 0 <= low and high < layout.size_elements
+
+
+def _tells_apart(layout: Layout, shape: tuple[int, ...]) -> bool:
+    """Whether elements lie apart: each stride is longer than all shorter ones can add up to."""
+    if 0 in shape:
+        return True
+    reach = 1
+    for step, extent in sorted(zip(map(abs, layout.strides), shape, strict=True)):
+        if extent > 1 and step < reach:
+            return False
+        reach += step * (extent - 1)
+    return True
 
 
 def _verify_slot(buffer: Buffer, declared: tuple[tuple[str, TensorType], ...], rows: int) -> None:
