@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import gradc.runtime
-from gradc.compiler.aot.build import BuildOptions, build
 from gradc.compiler.aot.model import Declaration, model_name
 from gradc.compiler.artifact import TensorField
 from gradc.compiler.attributes import Attributes, refusing
@@ -168,6 +167,8 @@ class TrainingProgram(Attributes):
         Needs a C compiler, or the ziglang package. Raises ArgumentError, CompileError with what
         the compiler or linker said, FileError where `out` cannot be written.
         """
+        from gradc.compiler.aot.build import BuildOptions, build  # not loaded to train in process
+
         batched = self.batch_dimension is not None
         batch = None if batch is None else count(batch, "batch", "build")
         if batch is not None and not batched:

@@ -237,6 +237,7 @@ def checked(function: F, name: str = "", table: Mapping[str, Check] = CHECKS) ->
             error.hint = error.hint or _misplaced(bound.arguments, error)
             raise
 
+    call.__signature__ = signature  # type: ignore[attr-defined]  # found once, for all who ask
     return call  # type: ignore[return-value]
 
 

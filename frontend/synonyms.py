@@ -57,8 +57,7 @@ class _Callee:
     def __init__(self, function: Callable[..., Any]) -> None:
         name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
         parameters = list(inspect.signature(function).parameters.values())
-        shown = [p.replace(annotation=p.empty) for p in parameters if p.name != "self"]
-        self.operation, self.text = name, f"{name}({', '.join(map(str, shown))})"
+        self.operation, self._parameters = name, parameters
         self.is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         self.names = tuple(p.name for p in named)
@@ -66,6 +65,12 @@ class _Callee:
         pairs = [(other, own) for own in self.names for other in ARGUMENTS.get(own, ())]
         self.synonyms = {other: own for other, own in pairs if other not in self.names}
         self.checked = tuple(name for name in self.names if name in _CHECKS)
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The function and its arguments, for messages."""
+        shown = [p.replace(annotation=p.empty) for p in self._parameters if p.name != "self"]
+        return f"{self.operation}({', '.join(map(str, shown))})"
 
     def named_values(self, given: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
         """The options by our names. Raises CallError for unknown ones and for one given twice."""

@@ -61,7 +61,7 @@ def check_type(value: Any, what: str) -> None:
     """Raise DTypeError for what `np.asarray` would strip, also inside lists."""
     if isinstance(value, (list, tuple)):
         _check_items(value, what)
-    elif isinstance(value, np.ma.MaskedArray):
+    elif isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):  # loads np.ma
         raise DTypeError(
             f"{what} is a masked array; the values under its mask would count as any other",
             hint="fill them first: .filled(0.0), or leave those samples out",

@@ -34,6 +34,7 @@ ALLOWED = {
 # The only modules with imports inside functions, and what they import there: the driver and the
 # wrappers of something that is optional or slow to load.
 LATE_IMPORTS = {
+    "gradc._training": ("gradc.compiler.aot.build",),
     "gradc.cli": ("*",),
     "gradc.functional.einstein": ("opt_einsum",),
     "gradc.runtime.history": ("matplotlib",),
