@@ -40,7 +40,7 @@ from dataclasses import replace
 
 from ..types import TensorType, int32
 from .ir import Axis, Buffer, Kernel, Loop, Scalar, dense_layout
-from .rewrite import rewrite_kernel
+from .rewrite import remade, rewrite_kernel
 from .text import InnerNames, buffer_line, kernel_lines, parse_kernel
 
 NAME = "k"
@@ -62,7 +62,7 @@ def streams_apart(kernel: Kernel) -> Kernel:
                 buffer = Buffer(name, TensorType(int32, ()), dense_layout(()), "call", number)
                 of_stream[number] = Scalar("load", (), int32, buffer)
             args = (*args[:STREAM], of_stream[number], *args[STREAM + 1 :])
-        return scalar if args == scalar.args else replace(scalar, args=args)
+        return remade(scalar, args, scalar.payload)
 
     return rewrite_kernel(kernel, scalar=rule)
 

@@ -43,7 +43,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, assert_never, get_args
 
@@ -276,6 +276,17 @@ class Kernel:
     flops: float = 0.0
     schedule: Schedule | None = None
 
+    def run_as(self, model: Kernel) -> Kernel:
+        """The kernel with the orders and the schedule of another with loops alike.
+
+        It computes what it did: what has been found of that by now stays found.
+        """
+        pairs = zip(self.loops, model.loops, strict=True)
+        loops = tuple(replace(loop, order=other.order) for loop, other in pairs)
+        result = replace(self, loops=loops, schedule=model.schedule)
+        result.__dict__.update({n: found for n, found in vars(self).items() if n in _FOUND})
+        return result
+
     @cached_property
     def scalars(self) -> tuple[Scalar, ...]:
         """Every scalar expression once, operands first.
@@ -308,6 +319,10 @@ class Kernel:
     def buffers(self) -> tuple[Buffer, ...]:
         """Every buffer that is read or written, once, in order of appearance."""
         return tuple(dict.fromkeys(self.reads + self.writes))
+
+
+_FOUND = ("scalars", "loads", "stores", "reads", "writes", "buffers")
+"""What is found of a kernel and does not depend on how it is run."""
 
 
 def walk(root: Scalar, seen: set[Scalar]) -> Iterator[Scalar]:

@@ -80,7 +80,7 @@ class Rewriting:
             if self.scalar_rule is None:
                 became[scalar] = self._placed(scalar, args, payload)
             else:
-                became[scalar] = self.scalar_rule(_remade(scalar, scalar.args, payload), args)
+                became[scalar] = self.scalar_rule(remade(scalar, scalar.args, payload), args)
         return became[root]
 
     def _placed(self, scalar: Scalar, args: tuple[Scalar, ...], payload: Any) -> Scalar:
@@ -89,11 +89,11 @@ class Rewriting:
             return scalar
         key = (scalar.op, args, scalar.dtype.name, payload)
         if key not in self._made:
-            self._made[key] = _remade(scalar, args, payload)
+            self._made[key] = remade(scalar, args, payload)
         return self._made[key]
 
 
-def _remade(scalar: Scalar, args: tuple[Scalar, ...], payload: Any) -> Scalar:
+def remade(scalar: Scalar, args: tuple[Scalar, ...], payload: Any) -> Scalar:
     """The scalar where nothing but buffers differs: it varies along the same axes."""
     if args == scalar.args and payload is scalar.payload:  # scalars are equal if they are the same
         return scalar

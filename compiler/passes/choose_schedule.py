@@ -48,7 +48,7 @@ def choose_schedule(program: Program, machine: Machine) -> Program:
             chosen[key] = schedule_kernel(kernel, machine, kernel in resident)
         model, decision = chosen[key]
         decisions.append(replace(decision, subject=f"schedule {kernel.name}"))
-        return _scheduled_as(kernel, model)
+        return kernel.run_as(model)
 
     result = program.map_kernels(scheduled)
     return replace(result, decisions=program.decisions + tuple(decisions))
@@ -77,13 +77,6 @@ def _scheduled(kernel: Kernel, kind: str, chosen: Chosen) -> tuple[Kernel, Decis
     """The kernel with what was chosen for it, and the decision."""
     decision = Decision(f"schedule {kernel.name}", kind, chosen.why, chosen.explained_lines())
     return replace(kernel, schedule=chosen.schedule), decision
-
-
-def _scheduled_as(kernel: Kernel, model: Kernel) -> Kernel:
-    """The kernel with the orders and the schedule of another of its structure."""
-    pairs = zip(kernel.loops, model.loops, strict=True)
-    loops = tuple(replace(loop, order=other.order) for loop, other in pairs)
-    return replace(kernel, loops=loops, schedule=model.schedule)
 
 
 def _ordered(kernel: Kernel, runs: Runs, lanes: int) -> Kernel:
