@@ -230,6 +230,16 @@ def test_a_memory_plan_does_not_look_at_bytes() -> None:
     assert counts[1] < 1.02 * counts[0]
 
 
+def test_a_deep_model_is_traced_in_visits_by_its_layers() -> None:
+    def traced(layers: int) -> int:
+        inner = [part for _ in range(layers) for part in (nn.Linear(8, 8), nn.ReLU())]
+        y = nn.Sequential(*inner)(gc.input("x", ("batch", 8)))
+        return visits(lambda: gc.training(gc.mean(y * y), optimizer=optim.Adam(lr=1e-3)))
+
+    traced(1)  # loads what is loaded late
+    assert traced(40) < 2.2 * traced(20)
+
+
 # -- what equal layers share ----------------------------------------------------------------
 
 
