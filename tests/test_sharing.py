@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,16 @@ from gradc.compiler.loops.canonical import (
     streams_apart,
     structure,
 )
-from gradc.compiler.loops.ir import Kernel
+from gradc.compiler.loops.ir import (
+    Axis,
+    Buffer,
+    Kernel,
+    Layout,
+    Loop,
+    Reduction,
+    Scalar,
+    Store,
+)
 from gradc.compiler.loops.text import parse_kernel
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
@@ -192,6 +202,24 @@ def test_kernels_of_one_structure_have_one_text(seed: int) -> None:
         text = canonical_text(kernel)
         assert text_of.setdefault(structure(kernel), text) == text
     assert text_of
+
+
+FIELDS = {
+    Kernel: "name axes loops description flops schedule",
+    Loop: "axes reductions stores running order",
+    Reduction: "name combiner value dtype",
+    Store: "buffer index value accumulate",
+    Scalar: "op args dtype payload axes reduced form",
+    Axis: "name extent bounded per_row",
+    Buffer: "name type layout space slot offset_bytes content",
+    Layout: "order strides offset size_elements",
+}
+
+
+@pytest.mark.parametrize("kind", FIELDS, ids=lambda kind: kind.__name__)
+def test_structure_was_written_for_these_fields(kind: Any) -> None:
+    named = " ".join(field.name for field in fields(kind))
+    assert named == FIELDS[kind], "structure() must say what it makes of a new field"
 
 
 def test_constants_that_are_equal_but_not_the_same_are_two_structures() -> None:
