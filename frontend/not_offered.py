@@ -17,8 +17,8 @@ from .tracing import fail
 
 FUNCTIONS = frozenset(
     """
-    adaptive_avg_pool2d addcdiv addcmul addmm addmv allclose amp angle argsort array_equal
-    augment avg_pool1d avg_pool2d backends baddbmm batch_norm bincount bucketize
+    addcdiv addcmul addmm addmv allclose amp angle argsort array_equal
+    augment backends baddbmm batch_norm bincount bucketize
     cartesian_prod cdist checkpoint cholesky combinations complex128 complex64 cond conj
     convolve corrcoef correlate cov ctc_loss cummax cummin custom_gradient det diag diagonal
     diff digitize distributed eig eigh
@@ -26,7 +26,7 @@ FUNCTIONS = frozenset(
     get_num_threads gradient grid_sample group_norm heaviside histc histogram i0 imag
     index_copy index_fill instance_norm int4 interp interpolate inv inverse is_floating_point
     is_tensor isclose isin kron kthvalue lcm lerp local_response_norm logcumsumexp
-    logspace map masked_scatter max_pool1d max_pool2d median mode msort
+    logspace map masked_scatter median mode msort
     multi_head_attention_forward multinomial multiprocessing nan_to_num nanmedian nanquantile
     nextafter onnx pairwise_distance percentile pinv pixel_shuffle pixel_unshuffle polar
     profiler qr quantile real rot90 scaled_dot_product_attention scan scatter_reduce
@@ -39,19 +39,19 @@ FUNCTIONS = frozenset(
 
 LAYERS = frozenset(
     """
-    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d AlphaDropout AveragePooling2D
-    AvgPool1d AvgPool2d AvgPool3d BatchNorm1d BatchNorm2d BatchNorm3d BatchNormalization
-    Bilinear ChannelShuffle ConstantPad2d Conv2D CosineEmbeddingLoss
+    AlphaDropout
+    BatchNorm1d BatchNorm2d BatchNorm3d BatchNormalization
+    Bilinear ChannelShuffle Conv2D CosineEmbeddingLoss
     CosineSimilarity CTCLoss DataParallel
-    Dropout1d Dropout2d Dropout3d EmbeddingBag Fold GaussianNLLLoss GlobalAveragePooling2D
+    Dropout1d Dropout2d Dropout3d EmbeddingBag Fold GaussianNLLLoss
     GroupNorm GRU GRUCell Hardshrink HingeEmbeddingLoss InstanceNorm1d InstanceNorm2d
     InstanceNorm3d LazyConv2d LazyLinear LocalResponseNorm LSTM LSTMCell MarginRankingLoss
-    MaxPool1d MaxPool2d MaxPool3d MaxPooling2D MultiheadAttention MultiHeadAttention
+    MultiheadAttention MultiHeadAttention
     MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance ParameterDict ParameterList
-    PixelShuffle PoissonNLLLoss ReflectionPad2d ReplicationPad2d RNN RNNCell RReLU
+    PixelShuffle PoissonNLLLoss RNN RNNCell RReLU
     SoftMarginLoss Softmax2d Softmin Softshrink SyncBatchNorm Tanhshrink Threshold Transformer
     TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer
-    TripletMarginLoss Unflatten Unfold Upsample ZeroPad2d
+    TripletMarginLoss Unflatten Unfold Upsample
     """.split()
 )
 """Classes of `gradc.nn`."""

@@ -16,6 +16,14 @@ E = np.zeros((0, 3))
 V = np.array([3.0, 1.0, 2.0])
 BOOLS = np.array([True, False])
 NONE_OF = np.zeros((0,), int)
+OF_4 = {d: np.random.default_rng(29).uniform(size=(1, 2, *(4,) * d)) for d in (1, 2, 3)}
+
+
+def pooled(kind: str, axes: int, x: Any, size: Any) -> Any:
+    """A pooling of pictures: `size` is that of a window, or how many there are."""
+    return getattr(gc, f"{kind}_pool{axes}d")(x, *((1,) if kind == "lp" else ()), size)
+
+
 CALLS: dict[str, list[tuple[Any, Any]]] = {
     "zeros": [(lambda: gc.zeros(()), np.zeros(())), (lambda: gc.zeros((0, 2)), np.zeros((0, 2)))],
     "ones": [(lambda: gc.ones(()), np.ones(())), (lambda: gc.ones(0), np.ones(0))],
@@ -385,6 +393,28 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         (lambda: gc.pad(V, (2, -1), "circular"), np.array([3.0, 1.0, 3.0, 1.0])),
         (lambda: gc.pad(M, (0, 0, 1, 0), "circular"), np.pad(M, ((1, 0), (0, 0)), "wrap")),
     ],
+    **{
+        f"{kind}_pool{d}d": [
+            (
+                lambda k=kind, d=d: pooled(k, d, np.zeros((0, 2, *(4,) * d)), 2),
+                np.zeros((0, 2, *(2,) * d)),
+            ),
+            (lambda k=kind, d=d: pooled(k, d, OF_4[d], 1), OF_4[d]),
+        ]
+        for kind in ("max", "avg", "lp")
+        for d in (1, 2, 3)
+    },
+    **{
+        f"adaptive_{kind}_pool{d}d": [
+            (
+                lambda k=kind, d=d: pooled(f"adaptive_{k}", d, np.zeros((0, 2, *(4,) * d)), 3),
+                np.zeros((0, 2, *(3,) * d)),
+            ),
+            (lambda k=kind, d=d: pooled(f"adaptive_{k}", d, OF_4[d], None), OF_4[d]),
+        ]
+        for kind in ("max", "avg")
+        for d in (1, 2, 3)
+    },
     "cross_entropy": [
         (lambda: gc.cross_entropy(E, NONE_OF, reduction="none"), Z),
         (lambda: gc.cross_entropy(E, NONE_OF), np.array(NAN)),

@@ -152,6 +152,71 @@ LAYERS: Mapping[str, Row] = {
         value=lambda p, x: np.tanh(x @ p["0.weight"].T + p["0.bias"]),
     ),
 }  # fmt: skip
+
+
+def _sized(d: int, *extents: int) -> tuple[int, ...]:
+    """A picture of `d` axes."""
+    return (2, 3, *extents[:d])
+
+
+def _margins(mode: str, d: int) -> Callable[[Mapping[str, Array], Array], Array]:
+    widths = [(0, 0), (0, 0), *[(1, 1)] * d]
+    return lambda p, x: np.pad(x, widths, mode=mode)  # type: ignore[call-overload, no-any-return]
+
+
+PICTURES: Mapping[str, Row] = {
+    **{
+        f"{kind}Pool{d}d": Row(
+            lambda k=kind, d=d: getattr(nn, f"{k}Pool{d}d")(*((2,) if k == "LP" else ()), 2),
+            _sized(d, 4, 6, 2), value=value,
+        )
+        for d in (1, 2, 3)
+        for kind, value in {
+            "Max": lambda p, x: _blocks(x).max(-1),
+            "Avg": lambda p, x: _blocks(x).mean(-1),
+            "LP": lambda p, x: np.sqrt((_blocks(x) ** 2).sum(-1)),
+        }.items()
+    },
+    **{
+        f"Adaptive{kind}Pool{d}d": Row(
+            lambda k=kind, d=d: getattr(nn, f"Adaptive{k}Pool{d}d")(1), _sized(d, 4, 3, 2),
+            value=lambda p, x, f=function: f(x, axis=tuple(range(2, x.ndim)), keepdims=True),
+        )
+        for d in (1, 2, 3)
+        for kind, function in {"Avg": np.mean, "Max": np.max}.items()
+    },
+    **{
+        f"{kind}Pad{d}d": Row(
+            lambda k=kind, d=d: getattr(nn, f"{k}Pad{d}d")(1), _sized(d, 3, 4, 2),
+            value=_margins(mode, d),
+        )
+        for d in (1, 2, 3)
+        for kind, mode in {
+            "Zero": "constant", "Reflection": "reflect", "Replication": "edge", "Circular": "wrap",
+        }.items()
+    },
+    **{
+        f"ConstantPad{d}d": Row(
+            lambda d=d: getattr(nn, f"ConstantPad{d}d")(1, -2.5), _sized(d, 3, 4, 2),
+            value=lambda p, x: np.pad(
+                x, [(0, 0), (0, 0), *[(1, 1)] * (x.ndim - 2)], constant_values=-2.5
+            ),
+        )
+        for d in (1, 2, 3)
+    },
+}  # fmt: skip
+LAYERS = {**LAYERS, **PICTURES}
+
+
+def _blocks(x: Array) -> Array:
+    """The elements of windows of extent 2 along every axis but the first two, in a last axis."""
+    d = x.ndim - 2
+    pairs = x.reshape(*x.shape[:2], *(e for n in x.shape[2:] for e in (n // 2, 2)))
+    order = [0, 1, *range(2, 2 + 2 * d, 2), *range(3, 3 + 2 * d, 2)]
+    moved = pairs.transpose(order)
+    return moved.reshape(*moved.shape[: 2 + d], -1)
+
+
 HOLDERS = {
     "Module": "the base class",
     "ModuleList": "holds layers, which its owner calls",

@@ -38,6 +38,13 @@ def unary(x: list[float], value: list[float], slope: list[float], **options: Any
     return Case((x,), value, (slope,), options)
 
 
+def _of(axes: int, row: list[list[float]]) -> Any:
+    """One row of one channel as a picture of so many axes."""
+    for _ in range(axes - 1):
+        row = [row]  # type: ignore[list-item]
+    return [row]
+
+
 def binary(a: Any, b: Any, value: Any, da: Any, db: Any, **options: Any) -> Case:
     return Case((a, b), value, (da, db), options)
 
@@ -383,7 +390,42 @@ LOSSES: Mapping[str, Sequence[Case]] = {
     ],
 }  # fmt: skip
 
-TABLES = (ELEMENTWISE, ACTIVATIONS, LAYERS, REDUCTIONS, LOSSES)
+_ROW = [[0.0, -0.0, 2.0, 2.0, -INF, -INF]]
+_ROW_NAN = [[NAN, 1.0, NAN, INF]]
+PICTURES: Mapping[str, Sequence[Case]] = {
+    # Of equals the first has the slope, of NaN the last: the greatest so far is left for what is
+    # greater or NaN. Padding never wins, not over -inf either.
+    **{
+        f"max_pool{d}d": [
+            Case((_of(d, _ROW),), _of(d, [[0, 2, -INF]]), (_of(d, [[1, 0, 1, 0, 1, 0]]),),
+                 {"kernel_size": [1] * (d - 1) + [2]}),
+            Case((_of(d, [[-INF, -INF, 1.0]]),), _of(d, [[-INF, 1]]), (_of(d, [[1, 0, 1]]),),
+                 {"kernel_size": [1] * (d - 1) + [3], "stride": 2, "padding": [0] * (d - 1) + [1]}),
+            Case((_of(d, _ROW_NAN),), _of(d, [[NAN, NAN]]), (_of(d, [[0, 0, 2, 0]]),),
+                 {"kernel_size": [1] * (d - 1) + [3], "stride": 1}),
+        ]
+        for d in (1, 2, 3)
+    },
+    **{
+        f"adaptive_max_pool{d}d": [
+            Case((_of(d, _ROW),), _of(d, [[0, 2, -INF]]), (_of(d, [[1, 0, 1, 0, 1, 0]]),),
+                 {"output_size": [1] * (d - 1) + [3]}),
+            Case((_of(d, _ROW_NAN),), _of(d, [[NAN, NAN, NAN]]), (_of(d, [[1, 0, 2, 0]]),),
+                 {"output_size": [1] * (d - 1) + [3]}),
+        ]
+        for d in (1, 2, 3)
+    },
+    # Where the sum is 0 PyTorch's slope is 0 too.
+    **{
+        f"lp_pool{d}d": [
+            Case((_of(d, [[0.0, 0.0, 3.0, 4.0]]),), _of(d, [[0, 5]]), (_of(d, [[0, 0, 0.6, 0.8]]),),
+                 {"norm_type": 2, "kernel_size": [1] * (d - 1) + [2]}),
+        ]
+        for d in (1, 2, 3)
+    },
+}  # fmt: skip
+
+TABLES = (ELEMENTWISE, ACTIVATIONS, LAYERS, REDUCTIONS, LOSSES, PICTURES)
 CASES: Mapping[str, Sequence[Case]] = {n: c for table in TABLES for n, c in table.items()}
 
 _IJ = [[0, 1], [1, 0]]
@@ -419,6 +461,12 @@ LINEAR: Mapping[str, Callable[[gc.Tensor], Any]] = {
     "tril": gc.tril,
     "triu": gc.triu,
     "unstack": lambda x: gc.unstack(x)[1],
+    "avg_pool1d": lambda x: gc.avg_pool1d(x, 1),
+    "avg_pool2d": lambda x: gc.avg_pool2d(x[None], (1, 1)),
+    "avg_pool3d": lambda x: gc.avg_pool3d(x[None, None], 1),
+    "adaptive_avg_pool1d": lambda x: gc.adaptive_avg_pool1d(x, 2),
+    "adaptive_avg_pool2d": lambda x: gc.adaptive_avg_pool2d(x[None], (2, 4)),
+    "adaptive_avg_pool3d": lambda x: gc.adaptive_avg_pool3d(x[None, None], None),
 }
 """Functions that move elements: the slope never depends on what is moved, infinities included."""
 

@@ -242,6 +242,30 @@ TABLE: dict[str, Entry] = {
         "float only", lambda x, y: gc.nll_loss(x, gc.constant([2, 0])),
         lambda x, y: -x[[0, 1], [2, 0]].mean(),
     ),
+    # pictures
+    **{
+        f"{kind}_pool{d}d": (
+            "number" if "max" in kind else "floating",
+            lambda x, y, k=kind, d=d: getattr(gc, f"{k}_pool{d}d")(
+                x.reshape((1, *(1,) * (d - 1), 2, 3)), *((1,) if k == "lp" else ()),
+                (*(1,) * (d - 1), 3),
+            )[0],
+            lambda x, y, f=function, d=d: f(x, axis=1).reshape((*(1,) * (d - 1), 2, 1)),
+        )
+        for d in (1, 2, 3)
+        for kind, function in {"max": np.max, "avg": np.mean, "lp": np.sum}.items()
+    },
+    **{
+        f"adaptive_{kind}_pool{d}d": (
+            "number" if kind == "max" else "floating",
+            lambda x, y, k=kind, d=d: getattr(gc, f"adaptive_{k}_pool{d}d")(
+                x.reshape((1, *(1,) * (d - 1), 2, 3)), (*(None,) * (d - 1), 1)
+            )[0],
+            lambda x, y, f=function, d=d: f(x, axis=1).reshape((*(1,) * (d - 1), 2, 1)),
+        )
+        for d in (1, 2, 3)
+        for kind, function in {"max": np.max, "avg": np.mean}.items()
+    },
 }  # fmt: skip
 # These have no operand whose dtype could show in the result; dtype= decides.
 CREATION = {

@@ -23,6 +23,7 @@ from .losses import *
 from .manipulation import *
 from .metrics import *
 from .neural import *
+from .pooling import *
 from .statistics import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above

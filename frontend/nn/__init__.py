@@ -15,6 +15,8 @@ from .linear import *
 from .loss import *
 from .module import *
 from .normalization import *
+from .padding import *
+from .pooling import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
     __all__ = [*_public_names(globals()), "functional"]

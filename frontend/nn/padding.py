@@ -1,0 +1,161 @@
+"""Padding layers: PyTorch's classes over gc.pad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from gradc.compiler.errors import ArgumentError
+
+from ..functional.neural import pad
+from ..functional.windows import check_rank
+from ..tensor import Tensor, as_tensor
+from ..tracing import fail
+from .module import Module
+
+__all__ = [
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+]
+
+
+class _Pad(Module):
+    """Margins around the last axes of [batch, channels, *axes] or [channels, *axes].
+
+    padding   one number for all margins, or two per axis: (left, right, top, bottom, front, back)
+    """
+
+    axes: ClassVar[int]
+    mode: ClassVar[str] = "constant"
+    value: float = 0.0
+
+    def __init__(self, padding: int | Sequence[int]) -> None:
+        self.padding = self._margins(padding)
+
+    def _margins(self, padding: int | Sequence[int]) -> tuple[int, ...]:
+        """Two margins for each axis."""
+        margins = (padding,) * (2 * self.axes) if isinstance(padding, int) else tuple(padding)
+        if len(margins) != 2 * self.axes:
+            problem = f"padding is one number or {2 * self.axes}, not {len(margins)}"
+            fail(ArgumentError, type(self).__name__, problem)
+        return margins
+
+    def forward(self, input: Any) -> Tensor:
+        """The input with its margins."""
+        x = as_tensor(input)
+        check_rank(x, self.axes, type(self).__name__)
+        return pad(x, self.padding, self.mode, self.value)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class _ConstantPad(_Pad):
+    def __init__(self, padding: int | Sequence[int], value: float) -> None:
+        self.padding, self.value = self._margins(padding), value
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ConstantPad1d(_ConstantPad):
+    """Margins of `value` around [batch, channels, length]. See gc.pad."""
+
+    axes = 1
+
+
+class ConstantPad2d(_ConstantPad):
+    """Margins of `value` around [batch, channels, height, width]. See gc.pad."""
+
+    axes = 2
+
+
+class ConstantPad3d(_ConstantPad):
+    """Margins of `value` around [batch, channels, depth, height, width]. See gc.pad."""
+
+    axes = 3
+
+
+class ZeroPad1d(_Pad):
+    """Margins of zeros around [batch, channels, length]. See gc.pad."""
+
+    axes = 1
+
+
+class ZeroPad2d(_Pad):
+    """Margins of zeros around [batch, channels, height, width]. See gc.pad."""
+
+    axes = 2
+
+
+class ZeroPad3d(_Pad):
+    """Margins of zeros around [batch, channels, depth, height, width]. See gc.pad."""
+
+    axes = 3
+
+
+class ReflectionPad1d(_Pad):
+    """The elements beside an end, mirrored in the last one, around [batch, channels, length]."""
+
+    axes, mode = 1, "reflect"
+
+
+class ReflectionPad2d(_Pad):
+    """ReflectionPad1d for [batch, channels, height, width]. See gc.pad."""
+
+    axes, mode = 2, "reflect"
+
+
+class ReflectionPad3d(_Pad):
+    """ReflectionPad1d for [batch, channels, depth, height, width]. See gc.pad."""
+
+    axes, mode = 3, "reflect"
+
+
+class ReplicationPad1d(_Pad):
+    """The first and the last element again and again, around [batch, channels, length]."""
+
+    axes, mode = 1, "replicate"
+
+
+class ReplicationPad2d(_Pad):
+    """ReplicationPad1d for [batch, channels, height, width]. See gc.pad."""
+
+    axes, mode = 2, "replicate"
+
+
+class ReplicationPad3d(_Pad):
+    """ReplicationPad1d for [batch, channels, depth, height, width]. See gc.pad."""
+
+    axes, mode = 3, "replicate"
+
+
+class CircularPad1d(_Pad):
+    """The elements of the other end, around [batch, channels, length]. See gc.pad."""
+
+    axes, mode = 1, "circular"
+
+
+class CircularPad2d(_Pad):
+    """CircularPad1d for [batch, channels, height, width]. See gc.pad."""
+
+    axes, mode = 2, "circular"
+
+
+class CircularPad3d(_Pad):
+    """CircularPad1d for [batch, channels, depth, height, width]. See gc.pad."""
+
+    axes, mode = 3, "circular"

@@ -1,0 +1,220 @@
+"""Pooling layers: PyTorch's classes over the functions of the same meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from .. import functional
+from ..functional.windows import output_sizes, per_axis
+from .module import Module
+
+__all__ = [
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+]
+
+_LEAST = {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0}
+
+
+class _Pool(Module):
+    """A function of the input and of options, which are attributes."""
+
+    function: ClassVar[Callable[..., Any]]
+    axes: ClassVar[int]
+    options: ClassVar[tuple[str, ...]]  # in the order in which text shows them
+
+    def _keep(self, **options: Any) -> None:
+        """Set the attributes. Raises ArgumentError for extents and steps that are too small."""
+        for name, value in options.items():
+            if name in _LEAST and value is not None:
+                per_axis(value, name, self.axes, type(self).__name__, _LEAST[name])
+            setattr(self, name, value)
+
+    def forward(self, input: Any) -> Any:
+        """The pooled input."""
+        options = {name: getattr(self, name) for name in self.options}
+        return type(self).function(input, **options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self.options)
+
+
+class _MaxPool(_Pool):
+    options = ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode")
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: Sequence[int] | int | None = None,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        self._keep(kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
+        self._keep(return_indices=return_indices, ceil_mode=ceil_mode)
+
+
+class MaxPool1d(_MaxPool):
+    """The greatest element of each window. See gc.max_pool1d."""
+
+    function, axes = staticmethod(functional.max_pool1d), 1
+
+
+class MaxPool2d(_MaxPool):
+    """The greatest element of each window. See gc.max_pool2d."""
+
+    function, axes = staticmethod(functional.max_pool2d), 2
+
+
+class MaxPool3d(_MaxPool):
+    """The greatest element of each window. See gc.max_pool3d."""
+
+    function, axes = staticmethod(functional.max_pool3d), 3
+
+
+class AvgPool1d(_Pool):
+    """The mean of each window. See gc.avg_pool1d."""
+
+    function, axes = staticmethod(functional.avg_pool1d), 1
+    options = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: Sequence[int] | int | None = None,
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        self._keep(kernel_size=kernel_size, stride=stride, padding=padding)
+        self._keep(ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+
+
+class _AvgPool(_Pool):
+    options = (
+        "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: Sequence[int] | int | None = None,
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        self._keep(kernel_size=kernel_size, stride=stride, padding=padding)
+        self._keep(ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+        self._keep(divisor_override=divisor_override)
+
+
+class AvgPool2d(_AvgPool):
+    """The mean of each window. See gc.avg_pool2d."""
+
+    function, axes = staticmethod(functional.avg_pool2d), 2
+
+
+class AvgPool3d(_AvgPool):
+    """The mean of each window. See gc.avg_pool3d."""
+
+    function, axes = staticmethod(functional.avg_pool3d), 3
+
+
+class _LPPool(_Pool):
+    options = ("norm_type", "kernel_size", "stride", "ceil_mode")
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: int | Sequence[int],
+        stride: Sequence[int] | int | None = None,
+        ceil_mode: bool = False,
+    ) -> None:
+        self._keep(norm_type=norm_type, kernel_size=kernel_size, stride=stride)
+        self._keep(ceil_mode=ceil_mode)
+
+
+class LPPool1d(_LPPool):
+    """The power mean of each window, as a sum. See gc.lp_pool1d."""
+
+    function, axes = staticmethod(functional.lp_pool1d), 1
+
+
+class LPPool2d(_LPPool):
+    """The power mean of each window, as a sum. See gc.lp_pool2d."""
+
+    function, axes = staticmethod(functional.lp_pool2d), 2
+
+
+class LPPool3d(_LPPool):
+    """The power mean of each window, as a sum. See gc.lp_pool3d."""
+
+    function, axes = staticmethod(functional.lp_pool3d), 3
+
+
+class _AdaptiveAvgPool(_Pool):
+    options = ("output_size",)
+
+    def __init__(self, output_size: Any) -> None:
+        output_sizes(output_size, self.axes, type(self).__name__)
+        self.output_size = output_size
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    """The mean of each of output_size windows. See gc.adaptive_avg_pool1d."""
+
+    function, axes = staticmethod(functional.adaptive_avg_pool1d), 1
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """The mean of each of output_size windows. See gc.adaptive_avg_pool2d."""
+
+    function, axes = staticmethod(functional.adaptive_avg_pool2d), 2
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    """The mean of each of output_size windows. See gc.adaptive_avg_pool3d."""
+
+    function, axes = staticmethod(functional.adaptive_avg_pool3d), 3
+
+
+class _AdaptiveMaxPool(_Pool):
+    options = ("output_size", "return_indices")
+
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        output_sizes(output_size, self.axes, type(self).__name__)
+        self.output_size, self.return_indices = output_size, return_indices
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """The greatest element of each of output_size windows. See gc.adaptive_max_pool1d."""
+
+    function, axes = staticmethod(functional.adaptive_max_pool1d), 1
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """The greatest element of each of output_size windows. See gc.adaptive_max_pool2d."""
+
+    function, axes = staticmethod(functional.adaptive_max_pool2d), 2
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """The greatest element of each of output_size windows. See gc.adaptive_max_pool3d."""
+
+    function, axes = staticmethod(functional.adaptive_max_pool3d), 3
