@@ -256,7 +256,7 @@ def _graphs(
     step = step_state()
     assembler.reserve(seed_state(), step)
     assembler.settle(t.node for t in tensors)
-    updates = _updates(loss, optimizer, step, tensors)
+    updates = _updates(loss, optimizer, step, reported, predicted)
     assembler.settle(state for state, _ in updates)
     assembler.settle(value for _, value in updates)
     states = list(assembler.states)
@@ -280,7 +280,11 @@ def _graph(
 
 
 def _updates(
-    loss: Tensor, optimizer: Optimizer, step: State, tensors: Sequence[Tensor]
+    loss: Tensor,
+    optimizer: Optimizer,
+    step: State,
+    reported: Sequence[tuple[str, Tensor]],
+    predicted: Sequence[tuple[str, Tensor]],
 ) -> list[tuple[Node, Node]]:
     """Pairs (state, new value): parameters, optimizer state, other state, and the step."""
     found = [n for n in topological([loss.node]) if isinstance(n, StateNode)]
@@ -306,7 +310,8 @@ def _updates(
         (state.node, nodes.cast(value.node, state.dtype))
         for state, value in optimizer.updates(pairs, step)
     ]
-    updates += state_updates([t.node for t in tensors])
+    trained = [loss.node, *(t.node for _, t in reported)]
+    updates += state_updates(trained, [t.node for _, t in predicted])
     return [*updates, (step.node, (step + 1).node)]
 
 

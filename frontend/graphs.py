@@ -33,6 +33,7 @@ from .variables import (
     RESERVED_PREFIX,
     SEED,
     STEP,
+    Revision,
     StateCell,
     StateNode,
     beginning_of,
@@ -247,19 +248,49 @@ def _training_updates(assembler: Assembler, roots: Sequence[Node]) -> list[tuple
     return updates
 
 
-def state_updates(roots: Sequence[Node]) -> list[tuple[Node, Node]]:
-    """The updates that gc.update asked for, of states that are reached; pairs (state, value)."""
-    updates: list[tuple[Node, Node]] = []
+def state_updates(roots: Sequence[Node], predicted: Sequence[Node] = ()) -> list[tuple[Node, Node]]:
+    """The new values of states that are reached, which layers or gc.update ask for; pairs
+    (state, value).
+
+    predicted   results that training does not compute: calls that these alone read revise nothing
+    """
+    cells: dict[StateCell, Node] = {}
+    revisions: dict[Revision, tuple[Tensor, ...]] = {}
     seen: set[int] = set()
-    waiting = list(roots)
-    while waiting:
-        found = [n for n in topological(waiting, seen) if isinstance(n, StateNode)]
-        waiting = []
-        for node in found:
+    waiting, later = list(roots), list(predicted)
+    while waiting or later:
+        trained = bool(waiting)
+        found = topological(waiting, seen) if trained else topological(later, seen)
+        waiting, later = [], later if trained else []
+        for node in [n for n in found if isinstance(n, StateNode)]:
+            cells.setdefault(node.cell, node)
+            revision = node.revision if trained else None
+            if revision is not None and revision not in revisions:
+                revisions[revision] = revision.values(revision.states)
+                waiting += [t.node for t in (*revision.states, *revisions[revision])]
             if node.cell.update is not None:
-                updates.append((node, node.cell.update.node))
-                waiting.append(node.cell.update.node)
-    return updates
+                (waiting if trained else later).append(node.cell.update.node)
+    current = _revised_states(revisions)
+    current |= {cell: cell.update for cell in cells if cell.update is not None}
+    return [(cells[cell], value.node) for cell, value in current.items()]
+
+
+def _revised_states(
+    revisions: Mapping[Revision, tuple[Tensor, ...]],
+) -> dict[StateCell, Tensor]:
+    """What states are after one revision after the other, in the order of the calls.
+
+    revisions   each with its values, if it is the only one of its states
+    """
+    current: dict[StateCell, Tensor] = {}
+    for revision in sorted(revisions, key=lambda r: r.number):
+        cells = [state.cell for state in revision.states]
+        values = revisions[revision]
+        if any(cell in current for cell in cells):
+            pairs = zip(cells, revision.states, strict=True)
+            values = revision.values(tuple(current.get(cell, state) for cell, state in pairs))
+        current |= zip(cells, values, strict=True)
+    return current
 
 
 def dimension_names(graphs: Iterable[Graph]) -> Iterator[str]:

@@ -152,11 +152,15 @@ def iota(shape: Shape, axis: int, dtype: DType) -> Node:
     return build(IOTA, shape=shape, axis=axis, dtype=dtype)
 
 
-def extent(extents: Sequence[Extent], dtype: DType) -> Node:
-    """The product of `extents` as a scalar: a constant, or read when the program runs."""
+def extent(extents: Sequence[Extent], dtype: DType, least: int = 0) -> Node:
+    """The product of `extents` as a scalar: a constant, or read when the program runs.
+
+    least   a program for fewer elements is refused, where they are known before it runs
+    """
     if all(isinstance(e, int) for e in extents):
         return constant(math.prod(extents), dtype)
-    return cast(build(EXTENT, shape=tuple(extents)), dtype)
+    limit = {"least": least} if least else {}
+    return cast(build(EXTENT, shape=tuple(extents), **limit), dtype)
 
 
 # ---------------------------------------------------------------- dtypes and shapes

@@ -18,14 +18,14 @@ from .tracing import fail
 FUNCTIONS = frozenset(
     """
     addcdiv addcmul addmm addmv allclose amp angle argsort array_equal
-    augment backends baddbmm batch_norm bincount bucketize
+    augment backends baddbmm bincount bucketize
     cartesian_prod cdist checkpoint cholesky combinations complex128 complex64 cond conj
     convolve corrcoef correlate cov ctc_loss cummax cummin custom_gradient det diag diagonal
     diff digitize distributed eig eigh
     embedding_bag erfinv fft float8_e4m3fn fold frac frozen func gcd get_default_dtype
-    get_num_threads gradient grid_sample group_norm heaviside histc histogram i0 imag
-    index_copy index_fill instance_norm int4 interp interpolate inv inverse is_floating_point
-    is_tensor isclose isin kron kthvalue lcm lerp local_response_norm logcumsumexp
+    get_num_threads gradient grid_sample heaviside histc histogram i0 imag
+    index_copy index_fill int4 interp interpolate inv inverse is_floating_point
+    is_tensor isclose isin kron kthvalue lcm lerp logcumsumexp
     logspace map masked_scatter median mode msort
     multi_head_attention_forward multinomial multiprocessing nan_to_num nanmedian nanquantile
     nextafter onnx pairwise_distance percentile pinv pixel_shuffle pixel_unshuffle polar
@@ -40,12 +40,12 @@ FUNCTIONS = frozenset(
 LAYERS = frozenset(
     """
     AlphaDropout
-    BatchNorm1d BatchNorm2d BatchNorm3d BatchNormalization
+
     Bilinear ChannelShuffle Conv2D CosineEmbeddingLoss
     CosineSimilarity CTCLoss DataParallel
     Dropout1d Dropout2d Dropout3d EmbeddingBag Fold GaussianNLLLoss
-    GroupNorm GRU GRUCell Hardshrink HingeEmbeddingLoss InstanceNorm1d InstanceNorm2d
-    InstanceNorm3d LazyConv2d LazyLinear LocalResponseNorm LSTM LSTMCell MarginRankingLoss
+    GRU GRUCell Hardshrink HingeEmbeddingLoss
+    LazyConv2d LazyLinear LSTM LSTMCell MarginRankingLoss
     MultiheadAttention MultiHeadAttention
     MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance ParameterDict ParameterList
     PixelShuffle PoissonNLLLoss RNN RNNCell RReLU

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradc.compiler.graph.ir import Node
-from gradc.compiler.ops.arithmetic import DIV, MUL, SUB
+from gradc.compiler.ops.arithmetic import ADD, DIV, MUL, SUB
 from gradc.compiler.ops.broadcast import SUM
 from gradc.compiler.ops.comparison import EQ, GT, NE, STOP_GRADIENT
 from gradc.compiler.ops.definition import OpDef
@@ -93,7 +93,12 @@ def root(x: Node) -> Node:
 
 
 def deviation(x: Node, axis: Any) -> Node:
-    """x less its mean over `axis`, with the digits that are left beside a large mean.
+    """x less its mean over `axis`, with the digits that are left beside a large mean."""
+    return centred(x, axis)[1]
+
+
+def centred(x: Node, axis: Any) -> tuple[Node, Node]:
+    """The mean over `axis`, which is kept, and x less that mean: see `deviation`.
 
     A mean is off by its own rounding, which may be more than the values differ by. So the mean of
     what is left after it was subtracted is subtracted too. Any number may stand for the first mean,
@@ -102,7 +107,8 @@ def deviation(x: Node, axis: Any) -> Node:
     """
     rough = nodes.build(STOP_GRADIENT, _mean(x, axis, 0.0, True))
     near = nodes.elementwise(SUB, x, rough)
-    return nodes.elementwise(SUB, near, _mean(near, axis, 0.0, True))
+    rest = _mean(near, axis, 0.0, True)
+    return nodes.elementwise(ADD, rough, rest), nodes.elementwise(SUB, near, rest)
 
 
 def variance(x: Node, axis: Any, correction: float, keepdims: bool) -> Node:

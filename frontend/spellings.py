@@ -305,6 +305,10 @@ _LAYERS = {
     "Swish": "write nn.SiLU()",
     "BinaryCrossentropy": "write nn.BCELoss()",
     "CategoricalCrossentropy": "write nn.CrossEntropyLoss()",
+    "BatchNormalization": (
+        "write nn.BatchNorm1d, 2d or 3d; Keras' momentum is what the running statistics keep: "
+        "1 - momentum here"
+    ),
     "MaxPooling2D": "write nn.MaxPool2d(kernel_size); channels come before height and width",
     "AveragePooling2D": "write nn.AvgPool2d(kernel_size); channels come before height and width",
     "GlobalAveragePooling2D": "write nn.AdaptiveAvgPool2d(1), then nn.Flatten()",

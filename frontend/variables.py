@@ -9,7 +9,8 @@ value it takes at the end of a training step. The cell is the only thing here th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -49,7 +50,7 @@ class Owner(Protocol):
 class StateCell:
     """What is known about one state beside its type. Two tensors of one state share the cell."""
 
-    __slots__ = ("attribute", "given_name", "initial", "owner", "update")
+    __slots__ = ("attribute", "given_name", "initial", "owner", "revisions", "update")
 
     def __init__(self, given_name: str, initial: Beginning) -> None:
         self.given_name = given_name
@@ -57,6 +58,7 @@ class StateCell:
         self.owner: Owner | None = None
         self.attribute = ""
         self.update: Tensor | None = None
+        self.revisions = 0  # how many calls have asked for one
 
     @property
     def name(self) -> str:
@@ -67,12 +69,28 @@ class StateCell:
         return f"{path}.{self.attribute}" if path else self.attribute
 
 
-class StateNode(Node):
-    """A node of operation `state` that knows its cell; its attribute `name` is provisional."""
+@dataclass(frozen=True, eq=False)
+class Revision:
+    """What a training step in which one call takes part does to states; see `revised`.
 
-    __slots__ = ("cell",)
+    number   of the call, among those that revise the first of the states
+    """
+
+    states: tuple[State, ...]
+    values: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    number: int
+
+
+class StateNode(Node):
+    """A node of operation `state` that knows its cell; its attribute `name` is provisional.
+
+    revision   of the call that reads the state by this node and no other, if there is one
+    """
+
+    __slots__ = ("cell", "revision")
 
     cell: StateCell
+    revision: Revision | None
 
 
 class State(Tensor):
@@ -156,6 +174,22 @@ def update(state: Tensor, value: Any) -> None:
     state.cell.update = new.astype(state.dtype)
 
 
+def revised(
+    states: tuple[State, ...], values: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+) -> tuple[State, ...]:
+    """The states as one call of a layer reads them, by nodes of its own.
+
+    A training step whose loss or metrics read one of these nodes ends with the states at
+    `values(what they were)`. So what a call does goes with its result: a layer that is called twice
+    in a step revises its states twice, in the order of the calls; one whose result a program does
+    not compute does nothing. `gc.update` instead is said of a state, whatever reads it.
+    """
+    cell = states[0].cell
+    cell.revisions += 1
+    revision = Revision(states, values, cell.revisions)
+    return tuple(State(_node(s.node.attributes, s.cell, revision)) for s in states)
+
+
 def seed_state() -> State:
     """The seed of every random number; set by `seed=` when a program is compiled."""
     return _make(SEED, (), int64, None, trained=False)
@@ -219,10 +253,17 @@ def _declare(
 
 def _make(name: str, shape: Any, dtype: DType, init: Beginning, trained: bool) -> State:
     attributes = {"name": name, "shape": shape, "dtype": dtype, "trained": trained}
+    return State(_node(attributes, StateCell(name, init)))
+
+
+def _node(
+    attributes: Mapping[str, Any], cell: StateCell, revision: Revision | None = None
+) -> StateNode:
     with located("state"):
         node = StateNode(STATE, (), attributes, STATE.infer(**attributes), here())
-    object.__setattr__(node, "cell", StateCell(name, init))
-    return State(node)
+    object.__setattr__(node, "cell", cell)
+    object.__setattr__(node, "revision", revision)
+    return node
 
 
 def _check_name(name: object, operation: str) -> None:

@@ -517,7 +517,7 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "state": declared("state"),
     "constant": constant_examples,
     "iota": iota_examples,
-    "extent": fixed(*({"shape": shape} for shape in SHAPES)),
+    "extent": fixed(*({"shape": shape} for shape in SHAPES), {"shape": (2, 3), "least": 6}),
     "training": fixed({}),
     **elementwise_examples(),
     "where": where_examples,

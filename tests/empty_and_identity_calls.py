@@ -393,6 +393,23 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         (lambda: gc.pad(V, (2, -1), "circular"), np.array([3.0, 1.0, 3.0, 1.0])),
         (lambda: gc.pad(M, (0, 0, 1, 0), "circular"), np.pad(M, ((1, 0), (0, 0)), "wrap")),
     ],
+    "batch_norm": [
+        (lambda: gc.batch_norm(E, np.zeros(3), np.ones(3)), E),
+        (lambda: gc.batch_norm(E), E),
+        (lambda: gc.batch_norm(M, np.zeros(3), np.ones(3), eps=0.0), M),
+    ],
+    "instance_norm": [
+        (lambda: gc.instance_norm(np.zeros((0, 3, 2))), np.zeros((0, 3, 2))),
+        (lambda: gc.instance_norm(np.zeros((2, 3, 0))), np.zeros((2, 3, 0))),
+    ],
+    "group_norm": [
+        (lambda: gc.group_norm(E, 1), E),
+        (lambda: gc.group_norm(M, 3), 0 * M),
+    ],
+    "local_response_norm": [
+        (lambda: gc.local_response_norm(ZB, 3), ZB),
+        (lambda: gc.local_response_norm(OF_4[1], 3, alpha=0.0), OF_4[1]),
+    ],
     **{
         f"{kind}_pool{d}d": [
             (

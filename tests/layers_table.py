@@ -164,7 +164,42 @@ def _margins(mode: str, d: int) -> Callable[[Mapping[str, Array], Array], Array]
     return lambda p, x: np.pad(x, widths, mode=mode)  # type: ignore[call-overload, no-any-return]
 
 
+def _evaluated(p: Mapping[str, Array], x: Array) -> Array:
+    """Batch normalisation by running statistics that no training moved: mean 0, variance 1."""
+    along = (1, -1, *(1,) * (x.ndim - 2))
+    return x / np.sqrt(1 + 1e-5) * p["weight"].reshape(along) + p["bias"].reshape(along)
+
+
+def _instances(p: Mapping[str, Array], x: Array) -> Array:
+    axes = tuple(range(2, x.ndim))
+    centred = x - x.mean(axes, keepdims=True)
+    return centred / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+
+
+def _groups(p: Mapping[str, Array], x: Array) -> Array:
+    found = _instances(p, x.reshape(2, 3, -1)).reshape(x.shape)
+    return found * p["weight"][:, None] + p["bias"][:, None]
+
+
 PICTURES: Mapping[str, Row] = {
+    **{
+        f"BatchNorm{d}d": Row(
+            lambda d=d: getattr(nn, f"BatchNorm{d}d")(3), _sized(d, 4, 3, 2), ("weight", "bias"),
+            _evaluated,
+        )
+        for d in (1, 2, 3)
+    },
+    **{
+        f"InstanceNorm{d}d": Row(
+            lambda d=d: getattr(nn, f"InstanceNorm{d}d")(3), _sized(d, 4, 3, 2), value=_instances
+        )
+        for d in (1, 2, 3)
+    },
+    "GroupNorm": Row(lambda: nn.GroupNorm(3, 6), (2, 6, 4), ("weight", "bias"), _groups),
+    "LocalResponseNorm": Row(
+        lambda: nn.LocalResponseNorm(1, 0.5, 2.0, 3.0), (2, 6, 4),
+        value=lambda p, x: x / (3.0 + 0.5 * x * x) ** 2,
+    ),
     **{
         f"{kind}Pool{d}d": Row(
             lambda k=kind, d=d: getattr(nn, f"{k}Pool{d}d")(*((2,) if k == "LP" else ()), 2),

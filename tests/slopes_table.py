@@ -415,6 +415,25 @@ PICTURES: Mapping[str, Sequence[Case]] = {
         ]
         for d in (1, 2, 3)
     },
+    # Of equal values the deviation is 0: where eps is not 0 nothing is singular.
+    "batch_norm": [
+        Case(([[1.0, 2.0], [1.0, 4.0]], [0.0, 3.0], [1.0, 4.0]), [[1, -0.5], [1, 0.5]],
+             ([[1, 0.5], [1, 0.5]], [0, 0], [0, 0]), {"eps": 0.0}),
+        Case(([[1.0, 2.0], [1.0, 4.0]],), [[0, -0.5], [0, 0.5]], ([[0.1, 0], [-0.1, 0]],),
+             {"eps": 3.0}, [[0.1 * math.sqrt(3.0), 1], [-0.1 * math.sqrt(3.0), 1]]),
+    ],
+    "instance_norm": [
+        Case(([[[1.0, 1.0], [2.0, 4.0]]],), [[[0, 0], [-0.5, 0.5]]], ([[[0, 0], [0, 0]]],),
+             {"eps": 3.0}),
+    ],
+    "group_norm": [
+        Case(([[1.0, 1.0], [2.0, 4.0]],), [[0, 0], [-0.5, 0.5]], ([[0, 0], [0, 0]],),
+             {"num_groups": 1, "eps": 3.0}),
+    ],
+    "local_response_norm": [
+        Case(([[[0.0], [2.0]]],), [[[0], [0.4]]], ([[[1], [-0.12]]],),
+             {"size": 1, "alpha": 1.0, "beta": 1.0, "k": 1.0}),
+    ],
     # Where the sum is 0 PyTorch's slope is 0 too.
     **{
         f"lp_pool{d}d": [

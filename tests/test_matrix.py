@@ -125,6 +125,32 @@ def test_examples_train_alike_in_every_way(name: str, tmp_path: Path) -> None:
     run_all_ways(example(*EXAMPLE_CASES[name]), tmp_path)
 
 
+def pictures_case() -> Case:
+    """Windows and running statistics, over a last batch of fewer rows."""
+    x, labels = gc.input("x", ("batch", 3, 8, 8)), gc.input("labels", ("batch",), gc.int32)
+    net = nn.Sequential(
+        nn.BatchNorm2d(3), nn.MaxPool2d(3, 2, 1), nn.InstanceNorm2d(3, track_running_stats=True),
+        nn.ReflectionPad2d(1), nn.AvgPool2d(2, 1), nn.GroupNorm(3, 3), nn.AdaptiveMaxPool2d(3),
+        nn.LocalResponseNorm(2), nn.Flatten(), nn.Linear(27, 9), nn.BatchNorm1d(9, momentum=None),
+        nn.Tanh(), nn.Linear(9, 3),
+    )  # fmt: skip
+    logits = net(x)
+    program = gc.training(
+        gc.cross_entropy(logits, labels), optim.SGD(lr=0.05),
+        metrics={"accuracy": gc.accuracy(logits, labels)}, outputs={"logits": logits},
+    )  # fmt: skip
+    rng = np.random.default_rng(5)
+    data = {
+        "x": rng.normal(size=(53, 3, 8, 8)).astype(np.float32),
+        "labels": rng.integers(0, 3, 53).astype(np.int32),
+    }
+    return Case("pictures", program, data, 12, 3, 7)
+
+
+def test_pictures_train_alike_in_every_way(tmp_path: Path) -> None:
+    run_all_ways(pictures_case(), tmp_path)
+
+
 @pytest.mark.parametrize("seed", range(RANDOM_PROGRAMS))
 def test_random_programs_train_alike_in_every_way(seed: int, tmp_path: Path) -> None:
     run_all_ways(random_case(seed), tmp_path)

@@ -18,7 +18,7 @@ def _program(**options: Any) -> Any:
 
 @pytest.mark.parametrize(
     "name",
-    "augment batch_norm checkpoint cond custom_gradient frozen map scan "
+    "augment checkpoint cond custom_gradient frozen map scan "
     "sweep vmap while_loop".split(),
 )
 def test_names_that_are_not_offered_say_so(name: str) -> None:

@@ -29,7 +29,12 @@ def test_a_namespace_is_the_sum_of_its_modules(package: ModuleType) -> None:
 def test_functions_are_names_of_gc() -> None:
     assert set(functional.__all__) <= set(gc.__all__)
     assert all(getattr(gc, name) is getattr(functional, name) for name in functional.__all__)
-    families = [functional.losses, functional.neural, functional.pooling]
+    families = [
+        functional.losses,
+        functional.neural,
+        functional.normalization,
+        functional.pooling,
+    ]
     assert set(nn.functional.__all__) == {name for own in families for name in own.__all__}
 
 

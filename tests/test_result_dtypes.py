@@ -243,6 +243,23 @@ TABLE: dict[str, Entry] = {
         lambda x, y: -x[[0, 1], [2, 0]].mean(),
     ),
     # pictures
+    "batch_norm": (
+        "floating", lambda x, y: gc.batch_norm(x, np.ones(3, "f2"), np.ones(3, "f2"), eps=3.0),
+        lambda x, y: (x - 1) / 2,
+    ),
+    "instance_norm": (
+        "floating", lambda x, y: gc.instance_norm(x.reshape((1, 2, 3))),
+        lambda x, y: ((x - x.mean(1, keepdims=True))
+                      / np.sqrt(x.var(1, keepdims=True) + 1e-5)).reshape(1, 2, 3),
+    ),
+    "group_norm": (
+        "floating", lambda x, y: gc.group_norm(x, 1),
+        lambda x, y: (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5),
+    ),
+    "local_response_norm": (
+        "floating", lambda x, y: gc.local_response_norm(x.reshape((1, 2, 3)), 1, 1.0, 1.0),
+        lambda x, y: (x / (1 + x * x)).reshape(1, 2, 3),
+    ),
     **{
         f"{kind}_pool{d}d": (
             "number" if "max" in kind else "floating",

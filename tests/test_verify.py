@@ -12,9 +12,9 @@ from gradc.compiler.graph.verify import verify_graph
 from gradc.compiler.ops import OP_WITH_NAME
 from gradc.compiler.ops.arithmetic import ADD, NEG, add, neg
 from gradc.compiler.ops.broadcast import SUM
-from gradc.compiler.ops.source import input_, state
+from gradc.compiler.ops.source import EXTENT, input_, state
 from gradc.compiler.testing.random_graphs import seeded_graph
-from gradc.compiler.types import TensorType, float32, int32
+from gradc.compiler.types import TensorType, float32, int32, int64
 
 X = input_("x", (2, 3), float32)
 W = state("w", (2, 3), float32, trained=True)
@@ -82,6 +82,11 @@ BROKEN = {
         _graph(Node(NEG, (X,), {}, TensorType(float32, (-2, "")))),
         "neg: an extent is neither a non-negative integer nor a name\n"
         '  in graph f: %0 = neg %x : f32[-2, ""]',
+    ),
+    "too few": (
+        _graph(Node(EXTENT, (), {"shape": (1,), "least": 2}, TensorType(int64, ()))),
+        "extent: at least 2 values are needed, and [1] are less\n"
+        "  in graph f: %0 = extent {least=2, shape=[1]} : i64[]",
     ),
     "names": (
         Graph("f", (X, input_("x", (), int32)), (), ()),

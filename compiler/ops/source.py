@@ -32,7 +32,7 @@ from .definition import (
     OpDef,
     per_element,
 )
-from .form import Kind
+from .form import Kind, Optional
 
 if TYPE_CHECKING:
     from ..loops.build import Context, ScalarBuilder
@@ -164,8 +164,11 @@ IOTA = OpDef(
 )
 
 
-def _extent_type(*, shape: Shape) -> TensorType:
-    declared_type(shape=shape, dtype=int64)
+def _extent_type(*, shape: Shape, least: int = 0) -> TensorType:
+    declared = declared_type(shape=shape, dtype=int64)
+    if declared.is_static and declared.size_elements < least:
+        problem = f"at least {least} values are needed, and [{', '.join(map(str, shape))}] are less"
+        raise ShapeError(problem)
     return TensorType(int64, ())
 
 
@@ -181,9 +184,9 @@ def _lower_extent(k: ScalarBuilder, context: Context) -> Scalar:
 EXTENT = OpDef(
     name="extent",
     operands=(),
-    attributes={"shape": Kind.SHAPE},
+    attributes={"shape": Kind.SHAPE, "least": Optional(Kind.INTEGER)},
     infer=_extent_type,
-    evaluate=lambda *, shape: np.asarray(math.prod(static_shape(shape)), np.int64),
+    evaluate=lambda *, shape, least=0: np.asarray(math.prod(static_shape(shape)), np.int64),
     gradient=ZERO_DERIVATIVE,
     lowering=Indexed(_lower_extent),
     cost=per_element(0),
@@ -242,6 +245,7 @@ def iota(shape: Shape, axis: int, dtype: DType) -> Node:
 
 
 def extent(shape: Shape) -> Node:
+    """The number of elements of a shape. Its record's `least` refuses known shapes of fewer."""
     return apply(EXTENT, shape=tuple(shape))
 
 

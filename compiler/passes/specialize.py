@@ -67,8 +67,8 @@ class _Specializer:
             return constant(self.training, bool_)
         attributes = {name: self.value(name, value) for name, value in node.attributes.items()}
         if node.op is EXTENT and all(isinstance(e, int) for e in attributes["shape"]):
-            value = node.op.evaluate(**attributes)
-            return constant(int(value), int64)
+            bound = apply(node.op, source=node.source, **attributes)
+            return constant(int(bound.op.evaluate(**attributes)), int64)
         same = all(attributes[name] is value for name, value in node.attributes.items())
         if same and operands == node.inputs:  # nodes are equal if they are the same
             return node

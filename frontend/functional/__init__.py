@@ -23,6 +23,7 @@ from .losses import *
 from .manipulation import *
 from .metrics import *
 from .neural import *
+from .normalization import *
 from .pooling import *
 from .statistics import *
 

@@ -30,6 +30,7 @@ from .windows import (
     Parts,
     Windows,
     adaptive_bounds,
+    add_parts,
     check_rank,
     combined,
     combined_adaptively,
@@ -313,7 +314,7 @@ def _adaptive_avg_pool(input: TensorLike, output_size: Any, axes: int, operation
         starts, ends = adaptive_bounds(extent, number)
         lengths.append([end - start for start, end in zip(starts, ends, strict=True)])
         if extent % number:
-            (x,) = combined_adaptively((x,), axis, number, _sum)
+            (x,) = combined_adaptively((x,), axis, number, add_parts)
             extent = number
         windows.append(equal_windows(extent, number))
     return (_sums(x, windows) / _divisor(lengths, x)).astype(dtype)
@@ -329,12 +330,8 @@ def _sums(x: Tensor, windows: Sequence[Windows]) -> Tensor:
             x = laid_apart(x, axis, own, 0)
             within = [axis + 1, *(a + 1 for a in within)]
         else:
-            (x,) = combined((x,), axis, own, (0,), _sum)
+            (x,) = combined((x,), axis, own, (0,), add_parts)
     return x.sum(axis=within) if within else x
-
-
-def _sum(earlier: Parts, later: Parts, nothing: Tensor | None) -> Parts:
-    return tuple(x + y for x, y in zip(earlier, later, strict=True))
 
 
 def _divisor(counted: Sequence[Sequence[int]], x: Tensor) -> Any:

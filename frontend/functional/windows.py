@@ -251,6 +251,11 @@ def adaptive_bounds(extent: int, count: int) -> tuple[list[int], list[int]]:
     return starts, [-(-(i + 1) * extent // count) for i in range(count)]
 
 
+def add_parts(earlier: Parts, later: Parts, nothing: Tensor | None) -> Parts:
+    """Combine sums."""
+    return tuple(x + y for x, y in zip(earlier, later, strict=True))
+
+
 def _padded(x: Tensor, axis: int, before: int, behind: int, fill: float) -> Tensor:
     """x with so many more elements at the ends of an axis; where `behind` is negative, fewer."""
     return pad(x, [0, 0] * (x.ndim - 1 - axis) + [before, behind], value=fill)

@@ -5,6 +5,7 @@ import typing as _typing
 from .. import functional as _functional
 from ..functional.losses import *
 from ..functional.neural import *
+from ..functional.normalization import *
 from ..functional.pooling import *
 from ..missing import namespace as _namespace
 from ..missing import public_names as _public_names
