@@ -50,7 +50,7 @@ TENSOR = {
     "reshape_as": "write x.reshape(other.shape)",
     "resize": "write x.reshape(...)",
     "ravel": "write x.flatten()",
-    "unflatten": "write x.reshape(...)",
+    "unflatten": "write gc.unflatten(x, axis, sizes)",
     "unsqueeze": "write x.expand_dims(axis)",
     "expand": "write x.broadcast_to(shape)",
     "expand_as": "write x.broadcast_to(other.shape)",

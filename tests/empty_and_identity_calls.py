@@ -393,6 +393,44 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         (lambda: gc.pad(V, (2, -1), "circular"), np.array([3.0, 1.0, 3.0, 1.0])),
         (lambda: gc.pad(M, (0, 0, 1, 0), "circular"), np.pad(M, ((1, 0), (0, 0)), "wrap")),
     ],
+    "unflatten": [
+        (lambda: gc.unflatten(E, 1, (3, 1)), np.zeros((0, 3, 1))),
+        (lambda: gc.unflatten(M, 1, (3,)), M),
+        (lambda: gc.unflatten(M, 0, (-1,)), M),
+    ],
+    "unfold": [
+        (lambda: gc.unfold(np.zeros((0, 2, 3, 3)), 2), np.zeros((0, 8, 4))),
+        (lambda: gc.unfold(OF_4[2], 1), OF_4[2].reshape(1, 2, 16)),
+    ],
+    "fold": [
+        (lambda: gc.fold(np.zeros((0, 8, 4)), 3, 2), np.zeros((0, 2, 3, 3))),
+        (lambda: gc.fold(OF_4[2].reshape(1, 2, 16), 4, 1), OF_4[2]),
+    ],
+    "pixel_shuffle": [
+        (lambda: gc.pixel_shuffle(np.zeros((0, 4, 2, 2)), 2), np.zeros((0, 1, 4, 4))),
+        (lambda: gc.pixel_shuffle(OF_4[2], 1), OF_4[2]),
+    ],
+    "pixel_unshuffle": [
+        (lambda: gc.pixel_unshuffle(np.zeros((0, 1, 4, 4)), 2), np.zeros((0, 4, 2, 2))),
+        (lambda: gc.pixel_unshuffle(OF_4[2], 1), OF_4[2]),
+    ],
+    "channel_shuffle": [
+        (lambda: gc.channel_shuffle(np.zeros((0, 4, 2)), 2), np.zeros((0, 4, 2))),
+        (lambda: gc.channel_shuffle(OF_4[1], 1), OF_4[1]),
+    ],
+    "interpolate": [
+        (lambda: gc.interpolate(np.zeros((0, 4, 2)), 3), np.zeros((0, 4, 3))),
+        (lambda: gc.interpolate(OF_4[2], 4), OF_4[2]),
+        (lambda: gc.interpolate(OF_4[2], scale_factor=1, mode="bilinear"), OF_4[2]),
+    ],
+    **{
+        f"dropout{d}d": [
+            (lambda d=d: getattr(gc, f"dropout{d}d")(OF_4[d]), OF_4[d]),
+            (lambda d=d: getattr(gc, f"dropout{d}d")(OF_4[d], 0.0, True), OF_4[d]),
+            (lambda d=d: getattr(gc, f"dropout{d}d")(OF_4[d], 1.0, True), 0 * OF_4[d]),
+        ]
+        for d in (1, 2, 3)
+    },
     "batch_norm": [
         (lambda: gc.batch_norm(E, np.zeros(3), np.ones(3)), E),
         (lambda: gc.batch_norm(E), E),

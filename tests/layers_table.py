@@ -195,6 +195,36 @@ PICTURES: Mapping[str, Row] = {
         )
         for d in (1, 2, 3)
     },
+    **{
+        f"Dropout{d}d": Row(
+            lambda d=d: getattr(nn, f"Dropout{d}d")(), _sized(d, 4, 3, 2), value=lambda p, x: x
+        )
+        for d in (1, 2, 3)
+    },
+    "Unflatten": Row(
+        lambda: nn.Unflatten(1, (2, -1)), (3, 8), value=lambda p, x: x.reshape(3, 2, 4)
+    ),
+    "Unfold": Row(
+        lambda: nn.Unfold((1, 2), stride=2), (1, 2, 2, 4),
+        value=lambda p, x: x[:, :, 0].reshape(1, 2, 2, 2).swapaxes(2, 3).reshape(1, 4, 2),
+    ),
+    "Fold": Row(
+        lambda: nn.Fold((2, 4), 1), (1, 3, 8), value=lambda p, x: x.reshape(1, 3, 2, 4)
+    ),
+    "PixelShuffle": Row(
+        lambda: nn.PixelShuffle(2), (1, 4, 2, 3),
+        value=lambda p, x: x.reshape(2, 2, 2, 3).transpose(2, 0, 3, 1).reshape(1, 1, 4, 6),
+    ),
+    "PixelUnshuffle": Row(
+        lambda: nn.PixelUnshuffle(2), (1, 1, 4, 6),
+        value=lambda p, x: x.reshape(2, 2, 3, 2).transpose(1, 3, 0, 2).reshape(1, 4, 2, 3),
+    ),
+    "ChannelShuffle": Row(
+        lambda: nn.ChannelShuffle(2), (2, 6, 3), value=lambda p, x: x[:, [0, 3, 1, 4, 2, 5]]
+    ),
+    "Upsample": Row(
+        lambda: nn.Upsample(scale_factor=2), (1, 2, 3), value=lambda p, x: x.repeat(2, axis=2)
+    ),
     "GroupNorm": Row(lambda: nn.GroupNorm(3, 6), (2, 6, 4), ("weight", "bias"), _groups),
     "LocalResponseNorm": Row(
         lambda: nn.LocalResponseNorm(1, 0.5, 2.0, 3.0), (2, 6, 4),

@@ -27,6 +27,7 @@ NEEDED = {
     "milestones": [1], "total_iters": 3, "T_max": 3, "T_0": 3, "max_lr": 0.1, "total_steps": 5,
     "kernel_size": 2, "padding": 1, "output_size": 2, "norm_type": 2,
     "num_features": 3, "num_groups": 2, "num_channels": 4, "size": 3,
+    "upscale_factor": 2, "downscale_factor": 2, "groups": 2, "axis": 1, "unflattened_size": (2, -1),
     "schedule": 0.1, "schedules": [0.1, 0.2], "nonlinearity": "relu", "pattern": "*",
     "in_channels": 4, "out_channels": 4, "kernel_size": 3,
 }  # fmt: skip

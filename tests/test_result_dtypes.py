@@ -243,6 +243,30 @@ TABLE: dict[str, Entry] = {
         lambda x, y: -x[[0, 1], [2, 0]].mean(),
     ),
     # pictures
+    "unflatten": ("same", lambda x, y: gc.unflatten(x, 1, (-1, 1)), lambda x, y: x[..., None]),
+    "unfold": ("same", lambda x, y: gc.unfold(x[None], (2, 1)), lambda x, y: x),
+    "fold": ("number", lambda x, y: gc.fold(x, (2, 3), (2, 1)), lambda x, y: x[None]),
+    "pixel_shuffle": (
+        "same", lambda x, y: gc.pixel_shuffle(x.reshape((1, 2, 3)), 1), lambda x, y: x[None]
+    ),
+    "pixel_unshuffle": (
+        "same", lambda x, y: gc.pixel_unshuffle(x[None, :, :2], 2),
+        lambda x, y: x[:, :2].reshape(4, 1, 1),
+    ),
+    "channel_shuffle": (
+        "same", lambda x, y: gc.channel_shuffle(x.reshape((1, 6, 1)), 2),
+        lambda x, y: x.T.reshape(1, 6, 1),
+    ),
+    "interpolate": ("same", lambda x, y: gc.interpolate(x[None], 6),
+                    lambda x, y: x.repeat(2, 1)[None]),
+    "dropout1d": ("floating", lambda x, y: gc.dropout1d(x[None]), lambda x, y: x[None]),
+    "dropout2d": (
+        "floating", lambda x, y: gc.dropout2d(x[None, None]), lambda x, y: x[None, None],
+    ),
+    "dropout3d": (
+        "floating", lambda x, y: gc.dropout3d(x[None, None, None]),
+        lambda x, y: x[None, None, None],
+    ),
     "batch_norm": (
         "floating", lambda x, y: gc.batch_norm(x, np.ones(3, "f2"), np.ones(3, "f2"), eps=3.0),
         lambda x, y: (x - 1) / 2,

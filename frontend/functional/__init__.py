@@ -17,6 +17,7 @@ from .creation import *
 from .einstein import *
 from .elementwise import *
 from .gather import *
+from .images import *
 from .inquiry import *
 from .linalg import *
 from .losses import *

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from gradc.compiler.errors import ArgumentError, ShapeError, described
@@ -28,6 +29,7 @@ __all__ = [
     "expand_dims",
     "squeeze",
     "flatten",
+    "unflatten",
     "broadcast_to",
     "broadcast_arrays",
     "concat",
@@ -116,6 +118,23 @@ def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
 def flatten(x: TensorLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     """The axes from start_axis to end_axis, both included, made one."""
     return as_tensor(x).flatten(start_axis, end_axis)
+
+
+def unflatten(x: TensorLike, axis: int, sizes: ShapeLike) -> Tensor:
+    """An axis taken apart into axes of these extents, of which one may be -1: what is left."""
+    tensor = as_tensor(x)
+    along = nodes.axis_of(axis, tensor.ndim, "unflatten")
+    parts = nodes.check_shape(sizes, "unflatten", wildcard=True)
+    extent = tensor.shape[along]
+    known = math.prod(e for e in parts if isinstance(e, int) and e != -1)
+    if isinstance(extent, int):
+        fits = known and extent % known == 0 if -1 in parts else known == extent
+        if parts.count(-1) > 1 or not fits:
+            problem = f"axis {along} of {tensor.node.type} does not become {nodes.show(parts)}"
+            fail(ShapeError, "unflatten", problem)
+        parts = tuple(extent // known if e == -1 else e for e in parts)
+    shape = (*tensor.shape[:along], *parts, *tensor.shape[along + 1 :])
+    return derive(nodes.reshape(tensor.node, shape), tensor)
 
 
 def broadcast_to(x: TensorLike, shape: ShapeLike) -> Tensor:

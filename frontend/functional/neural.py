@@ -352,16 +352,29 @@ def dropout(input: TensorLike, p: Number = 0.5, training: TensorLike | None = No
 
     Every call has its own random numbers.
     """
-    x, p = floating(input), check_probability(p, "dropout")
+    x = floating(input)
+    return dropped(x, x.shape, check_probability(p, "dropout"), training, "dropout")
+
+
+def checked_mode(training: TensorLike | None, operation: str) -> Tensor:
+    """Whether a program trains, as a bool scalar: what an argument `training` means."""
     mode = training_mode() if training is None else as_tensor(training)
     if mode.ndim or not mode.dtype.is_bool:
         problem = f"training is None, True, False or a bool scalar, not {mode.node.type}"
-        fail(ArgumentError, "dropout", problem)
+        fail(ArgumentError, operation, problem)
+    return mode
+
+
+def dropped(
+    x: Tensor, shape: ShapeLike, p: float, training: TensorLike | None, operation: str
+) -> Tensor:
+    """`dropout` with one chance for each element of `shape`, which broadcasts to that of x."""
+    mode = checked_mode(training, operation)
     if p == 0.0 or training is False:
         return x
     if p == 1.0:
         return each.where(mode, 0, x)
-    kept = random.bernoulli(1.0 - p, x.shape)
+    kept = random.bernoulli(1.0 - p, shape)
     return each.where(mode, each.where(kept, x * (1.0 / (1.0 - p)), 0), x)
 
 

@@ -23,8 +23,8 @@ from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 from ..variables import State, revised
 from . import elementwise as each
-from .creation import training_mode
 from .guards import wide
+from .neural import checked_mode
 from .windows import Windows, add_parts, combined
 
 __all__ = [
@@ -238,7 +238,7 @@ def normalized(
     momentum   None: running statistics are the means over all batches, which they count
     """
     (eps,) = check_numbers(operation, eps=eps)
-    mode, dtype = _mode(training, operation), x.dtype if x.dtype.is_float else float32
+    mode, dtype = checked_mode(training, operation), x.dtype if x.dtype.is_float else float32
     sample = Sample.of(x, axes)
     if running is None:
         if training is False:
@@ -264,14 +264,6 @@ def affine(x: Tensor, weight: TensorLike | None, bias: TensorLike | None, operat
     if bias is not None:
         x = x + _in_channels(_check_channels(x, as_tensor(bias), "bias", operation), x.ndim)
     return x
-
-
-def _mode(training: TensorLike | None, operation: str) -> Tensor:
-    mode = training_mode() if training is None else as_tensor(training)
-    if mode.ndim or not mode.dtype.is_bool:
-        problem = f"training is None, True, False or a bool scalar, not {mode.node.type}"
-        fail(ArgumentError, operation, problem)
-    return mode
 
 
 def _moving(

@@ -91,9 +91,12 @@ class Windows:
 # ---------------------------------------------------------------- from arguments to windows
 
 
-def per_axis(value: int | Sequence[int], name: str, axes: int, operation: str, least: int) -> Any:
-    """One number for every axis, from one for all of them or a sequence."""
-    given = [value] * axes if isinstance(value, int) else list(value)
+def per_axis(value: Any, name: str, axes: int, operation: str, least: int) -> list[int]:
+    """One number for every axis, from one for all of them or a sequence.
+
+    Raises ArgumentError for a number below `least`, and for as many as there are no axes.
+    """
+    given = list(value) if isinstance(value, (list, tuple)) else [value] * axes
     if len(given) == 1:
         given *= axes
     if len(given) != axes:

@@ -12,6 +12,7 @@ from .activation import *
 from .batch_norm import *
 from .containers import *
 from .convolution import *
+from .images import *
 from .linear import *
 from .loss import *
 from .module import *

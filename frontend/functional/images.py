@@ -1,0 +1,341 @@
+"""Rearranging pictures: patches as columns and back, channels and pixels, other resolutions.
+
+    input   [batch, channels, height, width], or without a batch where a function says so
+
+Elements move, and add up where patches overlap, always in one order: a patch's columns from left to
+right, then its rows from top to bottom. PyTorch's names, arguments and formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from gradc.compiler.errors import ArgumentError, ShapeError, described
+from gradc.compiler.ops.slicing import PAD
+from gradc.runtime.plain_number import as_real
+
+from .. import nodes
+from ..ranges import Number, WholeNumber, check_probability, count
+from ..tensor import Tensor, TensorLike, as_tensor, derive, floating
+from ..tracing import fail
+from .gather import take
+from .manipulation import repeat, stack
+from .neural import dropped, pad
+from .windows import Windows, extent_along, per_axis
+
+__all__ = [
+    "unfold",
+    "fold",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "channel_shuffle",
+    "interpolate",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+]
+
+# ---------------------------------------------------------------- patches
+
+
+def unfold(
+    input: TensorLike,
+    kernel_size: int | Sequence[int],
+    dilation: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    stride: int | Sequence[int] = 1,
+) -> Tensor:
+    """Patches of [batch, channels, height, width] as columns: [batch, channels * patch, places].
+
+    kernel_size   the extent of a patch, one number or one per axis
+    dilation      from one element of a patch to the next
+    padding       zeros around the picture
+    stride        from one place of a patch to the next
+
+    Row c * patch + i is element i of a patch, row by row, in channel c. Without a batch,
+    [channels, height, width] gives [channels * patch, places]. Raises ShapeError where no patch
+    fits.
+    """
+    x = as_tensor(input)
+    if x.ndim not in (3, 4):
+        problem = f"input is {x.node.type}, not [batch, channels, height, width] or without batch"
+        fail(ShapeError, "unfold", problem)
+    extents = [extent_along(x, axis, "unfold") for axis in (x.ndim - 2, x.ndim - 1)]
+    rows, columns = _places(extents, kernel_size, dilation, padding, stride, "unfold")
+    x = pad(x, [columns.padding] * 2 + [rows.padding] * 2)
+    front = x.shape[:-3]
+    found = _cut(_cut(x, x.ndim - 2, rows), x.ndim, columns)  # [..., kh, rows, kw, columns]
+    order = [*range(len(front) + 1), *(len(front) + i for i in (1, 3, 2, 4))]
+    channels = extent_along(x, x.ndim - 3, "unfold")
+    patch = rows.kernel * columns.kernel
+    shape = (*front, channels * patch, rows.count * columns.count)
+    return found.permute(*order).reshape(shape)
+
+
+def fold(
+    input: TensorLike,
+    output_size: int | Sequence[int],
+    kernel_size: int | Sequence[int],
+    dilation: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    stride: int | Sequence[int] = 1,
+) -> Tensor:
+    """The picture whose patches are columns, [batch, channels * patch, places]; overlaps add up.
+
+    output_size   (height, width) of the result, or one number for both
+
+    Other arguments are those of unfold, whose transpose this is: a picture that is unfolded and
+    folded again is multiplied by how many patches each element is in. Raises ShapeError where the
+    columns are not those of patches of such a picture.
+    """
+    x = as_tensor(input)
+    if x.ndim not in (2, 3):
+        problem = f"input is {x.node.type}, not [batch, channels * patch, places] or without batch"
+        fail(ShapeError, "fold", problem)
+    extents = per_axis(output_size, "output_size", 2, "fold", 1)
+    rows, columns = _places(extents, kernel_size, dilation, padding, stride, "fold")
+    patch, places = rows.kernel * columns.kernel, rows.count * columns.count
+    channels = extent_along(x, x.ndim - 2, "fold")
+    if channels % patch or x.shape[-1] != places:
+        facts = [f"input is {x.node.type}"]
+        problem = f"patches of {patch} elements at {places} places make up the picture"
+        fail(ShapeError, "fold", f"{problem}, the columns are others", facts)
+    front = (*x.shape[:-2], channels // patch)
+    shape = (*front, rows.kernel, columns.kernel, rows.count, columns.count)
+    axis = len(front)
+    x = _laid(x.reshape(shape), axis + 1, axis + 3, columns)  # [..., kh, rows, width]
+    x = _laid(x, axis, axis + 1, rows)
+    return pad(x, [-columns.padding] * 2 + [-rows.padding] * 2)
+
+
+def _places(
+    extents: Sequence[int], kernel: Any, dilation: Any, padding: Any, stride: Any, operation: str
+) -> list[Windows]:
+    """Where patches lie along height and width."""
+    options = zip(
+        extents,
+        per_axis(kernel, "kernel_size", 2, operation, 1),
+        per_axis(stride, "stride", 2, operation, 1),
+        per_axis(padding, "padding", 2, operation, 0),
+        per_axis(dilation, "dilation", 2, operation, 1),
+        strict=True,
+    )
+    found = []
+    for extent, size, step, margin, apart in options:
+        room = extent + 2 * margin - (size - 1) * apart - 1
+        if room < 0:
+            problem = f"no patch of {size} elements, {apart} apart, fits into {extent + 2 * margin}"
+            fail(ShapeError, operation, problem)
+        found.append(Windows(extent, size, step, margin, apart, room // step + 1))
+    return found
+
+
+def _cut(x: Tensor, axis: int, w: Windows) -> Tensor:
+    """The axis, with its padding, as two: elements of a patch, and places of patches."""
+    last = (w.count - 1) * w.stride
+    parts = [
+        x[(*(slice(None),) * axis, slice(start, start + last + 1, w.stride))]
+        for start in range(0, w.reach, w.dilation)
+    ]
+    return stack(parts, axis)
+
+
+def _laid(x: Tensor, patch: int, places: int, w: Windows) -> Tensor:
+    """The transpose of `_cut`: each element of a patch among zeros, at its places, added up."""
+    extent = w.extent + 2 * w.padding
+    inside = (w.count - 1) * w.stride + 1
+    total: Tensor | None = None
+    for number in range(w.kernel):
+        part = x[(*(slice(None),) * patch, number)]
+        low, high, interior = ([0] * part.ndim for _ in range(3))
+        axis = places - 1
+        low[axis], interior[axis] = number * w.dilation, w.stride - 1
+        high[axis] = extent - inside - low[axis]
+        zero = nodes.constant(0, x.dtype)
+        margins = {"low": tuple(low), "high": tuple(high), "interior": tuple(interior)}
+        laid = derive(nodes.build(PAD, part.node, zero, **margins), x)
+        total = laid if total is None else total + laid
+    assert total is not None
+    return total
+
+
+# ---------------------------------------------------------------- channels and pixels
+
+
+def pixel_shuffle(input: TensorLike, upscale_factor: WholeNumber) -> Tensor:
+    """[..., channels * r * r, height, width] to [..., channels, height * r, width * r].
+
+    Source: Shi et al., "Real-Time Single Image and Video Super-Resolution" (2016).
+    """
+    x, r = as_tensor(input), count(upscale_factor, "upscale_factor", "pixel_shuffle")
+    front, (channels, height, width) = _picture(x, "pixel_shuffle")
+    if channels % (r * r):
+        facts = [f"input is {x.node.type}"]
+        fail(ShapeError, "pixel_shuffle", f"{channels} channels are no multiple of {r * r}", facts)
+    parts = x.reshape((*front, channels // (r * r), r, r, height, width))
+    moved = parts.permute(*range(len(front) + 1), *(len(front) + i for i in (3, 1, 4, 2)))
+    return moved.reshape((*front, channels // (r * r), height * r, width * r))
+
+
+def pixel_unshuffle(input: TensorLike, downscale_factor: WholeNumber) -> Tensor:
+    """[..., channels, height * r, width * r] to [..., channels * r * r, height, width]."""
+    x, r = as_tensor(input), count(downscale_factor, "downscale_factor", "pixel_unshuffle")
+    front, (channels, height, width) = _picture(x, "pixel_unshuffle")
+    if height % r or width % r:
+        facts = [f"input is {x.node.type}"]
+        problem = f"height {height} and width {width} are no multiples of {r}"
+        fail(ShapeError, "pixel_unshuffle", problem, facts)
+    parts = x.reshape((*front, channels, height // r, r, width // r, r))
+    moved = parts.permute(*range(len(front) + 1), *(len(front) + i for i in (2, 4, 1, 3)))
+    return moved.reshape((*front, channels * r * r, height // r, width // r))
+
+
+def channel_shuffle(input: TensorLike, groups: WholeNumber) -> Tensor:
+    """Channels of [batch, channels, ...] dealt out to groups, one after the other.
+
+    Source: Zhang et al., "ShuffleNet" (2018).
+    """
+    x, parts = as_tensor(input), count(groups, "groups", "channel_shuffle")
+    if x.ndim < 3:
+        fail(ShapeError, "channel_shuffle", f"input is {x.node.type}, not [batch, channels, *axes]")
+    channels = extent_along(x, 1, "channel_shuffle")
+    if channels % parts:
+        facts = [f"input is {x.node.type}"]
+        fail(ShapeError, "channel_shuffle", f"{channels} channels are not {parts} groups", facts)
+    grouped = x.reshape((x.shape[0], parts, channels // parts, *x.shape[2:]))
+    return grouped.permute(0, 2, 1, *range(3, grouped.ndim)).reshape(x.shape)
+
+
+def _picture(x: Tensor, operation: str) -> tuple[tuple[Any, ...], tuple[int, int, int]]:
+    """What stands before the channels, and the extents of channels, height and width."""
+    if x.ndim < 3:
+        fail(ShapeError, operation, f"input is {x.node.type}, not [..., channels, height, width]")
+    channels, height, width = (extent_along(x, x.ndim - n, operation) for n in (3, 2, 1))
+    return tuple(x.shape[:-3]), (channels, height, width)
+
+
+# ---------------------------------------------------------------- other resolutions
+
+
+def interpolate(
+    input: TensorLike,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool = False,
+) -> Tensor:
+    """[batch, channels, *axes] at another resolution.
+
+    size            extents of the result, one number or one per axis
+    scale_factor    or what extents are multiplied by, and rounded down
+    mode            "nearest": element floor(i * extent / size); "nearest-exact": from the middle of
+                    each element; "linear", "bilinear" or "trilinear", for one, two or three axes:
+                    between the two elements beside, along each axis
+    align_corners   linear modes alone: the first and last elements keep their values
+
+    A place between elements is i / scale_factor where that is given, else i * extent / size.
+    """
+    x = as_tensor(input)
+    axes = x.ndim - 2
+    linear = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(axes)
+    if linear is None:
+        problem = f"input is {x.node.type}, not [batch, channels] and one to three axes"
+        fail(ShapeError, "interpolate", problem)
+    if mode not in ("nearest", "nearest-exact", linear):
+        known = f"'nearest', 'nearest-exact' or {linear!r}"
+        fail(ArgumentError, "interpolate", f"mode for {x.node.type} is {known}, not {mode!r}")
+    if align_corners and mode != linear:
+        fail(ArgumentError, "interpolate", f"align_corners has no meaning for mode {mode!r}")
+    x = floating(x) if mode == linear else x
+    for axis, (new, ratio) in zip(
+        range(2, x.ndim), _resolutions(x, size, scale_factor, axes), strict=True
+    ):
+        if mode == linear:
+            x = _between(x, axis, new, ratio, align_corners)
+        else:
+            x = _nearest(x, axis, new, ratio, Fraction(mode == "nearest-exact", 2))
+    return x
+
+
+def _resolutions(x: Tensor, size: Any, scale: Any, axes: int) -> list[tuple[int, Fraction]]:
+    """The new extent of each axis, and how far apart its elements lie on the old one: exactly, for
+    a factor as it is written.
+    """
+    if (size is None) == (scale is None):
+        fail(ArgumentError, "interpolate", "either size or scale_factor is given")
+    old = [extent_along(x, axis, "interpolate") for axis in range(2, x.ndim)]
+    if 0 in old:
+        fail(ShapeError, "interpolate", f"{x.node.type} has no elements to take")
+    if size is not None:
+        found = per_axis(size, "size", axes, "interpolate", 1)
+        return [(new, Fraction(extent, new)) for new, extent in zip(found, old, strict=True)]
+    factors = list(scale) if isinstance(scale, (list, tuple)) else [scale] * axes
+    if len(factors) != axes:
+        problem = f"scale_factor has {len(factors)} numbers for {axes} axes"
+        fail(ArgumentError, "interpolate", problem)
+    result = []
+    for extent, given in zip(old, factors, strict=True):
+        factor = as_real(given)
+        if factor is None or not 0 < factor < math.inf or math.floor(extent * factor) < 1:
+            problem = f"scale_factor {described(given)} leaves nothing of {extent} elements"
+            fail(ArgumentError, "interpolate", problem)
+        result.append((math.floor(extent * factor), 1 / Fraction(str(factor))))
+    return result
+
+
+def _nearest(x: Tensor, axis: int, new: int, ratio: Fraction, middle: Fraction) -> Tensor:
+    """Elements picked; a copy of each so often is a repeat, whose gradient is a sum."""
+    extent = extent_along(x, axis, "interpolate")
+    places = [min(math.floor((i + middle) * ratio), extent - 1) for i in range(new)]
+    if new % extent == 0 and places == [i // (new // extent) for i in range(new)]:
+        return repeat(x, new // extent, axis)
+    return take(x, np.asarray(places), axis)
+
+
+def _between(x: Tensor, axis: int, new: int, ratio: Fraction, align_corners: bool) -> Tensor:
+    """Between the elements below and above each place, by how far it is from the first."""
+    extent = extent_along(x, axis, "interpolate")
+    if align_corners:
+        at = np.arange(new) * ((extent - 1) / (new - 1) if new > 1 else 0.0)
+    else:
+        at = np.maximum((np.arange(new) + 0.5) * float(ratio) - 0.5, 0.0)
+    below = np.minimum(np.floor(at).astype(np.int64), extent - 1)
+    above = np.minimum(below + 1, extent - 1)
+    share = np.clip(at - below, 0.0, 1.0).astype(x.dtype.numpy)
+    share = share.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return take(x, below, axis) * (1 - share) + take(x, above, axis) * share
+
+
+# ---------------------------------------------------------------- dropping channels
+
+
+def dropout1d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
+    """dropout2d for [batch, channels, length]."""
+    return _channel_dropout(input, p, training, 1, "dropout1d")
+
+
+def dropout2d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
+    """dropout of whole channels of [batch, channels, height, width], each by its own chance.
+
+    Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks" (2015).
+    """
+    return _channel_dropout(input, p, training, 2, "dropout2d")
+
+
+def dropout3d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
+    """dropout2d for [batch, channels, depth, height, width]."""
+    return _channel_dropout(input, p, training, 3, "dropout3d")
+
+
+def _channel_dropout(
+    input: TensorLike, p: Any, training: TensorLike | None, axes: int, operation: str
+) -> Tensor:
+    x, chance = floating(input), check_probability(p, operation)
+    if x.ndim != axes + 2:
+        fail(ShapeError, operation, f"input is {x.node.type}, which has not {axes + 2} axes")
+    return dropped(x, (*x.shape[:2], *(1,) * axes), chance, training, operation)
