@@ -80,7 +80,8 @@ def plan(
         form=Form(rows, bool(maxima), repeat, maxima or {}),
         leaves=Leaves(lay_out_state([graph], orders or {})),
     )
-    passes = parse_passes("copy_roots,fuse,keep_values,order_kernels,plan_memory")
+    names = "copy_roots,fuse,keep_values,split_residues,order_kernels,plan_memory"
+    passes = parse_passes(names)
     program = run_passes(graph, passes.steps, settings, verify=True)
     assert isinstance(program, Program)
     return program

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import mmap
 import os
 import re
 import time
@@ -202,6 +203,44 @@ def test_masked_memory_touches_only_its_lanes() -> None:
     np.testing.assert_array_equal(got[:16], [1, 2, 3, 4, 5] + [-1] * 11)
     np.testing.assert_array_equal(got[16:], [1, 2, 3, 4, 5] + [9] * 11 + [-1, 1])
     np.testing.assert_array_equal(flags, [i % 2 == (1 if i < 5 else 0) for i in range(16)])
+
+
+def before_a_guard(count: int, dtype: Any, pages: mmap.mmap) -> Array:
+    """The last elements of a page behind which nothing may be touched."""
+    size = mmap.PAGESIZE
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    guard = ctypes.c_void_p(address + size)
+    assert ctypes.CDLL(None).mprotect(guard, ctypes.c_size_t(size), 0) == 0
+    whole: Array = np.frombuffer(pages, dtype, size // np.dtype(dtype).itemsize)
+    return whole[len(whole) - count :]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("step", [2, 3, 4])
+@pytest.mark.parametrize("lanes", [2, 8, 16, 64])
+@pytest.mark.parametrize("scalar", ["float", "double", "i8"])
+def test_strided_memory_touches_only_its_elements(
+    scalar: str, lanes: int, step: int, masked: bool
+) -> None:
+    """What lies behind the last element may not be read, nor what a mask switches off be written:
+    both lie before a page that ends the process."""
+    dtype = {"float": np.float32, "double": np.float64, "i8": np.int8}[scalar]
+    on = max(1, lanes - 3) if masked else lanes
+    f = pointers("strided", 2)
+    x, out, n = (f.parameter(i) for i in range(3))
+    mask = f.compare("slt", f.iota("i64", lanes), n) if masked else None
+    value = f.strided_load(scalar, x, step, lanes, mask)
+    f.interleaved_store([value] * (step - 1) + [f.add(value, value)], out, mask)
+    f.ret()
+    # Anonymous pages, which are never unmapped: views of them outlive this function.
+    pages = [mmap.mmap(-1, 2 * mmap.PAGESIZE) for _ in range(2)]
+    given = before_a_guard(step * (on - 1) + 1, dtype, pages[0])
+    got = before_a_guard(step * on, dtype, pages[1])
+    given[...] = np.arange(len(given)) % 50
+    run(f, given, got, n=on)
+    picked = given[::step]
+    columns = [picked] * (step - 1) + [picked + picked]
+    np.testing.assert_array_equal(got, np.stack(columns, 1).reshape(-1))
 
 
 @pytest.mark.parametrize("index_type", ["i32", "i64"])

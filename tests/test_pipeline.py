@@ -61,7 +61,7 @@ def test_a_list_of_passes_runs_each_once() -> None:
     [
         ("simplfy", "unknown pass 'simplfy'\n  known: pipeline, gather_minibatches, specialize, "
                     "decompose, fold_constants, simplify, cse, dce, copy_roots, fuse, keep_values, "
-                    "order_kernels, plan_memory, make_resident, choose_schedule\n"
+                    "split_residues, order_kernels, plan_memory, make_resident, choose_schedule\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),
         ("pipeline(batch=4)", "pass pipeline takes no arguments, not (batch=4)"),
@@ -121,7 +121,7 @@ def needs_message(text: str, passes: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("step", ["keep_values", "order_kernels", "plan_memory"])
+@pytest.mark.parametrize("step", ["keep_values", "split_residues", "order_kernels", "plan_memory"])
 def test_a_planned_program_is_not_changed(step: str) -> None:
     planned = optimize_text(PRODUCTS, "f.ir", "fuse,order_kernels,plan_memory")
     assert needs_message(planned, step) == (
@@ -165,7 +165,7 @@ def test_kernels_are_put_in_order_by_edges_that_are_all_there() -> None:
     )
 
 
-@pytest.mark.parametrize("step", ["keep_values", "plan_memory", "make_resident"])
+@pytest.mark.parametrize("step", ["keep_values", "split_residues", "plan_memory", "make_resident"])
 def test_a_kernel_that_says_how_it_is_run_is_not_changed(step: str) -> None:
     made = "fuse,order_kernels" + (",plan_memory" if step == "make_resident" else "")
     text = optimize_text(PRODUCTS, "f.ir", made)

@@ -9,6 +9,8 @@ that too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..artifact import LINE_BYTES
 from .emit_values import ValueEmitter
 from .values import SIZE_BYTES, Operand, Value, constant, mangled, vector_type
@@ -74,6 +76,61 @@ class MemoryEmitter(ValueEmitter):
         aligned = align or SIZE_BYTES[value.type]
         hint = ", !nontemporal !0" if nontemporal else ""
         self.raw(f"store {self._to_memory(value)}, {pointer}, align {aligned}{hint}")
+
+    def strided_load(
+        self, scalar: str, pointer: Value, step: int, lanes: int, mask: Value | None = None
+    ) -> Value:
+        """Every `step`-th element, from the first on: whole vectors, of which lanes are picked.
+
+        Nothing is read behind the last element, where the last vector ends, nor for lanes that the
+        mask switches off; those are undefined.
+        """
+        last = step * (lanes - 1)
+        starts = [min(q * lanes, last + 1 - lanes) for q in range(step)]
+        source = [min(lane * step // lanes, step - 1) for lane in range(lanes)]
+        found: Value | None = None
+        for number, start in enumerate(starts):
+            at = self.gep(pointer, start, scalar, inbounds=mask is None)
+            if mask is None:
+                part = self.load(scalar, at, lanes)
+            else:
+                read = [divmod(start + e, step) for e in range(lanes)]
+                own = [n if rest == 0 and source[n] == number else -1 for n, rest in read]
+                part = self.masked_load(scalar, at, self._lanes_of(mask, own), lanes)
+            place = [lane * step - start if s == number else 0 for lane, s in enumerate(source)]
+            if found is None:
+                found = self.shuffle(part, None, place)
+            else:
+                old = [lane if s < number else 0 for lane, s in enumerate(source)]
+                new = zip(source, place, old, strict=True)
+                picked = [lanes + p if s == number else o for s, p, o in new]
+                found = self.shuffle(found, part, picked)
+        assert found is not None
+        return found
+
+    def interleaved_store(
+        self, values: Sequence[Value], pointer: Value, mask: Value | None = None
+    ) -> None:
+        """Lane 0 of every value side by side, then lane 1 of each, and so on; those of the mask."""
+        count, lanes = len(values), values[0].lanes
+        for part in range(count):
+            which = [divmod(part * lanes + e, count) for e in range(lanes)]
+            taken = self.shuffle(values[0], values[1], [
+                lane + (lanes if v == 1 else 0) if v < 2 else 0 for lane, v in which
+            ])  # fmt: skip
+            for number in range(2, count):
+                picked = [lanes + lane if v == number else e for e, (lane, v) in enumerate(which)]
+                taken = self.shuffle(taken, values[number], picked)
+            at = self.gep(pointer, part * lanes, values[0].type, inbounds=mask is None)
+            if mask is None:
+                self.store(taken, at)
+            else:
+                self.masked_store(taken, at, self._lanes_of(mask, [lane for lane, _ in which]))
+
+    def _lanes_of(self, mask: Value, lanes: Sequence[int]) -> Value:
+        """A mask made of lanes of another; off where a lane is -1."""
+        off = self.const("i1", False, mask.lanes)
+        return self.shuffle(mask, off, [mask.lanes if lane < 0 else lane for lane in lanes])
 
     def masked_load(
         self,

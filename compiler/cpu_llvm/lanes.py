@@ -53,7 +53,8 @@ def blocks(
     if whole == high:
         return
     with _if_some_left(f, whole, high, exact), e.level():
-        e.vectorise(axis, whole, lanes_left(e, f.binary("sub", high, whole)))
+        left = f.binary("sub", high, whole)
+        e.vectorise(axis, whole, lanes_left(e, left), left.integer)
         yield
 
 
@@ -76,5 +77,10 @@ def lanes_left(e: ExpressionEmitter, left: Value) -> Value:
 def store_all(e: ExpressionEmitter, loop: Loop) -> None:
     """Values first, then stores: two stores of one loop do not see each other."""
     values = [e.value(store.value) for store in loop.stores]
-    for store, value in zip(loop.stores, values, strict=True):
-        e.store(store, value)
+    together = e.interleaved(loop.stores)
+    for numbers in together:
+        e.store_interleaved([loop.stores[n] for n in numbers], [values[n] for n in numbers])
+    done = {number for numbers in together for number in numbers}
+    for number, (store, value) in enumerate(zip(loop.stores, values, strict=True)):
+        if number not in done:
+            e.store(store, value)

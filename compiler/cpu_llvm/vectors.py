@@ -2,34 +2,44 @@
 
 One axis of a kernel may be vectorised: 16 consecutive points are 16 lanes. An expression that
 does not depend on that axis is computed once and splatted where it meets one that does. An
-address that steps by one element per lane becomes a vector load, by none a scalar load, by
-anything else a gather. Values are cached per nesting level: what an inner loop needs but does not
-change is emitted before it (`hoist`).
+address that steps by one element per lane becomes a vector load, by none a scalar load, by a few a
+shuffle of vector loads, by anything else a gather. Values are cached per nesting level: what an
+inner loop needs but does not change is emitted before it (`hoist`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from ..artifact import LINE_BYTES
 from ..loops.build import coefficient
 from ..loops.ir import Axis, Scalar, Store, walk
-from ..loops.schedule import LANES
+from ..loops.schedule import LANES, SHORT_STEPS
+from ..types import bool_
+from .clamped import ClampedAddress, clamped_address
 from .context import KernelContext
 from .emit import FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
 from .values import SIZE_BYTES
 
+SHORT_VECTORS = (2, 4, 8)
+"""Lanes that a vector of its own holds, so that it needs no mask."""
+
 
 @dataclass(frozen=True)
 class Lanes:
-    """The vectorised axis at one place: lane l is the point base + l; `mask` None means all."""
+    """The vectorised axis at one place: lane l is the point base + l; `mask` None means all.
+
+    first   the mask is that of so many first lanes; None: that is not known
+    """
 
     axis: Axis
     base: Value
     mask: Value | None
+    first: int | None = None
 
 
 class ExpressionEmitter:
@@ -59,9 +69,11 @@ class ExpressionEmitter:
         """The axis is at `point` here (lane 0, if it is the vectorised one)."""
         self._points[axis] = point
 
-    def vectorise(self, axis: Axis, base: Value, mask: Value | None) -> None:
+    def vectorise(
+        self, axis: Axis, base: Value, mask: Value | None, first: int | None = None
+    ) -> None:
         self._points[axis] = base
-        self.lanes = Lanes(axis, base, mask)
+        self.lanes = Lanes(axis, base, mask, first)
 
     def bind_reduced(self, name: str, value: Value) -> None:
         self._reduced[name] = value
@@ -126,7 +138,11 @@ class ExpressionEmitter:
     def _missing_operands(self, scalar: Scalar, lane_zero: bool) -> list[tuple[Scalar, bool]]:
         if scalar.op == "load":
             (address,) = scalar.args
-            keys = [(address, self.step(address) not in (0, None) and self._differs(address))]
+            clamped = self._clamped(scalar)
+            if clamped is not None:
+                keys = [(clamped.index, True), *((term, False) for term in clamped.rest)]
+            else:
+                keys = [(address, self.step(address) not in (0, None) and self._differs(address))]
         else:
             keys = [(arg, lane_zero and self._differs(arg)) for arg in scalar.args]
         return [key for key in keys if self._known(key) is None]
@@ -169,15 +185,68 @@ class ExpressionEmitter:
             return self.f.load(kind, self.f.gep(base, self.value(address), kind))
         assert self.lanes is not None
         mask = self.lanes.mask
+        clamped = self._clamped(scalar)
+        if clamped is not None:
+            return self._clamped_load(base, kind, clamped)
         if step == 1:
             pointer = self._lane_zero_pointer(base, address, kind)
             if mask is None:
                 return self.f.load(kind, pointer, self.width)
             return self.f.masked_load(kind, pointer, mask, self.width)
+        if step in SHORT_STEPS and kind != "i1":
+            pointer = self._lane_zero_pointer(base, address, kind)
+            return self._strided_load(kind, pointer, step)
         pointer, index = self._lane_addresses(base, address, step, kind)
         if mask is not None:  # other lanes read what lane 0 reads: code for a mask is long and slow
             index = self.f.select(mask, index, self.f.extract(index, 0))
         return self.f.gather(kind, pointer, index)
+
+    def _clamped(self, load: Scalar) -> ClampedAddress | None:
+        """The load's address as one that is clamped along the lanes, if it is such a one."""
+        (address,) = load.args
+        if self.lanes is None or load.dtype == bool_ or self.step(address) is not None:
+            return None
+        return clamped_address(address, self.lanes.axis)
+
+    def _clamped_load(self, base: Value, kind: str, clamped: ClampedAddress) -> Value:
+        """Elements between the ends, and those at the ends in the lanes that go beyond."""
+        f, width = self.f, self.width
+        assert self.lanes is not None
+        row = f.const("i64", 0)
+        for term in clamped.rest:
+            row = f.binary("add", row, self.value(term))
+        first = self._cached(clamped.index, True)
+        lanes = f.vector("i64", [lane * clamped.step for lane in range(width)])
+        places = f.binary("add", f.splat(first, width), lanes)
+        inside, edge = self.lanes.mask, f.const(kind, 0, width)
+        for predicate, end in (("sge", clamped.low), ("sle", clamped.high)):
+            if end is None:
+                continue
+            reached = f.compare(predicate, places, end)
+            last = f.load(kind, f.gep(base, f.binary("add", row, end), kind))
+            edge = f.select(reached, edge, f.splat(last, width))
+            inside = reached if inside is None else f.binary("and", inside, reached)
+        pointer = f.gep(base, f.binary("add", row, first), kind, inbounds=False)
+        if inside is None:
+            return f.strided_load(kind, pointer, clamped.step, width)
+        if clamped.step == 1:
+            return f.masked_load(kind, pointer, inside, width, edge)
+        found = f.strided_load(kind, pointer, clamped.step, width, inside)
+        return f.select(inside, found, edge)
+
+    def _strided_load(self, kind: str, pointer: Value, step: int) -> Value:
+        assert self.lanes is not None
+        few = self._whole_lanes()
+        if few == self.width:
+            return self.f.strided_load(kind, pointer, step, self.width, self.lanes.mask)
+        found = self.f.strided_load(kind, pointer, step, few)
+        return self.f.shuffle(found, None, [lane % few for lane in range(self.width)])
+
+    def _whole_lanes(self) -> int:
+        """As many lanes as are switched on, if these fill a vector without a mask; else all."""
+        assert self.lanes is not None
+        first = self.lanes.first
+        return first if first is not None and first in SHORT_VECTORS else self.width
 
     def _lane_zero_pointer(self, base: Value, address: Scalar, kind: str) -> Value:
         return self.f.gep(base, self.at_lane_zero(address), kind)
@@ -223,6 +292,44 @@ class ExpressionEmitter:
         if store.accumulate:
             value = self._sum(self.f.gather(kind, pointer, index, mask), value, store)
         self.f.scatter(value, pointer, index, mask)
+
+    def interleaved(self, stores: Sequence[Store]) -> list[list[int]]:
+        """Which stores, by number, write elements that lie side by side, every so many of them."""
+        if self.lanes is None:
+            return []
+        alike: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
+        for number, store in enumerate(stores):
+            (address,), origin = store.index, store.index[0].form.origin
+            step = self.step(address)
+            fits = step in SHORT_STEPS and not store.accumulate and origin is not None
+            if fits and store.buffer.type.dtype != bool_:
+                steps = frozenset(address.form.steps.items())
+                assert origin is not None
+                alike.setdefault((store.buffer, step, steps), []).append((origin, number))
+        found = []
+        for (_, step, _), places in alike.items():
+            places.sort()
+            while len(places) >= step:
+                run = places[:step]
+                if run[-1][0] - run[0][0] == step - 1:
+                    found.append([number for _, number in run])
+                    del places[:step]
+                else:
+                    del places[0]
+        return found
+
+    def store_interleaved(self, stores: Sequence[Store], values: Sequence[Value]) -> None:
+        """Write the lanes of all values in turn; the first store is that of the lowest address."""
+        (address,) = stores[0].index
+        kind = llvm_type(stores[0].buffer.type.dtype)
+        pointer = self._lane_zero_pointer(self.context.base(stores[0].buffer), address, kind)
+        wide = [self.f.splat(value, self.width) for value in values]
+        assert self.lanes is not None
+        few = self._whole_lanes()
+        if few == self.width:
+            self.f.interleaved_store(wide, pointer, self.lanes.mask)
+        else:
+            self.f.interleaved_store([self.f.shuffle(v, None, range(few)) for v in wide], pointer)
 
     def _sum(self, old: Value, value: Value, store: Store) -> Value:
         dtype = store.buffer.type.dtype

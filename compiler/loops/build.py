@@ -169,13 +169,12 @@ class ScalarBuilder(Primitives):
         if multiple is None:
             return None
         low, high = index_range(rest)
-        if low is None or high is None:
+        if low is None or high is None or low // c != high // c:
             return None
-        if op == "mod":
-            return rest if 0 <= low and high < c else None
-        if 0 <= low and high < c:
-            return multiple
-        return None
+        whole = self.index(low // c)  # what the rest holds of c, the same wherever it stands
+        if op == "floor_div":
+            return self.primitive("add", multiple, whole)
+        return self.primitive("sub", rest, self.index(low // c * c))
 
     def _split(self, a: Scalar, c: int) -> tuple[Scalar | None, Scalar]:
         """(m, r) with a == m * c + r; m is None if no term is a multiple of c.

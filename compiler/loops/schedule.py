@@ -46,6 +46,10 @@ from typing import Literal, assert_never
 LANES = 16
 """Of an order that has any; the widths of vectors and of register tiles are multiples of it."""
 
+SHORT_STEPS = (2, 3, 4)
+"""Lanes so many elements apart are picked out of whole vectors, or put among the lanes of others:
+that is faster than one address a lane as long as the vectors hold few other elements."""
+
 Run = tuple[str, ...]
 """Names of neighbouring axes that are walked as one, the outermost first."""
 

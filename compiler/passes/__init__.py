@@ -43,6 +43,7 @@ from .runner import (
 )
 from .simplify import RULES
 from .specialize import specialize
+from .split_residues import split_residues
 
 GRAPH_PASSES = FixedPoint(
     "pipeline",
@@ -82,7 +83,11 @@ PIPELINE = check_pipeline(
             needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
-            "order_kernels", PROGRAM_TO_PROGRAM, order_kernels, after=("keep_values",),
+            "split_residues", PROGRAM_TO_PROGRAM, split_residues,
+            after=("keep_values",), needs=(NOT_PLANNED, NO_SCHEDULES),
+        ),
+        Pass(
+            "order_kernels", PROGRAM_TO_PROGRAM, order_kernels, after=("split_residues",),
             needs=(NOT_PLANNED, EDGES_KNOWN), makes=(IN_ORDER,),
         ),
         Pass(

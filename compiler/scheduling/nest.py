@@ -5,8 +5,9 @@ reductions walk their axes in order; if it is the last run of the inner loops, a
 partial results and ends in a tree. The choice decides bits, and depends on the kernel's shapes and
 layouts alone: it is the same for all machines with the same kernels (machine.py):
 
-* cost of a run = sum over loads and stores of 1 if lanes lie together or share one element, 16 if
-  they must be gathered, divided by the part of the lanes that is used;
+* cost of a run = sum over loads and stores of 1 if lanes lie together or share one element, 2 to 4
+  if they lie so many elements apart and the kernel reduces nothing, 16 if they must be gathered,
+  divided by the part of the lanes that is used;
 * the cheapest run wins; ties go to inner loops, then to later axes.
 
 All else here is speed: more lanes along a parallel run, the order in which parallel runs are
@@ -21,7 +22,7 @@ from ..loops.combiners import SUM
 from ..loops.ir import Kernel, Scalar, points_of
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
-from ..loops.schedule import LANES, Nest
+from ..loops.schedule import LANES, SHORT_STEPS, Nest
 from ..types import int64
 from .chosen import Choice, Chosen
 
@@ -99,9 +100,15 @@ class NestChooser:
 
     def _cost(self, run: WalkedRun) -> float:
         counted = [a for a in self.addresses if run is not self.inner or run.is_used_by(a)]
-        cost = sum(1 if lies_together(run, address) else LANES for address in counted)
+        cost = sum(self._cost_of(run, address) for address in counted)
         used = run.extent / (-(-run.extent // LANES) * LANES)
         return (cost + 0.5) / used
+
+    def _cost_of(self, run: WalkedRun, address: Address) -> int:
+        if lies_together(run, address):
+            return 1
+        step, sums = run.step(address), any(loop.reductions for loop in self.kernel.loops)
+        return step if step in SHORT_STEPS and not sums else LANES
 
     def _width(self, run: WalkedRun, ordered: Kernel) -> Choice[int]:
         """Lanes along the vectorised run: 16; 64 to 256 for light work along a long parallel one.

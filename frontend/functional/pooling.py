@@ -322,11 +322,14 @@ def _adaptive_avg_pool(input: TensorLike, output_size: Any, axes: int, operation
 
 def _sums(x: Tensor, windows: Sequence[Windows]) -> Tensor:
     """The sum of each window: along axes where windows overlap one after the other, along the
-    others in one reduction."""
+    others in one reduction, but for pairs, which are one addition."""
     first = x.ndim - len(windows)
     within: list[int] = []
     for axis, own in reversed([*enumerate(windows, first)]):
-        if own.kernel > 1 and own.are_apart:
+        if own.kernel == 2 and own.are_apart:
+            rows, before = laid_apart(x, axis, own, 0), (slice(None),) * (axis + 1)
+            x = rows[(*before, 0)] + rows[(*before, 1)]
+        elif own.kernel > 1 and own.are_apart:
             x = laid_apart(x, axis, own, 0)
             within = [axis + 1, *(a + 1 for a in within)]
         else:
