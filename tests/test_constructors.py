@@ -25,7 +25,7 @@ NEEDED = {
     "in_features": 3, "out_features": 3, "num_embeddings": 3, "embedding_dim": 3, "start": 0.1,
     "normalized_shape": 3, "value": 0.1, "end": 0.1, "steps": 3, "step_size": 2, "gamma": 0.1,
     "milestones": [1], "total_iters": 3, "T_max": 3, "T_0": 3, "max_lr": 0.1, "total_steps": 5,
-    "kernel_size": 2, "padding": 1, "output_size": 2, "norm_type": 2,
+    "padding": 1, "output_size": 2, "norm_type": 2,
     "num_features": 3, "num_groups": 2, "num_channels": 4, "size": 3,
     "upscale_factor": 2, "downscale_factor": 2, "groups": 2, "axis": 1, "unflattened_size": (2, -1),
     "schedule": 0.1, "schedules": [0.1, 0.2], "nonlinearity": "relu", "pattern": "*",

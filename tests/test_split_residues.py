@@ -72,6 +72,17 @@ def test_gradients_of_strided_windows(kernel: int, stride: int, count: int, rest
         np.testing.assert_array_equal(one, other)
 
 
+def test_loads_at_fixed_places_stay_loads() -> None:
+    """Of two indices, the second a number: as an operation of an index and a number has them."""
+    x = gc.input("x", (8, 3))
+    columns = [gc.repeat(x[:, 1], 2), gc.repeat(x[::-1, 0], 2)]
+    array = RNG.normal(size=(8, 3)).astype("f")
+    found = gc.compile([columns[0] * columns[1], *columns])(x=array)
+    one, other = array[:, 1].repeat(2), array[::-1, 0].repeat(2)
+    for result, expected in zip(found, (one * other, one, other), strict=True):
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_a_named_dimension_is_left_whole() -> None:
     x = gc.input("x", ("batch", 6))
     y = gc.interpolate(x[:, None], scale_factor=2)[:, 0] + gc.repeat(x, 2, axis=1)

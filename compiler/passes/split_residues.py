@@ -102,6 +102,8 @@ class _Placed:
             return self.places.get(scalar.payload, scalar)
         if args == scalar.args:
             return scalar
+        if scalar.op == "load":
+            return k.remade(scalar, args)
         if all(arg.op == "constant" for arg in args):
             value = folded(scalar, [arg.payload for arg in args])
             if value is not None:
