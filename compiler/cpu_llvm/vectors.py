@@ -173,9 +173,13 @@ class ExpressionEmitter:
 
     def step(self, address: Scalar) -> int | None:
         """Elements from lane to lane; 0 for one address, None if it is no fixed step."""
-        if any(self._reduced[name].lanes > 1 for name in address.reduced):
+        if self._has_reduced_lanes(address):
             return None
         return coefficient(address, self.lanes.axis) if self.lanes is not None else 0
+
+    def _has_reduced_lanes(self, address: Scalar) -> bool:
+        """Whether it is made of a reduction that has a result in each lane."""
+        return any(self._reduced[name].lanes > 1 for name in address.reduced)
 
     def _load(self, scalar: Scalar) -> Value:
         (address,) = scalar.args
@@ -205,6 +209,8 @@ class ExpressionEmitter:
         """The load's address as one that is clamped along the lanes, if it is such a one."""
         (address,) = load.args
         if self.lanes is None or load.dtype == bool_ or self.step(address) is not None:
+            return None
+        if self._has_reduced_lanes(address):
             return None
         return clamped_address(address, self.lanes.axis)
 
