@@ -76,15 +76,15 @@ def _weights(type: TensorType, spatial: int) -> _Extents:
 
 
 def _check(
-    operands: Sequence[tuple[str, TensorType]], ranks: Numbers, strides: Numbers, dilation: Numbers
+    first: TensorType, second: TensorType, names: str, strides: Numbers, dilation: Numbers
 ) -> list[str]:
     """The facts of what is given. Raises ShapeError or DTypeError for what no extents excuse.
 
-    ranks  the rank of each operand beside the axes of groups
+    names  of the operands, a letter each
     """
+    operands = list(zip(names, (first, second), strict=True))
     facts = [f"{name} is {type}" for name, type in operands]
     facts.append(f"strides {list(strides)}, dilation {list(dilation)}")
-    (_, first), (_, second) = operands
     if first.dtype != second.dtype:
         raise DTypeError("operand dtypes differ", facts=facts)
     if first.dtype.is_bool:
@@ -93,8 +93,7 @@ def _check(
         raise ShapeError("strides and dilation need one number per spatial axis", facts=facts)
     if min((*strides, *dilation), default=1) < 1:
         raise ShapeError("strides and dilation are 1 or more", facts=facts)
-    groups = [type.rank - rank for (_, type), rank in zip(operands, ranks, strict=True)]
-    if groups[0] != groups[1] or groups[0] < 0:
+    if first.rank != second.rank or first.rank < 2 + len(strides):
         raise ShapeError(f"the ranks do not fit {len(strides)} spatial axes", facts=facts)
     for name, type in operands:
         if not all(isinstance(e, int) for e in type.shape[type.rank - len(strides) :]):
@@ -131,7 +130,7 @@ def _infer_conv_general(
     x: TensorType, w: TensorType, strides: Numbers, dilation: Numbers
 ) -> TensorType:
     count = len(strides)
-    facts = _check((("x", x), ("w", w)), (2 + count, 2 + count), strides, dilation)
+    facts = _check(x, w, "xw", strides, dilation)
     image, weights = _image(x, count), _weights(w, count)
     _same("groups", image.groups, weights.groups, ("x", "w"), facts)
     _same("channels", image.features, weights.features[1:], ("x", "w"), facts)
@@ -143,7 +142,7 @@ def _infer_conv_weights(
     x: TensorType, y: TensorType, strides: Numbers, dilation: Numbers
 ) -> TensorType:
     count = len(strides)
-    facts = _check((("x", x), ("y", y)), (2 + count, 2 + count), strides, dilation)
+    facts = _check(x, y, "xy", strides, dilation)
     image, result = _image(x, count), _image(y, count)
     _same("batch extents", image.batch, result.batch, ("x", "y"), facts)
     _same("groups", image.groups, result.groups, ("x", "y"), facts)
@@ -402,20 +401,11 @@ def conv_input(y: Node, w: Node, image: Numbers, strides: Numbers, dilation: Num
 
 def _part_of_input(y: Node, w: Node, image: Numbers, phases: Sequence[_Phase]) -> Node:
     """The elements of these phases, among zeros."""
-    zero = constant(0, y.type.dtype)
-    rank, others = y.type.rank, (0,) * (y.type.rank - len(phases))
-    points = [phase.points for phase in phases]
-    starts = (*others, *(first + (n - 1) * step for first, step, n in points))
-    steps = (*(1 for _ in others), *(-step for _, step, _ in points))
-    kept = (*w.type.shape[: len(others)], *(n for *_, n in points))
-    turned = slice_(w, starts, steps, kept)
-    swapped = (*range(len(others) - 2), len(others) - 1, len(others) - 2, *range(len(others), rank))
-    low, high = zip(*(phase.padding for phase in phases), strict=True) if phases else ((), ())
-    between = (*others, *(phase.between for phase in phases))
-    padded = pad(y, zero, (*others, *low), (*others, *high), between)
-    part = conv_general(
-        padded, transpose(turned, swapped), (1,) * len(phases), tuple(p.dilation for p in phases)
-    )
+    zero, others = constant(0, y.type.dtype), (0,) * (y.type.rank - len(phases))
+    low, high = ((*others, *(phase.padding[side] for phase in phases)) for side in (0, 1))
+    padded = pad(y, zero, low, high, (*others, *(phase.between for phase in phases)))
+    dilation = tuple(phase.dilation for phase in phases)
+    part = conv_general(padded, _turned(w, phases), (1,) * len(phases), dilation)
     places = part.type.shape[len(others) :]
     after = (
         extent - (phase.first + (int(n) - 1) * phase.stride + 1)
@@ -424,6 +414,17 @@ def _part_of_input(y: Node, w: Node, image: Numbers, phases: Sequence[_Phase]) -
     first = (phase.first for phase in phases)
     interior = (*others, *(phase.stride - 1 for phase in phases))
     return pad(part, zero, (*others, *first), (*others, *after), interior)
+
+
+def _turned(w: Node, phases: Sequence[_Phase]) -> Node:
+    """The points of these phases from the last to the first, outputs and channels exchanged."""
+    first = w.type.rank - len(phases)
+    points = [phase.points for phase in phases]
+    starts = (*(0,) * first, *(begin + (count - 1) * step for begin, step, count in points))
+    steps = (*(1,) * first, *(-step for _, step, _ in points))
+    kept = (*w.type.shape[:first], *(count for *_, count in points))
+    exchanged = (*range(first - 2), first - 1, first - 2, *range(first, w.type.rank))
+    return transpose(slice_(w, starts, steps, kept), exchanged)
 
 
 # -- records --------------------------------------------------------------------------------
