@@ -30,7 +30,7 @@ def main() -> None:
     if options.list:
         for name, script in SCRIPTS.items():
             summary = (ast.get_docstring(ast.parse(script.read_text())) or "").splitlines()[0]
-            print(f"{name:10}{summary}")
+            print(f"{name:14}{summary}")
         return
     failed = []
     for name in options.names or SCRIPTS:
