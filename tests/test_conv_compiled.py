@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,13 +16,13 @@ from gradc.compiler.graph.ir import Node
 from gradc.compiler.loops.contraction import Contraction, find_contraction
 from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.loops.runs import find_runs
-from gradc.compiler.loops.schedule import Tiles
+from gradc.compiler.loops.schedule import Nest, Tiles
 from gradc.compiler.lowering.choose_layouts import choose_layouts
-from gradc.compiler.lowering.image_layouts import image_orders
+from gradc.compiler.lowering.image_layouts import image_orders, reshaped_order
 from gradc.compiler.ops.broadcast import sum_
 from gradc.compiler.ops.convolution import conv_general
 from gradc.compiler.ops.elementwise import add, mul, tanh
-from gradc.compiler.ops.movement import reshape, transpose
+from gradc.compiler.ops.movement import reshape, reshape_groups, transpose
 from gradc.compiler.ops.slicing import concatenate, pad
 from gradc.compiler.ops.source import constant, input_, ones_like, state
 from gradc.compiler.types import float32, float64
@@ -117,6 +118,59 @@ def test_results_that_lie_apart_leave_vectors_full() -> None:
     assert dw is not None
     kernel = plan(graph_of({"dw": dw})).kernels()[-1]
     assert contraction_of(kernel).columns.extent == 32
+
+
+def test_groups_lie_as_the_channels_that_they_are_of() -> None:
+    """Channels of all groups are last, so that an image is not turned round to be split: of groups
+    of four, and of groups of one, whose sums have lanes along the groups."""
+    x = tanh(input_("x", (2, 8, 6, 6), float32))
+    for groups in (2, 8):
+        w = state("w", (8, 8 // groups, 3, 3), float32, True)
+        split = reshape(x, (2, groups, 8 // groups, 6, 6))
+        own = reshape(w, (groups, 8 // groups, *w.type.shape[1:]))
+        y = conv_general(split, own, (1, 1), (1, 1))
+        merged = tanh(reshape(y, (2, 8, 4, 4)))
+        (dw,) = vjp_nodes(summed(merged), [w], ones_like(summed(merged)))
+        assert dw is not None
+        graph = graph_of({"y": summed(tanh(merged))}, [(w, add(w, dw))])
+        orders = image_orders(graph)
+        assert orders[x] == orders[merged] == (0, 2, 3, 1)
+        assert [axis for axis in orders[y] if y.type.shape[axis] > 1] == (
+            [0, 3, 4, 1, 2] if groups == 2 else [0, 3, 4, 1]
+        )
+        assert choose_layouts(graph)["w"] == ((2, 3, 1, 0) if groups == 2 else (2, 3, 0, 1))
+        program = scheduled(plan(graph, orders=choose_layouts(graph)))
+        kernel = next(k for k in program.kernels() if "conv_general" in k.description)
+        if groups == 8:
+            assert isinstance(kernel.schedule, Nest) and kernel.schedule.vector == ("i1",)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_an_order_through_a_reshape_is_the_same_memory(data: st.DataObject) -> None:
+    shape = tuple(data.draw(st.lists(st.sampled_from([1, 2, 2, 3, 4]), min_size=1, max_size=4)))
+    other = data.draw(st.sampled_from(same_sized(int(np.prod(shape)))))
+    order = tuple(data.draw(st.permutations(range(len(shape)))))
+    elements = np.arange(np.prod(shape)).reshape(shape)
+    found = reshaped_order(order, shape, other)
+    walked = elements.transpose(order).reshape(-1)
+    alike = [
+        p
+        for p in itertools.permutations(range(len(other)))
+        if np.array_equal(elements.reshape(other).transpose(p).reshape(-1), walked)
+    ]
+    if found is not None:
+        assert found in alike
+    elif reshape_groups(shape, other) is not None and 1 not in (*shape, *other):
+        assert not alike
+
+
+def same_sized(size: int) -> list[tuple[int, ...]]:
+    """Shapes of up to four axes with so many elements."""
+    found: list[tuple[int, ...]] = [(size,), (1, size), (size, 1)]
+    for axes in (2, 3, 4):
+        found += [s for s in itertools.product(range(1, 7), repeat=axes) if np.prod(s) == size]
+    return found
 
 
 def test_what_is_joined_with_an_image_lies_as_it_does() -> None:

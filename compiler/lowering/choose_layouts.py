@@ -5,21 +5,21 @@
 
 A state of rank 2 that a contraction reads as its second operand, contracted over the last axis,
 lies transposed; so do the states that its update combines with it element by element (momentum,
-moments). Weights of a convolution lie as its record asks for, with what is combined with them. The
-choice follows from the graph alone, so that every entry point of a program makes the same one.
-Save, load and `parameters` show the logical order.
+moments). Weights of a convolution lie as its record asks for, and so does what is combined with
+them (image_layouts.py). The choice follows from the graph alone, so that every entry point of a
+program makes the same one. Save, load and `parameters` show the logical order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.ir import Axis
 from ..ops.definition import VIEW, Contract, Elementwise
 from ..ops.source import STATE
-from .image_layouts import wanted_orders
+from .image_layouts import suiting_orders
 from .leaves import Order
 
 ANY_EXTENT = 2
@@ -28,7 +28,8 @@ ANY_EXTENT = 2
 
 def choose_layouts(graph: Graph) -> Mapping[str, Order]:
     """Physical order of the axes of each state that is not row-major, by the state's name."""
-    found = dict(_of_windows(graph))
+    suiting = suiting_orders(graph).items()
+    found = {node: order for node, order in suiting if node.op is STATE and node.type.rank > 2}
     transposed = {
         node.inputs[1]
         for node in graph.nodes()
@@ -44,23 +45,6 @@ def choose_layouts(graph: Graph) -> Mapping[str, Order]:
             transposed |= together
     found |= dict.fromkeys(transposed, (1, 0))
     return {str(node.attributes["name"]): order for node, order in found.items()}
-
-
-def _of_windows(graph: Graph) -> Iterator[tuple[Node, Order]]:
-    """Weights that windows are multiplied with, in the order that suits the one that reads them
-    first, and what their updates combine with them."""
-    orders: dict[Node, Order] = {}
-    for reader in graph.nodes():
-        for node, order in wanted_orders(reader):
-            if node.op is STATE:
-                orders.setdefault(node, order)
-    updated = [u for u in graph.updates if u.state.type.rank > 2] if orders else []
-    for update in updated:
-        together = _combined(update.state, update.value)
-        known = next((orders[node] for node in together if node in orders), None)
-        if known is not None:
-            orders |= {node: known for node in together if node not in orders}
-    yield from orders.items()
 
 
 def _is_summed_over_its_columns(node: Node, lowering: Contract) -> bool:

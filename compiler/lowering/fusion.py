@@ -68,7 +68,7 @@ from .groups import (
     is_pointwise,
     is_recomputable,
 )
-from .image_layouts import image_orders, keeps_axes, wanted_orders
+from .image_layouts import image_orders, is_turned, wanted_orders
 
 
 def group_nodes(
@@ -178,10 +178,11 @@ class _Fuser:
 
     def _is_read_across(self, node: Node) -> bool:
         """Whether a view reads its elements in another order than what it is made of lies in."""
-        g = self.grouping
-        if not any(producer in g.orders for producer in g.producers(node)):
+        orders = self.grouping.orders
+        lies = next((orders[p] for p in self.grouping.producers(node) if p in orders), None)
+        if lies is None or len(lies) != node.type.rank:
             return False
-        return any(is_free(r) and not keeps_axes(r, node) for r in self.readers[node])
+        return any(is_turned(reader, node, lies) for reader in self.readers[node])
 
     def _is_in_windows(self, node: Node) -> bool:
         """Whether a contraction reads it in windows that overlap, through views or not."""

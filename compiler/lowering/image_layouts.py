@@ -7,22 +7,23 @@ A contraction that reads windows says in its record in which orders its operands
 best: long runs of terms then lie together in one operand, and columns of results in the other. In:
 a graph. Out: the order of every node for which one is wanted, from the graph alone: those operands
 and results, and what is combined with them element by element, padded, sliced or joined, so that
-nothing is turned round in between. Only where there are enough channels to fill vectors. What a
-view reads in another order of its axes, as a linear layer reads the elements of an image, keeps
-the row-major order.
+nothing is turned round in between; groups of channels are channels too. Only where there are enough
+channels to fill vectors. What a view reads in another order of its axes, as a linear layer reads
+the elements of an image, keeps the row-major order.
 
 Inputs, outputs and constants lie as the user has them; states are choose_layouts.py's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..graph.ir import Graph, Node
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Axis, Scalar
 from ..ops.definition import Contract, Elementwise, Indexed
-from ..types import TensorType
+from ..ops.movement import RESHAPE, reshape_groups
+from ..types import Shape, TensorType
 from .groups import is_free
 from .leaves import Order
 
@@ -35,21 +36,66 @@ ANY_EXTENT = 3
 
 def image_orders(graph: Graph) -> Mapping[Node, Order]:
     """The physical order of axes that is best for a node's value, where it is not row-major."""
+    found = suiting_orders(graph)
+    readers = graph.readers() if found else {}
+    return {n: o for n, o in found.items() if not any(is_turned(r, n, o) for r in readers[n])}
+
+
+def suiting_orders(graph: Graph) -> Mapping[Node, Order]:
+    """The same, whatever order other readers of a value would like better."""
     found = {node: order for reader in graph.nodes() for node, order in wanted_orders(reader)}
-    if not found:
-        return found
-    readers = graph.readers()
+    readers = graph.readers() if found else {}
     pending = list(found)
     while pending:
         node = pending.pop()
-        alike = [r for r in readers[node] if _is_combined(r, node)]
-        alike += [operand for operand in node.inputs if _is_combined(node, operand)]
-        for other in alike:
-            if other not in found and _is_wide(other.type, found[node]):
-                found[other] = found[node]
+        for other, order in _alike(node, found[node], readers[node]):
+            if other not in found and _is_wide(other.type, order):
+                found[other] = order
                 pending.append(other)
-    mixed = {n for n in found if any(is_free(r) and not keeps_axes(r, n) for r in readers[n])}
-    return {node: order for node, order in found.items() if node not in mixed}
+    return found
+
+
+def _alike(node: Node, order: Order, readers: Iterable[Node]) -> Iterator[tuple[Node, Order]]:
+    """What lies as a node does if nothing is turned round in between: its readers and operands."""
+    for other, result, operand in (
+        *((reader, reader, node) for reader in readers),
+        *((operand, node, operand) for operand in node.inputs),
+    ):
+        if _is_combined(result, operand):
+            yield other, order
+        elif result.op is RESHAPE:
+            moved = reshaped_order(order, node.type.shape, other.type.shape)
+            if moved is not None:
+                yield other, moved
+
+
+def is_turned(reader: Node, node: Node, order: Order) -> bool:
+    """Whether a view reads its operand, which lies in this order, in another order of axes."""
+    if not is_free(reader) or keeps_axes(reader, node):
+        return False
+    shapes = node.type.shape, reader.type.shape
+    return reader.op is not RESHAPE or reshaped_order(order, *shapes) is None
+
+
+def reshaped_order(order: Order, shape: Shape, other: Shape) -> Order | None:
+    """The order of the axes of another shape in which the same memory is read; None if none does.
+
+    Axes that are merged or split must be neighbours there. Where an axis of extent 1 stands in an
+    order makes no difference.
+    """
+    groups = reshape_groups(shape, other)
+    if groups is None:
+        return None
+    group_of = {axis: group for group in groups for axis in group.operand}
+    walked = [axis for axis in order if axis in group_of]
+    found: list[int] = []
+    while walked:
+        group = group_of[walked[0]]
+        if tuple(walked[: len(group.operand)]) != group.operand:
+            return None
+        found += group.result
+        walked = walked[len(group.operand) :]
+    return (*found, *(axis for axis in range(len(other)) if axis not in found))
 
 
 def wanted_orders(reader: Node) -> Iterator[tuple[Node, Order]]:
@@ -69,9 +115,14 @@ def wanted_orders(reader: Node) -> Iterator[tuple[Node, Order]]:
 
 
 def _is_wide(type: TensorType, order: Order) -> bool:
-    """Whether the axis that is to be innermost has enough points."""
-    extent = type.shape[order[-1]]
-    return isinstance(extent, int) and extent >= FEWEST_CHANNELS
+    """Whether the axes that are to be innermost, which stood further out, have enough points."""
+    points = 1
+    for place in reversed(range(len(order))):
+        extent = type.shape[order[place]]
+        points *= extent if isinstance(extent, int) else 1
+        if place and order[place - 1] > order[place]:
+            break
+    return points >= FEWEST_CHANNELS
 
 
 def _is_combined(node: Node, operand: Node) -> bool:

@@ -263,15 +263,15 @@ def _read_at(
 
 
 def _image_order(rank: int, spatial: int) -> Numbers:
-    """Channels last: what a window reads of one row lies together."""
+    """Channels last, of all groups: what a window reads of one row lies together."""
     first = rank - spatial
-    return (*range(first - 1), *range(first, rank), first - 1)
+    return (0, *range(first, rank), *range(1, first))
 
 
 def _weight_order(rank: int, spatial: int) -> Numbers:
-    """The window, then its channels, as images have them; outputs last."""
+    """The window, then its channels, as images have them; outputs of all groups last."""
     first = rank - spatial
-    return (*range(first - 2), *range(first, rank), first - 1, first - 2)
+    return (*range(first, rank), first - 1, *range(first - 1))
 
 
 def _orders_of_conv(
