@@ -35,7 +35,7 @@ FUNCTIONS = frozenset(
 
 LAYERS = frozenset(
     """
-    AlphaDropout Bilinear Conv2D CosineEmbeddingLoss CosineSimilarity CTCLoss DataParallel
+    AlphaDropout Bilinear CosineEmbeddingLoss CosineSimilarity CTCLoss DataParallel
     EmbeddingBag GaussianNLLLoss GRU GRUCell Hardshrink HingeEmbeddingLoss LazyConv2d LazyLinear
     LSTM LSTMCell MarginRankingLoss MultiheadAttention MultiHeadAttention
     MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance ParameterDict ParameterList

@@ -223,6 +223,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "stride": (
         lambda: nn.Conv2d(4, 6, 3, stride=0), "Conv2d: stride is an integer of at least 1, not 0"
     ),
+    "missing": (
+        lambda: nn.Conv2d(4, 6),  # type: ignore[call-arg]
+        "Conv2d: missing 1 required positional argument: 'kernel_size'",
+    ),
     "per axis": (
         lambda: nn.Conv2d(4, 6, (3, 3, 3)),
         "Conv2d: kernel_size is one integer or one for each of height, width, not (3, 3, 3)",

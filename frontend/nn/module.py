@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,12 +41,11 @@ def _own_constructor(kind: type) -> Any:
     if "__init__" in vars(kind):
         return made
 
-    @functools.wraps(made)
-    def init(self: Any, *arguments: Any, **options: Any) -> None:
-        made(self, *arguments, **options)
-
-    init.__qualname__ = f"{kind.__qualname__}.__init__"
-    return init
+    parts = made.__code__, made.__globals__, made.__name__, made.__defaults__, made.__closure__
+    own: Any = functools.update_wrapper(types.FunctionType(*parts), made)
+    own.__kwdefaults__, own.__qualname__ = made.__kwdefaults__, f"{kind.__qualname__}.__init__"
+    del own.__dict__["__wrapped__"]
+    return own
 
 
 class Module:
