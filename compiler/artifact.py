@@ -119,6 +119,9 @@ class StateField:
     """One named state in the state block.
 
     order         the logical axes in physical order, outermost first; (0, 1) is row-major
+    strip         how many points of the last of these lie together before the next ones do, from
+                  the first strip to the last: [3][5][32] for float32[96, 5], order (1, 0), strips
+                  of 32; 0: there are no strips
     trained       a parameter: saved by `save`, listed by `trainer.parameters`
     """
 
@@ -127,6 +130,7 @@ class StateField:
     shape: tuple[int, ...]
     offset_bytes: int
     order: tuple[int, ...]
+    strip: int
     trained: bool
 
 

@@ -34,7 +34,7 @@ from .graph.text_print import print_graph
 from .index_ranges import index_ranges
 from .loops.ir import Kernel
 from .lowering.choose_layouts import choose_layouts
-from .lowering.leaves import Order, field_bytes, large_constants, lay_out_state
+from .lowering.leaves import StateLayout, field_bytes, large_constants, lay_out_state
 from .machine import Machine
 from .manifest import content_key, pack, unpack
 from .object_cache import ObjectCache, default_cache
@@ -123,7 +123,7 @@ class CompiledProgram:
     @property
     def state(self) -> tuple[StateField, ...]:
         if self._state is None:
-            self._state = lay_out_state(self.graphs.values(), self._orders())
+            self._state = lay_out_state(self.graphs.values(), self._layouts())
         return self._state
 
     @property
@@ -278,16 +278,17 @@ class CompiledProgram:
     # -- state ------------------------------------------------------------------------------
 
     @collector_paused()
-    def _orders(self) -> Mapping[str, Order]:
-        """Physical orders of the states, from the graph that reads them most."""
+    def _layouts(self) -> Mapping[str, StateLayout]:
+        """How the states lie, from the graph that reads them most."""
         kind = next(k for k in ("run", "call", *self.graphs) if k in self.graphs)
         key = self._key("layout", kind)
         stored = self._cache.load(key)
         if stored is not None:
-            return {name: tuple(order) for name, order in json.loads(stored).items()}
-        orders = choose_layouts(self._after_passes(kind, {}))
-        self._cache.store(key, json.dumps(orders).encode())
-        return orders
+            found = json.loads(stored).items()
+            return {name: StateLayout(tuple(order), strip) for name, (order, strip) in found}
+        layouts = choose_layouts(self._after_passes(kind, {}))
+        self._cache.store(key, json.dumps(layouts).encode())
+        return layouts
 
     # -- bookkeeping ------------------------------------------------------------------------
 

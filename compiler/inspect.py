@@ -1,4 +1,5 @@
-"""A program explained: its kernels, how each runs, where states are updated and why, its memory.
+"""A program explained: its kernels, how each runs, where states are updated and why, how they lie,
+its memory.
 
 In: a planned program. Out: text for a terminal. `gradc inspect FILE` prints it.
 
@@ -14,6 +15,7 @@ from collections import defaultdict
 
 from .loops.ir import Buffer, Kernel
 from .loops.schedule_text import order_text, schedule_lines
+from .loops.text import layout_words
 from .passes.order_kernels import peak_bytes
 from .passes.plan_memory import lifetimes
 from .program.ir import Program
@@ -23,7 +25,8 @@ MOST_BUFFERS = 40
 
 def explain(program: Program) -> str:
     """Everything there is to say about a program, as text."""
-    tables = [kernel_table(program), schedule_table(program), decisions(program)]
+    tables = [kernel_table(program), schedule_table(program)]
+    tables += [decisions(program), state_table(program)]
     parts = [headline(program), *tables, memory_picture(program)]
     return "\n\n".join(part for part in parts if part)
 
@@ -106,6 +109,15 @@ def decisions(program: Program) -> str:
     """The choices of fuse, one per line: each state updated in place or copied, and why."""
     chosen = (d for d in program.decisions if not d.subject.startswith("schedule "))
     return "\n".join(f"  {decision}" for decision in chosen)
+
+
+def state_table(program: Program) -> str:
+    """How each state lies that is not row-major: in which order of axes, in what strips."""
+    rows: list[tuple[str, ...]] = [("state", "type", "lies")]
+    for buffer in program.buffers:
+        if buffer.space == "state" and (words := layout_words(buffer)):
+            rows.append((buffer.name, str(buffer.type), words))
+    return _table(rows) if len(rows) > 1 else ""
 
 
 def memory_picture(program: Program) -> str:

@@ -255,16 +255,17 @@ class State(Mapping[str, Array]):
         self._views = {field.name: _logical_view(self._block, field) for field in fields}
 
     def __getitem__(self, name: str) -> Array:
-        return np.array(self._view(name), order="C", copy=True)
+        view = self._view(name)
+        return np.array(view, order="C", copy=True).reshape(self.fields[name].shape)
 
     def __setitem__(self, name: str, value: Any) -> None:
         view, field = self._view(name), self.fields[name]
         array = cast(TensorField(name, field.dtype, field.shape), value, "state")
-        if array.shape != view.shape:
+        if array.shape != field.shape:
             raise ShapeError(
-                f"state {name!r} has shape {list(view.shape)}, not {list(array.shape)}"
+                f"state {name!r} has shape {list(field.shape)}, not {list(array.shape)}"
             )
-        view[...] = array
+        view[...] = array.reshape(view.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.fields)
@@ -299,7 +300,8 @@ class State(Mapping[str, Array]):
         """The snapshot that holds these arrays: the inverse of `arrays_of`."""
         block = np.zeros(self._block.size, np.uint8)
         for name, field in self.fields.items():
-            _logical_view(block, field)[...] = arrays[name]
+            view = _logical_view(block, field)
+            view[...] = np.reshape(arrays[name], view.shape)
         return block.tobytes()
 
     def _view(self, name: str) -> Array:
@@ -348,13 +350,21 @@ def usable_cpus() -> int:
 
 
 def _logical_view(block: Array, field: StateField) -> Array:
-    """The field's bytes as an array with the logical axes in their logical places."""
-    physical_shape = tuple(field.shape[axis] for axis in field.order)
+    """The field's bytes as an array with the logical axes in their logical places.
+
+    Where it lies in strips, the axis that they divide is two: which strip, and where in it.
+    """
+    shape, order = field.shape, field.order
+    if field.strip:
+        inner = order[-1]
+        shape = (*shape[:inner], shape[inner] // field.strip, field.strip, *shape[inner + 1 :])
+        order = (inner, *(axis + (axis > inner) for axis in field.order[:-1]), inner + 1)
+    physical_shape = tuple(shape[axis] for axis in order)
     dtype = dtype_named(field.dtype)
     size_bytes = int(np.prod(physical_shape, dtype=np.int64)) * dtype.itemsize
     data = block[field.offset_bytes : field.offset_bytes + size_bytes]
     physical = data.view(dtype).reshape(physical_shape)
-    return physical.transpose(np.argsort(field.order)) if field.order else physical
+    return physical.transpose(np.argsort(order)) if order else physical
 
 
 def _address_table(arrays: Sequence[Array]) -> Any:

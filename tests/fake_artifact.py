@@ -24,11 +24,11 @@ Y = TensorField("y", "float32", ("batch", TARGETS), 0)
 INPUTS = (X, Y)
 
 STATE = (
-    StateField("layer.weight", "float32", (TARGETS, FEATURES), 0, (1, 0), True),
-    StateField("layer.bias", "float32", (TARGETS,), 64, (0,), True),
-    StateField("momentum/layer.weight", "float32", (TARGETS, FEATURES), 128, (1, 0), False),
-    StateField("gradc.seed", "int64", (), 192, (), False),
-    StateField("gradc.step", "int64", (), 256, (), False),
+    StateField("layer.weight", "float32", (TARGETS, FEATURES), 0, (1, 0), 0, True),
+    StateField("layer.bias", "float32", (TARGETS,), 64, (0,), 0, True),
+    StateField("momentum/layer.weight", "float32", (TARGETS, FEATURES), 128, (1, 0), 0, False),
+    StateField("gradc.seed", "int64", (), 192, (), 0, False),
+    StateField("gradc.step", "int64", (), 256, (), 0, False),
 )
 STATE_BYTES = 320
 
@@ -166,8 +166,8 @@ class DescentArtifact(FakeArtifact):
     def __init__(self, with_target: bool) -> None:
         super().__init__("descent")
         self.state = (
-            StateField("w", "float32", (2,), 0, (0,), True),
-            StateField("gradc.step", "int64", (), 64, (), False),
+            StateField("w", "float32", (2,), 0, (0,), 0, True),
+            StateField("gradc.step", "int64", (), 64, (), 0, False),
         )
         self.inputs = (TARGET,) if with_target else ()
 

@@ -27,7 +27,7 @@ from gradc.compiler.graph.ir import Graph, Node, Update
 from gradc.compiler.loops.ir import Buffer
 from gradc.compiler.lowering.fusion import group_nodes
 from gradc.compiler.lowering.groups import Grouping
-from gradc.compiler.lowering.leaves import Order, lay_out_state, leaf_buffers
+from gradc.compiler.lowering.leaves import StateLayout, lay_out_state, leaf_buffers
 from gradc.compiler.machine import CPU_FUSION, FusionLimits
 from gradc.compiler.opt import parse_passes
 from gradc.compiler.passes.copy_roots import copy_roots
@@ -58,7 +58,7 @@ def graph_of(
 def group(
     graph: Graph,
     maxima: Mapping[str, int] | None = None,
-    orders: Mapping[str, Order] | None = None,
+    orders: Mapping[str, StateLayout] | None = None,
     limits: FusionLimits = CPU_FUSION,
 ) -> Grouping:
     """The graph after fusion."""
@@ -70,7 +70,7 @@ def group(
 def plan(
     graph: Graph,
     maxima: Mapping[str, int] | None = None,
-    orders: Mapping[str, Order] | None = None,
+    orders: Mapping[str, StateLayout] | None = None,
     repeat: bool = False,
 ) -> Program:
     """The planned program of a graph, verified after every pass."""
@@ -114,7 +114,8 @@ def run_compiled(
     states = [b for b in program.buffers if b.space == "state"]
     block = _aligned(max((b.offset_bytes + b.size_bytes for b in states), default=0))
     for buffer in states:
-        _physical(block, buffer)[...] = (state or {})[buffer.name]
+        place = _physical(block, buffer)
+        place[...] = np.reshape((state or {})[buffer.name], place.shape)
     arrays = [_padded(np.asarray(inputs[n]), t, program, rows) for n, t in program.inputs]
     outputs = [
         np.zeros((count, *_maximum(type.shape, program)), type.dtype.numpy)
@@ -139,7 +140,9 @@ def run_compiled(
     for (name, type), array in zip(program.outputs, outputs, strict=True):
         cut = tuple(slice(rows) if isinstance(e, str) else slice(None) for e in type.shape)
         named[name] = array[(slice(None), *cut)] if repeats else array[0][cut]
-    return named, {b.name: _physical(block, b).copy() for b in states}
+    return named, {
+        b.name: _physical(block, b).copy().reshape(static_shape(b.type.shape)) for b in states
+    }
 
 
 def assert_same_bits(
@@ -186,14 +189,20 @@ def _aligned(size: int) -> Array:
 
 
 def _physical(block: Array, buffer: Buffer) -> Array:
-    """A view of a buffer's elements in its logical shape."""
-    size = buffer.type.dtype.size_bytes
+    """A view of a buffer's elements in its logical shape; in strips, rows are two axes of it."""
+    size, layout = buffer.type.dtype.size_bytes, buffer.layout
+    shape, strides = static_shape(buffer.type.shape), layout.strides
+    if layout.strip:  # f32[rows, columns] lies [rows / strip][columns][strip]
+        assert layout.order == (1, 0)
+        rows, columns = shape
+        shape = (rows // layout.strip, layout.strip, columns)
+        strides = (columns * layout.strip, 1, layout.strip)
     return np.ndarray(
-        static_shape(buffer.type.shape),
+        shape,
         buffer.type.dtype.numpy,
         block.data,
-        buffer.offset_bytes + buffer.layout.offset * size,
-        tuple(stride * size for stride in buffer.layout.strides),
+        buffer.offset_bytes + layout.offset * size,
+        tuple(stride * size for stride in strides),
     )
 
 

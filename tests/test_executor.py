@@ -34,8 +34,8 @@ def test_arena_is_aligned_zeroed_and_only_grows() -> None:
 
 def test_state_is_read_and_written_in_logical_layout() -> None:
     fields = (
-        StateField("a", "float32", (2, 3, 4), 0, (2, 0, 1), True),
-        StateField("b", "bfloat16", (2,), 128, (0,), False),
+        StateField("a", "float32", (2, 3, 4), 0, (2, 0, 1), 0, True),
+        StateField("b", "bfloat16", (2,), 128, (0,), 0, False),
     )
     state = State(fields, 192)
     a = np.arange(24, dtype=np.float32).reshape(2, 3, 4)

@@ -212,7 +212,7 @@ FIELDS = {
     Scalar: "op args dtype payload axes reduced form",
     Axis: "name extent bounded per_row",
     Buffer: "name type layout space slot offset_bytes content",
-    Layout: "order strides offset size_elements",
+    Layout: "order strides offset size_elements strip",
 }
 
 

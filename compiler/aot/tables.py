@@ -89,7 +89,7 @@ class _TableWriter:
             order = f"order_{n}" if _is_permuted(field) else "0"
             rows.append(
                 f"    {{.name = {quoted(field.name)}, .shape = {self.shape(field.shape)}, "
-                f".order = {order}, .offset_bytes = {field.offset_bytes}, "
+                f".order = {order}, .strip = {field.strip}, .offset_bytes = {field.offset_bytes}, "
                 f".dtype = {_dtype(field.dtype)}, .rank = {len(field.shape)}, "
                 f".trained = {int(field.trained)}}},"
             )
@@ -236,4 +236,5 @@ def _dtype(name: str) -> str:
 
 
 def _is_permuted(field: StateField) -> bool:
-    return tuple(field.order) != tuple(range(len(field.shape)))
+    """Whether it does not lie as its logical row-major array does."""
+    return field.strip > 0 or tuple(field.order) != tuple(range(len(field.shape)))

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..artifact import LINE_BYTES
+from ..loops.schedule import STRIP
 from .context import KernelContext
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
 from .numbers import Given
@@ -46,8 +47,8 @@ tile            the register tile's function, for `rows` x `columns` sums
 
 _OPERAND_PARAMETERS = (("ptr", "pack"), ("ptr", "source"))
 """pack     a function with PACK_PARAMETERS; null: the operand is read in place
-source   its first element; element (k, n) of a piece is `by_term` * k + `by_part` * n elements
-         from where the piece's source_offsets say
+source   its first element; element (k, n) of a piece is `by_term` * k + `by_part` * n elements,
+         and what `beyond` adds, from where the piece's source_offsets say
 """
 
 _NUMBERS = (
@@ -64,8 +65,10 @@ block_terms     of one block of the sum, at most
 table, blocks   where in the workspace the table of terms is
 """
 
-_OPERAND_NUMBERS = ("by_term", "by_part", "room", "step", "row")
-"""room   where in the workspace the operand is packed
+_OPERAND_NUMBERS = ("by_term", "by_part", "beyond", "even_terms", "room", "step", "row")
+"""beyond  elements that each point of all strips before (schedule.py) adds to `by_part`
+even_terms  of so many terms, from the first of a piece on, one lies `by_term` behind the other
+room   where in the workspace the operand is packed
 step   bytes from term to term where tiles read it
 row    bytes from row to row there, of an operand that has rows
 """
@@ -316,12 +319,18 @@ class _BlockedEmitter:
         f, given = self.f, self.given
         axis, size = ("m", given["rows"]) if name in self.a_names else ("n", given["columns"])
         start = self._start(axis, f.binary("mul", number, size))
-        by_part = f.binary("mul", given[f"{name}_by_part"], self.size)
-        read = f.binary("mul", start, by_part)
+        read = self._bytes_to(name, start)
         before = f.binary("mul", self._terms_before(block), given[f"{name}_step"])
         packed = f.binary("sub", f.binary("mul", place, self._packed_bytes(name)), before)
         offset = f.select(self._is_staged(name), packed, read)
         return f.gep(given[f"{name}_base"], offset, "i8", inbounds=False)
+
+    def _bytes_to(self, name: str, point: Value) -> Value:
+        """From an operand's first element to that at this point of its own run."""
+        f, given = self.f, self.given
+        strips = f.binary("mul", f.binary("and", point, -STRIP), given[f"{name}_beyond"])
+        elements = f.binary("add", f.binary("mul", point, given[f"{name}_by_part"]), strips)
+        return f.binary("mul", elements, self.size)
 
     def _packed_bytes(self, name: str) -> Value:
         """From one packed part to the next: panels hold a block of K, so do many strips."""
@@ -340,7 +349,7 @@ class _BlockedEmitter:
         start = f.select(more, columns[0], columns[1])
         piece = self._first_piece(f.select(more, following, blocks[0]))
         offset = f.load("i64", f.gep(given[f"{name}_source_offsets"], piece, "i64"))
-        first = f.gep(given[f"{name}_source"], start, self.form.kind, inbounds=False)
+        first = f.gep(given[f"{name}_source"], self._bytes_to(name, start), "i8", inbounds=False)
         together = f.compare("eq", given[f"{name}_by_part"], 1)
         step = f.binary("mul", given[f"{name}_by_term"], self.size)
         at = f.gep(first, offset, "i8", inbounds=False)
@@ -368,7 +377,7 @@ class _BlockedEmitter:
         before = self._terms_before(blocks[0])
         steps = given[f"{name}_by_term"], given[f"{name}_by_part"]
         valid = f.binary("sub", part[1], part[0])
-        along = f.gep(given[f"{name}_source"], f.binary("mul", part[0], steps[1]), self.form.kind)
+        along = f.gep(given[f"{name}_source"], self._bytes_to(name, part[0]), "i8")
         with f.loop(first, end) as loop:
             piece = loop.index
             count, start, offset = (
@@ -376,8 +385,15 @@ class _BlockedEmitter:
                 for column in ("counts", "starts", f"{name}_source_offsets")
             )
             done = f.binary("mul", f.binary("sub", start, before), given[f"{name}_step"])
-            arguments = [
-                f.gep(along, offset, "i8"), *steps, valid, count, f.gep(target, done, "i8"), width,
-                part[0], given["points"], f.gep(given["k0_points"], piece, "i64"),
-            ]  # fmt: skip
-            f.call_pointer("void", given[f"{name}_pack"], arguments)
+            source, packed = f.gep(along, offset, "i8"), f.gep(target, done, "i8")
+            where = [part[0], given["points"], f.gep(given["k0_points"], piece, "i64")]
+            with f.loop(0, count, given[f"{name}_even_terms"]) as even:
+                left = f.binary("sub", count, even.index)
+                terms = f.intrinsic("llvm.smin", "i64", left, given[f"{name}_even_terms"])
+                from_ = f.binary("mul", even.index, given[f"{name}_k{self.form.axes - 1}"])
+                to = f.binary("mul", even.index, given[f"{name}_step"])
+                arguments = [
+                    f.gep(source, from_, "i8"), *steps, valid, terms, f.gep(packed, to, "i8"),
+                    width, *where,
+                ]  # fmt: skip
+                f.call_pointer("void", given[f"{name}_pack"], arguments)

@@ -22,11 +22,12 @@ from contextlib import ExitStack
 from typing import assert_never
 
 from ..errors import CompileError
-from ..loops.build import ScalarBuilder, coefficient
+from ..loops.build import ScalarBuilder, Step, step_along
 from ..loops.contraction import why_no_products
 from ..loops.flatten import flatten_kernel
+from ..loops.index_form import StripStep
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
-from ..loops.schedule import LANES, MOST_ROWS, PACKED_COLUMNS, Staging, Tiles
+from ..loops.schedule import LANES, MOST_ROWS, PACKED_COLUMNS, STRIP, Staging, Tiles
 from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function, operand_names
 from .context import KernelContext, kernel_symbol, new_kernel_function
 from .emit import AROUND_LOOPS, FunctionEmitter, Value, llvm_type
@@ -115,12 +116,22 @@ class _TiledKernel:
                     return a, b
         raise self.refusal("a sum is not over products of a row and a column")
 
-    def steps(self, operand: Scalar, axes: Sequence[Axis]) -> list[int] | None:
+    def steps(self, operand: Scalar, axes: Sequence[Axis]) -> list[StripStep] | None:
         """Elements from point to point of each axis, if the operand is one plain load."""
         if operand.op != "load" or llvm_type(operand.dtype) != self.shape.scalar:
             return None
-        found = [coefficient(operand.args[0], axis) for axis in axes]
-        return None if None in found else [step for step in found if step is not None]
+        found = [step_along(operand.args[0], axis) for axis in axes]
+        return None if None in found else [_in_strips(step) for step in found if step is not None]
+
+
+def _in_strips(step: Step) -> StripStep:
+    """The same step, as one in strips."""
+    return step if isinstance(step, StripStep) else StripStep(step, STRIP * step)
+
+
+def _is_cut(step: StripStep) -> bool:
+    """Whether strips do not follow each other as their points do."""
+    return step.across != STRIP * step.inside
 
 
 class _Operand:
@@ -136,8 +147,12 @@ class _Operand:
         steps = None if self.kind == "computed" else k.steps(scalar, (self.axis, *k.sum.axes))
         if steps is None and self.kind != "computed":
             raise k.refusal(f"operand {name[0]} is {self.kind}, but is not read in even steps")
-        self.by_part, *self.by_axis = [0] * (1 + len(k.sum.axes)) if steps is None else steps
-        self.by_term = self.by_axis[-1]
+        along, *self.by_axis = steps or [_in_strips(0)] * (1 + len(k.sum.axes))
+        self.by_part, self.by_term = along.inside, self.by_axis[-1].inside
+        if any(step.across % STRIP for step in (along, *self.by_axis)):
+            raise k.refusal(f"operand {name[0]} lies in strips that overlap")
+        self.beyond = along.across // STRIP - along.inside
+        self.even_terms = STRIP if _is_cut(self.by_axis[-1]) else 0
         self._check(k)
 
     @property
@@ -154,18 +169,26 @@ class _Operand:
         """From row to row where tiles read it."""
         return self.size * (1 if self.is_staged else self.by_part)
 
-    def numbers(self, room: int) -> dict[str, int]:
+    def numbers(self, k: _TiledKernel, room: int) -> dict[str, int]:
         """What is constant of it (blocked.py, terms.py); `room`: where it is packed."""
         found = {
-            "by_term": self.by_term, "by_part": self.by_part, "room": room,
-            "step": self.step_bytes, "row": self.part_bytes,
+            "by_term": self.by_term, "by_part": self.by_part, "beyond": self.beyond,
+            "even_terms": self.even_terms or k.sum.terms,
+            "room": room, "step": self.step_bytes, "row": self.part_bytes,
         }  # fmt: skip
-        found |= {f"k{n}": self.size * step for n, step in enumerate(self.by_axis)}
+        # A piece begins where a strip does: a point is then as far as one of whole strips.
+        found |= {f"k{n}": self.size * s.across // STRIP for n, s in enumerate(self.by_axis)}
         return {f"{self.name}_{label}": number for label, number in found.items()}
 
     def _check(self, k: _TiledKernel) -> None:
         shape, side = k.shape, self.name[0]
         needed = shape.rows if side == "a" else shape.columns
+        if self.beyond and (STRIP % needed or self.axis.extent % needed):
+            raise k.refusal(f"operand {side} lies in strips, which parts of {needed} would leave")
+        if any(_is_cut(step) for step in self.by_axis[:-1]):
+            raise k.refusal(f"operand {side} lies in strips along terms that are not the last")
+        if self.even_terms and (self.kind == "in place" or k.sum.cuts(STRIP)):
+            raise k.refusal(f"operand {side} lies in strips along terms, which tiles would leave")
         if self.kind == "in place" and side == "b" and self.by_part != 1:
             raise k.refusal("operand b is in place, but its columns do not lie together")
         if self.kind == "in place" and self.axis.extent < needed:
@@ -267,7 +290,7 @@ class _ContractionEmitter:
             room = 0
             if operand.is_staged:
                 room = context.room(shape.scalar, operand.width * self._packed_terms(operand))
-            found |= operand.numbers(room)
+            found |= operand.numbers(k, room)
         return found
 
     def _packed_terms(self, operand: _Operand) -> int:
@@ -350,7 +373,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
         first = f.binary("add", given["start"], columns.index)
         with f.loop(0, given["kc"]) as rows, e.level():
             e.bind(k.sum.axes[-1], f.binary("add", starts[-1], rows.index))
-            e.vectorise(operand.axis, first, mask)
+            e.vectorise(operand.axis, first, mask, aligned=operand.axis is k.columns)
             value = f.splat(e.value(operand.scalar), LANES)
             place = f.binary("mul", rows.index, operand.width)
             f.masked_store(value, f.gep(out, place, kind), mask)
@@ -411,6 +434,13 @@ def _steps_to_next(k: _TiledKernel, roots: Sequence[Scalar]) -> dict[Scalar, int
     axis, size = (k.rows, k.shape.rows) if by_strip else (k.columns, k.shape.columns)
     seen: set[Scalar] = set()
     loads = [s for root in roots for s in walk(root, seen) if s.op == "load"]
-    side_by_side = [s for s in loads if coefficient(s.args[0], k.columns) == 1]
-    steps = {load: coefficient(load.args[0], axis) for load in side_by_side if k.rows in load.axes}
-    return {load: size * step for load, step in steps.items() if step}
+    steps: dict[Scalar, int] = {}
+    for load in loads:
+        along, step = (step_along(load.args[0], a) for a in (k.columns, axis))
+        if k.rows not in load.axes or along is None or _in_strips(along).inside != 1:
+            continue
+        if isinstance(step, StripStep):  # the next strip, also where two tiles share one
+            steps[load] = step.across * max(1, size // STRIP)
+        elif step:
+            steps[load] = step * size
+    return steps

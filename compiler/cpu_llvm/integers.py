@@ -16,13 +16,24 @@ from .values import Value
 
 
 def floor_div(f: FunctionEmitter, a: Value, b: Value, dtype: DType) -> Value:
+    if (shift := _power_of_two(b, dtype)) is not None:
+        return f.binary("ashr", a, shift)
     quotient, _ = _divide(f, a, b, dtype)
     return f.select(f.compare("eq", b, 0), 0, quotient)
 
 
 def mod(f: FunctionEmitter, a: Value, b: Value, dtype: DType) -> Value:
+    if _power_of_two(b, dtype) is not None and b.integer is not None:
+        return f.binary("and", a, b.integer - 1)
     _, remainder = _divide(f, a, b, dtype)
     return f.select(f.compare("eq", b, 0), 0, remainder)
+
+
+def _power_of_two(b: Value, dtype: DType) -> int | None:
+    """n, if the divisor is the signed number 2 ** n, which a shift divides by and rounds down."""
+    if dtype.kind != "int" or b.integer is None or b.integer <= 0 or b.integer & (b.integer - 1):
+        return None
+    return b.integer.bit_length() - 1
 
 
 def _divide(f: FunctionEmitter, a: Value, b: Value, dtype: DType) -> tuple[Value, Value]:

@@ -36,7 +36,8 @@ def blocks(
 ) -> Iterator[None]:
     """Emit the caller's body for whole blocks of lanes, then once for the rest, masked.
 
-    always_whole: the caller knows that nothing is ever left over.
+    low            a multiple of the number of lanes
+    always_whole   the caller knows that nothing is ever left over
     """
     f = e.f
     exact = low.integer is not None and high.integer is not None
@@ -48,13 +49,13 @@ def blocks(
         whole = f.binary("add", low, whole_units(f, f.binary("sub", high, low), e.width))
     if whole != low:
         with f.loop(low, whole, e.width) as loop, e.level():
-            e.vectorise(axis, loop.index, None)
+            e.vectorise(axis, loop.index, None, aligned=True)
             yield
     if whole == high:
         return
     with _if_some_left(f, whole, high, exact), e.level():
         left = f.binary("sub", high, whole)
-        e.vectorise(axis, whole, lanes_left(e, left), left.integer)
+        e.vectorise(axis, whole, lanes_left(e, left), aligned=True, first=left.integer)
         yield
 
 

@@ -245,7 +245,7 @@ class NestEmitter:
         with self.f.loop(low, high, step, carried=carried) as emitted:
             with self.e.level():
                 if axis is self.vector_axis:
-                    self.e.vectorise(axis, emitted.index, mask)
+                    self.e.vectorise(axis, emitted.index, mask, aligned=True)
                 else:
                     self.e.bind(axis, emitted.index)
                 inside = self._walk(loop, rest, _unpack(state, emitted.carried))

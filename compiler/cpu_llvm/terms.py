@@ -65,6 +65,11 @@ class TermShape:
             return self.blocks
         return math.prod(axis.extent for axis in self.axes[:-1])
 
+    def cuts(self, points: int) -> bool:
+        """Whether blocks end elsewhere along the last axis than at multiples of so many points."""
+        within = self.cut.position == len(self.axes) - 1 and self.blocks > 1
+        return within and self.cut.points % points != 0
+
     @property
     def column_bytes(self) -> int:
         return self.pieces * _NUMBER_BYTES

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifact import LINE_BYTES
-from ..loops.build import coefficient
+from ..loops.build import step_along
+from ..loops.index_form import StripStep
 from ..loops.ir import Axis, Scalar, Store, walk
-from ..loops.schedule import LANES, SHORT_STEPS
+from ..loops.schedule import LANES, SHORT_STEPS, STRIP
 from ..types import bool_
 from .clamped import ClampedAddress, clamped_address
 from .context import KernelContext
@@ -33,12 +34,14 @@ SHORT_VECTORS = (2, 4, 8)
 class Lanes:
     """The vectorised axis at one place: lane l is the point base + l; `mask` None means all.
 
+    aligned   whether base is a multiple of the number of lanes
     first   the mask is that of so many first lanes; None: that is not known
     """
 
     axis: Axis
     base: Value
     mask: Value | None
+    aligned: bool
     first: int | None = None
 
 
@@ -70,10 +73,15 @@ class ExpressionEmitter:
         self._points[axis] = point
 
     def vectorise(
-        self, axis: Axis, base: Value, mask: Value | None, first: int | None = None
+        self,
+        axis: Axis,
+        base: Value,
+        mask: Value | None,
+        aligned: bool,
+        first: int | None = None,
     ) -> None:
         self._points[axis] = base
-        self.lanes = Lanes(axis, base, mask, first)
+        self.lanes = Lanes(axis, base, mask, aligned, first)
 
     def bind_reduced(self, name: str, value: Value) -> None:
         self._reduced[name] = value
@@ -175,7 +183,13 @@ class ExpressionEmitter:
         """Elements from lane to lane; 0 for one address, None if it is no fixed step."""
         if self._has_reduced_lanes(address):
             return None
-        return coefficient(address, self.lanes.axis) if self.lanes is not None else 0
+        if self.lanes is None:
+            return 0
+        step = step_along(address, self.lanes.axis)
+        if not isinstance(step, StripStep):
+            return step
+        whole = self.lanes.aligned and STRIP % self.width == 0  # the lanes are in one strip
+        return step.inside if whole and step.inside else None
 
     def _has_reduced_lanes(self, address: Scalar) -> bool:
         """Whether it is made of a reduction that has a result in each lane."""

@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..types import DType, TensorType, bool_, int64
+from .index_form import StripStep
 from .ir import Axis, Buffer, Scalar
 from .known_index import FOLDS, wrapped
 from .primitives import PRIMITIVES, Primitives
 
 Element = TypeVar("Element")
+Step = int | StripStep
+"""Elements from point to point of an axis."""
 
 
 class ScalarBuilder(Primitives):
@@ -236,6 +239,12 @@ def index_range(index: Scalar) -> tuple[int | None, int | None]:
 def coefficient(index: Scalar, axis: Axis) -> int | None:
     """d index / d axis if the index is affine in the axis, else None."""
     return index.form.steps.get(axis) if axis in index.axes else 0
+
+
+def step_along(index: Scalar, axis: Axis) -> Step | None:
+    """d index / d axis, or how the index steps if it is affine strip by strip; else None."""
+    step = coefficient(index, axis)
+    return index.form.strips.get(axis) if step is None else step
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def _axis_structure(axis: Axis) -> tuple[Hashable, ...]:
 
 def _buffer_structure(buffer: Buffer) -> tuple[Hashable, ...]:
     type, layout = buffer.type, buffer.layout
-    places = (layout.order, layout.strides, layout.offset, layout.size_elements)
+    places = (layout.order, layout.strides, layout.offset, layout.size_elements, layout.strip)
     return type.dtype.name, type.shape, places, buffer.space, buffer.content
 
 

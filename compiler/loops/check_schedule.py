@@ -90,8 +90,8 @@ class _ScheduleChecker:
             if sum(axis in loop.axes for loop in self.kernel.loops) > 1:
                 raise self._refuse(place, problem, f"several loops walk {axis.name}")
         for address in self._addresses:
-            steps = address.step(outer), address.step(inner)
-            if steps[0] is None or steps[1] is None or steps[0] != steps[1] * inner.extent:
+            if not address.is_joint(outer, inner, inner.extent):
+                steps = address.step(outer), address.step(inner)
                 shown = ["by no fixed number" if step is None else f"by {step}" for step in steps]
                 fact = f"along {outer.name} an address in {address.buffer.name} steps {shown[0]}, "
                 fact += f"along the {inner.extent} points of {inner.name} {shown[1]}"

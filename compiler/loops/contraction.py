@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..types import DType
+from .address import flat_address
+from .build import ScalarBuilder, Step, step_along
 from .ir import Kernel, Loop, Reduction, Scalar
 from .runs import Address, Runs, WalkedRun
 from .schedule import MOST_ROWS, Order
@@ -205,8 +207,25 @@ def _why_not_by_size(c: Contraction) -> str:
     return ""
 
 
+def steps_in_memory(operand: Scalar, runs: Sequence[WalkedRun]) -> tuple[Step, ...] | str:
+    """As `operand_steps`, but where an operand lies in strips, those that take it through them."""
+    if operand.op != "load":
+        return "it is computed"
+    address = flat_address(ScalarBuilder(), operand.payload, operand.args)
+    found: list[Step] = []
+    for run in runs:
+        step = step_along(address, run.axes[-1]) if operand.axes & set(run.axes) else 0
+        if step is None:
+            return f"its address is not affine in {' * '.join(run.run)}"
+        found.append(step)
+    return tuple(found)
+
+
 def operand_steps(operand: Scalar, runs: Sequence[WalkedRun]) -> tuple[int, ...] | str:
-    """Elements from one point of each run to the next, or why an operand is not read in steps."""
+    """Elements from one point of each run to the next, or why an operand is not read in steps.
+
+    Of one in strips as it would lie without them (runs.py).
+    """
     if operand.op != "load":
         return "it is computed"
     address = Address(operand.payload, operand.args)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from .address import flat_address
 from .build import ScalarBuilder
-from .digits import address_terms
-from .ir import Axis, Buffer, Kernel, Scalar, Store, points_of
+from .ir import Axis, Kernel, Scalar, Store, points_of
 from .rewrite import rewrite_kernel
 from .runs import Runs, WalkedRun, runs_of
 
@@ -43,14 +43,6 @@ def _joined(run: WalkedRun, k: ScalarBuilder, joined: dict[Axis, Scalar]) -> Axi
     joined |= {axis: k.index(0) for axis in run.axes}
     joined[last] = k.axis(axis)
     return axis
-
-
-def flat_address(k: ScalarBuilder, buffer: Buffer, index: tuple[Scalar, ...]) -> Scalar:
-    """Position of an element, in elements from the buffer's start."""
-    address = k.index(buffer.layout.offset)
-    for scalar, stride in address_terms(index, buffer.layout.strides):
-        address = k.add(address, k.mul(scalar, k.index(stride)))
-    return address
 
 
 def _rebuilt(kernel: Kernel, k: ScalarBuilder, joined: Mapping[Axis, Scalar]) -> Kernel:

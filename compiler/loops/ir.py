@@ -13,7 +13,8 @@
                 | primitive "(" scalar { "," scalar } ")" [ ":" dtype ]
     constant  ::= number [ ":" dtype ] | "true" | "false"           i64 if no dtype is named
     buffer    ::= "buffer" "%" name ":" type "in" space [ "at" integer ] [ "slot" integer ]
-                  [ "order" integers ] [ "strides" integers "from" integer "size" integer ]
+                  [ "order" integers ] [ "strips" integer ]
+                  [ "strides" integers "from" integer "size" integer ]
                   [ "hex" string ]
 
 A kernel as text of its own has the buffers that it names before it. The primitives are those of
@@ -62,15 +63,24 @@ class Layout:
     strides          per logical axis, in elements
     offset           of element zero, in elements (a halo before it)
     size_elements    all that is allocated
+    strip            points of the innermost axis in a strip; 0: there are no strips
+
+    A layout in strips has all that belongs to the first `strip` points of its innermost axis first,
+    then the next strip: f32[96, 5] with order (1, 0) and strips of 32 lies as [3][5][32]. Its
+    strides are those without strips: what follows from the order of the axes, as runs and the
+    orders of sums do, is the same with them and without. Where an element lies is for address.py.
     """
 
     order: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int
     size_elements: int
+    strip: int = 0
 
 
-def dense_layout(shape: tuple[int, ...], order: tuple[int, ...] | None = None) -> Layout:
+def dense_layout(
+    shape: tuple[int, ...], order: tuple[int, ...] | None = None, strip: int = 0
+) -> Layout:
     """A layout without gaps; row-major if no order is given."""
     order = tuple(range(len(shape))) if order is None else order
     strides = [0] * len(shape)
@@ -78,7 +88,7 @@ def dense_layout(shape: tuple[int, ...], order: tuple[int, ...] | None = None) -
     for axis in reversed(order):
         strides[axis] = size
         size *= shape[axis]
-    return Layout(order, tuple(strides), 0, size)
+    return Layout(order, tuple(strides), 0, size, strip)
 
 
 Space = Literal["arena", "state", "input", "output", "constant", "order", "call"]

@@ -6,7 +6,9 @@
 In: a kernel. Out: its runs. A small inner extent then does not cut vectors short. Two neighbours
 are one run if every address steps through them as through one axis, and nothing else asks where
 they stand. Every access of a kernel is taken as an address in memory, in elements from the start
-of its buffer, which steps by a fixed number along an axis or does not.
+of its buffer, which steps by a fixed number along an axis or does not. A buffer in strips is taken
+as it would lie without them, since that says what is found here and in what order a sum goes; but
+axes of different indices of it are never one.
 """
 
 from __future__ import annotations
@@ -47,6 +49,21 @@ class Address:
                     return None
                 total += step * stride
         return total
+
+    def is_joint(self, outer: Axis, inner: Axis, points: int) -> bool:
+        """Whether it goes from one point of `outer` to the next by `points` points of `inner`."""
+        whole, part = self.step(outer), self.step(inner)
+        if whole is None or part is None or whole != part * points:
+            return False
+        if not self.buffer.layout.strip:
+            return True
+        steps = [(_step(scalar, outer), _step(scalar, inner)) for scalar in self.index]
+        return all(a is not None and b is not None and a == b * points for a, b in steps)
+
+
+def _step(index: Scalar, axis: Axis) -> int | None:
+    """The step of an index along an axis; None if it is not affine in it."""
+    return index.form.steps.get(axis) if axis in index.axes else 0
 
 
 @dataclass(frozen=True)
@@ -167,8 +184,4 @@ class _RunFinder:
     def _is_one(self, outer: Axis, inner: WalkedRun) -> bool:
         if inner.bounded or self.counted & {outer, *inner.axes}:
             return False
-        for address in self.addresses:
-            step_out, step_in = address.step(outer), inner.step(address)
-            if step_out is None or step_in is None or step_out != step_in * inner.extent:
-                return False
-        return True
+        return all(a.is_joint(outer, inner.axes[-1], inner.extent) for a in self.addresses)

@@ -121,6 +121,10 @@ class Nest:
         return self.threads is not None
 
 
+STRIP = 32
+"""Points of a strip, where an array lies in strips: the columns of the widest register tile, which
+those of all others divide."""
+
 MOST_ROWS = 14
 """Of a register tile: their sums, two vectors wide, and the operands take 31 of 32 registers."""
 

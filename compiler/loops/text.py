@@ -112,15 +112,23 @@ def buffer_line(buffer: Buffer, names: Names, placed: bool = True) -> str:
     parts = [f"buffer %{quoted(names[buffer])} : {buffer.type} in {buffer.space}"]
     if placed:
         parts += _place(buffer)
-    layout, shape = buffer.layout, _static(buffer.type)
+    parts += filter(None, [layout_words(buffer)])
+    if buffer.content:
+        parts.append(f'hex "{buffer.content.hex()}"')
+    return " ".join(parts)
+
+
+def layout_words(buffer: Buffer) -> str:
+    """How its elements lie, if not in row-major order without gaps."""
+    layout, shape, parts = buffer.layout, _static(buffer.type), []
     if layout.order != tuple(range(len(shape))):
         parts.append(f"order {list(layout.order)}")
+    if layout.strip:
+        parts.append(f"strips {layout.strip}")
     dense = dense_layout(shape, layout.order)
     if _fields(layout) != _fields(dense):
         parts.append(f"strides {list(layout.strides)}")
         parts.append(f"from {layout.offset} size {layout.size_elements}")
-    if buffer.content:
-        parts.append(f'hex "{buffer.content.hex()}"')
     return " ".join(parts)
 
 
@@ -273,13 +281,14 @@ def parse_buffer(cursor: Cursor, buffers: dict[str, Buffer]) -> None:
     order = cursor.integers() if cursor.accept("order") else tuple(range(type.rank))
     if sorted(order) != list(range(type.rank)):
         raise cursor.error(f"order {list(order)} does not permute {type.rank} axes", start)
-    layout = dense_layout(_static(type), order)
+    strip = cursor.integer() if cursor.accept("strips") else 0
+    layout = dense_layout(_static(type), order, strip)
     if cursor.accept("strides"):
         strides = cursor.integers()
         cursor.expect("from")
         first = cursor.integer()
         cursor.expect("size")
-        layout = Layout(order, strides, first, cursor.integer())
+        layout = Layout(order, strides, first, cursor.integer(), strip)
         if len(strides) != type.rank:
             raise cursor.error(f"{len(strides)} strides for {type.rank} axes", start)
     content = b""

@@ -3,33 +3,51 @@
     before   w: f32[out, in], read as x @ w.T     row-major, so lanes along `out` must be gathered
     after    w lies [in, out]: the forward contraction reads it in rows, and so does the update
 
+    or       w lies [out/32][in][32], in strips: what a register tile reads of it, and what an
+             update writes, is one piece of memory, which needs no packing
+
 A state of rank 2 that a contraction reads as its second operand, contracted over the last axis,
 lies transposed; so do the states that its update combines with it element by element (momentum,
 moments). Weights of a convolution lie as its record asks for, and so does what is combined with
-them (image_layouts.py). The choice follows from the graph alone, so that every entry point of a
-program makes the same one. Save, load and `parameters` show the logical order.
+them (image_layouts.py). A transposed state lies in strips besides if these divide it, there is more
+than one, it does not fit the first-level cache anyway, and nothing reads it but contractions, as
+their second operand, and what goes over it element by element or row by row: renamed, gathered or
+sliced it would have to be taken apart. The choice follows from the graph alone, so that every entry
+point of a program makes the same one, and no bit depends on strips. Save, load and `parameters`
+show the logical order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.ir import Axis
-from ..ops.definition import VIEW, Contract, Elementwise
+from ..loops.schedule import STRIP
+from ..ops.definition import VIEW, Contract, Elementwise, Reduce
 from ..ops.source import STATE
+from ..types import static_shape
 from .image_layouts import suiting_orders
-from .leaves import Order
+from .leaves import StateLayout
 
 ANY_EXTENT = 2
 """Of the axes by which an operand's index is recognised; an axis of extent 1 has none."""
 
 
-def choose_layouts(graph: Graph) -> Mapping[str, Order]:
-    """Physical order of the axes of each state that is not row-major, by the state's name."""
+SMALL_BYTES = 32_768
+"""A state of at most so many stays in a first-level cache however it lies."""
+
+
+def choose_layouts(graph: Graph) -> Mapping[str, StateLayout]:
+    """How each state lies that is not row-major, by the state's name."""
     suiting = suiting_orders(graph).items()
-    found = {node: order for node, order in suiting if node.op is STATE and node.type.rank > 2}
+    found = {
+        node: StateLayout(order)
+        for node, order in suiting
+        if node.op is STATE and node.type.rank > 2
+    }
     transposed = {
         node.inputs[1]
         for node in graph.nodes()
@@ -43,8 +61,38 @@ def choose_layouts(graph: Graph) -> Mapping[str, Order]:
     for together in (*groups, *groups):
         if together & transposed:
             transposed |= together
-    found |= dict.fromkeys(transposed, (1, 0))
-    return {str(node.attributes["name"]): order for node, order in found.items()}
+    in_strips = _fit_for_strips(graph, transposed)
+    for together in (*groups, *groups):
+        if not together <= in_strips:
+            in_strips -= together
+    found |= {node: StateLayout((1, 0), STRIP * (node in in_strips)) for node in transposed}
+    return {str(node.attributes["name"]): layout for node, layout in found.items()}
+
+
+def _fit_for_strips(graph: Graph, states: Iterable[Node]) -> set[Node]:
+    """Those of the states that strips divide, and that nothing takes apart."""
+    readers: dict[Node, list[Node]] = defaultdict(list)
+    for node in graph.nodes():
+        for operand in node.inputs:
+            readers[operand].append(node)
+    return {state for state in states if _strips_divide(state)} - {
+        state
+        for state in states
+        if not all(_leaves_whole(reader, state) for reader in readers[state])
+    }
+
+
+def _strips_divide(state: Node) -> bool:
+    columns = static_shape(state.type.shape)[0]
+    return columns > STRIP and columns % STRIP == 0 and state.type.size_bytes > SMALL_BYTES
+
+
+def _leaves_whole(reader: Node, state: Node) -> bool:
+    """Whether a reader of a state goes along its axes as they are."""
+    if isinstance(reader.op.lowering, Contract):
+        return reader.inputs[0] is not state
+    whole = isinstance(reader.op.lowering, Elementwise | Reduce)
+    return whole and VIEW not in reader.op.flags
 
 
 def _is_summed_over_its_columns(node: Node, lowering: Contract) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from ..artifact import LINE_BYTES, StateField
 from ..graph.ir import Graph, Node
@@ -21,12 +22,26 @@ from .groups import array_in_memory
 Order = tuple[int, ...]
 """The physical order of an array's axes, the outermost first."""
 
+
+class StateLayout(NamedTuple):
+    """In which order a state lies.
+
+    order   its axes, the outermost first
+    strip   points of the innermost in a strip (loops/ir.py); 0: there are none
+    """
+
+    order: Order
+    strip: int = 0
+
+
 EMBEDDED_CONSTANT_BYTES = 65_536
 """Larger array constants are handed to the code as data, not made part of it."""
 
 
-def lay_out_state(graphs: Iterable[Graph], orders: Mapping[str, Order]) -> tuple[StateField, ...]:
-    """The state block of a family of graphs."""
+def lay_out_state(
+    graphs: Iterable[Graph], layouts: Mapping[str, StateLayout]
+) -> tuple[StateField, ...]:
+    """The state block of a family of graphs; a state without a layout is row-major."""
     nodes: dict[str, Node] = {}
     for graph in graphs:
         for node in graph.states:
@@ -34,9 +49,9 @@ def lay_out_state(graphs: Iterable[Graph], orders: Mapping[str, Order]) -> tuple
     fields, offset = [], 0
     for name, node in nodes.items():
         shape = static_shape(node.type.shape)
-        order = orders.get(name, tuple(range(len(shape))))
+        layout = layouts.get(name, StateLayout(tuple(range(len(shape)))))
         trained = bool(node.attributes["trained"])
-        field = StateField(name, node.type.dtype.numpy.name, shape, offset, order, trained)
+        field = StateField(name, node.type.dtype.numpy.name, shape, offset, *layout, trained)
         fields.append(field)
         lines = -(-field_bytes(field) // LINE_BYTES)
         offset += max(lines, 1) * LINE_BYTES
@@ -84,7 +99,7 @@ def leaf_buffers(
     fields = {field.name: field for field in state}
     for node in graph.states:
         field = fields[str(node.attributes["name"])]
-        layout = dense_layout(field.shape, field.order)
+        layout = dense_layout(field.shape, field.order, field.strip)
         buffers[node] = Buffer(
             field.name, node.type, layout, "state", offset_bytes=field.offset_bytes
         )

@@ -5,7 +5,8 @@ Out: its outputs, and the state after the last iteration.
 
 Buffers are views of one block of bytes at their planned offsets, and of the state block with their
 layouts; so a plan that lets two live buffers overlap gives wrong values here, as it would in
-compiled code. Before plan_memory each arena buffer has memory of its own.
+compiled code. Before plan_memory each arena buffer has memory of its own. A state in strips has
+its elements in order here: no strides say where strips are.
 The arena is filled with garbage before every iteration. A kernel that writes over
 memory that it also reads runs point by point along its first axis (see loops/evaluate.py).
 """
@@ -91,7 +92,9 @@ class _ProgramRun:
                 block = self.arena if self.program.arena_bytes else bytearray(buffer.size_bytes)
                 self.memory[buffer] = _view(block, buffer)
             case "state":
-                self.memory[buffer] = _view(self.block, buffer)
+                in_order = np.zeros(self._maximum(buffer.type), buffer.type.dtype.numpy)
+                strips = buffer.layout.strip
+                self.memory[buffer] = in_order if strips else _view(self.block, buffer)
                 self.memory[buffer][...] = _taken(state, "state", buffer.name)
             case "output" | "order" | "call":  # no kernel of a program reads the last
                 pass

@@ -4,6 +4,7 @@ In: a program, planned or not. Out: nothing, or a VerifyError that names the buf
 
 * Extents are numbers; what is allocated holds every element, and of what kernels write each apart
   from the others. Nothing lies before its block, and what is in a block is aligned to its elements.
+  Only states lie in strips, whole and dense ones.
 * An input or output buffer has a slot that is declared, and its type, named dimensions at their
   maximum; of a data set the number of samples is open (its extent is 0).
 * An array constant in the code is given in full.
@@ -14,7 +15,7 @@ Whether a plan keeps values apart is for memory/verify_plan.py.
 from __future__ import annotations
 
 from ..errors import VerifyError
-from ..loops.ir import Buffer, Layout
+from ..loops.ir import Buffer, Layout, dense_layout
 from ..types import TensorType, at_rows, factors, static_shape
 from .ir import Program
 
@@ -35,6 +36,8 @@ def verify_places(program: Program) -> None:
 def _verify_place(buffer: Buffer) -> None:
     if not all(isinstance(extent, int) and extent >= 0 for extent in buffer.type.shape):
         raise VerifyError(f"buffer {buffer.name} has no static shape: {buffer.type}")
+    if buffer.layout.strip:
+        _verify_strips(buffer)
     if not _holds_all(buffer.layout, static_shape(buffer.type.shape)):
         raise VerifyError(f"buffer {buffer.name} leaves what is allocated for it")
     if buffer.is_writable and not _tells_apart(buffer.layout, static_shape(buffer.type.shape)):
@@ -47,6 +50,20 @@ def _verify_place(buffer: Buffer) -> None:
     if buffer.offset_bytes < 0 or buffer.offset_bytes % size:
         problem = f"buffer {buffer.name} is at {buffer.offset_bytes} in {buffer.space}"
         raise VerifyError(problem, facts=[f"its elements are at multiples of {size} from 0 on"])
+
+
+def _verify_strips(buffer: Buffer) -> None:
+    """A state in strips has whole ones, and nothing between them."""
+    layout, shape = buffer.layout, static_shape(buffer.type.shape)
+    fact = f"{buffer.name} is {buffer.type} with order {list(layout.order)}"
+    if buffer.space != "state" or len(shape) < 2:
+        raise VerifyError(f"buffer {buffer.name} has strips in {buffer.space}", facts=[fact])
+    if layout.strip < 1 or shape[layout.order[-1]] % layout.strip:
+        problem = f"strips of {layout.strip} do not divide buffer {buffer.name}"
+        raise VerifyError(problem, facts=[fact])
+    dense = dense_layout(shape, layout.order)
+    if (layout.strides, layout.offset) != (dense.strides, 0):
+        raise VerifyError(f"buffer {buffer.name} has strips that do not lie densely", facts=[fact])
 
 
 def _holds_all(layout: Layout, shape: tuple[int, ...]) -> bool:

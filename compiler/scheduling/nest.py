@@ -121,6 +121,8 @@ class NestChooser:
             return Choice(LANES, "partial results in lanes")
         if run.extent < WIDE_LANES:
             return Choice(LANES, f"{run.extent} points")
+        if any(a.buffer.layout.strip and run.is_used_by(a) for a in self.addresses):
+            return Choice(LANES, "lanes do not leave a strip")
         reduces = any(loop.reductions and loop.axes for loop in self.kernel.loops)
         scalars = [s for s in self.kernel.scalars if s.op not in ("constant", "axis")]
         values = [s for s in scalars if s.dtype != int64 or s.op == "load"]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from ..loops.contraction import Contraction, operand_steps
+from ..loops.contraction import Contraction, steps_in_memory
+from ..loops.index_form import StripStep
 from ..loops.ir import Scalar
 from ..loops.runs import WalkedRun
-from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, Order, Staging, Tiles
+from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, STRIP, Order, Staging, Tiles
 from ..machine import Machine
 from .chosen import Choice, Chosen, counted
 
@@ -37,11 +39,25 @@ def choose_tiles(contraction: Contraction, order: Order, machine: Machine) -> Ch
     return _Chooser(contraction, order, machine).chosen()
 
 
+@dataclass(frozen=True)
+class _Steps:
+    """How an operand is read: elements from point to point, inside a strip if it lies in strips.
+
+    by_part   along its own run, within one part of it
+    by_term   along the last of the terms
+    is_even   whether all of them are so far apart, not just those of a strip
+    """
+
+    by_part: int
+    by_term: int
+    is_even: bool
+
+
 class _Chooser:
     """Chooses for one contraction."""
 
     def __init__(self, c: Contraction, order: Order, machine: Machine) -> None:
-        self.c, self.machine = c, machine
+        self.c, self.order, self.machine = c, order, machine
         self.long, self.block_terms = order.block is not None, c.block_terms(order)
         self.size = c.dtype.size_bytes
         self.lanes = machine.vector_bytes // self.size
@@ -136,58 +152,79 @@ class _Chooser:
         kinds = " or ".join(dict.fromkeys(choice.what.kind for choice in found))
         return Choice(Staging("computed"), f"one way for all sums, which alone would have {kinds}")
 
-    def _steps(self, operand: Scalar, run: WalkedRun) -> tuple[int, int] | str:
-        """Elements along an operand's own run and along the last of the terms; or why it is not
-        read in steps."""
+    def _steps(self, operand: Scalar, run: WalkedRun, width: int) -> _Steps | str:
+        """How an operand is read in parts so wide; or why it is not read in steps."""
         if operand.dtype is not self.c.dtype:
             return f"it is {operand.dtype}, its sums are {self.c.dtype}"
-        steps = operand_steps(operand, (run, *self.c.terms))
-        return steps if isinstance(steps, str) else (steps[0], steps[-1])
+        steps = steps_in_memory(operand, (run, *self.c.terms))
+        if isinstance(steps, str):
+            return steps
+        own, *inner, last = steps
+        if isinstance(own, StripStep):
+            if STRIP % width or run.extent % width or own.across % STRIP:
+                return f"parts of {width} leave strips"
+            own = own.inside
+        if any(isinstance(step, StripStep) for step in inner):
+            return "it lies in strips along terms that are not the last"
+        if isinstance(last, StripStep):
+            if last.across % STRIP or self._cuts_strips():
+                return "blocks of its sums end within strips"
+            return _Steps(own, last.inside, is_even=False)
+        return _Steps(own, last, is_even=True)
+
+    def _cuts_strips(self) -> bool:
+        """Whether blocks of the sum end within strips along the last of the terms."""
+        block = self.order.block
+        if block is None or block.position < len(self.order.runs) - 1:
+            return False
+        return block.points % STRIP != 0
 
     def _staging_of_a(self, operand: Scalar) -> Choice[Staging]:
-        steps = self._steps(operand, self.c.rows)
+        steps = self._steps(operand, self.c.rows, self.rows)
         if isinstance(steps, str):
             return Choice(Staging("computed"), steps)
-        by_row, by_term = steps
-        apart = self._apart("row", by_row, by_term)
+        apart = self._apart("row", steps)
         if self.c.rows.bounded:
             why = "the number of rows is known when it runs"
-        elif max(by_row, by_term) * self.size % PAGE_BYTES == 0:
+        elif not steps.is_even:
+            why = f"{apart}, in strips"
+        elif max(steps.by_part, steps.by_term) * self.size % PAGE_BYTES == 0:
             why = f"{apart}: whole pages"
-        elif 1 not in steps:
+        elif 1 not in (steps.by_part, steps.by_term):
             why = f"{apart}: nothing side by side"
         else:
             return Choice(Staging("in place"), apart)
-        return Choice(self._packed(by_row, by_term, PACKED_ROWS), why)
+        return Choice(self._packed(steps, PACKED_ROWS), why)
 
     def _staging_of_b(self, operand: Scalar) -> Choice[Staging]:
-        steps = self._steps(operand, self.c.columns)
+        steps = self._steps(operand, self.c.columns, self.columns)
         if isinstance(steps, str):
             return Choice(Staging("computed"), steps)
-        by_column, by_term = steps
-        apart = self._apart("column", by_column, by_term)
+        apart = self._apart("column", steps)
         if self.c.columns.bounded:
             why = "the number of columns is known when it runs"
-        elif by_column != 1:
+        elif steps.by_part != 1:
             why = f"{apart}: columns not side by side"
+        elif not steps.is_even:
+            why = f"{apart}, in strips"
         elif self.c.columns.extent < self.columns:
             why = f"{self.c.columns.extent} columns do not fill a tile"
-        elif by_term * self.size % PAGE_BYTES == 0:
+        elif steps.by_term * self.size % PAGE_BYTES == 0:
             why = f"{apart}: whole pages"
         elif self.each.what == "tile" and self.b_bytes > HALF_CACHE:
             why = f"{self.b_bytes} bytes are read again for each tile"
         else:
             return Choice(Staging("in place"), apart)
-        return Choice(self._packed(by_column, by_term, self.columns), why)
+        return Choice(self._packed(steps, self.columns), why)
 
-    def _apart(self, part: str, by_part: int, by_term: int) -> str:
-        by_part, by_term = by_part * self.size, by_term * self.size
+    def _apart(self, part: str, steps: _Steps) -> str:
+        by_part, by_term = steps.by_part * self.size, steps.by_term * self.size
         return f"{by_part} bytes from {part} to {part}, {by_term} from term to term"
 
-    def _packed(self, by_part: int, by_term: int, width: int) -> Staging:
-        if by_part == 1 and width % PACKED_ROWS == 0:
+    def _packed(self, steps: _Steps, width: int) -> Staging:
+        if steps.by_part == 1 and width % PACKED_ROWS == 0:
             return Staging("packed rows")
-        if by_term == 1 and width % PACKED_COLUMNS == 0:
+        if steps.by_term == 1 and width % PACKED_COLUMNS == 0:
             return Staging("packed columns")
         return Staging("packed any")
 

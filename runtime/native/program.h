@@ -45,7 +45,8 @@ struct gradc_state_field {
     int64_t offset_bytes; /* in the state block */
     uint8_t dtype;
     int8_t rank;
-    bool trained; /* a parameter */
+    uint8_t strip; /* points of the last axis in `order` in a strip; 0: there are no strips */
+    bool trained;  /* a parameter */
 };
 
 enum gradc_kind { GRADC_INIT, GRADC_RUN, GRADC_EVALUATE, GRADC_PREDICT, GRADC_KINDS };

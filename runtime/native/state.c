@@ -1,7 +1,8 @@
 /* Reading and writing states in logical row-major order, whatever their physical order is.
  *
- * A state lies densely in the state block with its axes in the order `field->order`. Row-major ones
- * are copied; the others are walked element by element, which only files and tools ever do.
+ * A state lies densely in the state block with its axes in the order `field->order`, maybe in strips:
+ * all that belongs to the first points of the last axis, then to the next. Row-major ones are copied;
+ * the others are walked element by element, which only files and tools ever do.
  */
 #include <string.h>
 
@@ -15,14 +16,16 @@ int64_t gradc_state_elements(const struct gradc_state_field *field) {
     return elements;
 }
 
-/* Elements from one index of each logical axis to the next. */
-static void physical_strides(const struct gradc_state_field *field, int64_t strides[]) {
+/* Elements from one index of each logical axis to the next, within a strip; the size of one. */
+static int64_t physical_strides(const struct gradc_state_field *field, int64_t strides[]) {
     int64_t stride = 1;
     for (int place = field->rank - 1; place >= 0; place--) {
         int axis = field->order[place];
         strides[axis] = stride;
-        stride *= field->shape[axis];
+        bool in_strips = field->strip && place == field->rank - 1;
+        stride *= in_strips ? field->strip : field->shape[axis];
     }
+    return stride;
 }
 
 /* Copy elements between the block and a dense buffer: into the block where `into` is set. */
@@ -30,11 +33,16 @@ static void walk(const struct gradc_state_field *field, unsigned char *block, in
                  int64_t count, unsigned char *dense, bool into) {
     size_t size = gradc_dtypes[field->dtype].size;
     int64_t strides[GRADC_MAX_RANK];
-    physical_strides(field, strides);
+    int64_t strip_size = physical_strides(field, strides);
     for (int64_t n = 0; n < count; n++) {
         int64_t rest = first + n, place = 0;
         for (int axis = field->rank - 1; axis >= 0; axis--) {
-            place += rest % field->shape[axis] * strides[axis];
+            int64_t point = rest % field->shape[axis];
+            if (field->strip && axis == field->order[field->rank - 1]) {
+                place += point / field->strip * strip_size;
+                point %= field->strip;
+            }
+            place += point * strides[axis];
             rest /= field->shape[axis];
         }
         unsigned char *element = block + field->offset_bytes + (size_t)place * size;
