@@ -9,23 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import random_graph, random_values
-from support_cpu import graph_of, plan
+from support_cpu import assert_same_bits, graph_of, plan, run_compiled, scheduled
 
 from gradc.compiler.artifact import LINE_BYTES
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.loops.ir import Buffer
+from gradc.compiler.loops.schedule import Tiles
 from gradc.compiler.memory.verify_plan import verify_plan
+from gradc.compiler.ops.broadcast import sum_
 from gradc.compiler.ops.contraction import dot_general
 from gradc.compiler.ops.elementwise import exp, tanh
-from gradc.compiler.ops.movement import transpose
+from gradc.compiler.ops.movement import reshape, transpose
 from gradc.compiler.ops.reduction import cumsum
 from gradc.compiler.ops.source import input_
 from gradc.compiler.passes.plan_memory import plan_memory
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program, print_program
-from gradc.compiler.types import float32, float64
+from gradc.compiler.types import DType, float32, float64
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -176,3 +178,46 @@ def test_a_buffer_outside_the_arena_is_refused() -> None:
 def test_planning_twice_gives_the_same_plan() -> None:
     program = chain()
     assert print_program(plan_memory(program)) == print_program(program)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "strides"),
+    [
+        ((12, 1024), float32, (1040, 1)),
+        ((12, 1000), float32, (1000, 1)),
+        ((12, 512), float64, (520, 1)),
+        ((3, 4, 2048), float32, (4 * 2064, 2064, 1)),
+        ((1, 1024), float32, (1024, 1)),
+    ],
+)
+def test_rows_of_whole_pages_lie_a_line_apart(
+    shape: tuple[int, ...], dtype: DType, strides: tuple[int, ...]
+) -> None:
+    """Else a tile's rows would all be in the same places of a first-level cache."""
+    x, w = input_("x", shape, dtype), input_("w", (shape[-1], 24), dtype)
+    hidden = tanh(x)
+    product = dot_general(hidden, w, (), (), (len(shape) - 1,), (0,))
+    slope = dot_general(hidden, product, (), (), *[tuple(range(len(shape) - 1))] * 2)
+    program = scheduled(plan(graph_of({"s": slope, "p": product, "all": sum_(hidden, (0, 1))})))
+    (spaced,) = [b for b in arena(program) if b.type.shape == shape]
+    assert spaced.layout.strides == strides
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x": rng.standard_normal(shape).astype(dtype.numpy),
+        "w": rng.standard_normal((shape[-1], 24)).astype(dtype.numpy),
+    }
+    assert_same_bits(program, run_compiled(program, arrays), arrays)
+    for kernel in program.kernels():
+        if isinstance(kernel.schedule, Tiles) and spaced in kernel.reads:
+            assert "in place" in (kernel.schedule.a.kind, kernel.schedule.b.kind)
+
+
+def test_what_is_reshaped_has_its_rows_side_by_side() -> None:
+    """A linear layer reads an image as one row, whatever the length of the image's own rows."""
+    x, w = input_("x", (12, 2, 1024), float32), input_("w", (2048, 24), float32)
+    hidden = tanh(x)
+    flat = reshape(hidden, (12, 2048))
+    product = dot_general(flat, w, (), (), (1,), (0,))
+    program = plan(graph_of({"y": product, "s": sum_(hidden, (0,))}))
+    (kept,) = arena(program)
+    assert kept.layout.strides == (2048, 1024, 1)

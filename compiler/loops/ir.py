@@ -48,11 +48,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, assert_never, get_args
 
+from ..artifact import LINE_BYTES
 from ..errors import VerifyError
 from ..types import DType, TensorType, int64
 from .combiners import Combiner
 from .index_form import NOTHING_KNOWN, IndexForm, index_form
 from .schedule import Order, Schedule
+
+PAGE_BYTES = 4_096
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,22 @@ def dense_layout(
         strides[axis] = size
         size *= shape[axis]
     return Layout(order, tuple(strides), 0, size, strip)
+
+
+def spaced_layout(shape: tuple[int, ...], size_bytes: int) -> Layout:
+    """Row-major; with a cache line between rows that would lie a multiple of a page apart.
+
+    size_bytes   of an element
+    Rows so far apart would all be in the same few places of a first-level cache, and what reads
+    several of them at once, as a register tile does, would find none there.
+    """
+    dense = dense_layout(shape)
+    row_bytes = shape[-1] * size_bytes if shape else 0
+    rows = dense.size_elements // shape[-1] if row_bytes else 0
+    if rows < 2 or row_bytes % PAGE_BYTES:
+        return dense
+    extents = (*shape[:-1], shape[-1] + LINE_BYTES // size_bytes)
+    return dense_layout(extents)
 
 
 Space = Literal["arena", "state", "input", "output", "constant", "order", "call"]

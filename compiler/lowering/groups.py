@@ -13,12 +13,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import assert_never
 
 from ..graph.ir import Graph, Literal, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
-from ..loops.ir import Axis, Buffer, Scalar, dense_layout
+from ..loops.ir import Axis, Buffer, Scalar, dense_layout, spaced_layout
 from ..ops.definition import (
     RECOMPUTABLE,
     VIEW,
@@ -33,6 +34,8 @@ from ..ops.definition import (
     ScatterAdd,
     per_lowering,
 )
+from ..ops.movement import RESHAPE
+from ..types import static_shape
 
 MOST_MEMBERS = 512
 """A group takes no more: what a kernel costs to make grows faster than its length, and one more
@@ -272,9 +275,24 @@ class Grouping:
         if node not in self._buffers:
             type = self.expander.static(node.type)
             name = f"t{len(self._buffers)}"
-            layout = dense_layout(type.shape, self.orders.get(node))  # type: ignore[arg-type]
+            shape, order = static_shape(type.shape), self.orders.get(node)
+            if order is not None or node in self._reshaped:
+                layout = dense_layout(shape, order)
+            else:
+                layout = spaced_layout(shape, type.dtype.size_bytes)
             self._buffers[node] = Buffer(name, type, layout, "arena")
         return self._buffers[node]
+
+    @cached_property
+    def _reshaped(self) -> frozenset[Node]:
+        """What a reshape reads, maybe through other renamings: its rows may be walked as one."""
+        stack = [node for node in self.graph.nodes() if node.op is RESHAPE]
+        found: set[Node] = set()
+        while stack:
+            fresh = [operand for operand in stack.pop().inputs if operand not in found]
+            found.update(fresh)
+            stack += [operand for operand in fresh if VIEW in operand.op.flags]
+        return frozenset(found)
 
     def producers(self, node: Node) -> tuple[Node, ...]:
         """Grouped nodes and leaves that `node` reads, looking through transparent nodes.

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ..loops.contraction import Contraction, steps_in_memory
 from ..loops.index_form import StripStep
-from ..loops.ir import Scalar
+from ..loops.ir import PAGE_BYTES, Scalar
 from ..loops.runs import WalkedRun
 from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, STRIP, Order, Staging, Tiles
 from ..machine import Machine
@@ -29,7 +29,6 @@ is larger, so they need not stay in a cache; but it is memory that a program mus
 DEPTH_BLOCK = 1_024
 HALF_CACHE = 524_288
 """Half of a second-level cache of 1 MiB, in bytes: what is to stay there while it is used again."""
-PAGE_BYTES = 4_096
 MANY_POINTS = 8
 """A batch axis with so many points is shared among threads, and so many parts split evenly."""
 
