@@ -21,7 +21,16 @@ from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.contraction import Contraction, find_contraction
 from gradc.compiler.loops.ir import Kernel, Loop
 from gradc.compiler.loops.runs import find_runs
-from gradc.compiler.loops.schedule import Nest, Order, Run, Staging, SumBlock, Tiles, Unrolled
+from gradc.compiler.loops.schedule import (
+    Ahead,
+    Nest,
+    Order,
+    Run,
+    Staging,
+    SumBlock,
+    Tiles,
+    Unrolled,
+)
 
 MOST_PROPOSALS = 60
 KINDS = ("in place", "packed rows", "packed columns", "packed any", "computed")
@@ -86,7 +95,10 @@ def _with_nest(kernel: Kernel, rng: np.random.Generator) -> Kernel:
         for loop, runs in zip(kernel.loops, inner, strict=True)
     )
     threads = walk[rng.integers(len(walk))] if walk and rng.random() < 0.8 else None
-    nest = Nest(tuple(walk), vector, 1 if vector is None else width, threads)
+    ahead = None
+    if walk and rng.random() < 0.5:
+        ahead = Ahead(int(rng.integers(0, 4)), walk[rng.integers(len(walk))])
+    nest = Nest(tuple(walk), vector, 1 if vector is None else width, ahead, threads)
     return replace(kernel, loops=loops, schedule=nest)
 
 

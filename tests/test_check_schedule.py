@@ -132,7 +132,25 @@ kernel k {
   }
 }
 """
-ALL = (SUM, RUNNING, SCATTER, POSITION, PRODUCT, TWO_LOOPS, MASK, GATHER)
+ROWS = """\
+buffer %x : f32[9, 80] in input slot 0
+buffer %at : i64[6] in input slot 1
+buffer %y : f32[6, 80] in output slot 0
+kernel k {
+  parallel i in 6
+  parallel j in 80
+  loop {
+    %y[i, j] = %x[%at[i], j]
+  }
+  schedule nest {
+    walk i, j
+    vector j by 16
+    ahead 2 of i
+    threads i
+  }
+}
+"""
+ALL = (SUM, ROWS, RUNNING, SCATTER, POSITION, PRODUCT, TWO_LOOPS, MASK, GATHER)
 
 
 @pytest.mark.parametrize("text", ALL)
@@ -192,6 +210,11 @@ REFUSED = [
       for width in (0, 8, 24, 48)),
     (SCATTER, "  }\n}", "  }\n  schedule nest {\n    vector v by 16\n  }\n}",
      "schedule nest: lanes along v, where loop 0 accumulates\n  its points take turns"),
+    *((ROWS, "2 of i", f"{ahead}",
+       f"schedule nest: ahead {ahead}\n  outside of the vectorised run are i")
+      for ahead in ("2 of j", "0 of i", "1 of k")),
+    (ROWS, "walk i, j", "walk j, i",
+     "schedule nest: ahead 2 of i\n  outside of the vectorised run are none"),
     # tiles
     (PRODUCT, "dot(mul", "sum(mul", "schedule tiles, %p: tiles are for products, not sum"),
     (PRODUCT, " order i * j blocks 256 of i * j", "",

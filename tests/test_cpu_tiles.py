@@ -49,7 +49,7 @@ def as_nest(kernel: Kernel) -> Nest:
     c = contraction_of(kernel)
     walk = tuple(r for r in find_runs(kernel).parallel if r is not c.columns)
     return Nest((*(r.run for r in walk if r.run != c.columns.run), c.columns.run),
-                c.columns.run, 16, None)  # fmt: skip
+                c.columns.run, 16, None, None)  # fmt: skip
 
 
 def random_tiles(kernel: Kernel, rng: np.random.Generator) -> Tiles:

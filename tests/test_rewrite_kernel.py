@@ -50,7 +50,7 @@ def full_kernel() -> Kernel:
         Y, (K.axis(ALONG),), K.add(K.exp(read), K.load(Y, (K.axis(ALONG),))), accumulate=True
     )
     loop = Loop((ACROSS,), (total,), (store,), running=True, order=Order((("j",),), 16))
-    schedule = Nest((("i",),), None, 1, ("i",))
+    schedule = Nest((("i",),), None, 1, None, ("i",))
     return Kernel("k", (ALONG,), (loop, loop), "exp sum", 3.0, schedule)
 
 

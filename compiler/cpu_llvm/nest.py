@@ -4,23 +4,25 @@ The kernel's orders and its `Nest` say what is done (loops/schedule.py), schedul
 it. Where lanes run along a parallel axis, each works on an element of its own; along the inner
 loops, they are the partial results that the order of a sum asks for. What is left over at the end
 of a vectorised axis runs once more with a mask, so a ragged end gives the same bits as a whole
-block. Threads share one parallel axis, in blocks if it is the vectorised one; else thread 0 does
-all of it.
+block. Where a kernel gathers rows, those to come are fetched meanwhile. Threads share one parallel
+axis, in blocks if it is the vectorised one; else thread 0 does all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from ..artifact import LINE_BYTES
 from ..errors import CompileError
 from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
-from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar
+from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar, walk
 from ..loops.order import runs_wide
 from ..loops.schedule import Nest, SumBlock
 from ..loops.schedule_text import order_text
 from .context import KernelContext, new_kernel_function
-from .emit import FunctionEmitter, Value
+from .emit import FunctionEmitter, Value, llvm_type
 from .lanes import axis_limit, blocks, lanes_left, store_all, whole_units
 from .reductions import (
     Accumulator,
@@ -59,6 +61,11 @@ class NestEmitter:
         self.outer = [axes[run[0]] for run in nest.walk]
         self.vector_axis = None if nest.vector is None else axes[nest.vector[0]]
         self.split = None if nest.threads is None else axes[nest.threads[0]]
+        self.k = ScalarBuilder()
+        self.ahead: tuple[Axis, int] | None = None
+        if nest.ahead is not None:
+            self.ahead = axes[nest.ahead.run[0]], nest.ahead.points
+            self.later = replace(self.ahead[0], name=f"{self.ahead[0].name}.later")
         self._check_lanes()
 
     def _check_lanes(self) -> None:
@@ -103,11 +110,42 @@ class NestEmitter:
         if axis is self.vector_axis:
             whole = not axis.bounded and axis.extent % self.e.width == 0
             for _ in blocks(self.e, axis, low, high, whole):
+                self._fetch_ahead()
                 self._parallel(rest, split)
         else:
             with self.f.loop(low, high) as emitted, self.e.level():
                 self.e.bind(axis, emitted.index)
                 self._parallel(rest, split)
+
+    def _fetch_ahead(self) -> None:
+        """Ask for what lies here in the rows that are read some points of an outer axis later."""
+        if self.ahead is None:
+            return
+        f, e, (axis, points) = self.f, self.e, self.ahead
+        limit = axis_limit(self.context, axis)
+        later = f.binary("add", e.point(axis), points)
+        e.bind(self.later, f.intrinsic("llvm.smin", "i64", later, f.binary("sub", limit, 1)))
+        for load in self.kernel.loads:
+            (address,) = load.args
+            read = [s for s in walk(address, set()) if s.op == "load"]
+            if e.step(address) != 1 or not any(axis in s.axes for s in read):
+                continue
+            kind = llvm_type(load.dtype)
+            there = e.at_lane_zero(self._at_later(address))
+            first = f.gep(self.context.base(load.payload), there, kind, inbounds=False)
+            for line in range(0, e.width * load.dtype.size_bytes, LINE_BYTES):
+                f.prefetch(f.gep(first, line, "i8", inbounds=False), locality=2)
+
+    def _at_later(self, address: Scalar) -> Scalar:
+        """An address where the axis that rows are fetched ahead of is at its later point."""
+        assert self.ahead is not None
+        made: dict[Scalar, Scalar] = {}
+        for scalar in walk(address, set()):
+            if scalar.op == "axis" and scalar.payload is self.ahead[0]:
+                made[scalar] = self.k.axis(self.later)
+            else:
+                made[scalar] = self.k.remade(scalar, tuple(made[arg] for arg in scalar.args))
+        return made[address]
 
     def _range(self, axis: Axis, split: Axis | None) -> tuple[Value, Value]:
         """Where this thread starts and ends on an axis."""

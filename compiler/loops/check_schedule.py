@@ -8,7 +8,8 @@ In: a kernel with logical indices. Out: nothing, or a VerifyError that names the
   are stored or added to memory in turn. A block cuts its run, in a loop that sums floats up or
   multiplies them. A position is along one run. Only running sums and products are wide.
 * A schedule's runs are the parallel axes, each once. What has lanes, or is shared by threads, is
-  one of them; lanes may be along the last run of a loop instead, unless the loop accumulates. A
+  one of them; lanes may be along the last run of a loop instead, unless the loop accumulates. What
+  rows are fetched ahead of is outside of the run that has lanes. A
   vector has 16 lanes times a power of two, columns of tiles are a multiple of 16. Tiles are for
   products that have elements, with the terms in the order of their loop, and their blocks are parts
   of what there is.
@@ -162,6 +163,8 @@ class _ScheduleChecker:
         self._check_partition(place, nest.walk)
         if nest.threads is not None:
             self._check_threads(place, nest.threads, nest.walk)
+        if nest.ahead is not None:
+            self._check_ahead(place, nest)
         if nest.vector is None:
             return
         last = [loop.order.runs[-1] for loop in self.kernel.loops if loop.order and loop.axes]
@@ -173,6 +176,15 @@ class _ScheduleChecker:
             wanted = f"a vector has {LANES} lanes times a power of two, {MOST_LANES} at most"
             raise self._refuse(place, f"{wanted}, not {nest.width}")
         self._check_turns(place, nest.vector)
+
+    def _check_ahead(self, place: str, nest: Nest) -> None:
+        """Rows are fetched while the vectorised run is walked, so another one is outside of it."""
+        assert nest.ahead is not None
+        outside = nest.walk[: nest.walk.index(nest.vector)] if nest.vector in nest.walk else ()
+        if nest.ahead.run not in outside or nest.ahead.points < 1:
+            problem = f"ahead {nest.ahead.points} of {run_text(nest.ahead.run)}"
+            fact = f"outside of the vectorised run are {runs_text(outside) or 'none'}"
+            raise self._refuse(place, problem, fact)
 
     def _check_turns(self, place: str, vector: Run) -> None:
         """Points that add to memory take turns, so no lanes run along them."""

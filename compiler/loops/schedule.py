@@ -9,9 +9,9 @@
     schedule nest {              schedule tiles {
       walk i0, i1 * i2             outer i0   rows i1   columns i2   terms k0, k1
       vector i1 * i2 by 64         tile 13 x 32 by 16
-      threads i0                   a in place   b packed rows
-    }                              blocks 5 x 8 x 784   each strip
-                                   threads i2
+      ahead 2 of i0                a in place   b packed rows
+      threads i0                   blocks 5 x 8 x 784   each strip
+    }                              threads i2
                                  }
 
 An `Order` stands on every loop that has axes, a schedule on every kernel; choose_schedule writes
@@ -98,18 +98,28 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """What is fetched early: the rows that data say are read so many points of a run later."""
+
+    points: int
+    run: Run
+
+
+@dataclass(frozen=True)
 class Nest:
     """A nest of loops, one run of which is vectorised.
 
     walk     the parallel axes as runs, from the outside in
     vector   the run that has lanes: one of `walk`, or the last run of the inner loops; or None
     width    lanes along it
+    ahead    how far ahead of a run of `walk` outside of it rows are fetched; None: they are not
     threads  the run of `walk` whose points threads share; None: thread 0 takes all of them
     """
 
     walk: tuple[Run, ...]
     vector: Run | None
     width: int
+    ahead: Ahead | None
     threads: Run | None
 
     def parallel_runs(self) -> tuple[Run, ...]:
@@ -208,6 +218,9 @@ def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
                 schedule,
                 walk=renamed_runs(schedule.walk, names),
                 vector=None if schedule.vector is None else renamed_run(schedule.vector, names),
+                ahead=None
+                if schedule.ahead is None
+                else Ahead(schedule.ahead.points, renamed_run(schedule.ahead.run, names)),
                 threads=None if schedule.threads is None else renamed_run(schedule.threads, names),
             )
         case Tiles():

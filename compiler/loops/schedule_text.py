@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, assert_never
 
 from ..graph.text_cursor import Cursor
-from .schedule import Nest, Order, Run, Schedule, Staging, SumBlock, Tiles, Unrolled
+from .schedule import Ahead, Nest, Order, Run, Schedule, Staging, SumBlock, Tiles, Unrolled
 
 INDENT = "  "
 
@@ -53,6 +53,8 @@ def _nest_lines(nest: Nest) -> list[str]:
     lines = [f"walk {runs_text(nest.walk)}"] if nest.walk else []
     if nest.vector is not None:
         lines.append(f"vector {run_text(nest.vector)} by {nest.width}")
+    if nest.ahead is not None:
+        lines.append(f"ahead {nest.ahead.points} of {run_text(nest.ahead.run)}")
     if nest.threads is not None:
         lines.append(f"threads {run_text(nest.threads)}")
     return lines
@@ -115,8 +117,12 @@ def _nest(cursor: Cursor) -> Nest:
         vector = _run(cursor)
         cursor.expect("by")
         width = cursor.integer("a number of lanes")
+    ahead = None
+    if cursor.accept("ahead"):
+        points = cursor.integer("a number of points")
+        ahead = Ahead(points, _run_behind(cursor, "of"))
     threads = _run(cursor) if cursor.accept("threads") else None
-    return Nest(walk, vector, width, threads)
+    return Nest(walk, vector, width, ahead, threads)
 
 
 def _tiles(cursor: Cursor) -> Tiles:

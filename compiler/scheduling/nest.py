@@ -20,9 +20,10 @@ from collections.abc import Sequence
 
 from ..loops.combiners import SUM
 from ..loops.ir import Kernel, Scalar, points_of
+from ..loops.ir import walk as walk_scalars
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
-from ..loops.schedule import LANES, SHORT_STEPS, Nest
+from ..loops.schedule import LANES, SHORT_STEPS, Ahead, Nest
 from ..types import int64
 from .chosen import Choice, Chosen
 
@@ -31,6 +32,12 @@ LIGHTEST_SCALARS = 4
 LIGHT_SCALARS = 12
 THREADING_FLOOR = 32_768
 """Work (points times loads, stores and reductions) below which one thread does all of it."""
+
+SHORTEST_ROW_BYTES = 512
+"""A gather of shorter rows is over before anything that it asks for has come."""
+AHEAD_BYTES = 4_096
+"""A gather asks for what it will read so many bytes later: what comes from beyond the caches takes
+about as long as this takes to be copied."""
 
 MOST_SHARES = 64
 """Of two runs with at least so many points, threads share the outer."""
@@ -54,16 +61,17 @@ class NestChooser:
     def chosen(self, ordered: Kernel, why: str) -> Chosen:
         """The schedule for the kernel, which has its orders by now; `why` it is a nest."""
         walk = self._walk()
-        threads = self._threads(walk.what)
+        threads, ahead = self._threads(walk.what), self._ahead(walk.what)
         vector, width, why_vector = None, 1, self.why_vector
         if self.vector is not None:
             lanes = self._width(self.vector, ordered)
             vector, width = self.vector.run, lanes.what
             why_vector += f"; {lanes.why}"
         shared = None if threads.what is None else threads.what.run
-        nest = Nest(tuple(run.run for run in walk.what), vector, width, shared)
+        nest = Nest(tuple(run.run for run in walk.what), vector, width, ahead.what, shared)
         reasons = {"vector": why_vector, "threads": threads.why}
-        return Chosen(nest, why, reasons | ({"walk": walk.why} if len(walk.what) > 1 else {}))
+        reasons |= {"walk": walk.why} if len(walk.what) > 1 else {}
+        return Chosen(nest, why, reasons | ({"ahead": ahead.why} if ahead.why else {}))
 
     def _threads(self, walk: Sequence[WalkedRun]) -> Choice[WalkedRun | None]:
         """What threads share: the outermost of the longest runs, if it is worth their barrier."""
@@ -138,6 +146,28 @@ class NestChooser:
         if any(r.combiner is SUM for loop in cut for r in loop.reductions):
             return Choice(WIDEST_LANES // 2, "hardly any work at each point, long sums")
         return Choice(WIDEST_LANES, "hardly any work at each point")
+
+    def _ahead(self, walk: Sequence[WalkedRun]) -> Choice[Ahead | None]:
+        """How far ahead the rows of a gather are fetched: they lie where data say, so no hardware
+        knows the next one, and many are read from beyond the caches."""
+        if self.vector is None or self.vector not in walk:
+            return Choice(None, "")
+        for run in walk[: walk.index(self.vector)]:
+            rows = [a.buffer.type.dtype for a in self.addresses if self._is_row_of(run, a)]
+            row_bytes = self.vector.extent * sum(dtype.size_bytes for dtype in rows)
+            why = f"data say where {row_bytes} bytes lie"
+            if row_bytes >= SHORTEST_ROW_BYTES:
+                return Choice(Ahead(-(-AHEAD_BYTES // row_bytes), run.run), why)
+            if rows:
+                return Choice(None, f"{why}, soon read")
+        return Choice(None, "")
+
+    def _is_row_of(self, run: WalkedRun, address: Address) -> bool:
+        """Whether data say for each point of the run where a row along the lanes lies."""
+        assert self.vector is not None
+        read = [s for i in address.index for s in walk_scalars(i, set()) if s.op == "load"]
+        along = any(axis in load.axes for load in read for axis in run.axes)
+        return along and self.vector.step(address) == 1
 
     def _walk(self) -> Choice[list[WalkedRun]]:
         """Parallel runs from the outside in: the vectorised one last, so that blocks follow each
