@@ -16,6 +16,7 @@ import gradc as gc
 from gradc import nn, optim
 from gradc._training import TrainingProgram
 from gradc.compiler.artifact import StateField
+from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.inspect import state_table
 from gradc.compiler.loops.address import flat_address
@@ -45,7 +46,7 @@ JOINED, IN_STRIPS = StateLayout((1, 0)), StateLayout((1, 0), STRIP)
 
 
 def test_a_weight_lies_in_strips_and_so_do_its_moments() -> None:
-    program = classifier(160, 96, optim.Adam(lr=0.01)).compile(seed=0).artifact
+    program = classifier(360, 96, optim.Adam(lr=0.01)).compile(seed=0).artifact
     strips = {field.name: (field.order, field.strip) for field in program.state}
     assert {n for n, layout in strips.items() if layout == ((1, 0), STRIP)} == {
         "0.weight", "optimizer.exp_avg.0.weight", "optimizer.exp_avg_sq.0.weight",
@@ -56,16 +57,16 @@ READERS: dict[str, Callable[..., object]] = {
     "whole": lambda w: sum_(mul(w, w), (0, 1)),
     "rows": lambda w: sum_(w, (1,)),
     "again": lambda w: dot_general(input_("z", (5, 96), float32), w, (), (), (1,), (0,)),
-    "first": lambda w: dot_general(w, input_("z", (5, 160), float32), (), (), (1,), (1,)),
+    "first": lambda w: dot_general(w, input_("z", (5, 360), float32), (), (), (1,), (1,)),
     "taken": lambda w: take(w, input_("z", (5,), int32), 0),
     "turned": lambda w: mul(transpose(w, (1, 0)), transpose(w, (1, 0))),
-    "flat": lambda w: tanh(reshape(w, (96 * 160,))),
+    "flat": lambda w: tanh(reshape(w, (96 * 360,))),
 }
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_what_is_taken_apart_has_no_strips(reader: str) -> None:
-    w, x = state("w", (96, 160), float32, trained=True), input_("x", (8, 160), float32)
+    w, x = state("w", (96, 360), float32, trained=True), input_("x", (8, 360), float32)
     read = dot_general(x, w, (), (), (1,), (1,))
     found = choose_layouts(graph_of({"y": read, "z": READERS[reader](w)}))
     assert found == {"w": IN_STRIPS if reader in ("whole", "rows", "again") else JOINED}
@@ -73,9 +74,9 @@ def test_what_is_taken_apart_has_no_strips(reader: str) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "strips"),
-    [((96, 160), True), ((100, 160), False), ((32, 1024), False), ((96, 85), False)],
+    [((96, 360), True), ((100, 360), False), ((32, 2048), False), ((96, 340), False)],
 )
-def test_strips_divide_what_no_cache_holds(shape: tuple[int, int], strips: bool) -> None:
+def test_strips_divide_what_is_large(shape: tuple[int, int], strips: bool) -> None:
     w, x = state("w", shape, float32, trained=True), input_("x", (8, shape[1]), float32)
     found = choose_layouts(graph_of({"y": dot_general(x, w, (), (), (1,), (1,))}))
     assert found == {"w": IN_STRIPS if strips else JOINED}
@@ -229,6 +230,18 @@ def test_the_terms_of_a_product_go_strip_by_strip() -> None:
     assert isinstance(back.schedule, Tiles) and back.schedule.b.kind == "packed columns"
 
 
+def test_a_tile_fetches_what_the_next_one_updates() -> None:
+    """One piece of memory in strips; then the epilogue has one load less to fetch ahead for."""
+    fetched = []
+    for layout in (JOINED, IN_STRIPS):
+        program = scheduled(step_program(320, 256, 64, layout), "x86-64-v4")
+        text = emit_program(program, "f").text
+        bodies = text.split("\ndefine ")
+        (epilogue,) = [b for b in bodies if "@epilogue" in b.split("(")[0] and "prefetch" in b]
+        fetched.append(epilogue.count("call void @llvm.prefetch"))
+    assert fetched == [2, 1]
+
+
 # ---------------------------------------------------------------- what is seen from outside
 
 
@@ -257,20 +270,20 @@ def classifier(inputs: int, hidden: int, optimizer: optim.Optimizer) -> Training
 
 def samples(count: int) -> dict[str, Array]:
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((count, 160)).astype(np.float32)
+    x = rng.standard_normal((count, 360)).astype(np.float32)
     return {"x": x, "label": (np.abs(x[:, 0] * 2).astype(np.int32) % 4)}
 
 
 def test_save_and_load_keep_a_state_in_strips(tmp_path: Path) -> None:
     data, path = samples(40), tmp_path / "run.safetensors"
-    program = classifier(160, 96, optim.SGD(lr=0.05, momentum=0.9))
+    program = classifier(360, 96, optim.SGD(lr=0.05, momentum=0.9))
     whole, first, second = (program.compile(seed=1, threads=1) for _ in range(3))
     whole.fit(data, batch_size=BATCH, epochs=4)
     first.fit(data, batch_size=BATCH, epochs=2, checkpoint=path)
     second.fit(data, batch_size=BATCH, epochs=4, checkpoint=path, resume=True)
     assert second.executor.state.snapshot() == whole.executor.state.snapshot()
     weight = whole.parameters["0.weight"]
-    assert weight.shape == (96, 160)
+    assert weight.shape == (96, 360)
     expected = np.tanh(data["x"] @ weight.T + whole.parameters["0.bias"])
     scores = expected @ whole.parameters["2.weight"].T + whole.parameters["2.bias"]
     np.testing.assert_allclose(whole.predict({"x": data["x"]})["scores"], scores, atol=1e-4)
@@ -281,7 +294,7 @@ def test_save_and_load_keep_a_state_in_strips(tmp_path: Path) -> None:
 @needs_compiler
 @pytest.mark.parametrize("cpu", ["native", "x86-64-v3"])
 def test_a_binary_and_python_continue_each_other(tmp_path: Path, cpu: str) -> None:
-    program = classifier(160, 96, optim.SGD(lr=0.05, momentum=0.9))
+    program = classifier(360, 96, optim.SGD(lr=0.05, momentum=0.9))
     (made,) = program.build(tmp_path / "train", batch=BATCH, cpu=cpu)
     binary = Binary(program, made, BATCH)
     data = samples(40)

@@ -37,12 +37,14 @@ from .values import SIZE_BYTES
 
 _PARAMETERS = (
     ("ptr", "frame"), ("ptr", "points"), ("ptr", "numbers"), ("i64", "blocks_limit"),
-    ("ptr", "tile"), ("ptr", "epilogue"),
+    ("ptr", "tile"), ("ptr", "epilogue"), ("ptr", "wanted"),
 )  # fmt: skip
 """frame, points   handed on to `epilogue` and to the packing functions
 numbers         the table of what is constant (numbers.py), in the order of `number_names`
 blocks_limit    blocks of the sum, as the table of terms has them
 tile            the register tile's function, for `rows` x `columns` sums
+wanted          the first element of what the epilogue reads and the tile before fetches; null: of
+                nothing
 """
 
 _OPERAND_PARAMETERS = (("ptr", "pack"), ("ptr", "source"))
@@ -55,6 +57,7 @@ _NUMBERS = (
     "rows", "columns", "m_extent", "m_per_row", "n_extent", "n_per_row", "m_last", "n_last",
     "m_shared", "n_shared", "kept_size", "sums", "sums_tile", "sums_strip", "block_terms",
     "tiles", "strips", "depth", "table", "blocks", "column_bytes",
+    "wanted_row", "wanted_beyond", "wanted_step",
 )  # fmt: skip
 """m_extent, ...   where the axes of rows and columns end (terms.py)
 m_last, n_last  where the last tile and strip begin at the latest; -1: anywhere
@@ -63,6 +66,9 @@ sums            where in the workspace; an element takes kept_size bytes, the su
                 sums_tile bytes from those of the next tile, sums_strip from those of the next strip
 block_terms     of one block of the sum, at most
 table, blocks   where in the workspace the table of terms is
+wanted_row      bytes from row to row of what the epilogue reads, whose columns lie side by side but
+                for what wanted_beyond adds as `beyond` does; wanted_step: bytes of a tile's part of
+                it to a term
 """
 
 _OPERAND_NUMBERS = ("by_term", "by_part", "beyond", "even_terms", "room", "step", "row")
@@ -240,8 +246,9 @@ class _BlockedEmitter:
                 place = f.binary("sub", inner.index, strips[0])
                 b = [self._part(n, inner.index, place, blocks[0]) for n in self.b_names]
                 sums = self._sums(outer.index, inner.index, tiles, strips)
+                ahead = self._wanted(outer.index, inner.index, strips, sums)
                 with f.loop(*blocks) as loop:
-                    self._tile(a, b, sums, loop.index, (sums, zero))
+                    self._tile(a, b, sums, loop.index, ahead)
                 with f.if_(f.compare("eq", blocks[1], self.given["blocks_limit"])):
                     self._epilogue(sums, outer.index, inner.index)
 
@@ -327,10 +334,14 @@ class _BlockedEmitter:
 
     def _bytes_to(self, name: str, point: Value) -> Value:
         """From an operand's first element to that at this point of its own run."""
-        f, given = self.f, self.given
-        strips = f.binary("mul", f.binary("and", point, -STRIP), given[f"{name}_beyond"])
-        elements = f.binary("add", f.binary("mul", point, given[f"{name}_by_part"]), strips)
-        return f.binary("mul", elements, self.size)
+        along = self.f.binary("mul", point, self.given[f"{name}_by_part"])
+        return self._bytes_in_strips(along, point, self.given[f"{name}_beyond"])
+
+    def _bytes_in_strips(self, elements: Value, point: Value, beyond: Value) -> Value:
+        """So many elements, and what each point of all strips before this one adds, in bytes."""
+        f = self.f
+        strips = f.binary("mul", f.binary("and", point, -STRIP), beyond)
+        return f.binary("mul", f.binary("add", elements, strips), self.size)
 
     def _packed_bytes(self, name: str) -> Value:
         """From one packed part to the next: panels hold a block of K, so do many strips."""
@@ -354,6 +365,20 @@ class _BlockedEmitter:
         step = f.binary("mul", given[f"{name}_by_term"], self.size)
         at = f.gep(first, offset, "i8", inbounds=False)
         return f.select(together, at, given["sums"]), f.select(together, step, 0)
+
+    def _wanted(self, tile: Value, strip: Value, strips: _Range, sums: Value) -> _Ahead:
+        """What the epilogue of the next tile reads: the next strip's, or the first one's in the
+        rows that follow."""
+        f, given = self.f, self.given
+        following = f.binary("add", strip, 1)
+        more = f.compare("slt", following, strips[1])
+        column = f.binary("mul", f.select(more, following, strips[0]), given["columns"])
+        rows = f.binary("add", tile, f.select(more, f.const("i64", 0), 1))
+        down = f.binary("mul", f.binary("mul", rows, given["rows"]), given["wanted_row"])
+        along = self._bytes_in_strips(column, column, given["wanted_beyond"])
+        at = f.gep(given["wanted"], f.binary("add", down, along), "i8", inbounds=False)
+        known = f.compare("ne", given["wanted"], f.const("ptr", 0))
+        return f.select(known, at, sums), f.select(known, given["wanted_step"], 0)
 
     def _spread(self, upcoming: _Ahead, number: Value) -> _Ahead:
         """What tile `number` fetches of the rows to come: the first tile the first line of each,

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import assert_never
 
 from ..errors import CompileError
@@ -46,6 +47,9 @@ from .terms import TermShape, limit_numbers, table_columns, terms_function
 from .tiles import TileShape, tile_function
 from .values import SIZE_BYTES
 from .vectors import ExpressionEmitter, first_lanes
+
+LARGE_BYTES = 524_288
+"""An operand of more comes from beyond the second-level cache when it is packed."""
 
 _ANYWHERE = -1
 """Where the last tile begins at the latest, if it may begin anywhere."""
@@ -99,6 +103,7 @@ class _TiledKernel:
             raise self.refusal(f"{wanted}, not {rows} x {columns}")
         self.shape = TileShape(rows, columns, tiles.lanes, scalar, long=order.block is not None)
         self.sum = TermShape(first.axes, order.block)
+        self.wanted = self._wanted()
 
     def refusal(self, fact: str) -> CompileError:
         return CompileError(
@@ -116,6 +121,24 @@ class _TiledKernel:
                     return a, b
         raise self.refusal("a sum is not over products of a row and a column")
 
+    @cached_property
+    def epilogue_loads(self) -> list[Scalar]:
+        """What is loaded to make of the sums what is stored."""
+        seen: set[Scalar] = set()
+        roots = [root for loop in self.kernel.loops[1:] for root in loop.roots]
+        return [s for root in roots for s in walk(root, seen) if s.op == "load"]
+
+    def _wanted(self) -> Scalar | None:
+        """The load of which the part of a tile is one piece of memory, if any: of a weight in
+        strips that is updated. It is as large as the results, and would come from memory while
+        nothing else is done; so it is fetched term by term while the tile before is computed."""
+        if self.tiles.each == "tile":
+            for load in self.epilogue_loads:
+                rows, columns = self.steps(load, (self.rows, self.columns)) or (None, None)
+                if rows == _in_strips(STRIP) and columns is not None and _is_cut(columns):
+                    return load
+        return None
+
     def steps(self, operand: Scalar, axes: Sequence[Axis]) -> list[StripStep] | None:
         """Elements from point to point of each axis, if the operand is one plain load."""
         if operand.op != "load" or llvm_type(operand.dtype) != self.shape.scalar:
@@ -132,6 +155,17 @@ def _in_strips(step: Step) -> StripStep:
 def _is_cut(step: StripStep) -> bool:
     """Whether strips do not follow each other as their points do."""
     return step.across != STRIP * step.inside
+
+
+def _wanted_numbers(k: _TiledKernel) -> dict[str, int]:
+    """Where in what the epilogue wants fetched (blocked.py) the part of a tile is."""
+    row = beyond = step = 0
+    if k.wanted is not None:
+        rows, columns = map(_in_strips, k.steps(k.wanted, (k.rows, k.columns)) or ())
+        row, beyond = rows.inside, columns.across // STRIP - 1
+        step = -(-k.shape.rows * row // min(k.sum.block_terms, k.sum.terms))
+    size = SIZE_BYTES[k.shape.scalar]
+    return {"wanted_row": row * size, "wanted_beyond": beyond, "wanted_step": step * size}
 
 
 class _Operand:
@@ -222,9 +256,10 @@ class _ContractionEmitter:
 
     def emit(self) -> None:
         f, k, operands = self.f, self.k, (*self.a, *self.b)
-        self.context.prepare(_buffers_of(*k.a, *k.b))
+        wanted = k.wanted
+        self.context.prepare(_buffers_of(*k.a, *k.b, *([] if wanted is None else [wanted])))
         points = f.alloca("i64", len(k.outer)) if k.outer else f.const("ptr", 0)
-        constants = self._sizes() | self._memory() | k.sum.numbers()
+        constants = self._sizes() | self._memory() | k.sum.numbers() | _wanted_numbers(k)
         form = BlockedForm(
             self.shape.scalar, k.tiles.each, len(k.a), len(k.b),
             len(k.sum.axes), k.sum.cut.position, number_type(constants),
@@ -249,6 +284,7 @@ class _ContractionEmitter:
                 stack.enter_context(self.e.level())
                 self.e.bind(axis, loop.index)
                 f.store(loop.index, f.gep(points, number, "i64"))
+            given.append(f.const("ptr", 0) if wanted is None else self._first(wanted))
             for operand in operands:
                 given += [self._packing(operand), self._source(operand)]
             f.call("void", 1, name, given)
@@ -302,13 +338,15 @@ class _ContractionEmitter:
 
     def _source(self, operand: _Operand) -> Value:
         """Where an operand's first element is; who computes it is given the frame."""
-        f, k, scalar = self.f, self.k, operand.scalar
-        if operand.kind == "computed":
-            return f.parameter(0)
+        return self.f.parameter(0) if operand.kind == "computed" else self._first(operand.scalar)
+
+    def _first(self, load: Scalar) -> Value:
+        """Where the element lies that is loaded for the first row, column and term."""
+        f, k = self.f, self.k
         with self.e.level():
-            for axis in (operand.axis, *k.sum.axes):
+            for axis in (k.rows, k.columns, *k.sum.axes):
                 self.e.bind(axis, f.const("i64", 0))
-            base, address = self.context.base(scalar.payload), self.e.value(scalar.args[0])
+            base, address = self.context.base(load.payload), self.e.value(load.args[0])
             return f.gep(base, address, k.shape.scalar)
 
     def _packing(self, operand: _Operand) -> Value:
@@ -320,7 +358,8 @@ class _ContractionEmitter:
             case "packed rows":
                 return Value(f"@{pack_rows_function(f, kind)}", "ptr")
             case "packed columns":
-                return Value(f"@{pack_columns_function(f, kind)}", "ptr")
+                large = operand.axis.extent * self.k.sum.terms * operand.size > LARGE_BYTES
+                return Value(f"@{pack_columns_function(f, kind, ahead=large)}", "ptr")
             case "packed any":
                 return Value(f"@{pack_any_function(f, kind)}", "ptr")
             case "computed":
@@ -390,21 +429,22 @@ def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     e = ExpressionEmitter(context)
     loops = k.kernel.loops[1:]
     roots = [root for loop in loops for root in loop.roots]
-    upcoming = _steps_to_next(k, roots)
+    upcoming = _steps_to_next(k)
     stored = [store.buffer for loop in loops for store in loop.stores]
     context.prepare(tuple(dict.fromkeys(stored)) + _buffers_of(*roots))
     _bind_points(e, k.outer, points)
     e.hoist(roots, (k.rows, k.columns))
     bounded, width = k.columns.bounded, shape.columns
     whole = k.columns.extent % width == 0 and not bounded and width % LANES == 0
-    with f.loop(m0, m1) as rows, e.level():
-        e.bind(k.rows, rows.index)
-        e.hoist(roots, (k.columns,))
-        row = f.binary("mul", f.binary("sub", rows.index, m0), width)
-        for _ in blocks(e, k.columns, n0, n1, always_whole=whole):
-            lanes = e.lanes
-            assert lanes is not None
-            first = f.binary("add", row, f.binary("sub", lanes.base, n0))
+    for _ in blocks(e, k.columns, n0, n1, always_whole=whole):
+        e.hoist(roots, (k.rows,))
+        lanes = e.lanes
+        assert lanes is not None
+        column = f.binary("sub", lanes.base, n0)
+        with f.loop(m0, m1) as rows, e.level():
+            e.bind(k.rows, rows.index)
+            row = f.binary("mul", f.binary("sub", rows.index, m0), width)
+            first = f.binary("add", row, column)
             for number, reduction in enumerate(k.reductions):
                 place = f.binary("add", first, number * shape.elements)
                 at = f.gep(sums, place, shape.kept)
@@ -424,20 +464,20 @@ def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     return f
 
 
-def _steps_to_next(k: _TiledKernel, roots: Sequence[Scalar]) -> dict[Scalar, int]:
+def _steps_to_next(k: _TiledKernel) -> dict[Scalar, int]:
     """Elements from what an epilogue loads for this tile to what it will for the next.
 
-    Of each load that has an element of its own for every sum, side by side: a weight that is
-    updated is as large as the results, and would come from memory while nothing else is done.
+    Of each load that has an element of its own for every sum, side by side, and that no tile
+    fetches.
     """
     by_strip = k.tiles.each == "strip"
     axis, size = (k.rows, k.shape.rows) if by_strip else (k.columns, k.shape.columns)
-    seen: set[Scalar] = set()
-    loads = [s for root in roots for s in walk(root, seen) if s.op == "load"]
     steps: dict[Scalar, int] = {}
-    for load in loads:
+    for load in k.epilogue_loads:
         along, step = (step_along(load.args[0], a) for a in (k.columns, axis))
-        if k.rows not in load.axes or along is None or _in_strips(along).inside != 1:
+        if load is k.wanted or k.rows not in load.axes or along is None:
+            continue
+        if _in_strips(along).inside != 1:
             continue
         if isinstance(step, StripStep):  # the next strip, also where two tiles share one
             steps[load] = step.across * max(1, size // STRIP)

@@ -63,20 +63,22 @@ def _emit_pack_rows(name: str, kind: str) -> FunctionEmitter:
     return g
 
 
-def pack_columns_function(f: FunctionEmitter, kind: str) -> str:
+def pack_columns_function(f: FunctionEmitter, kind: str, ahead: bool) -> str:
     """Packing where stride_k is 1: 8 x 8 blocks are transposed in registers.
 
     A column beyond `valid` is a copy of the last valid one, so that no element outside is read.
+    ahead: fetch these terms of the next columns meanwhile
     """
-    name = f"pack_columns_{kind}"
-    f.helpers[name] = lambda: _emit_pack_columns(name, kind)
+    name = f"pack_columns_ahead_{kind}" if ahead else f"pack_columns_{kind}"
+    f.helpers[name] = lambda: _emit_pack_columns(name, kind, ahead)
     return name
 
 
-def _emit_pack_columns(name: str, kind: str) -> FunctionEmitter:
+def _emit_pack_columns(name: str, kind: str, ahead: bool) -> FunctionEmitter:
     g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
     source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
     whole = g.binary("and", kc, -PACKED_COLUMNS)
+    further = g.binary("mul", width, stride_n)
     with g.loop(0, width, PACKED_COLUMNS) as group:
         columns = []
         for i in range(PACKED_COLUMNS):
@@ -86,6 +88,10 @@ def _emit_pack_columns(name: str, kind: str) -> FunctionEmitter:
         to = g.gep(target, group.index, kind)
         with g.loop(0, whole, PACKED_COLUMNS) as loop:
             out = g.gep(to, g.binary("mul", loop.index, width), kind)
+            if ahead:
+                following = g.binary("add", loop.index, further)
+                for column in columns:
+                    g.prefetch(g.gep(column, following, kind, inbounds=False), locality=2)
             for row in _transposed(g, kind, [g.gep(c, loop.index, kind) for c in columns]):
                 g.store(row, out)
                 out = g.gep(out, width, kind)

@@ -10,11 +10,10 @@ A state of rank 2 that a contraction reads as its second operand, contracted ove
 lies transposed; so do the states that its update combines with it element by element (momentum,
 moments). Weights of a convolution lie as its record asks for, and so does what is combined with
 them (image_layouts.py). A transposed state lies in strips besides if these divide it, there is more
-than one, it does not fit the first-level cache anyway, and nothing reads it but contractions, as
-their second operand, and what goes over it element by element or row by row: renamed, gathered or
-sliced it would have to be taken apart. The choice follows from the graph alone, so that every entry
-point of a program makes the same one, and no bit depends on strips. Save, load and `parameters`
-show the logical order.
+than one, it is large, and nothing reads it but contractions, as their second operand, and what goes
+over it element by element or row by row: renamed, gathered or sliced it would have to be taken
+apart. The choice follows from the graph alone, so that every entry point of a program makes the
+same one, and no bit depends on strips. Save, load and `parameters` show the logical order.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ ANY_EXTENT = 2
 """Of the axes by which an operand's index is recognised; an axis of extent 1 has none."""
 
 
-SMALL_BYTES = 32_768
-"""A state of at most so many stays in a first-level cache however it lies."""
+SMALL_BYTES = 131_072
+"""A state of at most so many stays in a cache however it lies, and is read as fast."""
 
 
 def choose_layouts(graph: Graph) -> Mapping[str, StateLayout]:
