@@ -230,6 +230,17 @@ def test_the_terms_of_a_product_go_strip_by_strip() -> None:
     assert isinstance(back.schedule, Tiles) and back.schedule.b.kind == "packed columns"
 
 
+def test_threads_share_an_updated_weight_by_strips() -> None:
+    """As they do where it is read: each has its own part of it in its cache."""
+    program = scheduled(step_program(320, 256, 64, IN_STRIPS), "x86-64-v4")
+    updates = [
+        kernel.schedule
+        for kernel in program.kernels()
+        if isinstance(kernel.schedule, Tiles) and any(b.space == "state" for b in kernel.writes)
+    ]
+    assert [(s.each, s.columns, s.threads) for s in updates] == [("tile", ("i0",), ("i0",))]
+
+
 def test_a_tile_fetches_what_the_next_one_updates() -> None:
     """One piece of memory in strips; then the epilogue has one load less to fetch ahead for."""
     fetched = []

@@ -58,6 +58,7 @@ class Contraction:
              short, elements of `b`
     terms    the runs that are summed over, the outermost first
     dots     each sum with its two operands
+    updates  whether it is a state that what is made of the sums is stored into
     """
 
     batch: tuple[WalkedRun, ...]
@@ -65,6 +66,7 @@ class Contraction:
     n: tuple[WalkedRun, ...]
     terms: tuple[WalkedRun, ...]
     dots: tuple[Dot, ...]
+    updates: bool
 
     @property
     def dtype(self) -> DType:
@@ -162,6 +164,7 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
         (columns, *(run for run in n if run is not columns)),
         runs.loops[0],
         tuple(dots),
+        store.buffer.space == "state",
     )
     return _why_not_by_size(found) or found
 

@@ -98,15 +98,21 @@ class _Chooser:
         return Chosen(tiles, _described(c), reasons)
 
     def _threads(self, outer: Sequence[WalkedRun]) -> Choice[WalkedRun]:
-        """What threads share: a long batch; else strips or tiles, whichever splits better."""
+        """What threads share: a long batch; else strips or tiles, whichever splits better.
+
+        Of a weight that is updated, strips: a layer's outputs are its strips where the layer is
+        computed, so each thread has in its cache what it will read.
+        """
         many = [run for run in outer if run.extent >= MANY_POINTS]
         if many:
             return Choice(many[0], f"{many[0].extent} points, around the tiles")
         strips, tiles = (self.c.columns, self.n_parts, "strip"), (self.c.rows, self.m_parts, "tile")
-        ranked = (strips, tiles) if self.each.what == "strip" else (tiles, strips)
+        strips_first = self.each.what == "strip" or self.c.updates
+        ranked = (strips, tiles) if strips_first else (tiles, strips)
         better, other = sorted(ranked, key=lambda shared: _most_idle(shared[1]))
         idle = [f"{counted(n, of)}: {_most_idle(n):.0%}" for _, n, of in (better, other)]
-        return Choice(better[0], f"{idle[0]} idle at most; {idle[1]}")
+        who = "; who updates a strip reads it" if self.c.updates and better is strips else ""
+        return Choice(better[0], f"{idle[0]} idle at most; {idle[1]}{who}")
 
     def _each(self) -> Choice[Literal["strip", "tile"]]:
         """What the outer of the two loops walks. A strip that is read once for all tiles comes from
