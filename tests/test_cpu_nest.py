@@ -28,8 +28,10 @@ from gradc.compiler.ops.elementwise import (
     add,
     cast,
     exp,
+    floor_div,
     maximum,
     minimum,
+    mod,
     mul,
     neg,
     sigmoid,
@@ -316,3 +318,21 @@ def test_whole_vectors_of_any_width_are_counted(width: int) -> None:
     for threads in (1, 2, 3):
         found, _ = run_compiled(program, {"x": x}, threads=threads)
         np.testing.assert_array_equal(found["y"], x + x)
+
+
+@pytest.mark.parametrize("dtype", [int32, int64, uint8], ids=str)
+def test_division_by_a_constant_rounds_down(dtype: DType) -> None:
+    """Also where a shift or a mask divides: by powers of two."""
+    bounds = np.iinfo(dtype.numpy)
+    x = input_("x", (9,), dtype)
+    numbers = [bounds.min, bounds.min + 1, bounds.max, bounds.max - 1, 0, 1, 5, 64, 100]
+    value = np.array(numbers, dtype.numpy)
+    divisors = [n for n in (1, 2, 8, 64, 7, -8, 1 << 30) if bounds.min <= n <= bounds.max]
+    outputs = {}
+    for number in divisors:
+        divisor = constant(number, dtype, (9,))
+        outputs |= {f"q{number}": floor_div(x, divisor), f"r{number}": mod(x, divisor)}
+    found, _ = run_compiled(plan(graph_of(outputs)), {"x": value})
+    for number in divisors:
+        np.testing.assert_array_equal(found[f"q{number}"], value // dtype.numpy.type(number))
+        np.testing.assert_array_equal(found[f"r{number}"], value % dtype.numpy.type(number))

@@ -78,7 +78,6 @@ def _emit_pack_columns(name: str, kind: str, ahead: bool) -> FunctionEmitter:
     g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
     source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
     whole = g.binary("and", kc, -PACKED_COLUMNS)
-    further = g.binary("mul", width, stride_n)
     with g.loop(0, width, PACKED_COLUMNS) as group:
         columns = []
         for i in range(PACKED_COLUMNS):
@@ -89,7 +88,7 @@ def _emit_pack_columns(name: str, kind: str, ahead: bool) -> FunctionEmitter:
         with g.loop(0, whole, PACKED_COLUMNS) as loop:
             out = g.gep(to, g.binary("mul", loop.index, width), kind)
             if ahead:
-                following = g.binary("add", loop.index, further)
+                following = g.binary("add", loop.index, g.binary("mul", width, stride_n))
                 for column in columns:
                     g.prefetch(g.gep(column, following, kind, inbounds=False), locality=2)
             for row in _transposed(g, kind, [g.gep(c, loop.index, kind) for c in columns]):
