@@ -546,6 +546,18 @@ def test_one_process_and_two_make_the_same_code(
     assert both.objects == alone.objects and both.entries == alone.entries
 
 
+def test_one_form_trains_unless_the_program_is_tiny() -> None:
+    """What a loop in registers does for full batches, another form has to do for fewer rows."""
+    for program, names in (
+        (wide_program(), {"init", "run", "evaluate", "predict"}),
+        (small_program(), {"init", "run", "run_ragged", "evaluate", "predict"}),
+    ):
+        compiled = driver_program(program.graphs, "batch", "cpu", "float32")
+        entries = code.compile_code(compiled, 16, ("native",)).entries
+        assert entries.keys() == names
+        assert entries["run"].bounded == ("run_ragged" not in names)
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_what_goes_wrong_in_the_child_is_told(dies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def emit(half: Any) -> None:

@@ -90,7 +90,8 @@ def possible(c: Contraction, dot: Dot, side: str, width: int) -> Iterator[str]:
     if isinstance(steps, str) or operand.dtype != c.dtype:
         return
     yield "packed any"
-    if run.extent >= width and not run.bounded and (side == "a" or steps[0] == 1):
+    held = side == "a" and operand.payload.space == "arena"
+    if run.extent >= width and (held or not run.bounded) and (side == "a" or steps[0] == 1):
         yield "in place"
     if steps[0] == 1 and (side == "a" or width % 16 == 0):
         yield "packed rows"
@@ -156,6 +157,26 @@ def test_a_bounded_batch_in_any_role(rows: int) -> None:
     arrays["t"] = rng.standard_normal((9, rows, 12)).astype(np.float32)
     program = plan(graph_of(outputs), {"batch": 37})
     assert assert_same_bits(program, arrays, rng, rows) == 5
+
+
+@pytest.mark.parametrize("rows", [1, 5, 36, 37])
+def test_a_bounded_batch_in_the_arena_is_read_where_it_lies(rows: int) -> None:
+    """Its memory has all rows; what is in those that are not asked for (here NaN) goes nowhere."""
+    x, w, v = (input_(n, s, float32) for n, s in
+               (("x", ("batch", 30)), ("w", (30, 48)), ("v", (48, 40))))  # fmt: skip
+    hidden = dot_general(x, w, (), (), (1,), (0,))
+    program = plan(graph_of({"y": dot_general(hidden, v, (), (), (1,), (0,))}), {"batch": 37})
+    first, second = (k.schedule for k in scheduled(program).kernels())
+    assert isinstance(first, Tiles) and isinstance(second, Tiles)
+    assert (first.a.kind, second.a.kind) == ("packed columns", "in place")
+    rng = np.random.default_rng(rows)
+    arrays = {n: rng.standard_normal(s).astype(np.float32) for n, s in
+              (("x", (rows, 30)), ("w", (30, 48)), ("v", (48, 40)))}  # fmt: skip
+    for _ in range(4):
+        assert assert_same_bits(program, arrays, rng, rows) == 2
+    found, _ = run_compiled(scheduled(program), arrays, rows=rows)
+    wanted = arrays["x"].astype(np.float64) @ arrays["w"] @ arrays["v"]
+    np.testing.assert_allclose(found["y"], wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [float32, float64], ids=str)

@@ -1,13 +1,14 @@
-"""The code of a binary: five entry points for one or two kinds of CPU, as objects.
+"""The code of a binary: its entry points for one or two kinds of CPU, as objects.
 
     init         fills the state
-    run          trains on full batches
-    run_ragged   trains on fewer rows; there is none without a batch dimension
-    evaluate     any number of rows up to the batch
+    run          trains, on any number of rows up to the batch
+    evaluate     the same
     predict      the same
+    run_ragged   trains on fewer rows than the batch, where `run` does not
 
-They are the forms that the same program has in process, so that the bits are the same. Half of them
-are compiled in a child process where a second CPU is there to do it.
+In process a program trains in two forms, one of them for full batches alone. The bits are the same,
+and the other is as fast but for tiny programs, whose full form is held in registers: they alone
+have both here. Half of the code is compiled in a child process where a second CPU is there to do it.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from ..artifact import EntryPoint
 from ..backend import Backend, LinkedModule
 from ..driver import CompiledProgram, back_end
 from ..errors import CompileError, GradcError
+from ..passes.make_resident import is_tiny
+from ..program.ir import Program
 
-# name in a binary -> (kind of graph, whether it is the bounded form); about equal work in each half
-_HALVES = (
-    {"run": ("run", False), "init": ("init", False)},
-    {"run_ragged": ("run", True), "evaluate": ("evaluate", True), "predict": ("predict", True)},
-)
+_HALVES = (("run",), ("init", "evaluate", "predict"))
+"""Kinds of graphs, about equal work in each half."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _version(backend: Backend) -> CodeVersion:
 
 
 class _Half:
-    """Some entry points on their way: `emit`, then `objects`.
+    """The entry points of some kinds of graphs on their way: `emit`, then `objects`.
 
     entries     what a runtime must know of each
     functions   names and lengths of those that the other half may have too
@@ -108,7 +108,7 @@ class _Half:
         program: CompiledProgram,
         batch: int | None,
         backends: Sequence[Backend],
-        kinds: Mapping[str, tuple[str, bool]],
+        kinds: Sequence[str],
     ) -> None:
         self._program, self._batch, self._backends, self._kinds = program, batch, backends, kinds
         self.entries: dict[str, EntryPoint] = {}
@@ -117,16 +117,7 @@ class _Half:
 
     def emit(self) -> None:
         """Plan the programs and write their modules as text."""
-        program, dimension = self._program, self._program.batch_dimension
-        programs = {}
-        for name, (kind, ragged) in self._kinds.items():
-            if name == "run_ragged" and dimension is None:
-                continue
-            bounded = program.is_bounded(kind, ragged)
-            dims: dict[str, int] = {}
-            if dimension is not None and self._batch is not None and kind != "init":
-                dims[dimension] = self._batch
-            programs[name] = program.lowered(kind, dims, bounded)
+        programs = self._programs()
         workspaces = dict.fromkeys(programs, 0)
         for backend in self._backends:
             version = _version(backend)
@@ -139,9 +130,24 @@ class _Half:
                     needed = module.workspaces.get(version.symbol(name), 0)
                     workspaces[name] = max(workspaces[name], needed)
         for name, planned in programs.items():
-            kind, ragged = self._kinds[name]
-            bounded = program.is_bounded(kind, ragged)
-            self.entries[name] = program.describe(planned, kind, name, bounded, workspaces[name])
+            kind, _, _ = name.partition("_")
+            self.entries[name] = self._program.describe(
+                planned, kind, name, planned.bounded, workspaces[name]
+            )
+
+    def _programs(self) -> dict[str, Program]:
+        """Entry points by name, as planned programs."""
+        found, dimension = {}, self._program.batch_dimension
+        for kind in self._kinds:
+            dims: dict[str, int] = {}
+            if dimension is not None and self._batch is not None and kind != "init":
+                dims[dimension] = self._batch
+            bounded = self._program.is_bounded(kind, kind == "run")
+            found[kind] = self._program.lowered(kind, dims, bounded)
+            if kind == "run" and bounded and is_tiny(found[kind]):
+                found["run_ragged"] = found[kind]
+                found[kind] = self._program.lowered(kind, dims, bounded=False)
+        return found
 
     def objects(self, elsewhere: Set[str]) -> list[bytes]:
         """The modules compiled, without the functions that the other half defines."""

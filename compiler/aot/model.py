@@ -3,9 +3,7 @@
 In: a compiled program (driver.py) and the declaration that gc.training keeps.
 Out: a `Model`, all that the tables, the header and the description say; see code.py for the code.
 
-Every model has five entry points: init, run (full batches), run_ragged (fewer rows), evaluate and
-predict (any number of rows up to the batch). They are the ones that the same program has in
-process, so that the bits are the same.
+Its entry points are those that the same program has in process, so that the bits are the same.
 """
 
 from __future__ import annotations

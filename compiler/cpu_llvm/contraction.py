@@ -227,7 +227,9 @@ class _Operand:
             raise k.refusal("operand b is in place, but its columns do not lie together")
         if self.kind == "in place" and self.axis.extent < needed:
             raise k.refusal(f"operand {side} is in place, but smaller than a tile")
-        if self.kind == "in place" and self.axis.bounded:
+        if self.kind == "in place" and self.axis.bounded and not (
+            side == "a" and self.scalar.payload.space in ("arena", "state")
+        ):
             raise k.refusal(f"operand {side} is in place, but a tile may reach beyond its rows")
         if self.kind == "packed rows" and (self.by_part != 1 or self.width % PANEL):
             raise k.refusal(f"operand {side} is packed by rows, but they do not lie together")

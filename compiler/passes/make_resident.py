@@ -42,6 +42,11 @@ def make_resident(program: Program) -> Program:
     return _decided(program.with_body(body), "resident", f"{_operations(program)} operations")
 
 
+def is_tiny(program: Program) -> bool:
+    """Whether its sizes, or their maxima, allow for a resident loop."""
+    return all(size(program) <= most for _, size, most in LIMITS)
+
+
 def _decided(program: Program, verdict: str, reason: str) -> Program:
     decision = Decision("repeat", verdict, reason)
     if decision in program.decisions:

@@ -189,7 +189,7 @@ class _Chooser:
         if isinstance(steps, str):
             return Choice(Staging("computed"), steps)
         apart = self._apart("row", steps)
-        if self.c.rows.bounded:
+        if self.c.rows.bounded and not self._has_all_rows(operand):
             why = "the number of rows is known when it runs"
         elif not steps.is_even:
             why = f"{apart}, in strips"
@@ -200,6 +200,11 @@ class _Chooser:
         else:
             return Choice(Staging("in place"), apart)
         return Choice(self._packed(steps, PACKED_ROWS), why)
+
+    def _has_all_rows(self, operand: Scalar) -> bool:
+        """Whether there is memory for as many rows as there may be: of a bounded axis, a tile reads
+        rows that nobody asked for, and makes sums of them that nobody reads."""
+        return operand.payload.space in ("arena", "state")
 
     def _staging_of_b(self, operand: Scalar) -> Choice[Staging]:
         steps = self._steps(operand, self.c.columns, self.columns)

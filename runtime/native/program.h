@@ -67,8 +67,9 @@ struct gradc_range {
     uint8_t kinds; /* a bit for each enum gradc_kind that reads it so */
 };
 
-/* The entry points made for one kind of CPU. `run` takes full batches only, the others any number
- * of rows up to the batch. All versions of a program give the same bits. */
+/* The entry points made for one kind of CPU. They take any number of rows up to the batch; but `run`
+ * takes full batches only where there is `run_ragged` for fewer rows. All versions of a program give
+ * the same bits. */
 struct gradc_code {
     const char *cpu;
     uint8_t level; /* the CPU needed, see cpu.h */

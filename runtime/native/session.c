@@ -102,8 +102,7 @@ static gradc_entry_function *entry_of(const struct gradc_session *session, enum 
     case GRADC_PREDICT:
         return code->predict;
     default:
-        return session->program->batch && rows < session->program->batch ? code->run_ragged
-                                                                         : code->run;
+        return code->run_ragged && rows < session->program->batch ? code->run_ragged : code->run;
     }
 }
 
