@@ -481,6 +481,11 @@ def test_the_tile_follows_the_machine(cpu: str, tile: str) -> None:
     assert f"tile {tile}" in "\n".join(schedule_lines(chosen))
 
 
+@pytest.mark.parametrize(("m", "rows"), [(10, 10), (64, 13), (128, 13), (256, 13), (784, 14)])
+def test_the_last_tile_has_few_rows_to_do_again(m: int, rows: int) -> None:
+    assert tiles_of(product(m), "x86-64-v4").tile[0] == rows
+
+
 @pytest.mark.parametrize(
     ("m", "n", "run"), [(64, 256, "i1"), (64, 10, "i0"), (64, 100, "i1"), (784, 256, "i0")]
 )
