@@ -28,7 +28,7 @@ from typing import assert_never
 from ..artifact import LINE_BYTES
 from ..loops.ir import Buffer
 from .arguments import constant_table
-from .emit import FunctionEmitter, Value
+from .emit import KERNEL, FunctionEmitter, Value
 from .values import SIZE_BYTES
 
 BODY_PARAMETERS = (("ptr", "arguments"), ("i64", "tid"), ("i64", "threads"), ("ptr", "pool"))
@@ -140,7 +140,7 @@ def kernel_symbol(part: str, name: str) -> str:
     return f"{part}." + _NO_SYMBOL.sub(lambda found: f"${ord(found[0]):x}$", name)
 
 
-def new_kernel_function(name: str, attributes: str = "nounwind") -> FunctionEmitter:
+def new_kernel_function(name: str, attributes: str = KERNEL) -> FunctionEmitter:
     """An empty function with the signature of a kernel."""
     name = kernel_symbol("kernel", name)
     return FunctionEmitter(name, KERNEL_PARAMETERS, linkage="internal", attributes=attributes)

@@ -227,8 +227,10 @@ class _Operand:
             raise k.refusal("operand b is in place, but its columns do not lie together")
         if self.kind == "in place" and self.axis.extent < needed:
             raise k.refusal(f"operand {side} is in place, but smaller than a tile")
-        if self.kind == "in place" and self.axis.bounded and not (
-            side == "a" and self.scalar.payload.space in ("arena", "state")
+        if (
+            self.kind == "in place"
+            and self.axis.bounded
+            and not (side == "a" and self.scalar.payload.space in ("arena", "state"))
         ):
             raise k.refusal(f"operand {side} is in place, but a tile may reach beyond its rows")
         if self.kind == "packed rows" and (self.by_part != 1 or self.width % PANEL):
@@ -395,7 +397,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
     Its source is the kernel's frame. The terms' points lie a column of their table apart.
     """
     name, kind = kernel_symbol(f"pack.{operand.name}", k.name), k.shape.scalar
-    attributes = "noinline nounwind"
+    attributes = AROUND_LOOPS
     f = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=attributes)
     given = {label: f.parameter(n) for n, (_, label) in enumerate(PACK_PARAMETERS)}
     context = KernelContext(f, k.buffers)
@@ -424,7 +426,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
 
 def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     """What the kernel makes of the sums of one tile."""
-    name, attributes = kernel_symbol("epilogue", k.name), "noinline nounwind"
+    name, attributes = kernel_symbol("epilogue", k.name), AROUND_LOOPS
     f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
     _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
     context, shape = KernelContext(f, k.buffers), k.shape

@@ -18,12 +18,13 @@ from contextlib import contextmanager
 
 from .emit_memory import MemoryEmitter
 from .emit_module import ModuleEmitter
-from .emit_values import AROUND_LOOPS
+from .emit_values import AROUND_LOOPS, KERNEL
 from .values import Operand, Value, llvm_type
 
 __all__ = [
     "AROUND_LOOPS",
     "Branch",
+    "KERNEL",
     "FunctionEmitter",
     "Loop",
     "ModuleEmitter",

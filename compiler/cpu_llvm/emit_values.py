@@ -27,9 +27,11 @@ _FOLDED = {
 }
 
 
-AROUND_LOOPS = "noinline nounwind optsize"
-"""Attributes of code that runs now and then, around the loops that take the time: short code is
-better there, and none is aligned."""
+KERNEL = "nounwind optsize"
+"""Attributes of kernels: short code, of which nothing is aligned. Loops over vectors are as fast
+that way; register tiles have attributes of their own (tiles.py)."""
+AROUND_LOOPS = f"noinline {KERNEL}"
+"""Of what kernels call, and of the code around the loops that take the time."""
 
 
 class ValueEmitter:

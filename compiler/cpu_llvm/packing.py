@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..loops.schedule import PACKED_COLUMNS, PACKED_ROWS
-from .emit import FunctionEmitter, Value
+from .emit import AROUND_LOOPS, FunctionEmitter, Value
 from .vectors import first_lanes
 
 PANEL = PACKED_ROWS
@@ -43,7 +43,7 @@ def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
 
 
 def _emit_pack_rows(name: str, kind: str) -> FunctionEmitter:
-    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
+    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
     source, stride_k, _, valid, kc, target, width, *_ = _parameters(g)
     with g.loop(0, width, PANEL) as group:
         left = g.binary("sub", valid, group.index)
@@ -75,7 +75,7 @@ def pack_columns_function(f: FunctionEmitter, kind: str, ahead: bool) -> str:
 
 
 def _emit_pack_columns(name: str, kind: str, ahead: bool) -> FunctionEmitter:
-    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
+    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
     source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
     whole = g.binary("and", kc, -PACKED_COLUMNS)
     with g.loop(0, width, PACKED_COLUMNS) as group:
@@ -134,7 +134,7 @@ def pack_any_function(f: FunctionEmitter, kind: str) -> str:
 
 
 def _emit_pack_any(name: str, kind: str) -> FunctionEmitter:
-    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes="noinline nounwind")
+    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
     source, stride_k, stride_n, valid, kc, target, width, *_ = _parameters(g)
     columns = g.intrinsic("llvm.smin", "i64", valid, width)
     with g.loop(0, kc) as outer:
