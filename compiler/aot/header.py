@@ -167,7 +167,7 @@ int ${prefix}_set_learning_rate(struct gradc_library *session, double rate) {
 
 __attribute__((visibility("default")))
 const char *${prefix}_describe(void) {
-    return gradc_program.description;
+    return gradc_string(gradc_program.description);
 }
 
 __attribute__((visibility("default")))

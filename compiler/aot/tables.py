@@ -44,31 +44,47 @@ def tables_text(model: Model, description: str, versions: Sequence[CodeVersion])
         writer.divisors(),
         writer.states(),
         writer.columns(),
-        writer.reads(),
         writer.ranges(),
         writer.constants(),
         writer.codes(versions),
         writer.program(description, len(versions)),
     ]
-    return "\n".join([*parts[:2], *writer.shapes(), *parts[2:]])
+    return "\n".join([*parts[:2], *writer.shared(), *parts[2:]])
 
 
 class _TableWriter:
-    """Pieces of the text, and the arrays of extents that they share."""
+    """Pieces of the text, and the strings and numbers that they share, each with its place."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.range_count = 0
-        self._shapes: dict[tuple[int | str, ...], str] = {(0,): "no_extents"}  # of scalars
+        self._strings: dict[str, int] = {}
+        self._string_bytes = 0
+        self._numbers: dict[tuple[int | str, ...], int] = {(0,): 0}  # a place for what has none
+        self._number_count = 1
 
-    def shapes(self) -> list[str]:
+    def shared(self) -> list[str]:
+        strings = [f'    {quoted(text)} "\\0"' for text in self._strings]
+        numbers = [f"    {', '.join(map(str, group))}," for group in self._numbers]
         return [
-            f"static const int64_t {name}[] = {{{', '.join(map(str, shape))}}};"
-            for shape, name in self._shapes.items()
+            "\n".join(["const char gradc_strings[] =", *strings]) + ";",
+            "\n".join(["const int64_t gradc_numbers[] = {", *numbers, "};"]),
         ]
 
-    def shape(self, extents: tuple[int | str, ...]) -> str:
-        return self._shapes.setdefault(extents or (0,), f"shape_{len(self._shapes)}")
+    def string(self, text: str) -> int:
+        """Its place among the strings."""
+        if text not in self._strings:
+            self._strings[text] = self._string_bytes
+            self._string_bytes += len(text.encode()) + 1
+        return self._strings[text]
+
+    def numbers(self, group: Sequence[int | str]) -> int:
+        """The place of a shape, or of other numbers; 0 for none."""
+        key = tuple(group) or (0,)
+        if key not in self._numbers:
+            self._numbers[key] = self._number_count
+            self._number_count += len(key)
+        return self._numbers[key]
 
     def declarations(self, version: CodeVersion) -> str:
         names = ", ".join(version.symbol(name) for name in self.model.entries)
@@ -76,7 +92,7 @@ class _TableWriter:
 
     def fields(self, what: str, fields: Sequence[TensorField]) -> str:
         rows = [
-            f"    {{.name = {quoted(f.name)}, .shape = {self.shape(_extents(f))}, "
+            f"    {{.name = {self.string(f.name)}, .shape = {self.numbers(_extents(f))}, "
             f".dtype = {_dtype(f.dtype)}, .rank = {len(f.shape)}, .batch_axis = {_axis(f)}, "
             f".of_batch = {int(f.of_batch)}}},"
             for f in fields
@@ -84,30 +100,23 @@ class _TableWriter:
         return _array(f"struct gradc_field {what}", rows)
 
     def states(self) -> str:
-        rows = []
-        for n, field in enumerate(self.model.state):
-            order = f"order_{n}" if _is_permuted(field) else "0"
-            rows.append(
-                f"    {{.name = {quoted(field.name)}, .shape = {self.shape(field.shape)}, "
-                f".order = {order}, .strip = {field.strip}, .offset_bytes = {field.offset_bytes}, "
-                f".dtype = {_dtype(field.dtype)}, .rank = {len(field.shape)}, "
-                f".trained = {int(field.trained)}}},"
-            )
-        orders = [
-            f"static const uint8_t order_{n}[] = {{{', '.join(map(str, f.order))}}};"
-            for n, f in enumerate(self.model.state)
-            if _is_permuted(f)
+        rows = [
+            f"    {{.name = {self.string(field.name)}, .shape = {self.numbers(field.shape)}, "
+            f".order = {self.numbers(field.order) if _is_permuted(field) else 0}, "
+            f".strip = {field.strip}, .offset_bytes = {field.offset_bytes}, .dtype = {_dtype(field.dtype)}, "
+            f".rank = {len(field.shape)}, .trained = {int(field.trained)}}},"
+            for field in self.model.state
         ]
-        return "\n".join([*orders, _array("struct gradc_state_field state_table", rows)])
+        return _array("struct gradc_state_field state_table", rows)
 
     def columns(self) -> str:
         names = list(self.model.declaration.results)
         names += [f"validation_{name}" for name in names]
-        keys = [f"    {quoted(json.dumps(name))}," for name in names]
+        keys = [f"    {self.string(json.dumps(name))}," for name in names]
         ordered = sorted(range(len(names)), key=lambda n: names[n])
         return "\n".join(
             [
-                _array("char *const key_table", keys),
+                _array("uint32_t key_table", keys),
                 f"static const uint8_t sorted_table[] = {{{', '.join(map(str, ordered))}}};",
             ]
         )
@@ -117,16 +126,6 @@ class _TableWriter:
         places = [len(names) + ratios.index(n) if n in ratios else 0 for n in names]
         return f"static const uint8_t divisor_table[] = {{{', '.join(map(str, places))}}};"
 
-    def reads(self) -> str:
-        names = [field.name for field in self.model.inputs]
-        lines = []
-        for _, kind in _KINDS:
-            read = [names.index(f.name) for f in self.model.entries[kind].inputs]
-            if read:
-                listed = ", ".join(map(str, read))
-                lines.append(f"static const uint8_t {kind}_reads[] = {{{listed}}};")
-        return "\n".join(lines)
-
     def ranges(self) -> str:
         names = [field.name for field in self.model.inputs]
         kinds: dict[IndexRange, list[str]] = {}
@@ -135,8 +134,8 @@ class _TableWriter:
                 kinds.setdefault(replace(wanted, source=""), []).append(f"1 << GRADC_{name}")
         self.range_count = len(kinds)
         rows = [
-            f"    {{.reader = {quoted(wanted.reader)}, .cut = {self._cut(wanted)}, "
-            f".ignored = {self.shape(wanted.ignored) if wanted.ignored else '0'}, "
+            f"    {{.reader = {self.string(wanted.reader)}, .cut = {self._cut(wanted)}, "
+            f".ignored = {self.numbers(wanted.ignored) if wanted.ignored else '0'}, "
             f".low = {_int64(wanted.low)}, .high = {_int64(wanted.high)}, "
             f".input = {names.index(wanted.input)}, .ignored_count = {len(wanted.ignored)}, "
             f".kinds = {' | '.join(read)}}},"
@@ -144,11 +143,11 @@ class _TableWriter:
         ]
         return _array("struct gradc_range range_table", rows)
 
-    def _cut(self, wanted: IndexRange) -> str:
+    def _cut(self, wanted: IndexRange) -> int:
         if wanted.cut is None:
-            return "0"
+            return 0
         flat = [number for part in wanted.cut for number in part]
-        return self.shape(tuple("GRADC_BATCH" if isinstance(n, str) else n for n in flat))
+        return self.numbers(tuple("GRADC_BATCH" if isinstance(n, str) else n for n in flat))
 
     def constants(self) -> str:
         rows = [f"    gradc_constant_{n}," for n in range(len(self.model.constants))]
@@ -163,17 +162,16 @@ class _TableWriter:
 
     def program(self, description: str, versions: int) -> str:
         model, declared = self.model, self.model.declaration
-        reads = [
-            f"        [GRADC_{name}] = {{{f'{kind}_reads' if count else '0'}, {count}}},"
-            for name, kind in _KINDS
-            for count in [len(model.entries[kind].inputs)]
-        ]
+        reads, names = [], [field.name for field in model.inputs]
+        for name, kind in _KINDS:
+            read = [names.index(field.name) for field in model.entries[kind].inputs]
+            reads.append(f"        [GRADC_{name}] = {{{self.numbers(read)}, {len(read)}}},")
         return "\n".join(
             [
                 "const struct gradc_program gradc_program = {",
-                f"    .name = {quoted(declared.name)},",
-                f"    .fingerprint = {quoted(model.fingerprint)},",
-                f"    .description = {quoted(description)},",
+                f"    .name = {self.string(declared.name)},",
+                f"    .fingerprint = {self.string(model.fingerprint)},",
+                f"    .description = {self.string(description)},",
                 f"    .batch = {declared.batch or 0},",
                 f"    .state_bytes = {model.state_bytes},",
                 f"    .arena_bytes = {aligned_arena_bytes(model.arena_bytes)},",

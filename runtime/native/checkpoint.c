@@ -25,22 +25,24 @@ static struct gradc_tensor *declare(const struct gradc_program *program, size_t 
     size_t room = 2 * (size_t)program->result_count; /* for the columns of a history */
     size_t states = (size_t)program->state_count, names = 1;
     for (size_t n = 0; n < count; n++) {
-        names += strlen(program->state[n % states].name) + BEST_LENGTH + 1;
+        names += strlen(gradc_string(program->state[n % states].name)) + BEST_LENGTH + 1;
     }
     struct gradc_tensor *tensors = calloc(1, (count + room) * sizeof *tensors + names);
     char *name = (char *)(tensors + count + room); /* the names follow the tensors */
     for (size_t n = 0; tensors && n < count; n++) {
         const struct gradc_state_field *field = &program->state[n % states];
         struct gradc_tensor *tensor = &tensors[n];
-        size_t prefix = n < states ? 0 : BEST_LENGTH, length = strlen(field->name);
+        const char *state = gradc_string(field->name);
+        size_t prefix = n < states ? 0 : BEST_LENGTH, length = strlen(state);
         memcpy(name, BEST_PREFIX, prefix);
-        memcpy(name + prefix, field->name, length);
+        memcpy(name + prefix, state, length);
         tensor->name = name;
         tensor->name_length = prefix + length;
         name += tensor->name_length + 1;
         tensor->dtype = field->dtype;
         tensor->rank = field->rank;
-        memcpy(tensor->shape, field->shape, (size_t)field->rank * sizeof *field->shape);
+        memcpy(tensor->shape, gradc_numbers + field->shape,
+               (size_t)field->rank * sizeof *tensor->shape);
         tensor->bytes = n;
     }
     if (tensors) {
@@ -57,7 +59,7 @@ static char *add_columns(struct gradc_tensor *tensors, size_t *count,
     size_t results = (size_t)program->result_count, size = 1;
     const size_t longest = sizeof GRADC_HISTORY_PREFIX GRADC_VALIDATION;
     for (size_t k = 0; k < 2 * results; k++) {
-        size += longest + strlen(program->results[k % results].name);
+        size += longest + strlen(gradc_string(program->results[k % results].name));
     }
     char *names = malloc(size), *name = names;
     for (size_t k = 0; names && k < 2 * results; k++) {
@@ -66,7 +68,8 @@ static char *add_columns(struct gradc_tensor *tensors, size_t *count,
             continue;
         }
         int length = snprintf(name, size - (size_t)(name - names), "%s%s%s", GRADC_HISTORY_PREFIX,
-                              k < results ? "" : GRADC_VALIDATION, program->results[k % results].name);
+                              k < results ? "" : GRADC_VALIDATION,
+                              gradc_string(program->results[k % results].name));
         tensors[(*count)++] = (struct gradc_tensor){
             .name = name,
             .name_length = (size_t)length,
@@ -105,8 +108,8 @@ struct writing {
     struct gradc_tensor *tensors;
     size_t count;
     unsigned char *piece; /* PIECE_BYTES */
-    struct gradc_sha256 hash;
     struct gradc_writer writer;
+    struct gradc_sha256 hash;
 };
 
 /* Give a tensor's bytes to the hash or to the file. */
@@ -303,7 +306,7 @@ static int fail_position(const char *field, struct gradc_error *error) {
 }
 
 /* The columns of the history: in tensors, or in format 1 in the record. */
-static int read_history(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+static int read_checkpoint_history(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     struct gradc_tensors *tensors = &checkpoint->tensors;
     struct gradc_record *record = &checkpoint->record;
     if (checkpoint->seal.format == GRADC_FORMAT) {
@@ -364,7 +367,7 @@ static int check_position(struct gradc_checkpoint *checkpoint, struct gradc_erro
     if (checkpoint->seal.wrong) {
         return fail_position(checkpoint->seal.wrong, error);
     }
-    status = read_history(checkpoint, error);
+    status = read_checkpoint_history(checkpoint, error);
     return status ? status : check_header(checkpoint, error);
 }
 
@@ -415,7 +418,7 @@ static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error
 /* Whether a run can go on from it. A fingerprint is two digests, MODEL-STEP. */
 static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     const struct gradc_seal *seal = &checkpoint->seal;
-    const char *own = checkpoint->program->fingerprint;
+    const char *own = gradc_string(checkpoint->program->fingerprint);
     const char *other = seal->fingerprint.data ? seal->fingerprint.data : "";
     bool whole = seal->fingerprint.length == strlen(other); /* not if it holds a zero */
     while (*own && *own == *other) {
@@ -431,7 +434,7 @@ static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_err
     return seal->unfit ? fail_position(seal->unfit, error) : GRADC_OK;
 }
 
-static int check(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+static int check_checkpoint(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     struct gradc_tensors *tensors = &checkpoint->tensors;
     int status = gradc_safetensors_parse(checkpoint->file.data, checkpoint->file.size, tensors,
                                          error);
@@ -470,7 +473,7 @@ int gradc_checkpoint_open(struct gradc_checkpoint *checkpoint, const char *path,
     }
     status = gradc_record_open(&checkpoint->record, program, error);
     if (!status) {
-        status = check(checkpoint, error);
+        status = check_checkpoint(checkpoint, error);
     }
     if (status) {
         name_file(error, path);

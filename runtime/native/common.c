@@ -77,10 +77,11 @@ void gradc_clean(char *text, bool lines) {
     *out = 0;
 }
 
-char *gradc_shown(char buffer[GRADC_SHOWN], const char *name) {
-    snprintf(buffer, GRADC_SHOWN, "%s", name);
-    gradc_clean(buffer, false);
-    return buffer;
+const char *gradc_shown(struct gradc_error *error, int number, const char *name) {
+    char *shown = error->shown[number];
+    snprintf(shown, GRADC_SHOWN, "%s", name);
+    gradc_clean(shown, false);
+    return shown;
 }
 
 int gradc_fail(struct gradc_error *error, int status, const char *format, ...) {
@@ -105,6 +106,11 @@ int gradc_fail_memory(struct gradc_error *error) {
     return gradc_fail(error, GRADC_BAD_FILE, "out of memory");
 }
 
+int gradc_fail_write(struct gradc_error *error, const char *path) {
+    gradc_fail(error, GRADC_BAD_FILE, "cannot be written: %m");
+    return gradc_fail_in(error, path);
+}
+
 bool gradc_multiply(int64_t a, int64_t b, int64_t *product) {
     return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, product);
 }
@@ -118,11 +124,11 @@ bool gradc_elements(int rank, const int64_t *shape, int64_t *elements) {
 }
 
 char *gradc_shape_text(char *buffer, size_t size, int rank, const int64_t *shape) {
-    size_t used = (size_t)snprintf(buffer, size, "[");
+    size_t used = 0;
     for (int axis = 0; axis < rank && used < size; axis++)
-        used += (size_t)snprintf(buffer + used, size - used, axis ? ", %lld" : "%lld",
+        used += (size_t)snprintf(buffer + used, size - used, "%s%lld", axis ? ", " : "[",
                                  (long long)shape[axis]);
     if (used < size)
-        snprintf(buffer + used, size - used, "]");
+        snprintf(buffer + used, size - used, "%s]", rank ? "" : "[");
     return buffer;
 }

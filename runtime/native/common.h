@@ -13,6 +13,14 @@
 
 #define GRADC_MAX_RANK 32
 
+/* Used in other objects of a binary than the one that most of this runtime is (see
+ * compiler/aot/runtime_objects.py). */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GRADC_USED_OUTSIDE __attribute__((externally_visible))
+#else
+#define GRADC_USED_OUTSIDE
+#endif
+
 /* Exit status of an executable, result of a library call. */
 enum gradc_status {
     GRADC_OK = 0,
@@ -21,9 +29,12 @@ enum gradc_status {
     GRADC_STOPPED = 3,      /* SIGINT or SIGTERM, after a checkpoint was written */
 };
 
+#define GRADC_SHOWN 512 /* bytes of a name in a message, with a zero */
+
 struct gradc_error {
     int status;
     char text[1024];
+    char shown[2][GRADC_SHOWN]; /* names that become part of the text */
 };
 
 /* Leave a message (cut at the size of `text`, and cleaned) and return `status`. */
@@ -35,14 +46,16 @@ int gradc_fail(struct gradc_error *error, int status, const char *format, ...)
 int gradc_fail_in(struct gradc_error *error, const char *prefix);
 
 int gradc_fail_memory(struct gradc_error *error);
+/* Keep the error that errno tells of a file that was to be written. */
+int gradc_fail_write(struct gradc_error *error, const char *path);
 
 /* Make a text fit for a terminal, in place: a question mark for what it would obey or not show, and
  * for what is no UTF-8. Ends of lines stay if `lines`. */
 void gradc_clean(char *text, bool lines);
 
-/* A name of a file, or any other text, for a message: cut and cleaned. Returns `buffer`. */
-#define GRADC_SHOWN 512
-char *gradc_shown(char buffer[GRADC_SHOWN], const char *name);
+/* A name of a file, or any other text, for a message: cut and cleaned. One message has two at most,
+ * number 0 and 1. */
+const char *gradc_shown(struct gradc_error *error, int number, const char *name);
 
 enum gradc_dtype {
     GRADC_FLOAT64,
@@ -67,6 +80,7 @@ struct gradc_dtype_facts {
     uint8_t rank;          /* place in the order of tensors in a safetensors file: high comes first */
 };
 
+GRADC_USED_OUTSIDE
 extern const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES];
 
 /* a * b, or false where the result does not fit int64_t or an operand is negative. */

@@ -24,13 +24,14 @@ struct gradc_array {
 };
 
 void gradc_declared_shape(struct gradc_text *text, const struct gradc_field *field) {
+    const int64_t *shape = gradc_numbers + field->shape;
     gradc_text_add(text, "[");
     for (int axis = 0; axis < field->rank; axis++) {
         gradc_text_add(text, axis ? ", " : "");
-        if (field->shape[axis] == GRADC_BATCH) {
+        if (shape[axis] == GRADC_BATCH) {
             gradc_text_add(text, "batch");
         } else {
-            gradc_text_print(text, "%" PRId64, field->shape[axis]);
+            gradc_text_print(text, "%" PRId64, shape[axis]);
         }
     }
     gradc_text_add(text, "]");
@@ -38,9 +39,10 @@ void gradc_declared_shape(struct gradc_text *text, const struct gradc_field *fie
 
 static int check_shape(const struct gradc_field *field, const struct gradc_npy *npy,
                        struct gradc_error *error) {
+    const int64_t *shape = gradc_numbers + field->shape;
     bool fits = npy->rank == field->rank;
     for (int axis = 0; fits && axis < field->rank; axis++) {
-        fits = field->shape[axis] == GRADC_BATCH || field->shape[axis] == npy->shape[axis];
+        fits = shape[axis] == GRADC_BATCH || shape[axis] == npy->shape[axis];
     }
     if (fits) {
         return GRADC_OK;
@@ -48,7 +50,8 @@ static int check_shape(const struct gradc_field *field, const struct gradc_npy *
     char given[256];
     struct gradc_text declared = {0};
     gradc_declared_shape(&declared, field);
-    gradc_fail(error, GRADC_BAD_FILE, "input '%s' has shape %s, declared %s", field->name,
+    gradc_fail(error, GRADC_BAD_FILE, "input '%s' has shape %s, declared %s",
+               gradc_string(field->name),
                gradc_shape_text(given, sizeof given, npy->rank, npy->shape),
                declared.failed ? "otherwise" : declared.data);
     gradc_text_free(&declared);
@@ -58,7 +61,7 @@ static int check_shape(const struct gradc_field *field, const struct gradc_npy *
 /* ---------------------------------------------------------------- conversion */
 
 /* A floating-point number of 2, 4 or 8 bytes, given in bits. */
-static double number(uint64_t bits, size_t size) {
+static double float_of(uint64_t bits, size_t size) {
     double wide;
     float narrow;
     if (size == sizeof wide) {
@@ -90,7 +93,7 @@ static bool convert_element(const struct gradc_npy *npy, const struct gradc_fiel
                             uint64_t *bits) {
     size_t from = gradc_dtypes[npy->dtype].size, to = gradc_dtypes[field->dtype].size;
     if (gradc_dtypes[field->dtype].kind == 'f') {
-        double wide = number(*bits, from);
+        double wide = float_of(*bits, from);
         float narrow = (float)wide;
         memcpy(bits, to == sizeof wide ? (void *)&wide : (void *)&narrow, to);
         return to >= sizeof narrow; /* there are no programs with narrower inputs */
@@ -120,7 +123,7 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
             return gradc_fail(error, GRADC_BAD_FILE,
                               npy->is_uint ? "input '%s' has values that do not fit %s: %" PRIu64
                                            : "input '%s' has values that do not fit %s: %" PRId64,
-                              field->name, gradc_dtypes[field->dtype].name, bits);
+                              gradc_string(field->name), gradc_dtypes[field->dtype].name, bits);
         }
         memcpy(copy, &bits, to);
     }
@@ -146,7 +149,7 @@ static int open_array(struct gradc_dataset *data, const struct gradc_program *pr
         return gradc_fail(error, GRADC_BAD_FILE,
                           "input '%s' is %s, the file holds %s%s; arrays are converted within a "
                           "kind only: float, integer, bool",
-                          field->name, declared->name, npy.is_uint ? "u" : "",
+                          gradc_string(field->name), declared->name, npy.is_uint ? "u" : "",
                           gradc_dtypes[npy.dtype].name);
     }
     status = check_shape(field, &npy, error);
@@ -156,13 +159,13 @@ static int open_array(struct gradc_dataset *data, const struct gradc_program *pr
     if (field->batch_axis >= 0) {
         int64_t samples = npy.shape[field->batch_axis];
         if (samples < 1 || samples > SAMPLES_MAXIMUM) {
-            return gradc_fail(error, GRADC_BAD_FILE, "input '%s' has %s samples", field->name,
-                              samples < 1 ? "no" : "too many");
+            return gradc_fail(error, GRADC_BAD_FILE, "input '%s' has %s samples",
+                              gradc_string(field->name), samples < 1 ? "no" : "too many");
         }
         if (data->samples && samples != data->samples) {
             return gradc_fail(error, GRADC_BAD_FILE,
                               "input '%s' has %" PRId64 " samples, the inputs before it %" PRId64,
-                              field->name, samples, data->samples);
+                              gradc_string(field->name), samples, data->samples);
         }
         data->samples = samples;
     }
@@ -179,8 +182,8 @@ static int open_array(struct gradc_dataset *data, const struct gradc_program *pr
 static bool is_needed(const struct gradc_program *program, enum gradc_kind kind, int64_t input) {
     const struct gradc_reads *reads = &program->reads[kind];
     bool found = kind == GRADC_RUN;
-    for (int64_t n = 0; n < reads->count; n++) {
-        found |= reads->inputs[n] == input;
+    for (uint32_t n = 0; n < reads->count; n++) {
+        found |= gradc_numbers[reads->inputs + n] == input;
     }
     return found;
 }
@@ -207,7 +210,7 @@ int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *p
     data->owned = calloc(inputs + 1, sizeof *data->owned);
     int status = data->arrays && data->owned ? GRADC_OK : gradc_fail_memory(error);
     for (int64_t n = 0; !status && n < program->input_count; n++) {
-        const char *name = program->inputs[n].name;
+        const char *name = gradc_string(program->inputs[n].name);
         if (paths[n]) {
             status = map_array(&data->owned[n], paths[n], error);
             if (!status && open_array(data, program, n, error)) {

@@ -8,7 +8,7 @@ unsigned gradc_descriptors_occupy(void) {
     unsigned occupied = 0;
     for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
         int way = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY;
-        if (fcntl(descriptor, F_GETFD) < 0 && open("/dev/null", way | O_CLOEXEC) == descriptor) {
+        if (fcntl(descriptor, F_GETFD) < 0 && open("/dev/null", way | O_CLOEXEC, 0) == descriptor) {
             occupied |= 1u << descriptor;
         }
     }

@@ -94,15 +94,9 @@ void gradc_writer_abandon(struct gradc_writer *writer) {
     writer->buffer = NULL;
 }
 
-/* Keep the error that errno tells. */
-static int fail_write(const char *path, struct gradc_error *error) {
-    gradc_fail(error, GRADC_BAD_FILE, "cannot be written: %m");
-    return gradc_fail_in(error, path);
-}
-
-/* The same, and give up. */
-static int fail(struct gradc_writer *writer) {
-    fail_write(writer->name, writer->error);
+/* Keep the error that errno tells, and give up. */
+static int give_up(struct gradc_writer *writer) {
+    gradc_fail_write(writer->error, writer->name);
     gradc_writer_abandon(writer);
     return GRADC_BAD_FILE;
 }
@@ -111,7 +105,7 @@ static int check_target(const char *target, const char *path, struct gradc_error
     struct stat facts;
     if (stat(target, &facts) == 0 && !S_ISREG(facts.st_mode)) { /* it would be replaced */
         errno = EISDIR;
-        return S_ISDIR(facts.st_mode) ? fail_write(path, error) : fail_irregular(path, error);
+        return S_ISDIR(facts.st_mode) ? gradc_fail_write(error, path) : fail_irregular(path, error);
     }
     const char *suffix = gradc_path_too_long(target);
     if (!suffix)
@@ -124,7 +118,7 @@ static int check_target(const char *target, const char *path, struct gradc_error
 int gradc_writer_target(char **target, const char *path, struct gradc_error *error) {
     *target = gradc_path_follow(path);
     if (!*target)
-        return fail_write(path, error);
+        return gradc_fail_write(error, path);
     int status = check_target(*target, path, error);
     if (status) {
         free(*target);
@@ -191,12 +185,12 @@ int gradc_writer_open_locked(struct gradc_writer *writer, const char *path,
         int reason = errno;
         free(partial);
         errno = reason;
-        return fail(writer);
+        return give_up(writer);
     }
     struct stat facts = {0};
     writer->partial = partial;
     if (fstat(writer->descriptor, &facts) < 0)
-        return fail(writer);
+        return give_up(writer);
     writer->device = facts.st_dev;
     writer->number = facts.st_ino;
     return GRADC_OK;
@@ -234,7 +228,7 @@ bool gradc_write_all(int descriptor, const void *data, size_t length) {
 
 static int flush(struct gradc_writer *writer) {
     if (!gradc_write_all(writer->descriptor, writer->buffer, writer->used))
-        return fail(writer);
+        return give_up(writer);
     writer->used = 0;
     return GRADC_OK;
 }
@@ -299,7 +293,7 @@ static bool folder_exists(char *path) {
     if (!slash || slash == path)
         return true;
     *slash = 0;
-    bool exists = access(path, F_OK) == 0;
+    bool exists = gradc_file_exists(path);
     *slash = '/';
     return exists;
 }
@@ -308,10 +302,10 @@ int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
     if (writer->descriptor < 0 || flush(writer))
         return GRADC_BAD_FILE;
     if (finish(writer) < 0)
-        return fail(writer);
+        return give_up(writer);
     if (!is_own(writer)) {
         if (!folder_exists(writer->partial)) /* which errno tells */
-            return fail(writer);
+            return give_up(writer);
         gradc_fail(writer->error, GRADC_BAD_FILE,
                    "cannot be written: its .partial is gone; does another process write it too?");
         gradc_fail_in(writer->error, writer->name);
@@ -319,7 +313,7 @@ int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
         return GRADC_BAD_FILE;
     }
     if ((keep_previous && keep_old(writer->path) < 0) || rename(writer->partial, writer->path) < 0)
-        return fail(writer);
+        return give_up(writer);
     free(writer->partial);
     writer->partial = NULL;
     sync_folder(writer->path);

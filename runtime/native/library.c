@@ -34,7 +34,7 @@ static int64_t rows_maximum(void) {
 }
 
 /* The record of a run that has not begun. */
-static int begin_record(struct gradc_library *library) {
+static int begin_library_record(struct gradc_library *library) {
     int status = gradc_record_open(&library->record, &gradc_program, &library->error);
     library->record.seed = library->seed;
     return status;
@@ -48,7 +48,7 @@ static int open_session(struct gradc_library *library, int64_t seed, int64_t thr
     }
     library->open = true;
     library->seed = seed;
-    status = begin_record(library);
+    status = begin_library_record(library);
     if (status) {
         return status;
     }
@@ -89,15 +89,16 @@ static int check_call(struct gradc_library *library, enum gradc_kind kind, int64
                           "rows is %lld, out of 1 to %lld", (long long)rows, (long long)most);
     }
     const struct gradc_reads *reads = &gradc_program.reads[kind];
+    const int64_t *read = gradc_numbers + reads->inputs;
     for (int64_t n = 0; n < reads->count; n++) {
-        if (!inputs[reads->inputs[n]]) {
+        if (!inputs[read[n]]) {
             return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "input %s is null",
-                              gradc_program.inputs[reads->inputs[n]].name);
+                              gradc_string(gradc_program.inputs[read[n]].name));
         }
     }
     int status = GRADC_OK;
     for (int64_t n = 0; !status && n < reads->count; n++) {
-        int64_t input = reads->inputs[n];
+        int64_t input = read[n];
         status = gradc_ranges_check(&gradc_program, kind, input, inputs[input], rows,
                                     &library->error);
     }
@@ -167,7 +168,7 @@ static int predict(struct gradc_library *library, int64_t rows, const void *cons
     for (int64_t k = 0; k < gradc_program.output_count; k++) {
         if (!outputs[k]) {
             return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "output %s is null",
-                              gradc_program.outputs[k].name);
+                              gradc_string(gradc_program.outputs[k].name));
         }
         library->outputs[k] = outputs[k];
     }
@@ -210,7 +211,7 @@ static int load(struct gradc_library *library, const char *path) {
         return status;
     }
     struct gradc_record before = library->record;
-    status = begin_record(library);
+    status = begin_library_record(library);
     if (!status) {
         status = gradc_checkpoint_load(&library->session, path, library->seed, false,
                                        &library->record, &library->error);

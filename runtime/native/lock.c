@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static int open_lock(const char *path) {
     int flags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     int descriptor = open(path, O_RDWR | O_CREAT | flags, 0666);
     if (descriptor < 0 && errno == EACCES) { /* another user's; locks need no right to write */
-        descriptor = open(path, O_RDONLY | flags);
+        descriptor = open(path, O_RDONLY | flags, 0);
         errno = descriptor < 0 && errno == ENOENT ? EACCES : errno;
     }
     struct stat facts;
@@ -63,14 +64,14 @@ static int open_lock(const char *path) {
 /* Say who has the lock. */
 static int fail_held(int descriptor, const char *name, struct gradc_error *error) {
     static const struct timespec pause = {.tv_nsec = NANOSECONDS_TO_NAME};
-    long number = 0;
+    long long number = 0;
     for (int tries = 0; tries < 3 && !number; tries++) {
         char digits[32] = {0};
         ssize_t length = pread(descriptor, digits, sizeof digits - 1, 0);
-        number = length > 0 ? strtol(digits, NULL, 10) : 0;
+        number = length > 0 ? strtoll(digits, NULL, 10) : 0;
         if (number < 1 || number > INT32_MAX || (kill((pid_t)number, 0) < 0 && errno == ESRCH)) {
             number = 0; /* it was killed, and another one has the lock now */
-            nanosleep(&pause, NULL);
+            ppoll(NULL, 0, &pause, NULL);
         }
     }
     if (!number)
@@ -78,7 +79,7 @@ static int fail_held(int descriptor, const char *name, struct gradc_error *error
     else if (number == getpid())
         gradc_fail(error, GRADC_BAD_FILE, "this process is writing this file");
     else
-        gradc_fail(error, GRADC_BAD_FILE, "process %ld is writing this file", number);
+        gradc_fail(error, GRADC_BAD_FILE, "process %lld is writing this file", number);
     return gradc_fail_in(error, name);
 }
 
@@ -108,8 +109,7 @@ static int try_lock(struct gradc_lock *lock, const char *name, struct gradc_erro
         return EAGAIN;
     if (reason != EWOULDBLOCK || descriptor < 0) {
         errno = reason;
-        gradc_fail(error, GRADC_BAD_FILE, "cannot be written: %m");
-        gradc_fail_in(error, name);
+        gradc_fail_write(error, name);
     }
     return GRADC_BAD_FILE;
 }

@@ -25,10 +25,10 @@ static int wait_for(struct pollfd *what, nfds_t count, const struct timespec *ti
     sigemptyset(&stops);
     sigaddset(&stops, SIGINT);
     sigaddset(&stops, SIGTERM);
-    sigprocmask(SIG_BLOCK, &stops, &before);
+    pthread_sigmask(SIG_BLOCK, &stops, &before);
     int result = ppoll(what, count, gradc_signals_received() ? &now : time, &before);
     int reason = errno;
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = reason;
     return result;
 }

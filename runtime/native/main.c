@@ -15,7 +15,7 @@ static int run(const struct gradc_program *program, const struct gradc_options *
         return gradc_print(&text, error);
     }
     if (options->describe) {
-        gradc_text_add(&text, program->description);
+        gradc_text_add(&text, gradc_string(program->description));
         return gradc_print(&text, error);
     }
     int status = gradc_session_open(&session, program, options->threads, error);
@@ -32,7 +32,7 @@ int main(int count, char **arguments) {
     struct gradc_options options;
     struct gradc_error error = {0};
     gradc_descriptors_occupy();
-    gradc_signals_install(program->name);
+    gradc_signals_install(gradc_string(program->name));
     int status = gradc_options_parse(&options, program, count, arguments, &error);
     if (!status) {
         status = run(program, &options, &error);

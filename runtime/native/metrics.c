@@ -44,11 +44,6 @@ static void add_number(struct gradc_text *text, double value) {
     gradc_text_add(text, form);
 }
 
-static int fail_write(const struct gradc_metrics *metrics, struct gradc_error *error) {
-    gradc_fail(error, GRADC_BAD_FILE, "cannot be written: %m");
-    return gradc_fail_in(error, metrics->path);
-}
-
 /* Whether the record has the numbers of every epoch. */
 static bool is_whole(const struct gradc_record *record) {
     return record->columns[0].count == record->columns[0].length;
@@ -102,7 +97,7 @@ static int open_file(struct gradc_metrics *metrics, size_t kept, struct gradc_er
         return GRADC_OK;
     }
     if (metrics->descriptor < 0) {
-        return fail_write(metrics, error);
+        return gradc_fail_write(error, metrics->path);
     }
     if (!gradc_lock_descriptor(metrics->descriptor)) {
         close(metrics->descriptor);
@@ -132,7 +127,7 @@ int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
     }
     gradc_text_add(&metrics->text, "epoch,step,split");
     for (int64_t k = 0; k < program->result_count; k++) {
-        add_name(&metrics->text, program->results[k].name);
+        add_name(&metrics->text, gradc_string(program->results[k].name));
     }
     gradc_text_add(&metrics->text, "\n");
     size_t kept = is_whole(record) ? 0 : keep_rows(metrics, record, validates);
@@ -163,13 +158,13 @@ static void add_row(struct gradc_text *text, const struct gradc_record *record, 
     gradc_text_add(text, "\n");
 }
 
-static int flush(struct gradc_metrics *metrics, struct gradc_error *error) {
+static int flush_log(struct gradc_metrics *metrics, struct gradc_error *error) {
     struct gradc_text *text = &metrics->text;
     int status = GRADC_OK;
     if (text->failed) {
         status = gradc_fail_memory(error);
     } else if (!gradc_log_write(metrics->descriptor, text->data, text->length) && errno != EINTR) {
-        status = fail_write(metrics, error);
+        status = gradc_fail_write(error, metrics->path);
     }
     gradc_text_clear(text);
     return status;
@@ -200,7 +195,7 @@ int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *
         add_row(&metrics->text, record, 0, epoch - before, epoch, step);
         add_row(&metrics->text, record, results, epoch - before_validation, epoch, step);
         metrics->epochs = epoch + 1;
-        if (metrics->text.length > TEXT_BYTES_MAXIMUM && flush(metrics, error)) {
+        if (metrics->text.length > TEXT_BYTES_MAXIMUM && flush_log(metrics, error)) {
             return GRADC_BAD_FILE;
         }
     }
@@ -209,14 +204,14 @@ int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *
         return GRADC_OK;
     }
     metrics->written_at = now;
-    return flush(metrics, error);
+    return flush_log(metrics, error);
 }
 
 int gradc_metrics_close(struct gradc_metrics *metrics, struct gradc_error *error) {
     if (!metrics->path) {
         return GRADC_OK;
     }
-    int status = flush(metrics, error);
+    int status = flush_log(metrics, error);
     gradc_text_free(&metrics->text);
-    return close(metrics->descriptor) < 0 && !status ? fail_write(metrics, error) : status;
+    return close(metrics->descriptor) < 0 && !status ? gradc_fail_write(error, metrics->path) : status;
 }

@@ -8,14 +8,13 @@
 #include "json.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define MAGIC_BYTES 8        /* "\x93NUMPY", then the version */
 #define HEADER_ALIGNMENT 64  /* numpy.lib.format.ARRAY_ALIGN */
 #define GROWTH_CHARACTERS 21 /* numpy.lib.format.GROWTH_AXIS_MAX_DIGITS */
 
-struct reader {
+struct npy_reader {
     const char *at, *end;
     struct gradc_npy *npy;
     char type[32]; /* "<f4" */
@@ -30,7 +29,7 @@ static bool is_space(char c) {
 }
 
 /* Step over spaces and then over `word`, if it comes next. */
-static bool accept(struct reader *reader, const char *word) {
+static bool npy_accept(struct npy_reader *reader, const char *word) {
     while (reader->at < reader->end && is_space(*reader->at))
         reader->at++;
     size_t length = strlen(word);
@@ -41,11 +40,11 @@ static bool accept(struct reader *reader, const char *word) {
 }
 
 /* There are no escapes: no type needs one. */
-static const char *read_type(struct reader *reader) {
+static const char *read_type(struct npy_reader *reader) {
     size_t length = 0;
-    if (accept(reader, "["))
+    if (npy_accept(reader, "["))
         return "its elements are structures";
-    if (!accept(reader, "'"))
+    if (!npy_accept(reader, "'"))
         return syntax;
     for (; reader->at < reader->end && *reader->at != '\''; reader->at++) {
         if (length + 1 == sizeof reader->type || *reader->at < ' ' || *reader->at > '~' ||
@@ -53,21 +52,21 @@ static const char *read_type(struct reader *reader) {
             return syntax;
         reader->type[length++] = *reader->at;
     }
-    return accept(reader, "'") ? NULL : syntax;
+    return npy_accept(reader, "'") ? NULL : syntax;
 }
 
-static const char *read_order(struct reader *reader) {
-    reader->fortran = accept(reader, "True");
-    return reader->fortran || accept(reader, "False") ? NULL : syntax;
+static const char *read_order(struct npy_reader *reader) {
+    reader->fortran = npy_accept(reader, "True");
+    return reader->fortran || npy_accept(reader, "False") ? NULL : syntax;
 }
 
 /* A tuple: "()", "(3,)", "(3, 4)"; "(3)" is none. Its numbers are written as in JSON. */
-static const char *read_shape(struct reader *reader) {
+static const char *read_npy_shape(struct npy_reader *reader) {
     struct gradc_npy *npy = reader->npy;
     bool comma = true;
-    if (!accept(reader, "("))
+    if (!npy_accept(reader, "("))
         return syntax;
-    for (; !accept(reader, ")"); comma = accept(reader, ",")) {
+    for (; !npy_accept(reader, ")"); comma = npy_accept(reader, ",")) {
         struct gradc_json number;
         gradc_json_open(&number, reader->at, (size_t)(reader->end - reader->at));
         if (!comma)
@@ -83,26 +82,26 @@ static const char *read_shape(struct reader *reader) {
     return npy->rank == 1 && !comma ? syntax : NULL;
 }
 
-static const char *read_header(struct reader *reader) {
+static const char *read_npy_header(struct npy_reader *reader) {
     static const char *const keys[] = {"'descr'", "'fortran_order'", "'shape'"};
     int seen = 0;
     bool comma = true;
-    if (!accept(reader, "{"))
+    if (!npy_accept(reader, "{"))
         return syntax;
-    for (; !accept(reader, "}"); comma = accept(reader, ",")) {
+    for (; !npy_accept(reader, "}"); comma = npy_accept(reader, ",")) {
         int i = 0;
-        while (i < 3 && !accept(reader, keys[i]))
+        while (i < 3 && !npy_accept(reader, keys[i]))
             i++;
-        if (!comma || i == 3 || seen >> i & 1 || !accept(reader, ":"))
+        if (!comma || i == 3 || seen >> i & 1 || !npy_accept(reader, ":"))
             return syntax;
         seen |= 1 << i;
         const char *problem = i == 0   ? read_type(reader)
                               : i == 1 ? read_order(reader)
-                                       : read_shape(reader);
+                                       : read_npy_shape(reader);
         if (problem)
             return problem;
     }
-    accept(reader, ""); /* spaces */
+    npy_accept(reader, ""); /* spaces */
     return seen == 7 && reader->at == reader->end ? NULL : syntax;
 }
 
@@ -131,7 +130,7 @@ static bool order_matters(const struct gradc_npy *npy) {
 }
 
 /* Whether the type and the shape fit each other and the bytes that are there. */
-static int check(struct reader *reader, size_t available, struct gradc_error *error) {
+static int check_data(struct npy_reader *reader, size_t available, struct gradc_error *error) {
     struct gradc_npy *npy = reader->npy;
     char shape[256];
     int64_t needed;
@@ -168,36 +167,38 @@ int gradc_npy_parse(const unsigned char *data, size_t size, struct gradc_npy *np
     if (length > size - begin)
         return gradc_fail(error, GRADC_BAD_FILE, "it ends inside its header");
     npy->offset = begin + length;
-    struct reader reader = {.npy = npy, .at = (const char *)data + begin};
+    struct npy_reader reader = {.npy = npy, .at = (const char *)data + begin};
     reader.end = reader.at + length;
-    const char *problem = read_header(&reader);
+    const char *problem = read_npy_header(&reader);
     if (problem)
         return gradc_fail(error, GRADC_BAD_FILE, "%s", problem);
-    return check(&reader, size - npy->offset, error);
+    return check_data(&reader, size - npy->offset, error);
 }
 
-size_t gradc_npy_header(char *header, enum gradc_dtype dtype, int rank, const int64_t *shape) {
+bool gradc_npy_header(struct gradc_text *text, enum gradc_dtype dtype, int rank,
+                      const int64_t *shape) {
     const struct gradc_dtype_facts *facts = &gradc_dtypes[dtype];
-    const size_t begin = MAGIC_BYTES + 2;
-    char *text = header + begin;
-    int used;
+    const size_t first = text->length, begin = first + MAGIC_BYTES + 2;
     if (!facts->npy_name[0])
-        return 0;
-    used = sprintf(text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
-                   facts->size > 1 ? '<' : '|', facts->npy_name);
-    for (int axis = 0; axis < rank; axis++)
-        used += sprintf(text + used, axis ? ", %" PRId64 : "%" PRId64, shape[axis]);
-    used += sprintf(text + used, rank == 1 ? ",), }" : "), }");
+        return false;
+    gradc_text_append(text, "\x93NUMPY\1\0\0\0", MAGIC_BYTES + 2);
+    gradc_text_print(text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                     facts->size > 1 ? '<' : '|', facts->npy_name);
+    size_t extent = text->length;
+    for (int axis = 0; axis < rank; axis++) {
+        gradc_text_print(text, axis ? ", %" PRId64 : "%" PRId64, shape[axis]);
+        extent = axis ? extent : text->length - extent;
+    }
+    gradc_text_add(text, rank == 1 ? ",), }" : "), }");
     /* Spaces so that the first extent can grow in place, then up to the alignment and a newline. */
     if (rank > 0)
-        used += sprintf(text + used, "%*s", GROWTH_CHARACTERS - snprintf(NULL, 0, "%" PRId64,
-                                                                         shape[0]), "");
-    size_t length = (size_t)used + 1;
-    for (; (begin + length) % HEADER_ALIGNMENT; length++)
-        text[length - 1] = ' ';
-    text[length - 1] = '\n';
-    memcpy(header, "\x93NUMPY\1\0", MAGIC_BYTES);
-    header[MAGIC_BYTES] = (char)(length & 0xff);
-    header[MAGIC_BYTES + 1] = (char)(length >> 8);
-    return begin + length;
+        gradc_text_print(text, "%*s", GROWTH_CHARACTERS - (int)extent, "");
+    while (!text->failed && (text->length - first + 1) % HEADER_ALIGNMENT)
+        gradc_text_add(text, " ");
+    gradc_text_add(text, "\n");
+    if (!text->failed) {
+        text->data[begin - 2] = (char)((text->length - begin) & 0xff);
+        text->data[begin - 1] = (char)((text->length - begin) >> 8);
+    }
+    return true;
 }

@@ -2,16 +2,16 @@
 #ifndef GRADC_NPY_H
 #define GRADC_NPY_H
 
-#include "common.h"
+#include "text.h"
 
 struct gradc_npy {
     enum gradc_dtype dtype;
     bool swapped;   /* the elements are big-endian */
     bool is_uint;   /* unsigned of the size of `dtype`, which then names the signed type; uint8 not */
     int rank;
-    int64_t shape[GRADC_MAX_RANK];
     int64_t elements;
     size_t offset; /* of the first element */
+    int64_t shape[GRADC_MAX_RANK];
 };
 
 /* Read the header of a file's contents and check that the data is there. Refused: Fortran order
@@ -21,8 +21,9 @@ struct gradc_npy {
 int gradc_npy_parse(const unsigned char *data, size_t size, struct gradc_npy *npy,
                     struct gradc_error *error);
 
-/* The header that numpy.save writes (version 1.0, little-endian, row-major). Returns its length;
- * 0 if the dtype has no name in the format. `header` needs 4096 bytes. */
-size_t gradc_npy_header(char *header, enum gradc_dtype dtype, int rank, const int64_t *shape);
+/* Append the header that numpy.save writes (version 1.0, little-endian, row-major); false if the
+ * dtype has no name in the format. */
+bool gradc_npy_header(struct gradc_text *text, enum gradc_dtype dtype, int rank,
+                      const int64_t *shape);
 
 #endif

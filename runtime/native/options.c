@@ -10,55 +10,64 @@
 #include "options.h"
 #include "path.h"
 
-enum kind { FLAG, INTEGER, COUNT, NUMBER, TEXT, ARRAYS };
+enum option_kind { FLAG, INTEGER, POSITIVE, NUMBER, TEXT, ARRAYS };
 
-static const char *const expected[] = {
+static const char expected[][30] = {
     [INTEGER] = "an integer of 64 bits",
-    [COUNT] = "a positive integer",
+    [POSITIVE] = "a positive integer",
     [NUMBER] = "a finite number of at least 0",
     [TEXT] = "a file name",
     [ARRAYS] = "NAME=FILE",
 };
 
-/* training: not to be given with --predict */
-#define OPTION(name, metavar, kind, training, field, help) \
-    {name "\0" metavar "\0" help, offsetof(struct gradc_options, field), kind, training}
+/* Every option: its field of struct gradc_options, name, metavariable, kind, whether it is not to be
+ * given with --predict, help. */
+#define ALL_OPTIONS(OPTION) \
+    OPTION(data, "data", "NAME=FILE", ARRAYS, false, "a .npy file for each input") \
+    OPTION(validation, "validate", "NAME=FILE", ARRAYS, true, \
+           "the same for data to evaluate after every epoch") \
+    OPTION(epochs, "epochs", "N", POSITIVE, true, "in all, resumed runs included (default 10)") \
+    OPTION(rate, "lr", "RATE", NUMBER, true, "learning rate (default: as built)") \
+    OPTION(seed, "seed", "N", INTEGER, false, \
+           "for parameters, order, random numbers (default 0)") \
+    OPTION(threads, "threads", "N", POSITIVE, false, "default: one for every CPU") \
+    OPTION(checkpoint, "checkpoint", "FILE", TEXT, false, \
+           "written after every epoch and at the end") \
+    OPTION(every, "every", "N", POSITIVE, true, "write the checkpoint every N steps instead") \
+    OPTION(resume, "resume", "", FLAG, true, "go on from the checkpoint, if it is there") \
+    OPTION(parameters, "parameters", "FILE", TEXT, true, \
+           "safetensors file of parameters to begin with") \
+    OPTION(metrics, "metrics", "FILE", TEXT, true, "write a CSV file, a row per epoch") \
+    OPTION(no_shuffle, "no-shuffle", "", FLAG, true, "the samples in the order of the files") \
+    OPTION(drop_last, "drop-last", "", FLAG, true, "full batches only") \
+    OPTION(patience, "patience", "N", POSITIVE, true, \
+           "stop after N epochs without a better (validation) loss") \
+    OPTION(stop_on_nan, "stop-on-nan", "", FLAG, true, \
+           "end at the first loss that is not finite") \
+    OPTION(predict, "predict", "FILE", TEXT, false, \
+           "do not train: write the output for --data as .npy") \
+    OPTION(quiet, "quiet", "", FLAG, false, "no progress and no notes") \
+    OPTION(describe, "describe", "", FLAG, false, "print what the program is, as JSON") \
+    OPTION(help, "help", "", FLAG, false, "print this")
+
+/* Name, metavariable and help of each, and where they are: places as in program.h, not pointers. */
+#define MEMBER(field, name, metavariable, kind, training, help) \
+    char field[sizeof name "\0" metavariable "\0" help];
+#define STRINGS(field, name, metavariable, kind, training, help) \
+    name "\0" metavariable "\0" help,
+#define ENTRY(field, name, metavariable, kind, training, help) \
+    {offsetof(struct strings, field), offsetof(struct gradc_options, field), kind, training},
+
+static const struct strings {
+    ALL_OPTIONS(MEMBER)
+} strings = {ALL_OPTIONS(STRINGS)};
 
 static const struct option {
-    const char *text; /* three strings: name, metavariable, help */
+    uint32_t name;
     uint16_t offset;
     uint8_t kind;
     bool training;
-} table[] = {
-    OPTION("data", "NAME=FILE", ARRAYS, false, data, "a .npy file for each input"),
-    OPTION("validate", "NAME=FILE", ARRAYS, true, validation,
-           "the same for data to evaluate after every epoch"),
-    OPTION("epochs", "N", COUNT, true, epochs,
-           "in all, resumed runs included (default 10)"),
-    OPTION("lr", "RATE", NUMBER, true, rate, "learning rate (default: as built)"),
-    OPTION("seed", "N", INTEGER, false, seed,
-           "for parameters, order, random numbers (default 0)"),
-    OPTION("threads", "N", COUNT, false, threads, "default: one for every CPU"),
-    OPTION("checkpoint", "FILE", TEXT, false, checkpoint,
-           "written after every epoch and at the end"),
-    OPTION("every", "N", COUNT, true, every,
-           "write the checkpoint every N steps instead"),
-    OPTION("resume", "", FLAG, true, resume, "go on from the checkpoint, if it is there"),
-    OPTION("parameters", "FILE", TEXT, true, parameters,
-           "safetensors file of parameters to begin with"),
-    OPTION("metrics", "FILE", TEXT, true, metrics, "write a CSV file, a row per epoch"),
-    OPTION("no-shuffle", "", FLAG, true, no_shuffle, "the samples in the order of the files"),
-    OPTION("drop-last", "", FLAG, true, drop_last, "full batches only"),
-    OPTION("patience", "N", COUNT, true, patience,
-           "stop after N epochs without a better (validation) loss"),
-    OPTION("stop-on-nan", "", FLAG, true, stop_on_nan,
-           "end at the first loss that is not finite"),
-    OPTION("predict", "FILE", TEXT, false, predict,
-           "do not train: write the output for --data as .npy"),
-    OPTION("quiet", "", FLAG, false, quiet, "no progress and no notes"),
-    OPTION("describe", "", FLAG, false, describe, "print what the program is, as JSON"),
-    OPTION("help", "", FLAG, false, help, "print this"),
-};
+} table[] = {ALL_OPTIONS(ENTRY)};
 
 #define OPTIONS ((int)(sizeof table / sizeof *table))
 
@@ -69,15 +78,20 @@ struct parser {
     struct gradc_error *error;
 };
 
-/* Refuse a name, and propose the one with the longest common beginning. Names lie at a fixed stride
- * from each other. */
+static const char *name_of(const struct option *option) {
+    return (const char *)&strings + option->name;
+}
+
+/* Refuse a name, and propose the one with the longest common beginning. Known names are at places
+ * among `words`; the places lie at a fixed stride from each other. */
 static int fail_unknown(struct gradc_error *error, const char *what, const char *dashes,
-                        const char *name, const void *names, size_t stride, int64_t count) {
+                        const char *name, const char *words, const void *places,
+                        size_t stride, int64_t count) {
     const char *nearest = NULL;
-    char given[GRADC_SHOWN];
     size_t most = 1;
     for (int64_t n = 0; n < count; n++) {
-        const char *known = *(const char *const *)((const char *)names + (size_t)n * stride);
+        const char *known =
+            words + *(const uint32_t *)((const char *)places + (size_t)n * stride);
         size_t common = 0;
         while (name[common] && name[common] == known[common]) {
             common++;
@@ -88,7 +102,7 @@ static int fail_unknown(struct gradc_error *error, const char *what, const char 
         }
     }
     return gradc_fail(error, GRADC_BAD_ARGUMENT, "unknown %s %s%s%s%s%s", what, dashes,
-                      gradc_shown(given, name), nearest ? "; did you mean " : "", nearest ? dashes : "",
+                      gradc_shown(error, 0, name), nearest ? "; did you mean " : "", nearest ? dashes : "",
                       nearest ? nearest : "");
 }
 
@@ -101,23 +115,23 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
     }
     *path++ = 0;
     for (int64_t n = 0; n < program->input_count; n++) {
-        if (strcmp(program->inputs[n].name, value) == 0) {
-            char first[GRADC_SHOWN], second[GRADC_SHOWN];
+        if (strcmp(gradc_string(program->inputs[n].name), value) == 0) {
             if (paths[n]) {
                 gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "two files for input %s: %s, %s",
-                           value, gradc_shown(first, paths[n]), gradc_shown(second, path));
+                           value, gradc_shown(parser->error, 0, paths[n]),
+                           gradc_shown(parser->error, 1, path));
             }
             paths[n] = path;
             return true;
         }
     }
-    fail_unknown(parser->error, "input", "", value, program->inputs, sizeof *program->inputs,
-                 program->input_count);
+    fail_unknown(parser->error, "input", "", value, gradc_strings, &program->inputs->name,
+                 sizeof *program->inputs, program->input_count);
     return true;
 }
 
 static int set_value(struct parser *parser, const struct option *option, char *value) {
-    char *end = value, given[GRADC_SHOWN];
+    char *end = value;
     void *place = (char *)parser->options + option->offset;
     bool valid = true;
     errno = 0;
@@ -140,34 +154,34 @@ static int set_value(struct parser *parser, const struct option *option, char *v
     }
     return valid ? parser->error->status
                  : gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "--%s takes %s, not '%s'",
-                              option->text, expected[option->kind],
-                              gradc_shown(given, value));
+                              name_of(option), expected[option->kind],
+                              gradc_shown(parser->error, 0, value));
 }
 
 static const char *metavariable(const struct option *option) {
-    return option->text + strlen(option->text) + 1;
+    return name_of(option) + strlen(name_of(option)) + 1;
 }
 
 /* One option at arguments[*i], which is left at its last part. */
 static int parse_option(struct parser *parser, int count, char **arguments, int *i) {
-    char *name = arguments[*i], *value, given[GRADC_SHOWN];
+    char *name = arguments[*i], *value;
     int n = 0;
     if (name[0] != '-' || name[1] != '-') {
         return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
                           "unexpected argument '%s'; --help lists the options",
-                          gradc_shown(given, name));
+                          gradc_shown(parser->error, 0, name));
     }
     name += 2;
     value = strchr(name, '=');
     if (value) {
         *value++ = 0;
     }
-    while (n < OPTIONS && strcmp(name, table[n].text) != 0) {
+    while (n < OPTIONS && strcmp(name, name_of(&table[n])) != 0) {
         n++;
     }
     if (n == OPTIONS) {
-        return fail_unknown(parser->error, "option", "--", name, &table[0].text, sizeof *table,
-                            OPTIONS);
+        return fail_unknown(parser->error, "option", "--", name, (const char *)&strings,
+                            &table->name, sizeof *table, OPTIONS);
     }
     parser->given[n] = true;
     if (table[n].kind == FLAG && !value) {
@@ -222,10 +236,9 @@ static void add_output(struct uses *uses, const char *path, const char *what, bo
 }
 
 /* "run.partial (--checkpoint)", "standard output" */
-static void add_name_of(struct gradc_text *text, const struct use *use) {
-    char name[GRADC_SHOWN];
+static void add_name_of(struct gradc_text *text, const struct use *use, struct gradc_error *error) {
     if (use->path) {
-        gradc_text_print(text, "%s%s (%s)", gradc_shown(name, use->path), use->suffix, use->what);
+        gradc_text_print(text, "%s%s (%s)", gradc_shown(error, 0, use->path), use->suffix, use->what);
     } else {
         gradc_text_add(text, use->what);
     }
@@ -234,14 +247,13 @@ static void add_name_of(struct gradc_text *text, const struct use *use) {
 /* Say that one is written where the other is too. */
 static int fail_clash(const struct use *one, const struct use *other, struct gradc_error *error) {
     struct gradc_text text = {0};
-    char name[GRADC_SHOWN];
     if (one->path && other->path && !*one->suffix && !*other->suffix) {
         return gradc_fail(error, GRADC_BAD_ARGUMENT, "%s is named twice; it would be overwritten",
-                          gradc_shown(name, one->written ? one->path : other->path));
+                          gradc_shown(error, 0, one->written ? one->path : other->path));
     }
-    add_name_of(&text, one);
+    add_name_of(&text, one, error);
     gradc_text_add(&text, " and ");
-    add_name_of(&text, other);
+    add_name_of(&text, other, error);
     gradc_fail(error, GRADC_BAD_ARGUMENT, "%s are one file; it would be overwritten",
                text.failed ? "two" : text.data);
     gradc_text_free(&text);
@@ -289,14 +301,14 @@ static int check_outputs(const struct parser *parser) {
 }
 
 /* The options together. */
-static int check(struct parser *parser) {
+static int check_options(struct parser *parser) {
     struct gradc_options *options = parser->options;
     const char *problem = NULL;
     for (int n = 0; options->predict && n < OPTIONS; n++) {
         if (parser->given[n] && table[n].training) {
             return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
                               "--predict does not train: --%s has no meaning with it",
-                              table[n].text);
+                              name_of(&table[n]));
         }
     }
     if (options->predict && !options->checkpoint) {
@@ -332,7 +344,7 @@ int gradc_options_parse(struct gradc_options *options, const struct gradc_progra
         options->has_seed |= place == offsetof(struct gradc_options, seed);
         options->has_rate |= place == offsetof(struct gradc_options, rate);
     }
-    return status || options->help || options->describe ? status : check(&parser);
+    return status || options->help || options->describe ? status : check_options(&parser);
 }
 
 void gradc_options_free(struct gradc_options *options) {
@@ -343,17 +355,17 @@ void gradc_options_free(struct gradc_options *options) {
 static void add_fields(struct gradc_text *text, const char *title,
                        const struct gradc_field *fields, int64_t count) {
     for (int64_t n = 0; n < count; n++) {
-        gradc_text_print(text, "%-9s %-12s %-8s ", n ? "" : title, fields[n].name,
-                         gradc_dtypes[fields[n].dtype].name);
+        gradc_text_print(text, "%-9s %-12s %-8s ", n ? "" : title,
+                         gradc_string(fields[n].name), gradc_dtypes[fields[n].dtype].name);
         gradc_declared_shape(text, &fields[n]);
         gradc_text_add(text, "\n");
     }
 }
 
 void gradc_options_help(struct gradc_text *text, const struct gradc_program *program) {
-    gradc_text_print(text, "usage: %s", program->name);
+    gradc_text_print(text, "usage: %s", gradc_string(program->name));
     for (int64_t n = 0; n < program->input_count; n++) {
-        gradc_text_print(text, " --data %s=FILE.npy", program->inputs[n].name);
+        gradc_text_print(text, " --data %s=FILE.npy", gradc_string(program->inputs[n].name));
     }
     gradc_text_add(text, " [OPTION]...\n\n"
                          "Trains a compiled model; a stopped run goes on bit for bit.\n\n");
@@ -365,9 +377,9 @@ void gradc_options_help(struct gradc_text *text, const struct gradc_program *pro
     }
     gradc_text_add(text, "\n");
     for (int n = 0; n < OPTIONS; n++) {
-        const char *form = metavariable(&table[n]);
-        gradc_text_print(text, "  --%s %*s %s\n", table[n].text, (int)strlen(table[n].text) - 22,
-                         form, form + strlen(form) + 1);
+        const char *name = name_of(&table[n]), *form = metavariable(&table[n]);
+        gradc_text_print(text, "  --%s %*s %s\n", name, (int)strlen(name) - 22, form,
+                         form + strlen(form) + 1);
     }
     gradc_text_add(text, "\nExit status: 0 done; 1 a bad or missing file, or a failed write; 2 bad "
                          "arguments;\n3 stopped by SIGINT or SIGTERM after a checkpoint.\n");

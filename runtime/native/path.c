@@ -11,7 +11,7 @@
 #define LINKS_MAXIMUM 40 /* as Linux: path_resolution(7) */
 
 /* Of all files that may be beside NAME. */
-static const char *const suffixes[4] = {".partial", ".previous", ".lock", NULL};
+static const char suffixes[3][10] = {".partial", ".previous", ".lock"};
 
 bool gradc_file_exists(const char *path) {
     struct stat facts;
@@ -71,12 +71,12 @@ char *gradc_path_previous(const char *path) {
 
 const char *gradc_path_too_long(const char *path) {
     struct stat facts;
-    for (const char *const *suffix = suffixes; *suffix; suffix++) {
-        char *beside = gradc_path_with(path, *suffix);
+    for (int n = 0; n < 3; n++) {
+        char *beside = gradc_path_with(path, suffixes[n]);
         bool too_long = beside && lstat(beside, &facts) < 0 && errno == ENAMETOOLONG;
         free(beside);
         if (too_long)
-            return *suffix;
+            return suffixes[n];
     }
     return NULL;
 }

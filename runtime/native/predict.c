@@ -22,7 +22,7 @@ struct prediction {
     struct gradc_error *error;
 };
 
-static int allocate(struct prediction *prediction) {
+static int allocate_prediction(struct prediction *prediction) {
     const struct gradc_program *program = prediction->session->program;
     prediction->order = calloc((size_t)program->batch + 1, sizeof *prediction->order);
     prediction->outputs = calloc((size_t)program->output_count, sizeof *prediction->outputs);
@@ -38,12 +38,17 @@ static int allocate(struct prediction *prediction) {
 static int write_header(struct prediction *prediction) {
     const struct gradc_field *field = &prediction->session->program->outputs[0];
     int64_t shape[GRADC_MAX_RANK];
-    char header[4096];
+    struct gradc_text header = {0};
     for (int axis = 0; axis < field->rank; axis++) {
-        shape[axis] = axis == field->batch_axis ? prediction->data.samples : field->shape[axis];
+        shape[axis] = axis == field->batch_axis ? prediction->data.samples
+                                                : gradc_numbers[field->shape + (uint32_t)axis];
     }
-    size_t length = gradc_npy_header(header, field->dtype, field->rank, shape);
-    return gradc_writer_add(&prediction->writer, header, length);
+    gradc_npy_header(&header, field->dtype, field->rank, shape);
+    int status = header.failed
+                     ? gradc_fail_memory(prediction->error)
+                     : gradc_writer_add(&prediction->writer, header.data, header.length);
+    gradc_text_free(&header);
+    return status;
 }
 
 /* Predict all samples, and write what belongs to one place of the axes before the batch axis. */
@@ -84,7 +89,7 @@ static int write_output(struct prediction *prediction, const char *path) {
         return gradc_fail(prediction->error, GRADC_BAD_ARGUMENT,
                           "--predict: output '%s' has no batch axis: it is a value of one batch of "
                           "at most %" PRId64 " samples, not of %" PRId64,
-                          field->name, program->batch, prediction->data.samples);
+                          gradc_string(field->name), program->batch, prediction->data.samples);
     }
     int64_t places = 1;
     int status = gradc_writer_open(&prediction->writer, path, prediction->error);
@@ -94,7 +99,7 @@ static int write_output(struct prediction *prediction, const char *path) {
     gradc_signals_unfinished(prediction->writer.partial);
     status = write_header(prediction);
     for (int axis = 0; axis < field->batch_axis; axis++) {
-        places *= field->shape[axis];
+        places *= gradc_numbers[field->shape + (uint32_t)axis];
     }
     for (int64_t place = 0; !status && place < places; place++) {
         status = write_place(prediction, place);
@@ -127,7 +132,7 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
         gradc_state_set(&program->state[program->seed_state], session->state, 0, 1, &options->seed);
     }
     if (!status) {
-        status = allocate(&prediction);
+        status = allocate_prediction(&prediction);
     }
     if (!status) {
         status = write_output(&prediction, options->predict);

@@ -27,22 +27,32 @@ typedef void gradc_entry_function(struct gradc_arguments *);
 
 #define GRADC_BATCH (-1) /* the extent of the batch axis in a declared shape */
 
+/* What the tables share. A name is a place in the texts, a shape one in the numbers, where 0 is the
+ * shape of a scalar. No pointers: each would be a relocation, three times its own size in the file,
+ * and work whenever a program starts. */
+extern const char gradc_strings[]; /* each ends with a zero */
+extern const int64_t gradc_numbers[];
+
+static inline const char *gradc_string(uint32_t place) {
+    return gradc_strings + place;
+}
+
 /* An input, an output of `predict`, or a scalar of `run` and `evaluate`: a result (loss, metric), or
  * its numerator; then the denominators of those that are ratios. */
 struct gradc_field {
-    const char *name;
-    const int64_t *shape; /* GRADC_BATCH for the batch axis */
-    uint8_t dtype;        /* enum gradc_dtype */
+    uint32_t name;
+    uint32_t shape; /* GRADC_BATCH for the batch axis */
+    uint8_t dtype;  /* enum gradc_dtype */
     int8_t rank;
     int8_t batch_axis; /* -1: used whole, the same in every batch */
     bool of_batch;     /* an output without that axis whose value the rows of a batch decide */
 };
 
 struct gradc_state_field {
-    const char *name;
-    const int64_t *shape;
-    const uint8_t *order; /* logical axes in physical order, outermost first; null: row-major */
     int64_t offset_bytes; /* in the state block */
+    uint32_t name;
+    uint32_t shape;
+    uint32_t order; /* numbers: logical axes in physical order, outermost first; 0: row-major */
     uint8_t dtype;
     int8_t rank;
     uint8_t strip; /* points of the last axis in `order` in a strip; 0: there are no strips */
@@ -53,16 +63,16 @@ enum gradc_kind { GRADC_INIT, GRADC_RUN, GRADC_EVALUATE, GRADC_PREDICT, GRADC_KI
 
 /* The inputs that an entry point reads, as indices of gradc_program.inputs, in its own order. */
 struct gradc_reads {
-    const uint8_t *inputs;
-    int64_t count;
+    uint32_t inputs; /* numbers */
+    uint32_t count;
 };
 
 /* An input whose elements index something: low <= i < high, or one of `ignored`. */
 struct gradc_range {
-    const char *reader;     /* what indexes with it */
-    const int64_t *cut;     /* first, step and count of every axis, GRADC_BATCH: all; null: whole */
-    const int64_t *ignored;
     int64_t low, high;
+    uint32_t reader;  /* text: what indexes with it */
+    uint32_t cut;     /* numbers: first, step, count of every axis, GRADC_BATCH: all; 0: whole */
+    uint32_t ignored; /* numbers */
     uint8_t input, ignored_count;
     uint8_t kinds; /* a bit for each enum gradc_kind that reads it so */
 };
@@ -71,34 +81,33 @@ struct gradc_range {
  * takes full batches only where there is `run_ragged` for fewer rows. All versions of a program give
  * the same bits. */
 struct gradc_code {
-    const char *cpu;
+    char cpu[11];
     uint8_t level; /* the CPU needed, see cpu.h */
     gradc_entry_function *init, *run, *run_ragged, *evaluate, *predict;
 };
 
 struct gradc_program {
-    const char *name;
-    const char *fingerprint; /* MODEL-STEP: digests of what it computes and of how it trains */
-    const char *description; /* JSON, for --describe */
-
     int64_t batch; /* samples of a full batch; 0 where the program has no batch dimension */
-    int64_t state_bytes, arena_bytes;
-    int64_t workspace_bytes; /* of each thread, behind the arena */
-
+    int64_t input_count, output_count, result_count, scalar_count, state_count;
+    int64_t seed_state, rate_state; /* indices of `state`; -1 where there is none */
+    int64_t state_bytes;
     const struct gradc_field *inputs, *outputs, *results; /* results[0] is the loss */
     const uint8_t *divisors; /* of every result: the scalar that divides it, 0: its rows do */
     const struct gradc_state_field *state;
-    const char *const *column_keys;   /* results, then validation_ results, as canonical JSON keys */
-    const uint8_t *columns_sorted;    /* indices of column_keys in sorted order */
-    struct gradc_reads reads[GRADC_KINDS];
+    const uint32_t *column_keys;   /* texts: results, then validation_ results, as canonical JSON keys */
+    const uint8_t *columns_sorted; /* indices of column_keys in sorted order */
+
+    uint32_t name;
+    uint32_t fingerprint; /* MODEL-STEP: digests of what it computes and of how it trains */
+    uint32_t description; /* JSON, for --describe */
+    int64_t arena_bytes;
+    int64_t workspace_bytes; /* of each thread, behind the arena */
     const struct gradc_range *ranges;
     int64_t range_count;
-    int64_t input_count, output_count, result_count, scalar_count, state_count;
-    int64_t seed_state, rate_state; /* indices of `state`; -1 where there is none */
-
     const void *const *constants;
     const struct gradc_code *codes; /* best first */
     int64_t code_count;
+    struct gradc_reads reads[GRADC_KINDS];
 };
 
 /* The program in this executable or library. */

@@ -25,7 +25,7 @@ void gradc_say(const struct gradc_program *program, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(text.text, sizeof text.text, format, arguments);
     va_end(arguments);
-    gradc_fail_in(&text, program->name);
+    gradc_fail_in(&text, gradc_string(program->name));
     size_t length = strlen(text.text);
     text.text[length] = '\n'; /* in the place of the zero */
     gradc_log_write(STDERR_FILENO, text.text, length + 1);
@@ -38,7 +38,7 @@ int gradc_print(struct gradc_text *text, struct gradc_error *error) {
         gradc_fail(error, GRADC_STOPPED, "stopped by %s while nobody reads standard output",
                    gradc_signals_received());
     } else if (!written) {
-        gradc_fail(error, GRADC_BAD_FILE, "standard output: cannot be written: %m");
+        gradc_fail_write(error, "standard output");
     }
     gradc_text_free(text);
     return written ? GRADC_OK : error->status;
@@ -59,7 +59,7 @@ void gradc_describe(struct gradc_text *text, const struct gradc_record *record, 
             double value = column->values[column->count - 1];
             /* fabs: C would print the sign of a NaN. */
             gradc_text_print(text, "%s%s%s %.*g", separator, k < results ? "" : GRADC_VALIDATION,
-                             record->program->results[k % results].name, digits,
+                             gradc_string(record->program->results[k % results].name), digits,
                              isnan(value) ? fabs(value) : value);
             separator = "  ";
         }

@@ -26,12 +26,12 @@ static int64_t element(const void *array, enum gradc_dtype dtype, int64_t at) {
 static bool is_allowed(const struct gradc_range *range, int64_t value) {
     bool allowed = value >= range->low && value < range->high;
     for (int n = 0; !allowed && n < range->ignored_count; n++) {
-        allowed = value == range->ignored[n];
+        allowed = value == gradc_numbers[range->ignored + (uint32_t)n];
     }
     return allowed;
 }
 
-static int fail(const struct gradc_range *range, const struct gradc_field *field,
+static int fail_range(const struct gradc_range *range, const struct gradc_field *field,
                 const int64_t *place, int64_t value, struct gradc_error *error) {
     char row[64] = "", at[256] = "";
     if (field->rank) {
@@ -43,17 +43,19 @@ static int fail(const struct gradc_range *range, const struct gradc_field *field
     return gradc_fail(error, GRADC_BAD_FILE,
                       "%sinput '%s' is %" PRId64 "%s, not in %" PRId64 " to %" PRId64 "; %s indexes "
                       "with it",
-                      row, field->name, value, at, range->low, range->high - 1, range->reader);
+                      row, gradc_string(field->name), value, at, range->low, range->high - 1,
+                      gradc_string(range->reader));
 }
 
 /* Walk the cut of one array, the last axis fastest. */
-static int check(const struct gradc_range *range, const struct gradc_field *field,
+static int check_range(const struct gradc_range *range, const struct gradc_field *field,
                  const void *array, int64_t samples, struct gradc_error *error) {
     int64_t count[GRADC_MAX_RANK], stride[GRADC_MAX_RANK], done[GRADC_MAX_RANK] = {0};
+    const int64_t *shape = gradc_numbers + field->shape, *cuts = gradc_numbers + range->cut;
     int64_t at = 0, width = 1;
     for (int axis = field->rank - 1; axis >= 0; axis--) {
-        const int64_t *cut = range->cut ? range->cut + 3 * axis : NULL;
-        int64_t extent = field->shape[axis] == GRADC_BATCH ? samples : field->shape[axis];
+        const int64_t *cut = range->cut ? cuts + 3 * axis : NULL;
+        int64_t extent = shape[axis] == GRADC_BATCH ? samples : shape[axis];
         count[axis] = cut && cut[2] != GRADC_BATCH ? cut[2] : extent;
         stride[axis] = cut ? cut[1] * width : width;
         at += cut ? cut[0] * width : 0;
@@ -66,9 +68,9 @@ static int check(const struct gradc_range *range, const struct gradc_field *fiel
         int64_t value = element(array, field->dtype, at);
         if (!is_allowed(range, value)) {
             for (int axis = 0; axis < field->rank && range->cut; axis++) {
-                done[axis] = range->cut[3 * axis] + done[axis] * range->cut[3 * axis + 1];
+                done[axis] = cuts[3 * axis] + done[axis] * cuts[3 * axis + 1];
             }
-            return fail(range, field, done, value, error);
+            return fail_range(range, field, done, value, error);
         }
         int axis = field->rank - 1;
         for (; axis >= 0 && ++done[axis] == count[axis]; axis--) {
@@ -88,7 +90,7 @@ int gradc_ranges_check(const struct gradc_program *program, enum gradc_kind kind
     for (int64_t n = 0; !status && n < program->range_count; n++) {
         const struct gradc_range *range = &program->ranges[n];
         if (range->input == input && range->kinds & 1 << kind) {
-            status = check(range, &program->inputs[input], array, samples, error);
+            status = check_range(range, &program->inputs[input], array, samples, error);
         }
     }
     return status;

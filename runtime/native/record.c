@@ -14,7 +14,7 @@
 #define COUNT_MAXIMUM ((int64_t)1 << 53)
 #define FLOAT_DIGITS 16
 
-enum kind { COUNT, INDEX, SEED, BOOLEAN, BEST, SUMS, HISTORY, FORMAT, FINGERPRINT, CHECKSUM };
+enum field_kind { COUNT, INDEX, SEED, BOOLEAN, BEST, SUMS, HISTORY, FORMAT, FINGERPRINT, CHECKSUM };
 
 #define FIELD(name, place, kind) {name, kind, offsetof(struct gradc_record, place)}
 
@@ -116,7 +116,8 @@ static void write_history(struct gradc_text *text, const struct gradc_record *re
         int k = program->columns_sorted[i];
         const struct gradc_column *column = &record->columns[k];
         if (column->present) {
-            gradc_text_print(text, "%s%s:%" PRId64, separator, program->column_keys[k],
+            gradc_text_print(text, "%s%s:%" PRId64, separator,
+                             gradc_string(program->column_keys[k]),
                              column->length);
             separator = ",";
         }
@@ -148,7 +149,8 @@ static void write_value(struct gradc_text *text, const struct gradc_record *reco
     case FINGERPRINT:
     case CHECKSUM:
         gradc_text_print(text, "\"%s\"",
-                         field->kind == CHECKSUM ? checksum : record->program->fingerprint);
+                         field->kind == CHECKSUM ? checksum
+                                                   : gradc_string(record->program->fingerprint));
         break;
     default:
         gradc_text_print(text, "%" PRId64, field->kind == FORMAT ? GRADC_FORMAT : value);
@@ -168,14 +170,14 @@ void gradc_record_write(struct gradc_text *text, const struct gradc_record *reco
 
 /* ---------------------------------------------------------------- in */
 
-struct reader {
+struct record_reader {
     struct gradc_json json;
     struct gradc_text text; /* the string read last */
     struct gradc_record *record;
     struct gradc_seal *seal;
 };
 
-static bool read_float(struct reader *reader, double *value) {
+static bool read_float(struct record_reader *reader, double *value) {
     if (!gradc_json_string(&reader->json, &reader->text) || reader->text.length != FLOAT_DIGITS) {
         return false;
     }
@@ -193,7 +195,7 @@ static bool read_float(struct reader *reader, double *value) {
 }
 
 /* All of an array into a column that is empty. */
-static bool read_column(struct reader *reader, struct gradc_column *column) {
+static bool read_column(struct record_reader *reader, struct gradc_column *column) {
     bool valid = gradc_json_array(&reader->json);
     while (valid && gradc_json_item(&reader->json)) {
         double value;
@@ -209,7 +211,7 @@ struct gradc_column *gradc_record_column(const struct gradc_record *record, cons
                                          size_t length) {
     const struct gradc_program *program = record->program;
     for (int64_t k = 0; k < 2 * program->result_count; k++) {
-        const char *result = program->results[k % program->result_count].name;
+        const char *result = gradc_string(program->results[k % program->result_count].name);
         size_t prefix = k < program->result_count ? 0 : strlen(GRADC_VALIDATION);
         if (length == prefix + strlen(result) && memcmp(name, GRADC_VALIDATION, prefix) == 0 &&
             memcmp(name + prefix, result, strlen(result)) == 0) {
@@ -220,7 +222,7 @@ struct gradc_column *gradc_record_column(const struct gradc_record *record, cons
 }
 
 /* The value of one column: its numbers in format 1, its length since. */
-static bool read_length(struct reader *reader, struct gradc_column *column) {
+static bool read_length(struct record_reader *reader, struct gradc_column *column) {
     struct gradc_seal *seal = reader->seal;
     bool lists = gradc_json_peek(&reader->json) == '[';
     bool valid = lists ? read_column(reader, column)
@@ -233,7 +235,7 @@ static bool read_length(struct reader *reader, struct gradc_column *column) {
 }
 
 /* Columns that the program does not have are checked too, and forgotten. */
-static bool read_history(struct reader *reader) {
+static bool read_history(struct record_reader *reader) {
     bool valid = gradc_json_object(&reader->json);
     while (valid && gradc_json_key(&reader->json, &reader->text)) {
         struct gradc_column other = {0};
@@ -252,7 +254,7 @@ static bool read_history(struct reader *reader) {
     return valid;
 }
 
-static bool read_sums(struct reader *reader) {
+static bool read_sums(struct record_reader *reader) {
     struct gradc_column sums = {0};
     int64_t scalars = reader->record->program->scalar_count;
     bool valid = read_column(reader, &sums);
@@ -265,7 +267,7 @@ static bool read_sums(struct reader *reader) {
     return valid;
 }
 
-static bool read_value(struct reader *reader, const struct field *field) {
+static bool read_value(struct record_reader *reader, const struct field *field) {
     struct gradc_json *json = &reader->json;
     int64_t number = 0;
     bool truth = false, valid = true;
@@ -300,7 +302,7 @@ static bool read_value(struct reader *reader, const struct field *field) {
 }
 
 /* Read the value of field i. One that is wrong, or there again, is skipped. */
-static void read_field(struct reader *reader, int i, bool again) {
+static void read_field(struct record_reader *reader, int i, bool again) {
     struct gradc_json begin = reader->json;
     if (again || !read_value(reader, &fields[i])) {
         reader->json = begin;
@@ -309,7 +311,7 @@ static void read_field(struct reader *reader, int i, bool again) {
     }
 }
 
-static int read_fields(struct reader *reader, struct gradc_error *error) {
+static int read_fields(struct record_reader *reader, struct gradc_error *error) {
     struct gradc_json *json = &reader->json;
     uint32_t seen = 0;
     gradc_json_object(json);
@@ -364,7 +366,7 @@ static void check_record(const struct gradc_record *record, struct gradc_seal *s
 
 int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
                       size_t length, struct gradc_error *error) {
-    struct reader reader = {.record = record, .seal = seal};
+    struct record_reader reader = {.record = record, .seal = seal};
     gradc_json_open(&reader.json, data, length);
     int status = read_fields(&reader, error);
     gradc_text_free(&reader.text);

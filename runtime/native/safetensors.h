@@ -13,9 +13,9 @@ struct gradc_tensor {
     size_t name_length;
     enum gradc_dtype dtype;
     int rank;
-    int64_t shape[GRADC_MAX_RANK];
     const unsigned char *data; /* in the file's contents; not aligned */
     size_t bytes;
+    int64_t shape[GRADC_MAX_RANK];
 };
 
 struct gradc_tensors {

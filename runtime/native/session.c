@@ -17,7 +17,10 @@ int64_t gradc_usable_cpus(void) {
     if (sched_getaffinity(0, sizeof set, &set) != 0) {
         return 1;
     }
-    int count = CPU_COUNT(&set);
+    int64_t count = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        count += CPU_ISSET(cpu, &set) != 0;
+    }
     return count > 0 ? count : 1;
 }
 
@@ -111,8 +114,8 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
                        void *const *outputs) {
     const struct gradc_program *program = session->program;
     const struct gradc_reads *reads = &program->reads[kind];
-    for (int64_t n = 0; n < reads->count; n++) {
-        session->inputs[n] = inputs[reads->inputs[n]];
+    for (uint32_t n = 0; n < reads->count; n++) {
+        session->inputs[n] = inputs[gradc_numbers[reads->inputs + n]];
     }
     struct gradc_arguments arguments = {
         .state = session->state,
@@ -131,7 +134,7 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
 int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t rows) {
     int64_t bytes = gradc_dtypes[field->dtype].size;
     for (; axis < field->rank; axis++) {
-        bytes *= axis == field->batch_axis ? rows : field->shape[axis];
+        bytes *= axis == field->batch_axis ? rows : gradc_numbers[field->shape + (uint32_t)axis];
     }
     return bytes;
 }

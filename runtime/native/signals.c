@@ -21,22 +21,6 @@ static struct gradc_watched *watched; /* files that are mapped, the last one fir
 static const char *read_now;
 static char unfinished[PATH_MAX]; /* a copy, because the path may be freed at any moment */
 
-/* A second interrupt ends the process at once. Not one that comes with the first: `timeout` and
- * others signal a process and then its group. */
-static void note(int number) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    sig_atomic_t tenth = (sig_atomic_t)(now.tv_sec % 10000000 * 10 + now.tv_nsec / 100000000);
-    if (number == SIGINT && received == SIGINT && tenth - received_at > 3) {
-        signal(SIGINT, SIG_DFL);
-        raise(SIGINT);
-    }
-    if (!received) {
-        received_at = tenth;
-    }
-    received = number;
-}
-
 static void say(const char *text) {
     ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
     (void)ignored;
@@ -70,6 +54,22 @@ static void handle(int number, void (*handler)(int)) {
     }
 }
 
+/* A second interrupt ends the process at once. Not one that comes with the first: `timeout` and
+ * others signal a process and then its group. */
+static void note(int number) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    sig_atomic_t tenth = (sig_atomic_t)(now.tv_sec % 10000000 * 10 + now.tv_nsec / 100000000);
+    if (number == SIGINT && received == SIGINT && tenth - received_at > 3) {
+        handle(SIGINT, SIG_DFL);
+        kill(getpid(), SIGINT);
+    }
+    if (!received) {
+        received_at = tenth;
+    }
+    received = number;
+}
+
 /* What an instruction raises cannot be ignored, and is told whatever the parent has set. */
 static void handle_fault(int number) {
     struct sigaction action = {.sa_sigaction = end_with_message, .sa_flags = SA_SIGINFO};
@@ -89,7 +89,7 @@ void gradc_signals_install(const char *name) {
     for (size_t n = 0; n < sizeof stops / sizeof *stops; n++) {
         sigaddset(&ours, stops[n]);
     }
-    sigprocmask(SIG_UNBLOCK, &ours, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
 }
 
 void gradc_signals_watch(struct gradc_watched *file) {
@@ -114,5 +114,8 @@ const char *gradc_signals_received(void) {
 }
 
 void gradc_signals_unfinished(const char *path) {
-    snprintf(unfinished, sizeof unfinished, "%s", path ? path : "");
+    unfinished[0] = 0;
+    if (path) {
+        snprintf(unfinished, sizeof unfinished, "%s", path);
+    }
 }

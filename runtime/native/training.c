@@ -22,15 +22,15 @@ struct run {
     struct gradc_session *session;
     const struct gradc_options *options;
     struct gradc_error *error;
-    struct gradc_dataset data, validation;
-    struct gradc_sweep training, evaluation;
-    struct gradc_record record;
-    struct gradc_metrics metrics;
-    struct gradc_progress progress;
-    struct gradc_lock lock; /* on the checkpoint, from before it is read to the end */
     unsigned char *best; /* the state after the best epoch, or null */
     bool crosses;        /* calls may go over the end of an epoch: nothing is done between them */
     bool interrupted;
+    struct gradc_record record;
+    struct gradc_sweep training, evaluation;
+    struct gradc_dataset data, validation;
+    struct gradc_metrics metrics;
+    struct gradc_progress progress;
+    struct gradc_lock lock; /* on the checkpoint, from before it is read to the end */
     struct gradc_error log; /* the log that could not be written: the run ends as by a signal */
 };
 
@@ -62,7 +62,7 @@ static int begin_record(struct run *run) {
 }
 
 /* Whether a run with this record can go on with these data and options. */
-static int check_record(const struct run *run, const struct gradc_record *record) {
+static int check_resumed(const struct run *run, const struct gradc_record *record) {
     static const char names[][12] = {"samples", "batch_size", "shuffle", "drop_last"};
     const int64_t *was = (const int64_t *)&record->batches; /* no other types are in there */
     const int64_t *wanted = (const int64_t *)&run->record.batches;
@@ -97,7 +97,7 @@ static int resume(struct run *run, const char *path) {
     if (status) {
         return status;
     }
-    status = check_record(run, &checkpoint.record);
+    status = check_resumed(run, &checkpoint.record);
     if (!status && gradc_checkpoint_has_best(&checkpoint) && run->options->patience) {
         status = allocate_best(run);
     }
@@ -123,10 +123,9 @@ static const char *find_checkpoint(const struct run *run, const char *previous) 
     }
     const char *found = gradc_file_exists(previous) ? previous : NULL;
     if (!run->options->quiet) {
-        char name[GRADC_SHOWN], other[GRADC_SHOWN];
-        gradc_say(run->session->program, "%s is not there; %s%s", gradc_shown(name, path),
+        gradc_say(run->session->program, "%s is not there; %s%s", gradc_shown(run->error, 0, path),
                   found ? "going on from " : "starting anew",
-                  gradc_shown(other, found ? found : ""));
+                  gradc_shown(run->error, 1, found ? found : ""));
     }
     return found;
 }
@@ -209,7 +208,7 @@ static int judge(struct run *run, double value) {
 }
 
 /* Room for so many epochs in every column of the run. */
-static int reserve(struct run *run, int64_t epochs) {
+static int reserve_columns(struct run *run, int64_t epochs) {
     int64_t columns = run->session->program->result_count * (run->options->validates ? 2 : 1);
     for (int64_t k = 0; k < columns; k++) {
         run->record.columns[k].present = true;
@@ -234,7 +233,7 @@ static int end_epoch(struct run *run) {
             return GRADC_OK;
         }
     }
-    int status = reserve(run, 1);
+    int status = reserve_columns(run, 1);
     if (status) {
         return status;
     }
@@ -254,7 +253,7 @@ static int account_crossing(struct run *run, int64_t count, int64_t rows) {
     struct gradc_record *record = &run->record;
     const struct gradc_program *program = run->session->program;
     int64_t steps = run->training.steps, end = record->position + count;
-    int status = reserve(run, end / steps);
+    int status = reserve_columns(run, end / steps);
     for (int64_t k = 0; !status && k < program->result_count; k++) {
         struct gradc_column *column = &record->columns[k];
         int64_t divisor = program->divisors[k];
@@ -410,8 +409,7 @@ static int take_checkpoint(struct run *run) {
         free(target);
     }
     if (!status && run->lock.missing) {
-        char name[GRADC_SHOWN];
-        gradc_shown(name, path);
+        const char *name = gradc_shown(run->error, 0, path);
         errno = run->lock.missing;
         gradc_say(program,
                   "%s: cannot be locked (%m); nothing keeps another process from writing it too",
@@ -468,7 +466,7 @@ static int open_state(struct run *run) {
     for (int64_t k = 0; k < 2 * program->result_count; k++) {
         any |= run->record.columns[k].present;
     }
-    return status || any ? status : reserve(run, 0);
+    return status || any ? status : reserve_columns(run, 0);
 }
 
 static int train(struct run *run) {
@@ -489,13 +487,12 @@ static int train(struct run *run) {
 
 int gradc_train(struct gradc_session *session, const struct gradc_options *options,
                 struct gradc_error *error) {
-    static int (*const parts[])(struct run *) = {open_data, take_checkpoint, open_state, open_sweeps,
-                                                 train};
     struct run run = {.session = session, .options = options, .error = error};
-    int status = GRADC_OK;
-    for (size_t n = 0; !status && n < sizeof parts / sizeof *parts; n++) {
-        status = parts[n](&run);
-    }
+    int status = open_data(&run);
+    status = status ? status : take_checkpoint(&run);
+    status = status ? status : open_state(&run);
+    status = status ? status : open_sweeps(&run);
+    status = status ? status : train(&run);
     if (!status) {
         struct gradc_text text = {0};
         gradc_describe(&text, &run.record, 6);

@@ -190,15 +190,17 @@ static enum gradc_dtype find_dtype(const char *name) {
 }
 
 static void answer_npy_header(struct gradc_text *reply, const struct request *request) {
-    char header[4096], *rest = NULL;
+    char *rest = NULL;
+    struct gradc_text header = {0};
     int64_t shape[GRADC_MAX_RANK];
     int rank = 0;
     enum gradc_dtype dtype = find_dtype(strtok_r(request->arguments, " ", &rest));
     for (char *word; (word = strtok_r(NULL, " ", &rest)) != NULL;)
         shape[rank++] = strtoll(word, NULL, 10);
-    size_t length = gradc_npy_header(header, dtype, rank, shape);
+    gradc_npy_header(&header, dtype, rank, shape);
     gradc_text_add(reply, "\"status\":0");
-    add_hexadecimal(reply, "header", header, length);
+    add_hexadecimal(reply, "header", header.data, header.length);
+    gradc_text_free(&header);
 }
 
 static void answer_safetensors_header(struct gradc_text *reply, const struct request *request) {
