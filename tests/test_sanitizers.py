@@ -209,7 +209,7 @@ def test_a_missing_barrier_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     whole = threads.pool_text
     monkeypatch.setattr(
         "gradc.compiler.cpu_llvm.backend.pool_text",
-        lambda target: whole(target).replace(
+        lambda target, linked=False: whole(target, linked).replace(
             "%alone = icmp ule i64 %threads, 1\n  br i1 %alone, label %done, label %arrive",
             "br i1 true, label %done, label %arrive",
         ),

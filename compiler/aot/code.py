@@ -6,9 +6,10 @@
     predict      the same
     run_ragged   trains on fewer rows than the batch, where `run` does not
 
-In process a program trains in two forms, one of them for full batches alone. The bits are the same,
-and the other is as fast but for tiny programs, whose full form is held in registers: they alone
-have both here. Half of the code is compiled in a child process where a second CPU is there to do it.
+In process a program trains in two forms, one of them for full batches alone. The bits are the
+same, and the other form is as fast, but for tiny programs, whose full form is held in registers:
+they alone have both here. Half of the code is compiled in a child process where a second CPU is
+there to do it.
 """
 
 from __future__ import annotations

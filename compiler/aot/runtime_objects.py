@@ -1,4 +1,11 @@
-"""The C runtime as objects: compiled once for each compiler, then found in the object cache."""
+"""The C runtime as objects: compiled once for each compiler, then found in the object cache.
+
+    checkpoint.c, column.c, ..., training.c --> runtime.c, which includes them --> runtime.o
+    sha256.c, shuffle.c, state.c            --------------------------------> one object each
+
+As one source, what is called once is no function any more, and what nobody calls is not there. That
+object is made to be small. The others walk every byte or every sample, and are made as all C is.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +17,10 @@ from ..errors import CompileError
 from ..object_cache import ObjectCache
 from .toolchain import Toolchain
 
-# What only one kind of binary has; the linker drops the rest of what it does not use.
+# What only one kind of binary has.
 EXECUTABLE_ONLY = frozenset({"main"})
 LIBRARY_ONLY = frozenset({"guard", "library"})
+WALKERS = frozenset({"sha256", "shuffle", "state"})
 
 
 def runtime_objects(
@@ -27,18 +35,22 @@ def runtime_objects(
     if not sources:
         raise CompileError(f"the C runtime is missing: {native} holds no sources")
     common = _digest([*sorted(native.glob("*.h"))], toolchain.identity())
-    keys = {path: _digest([path], common) for path in sources}
-    made = {path: folder / f"{path.stem}.o" for path in sources}
-    missing = []
-    for path, key in keys.items():
-        stored = cache.load(key)
-        if stored is None:
-            missing.append(path)
-        else:
-            made[path].write_bytes(stored)
-    for path, compiled in zip(missing, toolchain.compile(missing, folder, native), strict=True):
-        cache.store(keys[path], compiled.read_bytes())
-    return list(made.values())
+    whole = [path for path in sources if path.stem not in WALKERS]
+    walkers = [path for path in sources if path.stem in WALKERS]
+    made = [folder / "runtime.o", *(folder / f"{path.stem}.o" for path in walkers)]
+    keys = [_digest(parts, common) for parts in (whole, *([path] for path in walkers))]
+    stored = [cache.load(key) for key in keys]
+    if None in stored:
+        source = folder / "runtime.c"
+        source.write_text("".join(f'#include "{path.name}"\n' for path in whole))
+        toolchain.compile_whole(source, folder, native)
+        toolchain.compile(walkers, folder, native)
+        for key, path in zip(keys, made, strict=True):
+            cache.store(key, path.read_bytes())
+    else:
+        for content, path in zip(stored, made, strict=True):
+            path.write_bytes(content or b"")
+    return made
 
 
 def _digest(paths: Sequence[Path], start: str) -> str:

@@ -45,8 +45,22 @@ COMPILE_FLAGS = (
     "-fno-optimize-sibling-calls", "-pthread", "-fstack-protector-strong",
     "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2",
 )  # fmt: skip
+# Calls into libc go through the table of addresses itself: on x86-64 that is shorter than by way of
+# a stub for each function.
+NO_STUBS = "-fno-plt"
+# For a source that holds all of a program, of which nothing need be fast: gcc's words for it. Left
+# out are the passes without which gcc 12 makes less code of the C runtime.
+WHOLE_FLAGS = (
+    "-Oz", "-fwhole-program", "-fno-expensive-optimizations", "-fno-move-loop-invariants",
+    "-fno-ipa-modref", "-fno-tree-dominator-opts", "-fno-tree-forwprop", "-fno-tree-loop-im",
+    "-fno-tree-pta", "-fno-tree-sra", "-fno-tree-tail-merge",
+)  # fmt: skip
 LINK_FLAGS = ("-pthread", "-s", "-Wl,--gc-sections", "-Wl,--hash-style=gnu", "-Wl,--build-id=none")
-GNU_LINK_FLAGS = ("-Wl,-z,noseparate-code", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--as-needed")
+# No code here has tables to unwind it: an index of them, or one for stubs, is of no use.
+GNU_LINK_FLAGS = (
+    "-Wl,-z,noseparate-code", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--as-needed",
+    "-Wl,--no-eh-frame-hdr", "-Wl,--no-ld-generated-unwind-info",
+)  # fmt: skip
 PATIENCE_SECONDS = 900.0
 """For one file. A first run of zig compiles a C library, on a slow machine for minutes."""
 OUTPUT_BYTES_MAXIMUM = 1 << 20
@@ -83,11 +97,30 @@ class Toolchain:
             if found:
                 stat = Path(found).resolve().stat()
                 facts.append(f"{stat.st_size} {stat.st_mtime_ns}")
-        return f"{self.command} {facts} {COMPILE_FLAGS}"
+        return f"{self.command} {facts} {self.compile_flags} {WHOLE_FLAGS}"
 
-    def compile(self, sources: Sequence[Path], folder: Path, include: Path) -> list[Path]:
+    @property
+    def compile_flags(self) -> tuple[str, ...]:
+        """Those of all C sources."""
+        stubs = self.static or self.architecture != "x86_64"
+        return COMPILE_FLAGS if stubs else (*COMPILE_FLAGS, NO_STUBS)
+
+    def compile_whole(self, source: Path, folder: Path, include: Path) -> Path:
+        """The object of a source whose functions are called from nowhere else, as small as it gets.
+
+        A compiler that does not know how makes it as it makes all others.
+        """
+        if not self.is_zig:
+            with contextlib.suppress(CompileError):
+                return self.compile([source], folder, include, WHOLE_FLAGS)[0]
+        return self.compile([source], folder, include)[0]
+
+    def compile(
+        self, sources: Sequence[Path], folder: Path, include: Path, more: Sequence[str] = ()
+    ) -> list[Path]:
         """Objects of C or assembler sources, written into `folder`.
 
+        more   flags besides those of all
         Raises CompileError, also for a compiler that ends well and has made no object.
         """
         objects = [folder / f"{source.stem}.o" for source in sources]
@@ -102,7 +135,8 @@ class Toolchain:
         def one(source: Path, made: Path) -> None:
             if failures:
                 return
-            flags = ["-c", *COMPILE_FLAGS, "-I", str(include), "-o", str(made), str(source)]
+            flags = ["-c", *self.compile_flags, *more, "-I", str(include)]
+            flags += ["-o", str(made), str(source)]
             try:
                 run_command([*self.command, *flags], folder, running)
                 self.check(made)

@@ -93,7 +93,8 @@ class Backend(BackendProtocol):
 
     def compile_pool(self) -> bytes:
         """The thread pool as an object for linking."""
-        return compile_cached(pool_text(self.target), self.target, "none", default_cache())
+        text = pool_text(self.target, linked=True)
+        return compile_cached(text, self.target, "none", default_cache())
 
     def load(self, payload: bytes, symbol: str) -> int:
         """Address of the entry point in this process, valid while this back end lives."""

@@ -30,6 +30,7 @@ Source: sleeping after spinning as in U. Drepper, "Futexes are tricky" (2011), m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from string import Template
 
@@ -502,6 +503,12 @@ declare i64 @llvm.ctpop.i64(i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
+_OF_LIBC = re.compile(r"^(declare \S+ @(?!llvm\.).*)$", re.MULTILINE)
+_NO_STUBS = """
+!llvm.module.flags = !{!0}
+!0 = !{i32 7, !"RtLibUseGOT", i32 1}
+"""
+
 _SINGLE = """
 define ptr @gradc_pool_create(i64 %threads) nounwind {
 entry:
@@ -535,8 +542,12 @@ declare void @free(ptr)
 """
 
 
-def pool_text(target: Target) -> str:
-    """The pool's functions for this target; declarations are among them."""
+def pool_text(target: Target, linked: bool = False) -> str:
+    """The pool's functions for this target; declarations are among them.
+
+    linked   into a file: libc is then called by the table of addresses and not by way of stubs,
+             which on x86-64 are longer (as in aot/toolchain.py)
+    """
     if "linux" not in target.triple or not (target.is_x86 or target.is_aarch64):
         return _SINGLE
     names = {name: str(i * _LINE_BYTES) for i, name in enumerate(_LINES)}
@@ -555,5 +566,8 @@ def pool_text(target: Target) -> str:
         "max_threads": str(MAX_THREADS),
         "stack": str(_STACK_BYTES),
     }
-    parts = (_WAITING, _AFFINITY, _WORKERS, _LIFE, _DECLARATIONS, "$declare\n")
+    declarations = _DECLARATIONS
+    if linked and target.is_x86:
+        declarations = _OF_LIBC.sub(r"\1 nonlazybind", declarations) + _NO_STUBS
+    parts = (_WAITING, _AFFINITY, _WORKERS, _LIFE, declarations, "$declare\n")
     return Template("".join(parts)).substitute(values)
