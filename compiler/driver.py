@@ -51,7 +51,8 @@ Key = tuple[str, tuple[tuple[str, int], ...], bool]
 LOOPING_KINDS = ("run", "evaluate", "predict")
 BOUNDED_KINDS = ("evaluate", "predict")
 """Entry points with the bounded form alone, which serves full batches too: one to compile, not two.
-Training keeps both: there the last per cent of speed pays for the second."""
+Training keeps both in process, where a fit of full batches alone compiles the full form alone; a
+binary has both only where the full form is held in registers (aot/code.py)."""
 _MODES = {"run": True, "evaluate": False, "predict": False}
 PRECISIONS = ("float32",)
 BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend"})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from support_binary import needs_compiler
 
 import gradc as gc
 from gradc.compiler.aot.toolchain import HOST, Toolchain
@@ -30,3 +32,24 @@ def test_a_failure_ends_the_others(tmp_path: Path) -> None:
     assert "failed with status 7" in str(caught.value) and "s1 is broken" in str(caught.value)
     started = (tmp_path / "started").read_text().split()
     assert len(started) <= (os.cpu_count() or 1) + 1 < len(sources)
+
+
+REFUSES = """#!/bin/sh
+for word in "$@"; do if [ "$word" = -Oz ]; then echo "no such level: -Oz" >&2; exit 1; fi; done
+exec cc "$@"
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_whole_source_is_compiled_by_any_compiler(knows: bool, tmp_path: Path) -> None:
+    """As a program of its own where the compiler has gcc's words for it, else like any other."""
+    compiler, source = tmp_path / "old-cc", tmp_path / "whole.c"
+    compiler.write_text(REFUSES if not knows else '#!/bin/sh\nexec cc "$@"\n')
+    compiler.chmod(0o755)
+    source.write_text("int nobody_calls(void) { return 1; }\n")
+    toolchain = Toolchain((str(compiler),), HOST, is_zig=False, static=False)
+    made = toolchain.compile_whole(source, tmp_path, tmp_path)
+    symbols = subprocess.check_output(["nm", str(made)], text=True)
+    is_gcc = "Free Software" in subprocess.check_output(["cc", "--version"], text=True)
+    assert ("nobody_calls" in symbols) != (knows and is_gcc)
