@@ -102,8 +102,8 @@ static int fail_unknown(struct gradc_error *error, const char *what, const char 
         }
     }
     return gradc_fail(error, GRADC_BAD_ARGUMENT, "unknown %s %s%s%s%s%s", what, dashes,
-                      gradc_shown(error, 0, name), nearest ? "; did you mean " : "", nearest ? dashes : "",
-                      nearest ? nearest : "");
+                      gradc_shown(error, 0, name), nearest ? "; did you mean " : "",
+                      nearest ? dashes : "", nearest ? nearest : "");
 }
 
 /* NAME=FILE; false if it is not that. Any other mistake is in parser->error. */
@@ -236,7 +236,8 @@ static void add_output(struct uses *uses, const char *path, const char *what, bo
 }
 
 /* "run.partial (--checkpoint)", "standard output" */
-static void add_name_of(struct gradc_text *text, const struct use *use, struct gradc_error *error) {
+static void add_name_of(struct gradc_text *text, const struct use *use,
+                        struct gradc_error *error) {
     if (use->path) {
         gradc_text_print(text, "%s%s (%s)", gradc_shown(error, 0, use->path), use->suffix, use->what);
     } else {

@@ -27,7 +27,7 @@ typedef void gradc_entry_function(struct gradc_arguments *);
 
 #define GRADC_BATCH (-1) /* the extent of the batch axis in a declared shape */
 
-/* What the tables share. A name is a place in the texts, a shape one in the numbers, where 0 is the
+/* What the tables share. A name is a place in the strings, a shape one in the numbers, where 0 is the
  * shape of a scalar. No pointers: each would be a relocation, three times its own size in the file,
  * and work whenever a program starts. */
 extern const char gradc_strings[]; /* each ends with a zero */
@@ -70,7 +70,7 @@ struct gradc_reads {
 /* An input whose elements index something: low <= i < high, or one of `ignored`. */
 struct gradc_range {
     int64_t low, high;
-    uint32_t reader;  /* text: what indexes with it */
+    uint32_t reader;  /* what indexes with it */
     uint32_t cut;     /* numbers: first, step, count of every axis, GRADC_BATCH: all; 0: whole */
     uint32_t ignored; /* numbers */
     uint8_t input, ignored_count;
@@ -94,7 +94,7 @@ struct gradc_program {
     const struct gradc_field *inputs, *outputs, *results; /* results[0] is the loss */
     const uint8_t *divisors; /* of every result: the scalar that divides it, 0: its rows do */
     const struct gradc_state_field *state;
-    const uint32_t *column_keys;   /* texts: results, then validation_ results, as canonical JSON keys */
+    const uint32_t *column_keys;   /* of results, then validation_ results: canonical JSON, as places */
     const uint8_t *columns_sorted; /* indices of column_keys in sorted order */
 
     uint32_t name;

@@ -12,7 +12,8 @@
 
 #include "checkpoint.h"
 
-const char gradc_strings[] = "layer.weight\0layer.bias\0momentum/layer.weight\0gradc.seed\0gradc.step\0"
+const char gradc_strings[] = "layer.weight\0layer.bias\0momentum/layer.weight\0"
+                             "gradc.seed\0gradc.step\0"
                              "loss\0error\0\"loss\"\0\"error\"\0\"validation_loss\"\0"
                              "\"validation_error\"\0fake";
 const int64_t gradc_numbers[] = {0, 2, 3, 1, 0}; /* of a scalar, a weight, its order */
