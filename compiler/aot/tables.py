@@ -103,8 +103,9 @@ class _TableWriter:
         rows = [
             f"    {{.name = {self.string(field.name)}, .shape = {self.numbers(field.shape)}, "
             f".order = {self.numbers(field.order) if _is_permuted(field) else 0}, "
-            f".strip = {field.strip}, .offset_bytes = {field.offset_bytes}, .dtype = {_dtype(field.dtype)}, "
-            f".rank = {len(field.shape)}, .trained = {int(field.trained)}}},"
+            f".strip = {field.strip}, .offset_bytes = {field.offset_bytes}, "
+            f".dtype = {_dtype(field.dtype)}, .rank = {len(field.shape)}, "
+            f".trained = {int(field.trained)}}},"
             for field in self.model.state
         ]
         return _array("struct gradc_state_field state_table", rows)

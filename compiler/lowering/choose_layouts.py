@@ -18,7 +18,6 @@ same one, and no bit depends on strips. Save, load and `parameters` show the log
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from ..graph.ir import Graph, Node
@@ -33,7 +32,6 @@ from .leaves import StateLayout
 
 ANY_EXTENT = 2
 """Of the axes by which an operand's index is recognised; an axis of extent 1 has none."""
-
 
 SMALL_BYTES = 131_072
 """A state of at most so many stays in a cache however it lies, and is read as fast."""
@@ -70,10 +68,7 @@ def choose_layouts(graph: Graph) -> Mapping[str, StateLayout]:
 
 def _fit_for_strips(graph: Graph, states: Iterable[Node]) -> set[Node]:
     """Those of the states that strips divide, and that nothing takes apart."""
-    readers: dict[Node, list[Node]] = defaultdict(list)
-    for node in graph.nodes():
-        for operand in node.inputs:
-            readers[operand].append(node)
+    readers = graph.readers()
     return {state for state in states if _strips_divide(state)} - {
         state
         for state in states
