@@ -295,8 +295,15 @@ _FUNCTIONS = {
     "sgd": "write gc.optim.SGD(lr=...)",
 }
 
+_CONVOLUTION = "(in_channels, out_channels, kernel_size); channels come before the spatial axes"
+
 _LAYERS = {
     "Dense": "write nn.Linear(in_features, out_features)",
+    "Conv1D": f"write nn.Conv1d{_CONVOLUTION}",
+    "Conv2D": f"write nn.Conv2d{_CONVOLUTION}",
+    "Conv3D": f"write nn.Conv3d{_CONVOLUTION}",
+    "Conv2DTranspose": f"write nn.ConvTranspose2d{_CONVOLUTION}",
+    "DepthwiseConv2D": "write nn.Conv2d(channels, channels, kernel_size, groups=channels)",
     "Parameter": "write gc.parameter(name, shape, init=...)",
     "Buffer": "write gc.state(name, shape)",
     "LayerNormalization": "write nn.LayerNorm(shape)",

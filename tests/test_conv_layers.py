@@ -168,6 +168,26 @@ def test_output_size_chooses_among_the_possible_extents() -> None:
         layer(x, output_size=(11, 15))
 
 
+@pytest.mark.parametrize(
+    ("shape", "output_size", "message"),
+    [
+        (("batch", 2, 5, 5), 9, "output_size is a list of integers, not 9"),
+        (("batch", 2, 5, 5), (9.0, 13), "each of output_size is an integer, not 9.0"),
+        (("batch", 2, 5, 5), "batch", "output_size is a list of integers, not 'batch'"),
+        (("batch", 2, 5, 5), (3, 9, 13), "output_size lies between [9, 13] and [10, 15]"),
+        (("batch", 2), (9, 13), "the input is [batch, channels, height, width]"),
+        ((2, "height", 5), (9, 13), "axis 1 is the named dimension 'height'"),
+    ],
+)
+def test_an_output_size_that_is_none_is_refused(
+    shape: tuple[Any, ...], output_size: Any, message: str
+) -> None:
+    layer = nn.ConvTranspose2d(2, 3, 3, stride=(2, 3), padding=1)
+    with pytest.raises(gc.GradcError) as caught:
+        layer(gc.input("x", shape), output_size=output_size)
+    assert message in str(caught.value)
+
+
 def test_parameters_have_the_shapes_and_first_values_of_pytorch() -> None:
     for layer, shape, fan in (
         (nn.Conv2d(6, 8, (3, 5), groups=2), (8, 3, 3, 5), 45),
@@ -253,7 +273,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "output padding": (
         lambda: nn.ConvTranspose2d(4, 6, 3, 2, output_padding=2)(X),
-        "conv_transpose2d: output_padding (2, 2) is less than stride or dilation",
+        "conv_transpose2d: output_padding is less than stride or dilation, not (2, 2)",
     ),
     "named": (
         lambda: nn.Conv1d(4, 6, 3)(gc.input("t", (2, 4, "time"))),

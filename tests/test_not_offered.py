@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import gradc as gc
-from gradc import optim
+from gradc import not_offered, optim, spellings
 
 
 def _program(**options: Any) -> Any:
@@ -25,6 +26,16 @@ def test_names_that_are_not_offered_say_so(name: str) -> None:
         pytest.fail(f"gc.{name} exists: test what it does, and take it off this list")
     with pytest.raises(AttributeError, match=f"'{name}'.*does not offer it"):
         getattr(gc, name)
+
+
+@pytest.mark.parametrize("namespace", [n for n in not_offered.NAMES if n != "gradc"])
+def test_no_other_spelling_of_an_offered_name_is_called_missing(namespace: str) -> None:
+    """Keras's Conv2D is offered, as nn.Conv2d: an error says so. `gradc` has names of both kinds,
+    layers that are missing (Softmin) and functions that are there (softmin)."""
+    offered = {name.lower() for name in dir(importlib.import_module(namespace))}
+    advised = spellings.NAMESPACES.get(namespace, {})
+    wrong = {name for name in not_offered.NAMES[namespace] if name.lower() in offered}
+    assert wrong <= {*advised}
 
 
 NOT_OFFERED: dict[str, Callable[[], Any]] = {

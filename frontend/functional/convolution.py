@@ -302,8 +302,10 @@ def _transposed(
     steps = each_axis(dilation, "dilation", spatial, operation, 1)
     for extra, apart, step in zip(more, strides, steps, strict=True):
         if extra >= max(apart, step):
-            problem = f"output_padding {described(output_padding)} is less than stride or dilation"
-            fail(ArgumentError, operation, problem)
+            problem = "output_padding is less than stride or dilation, "
+            problem += f"not {described(output_padding)}"
+            facts = [f"strides {nodes.show(strides)}, dilation {nodes.show(steps)}"]
+            fail(ArgumentError, operation, problem, facts)
     operands = _Operands(operation, spatial, given, groups, (0, 1))
     y, w = operands.split()
     places = y.type.shape[y.type.rank - spatial :]

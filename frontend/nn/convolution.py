@@ -10,6 +10,7 @@ from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.types import float32
 
 from .. import init
+from ..arguments import wholes
 from ..functional import (
     conv1d,
     conv2d,
@@ -22,7 +23,7 @@ from ..functional import (
 from ..functional.convolution import Numbers, each_axis, margins_of
 from ..ranges import WholeNumber, count
 from ..tensor import Tensor, as_tensor
-from ..tracing import fail
+from ..tracing import fail, located
 from ..variables import Beginning, parameter
 from .module import Module
 
@@ -203,8 +204,8 @@ class _TransposedConvolution(_Windows):
     def forward(self, input: Any, output_size: Sequence[int] | None = None) -> Tensor:
         """input [batch, in_channels, *spatial] to [batch, out_channels, *spatial']; batch or none.
 
-        output_size   the spatial extents of the result, which several are possible for where the
-                      stride is not 1; instead of output_padding
+        output_size   the spatial extents of the result, or all of its shape, instead of
+                      output_padding: where the stride is not 1, several are possible
         """
         x = as_tensor(input)
         more = self.output_padding if output_size is None else self._more(x, output_size)
@@ -213,10 +214,15 @@ class _TransposedConvolution(_Windows):
         return function(x, self.weight, self.bias, *options)
 
     def _more(self, x: Tensor, output_size: Any) -> Numbers:
-        """The output_padding that gives these extents."""
+        """The output_padding that gives these extents, or the shape that ends in them."""
         name, spatial = type(self).__name__, self.spatial
-        wanted = tuple(output_size)[-spatial:]
-        own = x.shape[x.ndim - spatial :]
+        own = x.shape[max(x.ndim - spatial, 0) :]
+        if x.ndim <= spatial or any(isinstance(extent, str) for extent in own):
+            return self.output_padding  # the function refuses such an image, and says why
+        if isinstance(output_size, (tuple, list)) and len(output_size) == x.ndim:
+            output_size = output_size[x.ndim - spatial :]  # a shape, behind batch and channels
+        with located(name):
+            wanted = wholes("output_size", output_size)
         sides = zip(own, self.kernel_size, self.stride, self.dilation, self.padding, strict=True)
         least = [
             (int(extent) - 1) * stride + step * (points - 1) + 1 - 2 * cut
