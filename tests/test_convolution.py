@@ -131,6 +131,33 @@ def test_values_and_both_transposes_are_the_sums(g: Geometry) -> None:
         np.testing.assert_allclose(actual, wanted, rtol=1e-11, atol=1e-11)
 
 
+APART = {
+    "patches": Geometry(2, (), 3, 4, (17, 20), (8, 5), (8, 5), (1, 1)),
+    "gaps": Geometry(2, (2,), 3, 2, (29, 33), (3, 4), (11, 9), (2, 1)),
+    "the whole image": Geometry(2, (), 3, 4, (6, 7), (6, 7), (1, 1), (1, 1)),
+    "one place, a rest": Geometry(1, (), 3, 2, (9, 12), (3, 3), (9, 12), (3, 2)),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_windows_that_do_not_meet_give_the_image_by_products_that_count(name: str) -> None:
+    """Every element of the result meets every weight once, as in the convolution; none a zero."""
+    g = APART[name]
+    x, w, y = inputs_of(g)
+    steps = g.strides, g.dilation
+    values = random_values([w, y])
+    made = conv_input(y, w, g.image, *steps)
+    np.testing.assert_allclose(
+        values_of([made], values)[0], image_by_sums(g, values[w], values[y]), rtol=1e-11, atol=1e-11
+    )
+    sums = [node for node in topological([made]) if node.op.name == "conv_general"]
+    assert sum(map(products, sums)) == products(conv_general(x, w, *steps))
+
+
+def products(node: Node) -> float:
+    return node.op.cost(node.type, *(i.type for i in node.inputs), **node.attributes)
+
+
 @settings(max_examples=25, deadline=None)
 @given(geometries(), st.sampled_from(["conv", "weights", "input"]))
 def test_first_and_second_order_against_differences(g: Geometry, kind: str) -> None:

@@ -34,7 +34,7 @@ from ..types import Extent, Shape, TensorType, static_shape
 from .arithmetic import add
 from .definition import NO_FLAGS, Contract, OpDef
 from .form import Kind
-from .movement import transpose
+from .movement import reshape, transpose
 from .slicing import pad, slice_
 from .source import constant
 
@@ -46,7 +46,7 @@ Numbers = tuple[int, ...]
 Array = np.ndarray[Any, Any]
 
 MOST_PHASES = 16
-"""A convolution with longer steps spreads y among zeros, instead of one convolution per phase."""
+"""Where windows meet, longer steps spread y among zeros, instead of one convolution per phase."""
 
 
 # -- shapes ---------------------------------------------------------------------------------
@@ -390,13 +390,63 @@ def conv_input(y: Node, w: Node, image: Numbers, strides: Numbers, dilation: Num
     The gradient of conv_general for its image, and so the convolution that is called transposed.
     `image` are the extents along p. With strides, the elements of the image whose p leave the same
     rest are a convolution with the points of the window that meet them: none multiplies zeros.
+    Along an axis where windows do not meet, one product gives the elements of all rests.
     """
     count = len(strides)
     window, places = _weights(w.type, count).spatial, _image(y.type, count).spatial
+    if apart := _apart(window, places, strides, dilation):
+        return _input_of_apart(y, w, image, strides, dilation, apart)
     of_axis = _phases if math.prod(strides) <= MOST_PHASES else _one_phase
     along = [of_axis(*axis) for axis in zip(image, window, places, strides, dilation, strict=True)]
     parts = [_part_of_input(y, w, image, phases) for phases in itertools.product(*along)]
     return functools.reduce(add, parts)
+
+
+def _apart(window: Numbers, places: Numbers, strides: Numbers, dilation: Numbers) -> Numbers:
+    """The axes along which no two windows reach the same element."""
+    along = zip(window, places, strides, dilation, strict=True)
+    return tuple(
+        axis
+        for axis, (points, count, stride, step) in enumerate(along)
+        if points > 1 and (count == 1 or (points - 1) * step < stride)
+    )
+
+
+def _input_of_apart(
+    y: Node, w: Node, image: Numbers, strides: Numbers, dilation: Numbers, axes: Numbers
+) -> Node:
+    """conv_input where, along these axes, one point of the window at most meets an element.
+
+    The points along the first of them become channels, [..., channels * points, places]; what
+    comes out lies as [..., channels, places, points] in the image, every place with a block of it.
+    """
+    if not axes:
+        return conv_input(y, w, image, strides, dilation)
+    axis, rank = axes[0], w.type.rank
+    first = rank - len(strides)
+    here, channels = first + axis, int(w.type.shape[first - 1])
+    points, places = int(w.type.shape[here]), int(y.type.shape[here])
+    moved = transpose(w, (*range(first), here, *range(first, here), *range(here + 1, rank)))
+    shape = _with(_with(w.type.shape, here, 1), first - 1, channels * points)
+    extents, steps = _with(image, axis, places), _with(strides, axis, 1)
+    sums = _input_of_apart(y, reshape(moved, shape), extents, steps, dilation, axes[1:])
+    split = reshape(sums, (*sums.type.shape[: first - 1], channels, points, *extents))
+    order = (*range(first), *range(first + 1, here + 2), first, *range(here + 2, rank + 1))
+    reach = (points - 1) * dilation[axis] + 1
+    block = strides[axis] if places > 1 else reach
+    zero, none = constant(0, y.type.dtype), (0,) * (rank + 1)
+    after, between = (_with(none, here + 1, n) for n in (block - reach, dilation[axis] - 1))
+    blocks = pad(transpose(split, order), zero, none, after, between)
+    lies = _with(_with(sums.type.shape, here, places * block), first - 1, channels)
+    kept = min(places * block, image[axis])
+    whole = reshape(blocks, lies)
+    cut = slice_(whole, (0,) * rank, (1,) * rank, _with(lies, here, kept))
+    return pad(cut, zero, none[1:], _with(none[1:], here, image[axis] - kept), none[1:])
+
+
+def _with(numbers: Sequence[Any], axis: int, number: Extent) -> tuple[Any, ...]:
+    """`numbers` with another one at this axis."""
+    return (*numbers[:axis], number, *numbers[axis + 1 :])
 
 
 def _part_of_input(y: Node, w: Node, image: Numbers, phases: Sequence[_Phase]) -> Node:
