@@ -76,6 +76,29 @@ CALLS: dict[str, dict[str, Any]] = {
     "zeros": {"shape": (2,)},
     "full_like": {"fill_value": 1},
 }
+for axes, picture in enumerate((x[None], x[None, None], x[None, None, None]), start=1):
+    for kind, least in {
+        "adaptive_avg_pool": {"output_size": 2},
+        "adaptive_max_pool": {"output_size": 2},
+        "avg_pool": {"kernel_size": 1},
+        "dropout": {},
+        "lp_pool": {"norm_type": 2, "kernel_size": 1},
+        "max_pool": {"kernel_size": 1},
+    }.items():
+        CALLS[f"{kind}{axes}d"] = {"input": picture, **least}
+channels = gc.constant(np.random.default_rng(1).normal(size=(1, 4, 2, 4)))
+CALLS |= {
+    "channel_shuffle": {"input": channels, "groups": 2},
+    "fold": {"input": channels[:, :, 0], "output_size": (1, 4), "kernel_size": 1},
+    "group_norm": {"input": channels, "num_groups": 2},
+    "instance_norm": {"input": channels},
+    "interpolate": {"input": channels, "size": 2},
+    "local_response_norm": {"input": channels, "size": 3, "k": 2.0},
+    "pixel_shuffle": {"input": channels, "upscale_factor": 2},
+    "pixel_unshuffle": {"input": channels, "downscale_factor": 2},
+    "unflatten": {"x": x, "axis": 1, "sizes": (2, 2)},
+    "unfold": {"input": channels, "kernel_size": 1},
+}
 TRIED = {"axis": 1, "keepdims": True, "start_axis": 0, "end_axis": 1, "correction": 1}
 POSITIVE = ("acosh",)
 WHOLE = (
@@ -183,9 +206,11 @@ def layers() -> Iterator[tuple[str, str, str]]:
 @pytest.mark.parametrize(("name", "other", "own"), list(layers()))
 def test_every_layer(name: str, other: str, own: str) -> None:
     layer = getattr(nn, name)
-    assert getattr(layer(**{other: 1}), own) == getattr(layer(**{own: 1}), own) == 1
+    needed = {"unflattened_size": (2, 2)} if name == "Unflatten" else {}
+    made = [layer(**{spelling: 1}, **needed) for spelling in (other, own)]
+    assert [getattr(one, own) for one in made] == [1, 1]
     with pytest.raises(gc.CallError, match="given twice"):
-        layer(**{other: 1, own: 1})
+        layer(**{other: 1, own: 1}, **needed)
 
 
 def test_layers_are_met() -> None:

@@ -21,11 +21,11 @@ const int64_t gradc_numbers[] = {0, 2, 3, 1, 0}; /* of a scalar, a weight, its o
 enum { WEIGHT = 1, BIAS = 1, TURNED = 3 };
 
 static const struct gradc_state_field states[] = {
-    {0, 0, WEIGHT, TURNED, GRADC_FLOAT32, 2, true},
-    {64, 13, BIAS, 0, GRADC_FLOAT32, 1, true},
-    {128, 24, WEIGHT, TURNED, GRADC_FLOAT32, 2, false},
-    {192, 46, 0, 0, GRADC_INT64, 0, false},
-    {256, 57, 0, 0, GRADC_INT64, 0, false},
+    {0, 0, WEIGHT, TURNED, GRADC_FLOAT32, 2, 0, true},
+    {64, 13, BIAS, 0, GRADC_FLOAT32, 1, 0, true},
+    {128, 24, WEIGHT, TURNED, GRADC_FLOAT32, 2, 0, false},
+    {192, 46, 0, 0, GRADC_INT64, 0, 0, false},
+    {256, 57, 0, 0, GRADC_INT64, 0, 0, false},
 };
 
 static const struct gradc_field results[] = {
