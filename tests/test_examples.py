@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -20,6 +21,8 @@ CLI = "from gradc.cli import main; main()"  # what the console script does
 def run(command: list[str], cache: Path) -> str:
     """Standard output of a command that must succeed; compiled code is cached for this run."""
     environment = os.environ | {"GRADC_CACHE_DIR": str(cache)}
+    for data_set in ("CIFAR10", "MNIST"):
+        environment.pop(data_set, None)
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=cache, timeout=300
     )
@@ -119,7 +122,40 @@ def test_make_cifar_sample(cache: Path, tmp_path: Path) -> None:
     assert labels.tolist() == [3, 5, 3, 5, 3, 5]
 
 
-@pytest.mark.parametrize("name", ["digits", "digits_cnn", "plane_fit", "xor", "cifar2"])
+def test_lenet(cache: Path) -> None:
+    text = run_example("lenet", cache, "--synthetic", "--epochs", "8")
+    (accuracy,) = found(r"^held-out accuracy: (\d+\.\d) %$", text)
+    assert accuracy >= 95.0
+
+
+def test_cifar_cnn_reads_the_binary_format(cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "batches"
+    assert len(run_example("pictures", cache, str(folder)).splitlines()) == 6
+    (batch,) = {path.stat().st_size for path in folder.iterdir()}
+    assert batch == 256 * 3073 and len(load_cifar10(folder)[1]) == 5 * 256
+    text = run_example("cifar_cnn", cache, "--data", str(folder), "--epochs", "2")
+    (accuracy,) = found(r"^held-out accuracy: (\d+\.\d) %$", text)
+    assert accuracy >= 80.0
+
+
+def test_resnet20(cache: Path) -> None:
+    text = run_example("resnet20", cache, "--synthetic", "--epochs", "1")
+    (loss,) = found(r"^loss: (\d\.\d+) in the first epoch", text)
+    assert loss < math.log(10)
+
+
+def test_a_data_set_that_is_not_there(cache: Path) -> None:
+    script = [sys.executable, str(EXAMPLES / "resnet20.py"), "--data", str(cache / "none")]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{cache / 'none'}: there is no data_batch_1.bin; get the data set from "
+        "https://www.cs.toronto.edu/~kriz/cifar.html (the binary version) and give its folder "
+        "by --data or CIFAR10\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["digits", "digits_cnn", "plane_fit", "xor", "cifar2", "lenet"])
 def test_gradc_train(name: str, cache: Path) -> None:
     """`gradc train` takes the same files."""
     file = str(EXAMPLES / f"{name}.py")

@@ -7,19 +7,18 @@ files too, between the ways that promise it (docs/determinism.md).
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matrix import WAYS, Case, Outcome
+from support_examples import example_names
 
 import gradc as gc
 from gradc import nn, optim
 from gradc.optim import schedule
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 RANDOM_PROGRAMS = 10
 
 # Differences between the evaluator's summation order and the compiled one grow with the steps.
@@ -28,17 +27,16 @@ ABSOLUTE = {np.dtype(np.float32): 5e-4, np.dtype(np.float64): 1e-10}
 
 
 def example(name: str, batch: int, epochs: int, samples: int) -> Case:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    data = {n: np.ascontiguousarray(a[:samples]) for n, a in module.data()["train"].items()}
-    return Case(name, module.program, data, batch, epochs)
+    names = example_names(name)
+    data = {n: np.ascontiguousarray(a[:samples]) for n, a in names["data"]()["train"].items()}
+    return Case(name, names["program"], data, batch, epochs)
 
 
 EXAMPLE_CASES = {
     "digits": ("digits", 64, 3, 500),
     "digits_cnn": ("digits_cnn", 64, 2, 300),
+    "lenet": ("lenet", 16, 2, 40),
+    "cifar_cnn": ("cifar_cnn", 8, 1, 20),
     "cifar2": ("cifar2", 64, 2, 150),
     "plane_fit": ("plane_fit", 32, 5, 200),
     "xor": ("xor", 4, 50, 4),
@@ -121,7 +119,11 @@ def run_all_ways(case: Case, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLE_CASES)
-def test_examples_train_alike_in_every_way(name: str, tmp_path: Path) -> None:
+def test_examples_train_alike_in_every_way(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("CIFAR10", "MNIST"):
+        monkeypatch.delenv(variable, raising=False)
     run_all_ways(example(*EXAMPLE_CASES[name]), tmp_path)
 
 
