@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support_examples import example_names
 
 from gradc.data import load_cifar10
 
@@ -126,6 +129,20 @@ def test_lenet(cache: Path) -> None:
     text = run_example("lenet", cache, "--synthetic", "--epochs", "8")
     (accuracy,) = found(r"^held-out accuracy: (\d+\.\d) %$", text)
     assert accuracy >= 95.0
+
+
+def test_lenet_reads_mnist(cache: Path, tmp_path: Path) -> None:
+    """Files in the IDX format: two zeros, a code for bytes, the number of axes, extents, data."""
+    for prefix, samples in (("train", 320), ("t10k", 64)):
+        made = example_names("pictures")["shapes"](samples, 1, 28, 1)
+        arrays = {"images-idx3": made["images"][:, 0], "labels-idx1": made["labels"]}
+        for name, array in arrays.items():
+            head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            content = head + array.astype(np.uint8).tobytes()
+            (tmp_path / f"{prefix}-{name}-ubyte").write_bytes(content)
+    text = run_example("lenet", cache, "--data", str(tmp_path), "--epochs", "1")
+    (loss,) = found(r"^loss: (\d\.\d+) in the first epoch", text)
+    assert 1 < loss < 3
 
 
 def test_cifar_cnn_reads_the_binary_format(cache: Path, tmp_path: Path) -> None:
