@@ -85,7 +85,7 @@ def _with_nest(kernel: Kernel, rng: np.random.Generator) -> Kernel:
     candidates: list[Run | None] = [*walk, *(runs[-1] for runs in inner if runs), None]
     vector = candidates[rng.integers(len(candidates))]
     lanes = 16 if vector is not None and vector not in walk else 1
-    width = 16 if lanes > 1 else 16 * 2 ** int(rng.integers(4))
+    width = 16 if lanes > 1 else 4 * 2 ** int(rng.integers(6))
     if rng.random() < 0.05:
         width = int(rng.integers(0, 100))
     loops = tuple(

@@ -206,8 +206,11 @@ REFUSED = [
     (SUM, "vector i * j", "vector j",
      "schedule nest: vector j is no run that it walks\n  nor the last run of a loop"),
     *((SUM, "by 16", f"by {width}",
-       f"schedule nest: a vector has 16 lanes times a power of two, 256 at most, not {width}")
-      for width in (0, 8, 24, 48)),
+       f"schedule nest: a vector along i * j has 16 to 256 lanes, a power of two, not {width}")
+      for width in (0, 8, 24, 48, 512)),
+    *((ROWS, "by 16", f"by {width}",
+       f"schedule nest: a vector along j has 4 to 256 lanes, a power of two, not {width}")
+      for width in (0, 2, 12, 512)),
     (SCATTER, "  }\n}", "  }\n  schedule nest {\n    vector v by 16\n  }\n}",
      "schedule nest: lanes along v, where loop 0 accumulates\n  its points take turns"),
     *((ROWS, "2 of i", f"{ahead}",

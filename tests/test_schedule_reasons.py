@@ -161,6 +161,22 @@ def test_reasons_of_many_products() -> None:
             },
         ),
         (
+            sum_(input_("x", (100, 8), float32), (0,)),
+            {
+                "nest": "no product",
+                "vector i1 by 8": "2 of 2 addresses lie together; 8 points, no lane without one",
+                "no threads": "work of 1616; a barrier is worth 32768",
+            },
+        ),
+        (
+            sum_(input_("x", (100, 6), float32), (0,)),
+            {
+                "nest": "no product",
+                "vector i1 by 16": "2 of 2 addresses lie together; 6 points",
+                "no threads": "work of 1212; a barrier is worth 32768",
+            },
+        ),
+        (
             sum_(input_("x", (10,), float32), (0,)),
             {
                 "nest": "no product",

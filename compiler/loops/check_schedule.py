@@ -30,7 +30,7 @@ from typing import assert_never
 from ..errors import VerifyError
 from .ir import Axis, Kernel, Loop
 from .runs import Address, addresses_of, counted_axes
-from .schedule import LANES, Nest, Order, Run, Tiles, Unrolled
+from .schedule import FEWEST_LANES, LANES, Nest, Order, Run, Tiles, Unrolled
 from .schedule_text import order_text, run_text, runs_text
 
 MOST_LANES = 256
@@ -171,10 +171,10 @@ class _ScheduleChecker:
         if nest.vector not in (*nest.walk, *last):
             problem = f"vector {run_text(nest.vector)} is no run that it walks"
             raise self._refuse(place, problem, "nor the last run of a loop")
-        blocks, left = divmod(nest.width, LANES)
-        if left or blocks < 1 or blocks & (blocks - 1) or nest.width > MOST_LANES:
-            wanted = f"a vector has {LANES} lanes times a power of two, {MOST_LANES} at most"
-            raise self._refuse(place, f"{wanted}, not {nest.width}")
+        fewest = FEWEST_LANES if nest.vector in nest.walk else LANES
+        if nest.width.bit_count() != 1 or not fewest <= nest.width <= MOST_LANES:
+            wanted = f"a vector along {run_text(nest.vector)} has {fewest} to {MOST_LANES} lanes"
+            raise self._refuse(place, f"{wanted}, a power of two, not {nest.width}")
         self._check_turns(place, nest.vector)
 
     def _check_ahead(self, place: str, nest: Nest) -> None:

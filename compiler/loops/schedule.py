@@ -44,7 +44,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 LANES = 16
-"""Of an order that has any; the widths of vectors and of register tiles are multiples of it."""
+"""Of an order that has any; the widths of register tiles are multiples of it."""
+
+FEWEST_LANES = 4
+"""Of a vector along parallel axes, whose lanes do not meet: any power of two from here on."""
 
 SHORT_STEPS = (2, 3, 4)
 """Lanes so many elements apart are picked out of whole vectors, or put among the lanes of others:

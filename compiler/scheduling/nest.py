@@ -10,8 +10,8 @@ layouts alone: it is the same for all machines with the same kernels (machine.py
   divided by the part of the lanes that is used;
 * the cheapest run wins; ties go to inner loops, then to later axes.
 
-All else here is speed: more lanes along a parallel run, the order in which parallel runs are
-walked, and whether threads are worth their barrier.
+All else here is speed: more or fewer lanes along a parallel run, the order in which parallel runs
+are walked, and whether threads are worth their barrier.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..loops.ir import Kernel, Scalar, points_of
 from ..loops.ir import walk as walk_scalars
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
-from ..loops.schedule import LANES, SHORT_STEPS, Ahead, Nest
+from ..loops.schedule import FEWEST_LANES, LANES, SHORT_STEPS, Ahead, Nest
 from ..types import int64
 from .chosen import Choice, Chosen
 
@@ -119,14 +119,19 @@ class NestChooser:
         return step if step in SHORT_STEPS and not sums else LANES
 
     def _width(self, run: WalkedRun, ordered: Kernel) -> Choice[int]:
-        """Lanes along the vectorised run: 16; 64 to 256 for light work along a long parallel one.
+        """Lanes along the vectorised run: 16; 64 to 256 for light work along a long parallel one,
+        and as many as a parallel one of 4 or 8 points has.
 
         Lanes of a parallel run do not meet, so their number changes no bit; wide blocks keep
-        several accumulators in flight and read whole rows of cache lines. A reduction along the run
-        has its 16 partial results by definition.
+        several accumulators in flight and read whole rows of cache lines. A vector with points for
+        a part of its lanes is written under a mask, and the next point, read from where those lanes
+        would have lain, waits until that has reached memory. A reduction along the run has its 16
+        partial results by definition.
         """
         if run is self.inner:
             return Choice(LANES, "partial results in lanes")
+        if FEWEST_LANES <= run.extent < LANES and run.extent.bit_count() == 1:
+            return Choice(run.extent, f"{run.extent} points, no lane without one")
         if run.extent < WIDE_LANES:
             return Choice(LANES, f"{run.extent} points")
         if any(a.buffer.layout.strip and run.is_used_by(a) for a in self.addresses):
