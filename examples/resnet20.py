@@ -54,9 +54,9 @@ def residual_network(blocks: int, widths: tuple[int, ...] = (16, 32, 64)) -> nn.
     """6 blocks + 2 layers with weights; 3 blocks per stage are ResNet-20, 18 are ResNet-110."""
     layers = [convolution(3, widths[0]), nn.ReLU()]
     inputs = widths[0]
-    for outputs in widths:
-        for _ in range(blocks):
-            layers.append(Block(inputs, outputs, stride=1 if inputs == outputs else 2))
+    for stage, outputs in enumerate(widths):
+        for number in range(blocks):
+            layers.append(Block(inputs, outputs, stride=2 if stage > 0 and number == 0 else 1))
             inputs = outputs
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10)]
     return nn.Sequential(*layers)
