@@ -139,7 +139,10 @@ def _take_owner(descriptor: int, old: os.stat_result) -> int:
 
 
 def _keep_previous(path: Path) -> None:
-    """Give the file a second name, so that it never lacks its own."""
+    """Give the file a second name, so that it never lacks its own.
+
+    Somebody may take it away at any moment; then there is none to keep.
+    """
     if not path.exists():
         return
     previous = beside(path, PREVIOUS)
@@ -147,7 +150,8 @@ def _keep_previous(path: Path) -> None:
     try:
         os.link(path, previous)
     except OSError:  # a file system without hard links
-        os.replace(path, previous)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, previous)
 
 
 def _sync_folder(folder: Path) -> None:

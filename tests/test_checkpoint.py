@@ -347,6 +347,24 @@ def test_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     assert str(caught.value).endswith(f"hint: the file before it is {path}.previous")
 
 
+def test_a_file_may_be_taken_away_while_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look for a file to keep and its second name."""
+    path, link = tmp_path / "c", os.link
+    trainer = _saved(path)
+
+    def taken_before(source: Path, target: Path) -> None:
+        path.unlink()
+        link(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", taken_before)
+        trainer.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+    trainer.load(path)
+
+
 def test_missing_folder(tmp_path: Path) -> None:
     path = tmp_path / "no" / "c"
     with pytest.raises(FileError) as caught:

@@ -259,7 +259,8 @@ static int finish(struct gradc_writer *writer) {
     return close(descriptor) < 0 && errno != EINTR ? -1 : 0;
 }
 
-/* Give the file a second name, so that it never lacks its own: -1 and errno if that fails. */
+/* Give the file a second name, so that it never lacks its own: -1 and errno if that fails. Somebody
+ * may take it away at any moment; then there is none to keep. */
 static int keep_old(const char *path) {
     struct stat facts;
     if (stat(path, &facts) != 0)
@@ -273,7 +274,7 @@ static int keep_old(const char *path) {
     int reason = errno;
     free(previous);
     errno = reason;
-    return result;
+    return result < 0 && reason == ENOENT ? 0 : result;
 }
 
 /* Some file systems cannot do this, so it may fail. `path` is cut after its folder. */
