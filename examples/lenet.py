@@ -47,18 +47,7 @@ def data(folder: Path | None = None, synthetic: bool = False) -> pictures.Sets:
 def main() -> None:
     options = pictures.options(__doc__, EPOCHS)
     sets = data(options.data, options.synthetic)
-    trainer = program.compile(target="cpu", seed=0)
-    history = trainer.fit(
-        sets["train"],
-        batch_size=BATCH_SIZE,
-        epochs=options.epochs,
-        validation=sets["validation"],
-        progress=True,
-    )
-    first, last = history["loss"][0], history["loss"][-1]
-    print(f"loss: {first:.3f} in the first epoch, {last:.3f} in the last")
-    accuracy = trainer.evaluate(sets["validation"])["accuracy"]
-    print(f"held-out accuracy: {100 * accuracy:.1f} %")
+    pictures.train(program, sets, options.epochs, batch_size=BATCH_SIZE)
 
 
 if __name__ == "__main__":

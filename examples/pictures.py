@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+import gradc as gc
 from gradc.data import load_cifar10, load_idx
 
 CIFAR10_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html (the binary version)"
@@ -111,6 +112,19 @@ def options(description: str | None, epochs: int) -> argparse.Namespace:
     parser.add_argument("--synthetic", action="store_true", help="train on shapes in any case")
     parser.add_argument("--epochs", type=int, default=epochs, help=f"{epochs}, if not given")
     return parser.parse_args()
+
+
+def train(program: gc.TrainingProgram, sets: Sets, epochs: int, **how: float) -> None:
+    """Train on one set, with what `fit` is told else; say what it learned and how it does on the
+    other."""
+    trainer = program.compile(target="cpu", seed=0)
+    history = trainer.fit(
+        sets["train"], epochs=epochs, validation=sets["validation"], progress=True, **how
+    )
+    first, last = history["loss"][0], history["loss"][-1]
+    print(f"loss: {first:.3f} in the first epoch, {last:.3f} in the last")
+    accuracy = trainer.evaluate(sets["validation"])["accuracy"]
+    print(f"held-out accuracy: {100 * accuracy:.1f} %")
 
 
 def main() -> None:

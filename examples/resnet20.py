@@ -88,18 +88,9 @@ def main() -> None:
     options = pictures.options(__doc__, EPOCHS)
     sets = data(options.data, options.synthetic)
     are_few = len(sets["train"]["labels"]) < 100 * BATCH_SIZE
-    trainer = program.compile(target="cpu", seed=0)
-    history = trainer.fit(
-        sets["train"],
-        **(FEW if are_few else {"batch_size": BATCH_SIZE}),
-        epochs=options.epochs,
-        validation=sets["validation"],
-        progress=True,
+    pictures.train(
+        program, sets, options.epochs, **(FEW if are_few else {"batch_size": BATCH_SIZE})
     )
-    first, last = history["loss"][0], history["loss"][-1]
-    print(f"loss: {first:.3f} in the first epoch, {last:.3f} in the last")
-    accuracy = trainer.evaluate(sets["validation"])["accuracy"]
-    print(f"held-out accuracy: {100 * accuracy:.1f} %")
 
 
 if __name__ == "__main__":
