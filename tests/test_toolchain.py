@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import struct
 import subprocess
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from support_binary import needs_compiler
 
 import gradc as gc
+from gradc.compiler.aot.layout import is_protected
 from gradc.compiler.aot.toolchain import HOST, Toolchain
 
 COMPILER = """#!/bin/sh
@@ -53,3 +56,58 @@ def test_a_whole_source_is_compiled_by_any_compiler(knows: bool, tmp_path: Path)
     symbols = subprocess.check_output(["nm", str(made)], text=True)
     is_gcc = "Free Software" in subprocess.check_output(["cc", "--version"], text=True)
     assert ("nobody_calls" in symbols) != (knows and is_gcc)
+
+
+UNLIKE = """#!/bin/sh
+for word in "$@"; do case $word in -Wl,-T,*) {instead};; esac; done
+exec cc "$@"
+"""
+LINKERS = {
+    "knows no scripts": 'echo "unknown: $word" >&2; exit 1',
+    "leaves the tables writable": 'exec cc "$@" -Wl,-z,norelro',
+}
+
+
+def linked(folder: Path, compiler: str) -> Path:
+    """An executable with a table of addresses, made by this compiler."""
+    command, source = folder / "some-cc", folder / "main.c"
+    command.write_text(compiler)
+    command.chmod(0o755)
+    source.write_text(
+        '#include <stdio.h>\nstatic const char *const words[] = {"made", "and run"};\n'
+        "int main(int count, char **words_given) {\n"
+        "    (void)words_given;\n"
+        "    return puts(words[count]) < 0;\n}\n"
+    )
+    toolchain = Toolchain((str(command),), HOST, is_zig=False, static=False)
+    made = folder / "made"
+    toolchain.link(toolchain.compile([source], folder, folder), made, ["-pie"])
+    assert subprocess.check_output([made], text=True) == "and run\n"
+    return made
+
+
+@needs_compiler
+@pytest.mark.parametrize("linker", LINKERS)
+def test_a_linker_that_cannot_do_the_layout_makes_its_own(linker: str, tmp_path: Path) -> None:
+    made = linked(tmp_path, UNLIKE.format(instead=LINKERS[linker]))
+    segments = subprocess.check_output(["readelf", "-lW", made], text=True)
+    assert "GNU_RELRO" in segments and "relro_padding" not in segments
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="seen with GNU's linker on x86-64")
+def test_the_layout_leaves_no_room_and_nothing_writable(tmp_path: Path) -> None:
+    """One after the other in the file; and what is relocated is in pages that end read-only."""
+    made = linked(tmp_path, '#!/bin/sh\nexec cc "$@"\n')
+    assert is_protected(made)
+    loaded = [
+        line.split()
+        for line in subprocess.check_output(["readelf", "-lW", made], text=True).splitlines()
+        if line.strip().startswith("LOAD")
+    ]
+    (_, at, _, _, size, *_), (_, following, *_) = loaded
+    assert int(at, 16) == 0 and 0 <= int(following, 16) - int(size, 16) < 64
+    content = bytearray(made.read_bytes())
+    content[content.index(struct.pack("<I", 0x6474E552))] ^= 1  # no RELRO any more
+    made.write_bytes(content)
+    assert not is_protected(made)

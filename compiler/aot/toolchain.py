@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ArgumentError, CompileError
+from .layout import LAYOUT, is_protected
 
 HOST = "host"
 CROSS_PLATFORMS = (
@@ -61,6 +62,8 @@ GNU_LINK_FLAGS = (
     "-Wl,-z,noseparate-code", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--as-needed",
     "-Wl,--no-eh-frame-hdr", "-Wl,--no-ld-generated-unwind-info",
 )  # fmt: skip
+ENTRY_OBJECT = "Scrt1.o"
+"""What calls `main` of a position-independent executable: a part of the C library."""
 PATIENCE_SECONDS = 900.0
 """For one file. A first run of zig compiles a C library, on a slow machine for minutes."""
 OUTPUT_BYTES_MAXIMUM = 1 << 20
@@ -153,10 +156,37 @@ class Toolchain:
         return objects
 
     def link(self, objects: Sequence[Path], made: Path, arguments: Sequence[str]) -> None:
-        """An executable, or what the arguments ask for."""
-        flags = LINK_FLAGS if self.is_zig else LINK_FLAGS + GNU_LINK_FLAGS
-        self.run([*flags, *arguments, "-o", str(made), *map(str, objects)], made.parent)
+        """A position-independent executable, or what the arguments ask for.
+
+        It is laid out by layout.py where the linker can do that, else as the linker likes.
+        """
+        files = ["-o", str(made), *map(str, objects)]
+        if self.is_zig:
+            self.run([*LINK_FLAGS, *arguments, *files], made.parent)
+        else:
+            flags = [*LINK_FLAGS, *GNU_LINK_FLAGS, *arguments]
+            with contextlib.suppress(CompileError):
+                self.run([*flags, *self._compact(made.parent, arguments), *files], made.parent)
+                self.check(made)
+                if is_protected(made):
+                    return
+            self.run([*flags, *files], made.parent)
         self.check(made)
+
+    def _compact(self, folder: Path, arguments: Sequence[str]) -> list[str]:
+        """Arguments for the layout, without the compiler's own code at start and end: an executable
+        needs its entry point alone."""
+        script = folder / "layout.ld"
+        script.write_text(LAYOUT, encoding="utf-8")
+        found = [f"-Wl,-T,{script.name}", "-nostartfiles"]
+        if "-shared" in arguments:
+            return found
+        command = [*self.command, f"-print-file-name={ENTRY_OBJECT}"]
+        entry = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=PATIENCE_SECONDS,
+        ).stdout.strip()  # fmt: skip
+        return [*found, entry]
 
     def check(self, made: Path) -> None:
         """Raise CompileError unless the file is there, and ELF for the architecture."""
