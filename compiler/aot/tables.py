@@ -35,18 +35,18 @@ def tables_text(model: Model, description: str, versions: Sequence[CodeVersion])
             f'_Static_assert(offsetof(struct gradc_arguments, {name}) == {8 * n}, "layout");'
             for n, name in enumerate(ARGUMENT_FIELDS)
         ),
-        *(writer.declarations(version) for version in versions),
         *(f"extern const unsigned char gradc_constant_{n}[];" for n in range(len(model.constants))),
         "",
-        writer.fields("input_table", model.inputs),
-        writer.fields("output_table", model.outputs),
-        writer.fields("result_table", model.scalars),
+        writer.fields("gradc_inputs", model.inputs),
+        writer.fields("gradc_outputs", model.outputs),
+        writer.fields("gradc_results", model.scalars),
         writer.divisors(),
         writer.states(),
         writer.columns(),
         writer.ranges(),
         writer.constants(),
         writer.codes(versions),
+        writer.entries(versions),
         writer.program(description, len(versions)),
     ]
     return "\n".join([*parts[:2], *writer.shared(), *parts[2:]])
@@ -86,10 +86,6 @@ class _TableWriter:
             self._number_count += len(key)
         return self._numbers[key]
 
-    def declarations(self, version: CodeVersion) -> str:
-        names = ", ".join(version.symbol(name) for name in self.model.entries)
-        return f"extern gradc_entry_function {names};"
-
     def fields(self, what: str, fields: Sequence[TensorField]) -> str:
         rows = [
             f"    {{.name = {self.string(f.name)}, .shape = {self.numbers(_extents(f))}, "
@@ -108,7 +104,7 @@ class _TableWriter:
             f".trained = {int(field.trained)}}},"
             for field in self.model.state
         ]
-        return _array("struct gradc_state_field state_table", rows)
+        return _array("struct gradc_state_field gradc_states", rows)
 
     def columns(self) -> str:
         names = list(self.model.declaration.results)
@@ -117,15 +113,15 @@ class _TableWriter:
         ordered = sorted(range(len(names)), key=lambda n: names[n])
         return "\n".join(
             [
-                _array("uint32_t key_table", keys),
-                f"static const uint8_t sorted_table[] = {{{', '.join(map(str, ordered))}}};",
+                _array("uint32_t gradc_column_keys", keys),
+                f"const uint8_t gradc_columns_sorted[] = {{{', '.join(map(str, ordered))}}};",
             ]
         )
 
     def divisors(self) -> str:
         names, ratios = self.model.declaration.results, self.model.declaration.ratios
         places = [len(names) + ratios.index(n) if n in ratios else 0 for n in names]
-        return f"static const uint8_t divisor_table[] = {{{', '.join(map(str, places))}}};"
+        return f"const uint8_t gradc_divisors[] = {{{', '.join(map(str, places))}}};"
 
     def ranges(self) -> str:
         names = [field.name for field in self.model.inputs]
@@ -142,7 +138,7 @@ class _TableWriter:
             f".kinds = {' | '.join(read)}}},"
             for wanted, read in kinds.items()
         ]
-        return _array("struct gradc_range range_table", rows)
+        return _array("struct gradc_range gradc_ranges", rows)
 
     def _cut(self, wanted: IndexRange) -> int:
         if wanted.cut is None:
@@ -152,14 +148,22 @@ class _TableWriter:
 
     def constants(self) -> str:
         rows = [f"    gradc_constant_{n}," for n in range(len(self.model.constants))]
-        return _array("void *const constant_table", rows)
+        return _array("void *const gradc_constants", rows)
 
     def codes(self, versions: Sequence[CodeVersion]) -> str:
-        rows = []
-        for version in versions:
-            entries = ", ".join(f".{e} = {version.symbol(e)}" for e in self.model.entries)
-            rows.append(f'    {{.cpu = "{version.cpu}", .level = {version.level}, {entries}}},')
-        return _array("struct gradc_code code_table", rows)
+        rows = [f'    {{.cpu = "{v.cpu}", .level = {v.level}}},' for v in versions]
+        return _array("struct gradc_code gradc_codes", rows)
+
+    def entries(self, versions: Sequence[CodeVersion]) -> str:
+        """The table of distances to entry points, which C has no constants for."""
+        last = "run_ragged" if "run_ragged" in self.model.entries else "run"
+        listed = [kind for _, kind in _KINDS] + [last]
+        rows = [f".long {v.symbol(entry)} - gradc_entries" for v in versions for entry in listed]
+        lines = [
+            '.section .rodata.gradc_entries, "a"', ".balign 4", ".globl gradc_entries",
+            ".hidden gradc_entries", "gradc_entries:", *rows, ".previous",
+        ]  # fmt: skip
+        return "\n".join(["__asm__(", *(f'    {quoted(line)} "\\n"' for line in lines), ");"])
 
     def program(self, description: str, versions: int) -> str:
         model, declared = self.model, self.model.declaration
@@ -177,20 +181,15 @@ class _TableWriter:
                 f"    .state_bytes = {model.state_bytes},",
                 f"    .arena_bytes = {aligned_arena_bytes(model.arena_bytes)},",
                 f"    .workspace_bytes = {model.workspace_bytes},",
-                "    .inputs = input_table, .outputs = output_table, .results = result_table,",
-                "    .divisors = divisor_table,",
-                "    .state = state_table, .column_keys = key_table,",
-                "    .columns_sorted = sorted_table,",
                 "    .reads = {",
                 *reads,
                 "    },",
-                f"    .ranges = range_table, .range_count = {self.range_count},",
+                f"    .range_count = {self.range_count},",
                 f"    .input_count = {len(model.inputs)}, .output_count = {len(model.outputs)},",
                 f"    .result_count = {len(model.results)}, .scalar_count = {len(model.scalars)},",
                 f"    .state_count = {len(model.state)},",
                 f"    .seed_state = {model.state_index(SEED_STATE)}, "
                 f".rate_state = {-1 if declared.rate is None else model.state_index(RATE_STATE)},",
-                "    .constants = constant_table, .codes = code_table,",
                 f"    .code_count = {versions},",
                 "};\n",
             ]
@@ -208,10 +207,8 @@ def quoted(text: str) -> str:
 
 
 def _array(declaration: str, rows: Sequence[str]) -> str:
-    """A constant array; C has no empty ones, so a null pointer stands for them."""
-    if not rows:
-        return f"#define {declaration.rpartition(' ')[2]} 0"
-    return "\n".join([f"static const {declaration}[] = {{", *rows, "};"])
+    """A constant array; C has no empty ones, so one element that nobody reads stands for them."""
+    return "\n".join([f"const {declaration}[] = {{", *(rows or ["    0,"]), "};"])
 
 
 def _extents(field: TensorField) -> tuple[int | str, ...]:

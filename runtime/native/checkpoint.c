@@ -25,12 +25,12 @@ static struct gradc_tensor *declare(const struct gradc_program *program, size_t 
     size_t room = 2 * (size_t)program->result_count; /* for the columns of a history */
     size_t states = (size_t)program->state_count, names = 1;
     for (size_t n = 0; n < count; n++) {
-        names += strlen(gradc_string(program->state[n % states].name)) + BEST_LENGTH + 1;
+        names += strlen(gradc_string(gradc_states[n % states].name)) + BEST_LENGTH + 1;
     }
     struct gradc_tensor *tensors = calloc(1, (count + room) * sizeof *tensors + names);
     char *name = (char *)(tensors + count + room); /* the names follow the tensors */
     for (size_t n = 0; tensors && n < count; n++) {
-        const struct gradc_state_field *field = &program->state[n % states];
+        const struct gradc_state_field *field = &gradc_states[n % states];
         struct gradc_tensor *tensor = &tensors[n];
         const char *state = gradc_string(field->name);
         size_t prefix = n < states ? 0 : BEST_LENGTH, length = strlen(state);
@@ -59,7 +59,7 @@ static char *add_columns(struct gradc_tensor *tensors, size_t *count,
     size_t results = (size_t)program->result_count, size = 1;
     const size_t longest = sizeof GRADC_HISTORY_PREFIX GRADC_VALIDATION;
     for (size_t k = 0; k < 2 * results; k++) {
-        size += longest + strlen(gradc_string(program->results[k % results].name));
+        size += longest + strlen(gradc_string(gradc_results[k % results].name));
     }
     char *names = malloc(size), *name = names;
     for (size_t k = 0; names && k < 2 * results; k++) {
@@ -69,7 +69,7 @@ static char *add_columns(struct gradc_tensor *tensors, size_t *count,
         }
         int length = snprintf(name, size - (size_t)(name - names), "%s%s%s", GRADC_HISTORY_PREFIX,
                               k < results ? "" : GRADC_VALIDATION,
-                              gradc_string(program->results[k % results].name));
+                              gradc_string(gradc_results[k % results].name));
         tensors[(*count)++] = (struct gradc_tensor){
             .name = name,
             .name_length = (size_t)length,
@@ -123,7 +123,7 @@ static void pass_bytes(struct writing *writing, const struct gradc_tensor *tenso
         }
         return;
     }
-    const struct gradc_state_field *field = &writing->program->state[tensor->bytes % states];
+    const struct gradc_state_field *field = &gradc_states[tensor->bytes % states];
     const unsigned char *block = tensor->bytes < states ? writing->state : writing->best;
     int64_t size = gradc_dtypes[field->dtype].size, left = gradc_state_elements(field);
     int64_t together = field->order ? PIECE_BYTES / size : left;
@@ -264,7 +264,7 @@ static int64_t compare(struct gradc_checkpoint *checkpoint, struct gradc_text *t
         if (order < 0) {
             size_t state = declared->bytes;
             differs = all_required ||
-                      (state < states && checkpoint->program->state[state].trained);
+                      (state < states && gradc_states[state].trained);
         } else if (order > 0) { /* columns are checked with the record */
             differs = !others_allowed && !(checkpoint->full && gradc_is_history(item));
         } else {
@@ -503,7 +503,7 @@ void gradc_checkpoint_take(const struct gradc_checkpoint *checkpoint, bool best,
     size_t states = (size_t)program->state_count;
     for (size_t n = 0; n < checkpoint->count; n++) {
         const struct gradc_tensor *tensor = &checkpoint->declared[n];
-        const struct gradc_state_field *field = &program->state[tensor->bytes % states];
+        const struct gradc_state_field *field = &gradc_states[tensor->bytes % states];
         bool wanted = (tensor->bytes >= states) == best &&
                       (field->trained || !checkpoint->full || checkpoint->purpose != GRADC_TRAINED);
         if (wanted && tensor->data) {

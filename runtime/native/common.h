@@ -80,7 +80,7 @@ struct gradc_dtype_facts {
     uint8_t rank;          /* place in the order of tensors in a safetensors file: high comes first */
 };
 
-GRADC_USED_OUTSIDE
+GRADC_USED_OUTSIDE __attribute__((visibility("hidden")))
 extern const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES];
 
 /* a * b, or false where the result does not fit int64_t or an operand is negative. */

@@ -137,7 +137,7 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
 /* Open the array of one input. Messages do not name the file. */
 static int open_array(struct gradc_dataset *data, const struct gradc_program *program, int64_t n,
                       struct gradc_error *error) {
-    const struct gradc_field *field = &program->inputs[n];
+    const struct gradc_field *field = &gradc_inputs[n];
     const struct gradc_dtype_facts *declared = &gradc_dtypes[field->dtype];
     struct gradc_array *array = &data->owned[n];
     struct gradc_npy npy;
@@ -210,7 +210,7 @@ int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *p
     data->owned = calloc(inputs + 1, sizeof *data->owned);
     int status = data->arrays && data->owned ? GRADC_OK : gradc_fail_memory(error);
     for (int64_t n = 0; !status && n < program->input_count; n++) {
-        const char *name = gradc_string(program->inputs[n].name);
+        const char *name = gradc_string(gradc_inputs[n].name);
         if (paths[n]) {
             status = map_array(&data->owned[n], paths[n], error);
             if (!status && open_array(data, program, n, error)) {

@@ -93,7 +93,7 @@ static int check_call(struct gradc_library *library, enum gradc_kind kind, int64
     for (int64_t n = 0; n < reads->count; n++) {
         if (!inputs[read[n]]) {
             return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "input %s is null",
-                              gradc_string(gradc_program.inputs[read[n]].name));
+                              gradc_string(gradc_inputs[read[n]].name));
         }
     }
     int status = GRADC_OK;
@@ -158,7 +158,7 @@ static int predict(struct gradc_library *library, int64_t rows, const void *cons
                    void *const *outputs) {
     bool inner = false; /* an output whose batch axis is not the first is made in one batch */
     for (int64_t k = 0; k < gradc_program.output_count; k++) {
-        inner |= gradc_program.outputs[k].batch_axis > 0 || gradc_program.outputs[k].of_batch;
+        inner |= gradc_outputs[k].batch_axis > 0 || gradc_outputs[k].of_batch;
     }
     int64_t most = gradc_program.batch && !inner ? INT64_MAX / 8 : rows_maximum(), done = 0;
     int status = check_call(library, GRADC_PREDICT, rows, most, inputs);
@@ -168,7 +168,7 @@ static int predict(struct gradc_library *library, int64_t rows, const void *cons
     for (int64_t k = 0; k < gradc_program.output_count; k++) {
         if (!outputs[k]) {
             return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "output %s is null",
-                              gradc_string(gradc_program.outputs[k].name));
+                              gradc_string(gradc_outputs[k].name));
         }
         library->outputs[k] = outputs[k];
     }
@@ -177,8 +177,8 @@ static int predict(struct gradc_library *library, int64_t rows, const void *cons
         gradc_session_run(&library->session, GRADC_PREDICT, inputs, order_from(library, done), 1,
                           batch, library->outputs);
         for (int64_t k = 0; k < gradc_program.output_count; k++) {
-            if (gradc_program.outputs[k].batch_axis == 0) {
-                int64_t moved = gradc_field_bytes(&gradc_program.outputs[k], 0, batch);
+            if (gradc_outputs[k].batch_axis == 0) {
+                int64_t moved = gradc_field_bytes(&gradc_outputs[k], 0, batch);
                 library->outputs[k] = (char *)library->outputs[k] + moved;
             }
         }
@@ -236,7 +236,7 @@ static int set_rate(struct gradc_library *library, double rate) {
         return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
                           "a learning rate is a finite number >= 0");
     }
-    gradc_state_set(&gradc_program.state[state], library->session.state, 0, 1, &rate);
+    gradc_state_set(&gradc_states[state], library->session.state, 0, 1, &rate);
     return GRADC_OK;
 }
 

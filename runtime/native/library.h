@@ -10,7 +10,7 @@ GRADC_USED_OUTSIDE
 int gradc_library_init(struct gradc_library **library, int64_t seed, int64_t threads);
 GRADC_USED_OUTSIDE
 void gradc_library_free(struct gradc_library *library);
-/* inputs in the order of program->inputs; those that the entry point does not read may be null */
+/* inputs in the order of gradc_inputs; those that the entry point does not read may be null */
 GRADC_USED_OUTSIDE
 int gradc_library_step(struct gradc_library *library, int64_t rows, const void *const *inputs,
                        double *results);

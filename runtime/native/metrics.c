@@ -127,7 +127,7 @@ int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
     }
     gradc_text_add(&metrics->text, "epoch,step,split");
     for (int64_t k = 0; k < program->result_count; k++) {
-        add_name(&metrics->text, gradc_string(program->results[k].name));
+        add_name(&metrics->text, gradc_string(gradc_results[k].name));
     }
     gradc_text_add(&metrics->text, "\n");
     size_t kept = is_whole(record) ? 0 : keep_rows(metrics, record, validates);

@@ -115,7 +115,7 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
     }
     *path++ = 0;
     for (int64_t n = 0; n < program->input_count; n++) {
-        if (strcmp(gradc_string(program->inputs[n].name), value) == 0) {
+        if (strcmp(gradc_string(gradc_inputs[n].name), value) == 0) {
             if (paths[n]) {
                 gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "two files for input %s: %s, %s",
                            value, gradc_shown(parser->error, 0, paths[n]),
@@ -125,8 +125,8 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
             return true;
         }
     }
-    fail_unknown(parser->error, "input", "", value, gradc_strings, &program->inputs->name,
-                 sizeof *program->inputs, program->input_count);
+    fail_unknown(parser->error, "input", "", value, gradc_strings, &gradc_inputs->name,
+                 sizeof *gradc_inputs, program->input_count);
     return true;
 }
 
@@ -366,13 +366,13 @@ static void add_fields(struct gradc_text *text, const char *title,
 void gradc_options_help(struct gradc_text *text, const struct gradc_program *program) {
     gradc_text_print(text, "usage: %s", gradc_string(program->name));
     for (int64_t n = 0; n < program->input_count; n++) {
-        gradc_text_print(text, " --data %s=FILE.npy", gradc_string(program->inputs[n].name));
+        gradc_text_print(text, " --data %s=FILE.npy", gradc_string(gradc_inputs[n].name));
     }
     gradc_text_add(text, " [OPTION]...\n\n"
                          "Trains a compiled model; a stopped run goes on bit for bit.\n\n");
-    add_fields(text, "inputs", program->inputs, program->input_count);
-    add_fields(text, "results", program->results, program->result_count);
-    add_fields(text, "outputs", program->outputs, program->output_count);
+    add_fields(text, "inputs", gradc_inputs, program->input_count);
+    add_fields(text, "results", gradc_results, program->result_count);
+    add_fields(text, "outputs", gradc_outputs, program->output_count);
     if (program->batch) {
         gradc_text_print(text, "batch     %" PRId64 " samples\n", program->batch);
     }

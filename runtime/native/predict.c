@@ -28,7 +28,7 @@ static int allocate_prediction(struct prediction *prediction) {
     prediction->outputs = calloc((size_t)program->output_count, sizeof *prediction->outputs);
     bool failed = !prediction->order || !prediction->outputs;
     for (int64_t k = 0; !failed && k < program->output_count; k++) {
-        int64_t bytes = gradc_field_bytes(&program->outputs[k], 0, program->batch);
+        int64_t bytes = gradc_field_bytes(&gradc_outputs[k], 0, program->batch);
         prediction->outputs[k] = malloc((size_t)bytes + 1);
         failed = !prediction->outputs[k];
     }
@@ -36,7 +36,7 @@ static int allocate_prediction(struct prediction *prediction) {
 }
 
 static int write_header(struct prediction *prediction) {
-    const struct gradc_field *field = &prediction->session->program->outputs[0];
+    const struct gradc_field *field = &gradc_outputs[0];
     int64_t shape[GRADC_MAX_RANK];
     struct gradc_text header = {0};
     for (int axis = 0; axis < field->rank; axis++) {
@@ -54,7 +54,7 @@ static int write_header(struct prediction *prediction) {
 /* Predict all samples, and write what belongs to one place of the axes before the batch axis. */
 static int write_place(struct prediction *prediction, int64_t place) {
     const struct gradc_program *program = prediction->session->program;
-    const struct gradc_field *field = &program->outputs[0];
+    const struct gradc_field *field = &gradc_outputs[0];
     int axis = field->batch_axis < 0 ? 0 : field->batch_axis;
     int64_t bytes = gradc_field_bytes(field, axis, program->batch);
     int64_t samples = program->batch ? prediction->data.samples : 1;
@@ -84,7 +84,7 @@ static int write_place(struct prediction *prediction, int64_t place) {
 
 static int write_output(struct prediction *prediction, const char *path) {
     const struct gradc_program *program = prediction->session->program;
-    const struct gradc_field *field = &program->outputs[0];
+    const struct gradc_field *field = &gradc_outputs[0];
     if (field->of_batch && prediction->data.samples > program->batch) {
         return gradc_fail(prediction->error, GRADC_BAD_ARGUMENT,
                           "--predict: output '%s' has no batch axis: it is a value of one batch of "
@@ -116,7 +116,7 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
                   struct gradc_error *error) {
     const struct gradc_program *program = session->program;
     struct prediction prediction = {.session = session, .error = error};
-    if (!program->output_count || !gradc_dtypes[program->outputs[0].dtype].npy_name[0]) {
+    if (!program->output_count || !gradc_dtypes[gradc_outputs[0].dtype].npy_name[0]) {
         return gradc_fail(error, GRADC_BAD_ARGUMENT,
                           "--predict: this program has no output that .npy can hold");
     }
@@ -129,7 +129,7 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
         gradc_signals_reading(NULL);
     }
     if (options->has_seed && program->seed_state >= 0) { /* of the random numbers of the model */
-        gradc_state_set(&program->state[program->seed_state], session->state, 0, 1, &options->seed);
+        gradc_state_set(&gradc_states[program->seed_state], session->state, 0, 1, &options->seed);
     }
     if (!status) {
         status = allocate_prediction(&prediction);

@@ -27,9 +27,11 @@ typedef void gradc_entry_function(struct gradc_arguments *);
 
 #define GRADC_BATCH (-1) /* the extent of the batch axis in a declared shape */
 
+#pragma GCC visibility push(hidden)
+
 /* What the tables share. A name is a place in the strings, a shape one in the numbers, where 0 is the
  * shape of a scalar. No pointers: each would be a relocation, three times its own size in the file,
- * and work whenever a program starts. */
+ * and work whenever a program starts. So are the tables arrays by name, not members of the program. */
 extern const char gradc_strings[]; /* each ends with a zero */
 extern const int64_t gradc_numbers[];
 
@@ -61,7 +63,7 @@ struct gradc_state_field {
 
 enum gradc_kind { GRADC_INIT, GRADC_RUN, GRADC_EVALUATE, GRADC_PREDICT, GRADC_KINDS };
 
-/* The inputs that an entry point reads, as indices of gradc_program.inputs, in its own order. */
+/* The inputs that an entry point reads, as indices of gradc_inputs, in its own order. */
 struct gradc_reads {
     uint32_t inputs; /* numbers */
     uint32_t count;
@@ -77,44 +79,50 @@ struct gradc_range {
     uint8_t kinds; /* a bit for each enum gradc_kind that reads it so */
 };
 
-/* The entry points made for one kind of CPU. They take any number of rows up to the batch; but `run`
- * takes full batches only where there is `run_ragged` for fewer rows. All versions of a program give
- * the same bits. */
+/* The code made for one kind of CPU. All versions of a program give the same bits. */
 struct gradc_code {
     char cpu[11];
     uint8_t level; /* the CPU needed, see cpu.h */
-    gradc_entry_function *init, *run, *run_ragged, *evaluate, *predict;
 };
 
 struct gradc_program {
     int64_t batch; /* samples of a full batch; 0 where the program has no batch dimension */
     int64_t input_count, output_count, result_count, scalar_count, state_count;
-    int64_t seed_state, rate_state; /* indices of `state`; -1 where there is none */
+    int64_t seed_state, rate_state; /* indices of gradc_states; -1 where there is none */
     int64_t state_bytes;
-    const struct gradc_field *inputs, *outputs, *results; /* results[0] is the loss */
-    const uint8_t *divisors; /* of every result: the scalar that divides it, 0: its rows do */
-    const struct gradc_state_field *state;
-    const uint32_t *column_keys;   /* of results, then validation_ results: canonical JSON, as places */
-    const uint8_t *columns_sorted; /* indices of column_keys in sorted order */
-
     uint32_t name;
     uint32_t fingerprint; /* MODEL-STEP: digests of what it computes and of how it trains */
     uint32_t description; /* JSON, for --describe */
     int64_t arena_bytes;
     int64_t workspace_bytes; /* of each thread, behind the arena */
-    const struct gradc_range *ranges;
     int64_t range_count;
-    const void *const *constants;
-    const struct gradc_code *codes; /* best first */
     int64_t code_count;
     struct gradc_reads reads[GRADC_KINDS];
 };
 
 /* The program in this executable or library. */
 extern const struct gradc_program gradc_program;
+extern const struct gradc_field gradc_inputs[];
+extern const struct gradc_field gradc_outputs[];
+extern const struct gradc_field gradc_results[]; /* the scalars; the first is the loss */
+extern const uint8_t gradc_divisors[]; /* of every result: the scalar that divides it, 0: its rows do */
+extern const struct gradc_state_field gradc_states[];
+extern const uint32_t gradc_column_keys[];   /* of results, then validation_ results: canonical JSON */
+extern const uint8_t gradc_columns_sorted[]; /* indices of gradc_column_keys in sorted order */
+extern const struct gradc_range gradc_ranges[];
+extern const void *const gradc_constants[];
+extern const struct gradc_code gradc_codes[]; /* best first */
+/* Of each version of the code, GRADC_ENTRIES: for each enum gradc_kind, then `run` for fewer rows
+ * than a batch. They take any number of rows up to the batch; but where the last one is not `run`
+ * itself, that takes full batches alone. Each is the distance of a function from here in bytes. */
+extern const int32_t gradc_entries[];
+#define GRADC_RUN_RAGGED GRADC_KINDS
+#define GRADC_ENTRIES (GRADC_KINDS + 1)
 
 /* The thread pool, made by the compiler. */
 void *gradc_pool_create(int64_t threads);
 void gradc_pool_destroy(void *pool);
+
+#pragma GCC visibility pop
 
 #endif

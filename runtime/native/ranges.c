@@ -88,9 +88,9 @@ int gradc_ranges_check(const struct gradc_program *program, enum gradc_kind kind
                        const void *array, int64_t samples, struct gradc_error *error) {
     int status = GRADC_OK;
     for (int64_t n = 0; !status && n < program->range_count; n++) {
-        const struct gradc_range *range = &program->ranges[n];
+        const struct gradc_range *range = &gradc_ranges[n];
         if (range->input == input && range->kinds & 1 << kind) {
-            status = check_range(range, &program->inputs[input], array, samples, error);
+            status = check_range(range, &gradc_inputs[input], array, samples, error);
         }
     }
     return status;

@@ -113,11 +113,11 @@ static void write_history(struct gradc_text *text, const struct gradc_record *re
     const struct gradc_program *program = record->program;
     const char *separator = "";
     for (int64_t i = 0; i < 2 * program->result_count; i++) {
-        int k = program->columns_sorted[i];
+        int k = gradc_columns_sorted[i];
         const struct gradc_column *column = &record->columns[k];
         if (column->present) {
             gradc_text_print(text, "%s%s:%" PRId64, separator,
-                             gradc_string(program->column_keys[k]),
+                             gradc_string(gradc_column_keys[k]),
                              column->length);
             separator = ",";
         }
@@ -211,7 +211,7 @@ struct gradc_column *gradc_record_column(const struct gradc_record *record, cons
                                          size_t length) {
     const struct gradc_program *program = record->program;
     for (int64_t k = 0; k < 2 * program->result_count; k++) {
-        const char *result = gradc_string(program->results[k % program->result_count].name);
+        const char *result = gradc_string(gradc_results[k % program->result_count].name);
         size_t prefix = k < program->result_count ? 0 : strlen(GRADC_VALIDATION);
         if (length == prefix + strlen(result) && memcmp(name, GRADC_VALIDATION, prefix) == 0 &&
             memcmp(name + prefix, result, strlen(result)) == 0) {

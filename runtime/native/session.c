@@ -29,16 +29,16 @@ static int choose_code(struct gradc_session *session, struct gradc_error *error)
     const struct gradc_program *program = session->program;
     int level = gradc_cpu_level();
     for (int64_t n = 0; n < program->code_count; n++) {
-        if (program->codes[n].level <= level) {
-            session->code = &program->codes[n];
+        if (gradc_codes[n].level <= level) {
+            session->code = &gradc_codes[n];
             return GRADC_OK;
         }
     }
-    int least = program->codes[program->code_count - 1].level;
+    int least = gradc_codes[program->code_count - 1].level;
     return gradc_fail(error, GRADC_BAD_FILE,
                       "this CPU has no %s; the program was built for %s and needs x86-64-v%d",
                       least == 4 ? "AVX-512" : "AVX2 with FMA",
-                      program->codes[program->code_count - 1].cpu, least);
+                      gradc_codes[program->code_count - 1].cpu, least);
 }
 
 /* Memory that is a whole number of cache lines at a line's start; null without memory. */
@@ -89,24 +89,17 @@ void gradc_session_initialize(struct gradc_session *session, int64_t seed) {
     const struct gradc_program *program = session->program;
     memset(session->state, 0, (size_t)program->state_bytes);
     if (program->seed_state >= 0) {
-        gradc_state_set(&program->state[program->seed_state], session->state, 0, 1, &seed);
+        gradc_state_set(&gradc_states[program->seed_state], session->state, 0, 1, &seed);
     }
     gradc_session_run(session, GRADC_INIT, NULL, NULL, 1, 1, NULL);
 }
 
-static gradc_entry_function *entry_of(const struct gradc_session *session, enum gradc_kind kind,
-                                      int64_t rows) {
-    const struct gradc_code *code = session->code;
-    switch (kind) {
-    case GRADC_INIT:
-        return code->init;
-    case GRADC_EVALUATE:
-        return code->evaluate;
-    case GRADC_PREDICT:
-        return code->predict;
-    default:
-        return code->run_ragged && rows < session->program->batch ? code->run_ragged : code->run;
+static gradc_entry_function *entry_of(const struct gradc_session *session, int kind, int64_t rows) {
+    const int32_t *entries = gradc_entries + GRADC_ENTRIES * (session->code - gradc_codes);
+    if (kind == GRADC_RUN && rows < session->program->batch) {
+        kind = GRADC_RUN_RAGGED;
     }
+    return (gradc_entry_function *)((uintptr_t)gradc_entries + (uintptr_t)(intptr_t)entries[kind]);
 }
 
 void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
@@ -125,7 +118,7 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
         .count = count,
         .rows = rows,
         .outputs = outputs,
-        .constants = program->constants,
+        .constants = gradc_constants,
         .pool = session->pool,
     };
     entry_of(session, kind, rows)(&arguments);

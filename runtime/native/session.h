@@ -25,7 +25,7 @@ void gradc_session_initialize(struct gradc_session *session, int64_t seed);
 
 /* Run `count` iterations of an entry point, each on `rows` samples.
  *
- * inputs   the arrays of program->inputs, in that order (those that the entry does not read may be
+ * inputs   the arrays of gradc_inputs, in that order (those that the entry does not read may be
  *          null); a data set where the input has a batch axis
  * order    sample numbers, program->batch per iteration, also where rows is smaller
  * rows     1..program->batch; count is 1 unless rows == program->batch. 1 without a batch dimension
@@ -49,25 +49,25 @@ int64_t gradc_state_elements(const struct gradc_state_field *field);
 /* Value i of scalar k as a double, out of the arrays that `run` and `evaluate` fill. */
 static inline double gradc_result(const struct gradc_program *program, void *const *outputs,
                                   int64_t k, int64_t i) {
-    bool wide = program->results[k].dtype == GRADC_FLOAT64;
+    bool wide = gradc_results[k].dtype == GRADC_FLOAT64;
     return wide ? ((const double *)outputs[k])[i] : (double)((const float *)outputs[k])[i];
 }
 
 /* What scalar k counts in a sum: means are weighted by rows, both parts of a ratio are not. */
 static inline double gradc_weight(const struct gradc_program *program, int64_t k, int64_t rows) {
-    return k >= program->result_count || program->divisors[k] ? 1.0 : (double)rows;
+    return k >= program->result_count || gradc_divisors[k] ? 1.0 : (double)rows;
 }
 
 /* Result k of all that was summed: of `rows` rows. */
 static inline double gradc_summed(const struct gradc_program *program, const double *sums,
                                   int64_t k, int64_t rows) {
-    return sums[k] / (program->divisors[k] ? sums[program->divisors[k]] : (double)rows);
+    return sums[k] / (gradc_divisors[k] ? sums[gradc_divisors[k]] : (double)rows);
 }
 
 /* Result k of step i, out of the arrays that `run` and `evaluate` fill. */
 static inline double gradc_quotient(const struct gradc_program *program, void *const *outputs,
                                     int64_t k, int64_t i) {
-    int64_t divisor = program->divisors[k];
+    int64_t divisor = gradc_divisors[k];
     double value = gradc_result(program, outputs, k, i);
     return divisor ? value / gradc_result(program, outputs, divisor, i) : value;
 }

@@ -256,7 +256,7 @@ static int account_crossing(struct run *run, int64_t count, int64_t rows) {
     int status = reserve_columns(run, end / steps);
     for (int64_t k = 0; !status && k < program->result_count; k++) {
         struct gradc_column *column = &record->columns[k];
-        int64_t divisor = program->divisors[k];
+        int64_t divisor = gradc_divisors[k];
         double sum = record->sums[k], weight = gradc_weight(program, k, rows);
         double all = divisor ? record->sums[divisor] : (double)(steps * rows);
         for (int64_t i = 0, position = record->position; i < count; i++) {
@@ -460,7 +460,7 @@ static int open_state(struct run *run) {
     int status = resume_or_begin(run);
     bool any = false;
     if (!status && run->options->has_rate) {
-        gradc_state_set(&program->state[program->rate_state], run->session->state, 0, 1,
+        gradc_state_set(&gradc_states[program->rate_state], run->session->state, 0, 1,
                         &run->options->rate);
     }
     for (int64_t k = 0; k < 2 * program->result_count; k++) {
