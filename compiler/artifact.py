@@ -16,6 +16,7 @@ One entry point is a C function `void entry(struct gradc_arguments *)`:
         void *const *outputs;      // one pointer per entry.outputs; see below
         const void *const *constants;  // one pointer per artefact.constants
         void        *pool;         // from pool_create(threads), or null for one thread
+        int64_t      same_rows;    // 1: every iteration reads the numbers at `order`; 0: as above
     };
 
 The same struct serves every entry point. `init` fills the state block from seed. `run`, `evaluate`
@@ -36,7 +37,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Of the argument struct and the entry points; a binary tells it in its description."""
 
 SEED_STATE = "gradc.seed"
@@ -59,6 +60,7 @@ class Arguments(ctypes.Structure):
         ("outputs", ctypes.c_void_p),
         ("constants", ctypes.c_void_p),
         ("pool", ctypes.c_void_p),
+        ("same_rows", ctypes.c_int64),
     ]
 
 

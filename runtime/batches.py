@@ -128,6 +128,10 @@ class Batching:
     def steps(self) -> int:
         return self.full + (self.tail > 0)
 
+    def is_whole(self, data: DataSet) -> bool:
+        """Whether one batch is the whole data set: then every order gives the same batch."""
+        return self.steps == 1 and (self.tail or self.batch_size) == data.samples
+
 
 def open_data_set(
     declared: Declared, kind: str, values: Mapping[str, Any], operation: str
@@ -209,6 +213,8 @@ class Sweep:
             dims = self._data.dims | {self._data.batch_dimension or "": self.batches.batch_size}
             outputs = allocate_outputs(entry, 1 if bounded else self._capacity, dims)
             call = self._executor.prepare(entry, inputs, order, outputs)
+            if self.batches.is_whole(self._data):
+                call.set_same_rows()
             self._calls[bounded] = call
         elif order is not None and call.order is not order:
             call.set_order(order)

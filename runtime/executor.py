@@ -166,6 +166,7 @@ class Call:
             order=None if order is None else address_of(order),
             outputs=ctypes.addressof(self._output_table),
             constants=constants.address,
+            same_rows=0,
         )
         self._address = ctypes.addressof(self._arguments)
 
@@ -188,6 +189,10 @@ class Call:
         """Take the sample numbers from another array from now on."""
         self.order = order
         self._arguments.order = address_of(order)
+
+    def set_same_rows(self) -> None:
+        """Take the first numbers of the order in every iteration from now on."""
+        self._arguments.same_rows = 1
 
     def run(self, first_step: int, count: int, rows: int) -> None:
         """Run `count` iterations of `rows` samples each, beginning with `first_step`."""

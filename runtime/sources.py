@@ -66,7 +66,8 @@ class ArraySource:
         self.samples, self.steps_per_epoch = data.samples, batches.steps
         self._sweep = Sweep(executor, "run", data, batches, CALL_STEPS_MAXIMUM)
         self._batches = batches
-        self._shuffle = shuffle and not _is_whole(data, batches)
+        self._whole = batches.is_whole(data)
+        self._shuffle = shuffle and not self._whole
         self._gathered = data.batch_dimension is not None
         self._order: Array | None = None
         self._order_epochs = range(0)
@@ -96,7 +97,7 @@ class ArraySource:
 
     def _epochs_at_once(self, steps: int) -> int:
         samples = self._batches.steps * self._batches.batch_size
-        within = ORDER_SAMPLES // samples if self._gathered else steps
+        within = ORDER_SAMPLES // samples if self._gathered and not self._whole else steps
         return max(1, min(within, steps // self._batches.steps))
 
     def _make_orders(self, record: RunRecord, epochs: int, left: int) -> None:
@@ -105,6 +106,8 @@ class ArraySource:
             return
         used = self.samples if self._batches.tail else self._batches.full * self._batches.batch_size
         made = max(epochs, min(left, ORDER_EPOCHS, ORDER_SAMPLES // used))
+        if self._whole:
+            epochs = made = 1  # every step reads the same
         if not self._shuffle:
             if self._order is None or len(self._order) < epochs * used:
                 one = np.arange(used, dtype=np.int64)
@@ -125,11 +128,6 @@ class ArraySource:
             return self._order
         start = (epoch - self._order_epochs.start) * self.samples
         return self._order[start : start + self.samples]
-
-
-def _is_whole(data: DataSet, batches: Batching) -> bool:
-    """Whether one batch is the whole data set: then every order gives the same batch."""
-    return batches.steps == 1 and (batches.tail or batches.batch_size) == data.samples
 
 
 class BatchSource:

@@ -114,7 +114,7 @@ class FakeArtifact:
             _array(_pointer(arguments.outputs, k), np.float32, (arguments.count,)) for k in range(2)
         )
         for i in range(arguments.count):
-            first = (arguments.first_step + i) * rows_maximum
+            first = 0 if arguments.same_rows else (arguments.first_step + i) * rows_maximum
             numbers = order[first : first + arguments.rows]
             n = int(numbers.max()) + 1
             x = _array(_pointer(arguments.inputs, 0), np.float32, (n, FEATURES))[numbers]
@@ -146,7 +146,7 @@ class FakeArtifact:
         shape = (arguments.count, rows_maximum, TARGETS)
         output = _array(_pointer(arguments.outputs, 0), np.float32, shape)
         for i in range(arguments.count):
-            first = (arguments.first_step + i) * rows_maximum
+            first = 0 if arguments.same_rows else (arguments.first_step + i) * rows_maximum
             numbers = order[first : first + arguments.rows]
             n = int(numbers.max()) + 1
             x = _array(_pointer(arguments.inputs, 0), np.float32, (n, FEATURES))[numbers]

@@ -8,7 +8,7 @@ from ..artifact import ARGUMENT_FIELDS, LINE_BYTES
 from ..loops.ir import Buffer
 from .emit import FunctionEmitter, Value
 
-_NUMBERS = ("first_step", "count", "rows")
+_NUMBERS = ("first_step", "count", "rows", "same_rows")
 _NAME_DIGITS = 16
 
 
@@ -16,6 +16,13 @@ def argument_field(f: FunctionEmitter, arguments: Value, name: str) -> Value:
     """Load one field; all are eight bytes long."""
     kind = "i64" if name in _NUMBERS else "ptr"
     return f.load(kind, f.gep(arguments, ARGUMENT_FIELDS.index(name), "i64"))
+
+
+def sample_numbers(f: FunctionEmitter, arguments: Value, rows: Value) -> tuple[Value, Value]:
+    """Where the sample numbers are, and how many from an iteration's to the next one's: none where
+    all iterations read the same, else `rows`."""
+    same = f.compare("ne", argument_field(f, arguments, "same_rows"), 0)
+    return argument_field(f, arguments, "order"), f.select(same, f.const("i64", 0), rows)
 
 
 def constant_table(f: FunctionEmitter, buffer: Buffer) -> Value:

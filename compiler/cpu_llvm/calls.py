@@ -6,7 +6,8 @@
                                                  @kernel.k1 - @SYMBOL.calls, 16, 1 }
 
 A call is three numbers: its function, in bytes from the table; its part of the table of places
-(context.py), in bytes from that table's start; whether threads wait for each other before it.
+(context.py), in bytes from that table's start; and whether threads wait for each other before it
+(WAITS), and whether iterations on the same samples need it once (ONCE).
 Distances, because addresses would be written by the loader, in every process, for every call. As
 data, because a program of a thousand kernels would be a thousand calls for LLVM to compile, and a
 call with its barrier is four times as long in instructions. What makes the calls is one function
@@ -19,12 +20,13 @@ from dataclasses import astuple, dataclass, fields
 
 from ..artifact import ARGUMENT_FIELDS
 from ..loops.ir import Kernel
-from .arguments import argument_field
+from .arguments import argument_field, sample_numbers
 from .barriers import emit_barrier
 from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD, PLACE_BYTES, place_of
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
 
 _FIELDS = 3
+_WAITS, _ONCE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,18 @@ class Calls:
 
     def __init__(self, symbol: str) -> None:
         self._calls_name, self._places_name = f"{symbol}.calls", f"{symbol}.places"
-        self._records: list[tuple[str, int, bool]] = []
+        self._records: list[tuple[str, int, int]] = []
         self._places: list[int] = []
         self._starts: dict[tuple[int, ...], int] = {}
 
-    def add(self, function: str, kernel: Kernel, waits: bool) -> None:
-        """Call `function` for a kernel, after a barrier if it `waits`."""
+    def add(self, function: str, kernel: Kernel, waits: bool, once: bool) -> None:
+        """Call `function` for a kernel, after a barrier if it `waits`; only in the first of several
+        iterations on the same samples if it is needed `once` (unchanging.py)."""
         places = tuple(place_of(buffer) for buffer in kernel.buffers)
         if places not in self._starts:
             self._starts[places] = len(self._places) * PLACE_BYTES
             self._places += places
-        self._records.append((function, self._starts[places], waits))
+        self._records.append((function, self._starts[places], waits * _WAITS | once * _ONCE))
 
     def emit(self, f: FunctionEmitter, steps: Steps, shared: bool) -> None:
         """Make all of them, in every iteration, in a function with BODY_PARAMETERS.
@@ -84,8 +87,8 @@ class Calls:
         here = f"i64 ptrtoint (ptr @{self._calls_name} to i64)"
         listed = ", ".join(
             f"i32 trunc (i64 sub (i64 ptrtoint (ptr @{function} to i64), {here}) to i32), "
-            f"i32 {part}, i32 {int(waits)}"
-            for function, part, waits in self._records
+            f"i32 {part}, i32 {how}"
+            for function, part, how in self._records
         )
         count = len(self._records) * _FIELDS
         head = ", ".join(f"i64 {number}" for number in (*astuple(steps), count))
@@ -108,6 +111,7 @@ def _emit_steps(name: str, shared: bool) -> FunctionEmitter:
         f.store(value, f.gep(frame, FRAME_FIELD[label], "i64"))
 
     given = {label: argument_field(f, arguments, label) for label in ARGUMENT_FIELDS}
+    order, samples = sample_numbers(f, arguments, head["samples"])
     for label in ("state", "arena", "inputs", "outputs", "constants", "rows"):
         set_field(label, given[label])
     set_field("tid", tid)
@@ -121,17 +125,19 @@ def _emit_steps(name: str, shared: bool) -> FunctionEmitter:
     records = f.gep(calls, len(_HEAD), "i64")
     with f.loop(0, count) as loop:
         step = f.binary("add", given["first_step"], loop.index)
-        start = f.binary("mul", step, head["samples"])
-        set_field("order", f.gep(given["order"], start, "i64"))
+        set_field("order", f.gep(order, f.binary("mul", step, samples), "i64"))
         set_field("iteration", loop.index)
+        again = f.binary("and", f.compare("ne", loop.index, 0), f.compare("eq", samples, 0))
+        left_out = f.select(again, f.const("i32", _ONCE), 0)
         with f.loop(0, head["end"], _FIELDS) as call:
             record = f.gep(records, call.index, "i32")
-            function, part, waits = (f.load("i32", f.gep(record, n, "i32")) for n in range(_FIELDS))
-            with f.if_(f.compare("ne", waits, 0)):
+            function, part, how = (f.load("i32", f.gep(record, n, "i32")) for n in range(_FIELDS))
+            with f.if_(f.compare("ne", f.binary("and", how, _WAITS), 0)):
                 emit_barrier(f, pool, tid, threads)
-            set_field("places", f.gep(places, f.cast("zext", part, "i64"), "i8"))
-            code = f.gep(calls, f.cast("sext", function, "i64"), "i8", inbounds=False)
-            f.call_pointer("void", code, [frame])
+            with f.if_(f.compare("eq", f.binary("and", how, left_out), 0)):
+                set_field("places", f.gep(places, f.cast("zext", part, "i64"), "i8"))
+                code = f.gep(calls, f.cast("sext", function, "i64"), "i8", inbounds=False)
+                f.call_pointer("void", code, [frame])
         if shared:
             emit_barrier(f, pool, tid, threads)
     f.ret()

@@ -33,6 +33,7 @@ from .emit import AROUND_LOOPS, FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest
 from .resident import emit_resident
 from .target import Optimize
+from .unchanging import unchanging
 
 
 def is_resident(program: Program) -> bool:
@@ -160,8 +161,9 @@ def _emit_body(
         f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS
     )
     calls, before = Calls(symbol), barriers_before(kernels, _is_shared)
+    once = unchanging(kernels)
     for kernel in kernels:
-        calls.add(called[kernel.name].name, kernel, kernel.name in before)
+        calls.add(called[kernel.name].name, kernel, kernel.name in before, kernel.name in once)
     repeats = any(isinstance(i, Repeat) for i in program.body)
     arena_bytes = aligned_arena_bytes(program.arena_bytes)
     steps = Steps(arena_bytes, workspace_bytes, program.rows_maximum, int(repeats))

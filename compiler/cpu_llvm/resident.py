@@ -22,7 +22,7 @@ from ..loops.order import runs_wide
 from ..loops.schedule import LANES, Order
 from ..program.ir import Program
 from ..types import int32, int64
-from .arguments import argument_field, constant_table
+from .arguments import argument_field, constant_table, sample_numbers
 from .context import BODY_PARAMETERS
 from .emit import FunctionEmitter, Value, llvm_type
 from .reductions import (
@@ -82,7 +82,7 @@ class _ResidentEmitter:
         written = {b for k in self.kernels for b in k.writes if b.space == "state"}
         carried = [key for key in cells if key[0] in {b.offset_bytes for b in written}]
         first = argument_field(f, arguments, "first_step")
-        orders = argument_field(f, arguments, "order")
+        orders, each = sample_numbers(f, arguments, f.const("i64", self.program.rows_maximum))
         self.outputs = argument_field(f, arguments, "outputs")
         start = [self.values[("state", *key)] for key in carried]
         count = argument_field(f, arguments, "count")
@@ -90,7 +90,7 @@ class _ResidentEmitter:
             self.iteration = loop.index
             for key, value in zip(carried, loop.carried, strict=True):
                 self.values[("state", *key)] = value
-            row = f.binary("mul", f.binary("add", first, loop.index), self.program.rows_maximum)
+            row = f.binary("mul", f.binary("add", first, loop.index), each)
             self.order = f.gep(orders, row, "i64")
             for kernel in self.kernels:
                 _KernelUnroller(self, kernel).unroll()

@@ -119,8 +119,8 @@ static int step(struct gradc_library *library, int64_t rows, const void *const *
     if (status) {
         return status;
     }
-    gradc_session_run(&library->session, GRADC_RUN, inputs, order_from(library, 0), 1, rows,
-                      library->results);
+    gradc_session_run(&library->session, GRADC_RUN, inputs, order_from(library, 0),
+                      false, 1, rows, library->results);
     for (int64_t k = 0; results && k < gradc_program.result_count; k++) {
         results[k] = gradc_quotient(&gradc_program, library->results, k, 0);
     }
@@ -140,8 +140,8 @@ static int evaluate(struct gradc_library *library, int64_t rows, const void *con
     memset(library->sums, 0, (size_t)gradc_program.scalar_count * sizeof *library->sums);
     while (done < rows) {
         int64_t batch = rows - done < rows_maximum() ? rows - done : rows_maximum();
-        gradc_session_run(&library->session, GRADC_EVALUATE, inputs, order_from(library, done), 1,
-                          batch, library->results);
+        gradc_session_run(&library->session, GRADC_EVALUATE, inputs, order_from(library, done),
+                          false, 1, batch, library->results);
         for (int64_t k = 0; k < gradc_program.scalar_count; k++) {
             double value = gradc_result(&gradc_program, library->results, k, 0);
             library->sums[k] += value * gradc_weight(&gradc_program, k, batch);
@@ -174,8 +174,8 @@ static int predict(struct gradc_library *library, int64_t rows, const void *cons
     }
     while (done < rows) {
         int64_t batch = rows - done < rows_maximum() ? rows - done : rows_maximum();
-        gradc_session_run(&library->session, GRADC_PREDICT, inputs, order_from(library, done), 1,
-                          batch, library->outputs);
+        gradc_session_run(&library->session, GRADC_PREDICT, inputs, order_from(library, done),
+                          false, 1, batch, library->outputs);
         for (int64_t k = 0; k < gradc_program.output_count; k++) {
             if (gradc_outputs[k].batch_axis == 0) {
                 int64_t moved = gradc_field_bytes(&gradc_outputs[k], 0, batch);

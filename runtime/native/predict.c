@@ -66,7 +66,7 @@ static int write_place(struct prediction *prediction, int64_t place) {
             prediction->order[i] = first + i;
         }
         gradc_session_run(prediction->session, GRADC_PREDICT, prediction->data.arrays,
-                          prediction->order, 1, rows, prediction->outputs);
+                          prediction->order, false, 1, rows, prediction->outputs);
         if (field->batch_axis >= 0 || first + rows == samples) {
             int64_t valid = field->batch_axis < 0 ? bytes : bytes / batch * rows;
             int status = gradc_writer_add(&prediction->writer, output, (size_t)valid);

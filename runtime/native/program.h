@@ -19,6 +19,7 @@ struct gradc_arguments {
     void *const *outputs;
     const void *const *constants;
     void *pool;
+    int64_t same_rows;
 };
 
 typedef void gradc_entry_function(struct gradc_arguments *);

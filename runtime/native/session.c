@@ -91,7 +91,7 @@ void gradc_session_initialize(struct gradc_session *session, int64_t seed) {
     if (program->seed_state >= 0) {
         gradc_state_set(&gradc_states[program->seed_state], session->state, 0, 1, &seed);
     }
-    gradc_session_run(session, GRADC_INIT, NULL, NULL, 1, 1, NULL);
+    gradc_session_run(session, GRADC_INIT, NULL, NULL, false, 1, 1, NULL);
 }
 
 static gradc_entry_function *entry_of(const struct gradc_session *session, int kind, int64_t rows) {
@@ -103,8 +103,8 @@ static gradc_entry_function *entry_of(const struct gradc_session *session, int k
 }
 
 void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
-                       const void *const *inputs, const int64_t *order, int64_t count, int64_t rows,
-                       void *const *outputs) {
+                       const void *const *inputs, const int64_t *order, bool same_rows,
+                       int64_t count, int64_t rows, void *const *outputs) {
     const struct gradc_program *program = session->program;
     const struct gradc_reads *reads = &program->reads[kind];
     for (uint32_t n = 0; n < reads->count; n++) {
@@ -120,6 +120,7 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
         .outputs = outputs,
         .constants = gradc_constants,
         .pool = session->pool,
+        .same_rows = same_rows,
     };
     entry_of(session, kind, rows)(&arguments);
 }

@@ -28,12 +28,13 @@ void gradc_session_initialize(struct gradc_session *session, int64_t seed);
  * inputs   the arrays of gradc_inputs, in that order (those that the entry does not read may be
  *          null); a data set where the input has a batch axis
  * order    sample numbers, program->batch per iteration, also where rows is smaller
+ * same_rows  whether all iterations take the first of them
  * rows     1..program->batch; count is 1 unless rows == program->batch. 1 without a batch dimension
  * outputs  one array of `count` values per result (or, for predict, per output), overwritten
  */
 void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
-                       const void *const *inputs, const int64_t *order, int64_t count, int64_t rows,
-                       void *const *outputs);
+                       const void *const *inputs, const int64_t *order, bool same_rows,
+                       int64_t count, int64_t rows, void *const *outputs);
 
 /* CPUs that this process may run on. */
 int64_t gradc_usable_cpus(void);

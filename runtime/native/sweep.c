@@ -31,9 +31,11 @@ int gradc_sweep_open(struct gradc_sweep *sweep, struct gradc_session *session,
         sweep->tail = drop_last ? 0 : data->samples % batch_size;
     }
     sweep->steps = sweep->full + (sweep->tail > 0);
-    int64_t widest = batch_size > program->scalar_count ? batch_size : program->scalar_count;
+    sweep->is_whole = sweep->steps == 1 && batch_size && batch_size == data->samples;
+    int64_t numbers = sweep->is_whole ? 0 : batch_size;
+    int64_t widest = numbers > program->scalar_count ? numbers : program->scalar_count;
     sweep->window = WINDOW_SAMPLES > widest ? WINDOW_SAMPLES / widest : 1;
-    int64_t numbers = sweep->window * batch_size;
+    numbers *= sweep->window;
     sweep->order = calloc((size_t)(numbers > program->batch ? numbers : program->batch) + 1,
                           sizeof *sweep->order);
     sweep->outputs = gradc_results_allocate(program, sweep->window);
@@ -51,22 +53,21 @@ void gradc_sweep_close(struct gradc_sweep *sweep) {
     sweep->outputs = NULL;
 }
 
-/* Sample numbers of `count` steps. A step of the whole data set is not shuffled: the batch is the
- * same in any order. */
+/* Sample numbers of `count` steps, or of one that is the whole data set: it is not shuffled, because
+ * the batch is the same in any order, and serves all steps. */
 static void make_order(struct gradc_sweep *sweep, int64_t epoch, int64_t position, int64_t count) {
-    bool whole = sweep->steps == 1 && sweep->batch_size == sweep->data->samples;
     int64_t *order = sweep->order;
     if (sweep->order_is_made || !sweep->batch_size) {
         return;
     }
-    sweep->order_is_made = whole;
-    for (int64_t left = whole ? sweep->window : count; left > 0; epoch++, position = 0) {
+    sweep->order_is_made = sweep->is_whole;
+    for (int64_t left = sweep->is_whole ? 1 : count; left > 0; epoch++, position = 0) {
         int64_t steps = left < sweep->steps - position ? left : sweep->steps - position;
         int64_t first = position * sweep->batch_size, numbers = steps * sweep->batch_size;
         if (numbers > sweep->data->samples - first) {
             numbers = sweep->data->samples - first;
         }
-        if (sweep->shuffle && !whole) {
+        if (sweep->shuffle && !sweep->is_whole) {
             if (sweep->permuted != epoch) {
                 sweep->permuted = epoch;
                 gradc_shuffle_begin(&sweep->permutation, sweep->data->samples, sweep->seed, epoch);
@@ -94,7 +95,7 @@ static void call(struct gradc_sweep *sweep, int64_t count, int64_t rows) {
             outputs[k] = (char *)sweep->outputs[k] + n * size;
         }
         gradc_session_run(sweep->session, sweep->kind, sweep->data->arrays, sweep->order,
-                          at_once ? count : 1, rows, outputs);
+                          sweep->is_whole, at_once ? count : 1, rows, outputs);
     }
 }
 

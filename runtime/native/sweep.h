@@ -13,6 +13,7 @@ struct gradc_sweep {
     const struct gradc_dataset *data;
     enum gradc_kind kind; /* GRADC_RUN or GRADC_EVALUATE */
     int64_t batch_size, full, tail, steps;
+    bool is_whole; /* every step is the whole data set */
     bool shuffle;
     int64_t seed;
 

@@ -1,0 +1,48 @@
+"""Kernels that compute in every iteration what they computed in the one before.
+
+Where all iterations read the same samples (artifact.py: `same_rows`), what gathers them need not
+run again: it reads data sets, sample numbers and constants alone, and its results are still where
+it wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from ..loops.ir import Buffer, Kernel
+
+
+def unchanging(kernels: Sequence[Kernel]) -> set[str]:
+    """Names of the kernels of one loop that write the same bytes again as long as the samples are
+    the same, and that nothing else of the loop writes."""
+    return {
+        kernel.name
+        for kernel in kernels
+        if not any(map(_changes, kernel.reads))
+        and not any(store.accumulate for store in kernel.stores)
+        and all(_is_its_own(buffer, kernel, kernels) for buffer in kernel.writes)
+    }
+
+
+def _changes(buffer: Buffer) -> bool:
+    """Whether iterations on the same samples may find something else in a buffer."""
+    match buffer.space:
+        case "arena" | "state" | "output":
+            return True
+        case "input" | "constant" | "order" | "call":
+            return False
+        case _:
+            assert_never(buffer.space)
+
+
+def _is_its_own(buffer: Buffer, kernel: Kernel, kernels: Sequence[Kernel]) -> bool:
+    """Whether no other kernel writes where this one does: the arena's memory serves several."""
+    if buffer.space != "arena":
+        return False
+    begin, end = buffer.offset_bytes, buffer.offset_bytes + buffer.size_bytes
+    others = (b for other in kernels if other is not kernel for b in other.writes)
+    return not any(
+        b.space == "arena" and b.offset_bytes < end and begin < b.offset_bytes + b.size_bytes
+        for b in others
+    )
