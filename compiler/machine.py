@@ -67,6 +67,8 @@ class Machine:
                       equal where bits are to be equal
     refused_dtypes    that it does not compute with
     fusion            how large its kernels are; equal where bits are to be equal
+    shared_work       work of all kernels together (loops/work.py) below which one thread does them
+                      faster than several, which wait for each other between them
     """
 
     name: str
@@ -76,3 +78,4 @@ class Machine:
     keeps_values: bool
     refused_dtypes: tuple[DType, ...]
     fusion: FusionLimits
+    shared_work: int

@@ -88,10 +88,11 @@ def plan(
 
 
 def scheduled(program: Program, target: str = "native") -> Program:
-    """The program with orders and schedules for a machine, unless it has them."""
+    """The program with orders and schedules for a machine, unless it has them; threads take part in
+    the smallest."""
     if any(kernel.schedule is not None for kernel in program.kernels()):
         return program
-    settings = Settings(find_target(target).machine)
+    settings = Settings(replace(find_target(target).machine, shared_work=0))
     passes = parse_passes("choose_schedule")
     found = run_passes(program, passes.steps, settings, verify=True)
     assert isinstance(found, Program)
@@ -224,7 +225,7 @@ def _target(name: str) -> Target:
 def _code(program: Program, target: str) -> tuple[LoadedObject, int]:
     """The program's machine code, unoptimised IR passes apart: quick to compile; its workspace."""
     machine = _target(target)
-    emitted = emit_program(program, "gradc_test")
+    emitted = emit_program(program, "gradc_test", call_work=0)
     payload = compile_module(emitted.text, machine)
     loaded = process_engine().load(payload, ["gradc_test"], _pool(target).addresses)
     return loaded, emitted.workspace_bytes

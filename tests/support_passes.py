@@ -18,6 +18,7 @@ NO_MACHINE = Machine(
     keeps_values=False,
     refused_dtypes=(),
     fusion=CPU_FUSION,
+    shared_work=0,
 )
 """For passes over graphs alone, which ask for none: nothing may be taken for granted of it."""
 

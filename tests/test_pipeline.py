@@ -210,7 +210,11 @@ def test_nothing_is_kept_on_a_machine_where_it_would_be_a_race() -> None:
 
 def test_a_list_names_its_machine_or_is_given_one() -> None:
     v3 = machine_named("x86-64-v3")
-    rest = {"refused_dtypes": (float16, bfloat16), "fusion": CPU_FUSION}
+    rest = {
+        "refused_dtypes": (float16, bfloat16),
+        "fusion": CPU_FUSION,
+        "shared_work": v3.shared_work,
+    }
     assert v3 == Machine("x86-64-v3", "the CPU", 32, 16, keeps_values=True, **rest)
     for name, width, registers in (("x86-64-v4", 64, 32), ("aarch64", 16, 32)):
         other = replace(v3, name=name, vector_bytes=width, vector_registers=registers)

@@ -61,7 +61,12 @@ def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter:
     Raises CompileError if the tiles do not fit the kernel.
     """
     f = new_kernel_function(kernel.name, AROUND_LOOPS)
-    _ContractionEmitter(_TiledKernel(kernel, tiles), f).emit()
+    emitter = _ContractionEmitter(_TiledKernel(kernel, tiles), f)
+    if tiles.is_shared:
+        emitter.emit()
+    else:
+        with f.if_(f.compare("eq", emitter.context.parameter("tid"), 0)):
+            emitter.emit()
     f.ret()
     return f
 
@@ -86,9 +91,9 @@ class _TiledKernel:
         axes = {axis.name: axis for axis in self.kernel.axes}
         self.outer = tuple(axes[run[0]] for run in tiles.outer)
         self.rows, self.columns = axes[tiles.rows[0]], axes[tiles.columns[0]]
-        if tiles.threads not in tiles.parallel_runs():
+        if tiles.threads is not None and tiles.threads not in tiles.parallel_runs():
             raise self.refusal("threads share none of its runs")
-        self.threads = axes[tiles.threads[0]]
+        self.threads = None if tiles.threads is None else axes[tiles.threads[0]]
         first = self.kernel.loops[0]
         self.reductions = first.reductions
         self.dots = [self._dot(r.value) for r in self.reductions]

@@ -23,6 +23,7 @@ from ..errors import CompileError
 from ..loops.canonical import canonical_kernel, canonical_text, streams_apart, structure
 from ..loops.ir import Kernel
 from ..loops.schedule import Nest, Tiles, Unrolled
+from ..loops.work import work
 from ..program.ir import Program, Repeat
 from .arguments import argument_field
 from .barriers import barriers_before
@@ -34,6 +35,9 @@ from .nest import emit_nest
 from .resident import emit_resident
 from .target import Optimize
 from .unchanging import unchanging
+
+CALL_WORK = 2_097_152
+"""Of all iterations of a call: with less, the caller alone is done sooner than workers wake."""
 
 
 def is_resident(program: Program) -> bool:
@@ -50,10 +54,13 @@ def optimization_level(program: Program) -> Optimize:
     return "full" if is_resident(program) else "none"
 
 
-def emit_program(program: Program, symbol: str) -> EmittedProgram:
-    """One entry point alone. It calls gradc_pool_run and gradc_barrier from outside."""
+def emit_program(program: Program, symbol: str, call_work: int = CALL_WORK) -> EmittedProgram:
+    """One entry point alone. It calls gradc_pool_run and gradc_barrier from outside.
+
+    call_work   of all iterations of a call, from which on threads take part
+    """
     module = ModuleEmitter(symbol)
-    _add_program(module, _KernelFunctions(module), program, symbol)
+    _add_program(module, _KernelFunctions(module), program, symbol, call_work)
     return EmittedProgram(module.text(), module.workspaces[symbol])
 
 
@@ -134,20 +141,23 @@ def _is_shared(kernel: Kernel) -> bool:
 
 
 def _add_program(
-    module: ModuleEmitter, functions: _KernelFunctions, program: Program, symbol: str
-) -> None:
+    module: ModuleEmitter, functions: _KernelFunctions, program: Program, symbol: str,
+    call_work: int = CALL_WORK,
+) -> None:  # fmt: skip
     module.workspaces[symbol] = 0
     program.check_loop()
     if is_resident(program):
         module.add(emit_resident(program, symbol))
-        module.add(_emit_entry(symbol, threads=False))
+        module.add(_emit_entry(symbol))
         return
     kernels = tuple(map(streams_apart, program.kernels()))
     called = {k.name: functions.function(k) for k in kernels}
     workspace_bytes = max((f.workspace_bytes for f in called.values()), default=0)
     module.workspaces[symbol] = workspace_bytes
     module.add(_emit_body(program, kernels, symbol, called, workspace_bytes))
-    module.add(_emit_entry(symbol))
+    shared = any(map(_is_shared, kernels))
+    fewest = -(-call_work // max(1, sum(map(work, kernels))))
+    module.add(_emit_entry(symbol, fewest if shared else None))
 
 
 def _emit_body(
@@ -172,12 +182,19 @@ def _emit_body(
     return f
 
 
-def _emit_entry(symbol: str, threads: bool = True) -> FunctionEmitter:
-    """The entry point: the pool sets the floating point environment, with or without workers."""
+def _emit_entry(symbol: str, fewest: int | None = None) -> FunctionEmitter:
+    """The entry point: the pool sets the floating point environment, with or without workers.
+
+    fewest   iterations in a call that workers take part in; None: in no call
+    """
     f = FunctionEmitter(symbol, (("ptr", "arguments"),), attributes=AROUND_LOOPS)
     f.declarations["gradc_pool_run"] = "declare void @gradc_pool_run(ptr, ptr, ptr)"
-    arguments = f.parameter(0)
-    pool = argument_field(f, arguments, "pool") if threads else Value("null", "ptr")
+    arguments, pool = f.parameter(0), Value("null", "ptr")
+    if fewest is not None:
+        pool = argument_field(f, arguments, "pool")
+        if fewest > 1:
+            enough = f.compare("sge", argument_field(f, arguments, "count"), fewest)
+            pool = f.select(enough, pool, Value("null", "ptr"))
     f.call("void", 1, "gradc_pool_run", [pool, Value(f"@{symbol}_body", "ptr"), arguments])
     f.ret()
     return f

@@ -28,6 +28,9 @@ from ..errors import ArgumentError, CompileError
 from ..machine import CPU_FUSION, Machine
 from ..types import bfloat16, float16
 
+_SHARED_WORK = 262_144
+"""About five microseconds of one thread; each barrier of several takes some tenths of one."""
+
 Optimize = Literal["none", "scalar", "full"]
 TARGET_NAMES = ("native", "x86-64-v3", "x86-64-v4", "aarch64")
 _CODE_GENERATION_LEVEL = 2
@@ -73,6 +76,7 @@ class Target:
             keeps_values=True,
             refused_dtypes=(float16, bfloat16),
             fusion=CPU_FUSION,
+            shared_work=_SHARED_WORK,
         )
 
     @property

@@ -209,7 +209,8 @@ class _ScheduleChecker:
                 f"terms {runs_text(tiles.terms)}, one after the other, are not its loop's order",
                 order_text(first.order),
             )
-        self._check_threads(place, tiles.threads, tiles.parallel_runs())
+        if tiles.threads is not None:
+            self._check_threads(place, tiles.threads, tiles.parallel_runs())
         rows, columns = tiles.tile
         whole = tiles.lanes > 0 and columns % LANES == 0 and columns % tiles.lanes == 0
         if rows < 1 or columns < 1 or not whole:

@@ -172,7 +172,7 @@ class Tiles:
     blocks    tiles, strips and terms that are worked on between two rounds of packing; the terms
               are whole blocks of the sum, or all of them
     each      what the outer of the two loops walks: "strip" or "tile"
-    threads   the run whose strips, tiles or points threads share
+    threads   the run whose strips, tiles or points threads share; None: thread 0 does all of it
     """
 
     outer: tuple[Run, ...]
@@ -185,15 +185,15 @@ class Tiles:
     b: Staging
     blocks: tuple[int, int, int]
     each: Literal["strip", "tile"]
-    threads: Run
+    threads: Run | None
 
     def parallel_runs(self) -> tuple[Run, ...]:
         return (*self.outer, self.rows, self.columns)
 
     @property
     def is_shared(self) -> bool:
-        """Whether all threads take part."""
-        return True
+        """Whether all threads take part; otherwise thread 0 does all of it."""
+        return self.threads is not None
 
 
 @dataclass(frozen=True)
@@ -233,8 +233,19 @@ def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
                 rows=renamed_run(schedule.rows, names),
                 columns=renamed_run(schedule.columns, names),
                 terms=renamed_runs(schedule.terms, names),
-                threads=renamed_run(schedule.threads, names),
+                threads=None if schedule.threads is None else renamed_run(schedule.threads, names),
             )
+        case Unrolled():
+            return schedule
+        case _:
+            assert_never(schedule)
+
+
+def on_one_thread(schedule: Schedule) -> Schedule:
+    """The same schedule, of which thread 0 does all."""
+    match schedule:
+        case Nest() | Tiles():
+            return replace(schedule, threads=None)
         case Unrolled():
             return schedule
         case _:

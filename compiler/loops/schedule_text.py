@@ -73,7 +73,7 @@ def _tile_lines(tiles: Tiles) -> list[str]:
         f"b {tiles.b.kind}",
         f"blocks {' x '.join(map(str, tiles.blocks))}",
         f"each {tiles.each}",
-        f"threads {run_text(tiles.threads)}",
+        *([] if tiles.threads is None else [f"threads {run_text(tiles.threads)}"]),
     ]
 
 
@@ -144,7 +144,7 @@ def _tiles(cursor: Cursor) -> Tiles:
     each: Literal["strip", "tile"] = "strip" if cursor.accept("strip") else "tile"
     if each == "tile":
         cursor.expect("tile")
-    threads = _run_behind(cursor, "threads")
+    threads = _run(cursor) if cursor.accept("threads") else None
     return Tiles(
         outer, rows, columns, terms, (tile[0], tile[1]), lanes, a, b,
         (blocks[0], blocks[1], blocks[2]), each, threads,

@@ -15,7 +15,8 @@ a schedule on every kernel, and a decision for each kernel that says why, line b
 The orders decide bits; they follow from the kernel alone. A contraction (loops/contraction.py) is
 summed from first to last; else the generic nest says whether sums have lanes (scheduling/nest.py);
 in a resident loop they have none. The schedules are for speed, and follow from `machine` too.
-Kernels of one structure and cost are scheduled once: a deep model has hundreds of each.
+Kernels of one structure and cost are scheduled once: a deep model has hundreds of each. A program
+so small that its threads would wait most of the time is done by one of them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from ..loops.contraction import Contraction, find_contraction
 from ..loops.ir import Kernel
 from ..loops.order import choose_order, runs_in_order
 from ..loops.runs import Runs, find_runs
-from ..loops.schedule import LANES, Unrolled
+from ..loops.schedule import LANES, Unrolled, on_one_thread
+from ..loops.work import work
 from ..machine import Machine
 from ..program.ir import Decision, Program
 from ..scheduling.chosen import Chosen
@@ -51,7 +53,25 @@ def choose_schedule(program: Program, machine: Machine) -> Program:
         return kernel.run_as(model)
 
     result = program.map_kernels(scheduled)
+    found = sum(map(work, result.kernels()))
+    if found < machine.shared_work:
+        why = f"work of {found} in all kernels; threads are worth {machine.shared_work}"
+        result = result.map_kernels(_alone)
+        decisions = [_without_threads(decision, why) for decision in decisions]
     return replace(result, decisions=program.decisions + tuple(decisions))
+
+
+def _alone(kernel: Kernel) -> Kernel:
+    """The kernel, done by one thread."""
+    assert kernel.schedule is not None
+    return replace(kernel, schedule=on_one_thread(kernel.schedule))
+
+
+def _without_threads(decision: Decision, why: str) -> Decision:
+    """The decision, with this reason for a schedule that no threads share."""
+    kept = tuple((line, reason) for line, reason in decision.details if "threads" not in line)
+    shared = len(kept) < len(decision.details)
+    return replace(decision, details=(*kept, ("no threads", why))) if shared else decision
 
 
 def schedule_kernel(

@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..loops.combiners import SUM
-from ..loops.ir import Kernel, Scalar, points_of
+from ..loops.ir import Kernel, Scalar
 from ..loops.ir import walk as walk_scalars
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
 from ..loops.schedule import FEWEST_LANES, LANES, SHORT_STEPS, Ahead, Nest
+from ..loops.work import work
 from ..types import int64
 from .chosen import Choice, Chosen
 
@@ -196,16 +197,6 @@ class NestChooser:
 def lies_together(run: WalkedRun, address: Address) -> bool:
     """Whether lanes along the run read one element, or elements side by side."""
     return run.step(address) in (0, 1)
-
-
-def work(kernel: Kernel) -> int:
-    """Elements touched, to decide whether threads are worth their barrier."""
-    points = points_of(kernel.axes)
-    total = 0
-    for loop in kernel.loops:
-        inner = points * points_of(loop.axes)
-        total += inner * (len(loop.stores) + len(loop.reductions))
-    return max(total * (1 + len(kernel.loads)), int(kernel.flops))
 
 
 def _is_heavy(scalar: Scalar) -> bool:
