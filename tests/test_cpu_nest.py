@@ -203,6 +203,19 @@ def test_gathers_and_scatters(axis: int, index_dtype: DType) -> None:
     assert_compiled(outputs, arrays, threads=(1, 2, 3))
 
 
+def test_rows_that_a_loop_gathers_are_not_fetched_ahead() -> None:
+    """A bag of rows, one after the other: none of them is that of a later bag."""
+    rng = np.random.default_rng(0)
+    table, bags = input_("table", (300, 128), float32), input_("bags", (32, 7), int32)
+    arrays = {
+        "table": random_array(rng, (300, 128), float32),
+        "bags": rng.integers(-300, 300, (32, 7)).astype(np.int32),
+    }
+    outputs = {"sums": sum_(take(table, bags, 0), (1,)), "rows": take(table, bags, 0)}
+    assert_compiled(outputs, arrays, threads=(1, 2))
+    assert_compiled({"sums": outputs["sums"]}, arrays, threads=(1, 2))
+
+
 UNARY = (tanh, exp, neg, abs_, sigmoid, sin)
 BINARY = (add, sub, mul, maximum, minimum)
 

@@ -128,7 +128,8 @@ class NestEmitter:
         for load in self.kernel.loads:
             (address,) = load.args
             read = [s for s in walk(address, set()) if s.op == "load"]
-            if e.step(address) != 1 or not any(axis in s.axes for s in read):
+            walked_here = address.axes <= set(self.kernel.axes)
+            if not walked_here or e.step(address) != 1 or not any(axis in s.axes for s in read):
                 continue
             kind = llvm_type(load.dtype)
             there = e.at_lane_zero(self._at_later(address))

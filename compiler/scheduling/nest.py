@@ -169,8 +169,13 @@ class NestChooser:
         return Choice(None, "")
 
     def _is_row_of(self, run: WalkedRun, address: Address) -> bool:
-        """Whether data say for each point of the run where a row along the lanes lies."""
+        """Whether data say for each point of the run where a row along the lanes lies.
+
+        One that lies elsewhere for each point of a loop is none of the point's.
+        """
         assert self.vector is not None
+        if not address.axes <= set(self.kernel.axes):
+            return False
         read = [s for i in address.index for s in walk_scalars(i, set()) if s.op == "load"]
         along = any(axis in load.axes for load in read for axis in run.axes)
         return along and self.vector.step(address) == 1
