@@ -2,13 +2,15 @@
 #
 #   make demo          install into .venv and train on handwritten digits
 #   make test          lint, type check and run all tests; what continuous integration calls
-#   make bench         run the benchmarks
+#   make bench         training steps of models that people train, beside all rivals; BENCH_ARGS
+#   make bench-all     every benchmark, one after the other
 #   make bench-aot     those of training binaries alone: size, memory, time to the first step, speed
 #   make fuzz          random graphs through the whole pipeline, MINUTES=10
 #   make fuzz-readers  mutated files through the native readers, MINUTES=10
 #   make golden        rewrite the expected halves of tests/cases (and fail, so that it is looked at)
 #
-# PYTHON chooses the interpreter for .venv; PYTEST_ARGS goes to pytest.
+# PYTHON chooses the interpreter for .venv; PYTEST_ARGS goes to pytest, BENCH_ARGS to the benchmark:
+# make bench BENCH_ARGS="--rounds 3 --only lenet resnet20 --resume".
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-aot fuzz fuzz-readers lint format typecheck pytest golden clean
+.PHONY: help demo test bench bench-all bench-aot fuzz fuzz-readers lint format typecheck pytest golden clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -64,7 +66,10 @@ pytest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS) </dev/null
 
 bench: $(VENV)/.installed $(VENV)/.installed-bench
-	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/bench_training.py $(BENCH_ARGS)
+
+bench-all: $(VENV)/.installed $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/run_all.py
 
 bench-aot: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_aot.py

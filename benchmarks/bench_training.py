@@ -1,155 +1,249 @@
-"""Training steps: gradc's `fit` against PyTorch eager and JAX, on one and on two threads.
+"""Training steps of models that people train: gradc's `fit` against its rivals, side by side.
 
-    python benchmarks/bench_training.py [--rounds 7] [--seconds 0.4] [--only WORD]
+    python benchmarks/bench_training.py [--rounds 5] [--seconds 0.3] [--only WORD ...] [--resume]
 
-All libraries do the same work: shuffled minibatches gathered from arrays in memory (the four rows
-of XOR are one batch, in order), forward, gradient, update. "jax-jit" is one call per step,
-"jax-fori" runs all steps inside one call, as gradc's fit does. Before the timing the losses of five
-steps are compared.
+The rivals: PyTorch eager, with fused optimizers, with channels last (and fused), and through
+torch.compile; JAX with one jitted call per step, and with all steps in one call ("jax-fori"), as
+gradc's fit has them. All do the same work: shuffled minibatches gathered from arrays in memory (a
+single batch is taken in order), forward, gradient, update. Every candidate has a process of its
+own for every workload and number of threads; rounds alternate between them, and each round begins
+with the machine's FMA peak and the cost of a barrier. Before anything is timed the losses of the
+first steps, from the same parameters and data, are compared: who differs gets no ratio.
+
+The floor is the time that the multiply-adds of convolutions and linear layers need at that peak.
+"first step s" is from the description of the model to the end of its first step, imports excluded,
+without a cache; torch.compile keeps one (--cache), and its figure is that of the run that filled
+it. A way that needs more than a second for a step is left out. Rows are written as they are ready:
+--resume goes on where a run was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import common
+import training_results
+from candidates import CANDIDATES, GRADC, Candidate, chosen, load, make
+from training_results import Results, Row
 from workloads import WORKLOADS, Workload
 
-LIBRARIES = ("gradc", "torch", "jax-jit", "jax-fori")
-CHECK_STEPS = 5
-TINY = 2  # inputs of the workloads that are run on one thread alone
+CHECK_STEPS = 4
+TOLERANCE = 1e-3
+SLOW_SECONDS = 1.0
+MACHINE = "machine"  # the worker that measures what the machine can do
+COLD = "first_step.json"
+CACHE = Path(__file__).resolve().parent.parent / "build" / "benchmarks"
 
 
-def worker(library: str, threads: int) -> None:
-    """Answer questions about one library in this process."""
-    common.limit_threads(threads)
-    runners: dict[str, Any] = {}
+def worker(name: str, threads: int) -> None:
+    """Answer questions about one candidate, or about the machine, in this process."""
+    if name == MACHINE:
+        common.limit_threads(threads)
+        common.serve(machine_answers(threads))
+        return
+    common.announce_threads(threads)
+    module = load(name)  # on all CPUs: the imports of several processes overlap
+    common.confine(threads)
+    common.serve(candidate_answers(name, module, threads))
+
+
+def machine_answers(threads: int) -> Any:
+    import limits
+
+    loop = limits.FmaLoop()
+    return lambda _: {"gflops": loop.gflops(threads)}
+
+
+def candidate_answers(name: str, module: Any, threads: int) -> Any:
+    runners: list[Any] = []
 
     def answer(question: dict[str, Any]) -> dict[str, Any]:
         workload = WORKLOADS[question["workload"]]
-        if question["ask"] == "losses":
-            runners[workload.name] = make(library, workload, threads)
-            return {"losses": runners[workload.name].losses(CHECK_STEPS)}
-        seconds = common.seconds_per_call(runners[workload.name].epochs, question["seconds"])
+        if question["ask"] == "begin":
+            started = time.perf_counter()
+            runners.append(make(name, module, workload, threads))
+            losses = runners[0].losses(1)
+            done = time.perf_counter()
+            workload.data(), workload.parameters()  # made by the runner too, and not to be counted
+            first = done - started - (time.perf_counter() - done)
+            losses += runners[0].losses(CHECK_STEPS - 2)
+            again = time.perf_counter()
+            losses += runners[0].losses(1)
+            step = time.perf_counter() - again
+            return {"losses": losses, "first step seconds": first, "later step seconds": step}
+        seconds = common.seconds_per_call(runners[0].epochs, question["seconds"])
         return {"seconds": seconds / workload.steps_per_epoch}
 
-    common.serve(answer)
+    return answer
 
 
-def make(library: str, workload: Workload, threads: int) -> Any:
-    """A runner; only the library that is measured is imported."""
-    if library == "gradc":
-        import train_gradc
-
-        return train_gradc.Runner(workload, threads)
-    if library == "torch":
-        import train_torch
-
-        return train_torch.Runner(workload, threads)
-    import train_jax
-
-    return train_jax.Runner(workload, loop=library == "jax-fori")
+def agreeing(losses: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """Of candidates' first losses: who differs, and how. PyTorch eager is the measure, or whoever
+    comes first."""
+    reference = losses.get("torch") or next(iter(losses.values()), [])
+    found = {}
+    for name, own in losses.items():
+        gaps = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(own, reference, strict=True)]
+        if not all(gap <= TOLERANCE for gap in gaps):  # "not": NaN differs too
+            found[name] = f"its losses differ by {max(gaps):.1e}: {own} against {reference}"
+    return found
 
 
-def check_losses(workers: list[common.Worker], workload: Workload) -> list[common.Worker]:
-    """The workers that train the same thing; prints those that do not."""
-    question = {"ask": "losses", "workload": workload.name}
-    answers = {worker.library: worker.ask(question) for worker in workers}
-    good = {name: a["losses"] for name, a in answers.items() if "losses" in a}
-    for name, found in answers.items():
-        if "error" in found:
-            print(f"  {name}: failed: {found['error']}")
-    if len(good) > 1:
-        reference = good.get("torch") or next(iter(good.values()))
-        for name, losses in good.items():
-            gap = max(abs(a - b) / abs(b) for a, b in zip(losses, reference, strict=True))
-            if gap > 1e-3:
-                print(f"  {name}: its losses differ by {gap:.1e}: {losses} against {reference}")
-                del answers[name]
-    return [worker for worker in workers if "losses" in answers.get(worker.library, {})]
+def begin(
+    workers: Mapping[str, common.Worker], workload: Workload
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """First steps of all: facts of those that may be compared, and why the others may not."""
+    question = {"ask": "begin", "workload": workload.name}
+    answers = {name: answer_or_death(process, question) for name, process in workers.items()}
+    failed = {name: a["error"] for name, a in answers.items() if "error" in a}
+    begun = {name: a for name, a in answers.items() if name not in failed}
+    failed |= agreeing({name: a["losses"] for name, a in begun.items()})
+    for name, facts in begun.items():
+        if facts["later step seconds"] > SLOW_SECONDS and name != GRADC:
+            failed[name] = f"left out: {facts['later step seconds']:.1f} s for a step"
+    return {name: a for name, a in begun.items() if name not in failed}, failed
+
+
+def answer_or_death(process: common.Worker, question: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer; a process that cannot even begin is a result too."""
+    try:
+        return process.ask(question)
+    except (RuntimeError, OSError) as error:
+        return {"error": str(error)}
 
 
 def measure(
-    workers: list[common.Worker],
     workload: Workload,
     threads: int,
-    costs: common.Costs,
+    machine: common.Worker,
+    candidates: Sequence[Candidate],
     options: argparse.Namespace,
-) -> list[dict[str, Any]]:
-    """Rows of one workload at one number of threads, printed as a table too.
+) -> Row:
+    """The row of one workload at one number of threads."""
+    with tempfile.TemporaryDirectory() as scratch:
+        workers = {
+            c.name: common.Worker(__file__, c.name, threads, caches(c, workload, threads, scratch))
+            for c in candidates
+        }
+        begun, failed = begin(workers, workload)
+        question = {"ask": "time", "workload": workload.name, "seconds": options.seconds}
+        able = [workers[name] for name in begun]
+        peaks: list[float] = []
+        costs: list[dict[str, Any]] = []
 
-    costs   of a barrier, by library: times of different classes get no ratio
-    """
-    print(f"\n{workload.name}, batch {workload.batch}, threads {threads}")
-    able = check_losses(workers, workload)
-    if not able:
-        return []
-    question = {"ask": "time", "workload": workload.name, "seconds": options.seconds}
-    common.alternate(able, question, 1)  # compiles, warms up
-    found, errors = common.alternate(able, question, options.rounds)
-    for name, error in errors.items():
-        print(f"  {name}: failed: {error}")
-    ours = found.get("gradc")
-    rows, lines = [], []
-    for name, seconds in found.items():
-        alike = ours is not None and common.are_comparable(costs[name], costs["gradc"])
-        ratio = seconds.median / ours.median if ours and alike else None
-        lines.append([
-            name, *(common.number(v * 1e6) for v in (seconds.best, seconds.median, seconds.worst)),
-            common.number(1 / seconds.median),
-            common.number(workload.steps_per_epoch * seconds.median * 1e3),
-            f"{workload.flops_per_step / seconds.median / 1e9:.1f}",
-            common.OTHER_CLASS if ratio is None else f"{ratio:.2f}",
-        ])  # fmt: skip
-        rows.append({
-            "workload": workload.name, "threads": threads, "library": name,
-            "seconds_per_step": seconds, "time_over_gradc": ratio,
-            "gflops": workload.flops_per_step / seconds.median / 1e9, "barrier": costs[name],
-        })  # fmt: skip
-    header = [
-        "library",
-        "us/step best",
-        "median",
-        "worst",
-        "steps/s",
-        "ms/epoch",
-        "GFLOP/s",
-        "time / gradc",
-    ]
-    print(common.table(header, lines))
-    if any(common.OTHER_CLASS in line for line in lines):
-        print(common.REFUSAL)
-    return rows
+        def before_round() -> None:
+            peaks.append(machine.demand({"ask": "peak"})["gflops"])
+            costs.append(machine.demand({"ask": "barrier", "threads": threads}))
+
+        warm_up = question | {"seconds": options.seconds / 4}
+        common.alternate(able, warm_up, 1)
+        found, errors = common.alternate(able, question, options.rounds, before_round)
+        memory = {name: workers[name].ask({"ask": "memory"})["MiB"] for name in found}
+        for process in workers.values():
+            process.close()
+    for candidate in candidates:
+        if candidate.cached and candidate.name in begun:
+            begun[candidate.name] |= cold_first_step(
+                cache_folder(candidate, workload, threads), begun[candidate.name]
+            )
+    return training_results.with_ratios({
+        **conditions(workload, threads, options),
+        "batch": workload.batch,
+        "flops": workload.flops_per_step,
+        "peak gflops": common.spread(peaks).median,
+        "barrier ns": common.spread([c["kernel and barrier ns"] for c in costs]).median,
+        "barrier class": training_results.barrier_class(costs),
+        "candidates": {
+            name: training_results.as_facts(seconds, begun[name], memory[name])
+            for name, seconds in found.items()
+        },
+        "failed": failed | errors,
+    })  # fmt: skip
+
+
+def conditions(workload: Workload, threads: int, options: argparse.Namespace) -> Row:
+    """What a row is measured of and how; equal conditions need not be measured again."""
+    return {
+        "workload": workload.name,
+        "threads": threads,
+        "rounds": options.rounds,
+        "seconds a round": options.seconds,
+        "revision": options.revision,
+        "asked": options.candidates,
+    }
+
+
+def cache_folder(candidate: Candidate, workload: Workload, threads: int) -> Path:
+    name = f"{candidate.name}-{workload.name}-{threads}".replace(" ", "_")
+    return CACHE / name
+
+
+def caches(candidate: Candidate, workload: Workload, threads: int, scratch: str) -> dict[str, str]:
+    """Variables of a candidate's process: where it keeps compiled code."""
+    kept = cache_folder(candidate, workload, threads) if candidate.cached else Path(scratch)
+    return {"TORCHINDUCTOR_CACHE_DIR": str(kept), "GRADC_CACHE_DIR": f"{scratch}/gradc"}
+
+
+def cold_first_step(folder: Path, begun: Mapping[str, Any]) -> dict[str, Any]:
+    """The first step's seconds when this cache was empty: now, or in the run that filled it."""
+    note = folder / COLD
+    warm = begun["first step seconds"]
+    if note.exists():
+        return json.loads(note.read_text()) | {"first step seconds from cache": warm}
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({"first step seconds": warm}))
+    return {"first step seconds": warm}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of one round and candidate")
+    parser.add_argument("--only", nargs="*", default=[""], help="words in workloads' names")
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--candidates", nargs="*", default=[], choices=list(CANDIDATES))
+    parser.add_argument("--resume", action="store_true", help="keep rows that are there already")
+    parser.add_argument("--results", type=Path, default=common.RESULTS / "training.json")
+    options = parser.parse_args()
+    options.revision = training_results.revision()
+    return options
 
 
 def main() -> None:
     if common.WORKER in sys.argv:
         worker(sys.argv[-2], int(sys.argv[-1]))
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.4, help="of one round and library")
-    parser.add_argument("--only", default="", help="workloads whose name contains this")
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    options = parser.parse_args()
-    facts = common.show_machine()
-    libraries = common.present(LIBRARIES)
-    rows: list[dict[str, Any]] = []
+    options = arguments()
+    results = Results(options.results, common.show_machine())
+    candidates = chosen(options.candidates)
+    wanted = [w for w in WORKLOADS.values() if any(word in w.name for word in options.only)]
+    started = time.perf_counter()
     for threads in options.threads:
         if threads > common.usable_cpus():
             print(f"note: {threads} threads need as many CPUs; left out")
             continue
-        workers = [common.Worker(__file__, library, threads) for library in libraries]
-        costs = common.barrier_costs(workers)
-        for workload in WORKLOADS.values():
-            is_tiny = workload.widths[0] <= TINY
-            if options.only in workload.name and not (is_tiny and threads > 1):
-                rows += measure(workers, workload, threads, costs, options)
-        for process in workers:
-            process.close()
-    common.write_results("training", facts, rows)
+        machine = common.Worker(__file__, MACHINE, threads)
+        for workload in wanted:
+            if workload.is_tiny and threads > 1:
+                continue
+            if options.resume and results.has(conditions(workload, threads, options)):
+                continue
+            able = [c for c in candidates if c.can(workload)]
+            row = measure(workload, threads, machine, able, options)
+            results.put(row, list(WORKLOADS))
+            print(f"\n{training_results.details(row)}", flush=True)
+        machine.close()
+    names = [w.name for w in wanted]
+    rows = sorted(results.rows.values(), key=lambda r: (r["workload"], r["threads"]))
+    print("\n" + training_results.summary([r for r in rows if r["workload"] in names]))
+    print(f"\n{time.perf_counter() - started:.0f} s; written: {options.results.name}, .txt")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -77,22 +78,51 @@ def machine() -> dict[str, Any]:
 
 def limit_threads(threads: int) -> None:
     """Confine this process to so many CPUs; called before a library is imported."""
+    announce_threads(threads)
+    confine(threads)
+
+
+def announce_threads(threads: int) -> None:
+    """Tell libraries that are imported later how many threads they may have."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"):
         os.environ[name] = str(threads)
+
+
+def confine(threads: int) -> None:
+    """Let this process, and threads that it makes from now on, run on so many CPUs alone."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
+
+
+def peak_mebibytes() -> float:
+    """The most memory that this process has had."""
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def plain_environment() -> dict[str, str]:
+    """The variables of a measured process: its imports may keep and find bytecode, as those of an
+    installed package do."""
+    return {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
 
 
 class Worker:
     """A process of its own for one library; answers one JSON line per question."""
 
-    def __init__(self, script: str, library: str, threads: int) -> None:
+    def __init__(
+        self,
+        script: str,
+        library: str,
+        threads: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.library, self.threads = library, threads
         self._process = subprocess.Popen(
             [sys.executable, script, WORKER, library, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=plain_environment() | (environment or {}),
         )
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +135,13 @@ class Worker:
         decoded: dict[str, Any] = json.loads(answer)
         return decoded
 
+    def demand(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """An answer without which there is no benchmark. Raises RuntimeError where it failed."""
+        answer = self.ask(question)
+        if "error" in answer:
+            raise RuntimeError(f"{self.library}: {dict(question)}: {answer['error']}")
+        return answer
+
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
@@ -112,7 +149,8 @@ class Worker:
 
 
 def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """The worker's side: answer every question of standard input, and what a barrier costs."""
+    """The worker's side: answer every question of standard input, what a barrier costs, and how
+    much memory the process has had."""
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     for line in sys.stdin:
         try:
@@ -121,6 +159,8 @@ def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
                 import barrier
 
                 reply = barrier.measure(question["threads"])
+            elif question.get("ask") == "memory":
+                reply = {"MiB": peak_mebibytes()}
             else:
                 reply = answer(question)
         except Exception as error:  # a failure is a result: the parent reports it and goes on
@@ -161,13 +201,17 @@ REFUSAL = (
 
 
 def alternate(
-    workers: Sequence[Worker], question: Mapping[str, Any], rounds: int
+    workers: Sequence[Worker],
+    question: Mapping[str, Any],
+    rounds: int,
+    before_round: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Spread], dict[str, str]]:
     """`seconds` of every worker over alternating rounds, and the errors of those that failed."""
     values: dict[str, list[float]] = {worker.library: [] for worker in workers}
     errors: dict[str, str] = {}
     for number in range(rounds):
-        turn = number % len(workers)
+        before_round()
+        turn = number % max(len(workers), 1)
         for worker in [*workers[turn:], *workers[:turn]]:
             if worker.library in errors:
                 continue
@@ -205,8 +249,12 @@ def present(libraries: Sequence[str]) -> list[str]:
 
 def show_machine() -> dict[str, Any]:
     facts = machine()
-    print("machine: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
+    print(machine_line(facts))
     return facts
+
+
+def machine_line(facts: Mapping[str, Any]) -> str:
+    return "machine: " + ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import layers
 import numpy as np
 from workloads import Workload
 
@@ -24,30 +25,28 @@ class Runner:
         found, batch = [], self.workload.batch
         for step in range(steps):
             rows = np.arange(step * batch, (step + 1) * batch) % self.workload.samples
-            x, y = (np.ascontiguousarray(array[rows]) for array in self.data)
-            found.append(self.trainer.step(x=x, y=y)["loss"])
+            fed = {name: np.ascontiguousarray(array[rows]) for name, array in self.data.items()}
+            found.append(self.trainer.step(**fed)["loss"])
         return found
 
     def epochs(self, count: int) -> None:
-        data = {"x": self.data[0], "y": self.data[1]}
         w = self.workload
         self.trainer.fit(
-            data, batch_size=w.batch, epochs=count, shuffle=w.shuffled, restart=True, progress=False
-        )
+            self.data, batch_size=w.batch, epochs=count, shuffle=w.shuffled, restart=True,
+            progress=False,
+        )  # fmt: skip
 
 
 def build(workload: Workload) -> Any:
     """The training program: model, loss and optimizer."""
-    layers: list[Any] = []
-    for inputs, outputs in zip(workload.widths, workload.widths[1:], strict=False):
-        layers += [
-            nn.Linear(inputs, outputs),
-            nn.Tanh() if workload.activation == "tanh" else nn.ReLU(),
-        ]
-    model = nn.Sequential(*layers[:-1])
-    x = gc.input("x", ("batch", workload.widths[0]))
-    if workload.loss == "mse":
-        loss = gc.mse_loss(model(x), gc.input("y", ("batch", workload.widths[-1])))
+    x = gc.input("x", ("batch", *workload.shape))
+    found = layers.model(nn, workload.layers)(x)
+    if workload.loss == "reconstruction":
+        loss = gc.mse_loss(found, x)
+    elif workload.loss == "mse":
+        loss = gc.mse_loss(found, gc.input("y", ("batch", *workload.outputs)))
     else:
-        loss = gc.cross_entropy(model(x), gc.input("y", ("batch",), gc.int32))
-    return gc.training(loss, optimizer=optim.SGD(lr=workload.lr, momentum=workload.momentum))
+        loss = gc.cross_entropy(found, gc.input("y", ("batch",), gc.int32))
+    how = workload.optimizer
+    optimizer = optim.Adam(lr=how.lr) if how.kind == "Adam" else optim.SGD(how.lr, how.momentum)
+    return gc.training(loss, optimizer=optimizer)

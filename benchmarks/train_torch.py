@@ -1,41 +1,68 @@
-"""The benchmark models in PyTorch, eager: nn.Sequential, autograd, torch.optim.SGD as it comes."""
+"""The benchmark models in PyTorch: nn.Sequential, autograd, torch.optim."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import layers
 import torch
 from torch import nn
 from workloads import Workload
 
 
 class Runner:
-    """`epochs(n)` trains n epochs; `losses(n)` gives the first n losses, unshuffled."""
+    """`epochs(n)` trains n epochs; `losses(n)` gives the first n losses, unshuffled.
 
-    def __init__(self, workload: Workload, threads: int) -> None:
+    fused          the optimizer's update in one call of its own code, for all parameters
+    channels_last  images and weights with the channel as the innermost axis
+    compiled       model, loss and update through torch.compile, in its default mode
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        threads: int,
+        fused: bool = False,
+        channels_last: bool = False,
+        compiled: bool = False,
+    ) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         self.workload = workload
-        self.x, y = (torch.from_numpy(array) for array in workload.data())
-        self.y = y.long() if workload.loss == "cross_entropy" else y
+        self.order = torch.channels_last if channels_last else torch.contiguous_format
+        self.data = {name: torch.from_numpy(array) for name, array in workload.data().items()}
+        self.data["x"] = self.data["x"].contiguous(memory_format=self.order)
+        if workload.loss == "cross_entropy":
+            self.data["y"] = self.data["y"].long()
         self.model = build(workload)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=workload.lr, momentum=workload.momentum
-        )
-        self.loss = nn.MSELoss() if workload.loss == "mse" else nn.CrossEntropyLoss()
+        if channels_last:
+            self.model = self.model.to(memory_format=self.order)
+        self.optimizer = optimizer_of(workload, self.model, fused)
+        self.loss = nn.CrossEntropyLoss() if workload.loss == "cross_entropy" else nn.MSELoss()
+        self.forward, self.update = self.loss_of, self.optimizer.step
+        if compiled:
+            self.forward = torch.compile(self.loss_of)
+            self.update = torch.compile(lambda: self.optimizer.step())
 
-    def step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        self.optimizer.zero_grad()
+    def loss_of(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         loss: torch.Tensor = self.loss(self.model(x), y)
+        return loss
+
+    def step(self, rows: torch.Tensor | None) -> torch.Tensor:
+        """One step on these rows, or on all."""
+        data = self.data
+        if rows is not None:
+            data = {name: tensor[rows] for name, tensor in data.items()}
+        x = data["x"].contiguous(memory_format=self.order)
+        self.optimizer.zero_grad()
+        loss = self.forward(x, data.get("y", x))
         loss.backward()
-        self.optimizer.step()
+        self.update()
         return loss
 
     def losses(self, steps: int) -> list[float]:
-        found, batch = [], self.workload.batch
+        w, found = self.workload, []
         for step in range(steps):
-            rows = torch.arange(step * batch, (step + 1) * batch) % self.workload.samples
-            found.append(float(self.step(self.x[rows], self.y[rows]).detach()))
+            rows = torch.arange(step * w.batch, (step + 1) * w.batch) % w.samples
+            found.append(float(self.step(rows if w.shuffled else None).detach()))
         return found
 
     def epochs(self, count: int) -> None:
@@ -43,18 +70,25 @@ class Runner:
         for _ in range(count):
             if w.shuffled:
                 for rows in torch.randperm(w.samples).split(w.batch):
-                    self.step(self.x[rows], self.y[rows])
+                    self.step(rows)
             else:
-                self.step(self.x, self.y)
+                self.step(None)
+
+
+def optimizer_of(workload: Workload, model: nn.Module, fused: bool) -> torch.optim.Optimizer:
+    """PyTorch chooses between its two unfused forms by itself."""
+    how, chosen = workload.optimizer, True if fused else None
+    if how.kind == "Adam":
+        return torch.optim.Adam(model.parameters(), lr=how.lr, fused=chosen)
+    return torch.optim.SGD(model.parameters(), lr=how.lr, momentum=how.momentum, fused=chosen)
 
 
 def build(workload: Workload) -> nn.Module:
-    layers: list[Any] = []
-    for inputs, outputs in zip(workload.widths, workload.widths[1:], strict=False):
-        layers += [
-            nn.Linear(inputs, outputs),
-            nn.Tanh() if workload.activation == "tanh" else nn.ReLU(),
-        ]
-    model = nn.Sequential(*layers[:-1])
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in workload.parameters().items()})
+    """The model with its first values; running statistics begin as PyTorch begins them."""
+    model: nn.Module = layers.model(nn, workload.layers)
+    first = {name: torch.from_numpy(value) for name, value in workload.parameters().items()}
+    known = dict(model.named_parameters())
+    if set(known) != set(first):
+        raise RuntimeError(f"parameters differ: {sorted(set(known) ^ set(first))}")
+    model.load_state_dict(first, strict=False)
     return model

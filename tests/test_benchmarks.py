@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import json
+import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -53,3 +59,179 @@ def test_figures_of_one_class_are_compared() -> None:
     same = [[n == m and n != 4 for m in range(5)] for n in range(5)]
     assert alike == same
     assert not common.are_comparable({"error": "no pool"}, costs[0])
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The folder's modules can be imported by their names, and are forgotten behind the test."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(FOLDER)):
+            del sys.modules[name]
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def test_work_and_parameters_of_known_models(benchmarks: None) -> None:
+    """The counts are those of the papers, or summed by hand."""
+    known = module("workloads").WORKLOADS
+    counts = {
+        name: sum(value.size for value in known[name].parameters().values())
+        for name in ("xor 2-2-1", "linear regression 10-1", "lenet", "resnet20")
+    }
+    # 0.27 million (He et al. 2015, table 6) and shortcuts of 16 x 32 + 32 x 64 + norms of 96
+    assert counts == {
+        "xor 2-2-1": 9,
+        "linear regression 10-1": 11,
+        "lenet": 44_426,
+        "resnet20": 269_722 + 16 * 32 + 32 * 64 + 2 * (32 + 64),
+    }
+    assert known["linear regression 10-1"].flops_per_step == 4 * 1000 * 10
+    first, second = 24 * 24 * 6 * 25, 8 * 8 * 16 * 150
+    dense = 256 * 120 + 120 * 84 + 84 * 10
+    assert known["lenet"].flops_per_step == 64 * (4 * first + 6 * (second + dense))
+
+
+def test_every_workload_says_one_thing(benchmarks: None) -> None:
+    """Shapes of data, parameters and layers fit together; batches are full."""
+    layers, workloads = module("layers"), module("workloads")
+    for workload in [*workloads.WORKLOADS.values(), *workloads.CONVOLUTIONS.values()]:
+        data = workload.data()
+        assert data["x"].shape == (workload.samples, *workload.shape), workload.name
+        assert workload.samples % workload.batch == 0
+        assert ("y" in data) == (workload.loss != "reconstruction")
+        shape = workload.shape
+        for _, layer, given in layers.walk(workload.layers, workload.shape):
+            if isinstance(layer, layers.Linear):
+                assert given == (layer.inputs,), workload.name
+            if isinstance(layer, layers.Conv | layers.BatchNorm):
+                assert given[0] == getattr(layer, "inputs", getattr(layer, "channels", 0))
+        shape = layers.shape_after(workload.layers, workload.shape)
+        assert shape == (data["y"].shape[1:] if workload.loss == "mse" else shape)
+    tiny = {name for name, w in workloads.WORKLOADS.items() if w.is_tiny}
+    assert tiny == {"xor 2-2-1", "xor 2-8-1"}
+
+
+@pytest.mark.parametrize(
+    "name", ["xor 2-8-1", "linear regression 10-1", "autoencoder 784-128-32-128-784", "lenet"]
+)
+def test_a_workload_trains_in_gradc_from_its_first_values(name: str, benchmarks: None) -> None:
+    """Every kind of loss, optimizer and data; the first loss is that of the given parameters."""
+    workload = module("workloads").WORKLOADS[name]
+    candidates = module("candidates")
+    runner = candidates.make("gradc", candidates.load("gradc"), workload, 1)
+    given = workload.parameters()
+    assert set(runner.trainer.parameters) == set(given)
+    for parameter, value in given.items():
+        np.testing.assert_array_equal(runner.trainer.parameters[parameter], value)
+    losses = runner.losses(2)
+    runner.epochs(2)
+    assert runner.losses(1)[0] < losses[0]
+
+
+def test_resnet_has_a_program_in_gradc(benchmarks: None) -> None:
+    workload = module("workloads").WORKLOADS["resnet20"]
+    program = module("train_gradc").build(workload)
+    trained = [s for s in program.graphs["run"].states if s.attributes["trained"]]
+    types = {str(s.attributes["name"]): s.type.shape for s in trained}
+    assert types == {name: value.shape for name, value in workload.parameters().items()}
+
+
+def test_who_computes_something_else_gets_no_ratio(benchmarks: None) -> None:
+    agreeing = module("bench_training").agreeing
+    good = [0.7, 0.6, 0.5, 0.4]
+    assert agreeing({"gradc": good, "torch": [v * 1.0005 for v in good]}) == {}
+    assert list(agreeing({"gradc": [0.7, 0.6, 0.5, 0.41], "torch": good})) == ["gradc"]
+    assert list(agreeing({"gradc": good, "jax-jit": [0.7, math.nan, 0.5, 0.4]})) == ["jax-jit"]
+    assert agreeing({}) == {}
+
+
+def row_of(**seconds: float) -> dict[str, Any]:
+    def facts(median: float) -> dict[str, Any]:
+        spread = {"best": median, "median": median, "worst": median, "rounds": 1}
+        return {"seconds": spread, "first step seconds": 1.0, "peak MiB": 99.0}
+
+    return {
+        "workload": "lenet",
+        "threads": 2,
+        "batch": 64,
+        "flops": 2e9,
+        "peak gflops": 100.0,
+        "barrier ns": 110.0,
+        "barrier class": "one chiplet",
+        "candidates": {name.replace("_", "-"): facts(s) for name, s in seconds.items()},
+        "failed": {"torch-compile": "it has no compiler"},
+    }
+
+
+def test_ratios_are_to_the_fastest_rival(benchmarks: None) -> None:
+    results = module("training_results")
+    row = results.with_ratios(row_of(gradc=0.04, torch=0.1, jax_jit=0.08))
+    assert row["best rival"] == "jax-jit" and row["gradc / best rival"] == 0.5
+    assert row["floor seconds"] == 0.02 and row["candidates"]["gradc"]["part of peak"] == 0.5
+    assert row["candidates"]["torch"]["time / gradc"] == 2.5
+    for alone in ({"gradc": 0.04}, {"torch": 0.1}):  # no rival; gradc failed
+        assert results.with_ratios(row_of(**alone))["gradc / best rival"] is None
+    text = results.details(row)
+    assert "gradc / jax-jit: 0.50" in text and "torch-compile: it has no compiler" in text
+    line = results.summary([row]).splitlines()[2].split()
+    assert line == ["lenet", "64", "2", "40", "jax-jit", "80", "0.50", "20", "50%", "110"]
+
+
+def test_rounds_of_several_classes_are_marked(benchmarks: None) -> None:
+    results = module("training_results")
+    near, far, busy = ({"class": c} for c in ("one chiplet", "far apart", "busy"))
+    assert results.barrier_class([near, near]) == "one chiplet"
+    assert results.barrier_class([{"class": ""}] * 3) == ""
+    assert results.barrier_class([near, far]) == results.barrier_class([busy] * 2) == results.MOVED
+    row = results.with_ratios(row_of(gradc=0.04, torch=0.1)) | {"barrier class": results.MOVED}
+    assert "0.40 moved" in results.details(row) and results.NOTE_MOVED in results.summary([row])
+
+
+def test_results_go_on_where_a_run_stopped(benchmarks: None, tmp_path: Path) -> None:
+    """A row is kept for equal conditions on an equal machine; other machines' rows are dropped."""
+    results, path = module("training_results"), tmp_path / "training.json"
+    facts = {"cpu": "one", "load average": 0.1}
+    row = results.with_ratios(row_of(gradc=0.04, torch=0.1)) | {"revision": "a"}
+    first = results.Results(path, facts)
+    first.put(row, ["xor 2-2-1", "lenet"])
+    first.put(row | {"workload": "xor 2-2-1", "threads": 1}, ["xor 2-2-1", "lenet"])
+    again = results.Results(path, facts | {"load average": 3.0})
+    assert list(again.rows) == [("xor 2-2-1", 1), ("lenet", 2)]
+    conditions = {"workload": "lenet", "threads": 2, "revision": "a"}
+    assert again.has(conditions) and not again.has(conditions | {"revision": "b"})
+    assert not again.has(conditions | {"threads": 1})
+    assert results.Results(path, facts | {"cpu": "another"}).rows == {}
+    text = path.with_suffix(".txt").read_text()
+    assert text.index("xor 2-2-1, batch 64") < text.index("lenet, batch 64")
+
+
+def test_the_cold_first_step_is_that_of_the_run_that_filled_the_cache(
+    benchmarks: None, tmp_path: Path
+) -> None:
+    cold = module("bench_training").cold_first_step
+    assert cold(tmp_path / "new", {"first step seconds": 20.0}) == {"first step seconds": 20.0}
+    assert cold(tmp_path / "new", {"first step seconds": 3.0}) == {
+        "first step seconds": 20.0,
+        "first step seconds from cache": 3.0,
+    }
+
+
+def test_a_row_is_measured_and_written(tmp_path: Path) -> None:
+    """The whole way with one candidate and the shortest of rounds."""
+    path = tmp_path / "training.json"
+    command = [sys.executable, str(FOLDER / "bench_training.py"), "--results", str(path)]
+    command += ["--only", "xor 2-2-1", "--rounds", "2", "--seconds", "0.01"]
+    command += ["--candidates", "gradc"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(path.read_text())["rows"]
+    facts = row["candidates"]["gradc"]
+    assert facts["seconds"]["rounds"] == 2 and len(facts["losses"]) == 4
+    assert row["gradc / best rival"] is None and "gradc / best rival: none" in done.stdout
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120)
+    assert resumed.returncode == 0 and json.loads(path.read_text())["rows"] == [row]
