@@ -120,13 +120,16 @@ def _random_order(loop: Loop, runs: tuple[Run, ...], lanes: int, rng: np.random.
 def _with_tiles(kernel: Kernel, c: Contraction, rng: np.random.Generator) -> Kernel:
     cuts = [[p for run in runs for p in _cut(run.run, rng)] for runs in (c.m, c.n, c.batch)]
     rows, columns = (side[rng.integers(len(side))] for side in cuts[:2])
-    outer = _shuffled([p for side in cuts for p in side if p not in (rows, columns)], rng)
+    others = [p for side in cuts for p in side if p not in (rows, columns)]
+    banks = others if rng.random() < 0.1 else [run for run in cuts[0] if run in others]
+    over = banks[rng.integers(len(banks))] if banks and rng.random() < 0.7 else None
+    outer = _shuffled([p for p in others if p != over], rng)
     terms = tuple(part for run in c.terms for part in _cut(run.run, rng))
     first, *rest = kernel.loops
     order = _random_order(first, terms, 1, rng)
     columns_wide = int(rng.choice([16, 32, 48]))
     lanes = int(rng.choice([4, 8, 16]))
-    rows_high = int(rng.integers(1, max(2, min(14, 28 * lanes // columns_wide) + 1)))
+    rows_high = int(rng.integers(1, max(2, min(16, 28 * lanes // columns_wide) + 1)))
     threads = [rows, columns, *outer]
     axes = {axis.name: axis for axis in (*kernel.axes, *first.axes)}
 
@@ -139,6 +142,7 @@ def _with_tiles(kernel: Kernel, c: Contraction, rng: np.random.Generator) -> Ker
     tiles = Tiles(
         tuple(outer),
         rows,
+        over,
         columns,
         terms,
         (rows_high, columns_wide),
@@ -146,7 +150,7 @@ def _with_tiles(kernel: Kernel, c: Contraction, rng: np.random.Generator) -> Ker
         Staging(KINDS[rng.integers(len(KINDS))]),
         Staging(KINDS[rng.integers(len(KINDS))]),
         (
-            int(rng.integers(1, min(5, extent(rows) + 1))),
+            int(rng.integers(1, min(5, extent(rows, *([over] if over else [])) + 1))),
             int(rng.integers(1, min(5, extent(columns) + 1))),
             min(extent(*terms), int(rng.choice([block, 3 * block, extent(*terms)]))),
         ),

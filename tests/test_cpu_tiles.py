@@ -435,8 +435,8 @@ CHOSEN = tiles_of(product(), "x86-64-v4")
             {"rows": ("i1",), "columns": ("i0",)},
             "operand b is in place, but its columns do not lie together",
         ),
-        ({"tile": (15, 32)}, "a tile has 1 to 14 rows and whole vectors of columns, not 15 x 32"),
-        ({"tile": (13, 24)}, "a tile has 1 to 14 rows and whole vectors of columns, not 13 x 24"),
+        ({"tile": (17, 32)}, "a tile has 1 to 16 rows and whole vectors of columns, not 17 x 32"),
+        ({"tile": (13, 24)}, "a tile has 1 to 16 rows and whole vectors of columns, not 13 x 24"),
     ],
 )
 def test_tiles_that_do_not_fit_are_refused(changed: dict[str, Any], fact: str) -> None:
@@ -490,7 +490,7 @@ def test_the_last_tile_has_few_rows_to_do_again(m: int, rows: int) -> None:
     ("m", "n", "run"), [(64, 256, "i1"), (64, 10, "i0"), (64, 100, "i1"), (784, 256, "i0")]
 )
 def test_threads_share_what_splits_evenly(m: int, n: int, run: str) -> None:
-    """Strips of 32 columns or tiles of 13 or 14 rows: 5 x 8, 5 x 1, 5 x 4, 56 x 8 of them."""
+    """Strips of 32 columns or tiles of 13, 14 or 16 rows: 5 x 8, 4 x 1, 5 x 4, 56 x 8 of them."""
     assert tiles_of(product(m, n), "x86-64-v4").threads == (run,)
 
 
@@ -504,9 +504,10 @@ def test_all_strips_go_over_one_block_of_a_staged_operand() -> None:
     assert chosen.blocks == (5, 32, 256)
 
 
-@pytest.mark.parametrize(("m", "ahead"), [(64, 13 * 256), (784, 32)], ids=["strip", "tile"])
+@pytest.mark.parametrize(("m", "ahead"), [(64, 4 * 13 * 256), (784, 32)], ids=["strip", "tile"])
 def test_an_epilogue_asks_for_what_the_next_tile_loads(m: int, ahead: int) -> None:
-    """Of what has an element for each sum, that is: not of the bias; rows below, or columns on."""
+    """Of what has an element for each sum, that is: not of the bias; rows below those of as many
+    tiles as one call has, or columns on."""
     x, w = input_("x", (m, 200), float32), input_("w", (200, 256), float32)
     z, bias = input_("z", (m, 256), float32), input_("bias", (256,), float32)
     sums = dot_general(x, w, (), (), (1,), (0,))

@@ -90,7 +90,7 @@ def rows_apart(terms: int, m: int = 64, n: int = 256) -> Kernel:
     ("kernel", "line", "why"),
     [
         (product(8), "tile 8 x 32 by 16", "all rows at once; 14 rows of 2 vectors"),
-        (product(64, 10), "tile 13 x 16 by 16", "64 rows in 5 even parts, all columns in a vector"),
+        (product(64, 10), "tile 16 x 16 by 16", "64 rows in 4 even parts, all columns in a vector"),
         (rows_apart(1024), "a packed columns", "4096 bytes from row to row, 4 from.*: whole pages"),
         (
             product(**{"%x[i0, k0]": "%x[i0, mod(k0, 7)]"}),
@@ -116,7 +116,7 @@ def rows_apart(terms: int, m: int = 64, n: int = 256) -> Kernel:
         (product(512, 256), "blocks 37 x 8 x 40", "8 strips of 5120 bytes: 524288 stay cached$"),
         (rows_apart(3000, 512, 200), "blocks 18 x 4 x 1024", "the sums of 18 tiles wait in a"),
         (rows_apart(1024), "blocks 5 x 8 x 256", "8 strips pass 256 terms of a at a time"),
-        (product(64, 10), "threads i0", "5 tiles: 38% idle at most; 1 strip: 75%"),
+        (product(64, 10), "threads i0", "4 tiles: 0% idle at most; 1 strip: 75%"),
     ],
 )  # fmt: skip
 def test_reasons_of_choices(kernel: Kernel, line: str, why: str) -> None:

@@ -10,10 +10,15 @@ Out: `epilogue` was called for every tile, its sums complete.
         each tile    stage the block's strips of B; for each tile: stage its rows of A; for each
                      strip: run the blocks of the sum
 
-Tiles are `rows` high, strips `columns` wide. To stage a part of an operand that is not read in
+Tiles are `rows` high, strips `columns` wide. Rows may be those of several banks, as the rows of an
+image are for a convolution: tiles are counted through all of them, and begin anew in each. To stage
+a part of an operand that is not read in
 place is to pack it (packing.py). The last tile of an operand in place begins earlier where what is
 left does not fill it, and computes again what its neighbour computes; the epilogue leaves that out.
-So nothing beyond an operand is read. Nothing of a contraction is fixed in this code but
+So nothing beyond an operand is read. Full tiles that follow each other are one call, as many as
+`at_once`, and meet the epilogue together: what a call takes is a good part of a short sum.
+
+Nothing of a contraction is fixed in this code but
 its element type, which of the two orders is taken and how many sums it has, so a training step,
 which has a dozen contractions, has it once or twice. What is constant in one of them is a table
 that this code reads (numbers.py).
@@ -21,9 +26,10 @@ that this code reads (numbers.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..artifact import LINE_BYTES
 from ..loops.schedule import STRIP
@@ -39,7 +45,8 @@ _PARAMETERS = (
     ("ptr", "frame"), ("ptr", "points"), ("ptr", "numbers"), ("i64", "blocks_limit"),
     ("ptr", "tile"), ("ptr", "epilogue"), ("ptr", "wanted"),
 )  # fmt: skip
-"""frame, points   handed on to `epilogue` and to the packing functions
+"""frame, points   handed on to `epilogue` and to the packing functions; the first point is written
+                here: the bank
 numbers         the table of what is constant (numbers.py), in the order of `number_names`
 blocks_limit    blocks of the sum, as the table of terms has them
 tile            the register tile's function, for `rows` x `columns` sums
@@ -54,16 +61,18 @@ source   its first element; element (k, n) of a piece is `by_term` * k + `by_par
 """
 
 _NUMBERS = (
-    "rows", "columns", "m_extent", "m_per_row", "n_extent", "n_per_row", "m_last", "n_last",
-    "m_shared", "n_shared", "kept_size", "sums", "sums_tile", "sums_strip", "block_terms",
-    "tiles", "strips", "depth", "table", "blocks", "column_bytes",
+    "rows", "columns", "banks", "at_once", "m_extent", "m_per_row", "n_extent", "n_per_row",
+    "m_last", "n_last", "m_shared", "n_shared", "kept_size", "sums", "sums_tile", "sums_strip",
+    "block_terms", "tiles", "strips", "depth", "table", "blocks", "column_bytes",
     "wanted_row", "wanted_beyond", "wanted_step",
 )  # fmt: skip
-"""m_extent, ...   where the axes of rows and columns end (terms.py)
+"""at_once         tiles of one call at most
+m_extent, ...   where the axes of rows and columns end (terms.py), the rows of one bank
 m_last, n_last  where the last tile and strip begin at the latest; -1: anywhere
 m_shared        -1: threads share the tiles, 0: each does all of them; n_shared: the strips
 sums            where in the workspace; an element takes kept_size bytes, the sums of a tile are
-                sums_tile bytes from those of the next tile, sums_strip from those of the next strip
+                sums_tile bytes from those of the next call's first tile for each tile between them,
+                sums_strip from those of the next strip
 block_terms     of one block of the sum, at most
 table, blocks   where in the workspace the table of terms is
 wanted_row      bytes from row to row of what the epilogue reads, whose columns lie side by side but
@@ -71,8 +80,9 @@ wanted_row      bytes from row to row of what the epilogue reads, whose columns 
                 it to a term
 """
 
-_OPERAND_NUMBERS = ("by_term", "by_part", "beyond", "even_terms", "room", "step", "row")
-"""beyond  elements that each point of all strips before (schedule.py) adds to `by_part`
+_OPERAND_NUMBERS = ("by_term", "by_part", "bank", "beyond", "even_terms", "room", "step", "row")
+"""bank    bytes from bank to bank, of an operand that has rows
+beyond  elements that each point of all strips before (schedule.py) adds to `by_part`
 even_terms  of so many terms, from the first of a piece on, one lies `by_term` behind the other
 room   where in the workspace the operand is packed
 step   bytes from term to term where tiles read it
@@ -91,6 +101,29 @@ _Range = tuple[Value, Value]
 
 _Ahead = tuple[Value, Value]
 """What a tile fetches meanwhile: `next` and `next_step` of tiles.py."""
+
+
+class _Tiles(NamedTuple):
+    """Tiles that follow each other in a bank.
+
+    first    the first of them, in its bank
+    number   the same among all that are worked on
+    tiles    how many; all are full, or there is but one
+    bank     number of the bank
+    """
+
+    first: Value
+    number: Value
+    tiles: Value
+    bank: Value
+
+
+class _Block(NamedTuple):
+    """What tiles of one block of the sum have in common."""
+
+    number: Value
+    first_piece: Value
+    pieces: Value
 
 
 @dataclass(frozen=True)
@@ -164,8 +197,15 @@ class _BlockedEmitter:
     def emit(self) -> FunctionEmitter:
         f, given = self.f, self.given
         self._find_memory()
-        all_tiles = self._share("m", given["rows"])
-        all_strips = self._share("n", given["columns"])
+        m_count, n_count = self._count("m", given["rows"]), self._count("n", given["columns"])
+        given["m_count"] = m_count
+        # All tiles of an operand that is packed are full: what they lack is room.
+        anywhere = f.compare("slt", given["m_last"], 0)
+        given["m_full"] = f.select(
+            anywhere, m_count, f.binary("udiv", given["m_limit"], given["rows"])
+        )
+        all_tiles = self._share("m", f.binary("mul", m_count, given["banks"]))
+        all_strips = self._share("n", n_count)
         body = self._by_strips if self.form.each == "strip" else self._by_tiles
         with f.loop(*all_strips, given["strips"]) as n_block:
             strips = self._clipped(n_block.index, given["strips"], all_strips[1])
@@ -191,93 +231,141 @@ class _BlockedEmitter:
             given[f"{name}_base"] = f.select(staged, packed, given[f"{name}_source"])
             columns = given[f"{name}_offsets"], given[f"{name}_source_offsets"]
             given[f"{name}_offsets"] = f.select(staged, *columns)
+        for name in self.a_names:
+            apart = f.binary(
+                "mul", f.binary("mul", given["rows"], given[f"{name}_by_part"]), self.size
+            )
+            tile = f.select(self._is_staged(name), self._packed_bytes(name), apart)
+            given[f"{name}_tile"] = tile
 
-    def _share(self, axis: str, size: Value) -> _Range:
-        """This thread's tiles or strips."""
+    def _count(self, axis: str, size: Value) -> Value:
+        """How many tiles or strips the axis has, and where it ends."""
         f, given = self.f, self.given
         given[f"{axis}_limit"] = limit(f, self.context, given, axis)
         most = f.binary("add", given[f"{axis}_limit"], f.binary("sub", size, 1))
-        count = f.binary("udiv", most, size)
-        shared = given[f"{axis}_shared"]
-        others = f.binary("sub", self.context.parameter("threads"), 1)
-        part = f.binary("and", self.context.parameter("tid"), shared)
-        return share(f, count, part, f.binary("add", f.binary("and", others, shared), 1))
+        return f.binary("udiv", most, size)
+
+    def _share(self, axis: str, count: Value) -> _Range:
+        """This thread's tiles or strips."""
+        f = self.f
+        with f.if_else(f.compare("ne", self.given[f"{axis}_shared"], 0)) as branch:
+            branch.give(*share(f, count, *(self.context.parameter(n) for n in ("tid", "threads"))))
+            branch.otherwise()
+            branch.give(f.const("i64", 0), count)
+        low, high = branch.results
+        return low, high
+
+    @contextmanager
+    def _banks(self, tiles: _Range) -> Iterator[tuple[Value, Value, _Range]]:
+        """The body runs for every bank: it, how many tiles are before it, those of it to do."""
+        f, given = self.f, self.given
+        with f.loop(0, given["banks"]) as loop:
+            f.store(loop.index, given["points"])
+            before = f.binary("mul", loop.index, given["m_count"])
+            low, high = (f.binary("sub", end, before) for end in tiles)
+            low = f.intrinsic("llvm.smax", "i64", low, f.const("i64", 0))
+            high = f.intrinsic("llvm.smin", "i64", high, given["m_count"])
+            yield loop.index, f.binary("sub", before, tiles[0]), (low, high)
+
+    @contextmanager
+    def _groups(self, tiles: _Range) -> Iterator[_Tiles]:
+        """The body runs for all of these tiles, as many at once as one call takes."""
+        f, given = self.f, self.given
+        with self._banks(tiles) as (bank, before, (low, high)):
+            with f.if_(f.compare("slt", low, high)), f.do_while([low]) as loop:
+                (first,) = loop.carried
+                full = f.binary("sub", given["m_full"], first)
+                count = f.intrinsic("llvm.smin", "i64", f.binary("sub", high, first), full)
+                count = f.intrinsic("llvm.smin", "i64", count, given["at_once"])
+                count = f.intrinsic("llvm.smax", "i64", count, f.const("i64", 1))
+                yield _Tiles(first, f.binary("add", before, first), count, bank)
+                following = f.binary("add", first, count)
+                loop.next([following], f.compare("slt", following, high))
 
     def _clipped(self, start: Value, size: Value, limit: Value) -> _Range:
         end = self.f.binary("add", start, size)
         return start, self.f.intrinsic("llvm.smin", "i64", end, limit)
 
     def _by_strips(self, tiles: _Range, strips: _Range, blocks: _Range) -> None:
-        f = self.f
-        zero = f.const("i64", 0)
+        f, zero = self.f, self.f.const("i64", 0)
         for name in self.a_names:
-            with f.if_(self._is_staged(name)), f.loop(*tiles) as loop:
-                place = f.binary("sub", loop.index, tiles[0])
-                self._pack(name, self._rows(loop.index), place, blocks)
+            with f.if_(self._is_staged(name)), self._banks(tiles) as (bank, before, some):
+                with f.loop(*some) as loop:
+                    place = f.binary("add", before, loop.index)
+                    self._pack(name, self._rows(loop.index), place, blocks, bank)
         with f.loop(*strips) as outer, f.loop(*blocks) as middle:
             columns = self._columns(outer.index)
-            block = middle.index, f.binary("add", middle.index, 1)
             for name in self.b_names:
                 with f.if_(self._is_staged(name)):
-                    self._pack(name, columns, zero, block)
+                    this = middle.index, f.binary("add", middle.index, 1)
+                    self._pack(name, columns, zero, this)
             ahead = self._upcoming(columns, middle.index, blocks)
-            with f.loop(*tiles) as inner:
-                number = f.binary("sub", inner.index, tiles[0])
-                a = [self._part(n, inner.index, number, blocks[0]) for n in self.a_names]
-                b = [self._part(n, outer.index, zero, block[0]) for n in self.b_names]
-                sums = self._sums(inner.index, outer.index, tiles, strips)
-                self._tile(a, b, sums, middle.index, self._spread(ahead, number))
-                with f.if_(f.compare("eq", block[1], self.given["blocks_limit"])):
-                    self._epilogue(sums, inner.index, outer.index)
+            block = self._block(middle.index)
+            b = [self._part(n, outer.index, zero, block.number) for n in self.b_names]
+            is_last = f.compare("eq", f.binary("add", block.number, 1), self.given["blocks_limit"])
+            strip = f.binary("sub", outer.index, strips[0])
+            with self._groups(tiles) as some:
+                a = [
+                    self._part(n, some.first, some.number, blocks[0], some.bank)
+                    for n in self.a_names
+                ]
+                sums = self._sums(some.number, strip)
+                self._tile(a, b, sums, block, some.tiles, self._spread(ahead, some.number))
+                with f.if_(is_last):
+                    self._epilogue(sums, some, outer.index)
 
     def _by_tiles(self, tiles: _Range, strips: _Range, blocks: _Range) -> None:
-        f = self.f
-        zero = f.const("i64", 0)
+        f, zero = self.f, self.f.const("i64", 0)
         for name in self.b_names:
             with f.if_(self._is_staged(name)), f.loop(*strips) as loop:
                 place = f.binary("sub", loop.index, strips[0])
                 self._pack(name, self._columns(loop.index), place, blocks)
-        with f.loop(*tiles) as outer:
+        is_last = f.compare("eq", blocks[1], self.given["blocks_limit"])
+        with self._groups(tiles) as some:
             for name in self.a_names:
                 with f.if_(self._is_staged(name)):
-                    self._pack(name, self._rows(outer.index), zero, blocks)
-            a = [self._part(n, outer.index, zero, blocks[0]) for n in self.a_names]
+                    self._pack(name, self._rows(some.first), zero, blocks, some.bank)
+            a = [self._part(n, some.first, zero, blocks[0], some.bank) for n in self.a_names]
             with f.loop(*strips) as inner:
                 place = f.binary("sub", inner.index, strips[0])
                 b = [self._part(n, inner.index, place, blocks[0]) for n in self.b_names]
-                sums = self._sums(outer.index, inner.index, tiles, strips)
-                ahead = self._wanted(outer.index, inner.index, strips, sums)
+                sums = self._sums(some.number, place)
+                ahead = self._wanted(some.first, inner.index, strips, sums)
                 with f.loop(*blocks) as loop:
-                    self._tile(a, b, sums, loop.index, ahead)
-                with f.if_(f.compare("eq", blocks[1], self.given["blocks_limit"])):
-                    self._epilogue(sums, outer.index, inner.index)
+                    self._tile(a, b, sums, self._block(loop.index), some.tiles, ahead)
+                with f.if_(is_last):
+                    self._epilogue(sums, some, inner.index)
+
+    def _block(self, number: Value) -> _Block:
+        f, first = self.f, self._first_piece(number)
+        end = self._first_piece(f.binary("add", number, 1))
+        return _Block(number, first, f.binary("sub", end, first))
 
     def _tile(
-        self, a: Sequence[Value], b: Sequence[Value], sums: Value, block: Value,
+        self, a: Sequence[Value], b: Sequence[Value], sums: Value, block: _Block, tiles: Value,
         ahead: _Ahead,
     ) -> None:  # fmt: skip
-        """The register tiles of every sum, over one block of it."""
+        """Some register tiles of every sum, over one block of it."""
         f, given = self.f, self.given
-        first = self._first_piece(block)
-        count = f.binary("sub", self._first_piece(f.binary("add", block, 1)), first)
-        again = f.compare("ne", block, 0)
-        columns = {n: f.gep(given[f"{n}_offsets"], first, "i64") for n in self.a_names}
-        columns |= {n: f.gep(given[f"{n}_offsets"], first, "i64") for n in self.b_names}
-        counts = f.gep(given["counts"], first, "i64")
-        where = dict(zip([*self.a_names, *self.b_names], [*a, *b], strict=True))
+        again = f.compare("ne", block.number, 0)
+        names = [*self.a_names, *self.b_names]
+        columns = {n: f.gep(given[f"{n}_offsets"], block.first_piece, "i64") for n in names}
+        counts = f.gep(given["counts"], block.first_piece, "i64")
+        where = dict(zip(names, [*a, *b], strict=True))
         for number, (left, right) in enumerate(self.form.dots):
             own = f.gep(sums, f.binary("mul", self._sums_bytes(), number), "i8") if number else sums
             arguments = [
                 where[left], given[f"{left}_row"], given[f"{left}_step"],
                 where[right], given[f"{right}_step"], own, again,
-                count, counts, columns[left], columns[right], *ahead,
+                block.pieces, counts, columns[left], columns[right], *ahead,
+                tiles, given[f"{left}_tile"],
             ]  # fmt: skip
             f.call_pointer("void", given["tile"], arguments)
 
-    def _epilogue(self, sums: Value, tile: Value, strip: Value) -> None:
-        """What the kernel makes of the sums of a tile, those that its neighbours have left out."""
+    def _epilogue(self, sums: Value, some: _Tiles, strip: Value) -> None:
+        """What the kernel makes of the sums of tiles, those that their neighbours have left out."""
         f, given = self.f, self.given
-        rows, columns = self._rows(tile), self._columns(strip)
+        rows, columns = self._rows(some.first, some.tiles), self._columns(strip)
         above = f.binary("sub", rows[0], self._start("m", rows[0]))
         before = f.binary("sub", columns[0], self._start("n", columns[0]))
         element = f.binary("add", f.binary("mul", above, given["columns"]), before)
@@ -287,9 +375,11 @@ class _BlockedEmitter:
 
     # -- places -----------------------------------------------------------------------------
 
-    def _rows(self, tile: Value) -> _Range:
-        rows = self.given["rows"]
-        return self._clipped(self.f.binary("mul", tile, rows), rows, self.given["m_limit"])
+    def _rows(self, tile: Value, count: Value | None = None) -> _Range:
+        """Those of a tile, or of several, in their bank."""
+        f, rows = self.f, self.given["rows"]
+        size = rows if count is None else f.binary("mul", rows, count)
+        return self._clipped(f.binary("mul", tile, rows), size, self.given["m_limit"])
 
     def _columns(self, strip: Value) -> _Range:
         columns = self.given["columns"]
@@ -299,10 +389,13 @@ class _BlockedEmitter:
         """Where the tile or strip begins that has `first`."""
         return self.f.intrinsic("llvm.umin", "i64", first, self.given[f"{axis}_last"])
 
-    def _sums(self, tile: Value, strip: Value, tiles: _Range, strips: _Range) -> Value:
+    def _sums(self, tile: Value, strip: Value) -> Value:
+        """Where the sums of these are, counted from the first that are worked on."""
         f, given = self.f, self.given
-        down = f.binary("mul", f.binary("sub", tile, tiles[0]), given["sums_tile"])
-        along = f.binary("mul", f.binary("sub", strip, strips[0]), given["sums_strip"])
+        down, along = (
+            f.binary("mul", tile, given["sums_tile"]),
+            f.binary("mul", strip, given["sums_strip"]),
+        )
         return f.gep(given["sums"], f.binary("add", down, along), "i8")
 
     def _sums_bytes(self) -> Value:
@@ -321,12 +414,16 @@ class _BlockedEmitter:
     def _is_staged(self, name: str) -> Value:
         return self.f.compare("ne", self.given[f"{name}_pack"], self.f.const("ptr", 0))
 
-    def _part(self, name: str, number: Value, place: Value, block: Value) -> Value:
+    def _part(
+        self, name: str, number: Value, place: Value, block: Value, bank: Value | None = None
+    ) -> Value:
         """Where tiles find part `number` of an operand: packed at `place`, from `block` on."""
         f, given = self.f, self.given
         axis, size = ("m", given["rows"]) if name in self.a_names else ("n", given["columns"])
         start = self._start(axis, f.binary("mul", number, size))
         read = self._bytes_to(name, start)
+        if bank is not None:
+            read = f.binary("add", read, f.binary("mul", bank, given[f"{name}_bank"]))
         before = f.binary("mul", self._terms_before(block), given[f"{name}_step"])
         packed = f.binary("sub", f.binary("mul", place, self._packed_bytes(name)), before)
         offset = f.select(self._is_staged(name), packed, read)
@@ -391,7 +488,9 @@ class _BlockedEmitter:
 
     # -- packing ----------------------------------------------------------------------------
 
-    def _pack(self, name: str, part: _Range, place: Value, blocks: _Range) -> None:
+    def _pack(
+        self, name: str, part: _Range, place: Value, blocks: _Range, bank: Value | None = None
+    ) -> None:
         """Pack a part of an operand, all pieces of some blocks, at this place among its parts."""
         f, given = self.f, self.given
         first, end = self._first_piece(blocks[0]), self._first_piece(blocks[1])
@@ -403,6 +502,8 @@ class _BlockedEmitter:
         steps = given[f"{name}_by_term"], given[f"{name}_by_part"]
         valid = f.binary("sub", part[1], part[0])
         along = f.gep(given[f"{name}_source"], self._bytes_to(name, part[0]), "i8")
+        if bank is not None:
+            along = f.gep(along, f.binary("mul", bank, given[f"{name}_bank"]), "i8")
         with f.loop(first, end) as loop:
             piece = loop.index
             count, start, offset = (

@@ -48,6 +48,12 @@ from .tiles import TileShape, tile_function
 from .values import SIZE_BYTES
 from .vectors import ExpressionEmitter, first_lanes
 
+FEW_BLOCKS = 2
+"""So many blocks of a float32 sum are added as floats, which gives the same bits (tiles.py)."""
+
+SUMS_AT_ONCE_BYTES = 8_192
+"""Of the sums of several tiles that one call computes."""
+
 LARGE_BYTES = 524_288
 """An operand of more comes from beyond the second-level cache when it is packed."""
 
@@ -90,8 +96,10 @@ class _TiledKernel:
         self.kernel = flatten_kernel(kernel, ScalarBuilder())
         axes = {axis.name: axis for axis in self.kernel.axes}
         self.outer = tuple(axes[run[0]] for run in tiles.outer)
+        self.bank = None if tiles.over is None else axes[tiles.over[0]]
         self.rows, self.columns = axes[tiles.rows[0]], axes[tiles.columns[0]]
-        if tiles.threads is not None and tiles.threads not in tiles.parallel_runs():
+        shared = (*tiles.outer, tiles.rows, tiles.columns)
+        if tiles.threads is not None and tiles.threads not in shared:
             raise self.refusal("threads share none of its runs")
         self.threads = None if tiles.threads is None else axes[tiles.threads[0]]
         first = self.kernel.loops[0]
@@ -101,13 +109,16 @@ class _TiledKernel:
         self.b = list(dict.fromkeys(b for _, b in self.dots))
         if len(self.a) > 1 and len(self.b) > 1:
             raise self.refusal("its sums share no operand")
+        if self.bank is not None and any(self.bank in b.axes for b in self.b):
+            raise self.refusal("its banks are not of rows alone")
         rows, columns = tiles.tile
         scalar = llvm_type(first.reductions[0].dtype)
         if not 1 <= rows <= MOST_ROWS or columns % tiles.lanes:
             wanted = f"a tile has 1 to {MOST_ROWS} rows and whole vectors of columns"
             raise self.refusal(f"{wanted}, not {rows} x {columns}")
-        self.shape = TileShape(rows, columns, tiles.lanes, scalar, long=order.block is not None)
         self.sum = TermShape(first.axes, order.block)
+        long = self.sum.blocks > (FEW_BLOCKS if scalar == "float" else 1)
+        self.shape = TileShape(rows, columns, tiles.lanes, scalar, long)
         self.wanted = self._wanted()
 
     def refusal(self, fact: str) -> CompileError:
@@ -137,7 +148,7 @@ class _TiledKernel:
         """The load of which the part of a tile is one piece of memory, if any: of a weight in
         strips that is updated. It is as large as the results, and would come from memory while
         nothing else is done; so it is fetched term by term while the tile before is computed."""
-        if self.tiles.each == "tile":
+        if self.tiles.each == "tile" and self.bank is None:
             for load in self.epilogue_loads:
                 rows, columns = self.steps(load, (self.rows, self.columns)) or (None, None)
                 if rows == _in_strips(STRIP) and columns is not None and _is_cut(columns):
@@ -187,6 +198,9 @@ class _Operand:
         if steps is None and self.kind != "computed":
             raise k.refusal(f"operand {name[0]} is {self.kind}, but is not read in even steps")
         along, *self.by_axis = steps or [_in_strips(0)] * (1 + len(k.sum.axes))
+        self.by_bank = 0
+        if steps is not None and k.bank is not None and name.startswith("a"):
+            self.by_bank = self._step_of_banks(k, k.bank)
         self.by_part, self.by_term = along.inside, self.by_axis[-1].inside
         if any(step.across % STRIP for step in (along, *self.by_axis)):
             raise k.refusal(f"operand {name[0]} lies in strips that overlap")
@@ -208,10 +222,18 @@ class _Operand:
         """From row to row where tiles read it."""
         return self.size * (1 if self.is_staged else self.by_part)
 
+    def _step_of_banks(self, k: _TiledKernel, bank: Axis) -> int:
+        """Elements from bank to bank."""
+        found = k.steps(self.scalar, (bank,))
+        if found is None or _is_cut(found[0]):
+            raise k.refusal(f"operand {self.name[0]} does not step evenly from bank to bank")
+        return found[0].inside
+
     def numbers(self, k: _TiledKernel, room: int) -> dict[str, int]:
         """What is constant of it (blocked.py, terms.py); `room`: where it is packed."""
         found = {
             "by_term": self.by_term, "by_part": self.by_part, "beyond": self.beyond,
+            "bank": self.by_bank * self.size,
             "even_terms": self.even_terms or k.sum.terms,
             "room": room, "step": self.step_bytes, "row": self.part_bytes,
         }  # fmt: skip
@@ -262,12 +284,23 @@ class _ContractionEmitter:
         self.by_strips = tiles.each == "strip"
         self.tiles, self.strips, terms = tiles.blocks
         self.depth = k.sum.blocks_of(terms)
+        self.at_once = self._tiles_at_once()
+
+    def _tiles_at_once(self) -> int:
+        """How many tiles one call computes: so many that their sums stay in the first-level cache.
+
+        One of several dots, whose sums lie beside each other; and where a tile's rows are packed
+        just before, or what its epilogue reads is fetched by the tile before."""
+        packs = not self.by_strips and any(operand.is_staged for operand in self.a)
+        if len(self.k.dots) > 1 or packs or self.k.wanted is not None:
+            return 1
+        return max(1, min(self.tiles, SUMS_AT_ONCE_BYTES // self.shape.size_bytes))
 
     def emit(self) -> None:
         f, k, operands = self.f, self.k, (*self.a, *self.b)
         wanted = k.wanted
         self.context.prepare(_buffers_of(*k.a, *k.b, *([] if wanted is None else [wanted])))
-        points = f.alloca("i64", len(k.outer)) if k.outer else f.const("ptr", 0)
+        points = f.alloca("i64", 1 + len(k.outer))
         constants = self._sizes() | self._memory() | k.sum.numbers() | _wanted_numbers(k)
         form = BlockedForm(
             self.shape.scalar, k.tiles.each, len(k.a), len(k.b),
@@ -279,7 +312,7 @@ class _ContractionEmitter:
             f, [o.name for o in operands], form.axes, form.cut, names, form.numbers
         )
         blocks = f.call("i64", 1, terms, [f.parameter(0), numbers])
-        epilogue = _helper(f, _emit_epilogue(k))
+        epilogue = _helper(f, _emit_epilogue(k, self.at_once))
         tile = Value(f"@{tile_function(f, self.shape)}", "ptr")
         given = [f.parameter(0), points, numbers, blocks, tile, epilogue]
         name = blocked_function(f, form)
@@ -292,7 +325,7 @@ class _ContractionEmitter:
                 loop = stack.enter_context(f.loop(low, high))
                 stack.enter_context(self.e.level())
                 self.e.bind(axis, loop.index)
-                f.store(loop.index, f.gep(points, number, "i64"))
+                f.store(loop.index, f.gep(points, 1 + number, "i64"))
             given.append(f.const("ptr", 0) if wanted is None else self._first(wanted))
             for operand in operands:
                 given += [self._packing(operand), self._source(operand)]
@@ -307,6 +340,7 @@ class _ContractionEmitter:
         ]
         return {
             "rows": shape.rows, "columns": shape.columns, "m_last": last[0], "n_last": last[1],
+            "banks": 1 if k.bank is None else k.bank.extent, "at_once": self.at_once,
             "m_shared": -int(k.rows is k.threads), "n_shared": -int(k.columns is k.threads),
             "kept_size": SIZE_BYTES[shape.kept],
             "block_terms": k.sum.block_terms,
@@ -320,11 +354,11 @@ class _ContractionEmitter:
         operands = [*self.a, *self.b]
         place = shape.size_bytes * len(k.dots)
         if self.depth < k.sum.blocks:  # the sums of all tiles are kept between blocks of K
-            tile, strip, places = place * self.strips, place, self.tiles * self.strips
+            tile, strip, places = place, place * self.tiles, self.tiles * self.strips
         elif self.by_strips:
             tile, strip, places = place, 0, self.tiles
         else:
-            tile, strip, places = 0, 0, 1
+            tile, strip, places = 0, 0, self.at_once
         columns = table_columns([operand.name for operand in operands], len(k.sum.axes))
         found = {
             "table": context.room("i8", k.sum.column_bytes * len(columns)),
@@ -353,7 +387,8 @@ class _ContractionEmitter:
         """Where the element lies that is loaded for the first row, column and term."""
         f, k = self.f, self.k
         with self.e.level():
-            for axis in (k.rows, k.columns, *k.sum.axes):
+            banks = () if k.bank is None else (k.bank,)
+            for axis in (k.rows, k.columns, *banks, *k.sum.axes):
                 self.e.bind(axis, f.const("i64", 0))
             base, address = self.context.base(load.payload), self.e.value(load.args[0])
             return f.gep(base, address, k.shape.scalar)
@@ -390,10 +425,11 @@ def _buffers_of(*roots: Scalar) -> tuple[Buffer, ...]:
     return tuple(dict.fromkeys(load.payload for load in loads))
 
 
-def _bind_points(e: ExpressionEmitter, outer: Sequence[Axis], points: Value) -> None:
-    """Bind the outer axes to where the kernel's own loops stand: `points`, one number for each."""
-    for number, axis in enumerate(outer):
-        e.bind(axis, e.f.load("i64", e.f.gep(points, number, "i64")))
+def _bind_points(e: ExpressionEmitter, k: _TiledKernel, points: Value) -> None:
+    """Bind bank and outer axes to where the loops around tiles stand: `points`, one number each."""
+    for number, axis in enumerate((k.bank, *k.outer)):
+        if axis is not None:
+            e.bind(axis, e.f.load("i64", e.f.gep(points, number, "i64")))
 
 
 def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
@@ -408,7 +444,7 @@ def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
     context = KernelContext(f, k.buffers)
     e = ExpressionEmitter(context)
     context.prepare(_buffers_of(operand.scalar))
-    _bind_points(e, k.outer, given["points"])
+    _bind_points(e, k, given["points"])
     starts = [
         f.load("i64", f.gep(given["terms"], number * k.sum.column_bytes, "i8"))
         for number in range(len(k.sum.axes))
@@ -429,8 +465,8 @@ def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
     return f
 
 
-def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
-    """What the kernel makes of the sums of one tile."""
+def _emit_epilogue(k: _TiledKernel, at_once: int) -> FunctionEmitter:
+    """What the kernel makes of the sums of a tile, or of a few that follow each other."""
     name, attributes = kernel_symbol("epilogue", k.name), AROUND_LOOPS
     f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
     _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
@@ -438,10 +474,10 @@ def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     e = ExpressionEmitter(context)
     loops = k.kernel.loops[1:]
     roots = [root for loop in loops for root in loop.roots]
-    upcoming = _steps_to_next(k)
+    upcoming = _steps_to_next(k, at_once)
     stored = [store.buffer for loop in loops for store in loop.stores]
     context.prepare(tuple(dict.fromkeys(stored)) + _buffers_of(*roots))
-    _bind_points(e, k.outer, points)
+    _bind_points(e, k, points)
     e.hoist(roots, (k.rows, k.columns))
     bounded, width = k.columns.bounded, shape.columns
     whole = k.columns.extent % width == 0 and not bounded and width % LANES == 0
@@ -473,14 +509,15 @@ def _emit_epilogue(k: _TiledKernel) -> FunctionEmitter:
     return f
 
 
-def _steps_to_next(k: _TiledKernel) -> dict[Scalar, int]:
-    """Elements from what an epilogue loads for this tile to what it will for the next.
+def _steps_to_next(k: _TiledKernel, at_once: int) -> dict[Scalar, int]:
+    """Elements from what an epilogue loads for so many tiles to what it will for the next.
 
     Of each load that has an element of its own for every sum, side by side, and that no tile
     fetches.
     """
     by_strip = k.tiles.each == "strip"
-    axis, size = (k.rows, k.shape.rows) if by_strip else (k.columns, k.shape.columns)
+    by_row = (k.rows, k.shape.rows * at_once)
+    axis, size = by_row if by_strip else (k.columns, k.shape.columns)
     steps: dict[Scalar, int] = {}
     for load in k.epilogue_loads:
         along, step = (step_along(load.args[0], a) for a in (k.columns, axis))

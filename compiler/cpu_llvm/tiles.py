@@ -4,16 +4,17 @@ One function of the module for each shape, shared by every contraction: steps an
 arguments, so a training step needs two or three tiles in all, which is most of what its compilation
 costs.
 
-    c[i, j] (+)= sum over pieces p, k < counts[p] of
-                 a[i * a_row + a_offsets[p] + k * a_step] * b[b_offsets[p] + k * b_step + j]
+    c[t, i, j] (+)= sum over pieces p, k < counts[p] of
+        a[t * a_tile + i * a_row + a_offsets[p] + k * a_step] * b[b_offsets[p] + k * b_step + j]
 
 The rows x columns accumulators stay in vector registers: for each k the tile loads the vectors of
 b, broadcasts one element of a per row and issues one FMA per accumulator. A packed operand is one
 that lies in panels or strips (packing.py): the tile knows no difference. The order over k is that
 of the pieces, one rounding per step, whatever the shape and the target.
 
-Fourteen rows at a run-time distance have fourteen addresses and share four registers and the
-distance: x86 adds a register times 1, 2, 4 or 8, so rows 1, 2, 4 and 8 beyond a base cost nothing.
+Sixteen rows at a run-time distance have sixteen addresses and share three registers, the distance
+and three times the distance: x86 adds a register times 1, 2, 4 or 8, so rows 1, 2, 3, 4, 6 and 8
+beyond a base cost nothing. Several tiles of one call are of rows that follow each other.
 Source: Goto and van de Geijn, 2008, "Anatomy of high-performance matrix multiplication".
 """
 
@@ -22,24 +23,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..artifact import LINE_BYTES
 from .emit import FunctionEmitter, Value
 from .values import SIZE_BYTES
 
-_BASES = (0, 3, 5, 10)
-_REACHED = (0, 1, 2, 4, 8)
+_BASES = (0, 2, 7)
+_TIMES = (1, 2, 4, 8)
+"""Rows that a base reaches: itself, and those beyond it by so many times one distance or three."""
 
 TILE_PARAMETERS = (
     ("ptr", "a"), ("i64", "a_row"), ("i64", "a_step"), ("ptr", "b"), ("i64", "b_step"),
     ("ptr", "c"), ("i1", "again"),
     ("i64", "pieces"), ("ptr", "counts"), ("ptr", "a_offsets"), ("ptr", "b_offsets"),
-    ("ptr", "next"), ("i64", "next_step"),
+    ("ptr", "next"), ("i64", "next_step"), ("i64", "tiles"), ("i64", "a_tile"),
 )  # fmt: skip
-"""Steps and offsets in bytes; at least one piece, of at least one term each.
+"""Steps and offsets in bytes; at least one piece, of at least one term each, and at least one tile.
 
-c       rows x columns of `kept_type`
+c       rows x columns of `kept` for each tile
 again   whether to add to what is there: the sums of one block to those of the blocks before
 next    where cache lines begin that will be wanted soon, next_step bytes apart: one is fetched
-        with every term
+        with every term, by the tiles that follow the line behind each, as far as a strip reaches;
+        tiles of one vector fetch none
 """
 
 
@@ -47,7 +51,8 @@ next    where cache lines begin that will be wanted soon, next_step bytes apart:
 class TileShape:
     """rows x columns accumulators, `lanes` of them to a register, of this LLVM type.
 
-    long: sums of a block are added to doubles
+    long: sums of a block are added to doubles. Those of two blocks need none: what two floats come
+          to in a double, rounded to a float, is their sum as floats.
     """
 
     rows: int
@@ -89,34 +94,56 @@ class _TileEmitter:
         self.tile, self.kind = tile, tile.scalar
         self.vectors = tile.columns // tile.lanes
         self.places = [(i, j) for i in range(tile.rows) for j in range(self.vectors)]
-        self.bases = sorted({_base(i) for i in range(tile.rows)})
+        self.bases = sorted({_reached(i)[0] for i in range(tile.rows)})
 
     def emit(self) -> FunctionEmitter:
         g, given = self.g, self.given
+        triple = g.freeze(g.binary("mul", given["a_row"], 3))
+        self.distances = {1: given["a_row"], 3: triple}
+        carried = [given[name] for name in ("a", "c", "next", "next_step")]
+        with g.loop(0, given["tiles"], carried=carried, guard=False) as loop:
+            a, c, upcoming, step = loop.carried
+            self._store(self._sums(a, upcoming, step), c)
+            following = g.binary("add", loop.index, 1)
+            lines = self.tile.columns * SIZE_BYTES[self.kind] // LINE_BYTES
+            more = g.compare("slt", following, lines)
+            loop.next([
+                g.gep(a, given["a_tile"], "i8", inbounds=False),
+                g.gep(c, self.tile.size_bytes, "i8"),
+                g.gep(upcoming, LINE_BYTES, "i8", inbounds=False),
+                g.select(more, step, 0),
+            ])  # fmt: skip
+        g.ret()
+        return g
+
+    def _sums(self, a: Value, upcoming: Value, step: Value) -> list[Value]:
+        """The sums of one tile, whose rows begin at `a`."""
+        g, given = self.g, self.given
         distances = [g.binary("mul", given["a_row"], row) for row in self.bases]
         zeros = [g.const(self.kind, 0, self.tile.lanes) for _ in self.places]
-        with g.loop(0, given["pieces"], carried=[given["next"], *zeros], guard=False) as loop:
+        with g.loop(0, given["pieces"], carried=[upcoming, *zeros], guard=False) as loop:
             count, left, right = (
                 g.load("i64", g.gep(given[name], loop.index, "i64"))
                 for name in ("counts", "a_offsets", "b_offsets")
             )
-            first = g.gep(given["a"], left, "i8")
+            first = g.gep(a, left, "i8")
             starts = [g.gep(first, distance, "i8") for distance in distances]
             upcoming, *sums = loop.carried
             pointers = [g.gep(given["b"], right, "i8"), upcoming, *starts]
-            loop.next(self._terms(pointers, sums, count))
-        self._store(loop.results[1:])
-        g.ret()
-        return g
+            loop.next(self._terms(pointers, sums, count, step))
+        return loop.results[1:]
 
-    def _terms(self, pointers: list[Value], sums: list[Value], count: Value) -> list[Value]:
+    def _terms(
+        self, pointers: list[Value], sums: list[Value], count: Value, step: Value
+    ) -> list[Value]:
         """Add one piece's products to the sums: what to fetch from then on, and the sums."""
         g, given, kind, lanes = self.g, self.given, self.kind, self.tile.lanes
         number = len(pointers)
         with g.loop(0, count, carried=[*pointers, *sums], guard=False) as loop:
             right, upcoming, *left = loop.carried[:number]
             sums = loop.carried[number:]
-            g.prefetch(upcoming, locality=2)
+            if self.vectors > 1:  # loads are what tiles of one vector wait for
+                g.prefetch(upcoming, locality=2)
             # Rows are at a fixed distance, which LLVM would walk one after the other: thirteen
             # additions that wait for each other. It does not look through a freeze.
             left = [g.freeze(base) for base in left]
@@ -130,44 +157,55 @@ class _TileEmitter:
                     sums[place] = g.fma(element, strip[j], sums[place])
             loop.next([
                 g.gep(right, given["b_step"], "i8"),
-                g.gep(upcoming, given["next_step"], "i8", inbounds=False),
+                g.gep(upcoming, step, "i8", inbounds=False),
                 *(g.gep(base, given["a_step"], "i8") for base in left),
                 *sums,
             ])  # fmt: skip
         return [loop.results[1], *loop.results[number:]]
 
     def _row(self, i: int, bases: Sequence[Value]) -> Value:
-        """The address of row i's element: a base and the distance of rows times 1, 2, 4 or 8."""
-        base = bases[self.bases.index(_base(i))]
-        times = i - _base(i)
+        """The address of row i's element, from a base."""
+        first, distance, times = _reached(i)
+        base = bases[self.bases.index(first)]
         if not times:
             return base
-        distance = self.given["a_row"].name
-        text = f"getelementptr inbounds [{times} x i8], {base}, i64 {distance}"
+        text = f"getelementptr inbounds [{times} x i8], {base}, i64 {self.distances[distance].name}"
         return self.g.emit(text, "ptr")
 
-    def _store(self, sums: Sequence[Value]) -> None:
+    def _store(self, sums: Sequence[Value], c: Value) -> None:
         """Leave the sums in c, or add them to what is there."""
-        g, kept = self.g, self.tile.kept
-        if not self.tile.long:
-            for place, total in zip(self.places, sums, strict=True):
-                g.store(total, self._at(place))
-            return
+        g, tile = self.g, self.tile
         with g.if_else(self.given["again"]) as branch:
             for place, total in zip(self.places, sums, strict=True):
-                old = g.load(kept, self._at(place), self.tile.lanes)
-                g.store(g.add(old, g.cast("fpext", total, kept)), self._at(place))
+                at = self._at(c, place)
+                old = g.load(tile.kept, at, tile.lanes)
+                if not tile.long:
+                    old = g.add(old, 0.0)
+                g.store(g.add(old, self._kept(total)), at)
             branch.otherwise()
             for place, total in zip(self.places, sums, strict=True):
-                # What is kept begins at +0.0, so a block of -0.0 leaves +0.0.
-                g.store(g.add(g.cast("fpext", total, kept), 0.0), self._at(place))
+                # What is kept begins at +0.0, so a block of -0.0 leaves +0.0; of floats it is made
+                # so when the next block comes, and a sum of one block stays as it is.
+                kept = g.add(self._kept(total), 0.0) if tile.long else total
+                g.store(kept, self._at(c, place))
 
-    def _at(self, place: tuple[int, int]) -> Value:
+    def _kept(self, total: Value) -> Value:
+        return self.g.cast("fpext", total, self.tile.kept) if self.tile.long else total
+
+    def _at(self, c: Value, place: tuple[int, int]) -> Value:
         i, j = place
         element = i * self.tile.columns + j * self.tile.lanes
-        return self.g.gep(self.given["c"], element, self.tile.kept)
+        return self.g.gep(c, element, self.tile.kept)
 
 
-def _base(row: int) -> int:
-    """The row whose address register serves this one."""
-    return next(base for base in _BASES if row - base in _REACHED)
+def _reached(row: int) -> tuple[int, int, int]:
+    """The base of a row, and how it is reached from there: so many times a distance."""
+    for base in _BASES:
+        if row == base:
+            return base, 1, 0
+    for base in _BASES:
+        for distance in (1, 3):
+            times, rest = divmod(row - base, distance)
+            if not rest and times in _TIMES:
+                return base, distance, times
+    raise ValueError(f"row {row} cannot be reached")

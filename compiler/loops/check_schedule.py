@@ -210,7 +210,9 @@ class _ScheduleChecker:
                 order_text(first.order),
             )
         if tiles.threads is not None:
-            self._check_threads(place, tiles.threads, tiles.parallel_runs())
+            self._check_threads(place, tiles.threads, (*tiles.outer, tiles.rows, tiles.columns))
+        if tiles.over is not None and self.axes[tiles.over[0]].bounded:
+            raise self._refuse(place, f"banks along {run_text(tiles.over)}, which is bounded")
         rows, columns = tiles.tile
         whole = tiles.lanes > 0 and columns % LANES == 0 and columns % tiles.lanes == 0
         if rows < 1 or columns < 1 or not whole:
@@ -218,7 +220,7 @@ class _ScheduleChecker:
             raise self._refuse(place, problem, f"columns are multiples of {LANES} and of its lanes")
         if max(rows, columns) > MOST_LANES:
             raise self._refuse(place, f"a tile of {rows} x {columns} has no registers")
-        walked = [*tiles.outer, tiles.rows, tiles.columns, *tiles.terms]
+        walked = [*tiles.parallel_runs(), *tiles.terms]
         if not all(self._extent(run) for run in walked):
             raise self._refuse(place, "a product without an element has no tiles")
         self._check_blocks(place, tiles)
@@ -227,7 +229,8 @@ class _ScheduleChecker:
     def _check_blocks(self, place: str, tiles: Tiles) -> None:
         """Between two rounds of packing no more is worked on than there is."""
         terms = math.prod(self._extent(run) for run in tiles.terms)
-        most = (self._extent(tiles.rows), self._extent(tiles.columns), terms)
+        banks = 1 if tiles.over is None else self._extent(tiles.over)
+        most = (banks * self._extent(tiles.rows), self._extent(tiles.columns), terms)
         if not all(1 <= block <= there for block, there in zip(tiles.blocks, most, strict=True)):
             blocks, there = (" x ".join(map(str, sizes)) for sizes in (tiles.blocks, most))
             raise self._refuse(place, f"blocks {blocks} are not parts of {there}")

@@ -14,6 +14,8 @@
     }                              threads i2
                                  }
 
+    Rows of tiles may be those of several banks: `rows i1 over i0`.
+
 An `Order` stands on every loop that has axes, a schedule on every kernel; choose_schedule writes
 both. The order follows from the kernel alone, from its shapes, dtypes and layouts, and from whether
 it stands in a resident loop, where sums are in order. No machine decides it, beyond what machine.py
@@ -138,8 +140,9 @@ STRIP = 32
 """Points of a strip, where an array lies in strips: the columns of the widest register tile, which
 those of all others divide."""
 
-MOST_ROWS = 14
-"""Of a register tile: their sums, two vectors wide, and the operands take 31 of 32 registers."""
+MOST_ROWS = 16
+"""Of a register tile; where it is two vectors wide, 14: their sums and the operands take 31 of 32
+registers."""
 
 PACKED_ROWS, PACKED_COLUMNS = 16, 8
 """What is packed by rows or by columns is a multiple of these wide along the tile."""
@@ -164,6 +167,8 @@ class Tiles:
 
     outer     parallel axes that are walked around the tiles, from the outside in
     rows      the run along which a tile has rows: those of operand `a`
+    over      another run of `a`, or None: its points are banks of rows, each with tiles of its own,
+              which are walked as one after the other; in the blocks, where `outer` is around them
     columns   the run along which a tile has vectors: those of operand `b`, and of the results;
               `a` may be either operand of the product
     terms     the runs that are summed over, the outermost first
@@ -177,6 +182,7 @@ class Tiles:
 
     outer: tuple[Run, ...]
     rows: Run
+    over: Run | None
     columns: Run
     terms: tuple[Run, ...]
     tile: tuple[int, int]
@@ -188,7 +194,8 @@ class Tiles:
     threads: Run | None
 
     def parallel_runs(self) -> tuple[Run, ...]:
-        return (*self.outer, self.rows, self.columns)
+        banks = () if self.over is None else (self.over,)
+        return (*self.outer, self.rows, *banks, self.columns)
 
     @property
     def is_shared(self) -> bool:
@@ -231,6 +238,7 @@ def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
                 schedule,
                 outer=renamed_runs(schedule.outer, names),
                 rows=renamed_run(schedule.rows, names),
+                over=None if schedule.over is None else renamed_run(schedule.over, names),
                 columns=renamed_run(schedule.columns, names),
                 terms=renamed_runs(schedule.terms, names),
                 threads=None if schedule.threads is None else renamed_run(schedule.threads, names),

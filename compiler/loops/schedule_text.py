@@ -63,9 +63,10 @@ def _nest_lines(nest: Nest) -> list[str]:
 def _tile_lines(tiles: Tiles) -> list[str]:
     outer = [f"outer {runs_text(tiles.outer)}"] if tiles.outer else []
     rows, columns = tiles.tile
+    over = "" if tiles.over is None else f" over {run_text(tiles.over)}"
     return [
         *outer,
-        f"rows {run_text(tiles.rows)}",
+        f"rows {run_text(tiles.rows)}{over}",
         f"columns {run_text(tiles.columns)}",
         f"terms {runs_text(tiles.terms)}",
         f"tile {rows} x {columns} by {tiles.lanes}",
@@ -127,7 +128,9 @@ def _nest(cursor: Cursor) -> Nest:
 
 def _tiles(cursor: Cursor) -> Tiles:
     outer = _runs(cursor) if cursor.accept("outer") else ()
-    rows, columns = (_run_behind(cursor, word) for word in ("rows", "columns"))
+    rows = _run_behind(cursor, "rows")
+    over = _run(cursor) if cursor.accept("over") else None
+    columns = _run_behind(cursor, "columns")
     cursor.expect("terms")
     terms = _runs(cursor)
     cursor.expect("tile")
@@ -146,7 +149,7 @@ def _tiles(cursor: Cursor) -> Tiles:
         cursor.expect("tile")
     threads = _run(cursor) if cursor.accept("threads") else None
     return Tiles(
-        outer, rows, columns, terms, (tile[0], tile[1]), lanes, a, b,
+        outer, rows, over, columns, terms, (tile[0], tile[1]), lanes, a, b,
         (blocks[0], blocks[1], blocks[2]), each, threads,
     )  # fmt: skip
 

@@ -32,6 +32,14 @@ HALF_CACHE = 524_288
 ROWS_FOR_ONE = 14
 """Of so many rows that a tile may have, it may do without one where M is divided better: that costs
 less than a fiftieth of its speed."""
+WAITING_BYTES = 131_072
+"""Of the sums of the tiles of several banks, which wait in the second-level cache while a block of
+`b` stays in the first."""
+MANY_BLOCKS = 8
+FEWEST_SUMS = 8
+"""In a tile: so many FMAs are under way at once."""
+CALL_CYCLES = 60
+"""About what a tile takes beside its terms."""
 MANY_POINTS = 8
 """A batch axis with so many points is shared among threads, and so many parts split evenly."""
 
@@ -63,9 +71,12 @@ class _Chooser:
         self.long, self.block_terms = order.block is not None, c.block_terms(order)
         self.size = c.dtype.size_bytes
         self.lanes = machine.vector_bytes // self.size
+        self.over = self._over()
         self.tile = self._tile()
         self.rows, self.columns = self.tile.what
         self.m_parts = -(-c.rows.extent // self.rows)
+        self.tiles = self.m_parts * (1 if self.over is None else self.over.extent)
+        """Those of all banks."""
         self.n_parts = -(-c.columns.extent // self.columns)
         self.b_bytes = c.depth * c.columns.extent * self.size
         self.a_bytes = c.rows.extent * c.depth * self.size
@@ -75,11 +86,12 @@ class _Chooser:
 
     def chosen(self) -> Chosen:
         c = self.c
-        outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]))
+        outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]) if r is not self.over)
         blocks, threads = self._blocks(), self._threads(outer)
         tiles = Tiles(
             tuple(run.run for run in outer),
             c.rows.run,
+            None if self.over is None else self.over.run,
             c.columns.run,
             tuple(run.run for run in c.terms),
             self.tile.what,
@@ -109,7 +121,7 @@ class _Chooser:
         many = [run for run in outer if run.extent >= MANY_POINTS]
         if many:
             return Choice(many[0], f"{many[0].extent} points, around the tiles")
-        strips, tiles = (self.c.columns, self.n_parts, "strip"), (self.c.rows, self.m_parts, "tile")
+        strips, tiles = (self.c.columns, self.n_parts, "strip"), (self.c.rows, self.tiles, "tile")
         strips_first = self.each.what == "strip" or self.c.updates
         ranked = (strips, tiles) if strips_first else (tiles, strips)
         better, other = sorted(ranked, key=lambda shared: _most_idle(shared[1]))
@@ -117,11 +129,25 @@ class _Chooser:
         who = "; who updates a strip reads it" if self.c.updates and better is strips else ""
         return Choice(better[0], f"{idle[0]} idle at most; {idle[1]}{who}")
 
+    def _over(self) -> WalkedRun | None:
+        """The run of `a` whose points are banks of rows, if there are several runs: the one along
+        which they lie closest, so that banks that follow each other read the same memory."""
+        found: list[tuple[int, int]] = []
+        for number, run in enumerate(self.c.m[1:], start=1):
+            steps = steps_in_memory(self.c.dots[0].a, (run,))
+            if not run.bounded and not isinstance(steps, str) and isinstance(steps[0], int):
+                found.append((abs(steps[0]), number))
+        return self.c.m[min(found)[1]] if found and len(self.c.dots) == 1 else None
+
     def _each(self) -> Choice[Literal["strip", "tile"]]:
         """What the outer of the two loops walks. A strip that is read once for all tiles comes from
         the first-level cache then, if few rows or the second level serve all of `a` again and
         again; but a short sum leaves the cache to its epilogue, which wants whole rows of results.
         """
+        if self._all_sums_wait():
+            return Choice("strip", "the sums of all strips and tiles stay cached")
+        if self.over is not None and self.long and self.a.what.kind == "in place":
+            return Choice("strip", "a block of b stays in the first-level cache for all banks")
         if self.c.rows.extent <= FEW_ROWS:
             if self.b_bytes > SMALL_BYTES:
                 return Choice("strip", f"{self.c.rows.extent} rows pass a strip while it is cached")
@@ -150,6 +176,10 @@ class _Chooser:
         near = range(most - most // ROWS_FOR_ONE, most + 1)
         heights = [evenly, *(rows for rows in near if rows <= c.rows.extent)]
         rows = min(heights, key=lambda rows: (-(-c.rows.extent // rows) * rows, -rows))
+        if self.over is not None:
+            rows = min(
+                range(1, min(most, c.rows.extent) + 1), key=lambda n: self._cycles(n, vectors)
+            )
         parts = -(-c.rows.extent // rows)
         even = "even " if rows == evenly else ""
         split = f"{c.rows.extent} rows in {parts} {even}parts" if parts > 1 else "all rows at once"
@@ -158,6 +188,26 @@ class _Chooser:
         return Choice(
             tile, f"{split}; {fit}" if vectors > 1 else f"{split}, all columns in a vector"
         )
+
+    def _cycles(self, rows: int, vectors: int) -> float:
+        """About how many cycles a bank takes in tiles of so many rows, whose last one does again
+        what the one before has done: a term is FMAs or loads, two of either in a cycle."""
+        busy = max(rows * vectors, rows + vectors + 1, FEWEST_SUMS) / 2
+        return -(-self.c.rows.extent // rows) * (
+            busy * min(self.block_terms, self.c.depth) + CALL_CYCLES
+        )
+
+    def _all_sums_wait(self) -> bool:
+        """Whether the sums of all tiles are to wait while all of them take a block of terms: of so
+        long sums over several runs, as of an image and its places, nothing else stays cached."""
+        blocks = -(-self.c.depth // self.block_terms)
+        kept = self.tiles * self.n_parts * self.rows * self.columns * self._kept()
+        in_place = self.a.what.kind == "in place" and len(self.c.terms) > 1
+        return in_place and blocks >= MANY_BLOCKS and kept <= HALF_CACHE
+
+    def _kept(self) -> int:
+        """Bytes of one sum between two blocks."""
+        return 8 if -(-self.c.depth // self.block_terms) > 2 else self.size
 
     def _common(self, found: Sequence[Choice[Staging]]) -> Choice[Staging]:
         """What serves several operands: an expression can be evaluated for any of them."""
@@ -249,23 +299,29 @@ class _Chooser:
 
     def _blocks(self) -> Choice[tuple[int, int, int]]:
         """Tiles, strips and terms that are worked on between two rounds of packing."""
-        kept = 8 if self.long else self.size
-        tile_bytes = self.rows * self.columns * kept * len(self.c.dots)
+        tile_bytes = self.rows * self.columns * self._kept() * len(self.c.dots)
         depth = self._whole_blocks(DEPTH_BLOCK)
+        if self._all_sums_wait():
+            why = f"the {self.tiles * self.n_parts * tile_bytes} bytes of all sums wait"
+            return Choice((self.tiles, self.n_parts, self.block_terms), why)
+        if self.over is not None and self.each.what == "strip" and self.a.what.kind == "in place":
+            fit = max(1, WAITING_BYTES // tile_bytes)
+            tiles = -(-self.tiles // -(-self.tiles // fit))
+            return Choice((tiles, 1, self.c.depth), f"{WAITING_BYTES} bytes of sums may wait")
         if self.each.what == "strip":
             if self.a.what.kind == "in place" and self.a_bytes < 2 * HALF_CACHE:
-                return Choice((self.m_parts, 1, self.c.depth), "a stays cached where it is")
+                return Choice((self.tiles, 1, self.c.depth), "a stays cached where it is")
             # Of what is staged of `a`, no more than a block of the sum: all strips go over it.
-            fit = max(1, SUMS_BYTES // (tile_bytes * self.m_parts))
+            fit = max(1, SUMS_BYTES // (tile_bytes * self.tiles))
             strips = -(-self.n_parts // -(-self.n_parts // fit))
             terms = self._whole_blocks(self.block_terms)
             passing = f"{counted(strips, 'strip')} pass {terms} terms of a at a time"
             why = f"{passing}: {SUMS_BYTES} bytes of sums may wait"
-            return Choice((self.m_parts, strips, terms), why)
+            return Choice((self.tiles, strips, terms), why)
         strip_bytes = depth * self.columns * self.size * len({d.b for d in self.c.dots})
         strips = max(1, min(self.n_parts, HALF_CACHE // strip_bytes))
         fit = max(1, WORKSPACE_BYTES // (tile_bytes * strips))
-        tiles = self.m_parts if depth == self.c.depth else min(self.m_parts, fit)
+        tiles = self.tiles if depth == self.c.depth else min(self.tiles, fit)
         why = f"{counted(strips, 'strip')} of {strip_bytes} bytes: {HALF_CACHE} stay cached"
         if depth != self.c.depth:
             why += f"; the sums of {counted(tiles, 'tile')} wait in a workspace"
