@@ -98,7 +98,8 @@ def _with_nest(kernel: Kernel, rng: np.random.Generator) -> Kernel:
     ahead = None
     if walk and rng.random() < 0.5:
         ahead = Ahead(int(rng.integers(0, 4)), walk[rng.integers(len(walk))])
-    nest = Nest(tuple(walk), vector, 1 if vector is None else width, ahead, threads)
+    abreast = walk[-1] if walk and lanes > 1 and rng.random() < 0.7 else None
+    nest = Nest(tuple(walk), vector, 1 if vector is None else width, ahead, threads, abreast)
     return replace(kernel, loops=loops, schedule=nest)
 
 
@@ -130,7 +131,7 @@ def _with_tiles(kernel: Kernel, c: Contraction, rng: np.random.Generator) -> Ker
     columns_wide = int(rng.choice([16, 32, 48]))
     lanes = int(rng.choice([4, 8, 16]))
     rows_high = int(rng.integers(1, max(2, min(16, 28 * lanes // columns_wide) + 1)))
-    threads = [rows, columns, *outer]
+    threads = [rows, columns, *outer, None]
     axes = {axis.name: axis for axis in (*kernel.axes, *first.axes)}
 
     def extent(*runs: Run) -> int:

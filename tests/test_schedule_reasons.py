@@ -53,8 +53,9 @@ def test_every_choice_has_a_reason(seed: int) -> None:
         assert list(details) == there + [line for line in details if line not in lines]
         words = {line.removeprefix("no ").split()[0] for line in details}
         match schedule:
-            case Nest(walk=walk):
-                assert words == {"vector", "threads"} | ({"walk"} if len(walk) > 1 else set())
+            case Nest(walk=walk, abreast=abreast):
+                wanted = {"vector", "threads"} | ({"walk"} if len(walk) > 1 else set())
+                assert words == wanted | (set() if abreast is None else {"abreast"})
                 assert ("no vector" in details) == (schedule.vector is None)
                 assert ("no threads" in details) == (schedule.threads is None)
             case Tiles():

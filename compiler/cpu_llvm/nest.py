@@ -21,8 +21,10 @@ from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar, walk
 from ..loops.order import runs_wide
 from ..loops.schedule import Nest, SumBlock
 from ..loops.schedule_text import order_text
+from .abreast import AbreastEmitter
 from .context import KernelContext, new_kernel_function
 from .emit import FunctionEmitter, Value, llvm_type
+from .interleave import InterleavedBlocks, chains
 from .lanes import axis_limit, blocks, lanes_left, store_all, whole_units
 from .reductions import (
     Accumulator,
@@ -61,6 +63,7 @@ class NestEmitter:
         self.outer = [axes[run[0]] for run in nest.walk]
         self.vector_axis = None if nest.vector is None else axes[nest.vector[0]]
         self.split = None if nest.threads is None else axes[nest.threads[0]]
+        self.abreast = None if nest.abreast is None else axes[nest.abreast[0]]
         self.k = ScalarBuilder()
         self.ahead: tuple[Axis, int] | None = None
         if nest.ahead is not None:
@@ -107,7 +110,9 @@ class NestEmitter:
             return
         axis, rest = axes[0], axes[1:]
         low, high = self._range(axis, split)
-        if axis is self.vector_axis:
+        if axis is self.abreast:
+            AbreastEmitter(self, axis).emit(low, high)
+        elif axis is self.vector_axis:
             whole = not axis.bounded and axis.extent % self.e.width == 0
             for _ in blocks(self.e, axis, low, high, whole):
                 self._fetch_ahead()
@@ -153,7 +158,7 @@ class NestEmitter:
         f, limit = self.f, axis_limit(self.context, axis)
         if axis is not split:
             return f.const("i64", 0), limit
-        unit = self.e.width if axis is self.vector_axis else 1
+        unit = self.e.width if axis in (self.vector_axis, self.abreast) else 1
         units = f.binary("udiv", f.binary("add", limit, unit - 1), unit)
         low, high = share(f, units, *(self.context.parameter(n) for n in ("tid", "threads")))
         low, high = f.binary("mul", low, unit), f.binary("mul", high, unit)
@@ -170,13 +175,13 @@ class NestEmitter:
             elif loop.axes:
                 self._loop(loop)
             else:
-                self._bind_results(loop, self._step(loop, self._identities(loop)))
+                self._bind_results(loop, self.step(loop, self._identities(loop)))
 
     def _loop(self, loop: Loop) -> None:
         """One inner loop: accumulators start at the identity and end bound to their names."""
         start = self._identities(loop)
         if _block(loop) is not None:
-            lanes = self._lanes(loop)
+            lanes = self.lanes(loop)
             cut = [r for r in loop.reductions if r.is_rounded]
             start |= {r.name: kept_identity(self.f, r, lanes) for r in cut}
         results = self._walk(loop, loop.axes, start)
@@ -185,12 +190,13 @@ class NestEmitter:
             results = {r.name: t for r, t in zip(loop.reductions, trees, strict=True)}
         self._bind_results(loop, results)
 
-    def _lanes(self, loop: Loop) -> int:
+    def lanes(self, loop: Loop) -> int:
+        """Of the partial results of a loop."""
         along = bool(loop.axes) and loop.axes[-1] is self.vector_axis
         return self.e.width if along or self.e.lanes is not None else 1
 
     def _identities(self, loop: Loop) -> dict[str, Accumulator]:
-        lanes = self._lanes(loop)
+        lanes = self.lanes(loop)
         return {r.name: identity(self.f, r, lanes) for r in loop.reductions}
 
     def _bind_results(self, loop: Loop, results: dict[str, Accumulator]) -> None:
@@ -203,7 +209,7 @@ class NestEmitter:
     ) -> dict[str, Accumulator]:
         """Walk the loop's axes from the outside in, carrying the accumulators."""
         if not axes:
-            return self._step(loop, state)
+            return self.step(loop, state)
         self.e.hoist(loop.roots, axes)
         limit, block = axis_limit(self.context, axes[0]), _block(loop)
         if block is not None and axes[0] is loop.axes[block.position]:
@@ -221,6 +227,9 @@ class NestEmitter:
     ) -> dict[str, Accumulator]:
         """Walk the first axis in blocks of `size` points, and what is left as one more."""
         f, length = self.f, self.f.const("i64", size)
+        at_once = chains(loop, axes[0], self.lanes(loop))
+        if at_once > 1:
+            return InterleavedBlocks(self, loop, size, at_once).walk(state)
         whole = whole_units(f, limit, size)
         if whole.integer != 0:
             carried = _values(state)
@@ -243,7 +252,7 @@ class NestEmitter:
     ) -> dict[str, Accumulator]:
         """Walk one block, whose float sums begin anew, and add them to what is kept."""
         cut = [r for r in loop.reductions if r.is_rounded]
-        begun = state | {r.name: identity(self.f, r, self._lanes(loop)) for r in cut}
+        begun = state | {r.name: identity(self.f, r, self.lanes(loop)) for r in cut}
         ended = self._walk_part(loop, axes, begun, low, length)
         return ended | {r.name: keep(self.f, r, state[r.name], ended[r.name]) for r in cut}
 
@@ -292,13 +301,14 @@ class NestEmitter:
                     emitted.next(_values(inside))
         return _unpack(state, emitted.results)
 
-    def _step(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
+    def step(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
         """One point of a loop: every reduction takes one element, every store writes one."""
-        result = {r.name: self._reduce(r, loop, state[r.name]) for r in loop.reductions}
+        result = {r.name: self.reduce(r, loop, state[r.name]) for r in loop.reductions}
         store_all(self.e, loop)
         return result
 
-    def _reduce(self, reduction: Reduction, loop: Loop, old: Accumulator) -> Accumulator:
+    def reduce(self, reduction: Reduction, loop: Loop, old: Accumulator) -> Accumulator:
+        """One more element of a reduction, in every lane."""
         f, e = self.f, self.e
         if reduction.combiner.factors == 2:
             a, b = map(e.value, reduction.factors)
@@ -322,7 +332,7 @@ class NestEmitter:
         """A loop whose stores see the partial result so far."""
         (axis,) = loop.axes or (None,)
         state = self._identities(loop)
-        wide, lanes = [r for r in loop.reductions if runs_wide(loop, r)], self._lanes(loop)
+        wide, lanes = [r for r in loop.reductions if runs_wide(loop, r)], self.lanes(loop)
         state |= {r.name: kept_identity(self.f, r, lanes) for r in wide}
         if axis is None:
             self._bind_results(loop, self._step_running(loop, state))
@@ -337,7 +347,7 @@ class NestEmitter:
             emitted.next(_values(after))
 
     def _step_running(self, loop: Loop, state: dict[str, Accumulator]) -> dict[str, Accumulator]:
-        after = {r.name: self._reduce(r, loop, state[r.name]) for r in loop.reductions}
+        after = {r.name: self.reduce(r, loop, state[r.name]) for r in loop.reductions}
         self._bind_results(loop, after)
         store_all(self.e, loop)
         return after

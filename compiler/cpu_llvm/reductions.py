@@ -144,16 +144,21 @@ def fused_product(f: FunctionEmitter, a: Value, b: Value, old: Value, dtype: DTy
     return f.binary("add", f.binary("mul", a, b), old)
 
 
+def combine_partial(f: FunctionEmitter, reduction: Reduction, low: Value, high: Value) -> Value:
+    """Two partial results, or what is kept of their blocks, as one; of a reduction without a
+    position."""
+    if reduction.is_rounded:
+        dtype = KEPT_DTYPE if low.type == _KEPT else reduction.partial_dtype
+        return _stepped(f, reduction.combiner, dtype, low, high)
+    return combine(f, reduction, [low], [high])[0]
+
+
 def tree(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumulator:
     """All lanes of an accumulator combined, as a binary tree of halves."""
     if lanes[0].lanes == 1:
         return lanes
-    if reduction.is_rounded:  # partial results, or what is kept of their blocks
-        dtype = KEPT_DTYPE if lanes[0].type == _KEPT else reduction.partial_dtype
-        step = partial(_stepped, f, reduction.combiner, dtype)
-        return [f.reduce_lanes(lanes[0], step)]
     if len(lanes) == 1:
-        return [f.reduce_lanes(lanes[0], lambda a, b: combine(f, reduction, [a], [b])[0])]
+        return [f.reduce_lanes(lanes[0], partial(combine_partial, f, reduction))]
     return _best_of(f, reduction, lanes)
 
 

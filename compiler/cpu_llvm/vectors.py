@@ -177,7 +177,25 @@ class ExpressionEmitter:
             return point
         return self.f.binary("add", self.f.splat(point, self.width), self.f.iota("i64", self.width))
 
+    def give(self, scalar: Scalar, value: Value) -> None:
+        """What an expression is in this level: the caller has it."""
+        self._levels[-1][scalar, False] = value
+
     # -- memory -----------------------------------------------------------------------------
+
+    def pointer(self, load: Scalar) -> Value:
+        """Where a load reads the first of its lanes; only what lies together, or once for all."""
+        base, kind = self.context.base(load.payload), llvm_type(load.dtype)
+        return self._lane_zero_pointer(base, load.args[0], kind)
+
+    def load_at(self, load: Scalar, pointer: Value) -> Value:
+        """What the load would read if `pointer` were what it reads first."""
+        kind = llvm_type(load.dtype)
+        if self.lanes is None or self.step(load.args[0]) == 0:
+            return self.f.load(kind, pointer)
+        if self.lanes.mask is None:
+            return self.f.load(kind, pointer, self.width)
+        return self.f.masked_load(kind, pointer, self.lanes.mask, self.width)
 
     def step(self, address: Scalar) -> int | None:
         """Elements from lane to lane; 0 for one address, None if it is no fixed step."""
@@ -207,10 +225,7 @@ class ExpressionEmitter:
         if clamped is not None:
             return self._clamped_load(base, kind, clamped)
         if step == 1:
-            pointer = self._lane_zero_pointer(base, address, kind)
-            if mask is None:
-                return self.f.load(kind, pointer, self.width)
-            return self.f.masked_load(kind, pointer, mask, self.width)
+            return self.load_at(scalar, self._lane_zero_pointer(base, address, kind))
         if step in SHORT_STEPS and kind != "i1":
             pointer = self._lane_zero_pointer(base, address, kind)
             return self._strided_load(kind, pointer, step)

@@ -165,6 +165,8 @@ class _ScheduleChecker:
             self._check_threads(place, nest.threads, nest.walk)
         if nest.ahead is not None:
             self._check_ahead(place, nest)
+        if nest.abreast is not None:
+            self._check_abreast(place, nest, nest.abreast)
         if nest.vector is None:
             return
         last = [loop.order.runs[-1] for loop in self.kernel.loops if loop.order and loop.axes]
@@ -185,6 +187,26 @@ class _ScheduleChecker:
             problem = f"ahead {nest.ahead.points} of {run_text(nest.ahead.run)}"
             fact = f"outside of the vectorised run are {runs_text(outside) or 'none'}"
             raise self._refuse(place, problem, fact)
+
+    def _check_abreast(self, place: str, nest: Nest, abreast: Run) -> None:
+        """Sums that are combined together are those of one loop along one axis, with lanes; what
+        follows them has no axes, and there are enough points for all lanes."""
+        first, *rest = self.kernel.loops
+        problem = f"sums of {run_text(abreast)} are not combined together"
+        if nest.walk[-1:] != (abreast,):
+            raise self._refuse(place, problem, "it is not the innermost run")
+        if first.order is None or nest.vector != first.order.runs[-1] or len(first.order.runs) > 1:
+            raise self._refuse(place, problem, "they have no lanes, or several runs of terms")
+        if first.running or first.stores or any(loop.axes or loop.reductions for loop in rest):
+            raise self._refuse(place, problem, "another loop has axes, or their own stores")
+        if any(r.combiner.position for r in first.reductions) or not first.reductions:
+            raise self._refuse(place, problem, "there is none, or one keeps a position")
+        if first.order.block is not None and not all(r.is_rounded for r in first.reductions):
+            raise self._refuse(place, problem, "some have blocks and some have none")
+        if any(self.axes[name].bounded for name in (*abreast, *nest.vector)):
+            raise self._refuse(place, problem, "how many there are is known when it runs")
+        if self._extent(abreast) < LANES:
+            raise self._refuse(place, problem, f"{self._extent(abreast)} points for {LANES} lanes")
 
     def _check_turns(self, place: str, vector: Run) -> None:
         """Points that add to memory take turns, so no lanes run along them."""

@@ -9,10 +9,10 @@
     schedule nest {              schedule tiles {
       walk i0, i1 * i2             outer i0   rows i1   columns i2   terms k0, k1
       vector i1 * i2 by 64         tile 13 x 32 by 16
-      ahead 2 of i0                a in place   b packed rows
-      threads i0                   blocks 5 x 8 x 784   each strip
-    }                              threads i2
-                                 }
+      abreast i0                   a in place   b packed rows
+      ahead 2 of i0                blocks 5 x 8 x 784   each strip
+      threads i0                   threads i2
+    }                            }
 
     Rows of tiles may be those of several banks: `rows i1 over i0`.
 
@@ -119,6 +119,8 @@ class Nest:
     width    lanes along it
     ahead    how far ahead of a run of `walk` outside of it rows are fetched; None: they are not
     threads  the run of `walk` whose points threads share; None: thread 0 takes all of them
+    abreast  the innermost of `walk`, if the sums of LANES of its points, whose lanes run along the
+             inner loop, are combined together; None: each by itself
     """
 
     walk: tuple[Run, ...]
@@ -126,6 +128,7 @@ class Nest:
     width: int
     ahead: Ahead | None
     threads: Run | None
+    abreast: Run | None = None
 
     def parallel_runs(self) -> tuple[Run, ...]:
         return self.walk
@@ -232,6 +235,7 @@ def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
                 if schedule.ahead is None
                 else Ahead(schedule.ahead.points, renamed_run(schedule.ahead.run, names)),
                 threads=None if schedule.threads is None else renamed_run(schedule.threads, names),
+                abreast=None if schedule.abreast is None else renamed_run(schedule.abreast, names),
             )
         case Tiles():
             return replace(

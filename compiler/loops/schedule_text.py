@@ -53,6 +53,8 @@ def _nest_lines(nest: Nest) -> list[str]:
     lines = [f"walk {runs_text(nest.walk)}"] if nest.walk else []
     if nest.vector is not None:
         lines.append(f"vector {run_text(nest.vector)} by {nest.width}")
+    if nest.abreast is not None:
+        lines.append(f"abreast {run_text(nest.abreast)}")
     if nest.ahead is not None:
         lines.append(f"ahead {nest.ahead.points} of {run_text(nest.ahead.run)}")
     if nest.threads is not None:
@@ -118,12 +120,13 @@ def _nest(cursor: Cursor) -> Nest:
         vector = _run(cursor)
         cursor.expect("by")
         width = cursor.integer("a number of lanes")
+    abreast = _run(cursor) if cursor.accept("abreast") else None
     ahead = None
     if cursor.accept("ahead"):
         points = cursor.integer("a number of points")
         ahead = Ahead(points, _run_behind(cursor, "of"))
     threads = _run(cursor) if cursor.accept("threads") else None
-    return Nest(walk, vector, width, ahead, threads)
+    return Nest(walk, vector, width, ahead, threads, abreast)
 
 
 def _tiles(cursor: Cursor) -> Tiles:

@@ -23,7 +23,7 @@ from ..loops.ir import Kernel, Scalar
 from ..loops.ir import walk as walk_scalars
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
-from ..loops.schedule import FEWEST_LANES, LANES, SHORT_STEPS, Ahead, Nest
+from ..loops.schedule import FEWEST_LANES, LANES, SHORT_STEPS, Ahead, Nest, Run
 from ..loops.work import work
 from ..types import int64
 from .chosen import Choice, Chosen
@@ -39,6 +39,9 @@ SHORTEST_ROW_BYTES = 512
 AHEAD_BYTES = 4_096
 """A gather asks for what it will read so many bytes later: what comes from beyond the caches takes
 about as long as this takes to be copied."""
+
+MOST_ABREAST = 64
+"""Of the terms of sums whose trees are made together: of longer ones they are hardly any work."""
 
 MOST_SHARES = 64
 """Of two runs with at least so many points, threads share the outer."""
@@ -69,9 +72,13 @@ class NestChooser:
             vector, width = self.vector.run, lanes.what
             why_vector += f"; {lanes.why}"
         shared = None if threads.what is None else threads.what.run
-        nest = Nest(tuple(run.run for run in walk.what), vector, width, ahead.what, shared)
+        abreast = self._abreast(walk.what)
+        nest = Nest(
+            tuple(run.run for run in walk.what), vector, width, ahead.what, shared, abreast.what
+        )
         reasons = {"vector": why_vector, "threads": threads.why}
         reasons |= {"walk": walk.why} if len(walk.what) > 1 else {}
+        reasons |= {"abreast": abreast.why} if abreast.why else {}
         return Chosen(nest, why, reasons | ({"ahead": ahead.why} if ahead.why else {}))
 
     def _threads(self, walk: Sequence[WalkedRun]) -> Choice[WalkedRun | None]:
@@ -152,6 +159,27 @@ class NestChooser:
         if any(r.combiner is SUM for loop in cut for r in loop.reductions):
             return Choice(WIDEST_LANES // 2, "hardly any work at each point, long sums")
         return Choice(WIDEST_LANES, "hardly any work at each point")
+
+    def _abreast(self, walk: Sequence[WalkedRun]) -> Choice[Run | None]:
+        """The innermost run, if its sums are so short that the trees of their lanes are a good part
+        of the work."""
+        first, *rest = self.kernel.loops
+        if self.vector is None or self.vector is not self.inner or not walk:
+            return Choice(None, "")
+        rows, terms = walk[-1], self.vector
+        alone = not (first.stores or any(loop.axes or loop.reductions for loop in rest))
+        plain = not any(r.combiner.position for r in first.reductions)
+        if not (alone and plain and len(self.runs.loops[0]) == 1):
+            return Choice(None, "")
+        if rows.bounded or terms.bounded or rows.extent < LANES:
+            return Choice(None, "")
+        if terms.extent > MOST_ABREAST or len(first.reductions) > 1:
+            return Choice(None, "")
+        seen: set[Scalar] = set()
+        terms_of = [s for root in first.roots for s in walk_scalars(root, seen)]
+        if len(terms_of) > LIGHT_SCALARS or any(map(_is_heavy, terms_of)):
+            return Choice(None, "")
+        return Choice(rows.run, f"{rows.extent} sums of {terms.extent} terms")
 
     def _ahead(self, walk: Sequence[WalkedRun]) -> Choice[Ahead | None]:
         """How far ahead the rows of a gather are fetched: they lie where data say, so no hardware
