@@ -69,9 +69,13 @@ class Columns:
         sums = []
         with np.errstate(all="ignore"):
             for output, weight in zip(outputs, self.weights(rows), strict=True):
-                terms = output.reshape(epochs, -1).astype(np.float64) * weight
-                one = terms.shape[1] == 1
-                sums.append((terms if one else np.add.accumulate(terms, axis=1))[:, -1] + 0.0)
+                terms = output.reshape(epochs, -1).astype(np.float64)
+                terms *= weight
+                if terms.shape[1] > 1:
+                    terms = np.add.accumulate(terms, axis=1)
+                last = terms[:, -1]
+                last += 0.0
+                sums.append(last)
         return self._divided(sums, len(outputs[0]) // epochs * rows)
 
     def losses(self, outputs: Sequence[Array]) -> Array:
