@@ -8,8 +8,9 @@ bounded) is compiled when it is first asked for:
 
     the pipeline of passes/__init__.py -> LLVM IR -> object -> loaded code
 
-Finished variants are cached on disk by content: the graph's text, the options, the target and the
-compiler itself. A hit skips everything after the text of the graph.
+Finished variants are cached on disk by content: a listing of the program's graphs, the options, the
+target and the compiler itself. On a hit nothing but that listing is made: no pass runs, and what
+emits code is not even imported.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,7 +32,7 @@ from .backend import Backend
 from .collector import collector_paused
 from .errors import ArgumentError, DTypeError, ShapeError
 from .graph.ir import Graph, Node, topological
-from .graph.text_print import print_graph
+from .graph.text_print import list_together, print_graph
 from .index_ranges import index_ranges
 from .loops.ir import Kernel
 from .lowering.choose_layouts import choose_layouts
@@ -111,7 +113,6 @@ class CompiledProgram:
         self.programs: dict[Key, Program] = {}
         self.seconds: dict[Key, dict[str, float]] = {}
         self._cache = default_cache() if cache is None else cache
-        self._texts = {kind: print_graph(graph) for kind, graph in self.graphs.items()}
         self._backend = back_end(self.options.target, self.options.cpu)
         self._entries: dict[Key, EntryPoint] = {}
         self._passed: dict[tuple[str, tuple[tuple[str, int], ...]], Graph] = {}
@@ -154,7 +155,7 @@ class CompiledProgram:
         return "-".join(self._digest(kinds) for kinds in parts)
 
     def _digest(self, kinds: tuple[str, ...]) -> str:
-        texts = [(kind, self._texts[kind]) for kind in kinds if kind in self._texts]
+        texts = [(kind, print_graph(self.graphs[kind])) for kind in kinds if kind in self.graphs]
         content = json.dumps([texts, self.options.target, self.options.precision])
         return hashlib.sha256(content.encode()).hexdigest()[:DIGEST_DIGITS]
 
@@ -294,9 +295,13 @@ class CompiledProgram:
     # -- bookkeeping ------------------------------------------------------------------------
 
     def _key(self, *what: str) -> str:
-        options = json.dumps(asdict(self.options))
-        texts = (f"{kind}\n{text}" for kind, text in sorted(self._texts.items()))
-        return content_key([*what, options, self._backend.describe(), *texts])
+        return content_key([self._content, *what])
+
+    @cached_property
+    def _content(self) -> str:
+        """All that decides the code of this program's variants: what is in every key."""
+        options = json.dumps([asdict(self.options), self.batch_dimension])
+        return content_key([options, self._backend.describe(), list_together(self.graphs)])
 
     def describe(
         self, program: Program, kind: str, symbol: str, bounded: bool, workspace_bytes: int

@@ -1,17 +1,17 @@
 """What the driver keeps on disk for a compiled variant, and under which key.
 
-An entry is the entry point's description (JSON) followed by the object. The key covers the graphs'
-text, the options, the back end, and the compiler itself.
+An entry is the entry point's description (JSON) followed by the object. The key covers the graphs,
+the options, the back end, and the compiler itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 
 from .artifact import EntryPoint, KernelInfo, TensorField
 
@@ -26,12 +26,19 @@ def content_key(parts: Iterable[str]) -> str:
 @cache
 def compiler_digest() -> str:
     """Names, sizes and times of the compiler's own sources: a changed compiler misses the cache."""
-    folder = Path(__file__).parent
-    facts = [
-        (str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns)
-        for p in sorted(folder.rglob("*.py"))
-    ]
+    facts = sorted(_sources(os.path.dirname(__file__)))
     return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _sources(folder: str, prefix: str = "") -> Iterator[tuple[str, int, int]]:
+    """Name, size and time of every Python file below a folder. Asked for in every process."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                facts = entry.stat()
+                yield prefix + entry.name, facts.st_size, facts.st_mtime_ns
+            elif "." not in entry.name and entry.is_dir():
+                yield from _sources(entry.path, f"{prefix}{entry.name}/")
 
 
 def pack(entry: EntryPoint, payload: bytes) -> bytes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError
@@ -21,7 +21,7 @@ from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph
 from gradc.compiler.ops.random import RANDOM_BITS
 from gradc.compiler.ops.source import INPUT, STATE
-from gradc.compiler.types import TensorType, factors
+from gradc.compiler.types import Shape, TensorType, factors
 
 from .arguments import Text, checked
 from .init import Initializer
@@ -305,11 +305,15 @@ def free_dimensions(graphs: Sequence[Graph]) -> dict[str, Node]:
     that has each."""
     known = set(dimension_names(graphs))
     free: dict[str, Node] = {}
+    seen: set[Any] = set()  # shapes: a program has many nodes and few of them
     for node in (node for graph in graphs for node in graph.nodes()):
-        given: Any = node.attributes.get("shape", ())
-        for extent in (*node.type.shape, *given):
-            if isinstance(extent, str):
-                for name in factors(extent).names:
-                    if name not in known:
-                        free.setdefault(name, node)
+        for shape in (node.type.shape, node.attributes.get("shape", ())):
+            if shape in seen:
+                continue
+            seen.add(shape)
+            for extent in cast("Shape", shape):
+                if isinstance(extent, str):
+                    for name in factors(extent).names:
+                        if name not in known:
+                            free.setdefault(name, node)
     return free

@@ -35,6 +35,7 @@ ALLOWED = {
 # wrappers of something that is optional or slow to load.
 LATE_IMPORTS = {
     "gradc._training": ("gradc.compiler.aot.build",),
+    "gradc.compiler.cpu_llvm.backend": ("gradc.compiler.cpu_llvm.entry",),
     "gradc.cli": ("*",),
     "gradc.functional.einstein": ("opt_einsum",),
     "gradc.runtime.history": ("matplotlib",),

@@ -1,7 +1,8 @@
 """The CPU back end as the driver sees it (compiler/backend.py): programs in, loaded code out.
 
 The driver asks for a back end by the name of its target and imports it then; nothing else of this
-folder is imported from outside.
+folder is imported from outside. What emits code is imported when code is to be emitted: a program
+whose code is in the cache does without.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..backend import Backend as BackendProtocol
 from ..backend import EmittedProgram
@@ -16,11 +18,12 @@ from ..machine import Machine
 from ..object_cache import default_cache
 from ..program.ir import Program
 from .cached import compile_cached
-from .emit import ModuleEmitter
-from .entry import emit_program, emit_programs, optimization_level
 from .jit import LoadedObject, process_engine
 from .target import Optimize, Target, compile_module, find_target
 from .threads import pool_text
+
+if TYPE_CHECKING:
+    from .emit import ModuleEmitter
 
 POOL_SYMBOLS = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
 
@@ -71,10 +74,14 @@ class Backend(BackendProtocol):
 
     def emit(self, program: Program, symbol: str) -> EmittedProgram:
         """The program's entry point as text LLVM IR, and what it needs to run."""
+        from .entry import emit_program
+
         return emit_program(program, symbol)
 
     def compile(self, program: Program, text: str) -> bytes:
         """The object made of what `emit` gave."""
+        from .entry import optimization_level
+
         return compile_module(text, self.target, optimization_level(program))
 
     def emit_for_linking(self, programs: Mapping[str, Program], name: str) -> list[LinkedModule]:
@@ -82,6 +89,8 @@ class Backend(BackendProtocol):
 
         Programs that LLVM optimises in full go into a module of their own.
         """
+        from .entry import emit_programs, optimization_level
+
         levels: dict[Optimize, dict[str, Program]] = {}
         for symbol, program in programs.items():
             levels.setdefault(optimization_level(program), {})[symbol] = program

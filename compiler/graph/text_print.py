@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,14 @@ def print_graph(graph: Graph) -> str:
 
 def print_type(type: TensorType) -> str:
     """`f32[batch, 4]`; a dimension whose name is not a word is quoted."""
-    return f"{type.dtype.short}[{_extents(type.shape)}]"
+    return _Types()[type.dtype.short, type.shape]
 
 
 def print_node(node: Node, names: Mapping[Node, str] | None = None) -> str:
     """One line for one node, for messages; an operand without a name is shown by its type."""
     known = names or {}
     operands = [known.get(operand, f"%?: {print_type(operand.type)}") for operand in node.inputs]
-    line = _operation_text(node, operands, indent="")
+    line = _operation_text(node, operands, "", _Types())
     return f"{known[node]} = {line}" if node in known else line
 
 
@@ -57,6 +58,42 @@ def node_names(graph: Graph) -> dict[Node, str]:
     return names
 
 
+def list_together(graphs: Mapping[str, Graph]) -> str:
+    """A text that is equal for equal families of graphs alone. It is for digests: nobody parses it.
+
+    A node that several of the graphs share stands in it once, so that it is not much longer than
+    the text of the largest graph. Every graph follows its nodes, by the name it has in the family.
+    Raises VerifyError for what has no text form.
+    """
+    names: dict[Node, str] = {}
+    lines: list[str] = []
+    types = _Types()
+    for kind, graph in graphs.items():
+        for node in graph.nodes():
+            if node not in names:
+                names[node] = f"%{len(names)}"
+                operands = [names[operand] for operand in node.inputs]
+                lines.append(_operation_text(node, operands, "", types))
+        ends: list[tuple[str, Node]] = [*graph.outputs]
+        ends += [(names[update.state], update.value) for update in graph.updates]
+        lines.append(
+            f"graph {json.dumps([kind, graph.name, len(graph.outputs)])}"
+            f" ({', '.join(names[n] for n in graph.inputs)})"
+            f" state ({', '.join(names[n] for n in graph.states)})"
+            f" return {', '.join(f'{json.dumps(name)}={names[node]}' for name, node in ends)}"
+        )
+    return "\n".join(lines)
+
+
+class _Types(dict[tuple[str, Shape], str]):
+    """Texts of types, each made once: a graph has many nodes and few types."""
+
+    def __missing__(self, key: tuple[str, Shape]) -> str:
+        short, shape = key
+        text = self[key] = f"{short}[{_extents(shape)}]"
+        return text
+
+
 def _leaf_name(node: Node) -> str:
     return "%" + quoted(str(node.attributes.get("name", "")))
 
@@ -68,11 +105,10 @@ def _graph_text(graph: Graph, indent: str) -> str:
     if graph.states:
         head += f" state ({_declarations(graph.states)})"
     lines = [head + " {"]
-    declared = set(graph.inputs + graph.states)
-    for node in graph.nodes():
-        if node not in declared:
-            operands = [names[operand] for operand in node.inputs]
-            lines.append(f"{inner}{names[node]} = {_operation_text(node, operands, inner)}")
+    types = _Types()
+    for node in islice(graph.nodes(), len(graph.inputs) + len(graph.states), None):
+        operands = [names[operand] for operand in node.inputs]
+        lines.append(f"{inner}{names[node]} = {_operation_text(node, operands, inner, types)}")
     for update in graph.updates:
         lines.append(f"{inner}update {names[update.state]} = {names[update.value]}")
     results = [
@@ -92,22 +128,20 @@ def _declarations(nodes: Iterable[Node]) -> str:
     )
 
 
-def _operation_text(node: Node, operands: list[str], indent: str) -> str:
-    parts = [node.op.name]
+def _operation_text(node: Node, operands: list[str], indent: str, types: _Types) -> str:
+    text, type = node.op.name, node.type
     if operands:
-        parts.append(", ".join(operands))
-    attributes = [
-        f"{name}={_value_text(value, indent)}"
-        for name, value in node.attributes.items()
-        if not _said_by_type(name, value, node.type)
-    ]
-    if attributes:
-        parts.append("{" + ", ".join(attributes) + "}")
-    return f"{' '.join(parts)} : {print_type(node.type)}"
-
-
-def _said_by_type(name: str, value: Any, type: TensorType) -> bool:
-    return (name == "shape" and value == type.shape) or (name == "dtype" and value == type.dtype)
+        text += " " + ", ".join(operands)
+    if node.attributes:
+        attributes = [
+            f"{name}={_value_text(value, indent)}"
+            for name, value in node.attributes.items()
+            if not (name == "shape" and value == type.shape)
+            and not (name == "dtype" and value == type.dtype)
+        ]
+        if attributes:
+            text += " {" + ", ".join(attributes) + "}"
+    return f"{text} : {types[type.dtype.short, type.shape]}"
 
 
 def _value_text(value: Any, indent: str) -> str:
