@@ -110,7 +110,7 @@ class CompiledProgram:
         self.graphs = dict(graphs)
         self.batch_dimension = batch_dimension
         self.options = options or options_from_environment()
-        self.programs: dict[Key, Program] = {}
+        self.programs: dict[tuple[Key, str], Program] = {}
         self.seconds: dict[Key, dict[str, float]] = {}
         self._cache = default_cache() if cache is None else cache
         self._backend = back_end(self.options.target, self.options.cpu)
@@ -218,11 +218,17 @@ class CompiledProgram:
         )
 
     @collector_paused()
-    def lowered(self, kind: str, dims: Mapping[str, int], bounded: bool) -> Program:
-        """The planned program of a variant, for the back end and for `gradc inspect`."""
+    def lowered(
+        self, kind: str, dims: Mapping[str, int], bounded: bool, machine: Machine | None = None
+    ) -> Program:
+        """The planned program of a variant, for the back end and for `gradc inspect`.
+
+        machine   that the schedules are for, if it is not the back end's
+        """
         key = (kind, tuple(sorted(dims.items())), bounded)
-        if key in self.programs:
-            return self.programs[key]
+        machine = machine or self._backend.machine
+        if (key, machine.name) in self.programs:
+            return self.programs[key, machine.name]
         marks = self.seconds.setdefault(key, {})
         folder = self._dump_folder(key)
         dump = None if folder is None else Dumper(folder)
@@ -236,6 +242,7 @@ class CompiledProgram:
         maxima = {} if batch is None else {batch: rows}
         settings = replace(
             self._settings(kind, bound),
+            machine=machine,
             form=Form(rows, bounded, kind in LOOPING_KINDS, maxima),
             leaves=Leaves(self.state, self._large_constants),
         )
@@ -245,7 +252,7 @@ class CompiledProgram:
         )
         assert isinstance(program, Program)
         marks.update({record.name: record.time_us / 1e6 for record in report.records})
-        self.programs[key] = program
+        self.programs[key, machine.name] = program
         return program
 
     def _after_passes(

@@ -10,7 +10,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ from gradc.compiler.aot import code
 from gradc.compiler.aot.code import divide
 from gradc.compiler.aot.model import identifiers, model_name
 from gradc.compiler.aot.tables import quoted
+from gradc.compiler.cpu_llvm.backend import Backend, LinkedModule
+from gradc.compiler.loops.schedule import Tiles
+from gradc.compiler.program.ir import Program
 
 ROOT = Path(__file__).resolve().parent.parent
 SENSOR = ROOT / "examples" / "aot"
@@ -556,6 +559,31 @@ def test_one_form_trains_unless_the_program_is_tiny() -> None:
         entries = code.compile_code(compiled, 16, ("native",)).entries
         assert entries.keys() == names
         assert entries["run"].bounded == ("run_ragged" not in names)
+
+
+@pytest.mark.skipif(not ON_X86, reason="code for x86-64")
+def test_each_version_is_planned_for_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles that fill the registers of the one do not fit into those of the other."""
+    seen: dict[str, set[tuple[int, int]]] = {}
+    original = Backend.emit_for_linking
+
+    def recorded(self: Backend, programs: Mapping[str, Program], name: str) -> list[LinkedModule]:
+        kernels = [kernel for program in programs.values() for kernel in program.kernels()]
+        tiles = {k.schedule.tile for k in kernels if isinstance(k.schedule, Tiles)}
+        seen.setdefault(self.target.name, set()).update(tiles)
+        return original(self, programs, name)
+
+    monkeypatch.setattr(Backend, "emit_for_linking", recorded)
+    monkeypatch.setattr(code, "_can_fork", lambda: False)
+    compiled = driver_program(wide_program().graphs, "batch", "cpu", "float32")
+    made = code.compile_code(compiled, 16, ("x86-64-v4", "x86-64-v3"))
+    assert seen.keys() == {"x86-64-v4", "x86-64-v3"} and len(made.versions) == 2
+    assert seen["x86-64-v4"] and seen["x86-64-v3"]
+    assert not seen["x86-64-v4"] & seen["x86-64-v3"]
+    with_one = [code.compile_code(compiled, 16, (cpu,)).entries for cpu in seen]
+    for name, entry in made.entries.items():
+        assert entry.arena_bytes == max(entries[name].arena_bytes for entries in with_one)
+        assert entry.workspace_bytes == max(entries[name].workspace_bytes for entries in with_one)
 
 
 @pytest.mark.parametrize("dies", [False, True])

@@ -18,7 +18,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..artifact import EntryPoint
 from ..backend import Backend, LinkedModule
 from ..driver import CompiledProgram, back_end
 from ..errors import CompileError, GradcError
+from ..machine import Machine
 from ..passes.make_resident import is_tiny
 from ..program.ir import Program
 
@@ -118,9 +119,9 @@ class _Half:
 
     def emit(self) -> None:
         """Plan the programs and write their modules as text."""
-        programs = self._programs()
-        workspaces = dict.fromkeys(programs, 0)
         for backend in self._backends:
+            programs = self._programs(backend.machine)
+            workspaces = dict.fromkeys(programs, 0)
             version = _version(backend)
             symbols = {version.symbol(name): planned for name, planned in programs.items()}
             what = f"{', '.join(self._kinds)} for {version.cpu}"
@@ -130,24 +131,32 @@ class _Half:
                 for name in programs:
                     needed = module.workspaces.get(version.symbol(name), 0)
                     workspaces[name] = max(workspaces[name], needed)
-        for name, planned in programs.items():
-            kind, _, _ = name.partition("_")
-            self.entries[name] = self._program.describe(
-                planned, kind, name, planned.bounded, workspaces[name]
-            )
+            for name, planned in programs.items():
+                self._add_entry(name, planned, workspaces[name])
 
-    def _programs(self) -> dict[str, Program]:
-        """Entry points by name, as planned programs."""
+    def _add_entry(self, name: str, planned: Program, workspace_bytes: int) -> None:
+        """What a runtime must know: of memory, what the version needs that needs most."""
+        kind, _, _ = name.partition("_")
+        entry = self._program.describe(planned, kind, name, planned.bounded, workspace_bytes)
+        known = self.entries.get(name, entry)
+        self.entries[name] = replace(
+            entry,
+            arena_bytes=max(entry.arena_bytes, known.arena_bytes),
+            workspace_bytes=max(entry.workspace_bytes, known.workspace_bytes),
+        )
+
+    def _programs(self, machine: Machine) -> dict[str, Program]:
+        """Entry points by name, as programs planned for a machine: any computes the same bits."""
         found, dimension = {}, self._program.batch_dimension
         for kind in self._kinds:
             dims: dict[str, int] = {}
             if dimension is not None and self._batch is not None and kind != "init":
                 dims[dimension] = self._batch
             bounded = self._program.is_bounded(kind, kind == "run")
-            found[kind] = self._program.lowered(kind, dims, bounded)
+            found[kind] = self._program.lowered(kind, dims, bounded, machine)
             if kind == "run" and bounded and is_tiny(found[kind]):
                 found["run_ragged"] = found[kind]
-                found[kind] = self._program.lowered(kind, dims, bounded=False)
+                found[kind] = self._program.lowered(kind, dims, False, machine)
         return found
 
     def objects(self, elsewhere: Set[str]) -> list[bytes]:
