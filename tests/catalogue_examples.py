@@ -24,6 +24,7 @@ from gradc.compiler.types import (
     TensorType,
     bfloat16,
     bool_,
+    dtype_of,
     float16,
     float32,
     float64,
@@ -296,6 +297,23 @@ REDUCED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 )
 
 
+def moment(name: str) -> list[Example]:
+    """Of one operand."""
+    return reduction(FLOATS, empty=name != "first")(name)
+
+
+def deviation_examples(name: str) -> list[Example]:
+    """From the mean, and from what is given instead."""
+    made = []
+    rng = generator(name + "scales")
+    for number, example in enumerate(reduction(FLOATS, empty=True)(name)):
+        (x,), axes = example.operands, example.attributes["axes"]
+        shape = [e for axis, e in enumerate(x.shape) if axis not in axes]
+        per_mean = (sample_array(rng, dtype_of(x.dtype), shape) for _ in range(2))
+        made.append(Example(name, (x, *per_mean, np.array(number % 3 > 0)), example.attributes))
+    return made
+
+
 def special_rows(dtype: DType) -> Array:
     """Rows with NaN, infinities and ties in different places."""
     if not dtype.is_float:
@@ -530,6 +548,8 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "pad": pad_examples,
     "concatenate": concatenate_examples,
     "prod": reduction(NUMBERS, empty=True),
+    **dict.fromkeys(("first", "mean", "variance"), moment),
+    "deviation": deviation_examples,
     **dict.fromkeys(("max", "min"), reduction(NUMBERS, empty=False)),
     **dict.fromkeys(("any", "all"), reduction((bool_,), empty=True)),
     **dict.fromkeys(("argmax", "argmin"), along_axis(NUMBERS, empty=False)),

@@ -132,6 +132,23 @@ def test_a_large_mean_keeps_its_digits() -> None:
     np.testing.assert_allclose(state["running_var"], var, rtol=1e-6)
 
 
+def test_a_first_element_far_off_costs_no_digits() -> None:
+    """Sums are of what is left after it was subtracted: it may be sqrt(n - 1) deviations away."""
+    x = RNG.normal(size=(64, 2, 8, 8)).astype(np.float32)
+    x[0, 0, 0, 0], x[0, 1] = 1e4, 300.0
+    weight = gc.constant(np.ones(2, np.float32))
+    found = gc.compile(gc.batch_norm(gc.input("x", x.shape), weight=weight), training=True)(x=x)
+    np.testing.assert_allclose(found, normalized(x.astype(np.float64)), rtol=1e-5, atol=1e-6)
+
+
+def test_infinite_elements_spoil_their_own_channel_alone() -> None:
+    x = RNG.normal(size=(8, 3, 8, 8)).astype(np.float32)
+    x[0, 0, 0, 0], x[3, 1, 2, 2] = np.inf, -np.inf
+    found = gc.compile(gc.batch_norm(gc.input("x", x.shape)), training=True)(x=x)
+    assert np.isnan(found[:, :2]).all()
+    np.testing.assert_allclose(found[:, 2:], normalized(x[:, 2:].astype(np.float64)), atol=1e-5)
+
+
 # ---------------------------------------------------------------- modes and calls
 
 

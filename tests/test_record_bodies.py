@@ -20,6 +20,7 @@ from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.ops import CATALOGUE
 from gradc.compiler.ops.definition import Elementwise, Indexed, OpDef
 from gradc.compiler.passes.copy_roots import copy_roots
+from gradc.compiler.passes.decompose import decompose
 from gradc.compiler.program.evaluate import run_program
 
 Array = np.ndarray[Any, Any]
@@ -53,7 +54,7 @@ def replaced(op: OpDef, name: str, function: Callable[..., Any]) -> Iterator[Non
 
 def _value(example: Example) -> Array:
     graph, inputs, state = example.graph()
-    return run_program(plan(copy_roots(graph)), inputs, state)[0]["y"]
+    return run_program(plan(copy_roots(decompose(graph))), inputs, state)[0]["y"]
 
 
 def _small(op: OpDef) -> list[Example]:

@@ -11,7 +11,7 @@ if it can get that value from a register, or starts a group of its own:
 
 * an elementwise chain shares one map group;
 * a reduction joins the group of what it reduces, at the same axes (softmax is one group), or the
-  group of a sibling that reduces the same operand;
+  group of a sibling that reduces the same operand, or another cheap function of what that walks;
 * a small node joins a recent group of its shape even if they share nothing: one barrier less;
 * what reads a reduction or contraction at its own index is its epilogue, optimizer updates
   included (an update is an elementwise node whose last operand is a gradient);
@@ -30,7 +30,7 @@ fusing the optimizer into the gradient's contraction as in Lv et al., 2023 (LOMO
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import CompileError, GradcError
@@ -55,10 +55,12 @@ from ..ops.definition import (
 from ..types import Shape
 from .groups import (
     CANDIDATES_TRIED,
+    FAR_FEWER,
     MOST_EXPANDED,
     MOST_MEMBERS,
     MOST_STAGES,
     READS_OF_A_COPY,
+    SMALL_AS_ONE,
     Group,
     Grouping,
     Kind,
@@ -103,7 +105,7 @@ class _Fuser:
         self.inlined_size: dict[Node, int] = {}
         self.expanded: dict[Node, int] = {}  # what a reader writes out of a node that has no group
         self.stage: dict[Node, int] = {}  # reductions one above the other, in the node's group
-        self.reducing: dict[Node, set[Group]] = {}  # groups with a reduction that reads the node
+        self.reducing: dict[Node, set[Group]] = {}  # groups with a reduction that walks it
 
     def run(self) -> None:
         for node in self.grouping.graph.nodes():
@@ -238,10 +240,15 @@ class _Fuser:
                 g.recomputed |= chain
 
     def _recomputable_chain(self, node: Node, stored: set[Node]) -> set[Node] | None:
-        """The cheap nodes between `node` and memory, or None if they are too many."""
+        """The cheap nodes between `node` and memory, or None if they are too many.
+
+        Those with far fewer elements count less: what is read of them lies in a cache, and what is
+        computed is mostly the same as before. Not so where tiles read it, which rather find in
+        memory what they pack, than compute it.
+        """
+        every = self._is_packed(node)
         chain: set[Node] = set()
         memory: set[Node] = set()
-        most = self.limits
         pending = [node]
         while pending:
             current = pending.pop()
@@ -253,9 +260,28 @@ class _Fuser:
                     return None
                 elif producer not in chain:
                     pending.append(producer)
-            if len(chain) > most.recomputed_nodes or len(memory) > most.recomputed_operands:
+            counts = [len(s) if every else self._weighed(s, node) for s in (chain, memory)]
+            most = self.limits.recomputed_nodes, self.limits.recomputed_operands
+            if counts[0] > most[0] or counts[1] > most[1]:
                 return None
         return chain
+
+    def _weighed(self, nodes: set[Node], reader: Node) -> int:
+        """How many they are, where those with far fewer elements count less."""
+        sizes = list(map(self._elements, nodes))
+        large = sum(FAR_FEWER * size > self._elements(reader) for size in sizes)
+        return max(large, len(sizes) // SMALL_AS_ONE)
+
+    def _is_packed(self, node: Node) -> bool:
+        """Whether something with a prologue reads it, through views or not."""
+        stack = [node]
+        while stack:
+            for reader in self.readers[stack.pop()]:
+                if grouping_rule(reader.op.lowering).has_prologue:
+                    return True
+                if is_free(reader):
+                    stack.append(reader)
+        return False
 
     # -- placing ----------------------------------------------------------------------------
 
@@ -292,7 +318,8 @@ class _Fuser:
             own = _walked(a for d, a in enumerate(axes) if d in reduced)
             index = self._without(self._index_of(axes), reduced)
             group = self._start(node, axes, index, own)
-        self.reducing.setdefault(operand, set()).add(group)
+        for read in (operand, *self._made_of(operand)):
+            self.reducing.setdefault(read, set()).add(group)
         return group
 
     def _join_reduction(self, node: Node, reduced: set[int]) -> Group | None:
@@ -301,7 +328,8 @@ class _Fuser:
         walked = self._axes(operand.type.shape)
         found = self._homes(node)
         for producer in self.grouping.producers(node):
-            found.update(self.reducing.get(producer, ()))
+            for read in (producer, *self._made_of(producer)):
+                found.update(self.reducing.get(read, ()))
         for group in _candidates(found):
             if group.kind not in grouping_rule(node.op.lowering).joins:
                 continue
@@ -317,6 +345,18 @@ class _Fuser:
                 group.kind, group.reduced = Kind.REDUCE, own
                 return self._join(node, group, self._without(index, reduced))
         return None
+
+    def _made_of(self, node: Node) -> Iterator[Node]:
+        """What a reduction walks if it computes the node again where it reads it."""
+        if is_recomputable(node) and node not in self.grouping.roots and not is_leaf(node):
+            elements = self._elements(node)
+            for producer in self.grouping.producers(node):
+                if FAR_FEWER * self._elements(producer) > elements:
+                    yield producer
+
+    def _elements(self, node: Node) -> int:
+        """At most."""
+        return self.grouping.expander.static(node.type).size_elements
 
     def _start_contraction(self, node: Node, lowering: Contract) -> Group:
         axes = self._axes(node.type.shape)

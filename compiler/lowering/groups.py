@@ -52,6 +52,12 @@ where two views read one value at different elements, each level of them doubles
 READS_OF_A_COPY = 256
 """What is read so often is copied first into an order in which vectors may read it."""
 
+FAR_FEWER = 16
+"""A value with so many times fewer elements than what is made of it costs next to nothing there."""
+
+SMALL_AS_ONE = 4
+"""So many such values count as one of the others."""
+
 CANDIDATES_TRIED = 32
 """Latest groups that a node with many operands tries to join."""
 

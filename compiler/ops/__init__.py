@@ -23,6 +23,7 @@ from . import (
     reduction,
     slicing,
     source,
+    statistics,
 )
 from .definition import OpDef
 
@@ -117,6 +118,10 @@ CATALOGUE: tuple[OpDef, ...] = (
     indexing.TAKE_ALONG_AXIS,
     indexing.INDEX_ADD,
     indexing.SCATTER_ADD,
+    statistics.FIRST,
+    statistics.MEAN,
+    statistics.VARIANCE,
+    statistics.DEVIATION,
     minibatch.SAMPLE,
     contraction.DOT_GENERAL,
     convolution.CONV_GENERAL,

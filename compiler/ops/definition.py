@@ -163,6 +163,14 @@ class MustBeSettled:
     """Not computed either: a value that a pass puts in its place before anything is lowered."""
 
 
+@dataclass(frozen=True)
+class Composed(MustBeSettled):
+    """Made of other operations: `written(*operand nodes, **attributes)` is the node that computes
+    it, which the pass `decompose` puts in its place."""
+
+    written: Callable[..., Node]
+
+
 Lowering = (
     Elementwise | Indexed | Reduce | Cumulate | Contract | ScatterAdd | InMemory | MustBeSettled
 )

@@ -13,6 +13,10 @@ float64, as what is kept of the blocks of one kernel's sum is (loops/order.py). 
 of chunks follows from the extents, never from the number of threads, so every machine adds in the
 same order. Only static extents with a suitable divisor are split; a second run changes nothing,
 because after the first there are more results than are called few.
+
+A sum over all samples, axis 0, and over more axes, as the statistics of a channel and the gradient
+of its bias are, has a chunk for each sample: threads share the samples, each of which is
+walked as it lies in memory. What is made of other operations (`Composed`) is written out.
 """
 
 from __future__ import annotations
@@ -21,8 +25,9 @@ import math
 from typing import Any
 
 from ..graph.ir import Graph, Node
-from ..ops.broadcast import SUM, sum_
+from ..ops.broadcast import SUM, Axes, sum_
 from ..ops.comparison import cast
+from ..ops.definition import Composed
 from ..ops.movement import reshape
 from ..types import float32, float64, static_shape
 
@@ -31,6 +36,12 @@ FEW_RESULTS = 8
 FEWEST_CHUNKS = 16  # above FEW_RESULTS, so that a split sum is not split again
 MOST_CHUNKS = 64
 
+SAMPLE_ELEMENTS = 512
+"""With fewer for each sample, what is summed is small, or has as many results as threads may
+share."""
+SAMPLE_TERMS = 16
+"""Chunks of fewer terms would be as much work as they save."""
+
 
 def decompose(graph: Graph) -> Graph:
     """The graph with long sums in two levels; see the module docstring."""
@@ -38,14 +49,18 @@ def decompose(graph: Graph) -> Graph:
 
 
 def _decompose_node(node: Node) -> Node:
+    if isinstance(node.op.lowering, Composed):
+        return node.op.lowering.written(*node.inputs, **node.attributes)
     return _split_sum(node) if node.op is SUM else node
 
 
 def _split_sum(node: Node) -> Node:
-    x = node.inputs[0]
+    x, axes = node.inputs[0], _axes(node)
+    if is_of_samples(x, axes):
+        return _total(node, _split_sum(sum_(_wide_enough(x), axes[1:])), 0)
     if not x.type.is_static:
         return node
-    shape, axes = static_shape(x.type.shape), _axes(node)
+    shape = static_shape(x.type.shape)
     if math.prod(shape[axis] for axis in axes) <= TREE_LIMIT_ELEMENTS:
         return node
     if node.type.size_elements > FEW_RESULTS:
@@ -55,15 +70,37 @@ def _split_sum(node: Node) -> Node:
         return node
     axis = -axis
     outer_axis = axis - sum(a < axis for a in axes)
-    if x.type.dtype.bits == 16 and x.type.dtype.is_float:  # chunks are not rounded to 16 bits
-        x = cast(x, float32)
+    x = _wide_enough(x)
     if chunks == shape[axis]:  # the chunks are there already, as the other summed axes
         apart = sum_(x, tuple(a for a in axes if a != axis))
     else:
         split = reshape(x, (*shape[:axis], chunks, shape[axis] // chunks, *shape[axis + 1 :]))
         apart = sum_(split, tuple(a if a < axis else a + 1 for a in axes))
+    return _total(node, apart, outer_axis)
+
+
+def is_of_samples(x: Node, axes: Axes) -> bool:
+    """Whether a sum is over all samples, axis 0, and over many elements of each.
+
+    It does not ask how many samples there are: a named dimension is split as a known one is, so
+    that the forms of a program with and without one add in the same order.
+    """
+    others, inside = x.type.shape[1:], tuple(x.type.shape[axis] for axis in axes[1:])
+    if 0 not in axes or not x.type.dtype.is_float or any(isinstance(e, str) for e in others):
+        return False
+    elements = math.prod(static_shape(others))
+    return elements >= SAMPLE_ELEMENTS and math.prod(static_shape(inside)) >= SAMPLE_TERMS
+
+
+def _wide_enough(x: Node) -> Node:
+    """x in a dtype to which chunks are not rounded too soon."""
+    return cast(x, float32) if x.type.dtype.bits == 16 and x.type.dtype.is_float else x
+
+
+def _total(node: Node, apart: Node, axis: int) -> Node:
+    """What a sum comes to, of the sums of its chunks, which lie along an axis."""
     wide = cast(apart, float64) if apart.type.dtype.is_float else apart
-    return cast(sum_(wide, (outer_axis,)), node.type.dtype)
+    return cast(sum_(wide, (axis,)), node.type.dtype)
 
 
 def _axes(node: Node) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from ..ops.movement import RESHAPE, TRANSPOSE, reshape, reshape_groups, transpos
 from ..ops.slicing import PAD, SLICE, pad, slice_
 from ..ops.source import constant_like
 from ..types import DType, Extent, Shape
-from .decompose import TREE_LIMIT_ELEMENTS
+from .decompose import TREE_LIMIT_ELEMENTS, is_of_samples
 
 Axes = tuple[int, ...]
 
@@ -275,7 +275,8 @@ def _merge_sums(node: Node, uses: Uses) -> Node | None:
     left = [axis for axis in range(x.type.rank) if axis not in first]
     axes = tuple(sorted((*first, *(left[axis] for axis in _attribute(node, "axes")))))
     count = _extent_product(x.type.shape, axes)
-    return None if count is None or count > TREE_LIMIT_ELEMENTS else sum_(x, axes)
+    is_long = count is None or count > TREE_LIMIT_ELEMENTS or is_of_samples(x, axes)
+    return None if is_long else sum_(x, axes)
 
 
 def _sum_of_broadcast(node: Node, uses: Uses) -> Node | None:

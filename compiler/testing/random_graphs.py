@@ -316,6 +316,21 @@ def _reduction(grower: _Grower, op: OpDef) -> Node | None:
     return None if x is None else apply(op, x, axes=grower.axes(x.type.rank))
 
 
+def _moment(grower: _Grower, op: OpDef) -> Node | None:
+    x = grower.ranked(lambda type: type.dtype.is_float)
+    return None if x is None else apply(op, x, axes=grower.axes(x.type.rank))
+
+
+def _deviation(grower: _Grower, op: OpDef) -> Node | None:
+    x = grower.ranked(lambda type: type.dtype.is_float)
+    if x is None:
+        return None
+    axes = grower.axes(x.type.rank)
+    type = x.type.with_shape(e for axis, e in enumerate(x.type.shape) if axis not in axes)
+    per_mean = grower.like(type), grower.like(type)
+    return apply(op, x, *per_mean, grower.like(TensorType(bool_, ())), axes=axes)
+
+
 def _along_axis(grower: _Grower, op: OpDef) -> Node | None:
     x = grower.ranked(lambda type: not type.dtype.is_bool)
     return None if x is None else apply(op, x, axis=grower.rng.randrange(x.type.rank))
@@ -528,6 +543,8 @@ _MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = Mappin
         "training": _training,
         "broadcast": _broadcast,
         **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), _reduction),
+        **dict.fromkeys(("first", "mean", "variance"), _moment),
+        "deviation": _deviation,
         **dict.fromkeys(("argmax", "argmin"), _along_axis),
         **dict.fromkeys(("cumsum", "cumprod"), _cumulation),
         "reshape": _reshape,

@@ -3,18 +3,20 @@
     input   [batch, channels, *axes]; channels are axis 1
 
 Statistics are those of the batch at hand, or running ones: see batch_norm. 16-bit floats are
-normalised in float32 and rounded before the weight; a mean is subtracted twice, so that the digits
-beside it are kept. What is divided by is the number of values that the batch has, the last batch of
-an epoch included.
+normalised in float32 and rounded before the weight; deviations keep the digits beside a large mean
+(compiler/ops/statistics.py). What is divided by is the number of values that the batch has, the
+last batch of an epoch included.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.ops.definition import OpDef
+from gradc.compiler.ops.statistics import DEVIATION, MEAN, VARIANCE
 from gradc.compiler.types import float32
 
 from .. import nodes, reductions
@@ -68,8 +70,7 @@ def batch_norm(
     (share,) = check_numbers("batch_norm", momentum=momentum)
     axes = (0, *range(2, x.ndim))
     running = running_statistics(x, running_mean, running_var, "batch_norm")
-    result = normalized(x, axes, running, training, share, eps, "batch_norm")
-    return affine(result, weight, bias, "batch_norm")
+    return normalized(x, axes, running, training, share, eps, weight, bias, "batch_norm")
 
 
 def instance_norm(
@@ -95,9 +96,8 @@ def instance_norm(
         fail(ShapeError, "instance_norm", f"input is {x.node.type}, not [batch, channels, *axes]")
     (share,) = check_numbers("instance_norm", momentum=momentum)
     running = running_statistics(x, running_mean, running_var, "instance_norm")
-    axes = tuple(range(2, x.ndim))
-    result = normalized(x, axes, running, use_input_stats, share, eps, "instance_norm")
-    return affine(result, weight, bias, "instance_norm")
+    axes, mode = tuple(range(2, x.ndim)), use_input_stats
+    return normalized(x, axes, running, mode, share, eps, weight, bias, "instance_norm")
 
 
 def group_norm(
@@ -165,6 +165,10 @@ class Running:
     number: Tensor | None = None
 
     @property
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        return self.mean, self.var
+
+    @property
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.mean, self.var, *(() if self.number is None else (self.number,)))
 
@@ -174,30 +178,46 @@ class Sample:
     """What statistics are made of: the elements of `input` along `axes`.
 
     input      as floats that hold sums of squares
-    mean       over the axes, which are kept
-    centred    input - mean
     extents    of the axes
     """
 
     input: Tensor
     axes: tuple[int, ...]
-    mean: Tensor
-    centred: Tensor
     extents: tuple[Any, ...]
 
     @staticmethod
     def of(x: Tensor, axes: tuple[int, ...]) -> Sample:
         wide_x = derive(reductions.widened(x.node), x)
-        mean, centred = (derive(n, x) for n in reductions.centred(wide_x.node, axes))
-        return Sample(wide_x, axes, mean, centred, tuple(x.shape[a] for a in axes))
+        return Sample(wide_x, axes, tuple(x.shape[a] for a in axes))
+
+    def where(self, condition: Tensor) -> Sample:
+        """The same, with zeros for the elements where the condition, a scalar, does not hold."""
+        return replace(self, input=each.where(condition, self.input, 0))
+
+    def mean(self) -> Tensor:
+        """Over the axes, which leave the shape."""
+        return self._built(MEAN)
+
+    def variance(self) -> Tensor:
+        """The mean square of elements less their mean, over the axes, which are kept."""
+        return self._built(VARIANCE).expand_dims(self.axes)
+
+    def deviation(self, scale: Tensor, centre: TensorLike = 0.0, own: TensorLike = True) -> Tensor:
+        """Elements less their mean, or less `centre` unless `own`, times a number for each mean.
+
+        scale, centre   have the axes, of extent 1
+        """
+        parts = (as_tensor(part).astype(self.input.dtype) for part in (scale, centre))
+        per_mean = (part.broadcast_to(scale.shape).squeeze(self.axes) for part in parts)
+        return self._built(DEVIATION, *per_mean, as_tensor(own))
 
     def normalized(self, eps: float) -> Tensor:
         """Mean 0 and variance 1."""
-        return self.centred * each.rsqrt(self.spread(self.centred) + eps)
+        return self.deviation(each.rsqrt(self.variance() + eps))
 
-    def spread(self, centred: Tensor) -> Tensor:
-        """The mean square along the axes, which are kept."""
-        return (centred * centred).mean(axis=self.axes, keepdims=True)
+    def _built(self, op: OpDef, *others: Tensor) -> Tensor:
+        operands = [tensor.node for tensor in (self.input, *others)]
+        return derive(nodes.build(op, *operands, axes=self.axes), self.input, *others)
 
     def check(self, operation: str) -> None:
         """Raises ShapeError where statistics would be those of one value."""
@@ -230,9 +250,12 @@ def normalized(
     training: TensorLike | None,
     momentum: float | None,
     eps: Any,
+    weight: TensorLike | None,
+    bias: TensorLike | None,
     operation: str,
 ) -> Tensor:
-    """x by its own statistics over `axes` where `training` holds, else by running ones.
+    """x by its own statistics over `axes` where `training` holds, else by running ones; times the
+    weight of its channel plus its bias, where they are given.
 
     running    None: x is always normalised by its own
     momentum   None: running statistics are the means over all batches, which they count
@@ -240,29 +263,33 @@ def normalized(
     (eps,) = check_numbers(operation, eps=eps)
     mode, dtype = checked_mode(training, operation), x.dtype if x.dtype.is_float else float32
     sample = Sample.of(x, axes)
+    factor: Tensor | float = 1.0
+    if weight is not None and as_tensor(weight).dtype == dtype == sample.input.dtype:
+        factor, weight = _per_channel(x, weight, "weight", operation), None
     if running is None:
         if training is False:
             fail(ArgumentError, operation, "training is False, and there are no running statistics")
         sample.check(operation)
-        return sample.normalized(eps).astype(dtype)
-    if training is True:
-        sample.check(operation)
-    if training is not False and any(isinstance(t, State) for t in running.tensors):
-        running = _moving(sample, running, mode, momentum, operation)
-    mean, var = (each.stop_gradient(r) for r in (running.mean, running.var))
-    # Chosen before the root, and before the square: see guards.py.
-    own = sample.spread(each.where(mode, sample.centred, 0))
-    spread = each.where(mode, own, _in_channels(var, x.ndim))
-    centred = each.where(mode, sample.centred, sample.input - _in_channels(mean, x.ndim))
-    return (centred * each.rsqrt(spread + eps)).astype(dtype)
+        result = sample.deviation(each.rsqrt(sample.variance() + eps) * factor)
+    else:
+        if training is True:
+            sample.check(operation)
+        if training is not False and any(isinstance(t, State) for t in running.tensors):
+            running = _moving(sample, running, mode, momentum, operation)
+        mean, var = (_in_channels(each.stop_gradient(r), x.ndim) for r in running.statistics)
+        # Chosen before the root, and before what is squared: see guards.py.
+        own = sample.where(mode)
+        scale = each.rsqrt(each.where(mode, own.variance(), var) + eps) * factor
+        result = sample.deviation(scale, mean, mode)
+    return affine(result.astype(dtype), weight, bias, operation)
 
 
 def affine(x: Tensor, weight: TensorLike | None, bias: TensorLike | None, operation: str) -> Tensor:
     """x times the weight of its channel plus the bias of its channel, where they are given."""
     if weight is not None:
-        x = x * _in_channels(_check_channels(x, as_tensor(weight), "weight", operation), x.ndim)
+        x = x * _per_channel(x, weight, "weight", operation)
     if bias is not None:
-        x = x + _in_channels(_check_channels(x, as_tensor(bias), "bias", operation), x.ndim)
+        x = x + _per_channel(x, bias, "bias", operation)
     return x
 
 
@@ -280,9 +307,8 @@ def _moving(
     def moved(current: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         sample.check(operation)
         count = Tensor(nodes.extent(sample.extents, sample.input.dtype, least=2))
-        squares = each.stop_gradient(sample.centred * sample.centred)
-        mean = each.stop_gradient(sample.mean).squeeze(sample.axes)
-        var = squares.sum(axis=sample.axes) / (count - 1.0)
+        mean = each.stop_gradient(sample.mean())
+        var = each.stop_gradient(sample.variance()).squeeze(sample.axes) * (count / (count - 1.0))
         if 0 not in sample.axes:
             mean, var = mean.mean(axis=0), var.mean(axis=0)
         number = current[2] + 1 if len(current) > 2 else None
@@ -307,6 +333,11 @@ def _check_channels(x: Tensor, own: Tensor, name: str, operation: str) -> Tensor
         facts = [f"input is {x.node.type}, {name} {own.node.type}"]
         fail(ShapeError, operation, f"{name} has not one number per channel", facts)
     return own
+
+
+def _per_channel(x: Tensor, own: TensorLike, name: str, operation: str) -> Tensor:
+    """One number per channel of x, which broadcasts against it."""
+    return _in_channels(_check_channels(x, as_tensor(own), name, operation), x.ndim)
 
 
 def _in_channels(x: Tensor, rank: int) -> Tensor:

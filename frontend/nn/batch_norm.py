@@ -8,7 +8,7 @@ from gradc.compiler.errors import ShapeError
 from gradc.compiler.types import float32, int64
 
 from .. import init
-from ..functional.normalization import Running, affine, normalized
+from ..functional.normalization import Running, normalized
 from ..functional.windows import check_rank
 from ..ranges import Number, WholeNumber, check_numbers, count
 from ..tensor import Tensor, as_tensor
@@ -60,8 +60,8 @@ class _Norm(Module):
         layer, running = type(self).__name__, None
         if self.running_mean is not None and self.running_var is not None:
             running = Running(self.running_mean, self.running_var, self.num_batches_tracked)
-        result = normalized(x, over, running, None, self.momentum, self.eps, layer)
-        return affine(result, self.weight, self.bias, layer)
+        own = self.weight, self.bias
+        return normalized(x, over, running, None, self.momentum, self.eps, *own, layer)
 
     def extra_repr(self) -> str:
         return (
