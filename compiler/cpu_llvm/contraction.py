@@ -23,16 +23,17 @@ from functools import cached_property
 from typing import assert_never
 
 from ..errors import CompileError
-from ..loops.build import ScalarBuilder, Step, step_along
+from ..loops.build import ScalarBuilder, step_along
 from ..loops.contraction import why_no_products
 from ..loops.flatten import flatten_kernel
 from ..loops.index_form import StripStep
-from ..loops.ir import Axis, Buffer, Kernel, Scalar, walk
+from ..loops.ir import Axis, Kernel, Scalar, walk
 from ..loops.schedule import LANES, MOST_ROWS, PACKED_COLUMNS, STRIP, Staging, Tiles
-from .blocked import EPILOGUE_PARAMETERS, BlockedForm, blocked_function, operand_names
+from .blocked import BlockedForm, blocked_function, operand_names
 from .context import KernelContext, kernel_symbol, new_kernel_function
 from .emit import AROUND_LOOPS, FunctionEmitter, Value, llvm_type
-from .lanes import axis_limit, blocks, store_all
+from .epilogue import bind_points, buffers_of, emit_epilogue, in_strips, is_cut, turning_elements
+from .lanes import axis_limit
 from .numbers import number_type, numbers_table
 from .packing import (
     PACK_PARAMETERS,
@@ -41,7 +42,6 @@ from .packing import (
     pack_columns_function,
     pack_rows_function,
 )
-from .reductions import settled
 from .shares import share
 from .terms import TermShape, limit_numbers, table_columns, terms_function
 from .tiles import TileShape, tile_function
@@ -67,7 +67,7 @@ def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter:
     Raises CompileError if the tiles do not fit the kernel.
     """
     f = new_kernel_function(kernel.name, AROUND_LOOPS)
-    emitter = _ContractionEmitter(_TiledKernel(kernel, tiles), f)
+    emitter = _ContractionEmitter(TiledKernel(kernel, tiles), f)
     if tiles.is_shared:
         emitter.emit()
     else:
@@ -77,7 +77,7 @@ def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter:
     return f
 
 
-class _TiledKernel:
+class TiledKernel:
     """A flattened kernel, and its axes and operands as its tiles name them.
 
     buffers   in the order of the table of places: that of the kernel before it was flattened
@@ -151,7 +151,7 @@ class _TiledKernel:
         if self.tiles.each == "tile" and self.bank is None:
             for load in self.epilogue_loads:
                 rows, columns = self.steps(load, (self.rows, self.columns)) or (None, None)
-                if rows == _in_strips(STRIP) and columns is not None and _is_cut(columns):
+                if rows == in_strips(STRIP) and columns is not None and is_cut(columns):
                     return load
         return None
 
@@ -160,24 +160,14 @@ class _TiledKernel:
         if operand.op != "load" or llvm_type(operand.dtype) != self.shape.scalar:
             return None
         found = [step_along(operand.args[0], axis) for axis in axes]
-        return None if None in found else [_in_strips(step) for step in found if step is not None]
+        return None if None in found else [in_strips(step) for step in found if step is not None]
 
 
-def _in_strips(step: Step) -> StripStep:
-    """The same step, as one in strips."""
-    return step if isinstance(step, StripStep) else StripStep(step, STRIP * step)
-
-
-def _is_cut(step: StripStep) -> bool:
-    """Whether strips do not follow each other as their points do."""
-    return step.across != STRIP * step.inside
-
-
-def _wanted_numbers(k: _TiledKernel) -> dict[str, int]:
+def _wanted_numbers(k: TiledKernel) -> dict[str, int]:
     """Where in what the epilogue wants fetched (blocked.py) the part of a tile is."""
     row = beyond = step = 0
     if k.wanted is not None:
-        rows, columns = map(_in_strips, k.steps(k.wanted, (k.rows, k.columns)) or ())
+        rows, columns = map(in_strips, k.steps(k.wanted, (k.rows, k.columns)) or ())
         row, beyond = rows.inside, columns.across // STRIP - 1
         step = -(-k.shape.rows * row // min(k.sum.block_terms, k.sum.terms))
     size = SIZE_BYTES[k.shape.scalar]
@@ -188,7 +178,7 @@ class _Operand:
     """One operand: how it is staged, and what of it the blocked loops are given."""
 
     def __init__(
-        self, k: _TiledKernel, scalar: Scalar, name: str, staging: Staging, width: int
+        self, k: TiledKernel, scalar: Scalar, name: str, staging: Staging, width: int
     ) -> None:
         """width: of what it is packed into, in elements."""
         self.scalar, self.name, self.kind = scalar, name, staging.kind
@@ -197,7 +187,7 @@ class _Operand:
         steps = None if self.kind == "computed" else k.steps(scalar, (self.axis, *k.sum.axes))
         if steps is None and self.kind != "computed":
             raise k.refusal(f"operand {name[0]} is {self.kind}, but is not read in even steps")
-        along, *self.by_axis = steps or [_in_strips(0)] * (1 + len(k.sum.axes))
+        along, *self.by_axis = steps or [in_strips(0)] * (1 + len(k.sum.axes))
         self.by_bank = 0
         if steps is not None and k.bank is not None and name.startswith("a"):
             self.by_bank = self._step_of_banks(k, k.bank)
@@ -205,7 +195,7 @@ class _Operand:
         if any(step.across % STRIP for step in (along, *self.by_axis)):
             raise k.refusal(f"operand {name[0]} lies in strips that overlap")
         self.beyond = along.across // STRIP - along.inside
-        self.even_terms = STRIP if _is_cut(self.by_axis[-1]) else 0
+        self.even_terms = STRIP if is_cut(self.by_axis[-1]) else 0
         self._check(k)
 
     @property
@@ -222,14 +212,14 @@ class _Operand:
         """From row to row where tiles read it."""
         return self.size * (1 if self.is_staged else self.by_part)
 
-    def _step_of_banks(self, k: _TiledKernel, bank: Axis) -> int:
+    def _step_of_banks(self, k: TiledKernel, bank: Axis) -> int:
         """Elements from bank to bank."""
         found = k.steps(self.scalar, (bank,))
-        if found is None or _is_cut(found[0]):
+        if found is None or is_cut(found[0]):
             raise k.refusal(f"operand {self.name[0]} does not step evenly from bank to bank")
         return found[0].inside
 
-    def numbers(self, k: _TiledKernel, room: int) -> dict[str, int]:
+    def numbers(self, k: TiledKernel, room: int) -> dict[str, int]:
         """What is constant of it (blocked.py, terms.py); `room`: where it is packed."""
         found = {
             "by_term": self.by_term, "by_part": self.by_part, "beyond": self.beyond,
@@ -241,12 +231,12 @@ class _Operand:
         found |= {f"k{n}": self.size * s.across // STRIP for n, s in enumerate(self.by_axis)}
         return {f"{self.name}_{label}": number for label, number in found.items()}
 
-    def _check(self, k: _TiledKernel) -> None:
+    def _check(self, k: TiledKernel) -> None:
         shape, side = k.shape, self.name[0]
         needed = shape.rows if side == "a" else shape.columns
         if self.beyond and (STRIP % needed or self.axis.extent % needed):
             raise k.refusal(f"operand {side} lies in strips, which parts of {needed} would leave")
-        if any(_is_cut(step) for step in self.by_axis[:-1]):
+        if any(is_cut(step) for step in self.by_axis[:-1]):
             raise k.refusal(f"operand {side} lies in strips along terms that are not the last")
         if self.even_terms and (self.kind == "in place" or k.sum.cuts(STRIP)):
             raise k.refusal(f"operand {side} lies in strips along terms, which tiles would leave")
@@ -269,7 +259,7 @@ class _Operand:
 class _ContractionEmitter:
     """Emits one contraction."""
 
-    def __init__(self, k: _TiledKernel, f: FunctionEmitter) -> None:
+    def __init__(self, k: TiledKernel, f: FunctionEmitter) -> None:
         self.k, self.f, self.shape = k, f, k.shape
         self.context = KernelContext(f, k.buffers)
         self.e = ExpressionEmitter(self.context)
@@ -299,7 +289,7 @@ class _ContractionEmitter:
     def emit(self) -> None:
         f, k, operands = self.f, self.k, (*self.a, *self.b)
         wanted = k.wanted
-        self.context.prepare(_buffers_of(*k.a, *k.b, *([] if wanted is None else [wanted])))
+        self.context.prepare(buffers_of(*k.a, *k.b, *([] if wanted is None else [wanted])))
         points = f.alloca("i64", 1 + len(k.outer))
         constants = self._sizes() | self._memory() | k.sum.numbers() | _wanted_numbers(k)
         form = BlockedForm(
@@ -312,7 +302,8 @@ class _ContractionEmitter:
             f, [o.name for o in operands], form.axes, form.cut, names, form.numbers
         )
         blocks = f.call("i64", 1, terms, [f.parameter(0), numbers])
-        epilogue = _helper(f, _emit_epilogue(k, self.at_once))
+        room = self.context.room("i64", turning_elements(k))
+        epilogue = _helper(f, emit_epilogue(k, self.at_once, room))
         tile = Value(f"@{tile_function(f, self.shape)}", "ptr")
         given = [f.parameter(0), points, numbers, blocks, tile, epilogue]
         name = blocked_function(f, form)
@@ -363,7 +354,8 @@ class _ContractionEmitter:
         found = {
             "table": context.room("i8", k.sum.column_bytes * len(columns)),
             "blocks": context.room("i64", k.sum.blocks + 1),
-            "sums": context.room("i8", places * place), "sums_tile": tile, "sums_strip": strip,
+            "sums": context.room("i8", places * place),
+            "sums_tile": tile, "sums_strip": strip,
         }  # fmt: skip
         for operand in operands:
             room = 0
@@ -418,21 +410,7 @@ def _helper(f: FunctionEmitter, function: FunctionEmitter) -> Value:
     return Value(f"@{function.name}", "ptr")
 
 
-def _buffers_of(*roots: Scalar) -> tuple[Buffer, ...]:
-    """The buffers that expressions read."""
-    seen: set[Scalar] = set()
-    loads = [s for root in roots for s in walk(root, seen) if s.op == "load"]
-    return tuple(dict.fromkeys(load.payload for load in loads))
-
-
-def _bind_points(e: ExpressionEmitter, k: _TiledKernel, points: Value) -> None:
-    """Bind bank and outer axes to where the loops around tiles stand: `points`, one number each."""
-    for number, axis in enumerate((k.bank, *k.outer)):
-        if axis is not None:
-            e.bind(axis, e.f.load("i64", e.f.gep(points, number, "i64")))
-
-
-def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
+def _emit_pack(k: TiledKernel, operand: _Operand) -> FunctionEmitter:
     """A prologue: a packing function that evaluates the operand for every element.
 
     Its source is the kernel's frame. The terms' points lie a column of their table apart.
@@ -443,8 +421,8 @@ def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
     given = {label: f.parameter(n) for n, (_, label) in enumerate(PACK_PARAMETERS)}
     context = KernelContext(f, k.buffers)
     e = ExpressionEmitter(context)
-    context.prepare(_buffers_of(operand.scalar))
-    _bind_points(e, k, given["points"])
+    context.prepare(buffers_of(operand.scalar))
+    bind_points(e, k, given["points"])
     starts = [
         f.load("i64", f.gep(given["terms"], number * k.sum.column_bytes, "i8"))
         for number in range(len(k.sum.axes))
@@ -463,70 +441,3 @@ def _emit_pack(k: _TiledKernel, operand: _Operand) -> FunctionEmitter:
             f.masked_store(value, f.gep(out, place, kind), mask)
     f.ret()
     return f
-
-
-def _emit_epilogue(k: _TiledKernel, at_once: int) -> FunctionEmitter:
-    """What the kernel makes of the sums of a tile, or of a few that follow each other."""
-    name, attributes = kernel_symbol("epilogue", k.name), AROUND_LOOPS
-    f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
-    _, points, sums, m0, m1, n0, n1 = (f.parameter(n) for n in range(len(EPILOGUE_PARAMETERS)))
-    context, shape = KernelContext(f, k.buffers), k.shape
-    e = ExpressionEmitter(context)
-    loops = k.kernel.loops[1:]
-    roots = [root for loop in loops for root in loop.roots]
-    upcoming = _steps_to_next(k, at_once)
-    stored = [store.buffer for loop in loops for store in loop.stores]
-    context.prepare(tuple(dict.fromkeys(stored)) + _buffers_of(*roots))
-    _bind_points(e, k, points)
-    e.hoist(roots, (k.rows, k.columns))
-    bounded, width = k.columns.bounded, shape.columns
-    whole = k.columns.extent % width == 0 and not bounded and width % LANES == 0
-    for _ in blocks(e, k.columns, n0, n1, always_whole=whole):
-        e.hoist(roots, (k.rows,))
-        lanes = e.lanes
-        assert lanes is not None
-        column = f.binary("sub", lanes.base, n0)
-        with f.loop(m0, m1) as rows, e.level():
-            e.bind(k.rows, rows.index)
-            row = f.binary("mul", f.binary("sub", rows.index, m0), width)
-            first = f.binary("add", row, column)
-            for number, reduction in enumerate(k.reductions):
-                place = f.binary("add", first, number * shape.elements)
-                at = f.gep(sums, place, shape.kept)
-                value = (
-                    f.load(shape.kept, at, LANES)
-                    if lanes.mask is None
-                    else f.masked_load(shape.kept, at, lanes.mask, LANES)
-                )
-                e.bind_reduced(reduction.name, settled(f, reduction, [value]))
-            for load, step in upcoming.items():
-                here = f.binary("add", e.at_lane_zero(load.args[0]), step)
-                base, kind = context.base(load.payload), llvm_type(load.dtype)
-                f.prefetch(f.gep(base, here, kind, inbounds=False))
-            for loop in loops:
-                store_all(e, loop)
-    f.ret()
-    return f
-
-
-def _steps_to_next(k: _TiledKernel, at_once: int) -> dict[Scalar, int]:
-    """Elements from what an epilogue loads for so many tiles to what it will for the next.
-
-    Of each load that has an element of its own for every sum, side by side, and that no tile
-    fetches.
-    """
-    by_strip = k.tiles.each == "strip"
-    by_row = (k.rows, k.shape.rows * at_once)
-    axis, size = by_row if by_strip else (k.columns, k.shape.columns)
-    steps: dict[Scalar, int] = {}
-    for load in k.epilogue_loads:
-        along, step = (step_along(load.args[0], a) for a in (k.columns, axis))
-        if load is k.wanted or k.rows not in load.axes or along is None:
-            continue
-        if _in_strips(along).inside != 1:
-            continue
-        if isinstance(step, StripStep):  # the next strip, also where two tiles share one
-            steps[load] = step.across * max(1, size // STRIP)
-        elif step:
-            steps[load] = step * size
-    return steps

@@ -6,10 +6,10 @@ lanes and a masked rest, the expressions of a loop's stores, and where an axis e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..loops.ir import Axis, Loop
+from ..loops.ir import Axis, Loop, Store
 from .context import KernelContext
 from .emit import FunctionEmitter, Value
 from .vectors import ExpressionEmitter, first_lanes
@@ -75,8 +75,13 @@ def lanes_left(e: ExpressionEmitter, left: Value) -> Value:
     return first_lanes(e.f, left, e.width)
 
 
-def store_all(e: ExpressionEmitter, loop: Loop) -> None:
-    """Values first, then stores: two stores of one loop do not see each other."""
+def store_all(
+    e: ExpressionEmitter, loop: Loop, put: Callable[[Store, Value], None] | None = None
+) -> None:
+    """Values first, then stores: two stores of one loop do not see each other.
+
+    put  what stores a value; None: where its store says, at once
+    """
     values = [e.value(store.value) for store in loop.stores]
     together = e.interleaved(loop.stores)
     for numbers in together:
@@ -84,4 +89,4 @@ def store_all(e: ExpressionEmitter, loop: Loop) -> None:
     done = {number for numbers in together for number in numbers}
     for number, (store, value) in enumerate(zip(loop.stores, values, strict=True)):
         if number not in done:
-            e.store(store, value)
+            (put or e.store)(store, value)

@@ -91,7 +91,7 @@ def _emit_pack_columns(name: str, kind: str, ahead: bool) -> FunctionEmitter:
                 following = g.binary("add", loop.index, g.binary("mul", width, stride_n))
                 for column in columns:
                     g.prefetch(g.gep(column, following, kind, inbounds=False), locality=2)
-            for row in _transposed(g, kind, [g.gep(c, loop.index, kind) for c in columns]):
+            for row in transposed(g, kind, [g.gep(c, loop.index, kind) for c in columns]):
                 g.store(row, out)
                 out = g.gep(out, width, kind)
         with g.loop(whole, kc) as loop:
@@ -103,7 +103,7 @@ def _emit_pack_columns(name: str, kind: str, ahead: bool) -> FunctionEmitter:
     return g
 
 
-def _transposed(f: FunctionEmitter, kind: str, rows: Sequence[Value]) -> list[Value]:
+def transposed(f: FunctionEmitter, kind: str, rows: Sequence[Value]) -> list[Value]:
     """A square in memory, read by its rows and transposed: log2(n) rounds of exchanges between
     rows s apart. The first, of halves, is done by loading them where they belong."""
     size = len(rows)

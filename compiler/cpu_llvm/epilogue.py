@@ -1,0 +1,219 @@
+"""What a kernel makes of the sums of its tiles: bias, activation, update, anything that it stores.
+
+In: a contraction in register tiles. Out: a function of its own that takes the sums of a tile, or of
+a few that follow each other, while they are in cache.
+
+Vectors go along the columns, as those of the sums do. What is to lie along the rows instead, as the
+points of an image whose channels come first, is put aside for 16 rows, turned, and stored in
+vectors along the rows: an element each to sixteen places would take longer than the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..loops.build import Step, step_along
+from ..loops.index_form import StripStep
+from ..loops.ir import Buffer, Scalar, Store, walk
+from ..loops.schedule import LANES, PACKED_COLUMNS, STRIP
+from ..types import float32, float64, int32, int64
+from .blocked import EPILOGUE_PARAMETERS
+from .context import KernelContext, kernel_symbol
+from .emit import AROUND_LOOPS, FunctionEmitter, Value, llvm_type
+from .lanes import blocks, store_all
+from .packing import transposed
+from .reductions import settled
+from .vectors import ExpressionEmitter, first_lanes
+
+if TYPE_CHECKING:
+    from .contraction import TiledKernel
+
+_TURNED = (float32, float64, int32, int64)
+_SQUARE = LANES * LANES
+"""Elements that are turned at a time."""
+
+
+def in_strips(step: Step) -> StripStep:
+    """The same step, as one in strips."""
+    return step if isinstance(step, StripStep) else StripStep(step, STRIP * step)
+
+
+def is_cut(step: StripStep) -> bool:
+    """Whether strips do not follow each other as their points do."""
+    return step.across != STRIP * step.inside
+
+
+def buffers_of(*roots: Scalar) -> tuple[Buffer, ...]:
+    """The buffers that expressions read."""
+    seen: set[Scalar] = set()
+    loads = [s for root in roots for s in walk(root, seen) if s.op == "load"]
+    return tuple(dict.fromkeys(load.payload for load in loads))
+
+
+def bind_points(e: ExpressionEmitter, k: TiledKernel, points: Value) -> None:
+    """Bind bank and outer axes to where the loops around tiles stand: `points`, one number each."""
+    for number, axis in enumerate((k.bank, *k.outer)):
+        if axis is not None:
+            e.bind(axis, e.f.load("i64", e.f.gep(points, number, "i64")))
+
+
+def turned_stores(k: TiledKernel) -> list[Store]:
+    """The stores whose elements lie together along the rows and not along the columns; nothing in
+    the epilogue reads them back."""
+    loaded = {load.payload for load in k.epilogue_loads}
+    found = []
+    for store in (store for loop in k.kernel.loops[1:] for store in loop.stores):
+        along = (step_along(store.index[0], axis) for axis in (k.rows, k.columns))
+        plain = not store.accumulate and store.buffer not in loaded
+        if plain and store.buffer.type.dtype in _TURNED and next(along) == 1 != next(along):
+            found.append(store)
+    return found
+
+
+def turning_elements(k: TiledKernel) -> int:
+    """How much room there must be for what is put aside, and for it turned, in elements of eight
+    bytes."""
+    return 2 * _SQUARE * len(turned_stores(k))
+
+
+def emit_epilogue(k: TiledKernel, at_once: int, room: int) -> FunctionEmitter:
+    """void epilogue(EPILOGUE_PARAMETERS) of a kernel.
+
+    at_once  how many tiles it is given at most
+    room     where in the workspace turning_elements(k) are free
+    """
+    emitter = _EpilogueEmitter(k, room)
+    emitter.emit(_steps_to_next(k, at_once))
+    emitter.f.ret()
+    return emitter.f
+
+
+class _EpilogueEmitter:
+    """Emits one of them."""
+
+    def __init__(self, k: TiledKernel, room: int) -> None:
+        name, attributes = kernel_symbol("epilogue", k.name), AROUND_LOOPS
+        f = FunctionEmitter(name, EPILOGUE_PARAMETERS, linkage="internal", attributes=attributes)
+        self.k, self.f, self.shape = k, f, k.shape
+        self.context = KernelContext(f, k.buffers)
+        self.e = ExpressionEmitter(self.context)
+        self.given = {name: f.parameter(n) for n, (_, name) in enumerate(EPILOGUE_PARAMETERS)}
+        self.loops = k.kernel.loops[1:]
+        self.roots = [root for loop in self.loops for root in loop.roots]
+        stored = [store.buffer for loop in self.loops for store in loop.stores]
+        self.context.prepare(tuple(dict.fromkeys(stored)) + buffers_of(*self.roots))
+        bind_points(self.e, k, self.given["points"])
+        self.e.hoist(self.roots, (k.rows, k.columns))
+        self.aside = {
+            store: f.gep(self.context.parameter("workspace"), room + 2 * n * _SQUARE * 8, "i8")
+            for n, store in enumerate(turned_stores(k))
+        }
+
+    def emit(self, upcoming: Mapping[Scalar, int]) -> None:
+        """Vectors of columns, and for each a row after the other."""
+        f, e, k, given, width = self.f, self.e, self.k, self.given, self.shape.columns
+        whole = k.columns.extent % width == 0 and not k.columns.bounded and width % LANES == 0
+        for _ in blocks(e, k.columns, given["n0"], given["n1"], always_whole=whole):
+            if not self.aside:
+                self._rows(given["m0"], given["m1"], upcoming)
+                continue
+            with f.loop(given["m0"], given["m1"], LANES) as some:
+                end = f.binary("add", some.index, LANES)
+                end = f.intrinsic("llvm.smin", "i64", end, given["m1"])
+                self._rows(some.index, end, upcoming)
+                self._turn(some.index, f.binary("sub", end, some.index))
+
+    def _rows(self, low: Value, high: Value, upcoming: Mapping[Scalar, int]) -> None:
+        """What is made of the sums of these rows, in one vector of columns."""
+        f, e, k = self.f, self.e, self.k
+        e.hoist(self.roots, (k.rows,))
+        assert e.lanes is not None
+        column, mask = f.binary("sub", e.lanes.base, self.given["n0"]), e.lanes.mask
+        with f.loop(low, high) as rows, e.level():
+            e.bind(k.rows, rows.index)
+            row = f.binary("sub", rows.index, self.given["m0"])
+            first = f.binary("add", f.binary("mul", row, self.shape.columns), column)
+            for number, reduction in enumerate(k.reductions):
+                place = f.binary("add", first, number * self.shape.elements)
+                at = f.gep(self.given["sums"], place, self.shape.kept)
+                value = (
+                    f.load(self.shape.kept, at, LANES)
+                    if mask is None
+                    else f.masked_load(self.shape.kept, at, mask, LANES)
+                )
+                e.bind_reduced(reduction.name, settled(f, reduction, [value]))
+            for load, step in upcoming.items():
+                here = f.binary("add", e.at_lane_zero(load.args[0]), step)
+                base, kind = self.context.base(load.payload), llvm_type(load.dtype)
+                f.prefetch(f.gep(base, here, kind, inbounds=False))
+            number_aside = f.binary("mul", f.binary("sub", rows.index, low), LANES)
+
+            def put(store: Store, value: Value) -> None:
+                if store not in self.aside:
+                    e.store(store, value)
+                    return
+                kind = llvm_type(store.buffer.type.dtype)
+                f.store(f.splat(value, LANES), f.gep(self.aside[store], number_aside, kind))
+
+            for loop in self.loops:
+                store_all(e, loop, put)
+
+    def _turn(self, first: Value, rows: Value) -> None:
+        """Store what was put aside for so many rows."""
+        f, k = self.f, self.k
+        assert self.e.lanes is not None
+        low, mask = self.e.lanes.base, first_lanes(f, rows, LANES)
+        e = ExpressionEmitter(self.context)  # knows nothing of lanes along columns
+        bind_points(e, k, self.given["points"])
+        high = f.intrinsic("llvm.smin", "i64", f.binary("add", low, LANES), self.given["n1"])
+        for store, place in self.aside.items():
+            kind = llvm_type(store.buffer.type.dtype)
+            turned = f.gep(place, _SQUARE, kind)
+            f.call_helper(None, f"turn_{kind}", [place, turned], partial(_emit_turn, kind))
+            with f.loop(low, high) as columns, e.level():
+                e.vectorise(k.rows, first, mask, aligned=False)
+                e.bind(k.columns, columns.index)
+                line = f.binary("mul", f.binary("sub", columns.index, low), LANES)
+                e.store(store, f.load(kind, f.gep(turned, line, kind), LANES))
+
+
+def _emit_turn(kind: str) -> FunctionEmitter:
+    """void turn(source, target): 16 rows of 16 elements become columns, in squares of 8 x 8."""
+    parameters = (("ptr", "source"), ("ptr", "target"))
+    g = FunctionEmitter(f"turn_{kind}", parameters, linkage="internal", attributes=AROUND_LOOPS)
+    source, target = (g.parameter(n) for n in range(len(parameters)))
+    side = PACKED_COLUMNS
+    with g.loop(0, LANES, side) as rows, g.loop(0, LANES, side) as columns:
+        place = [g.binary("mul", loop.index, LANES) for loop in (rows, columns)]
+        first = g.gep(g.gep(source, place[0], kind), columns.index, kind)
+        to = g.gep(g.gep(target, place[1], kind), rows.index, kind)
+        lines = [g.gep(first, n * LANES, kind) for n in range(side)]
+        for n, column in enumerate(transposed(g, kind, lines)):
+            g.store(column, g.gep(to, n * LANES, kind))
+    g.ret()
+    return g
+
+
+def _steps_to_next(k: TiledKernel, at_once: int) -> dict[Scalar, int]:
+    """Elements from what an epilogue loads for so many tiles to what it will for the next.
+
+    Of each load that has an element of its own for every sum, side by side, and that no tile
+    fetches.
+    """
+    by_strip = k.tiles.each == "strip"
+    by_row = (k.rows, k.shape.rows * at_once)
+    axis, size = by_row if by_strip else (k.columns, k.shape.columns)
+    steps: dict[Scalar, int] = {}
+    for load in k.epilogue_loads:
+        along, step = (step_along(load.args[0], a) for a in (k.columns, axis))
+        if load is k.wanted or k.rows not in load.axes or along is None:
+            continue
+        if in_strips(along).inside != 1:
+            continue
+        if isinstance(step, StripStep):  # the next strip, also where two tiles share one
+            steps[load] = step.across * max(1, size // STRIP)
+        elif step:
+            steps[load] = step * size
+    return steps
