@@ -34,6 +34,8 @@ from gradc.compiler.errors import ArgumentError
 
 SAMPLES_MAXIMUM = 2**32
 ROUNDS = 12
+TABLE_MAXIMUM = 2**20  # values of P that are computed in advance: fewer are permuted several times
+CHUNK = 2**14  # values that are permuted at once: they stay cached
 
 _STREAM = 0x6F726472  # "ordr"
 _PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -57,15 +59,40 @@ def orders(n: int, seed: int, first_epoch: int, count: int) -> NDArray[np.int64]
         return np.zeros((count, 0), np.int64)
     half_bits = max(1, ((n - 1).bit_length() + 1) // 2)
     keys = _round_keys(seed, first_epoch, count)
-    start = np.arange(n, dtype=np.uint64).astype(np.uint32)
-    values = _permute(np.broadcast_to(start, (count, n)), keys[:, :, None], half_bits)
-    flat = values.reshape(-1)
-    outside = np.flatnonzero(flat >= n) if n < 4**half_bits else np.zeros(0, np.int64)
+    if 4**half_bits > TABLE_MAXIMUM:
+        return np.stack([_walked(n, keys[:, epoch], half_bits) for epoch in range(count)])
+    result = np.empty((count, n), np.int64)
+    together = max(1, CHUNK // 4**half_bits)
+    for first in range(0, count, together):
+        part = slice(first, first + together)
+        result[part] = _looked_up(n, keys[:, part, None], half_bits)
+    return result
+
+
+def _walked(n: int, keys: NDArray[np.uint32], half_bits: int) -> NDArray[np.int64]:
+    """One epoch's order; what falls outside is permuted again."""
+    values = _permute(np.arange(n, dtype=np.uint64).astype(np.uint32), keys, half_bits)
+    outside = np.flatnonzero(values >= n)
     while outside.size:
-        walked = _permute(flat[outside], keys[:, outside // n], half_bits)
-        flat[outside] = walked
+        walked = _permute(values[outside], keys, half_bits)
+        values[outside] = walked
         outside = outside[walked >= n]
     return values.astype(np.int64)
+
+
+def _looked_up(n: int, keys: NDArray[np.uint32], half_bits: int) -> NDArray[np.int64]:
+    """Several epochs' orders: all of P as a table, in which what falls outside is looked up."""
+    size, epochs = 4**half_bits, keys.shape[1]
+    start = np.broadcast_to(np.arange(size, dtype=np.uint32), (epochs, size))
+    table = _permute(start, keys, half_bits)
+    values = table[:, :n].astype(np.int64)
+    flat, places = values.reshape(-1), table.reshape(-1)
+    outside = np.flatnonzero(flat >= n) if n < size else np.zeros(0, np.int64)
+    while outside.size:
+        walked = places[outside // n * size + flat[outside]]
+        flat[outside] = walked
+        outside = outside[walked >= n]
+    return values
 
 
 def _permute(
@@ -74,15 +101,19 @@ def _permute(
     """One application of the Feistel network; keys[r] broadcasts against the values."""
     half, mask = np.uint32(half_bits), np.uint32((1 << half_bits) - 1)
     left, right = values >> half, values & mask
+    mixed, shifted = np.empty_like(left), np.empty_like(left)
     for key in keys:
-        mixed = right + key
+        np.add(right, key, out=mixed)
         mixed *= _MIX_1
-        mixed ^= mixed >> np.uint32(15)
+        np.right_shift(mixed, np.uint32(15), out=shifted)
+        mixed ^= shifted
         mixed *= _MIX_2
         mixed >>= np.uint32(32) - half
         mixed ^= left
-        left, right = right, mixed
-    return (left << half) | right
+        left, right, mixed = right, mixed, left
+    left <<= half
+    left |= right
+    return left
 
 
 def _round_keys(seed: int, first_epoch: int, count: int) -> NDArray[np.uint32]:
