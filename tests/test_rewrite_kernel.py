@@ -27,7 +27,7 @@ from gradc.compiler.loops.schedule import Nest, Order
 from gradc.compiler.program.ir import Program, Repeat
 from gradc.compiler.program.text import print_program
 from gradc.compiler.program.verify import verify_program
-from gradc.compiler.types import TensorType, float32
+from gradc.compiler.types import TensorType, float32, int64
 
 EXTENT = 8
 
@@ -37,6 +37,7 @@ def buffer(name: str, space: str = "arena") -> Buffer:
 
 
 X, Y, Z = buffer("x", "input"), buffer("y"), buffer("z")
+COUNTS = buffer("counts")
 ALONG, ACROSS = Axis("i", EXTENT), Axis("j", EXTENT)
 K = ScalarBuilder()
 RECORDS = (Kernel, Loop, Reduction, Store)
@@ -46,12 +47,14 @@ def full_kernel() -> Kernel:
     """A kernel in which no field of any record has its default."""
     read = K.load(X, (K.axis(ACROSS),))
     total = Reduction("r", SUM, K.exp(read), float32)
-    store = Store(
-        Y, (K.axis(ALONG),), K.add(K.exp(read), K.load(Y, (K.axis(ALONG),))), accumulate=True
-    )
+    here = (K.axis(ALONG),)
+    store = Store(Y, here, K.add(K.exp(read), K.load(Y, here)), accumulate=True)
+    store = replace(store, counting=K.load(COUNTS, here))
     loop = Loop((ACROSS,), (total,), (store,), running=True, order=Order((("j",),), 16))
+    loop = replace(loop, between=(K.index(1), K.axis(ALONG)))
     schedule = Nest((("i",),), None, 1, None, ("i",))
-    return Kernel("k", (ALONG,), (loop, loop), "exp sum", 3.0, schedule)
+    when = K.primitive("lt", K.axis(ALONG), K.index(5))
+    return Kernel("k", (ALONG,), (loop, loop), "exp sum", 3.0, schedule, when)
 
 
 def parts(kernel: Kernel) -> list[Any]:
@@ -105,7 +108,17 @@ def test_every_field_that_no_rule_is_about_survives() -> None:
                 assert old.index == new.index
             else:
                 assert same == (field.name not in changed), f"{type(old)} {field.name}"
-    assert rewritten.reads == (Z, X) and rewritten.writes == (X,)
+    assert rewritten.reads == (Z, X, COUNTS) and rewritten.writes == (X, COUNTS)
+
+
+def test_what_is_walked_and_what_is_counted_are_rewritten() -> None:
+    read = K.cast(K.load(X, (K.axis(ALONG),)), int64)
+    loop = replace(full_kernel().loops[0], between=(read, K.index(3)))
+    kernel = replace(full_kernel(), loops=(loop,), when=K.primitive("lt", read, K.index(2)))
+    rewritten = rewrite_kernel(kernel, buffer=lambda b: {X: Z, COUNTS: Y}.get(b, b))
+    assert X not in rewritten.buffers and COUNTS not in rewritten.buffers
+    between, when = rewritten.loops[0].between, rewritten.when
+    assert between is not None and when is not None and when.args[0] is between[0]
 
 
 def test_equal_scalars_stay_one_object() -> None:

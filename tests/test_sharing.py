@@ -205,10 +205,10 @@ def test_kernels_of_one_structure_have_one_text(seed: int) -> None:
 
 
 FIELDS = {
-    Kernel: "name axes loops description flops schedule",
-    Loop: "axes reductions stores running order",
+    Kernel: "name axes loops description flops schedule when",
+    Loop: "axes reductions stores running order between",
     Reduction: "name combiner value dtype",
-    Store: "buffer index value accumulate",
+    Store: "buffer index value accumulate counting",
     Scalar: "op args dtype payload axes reduced form",
     Axis: "name extent bounded per_row",
     Buffer: "name type layout space slot offset_bytes content",

@@ -57,7 +57,7 @@ class NestEmitter:
         self.kernel = kernel
         self.context = context
         self.f = context.f
-        self.e = ExpressionEmitter(context, nest.width)
+        self.e = ExpressionEmitter(context, nest.width, _counted(kernel))
         axes = {axis.name: axis for axis in kernel.axes}
         axes |= {axis.name: axis for loop in kernel.loops for axis in loop.axes}
         self.outer = [axes[run[0]] for run in nest.walk]
@@ -69,6 +69,7 @@ class NestEmitter:
         if nest.ahead is not None:
             self.ahead = axes[nest.ahead.run[0]], nest.ahead.points
             self.later = replace(self.ahead[0], name=f"{self.ahead[0].name}.later")
+        self.guard = kernel.when
         self._check_lanes()
 
     def _check_lanes(self) -> None:
@@ -100,7 +101,18 @@ class NestEmitter:
     # -- axes -------------------------------------------------------------------------------
 
     def _parallel(self, axes: Sequence[Axis], split: Axis | None) -> None:
-        """The parallel axes from the outside in, then the inner loops."""
+        """The parallel axes from the outside in, then the inner loops.
+
+        What says which points are walked is asked as soon as it is known.
+        """
+        guard = self.guard
+        if guard is not None and guard.axes.isdisjoint(axes):
+            holds = self.e.value(guard)
+            with self.f.if_(holds), self.e.level():
+                self.guard = None
+                self._parallel(axes, split)
+                self.guard = guard
+            return
         inner = list(axes)
         for loop in self.kernel.loops:
             inner += loop.axes
@@ -211,6 +223,12 @@ class NestEmitter:
         if not axes:
             return self.step(loop, state)
         self.e.hoist(loop.roots, axes)
+        if loop.between is not None:
+            low, high = map(self.e.value, loop.between)
+            length = self.f.intrinsic(
+                "llvm.smax", "i64", self.f.binary("sub", high, low), self.f.const("i64", 0)
+            )
+            return self._walk_part(loop, axes, state, low, length)
         limit, block = axis_limit(self.context, axes[0]), _block(loop)
         if block is not None and axes[0] is loop.axes[block.position]:
             lanes = self.e.width if axes[0] is self.vector_axis else 1
@@ -353,7 +371,17 @@ class NestEmitter:
         return after
 
     def _roots(self) -> list[Scalar]:
-        return [s for loop in self.kernel.loops for s in loop.roots]
+        return self.kernel.roots
+
+
+def _counted(kernel: Kernel) -> frozenset[Scalar]:
+    """The counts in memory that stores raise, and all that is made of them."""
+    found = {store.counting for store in kernel.stores if store.counting is not None}
+    made: set[Scalar] = set()
+    for scalar in kernel.scalars if found else ():
+        if scalar in found or not made.isdisjoint(scalar.args):
+            made.add(scalar)
+    return frozenset(made)
 
 
 def _block(loop: Loop) -> SumBlock | None:

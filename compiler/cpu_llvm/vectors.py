@@ -48,8 +48,12 @@ class Lanes:
 class ExpressionEmitter:
     """Emits scalar expressions of one kernel into one function, `width` lanes at a time."""
 
-    def __init__(self, context: KernelContext, width: int = LANES) -> None:
+    def __init__(
+        self, context: KernelContext, width: int = LANES, counted: frozenset[Scalar] = frozenset()
+    ) -> None:
+        """counted: what is made of counts, which change from point to point (loops/ir.py)."""
         self.context = context
+        self.counted = counted
         self.width = width
         self.f = context.f
         self.lanes: Lanes | None = None
@@ -104,6 +108,8 @@ class ExpressionEmitter:
 
     def _is_fixed(self, scalar: Scalar, changing: frozenset[Axis]) -> bool:
         if scalar.axes & changing or not scalar.axes <= self._points.keys():
+            return False
+        if scalar in self.counted:
             return False
         return all(name in self._reduced for name in scalar.reduced)
 
@@ -305,8 +311,9 @@ class ExpressionEmitter:
             if store.accumulate:
                 value = self._sum(self.f.load(kind, pointer), value, store)
             self.f.store(value, pointer)
+            self._count(store)
             return
-        assert self.lanes is not None
+        assert self.lanes is not None and store.counting is None
         mask = self.lanes.mask
         value = self.f.splat(value, self.width)
         if step == 1:
@@ -328,6 +335,16 @@ class ExpressionEmitter:
             value = self._sum(self.f.gather(kind, pointer, index, mask), value, store)
         self.f.scatter(value, pointer, index, mask)
 
+    def _count(self, store: Store) -> None:
+        """Raise the number that said where the store goes by one."""
+        if store.counting is None:
+            return
+        (address,), counts = store.counting.args, store.counting.payload
+        kind = llvm_type(counts.type.dtype)
+        pointer = self.f.gep(self.context.base(counts), self.value(address), kind)
+        counted = self.value(store.counting)
+        self.f.store(self.f.binary("add", counted, self.f.const(kind, 1)), pointer)
+
     def interleaved(self, stores: Sequence[Store]) -> list[list[int]]:
         """Which stores, by number, write elements that lie side by side, every so many of them."""
         if self.lanes is None:
@@ -336,7 +353,7 @@ class ExpressionEmitter:
         for number, store in enumerate(stores):
             (address,), origin = store.index, store.index[0].form.origin
             step = self.step(address)
-            fits = step in SHORT_STEPS and not store.accumulate and origin is not None
+            fits = step in SHORT_STEPS and not store.takes_turns and origin is not None
             if fits and store.buffer.type.dtype != bool_:
                 steps = frozenset(address.form.steps.items())
                 assert origin is not None

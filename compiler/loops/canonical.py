@@ -92,7 +92,9 @@ def structure(kernel: Kernel) -> tuple[Hashable, ...]:
         lines.append((scalar.op, scalar.dtype.name, payload, *[numbers[a] for a in scalar.args]))
     loops = tuple(_loop_structure(loop, buffers, numbers) for loop in kernel.loops)
     memory = tuple(map(_buffer_structure, buffers))
-    return memory, tuple(map(_axis_structure, kernel.axes)), tuple(lines), loops, kernel.schedule
+    guards = tuple(numbers[s] for s in kernel.guards)
+    axes = tuple(map(_axis_structure, kernel.axes))
+    return memory, axes, guards, tuple(lines), loops, kernel.schedule
 
 
 def _loop_structure(
@@ -100,11 +102,18 @@ def _loop_structure(
 ) -> tuple[Hashable, ...]:
     reductions = tuple((str(r.combiner), numbers[r.value], r.dtype.name) for r in loop.reductions)
     stores = tuple(
-        (buffers[s.buffer], tuple(numbers[i] for i in s.index), numbers[s.value], s.accumulate)
+        (
+            buffers[s.buffer],
+            tuple(numbers[i] for i in s.index),
+            numbers[s.value],
+            s.accumulate,
+            None if s.counting is None else numbers[s.counting],
+        )
         for s in loop.stores
     )
     axes = tuple(map(_axis_structure, loop.axes))
-    return axes, reductions, stores, loop.running, loop.order
+    between = tuple(numbers[end] for end in loop.between or ())
+    return axes, between, reductions, stores, loop.running, loop.order
 
 
 def _axis_structure(axis: Axis) -> tuple[Hashable, ...]:

@@ -7,8 +7,9 @@ Checked: names are unique; every axis is bound where it is used; a reduction is 
 loop that computes it, or by the stores of its own `running` loop; operand counts and dtypes of
 every primitive; loads and stores have one i64 index per axis of the buffer; nothing is stored into
 an input, a constant or the order; no index is provably outside its axis; no two points of the
-parallel axes add to one element, or store into one that both are seen to reach. Orders and
-schedules are checked in check_schedule.py.
+parallel axes add to one element, or store into one that both are seen to reach; nor do they count
+in one. What data say of which points are walked, they say with i64s, or a bool, of the parallel
+axes alone. Orders and schedules are checked in check_schedule.py.
 
 An index that is affine in its axes takes its extreme values, so any excess is an error; of any
 other index only bounds are known, and it is refused if no value in them is inside. A gathered axis
@@ -23,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..errors import VerifyError
-from ..types import DType, int64
+from ..types import DType, bool_, int64
 from .build import coefficient, index_range
 from .check_schedule import verify_schedule
 from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
@@ -50,6 +51,8 @@ class _Checker:
         axes = dict.fromkeys(self.kernel.axes)
         axes.update(dict.fromkeys(axis for loop in self.kernel.loops for axis in loop.axes))
         self._check_axes(list(axes))
+        if self.kernel.when is not None:
+            self._check_end("when", self.kernel.when, bool_)
         done: dict[str, DType] = {}
         for number, loop in enumerate(self.kernel.loops):
             self._check_loop(f"loop {number}", loop, done)
@@ -74,6 +77,8 @@ class _Checker:
     def _check_loop(self, place: str, loop: Loop, done: dict[str, DType]) -> None:
         if loop.running and len(loop.axes) > 1:
             raise self._refuse(place, f"a running loop walks one axis, not {len(loop.axes)}")
+        if loop.between is not None:
+            self._check_between(place, loop)
         bound = frozenset(self.kernel.axes) | frozenset(loop.axes)
         empty = self.empty or any(a.extent == 0 for a in loop.axes)
         after = {**done, **{r.name: r.dtype for r in loop.reductions}}
@@ -89,7 +94,38 @@ class _Checker:
             here = f"{place}, store to {store.buffer.name}"
             self._check_store(here, store, loop, empty)
             self._check_scalars(here, [*store.index, store.value], bound, known, empty, seen)
+            if store.counting is not None:
+                self._check_counting(here, store, loop, store.counting)
+                self._check_scalars(here, [store.counting], bound, known, empty, seen)
         done.update(after)
+
+    def _check_between(self, place: str, loop: Loop) -> None:
+        if len(loop.axes) != 1 or loop.running:
+            kind = "a running loop" if loop.running else f"a loop of {len(loop.axes)} axes"
+            raise self._refuse(place, f"{kind} is walked from end to end")
+        if any(r.combiner.position for r in loop.reductions):
+            raise self._refuse(place, "a position is one of all points")
+        for end in loop.between or ():
+            self._check_end(place, end, int64)
+
+    def _check_end(self, place: str, end: Scalar, dtype: DType) -> None:
+        """What says which points are walked is known before any reduction is."""
+        if end.dtype != dtype:
+            raise self._refuse(place, f"what is walked is said by a {dtype}, not {end.dtype}")
+        self._check_scalars(place, [end], frozenset(self.kernel.axes), {}, self.empty, set())
+
+    def _check_counting(self, place: str, store: Store, loop: Loop, counting: Scalar) -> None:
+        """Who counts is alone: it reads what the points before it have made of the count."""
+        counts: Buffer = counting.payload
+        if not counts.is_writable or not counts.type.dtype.is_integer:
+            raise self._refuse(place, f"nothing is counted in {counts}")
+        if not any(s is counting for index in store.index for s in walk(index, set())):
+            raise self._refuse(place, f"no index of it is made of the count in {counts.name}")
+        others = [s for root in loop.inner_roots for s in walk(root, set()) if s is not counting]
+        alone = len(loop.stores) == 1 and not loop.reductions and not store.accumulate
+        if not alone or any(s.op == "load" and s.payload in store.written for s in others):
+            raise self._refuse(place, "a loop that counts does nothing else")
+        self._check_apart(place, counting.args)
 
     def _check_reduction(self, place: str, reduction: Reduction, done: dict[str, DType]) -> None:
         combiner, value = reduction.combiner, reduction.value.dtype
@@ -110,14 +146,14 @@ class _Checker:
             problem = f"the value is {store.value.dtype}, the buffer {store.buffer.type}"
             raise self._refuse(place, problem)
         self._check_index(place, store.buffer, store.index, empty)
-        if store.accumulate:
-            self._check_apart(place, store)
+        if store.takes_turns:
+            self._check_apart(place, store.index)
         elif not empty:
             self._check_meetings(place, store, loop)
 
-    def _check_apart(self, place: str, store: Store) -> None:
+    def _check_apart(self, place: str, index: Sequence[Scalar]) -> None:
         """Points of the parallel axes run at the same time: they add to elements of their own."""
-        apart = axes_apart(store.index, self.kernel.axes)
+        apart = axes_apart(index, self.kernel.axes)
         for axis in moving(self.kernel.axes):
             if axis not in apart:
                 raise self._refuse(

@@ -127,9 +127,11 @@ class _ScheduleChecker:
             self._check_run(place, run)
         if order.lanes not in (1, LANES):
             raise self._refuse(place, f"an order has 1 or {LANES} lanes, not {order.lanes}")
-        if order.lanes > 1 and (loop.running or any(store.accumulate for store in loop.stores)):
+        if order.lanes > 1 and (loop.running or any(store.takes_turns for store in loop.stores)):
             kind = "a running" if loop.running else "an accumulating"
             raise self._refuse(place, f"{kind} loop has no lanes: its points take turns")
+        if loop.between is not None and (order.lanes > 1 or order.block is not None):
+            raise self._refuse(place, "a loop between two numbers is walked point after point")
         for reduction in loop.reductions:
             if reduction.combiner.position and len(order.runs) > 1:
                 problem = f"{reduction.combiner} is along one run, not {runs_text(order.runs)}"
@@ -209,12 +211,21 @@ class _ScheduleChecker:
             raise self._refuse(place, problem, f"{self._extent(abreast)} points for {LANES} lanes")
 
     def _check_turns(self, place: str, vector: Run) -> None:
-        """Points that add to memory take turns, so no lanes run along them."""
+        """Points that add to memory take turns, so no lanes run along them; and all lanes of a
+        point walk what there is to walk."""
+        for axis in {axis for end in self.kernel.ends for axis in end.axes}:
+            if axis.name in vector:
+                problem = f"lanes along {run_text(vector)}, where points walk what is theirs"
+                raise self._refuse(place, problem, f"what is walked depends on {axis.name}")
+        parallel = self.kernel.schedule.parallel_runs() if self.kernel.schedule else ()
         for number, loop in enumerate(self.kernel.loops):
             along = loop.axes and loop.axes[-1].name == vector[-1]
-            if along and any(store.accumulate for store in loop.stores):
+            if along and any(store.takes_turns for store in loop.stores):
                 problem = f"lanes along {run_text(vector)}, where loop {number} accumulates"
                 raise self._refuse(place, problem, "its points take turns")
+            if any(store.counting is not None for store in loop.stores) and vector in parallel:
+                problem = f"lanes along {run_text(vector)}, where loop {number} counts"
+                raise self._refuse(place, problem, "each lane has a count of its own")
 
     def _check_tiles(self, place: str, tiles: Tiles) -> None:
         self._check_partition(place, tiles.parallel_runs())

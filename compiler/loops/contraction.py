@@ -107,6 +107,8 @@ def why_no_products(kernel: Kernel) -> str:
     why = _why_no_sums(first)
     if why:
         return why
+    if kernel.ends:
+        return "data say what is walked"
     if any(loop.axes or loop.reductions for loop in rest):
         return "a loop follows the sums"
     return "" if any(loop.stores for loop in rest) else "nothing is stored"

@@ -17,6 +17,7 @@ one element, raise VerifyError.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -53,12 +54,12 @@ def run_kernel(
                those of the one before: what a kernel that writes over its operands must survive
     inexact    computes primitives that are not exact, on floats
     """
-    axes = kernel.axes
-    if pointwise and axes:
-        for point in range(axis_limit(axes[0], rows)):
-            _Run(kernel, memory, rows, {axes[0]: point}, inexact).run()
-    else:
-        _Run(kernel, memory, rows, {}, inexact).run()
+    apart = set(kernel.axes[:1]) if pointwise else set()
+    for end in kernel.ends:  # where data say what is walked, each point has its own to walk
+        apart |= end.axes
+    walked = [axis for axis in kernel.axes if axis in apart]
+    for points in itertools.product(*(range(axis_limit(axis, rows)) for axis in walked)):
+        _Run(kernel, memory, rows, dict(zip(walked, points, strict=True)), inexact).run()
 
 
 def axis_limit(axis: Axis, rows: int) -> int:
@@ -67,7 +68,7 @@ def axis_limit(axis: Axis, rows: int) -> int:
 
 
 class _Run:
-    """One run of a kernel, or of one point of its first axis (`fixed`)."""
+    """One run of a kernel, or of one point of some of its axes (`fixed`)."""
 
     def __init__(
         self,
@@ -90,12 +91,14 @@ class _Run:
         if not all(map(self._extent, self.kernel.axes)):
             return
         with np.errstate(all="ignore"):
+            if any(not self._value(guard, {}).item() for guard in self.kernel.guards):
+                return
             for loop in self.kernel.loops:
                 self._loop(loop)
 
-    def _bind(self, axis: Axis, dimension: int) -> None:
-        limit = axis_limit(axis, self.rows)
-        points = np.arange(limit) if axis not in self.fixed else np.array([self.fixed[axis]])
+    def _bind(self, axis: Axis, dimension: int, ends: tuple[int, int] | None = None) -> None:
+        low, high = (0, axis_limit(axis, self.rows)) if ends is None else ends
+        points = np.arange(low, high) if axis not in self.fixed else np.array([self.fixed[axis]])
         shape = [1] * self.rank
         shape[dimension] = len(points)
         self.points[axis] = points.astype(np.int64).reshape(shape)
@@ -104,8 +107,9 @@ class _Run:
         return self.points[axis].size
 
     def _loop(self, loop: Loop) -> None:
+        ends = self._ends(loop)
         for dimension, axis in enumerate(loop.axes, start=self.outer):
-            self._bind(axis, dimension)
+            self._bind(axis, dimension, ends)
         if not all(map(self._extent, loop.axes)):
             self.reduced.update({r.name: over_nothing(r) for r in loop.reductions})
             return
@@ -118,6 +122,20 @@ class _Run:
         for (store, value), place in zip(stored, places, strict=True):
             self._store(store, value, place, loop)
         self.reduced.update(results)
+
+    def _ends(self, loop: Loop) -> tuple[int, int] | None:
+        """Where a loop between two numbers begins and ends here."""
+        if loop.between is None:
+            return None
+        low, high = (int(self._value(end, {}).item()) for end in loop.between)
+        (axis,) = loop.axes
+        if not (0 <= low <= axis.extent and 0 <= high <= axis.extent):
+            raise VerifyError(
+                f"axis {axis.name} is walked beyond its ends",
+                operation=f"kernel {self.kernel.name}",
+                facts=[f"between {low} and {high}, the extent is {axis.extent}"],
+            )
+        return low, max(low, high)
 
     # -- values -----------------------------------------------------------------------------
 
@@ -191,12 +209,15 @@ class _Run:
 
     def _store(self, store: Store, value: Array, index: tuple[Array, ...], loop: Loop) -> None:
         array = self.memory[store.buffer]
-        self._check(store.buffer, array, index)
         extents = [1] * self.rank
         for dimension, axis in enumerate((*self.kernel.axes, *loop.axes)):
             extents[dimension] = self._extent(axis)
-        at = tuple(np.broadcast_to(i, extents) for i in index)
         value = np.broadcast_to(value, extents)
+        if store.counting is not None:
+            self._store_counting(array, store, value)
+            return
+        self._check(store.buffer, array, index)
+        at = tuple(np.broadcast_to(i, extents) for i in index)
         if store.accumulate:
             add = np.logical_or if array.dtype == bool else np.add
             if at:
@@ -210,3 +231,19 @@ class _Run:
                 f"two points store different values into one element of {store.buffer.name}",
                 operation=f"kernel {self.kernel.name}",
             )
+
+    def _store_counting(self, array: Array, store: Store, value: Array) -> None:
+        """Point after point: where the count says so far, and one more is counted."""
+        counting = store.counting
+        assert counting is not None
+        counts, indices = self.memory[counting.payload], store.index
+        where = [np.broadcast_to(self._value(i, {}), value.shape).ravel() for i in counting.args]
+        self._check(counting.payload, counts, where)
+        for point, number in enumerate(value.ravel()):
+            counted = tuple(i[point] for i in where)
+            known = {counting: np.asarray(counts[counted])}
+            to = [np.broadcast_to(self._value(i, known), value.shape).ravel() for i in indices]
+            at = tuple(i[point] for i in to)
+            self._check(store.buffer, array, at)
+            array[at] = number
+            counts[counted] += 1

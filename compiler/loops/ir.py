@@ -1,13 +1,13 @@
 """The loop level: one kernel is parallel axes around a sequence of inner loops.
 
     kernel    ::= "kernel" name [ string ] [ "flops" number ]
-                  "{" { "parallel" axis } { loop } [ schedule ] "}"
+                  "{" { "parallel" axis } [ "when" scalar ] { loop } [ schedule ] "}"
     axis      ::= name "in" integer [ "bounded" [ integer ] ]       the integer: points per row
-    loop      ::= "loop" [ axis { "," axis } ] [ "running" ] [ order ]
-                  "{" { let } { reduction } { store } "}"
+    loop      ::= "loop" [ axis { "," axis } ] [ "between" scalar "," scalar | "running" ]
+                  [ order ] "{" { let } { reduction } { store } "}"
     let       ::= "let" "%" name "=" scalar
     reduction ::= "%" name "=" combiner "(" scalar ")" ":" dtype
-    store     ::= [ "accumulate" ] element "=" scalar
+    store     ::= [ "accumulate" ] element "=" scalar [ "counting" element ]
     element   ::= "%" buffer "[" [ scalar { "," scalar } ] "]"
     scalar    ::= constant | axis name | "rows" | "%" name | element
                 | primitive "(" scalar { "," scalar } ")" [ ":" dtype ]
@@ -31,7 +31,16 @@ Where two points would share one, the kernel is refused: by the verifier if step
 there, at an index of which the verifier has to see that no two points of the parallel axes share
 it: they would add at the same time.
 
-An axis marked `bounded` has a static maximum, and runs to `rows`, a number known at run time.
+An axis marked `bounded` has a static maximum, and runs to `rows`, a number known at run time. A
+loop `between` two numbers walks its one axis from the first of them up to, and without, the second:
+both lie in 0 .. extent, or the evaluator refuses the kernel. Of the points of the parallel axes, a
+kernel `when` something holds walks those where it does: elsewhere it computes and stores nothing.
+
+A `counting` store says where to by a count in memory, and counts: its points take turns, and each
+of them, when it has stored, adds one to the element that it names, a whole number that an index of
+the store is made of. So what goes to the places from a count on goes there one after the other:
+
+    %order[cast(%next[%key[i]]) : i64] = i counting %next[%key[i]]
 
 The order of a sum decides its bits, so it is written on the loop: see schedule.py for `order` and
 `schedule`. Neither is there before choose_schedule.
@@ -259,28 +268,51 @@ class Reduction:
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """`buffer[index] = value`, or `+=` where `accumulate`."""
+    """`buffer[index] = value`, or `+=` where `accumulate`.
+
+    counting   the load of a number that an index is made of, which is raised by one afterwards
+    """
 
     buffer: Buffer
     index: tuple[Scalar, ...]
     value: Scalar
     accumulate: bool = False
+    counting: Scalar | None = None
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether it reads what the points before it have written."""
+        return self.accumulate or self.counting is not None
+
+    @property
+    def written(self) -> tuple[Buffer, ...]:
+        """The buffers that it writes."""
+        return (self.buffer,) if self.counting is None else (self.buffer, self.counting.payload)
 
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """One inner loop; see the module docstring. `order` is None until one is chosen."""
+    """One inner loop; see the module docstring. `order` is None until one is chosen.
+
+    between   where its one axis begins and ends; None: it is walked from 0 to its extent
+    """
 
     axes: tuple[Axis, ...]
     reductions: tuple[Reduction, ...] = ()
     stores: tuple[Store, ...] = ()
     running: bool = False
     order: Order | None = None
+    between: tuple[Scalar, Scalar] | None = None
 
     @property
     def roots(self) -> list[Scalar]:
         """The expressions that the loop computes, in the order of its lines."""
-        stored = [s for store in self.stores for s in (*store.index, store.value)]
+        return [*(self.between or ()), *self.inner_roots]
+
+    @property
+    def inner_roots(self) -> list[Scalar]:
+        """Those that it computes at each of its points."""
+        stored = [s for store in self.stores for s in (*store.index, store.value, *_counts(store))]
         return [r.value for r in self.reductions] + stored
 
     @property
@@ -296,6 +328,7 @@ class Kernel:
 
     description   for people: the operations in it
     schedule      how it is run; None until it is chosen
+    when          which points of the parallel axes are walked, a bool; None: all of them
     """
 
     name: str
@@ -304,6 +337,7 @@ class Kernel:
     description: str = ""
     flops: float = 0.0
     schedule: Schedule | None = None
+    when: Scalar | None = None
 
     def run_as(self, model: Kernel) -> Kernel:
         """The kernel with the orders and the schedule of another with loops alike.
@@ -323,7 +357,30 @@ class Kernel:
         Found once, as what follows from it: every pass over programs asks for it several times.
         """
         seen: set[Scalar] = set()
-        return tuple(s for loop in self.loops for root in loop.roots for s in walk(root, seen))
+        return tuple(s for root in self.roots for s in walk(root, seen))
+
+    @property
+    def roots(self) -> list[Scalar]:
+        """The expressions that it computes, in the order of its lines."""
+        return [*self.guards, *(root for loop in self.loops for root in loop.roots)]
+
+    @property
+    def guards(self) -> tuple[Scalar, ...]:
+        """Which points are walked, if not all."""
+        return () if self.when is None else (self.when,)
+
+    @cached_property
+    def loads_by_loop(self) -> tuple[tuple[Scalar, ...], ...]:
+        """The loads of each loop; with those of the first, what says which points are walked."""
+        seen: set[Scalar] = set()
+        guards = tuple(s for root in self.guards for s in walk(root, seen) if s.op == "load")
+        own = [loop.loads for loop in self.loops]
+        return tuple((*guards, *loads) if n == 0 else loads for n, loads in enumerate(own))
+
+    @property
+    def ends(self) -> tuple[Scalar, ...]:
+        """What says, point by point of the parallel axes, what is walked there."""
+        return (*self.guards, *(end for loop in self.loops for end in loop.between or ()))
 
     @cached_property
     def loads(self) -> tuple[Scalar, ...]:
@@ -342,7 +399,7 @@ class Kernel:
 
     @cached_property
     def writes(self) -> tuple[Buffer, ...]:
-        return tuple(dict.fromkeys(store.buffer for store in self.stores))
+        return tuple(dict.fromkeys(b for store in self.stores for b in store.written))
 
     @cached_property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -350,7 +407,11 @@ class Kernel:
         return tuple(dict.fromkeys(self.reads + self.writes))
 
 
-_FOUND = ("scalars", "loads", "stores", "reads", "writes", "buffers")
+def _counts(store: Store) -> tuple[Scalar, ...]:
+    return () if store.counting is None else (store.counting,)
+
+
+_FOUND = ("scalars", "loads", "loads_by_loop", "stores", "reads", "writes", "buffers")
 """What is found of a kernel and does not depend on how it is run."""
 
 

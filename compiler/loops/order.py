@@ -20,8 +20,8 @@ once, by choose_schedule, which writes the answer on the loop; see schedule.py f
   walk as one count as one axis.
 * A running sum or product whose axis is longer than a block stores every partial result; it is a
   float64 throughout, rounded at each store: `wide`.
-* Where data say which element a term is added to, there are no blocks: the elements are float64
-  until all terms are in, if they may be many (`scatters_wide`).
+* Where data say which element a term is added to, or how many terms a sum has, there are no blocks:
+  the elements are float64 until all terms are in, if they may be many (`scatters_wide`).
 
 With terms of one sign, the sum of a block of n float32 terms is off by less than n * 2^-24 of its
 value, that of equal terms by half as much, and more blocks do not make it worse. Terms of a sum
@@ -71,7 +71,7 @@ def _block_lengths(loop: Loop) -> list[int]:
 def _cut_loop(loop: Loop, extents: Sequence[int]) -> SumBlock | None:
     """How a loop with these extents is cut for its float sums and products; None if it is not."""
     lengths = _block_lengths(loop)
-    if not lengths or 0 in extents or loop.running:
+    if not lengths or 0 in extents or loop.running or loop.between is not None:
         return None
     return cut(extents, min(lengths))
 

@@ -51,12 +51,19 @@ class Rewriting:
     _became: dict[Scalar, Scalar] = field(default_factory=dict)
     _made: dict[tuple[Any, ...], Scalar] = field(default_factory=dict)
 
+    def value(self, root: Scalar) -> Scalar:
+        """What an expression becomes."""
+        return self._value(root)
+
     def kernel(self, kernel: Kernel) -> Kernel:
-        return _with(kernel, loops=tuple(map(self.loop, kernel.loops)))
+        when = self._optional(kernel.when)
+        return _with(kernel, when=when, loops=tuple(map(self.loop, kernel.loops)))
 
     def loop(self, loop: Loop) -> Loop:
+        between = loop.between and (self._value(loop.between[0]), self._value(loop.between[1]))
         reductions = tuple(map(self._reduction, loop.reductions))
-        return _with(loop, reductions=reductions, stores=tuple(map(self._store, loop.stores)))
+        stores = tuple(map(self._store, loop.stores))
+        return _with(loop, between=between, reductions=reductions, stores=stores)
 
     def _reduction(self, reduction: Reduction) -> Reduction:
         return _with(reduction, value=self._value(reduction.value))
@@ -64,8 +71,12 @@ class Rewriting:
     def _store(self, store: Store) -> Store:
         index = tuple(map(self._value, store.index))
         value = self._value(store.value)
-        result = _with(store, buffer=self._buffer(store.buffer), index=index, value=value)
+        counting, buffer = self._optional(store.counting), self._buffer(store.buffer)
+        result = _with(store, buffer=buffer, index=index, value=value, counting=counting)
         return result if self.store_rule is None else self.store_rule(result)
+
+    def _optional(self, root: Scalar | None) -> Scalar | None:
+        return None if root is None else self._value(root)
 
     def _buffer(self, buffer: Buffer) -> Buffer:
         return buffer if self.buffer_rule is None else self.buffer_rule(buffer)
@@ -102,9 +113,8 @@ def remade(scalar: Scalar, args: tuple[Scalar, ...], payload: Any) -> Scalar:
 
 def _with(record: Record, **fields: Any) -> Record:
     """The record with these fields; itself if it has them already. All others are kept."""
-    if all(_same(getattr(record, name), value) for name, value in fields.items()):
-        return record
-    return replace(record, **fields)
+    changed = {n: value for n, value in fields.items() if not _same(getattr(record, n), value)}
+    return replace(record, **changed) if changed else record
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -110,8 +110,8 @@ def counted_axes(kernel: Kernel) -> frozenset[Axis]:
     """The axes that reach a value other than through an address: a counter, a mask."""
     found: set[Axis] = set()
     seen: set[Scalar] = set()
-    for loop in kernel.loops:
-        stack = [r.value for r in loop.reductions] + [store.value for store in loop.stores]
+    for values in (kernel.ends, *map(_values, kernel.loops)):
+        stack = list(values)
         while stack:
             scalar = stack.pop()
             if scalar in seen or not scalar.axes:
@@ -122,6 +122,10 @@ def counted_axes(kernel: Kernel) -> frozenset[Axis]:
             elif scalar.op != "load":
                 stack.extend(scalar.args)
     return frozenset(found)
+
+
+def _values(loop: Loop) -> list[Scalar]:
+    return [r.value for r in loop.reductions] + [store.value for store in loop.stores]
 
 
 def find_runs(kernel: Kernel) -> Runs:
@@ -169,7 +173,9 @@ class _RunFinder:
 
     def may_join(self, loop: Loop) -> bool:
         others = (other for other in self.kernel.loops if other is not loop)
-        return not loop.running and not any(set(loop.axes) & set(o.axes) for o in others)
+        if loop.running or loop.between is not None:
+            return False
+        return not any(set(loop.axes) & set(o.axes) for o in others)
 
     def runs(self, axes: Sequence[Axis]) -> tuple[WalkedRun, ...]:
         """Neighbours joined from the inside out."""

@@ -152,12 +152,18 @@ def kernel_lines(kernel: Kernel, names: Names, inner: InnerNames = OWN_NAMES) ->
     taken = {inner.reduction(r.name) for loop in kernel.loops for r in loop.reductions}
     taken |= set(names.values())
     fresh = (name for n in range(2**31) if (name := f"v{n}") not in taken)
+    if kernel.when is not None:
+        printer = _LoopPrinter(Loop(()), names, inner, fresh)
+        lines.append(f"{INDENT}when {printer.whole(kernel.when)}")
     for loop in kernel.loops:
         axes = ", ".join(_axis_text(axis, inner) for axis in loop.axes)
-        words = ["loop", *([axes] if axes else []), *(["running"] if loop.running else [])]
+        printer = _LoopPrinter(loop, names, inner, fresh)
+        words = ["loop", *([axes] if axes else [])]
+        if loop.between is not None:
+            words += ["between", ", ".join(map(printer.whole, loop.between))]
+        words += ["running"] if loop.running else []
         words += [order_text(loop.order.renamed(inner.axes))] if loop.order else []
         lines.append(INDENT + " ".join([*words, "{"]))
-        printer = _LoopPrinter(loop, names, inner, fresh)
         lines += [INDENT * 2 + line for line in printer.lines()]
         lines.append(INDENT + "}")
     if kernel.schedule is not None:
@@ -186,13 +192,15 @@ class _LoopPrinter:
         self.depth: dict[Scalar, int] = {}
 
     def lines(self) -> list[str]:
-        roots = self.loop.roots
+        roots = self.loop.inner_roots
         uses: dict[Scalar, int] = {}
         seen: set[Scalar] = set()
         order = [scalar for root in roots for scalar in walk(root, seen)]
-        for used in [*roots, *(arg for scalar in order for arg in scalar.args)]:
+        counts = {store.counting for store in self.loop.stores if store.counting is not None}
+        written = [s for root in roots for s in (root.args if root in counts else (root,))]
+        for used in [*written, *(arg for scalar in order for arg in scalar.args)]:
             uses[used] = uses.get(used, 0) + 1
-        result = [let for scalar in order for let in self._let(scalar, uses[scalar])]
+        result = [let for scalar in order for let in self._let(scalar, uses.get(scalar, 0))]
         for reduction in self.loop.reductions:
             value = self.text[reduction.value]
             result.append(
@@ -202,8 +210,18 @@ class _LoopPrinter:
         for store in self.loop.stores:
             word = "accumulate " if store.accumulate else ""
             place = self._element(store.buffer, store.index)
-            result.append(f"{word}{place} = {self.text[store.value]}")
+            line = f"{word}{place} = {self.text[store.value]}"
+            if store.counting is not None:
+                counted = store.counting
+                line += f" counting {self._element(counted.payload, counted.args)}"
+            result.append(line)
         return result
+
+    def whole(self, root: Scalar) -> str:
+        """The text of what stands before the lines of a loop, where nothing has a name yet."""
+        for scalar in walk(root, set()):
+            self.text[scalar] = self._written(scalar)
+        return self.text[root]
 
     def _let(self, scalar: Scalar, uses: int) -> list[str]:
         """Settle the text of a scalar; a `let` line if it gets a name."""
@@ -327,11 +345,12 @@ class KernelParser:
         axes, loops = [], []
         while cursor.accept("parallel"):
             axes.append(self._axis())
+        when = self.scalar() if cursor.accept("when") else None
         while cursor.at("loop"):
             loops.append(self._loop())
         schedule = parse_schedule(cursor) if cursor.accept("schedule") else None
         cursor.expect("}")
-        return Kernel(name, tuple(axes), tuple(loops), description, flops, schedule)
+        return Kernel(name, tuple(axes), tuple(loops), description, flops, schedule, when)
 
     def _axis(self) -> Axis:
         """NAME in EXTENT [bounded [PER_ROW]]; a name seen before is the axis seen before."""
@@ -350,18 +369,24 @@ class KernelParser:
         cursor = self.cursor
         cursor.expect("loop")
         axes: list[Axis] = []
-        while not cursor.at("{", "running", "order"):
+        while not cursor.at("{", "between", "running", "order"):
             if axes:
                 cursor.expect(",")
             axes.append(self._axis())
-        running = cursor.accept("running")
+        between = self._ends() if cursor.accept("between") else None
+        running = between is None and cursor.accept("running")
         order = parse_order(cursor) if cursor.accept("order") else None
         cursor.expect("{")
         reductions: list[Reduction] = []
         stores: list[Store] = []
         while not cursor.accept("}"):
             self._statement(reductions, stores)
-        return Loop(tuple(axes), tuple(reductions), tuple(stores), running, order)
+        return Loop(tuple(axes), tuple(reductions), tuple(stores), running, order, between)
+
+    def _ends(self) -> tuple[Scalar, Scalar]:
+        low = self.scalar()
+        self.cursor.expect(",")
+        return low, self.scalar()
 
     def _statement(self, reductions: list[Reduction], stores: list[Store]) -> None:
         cursor = self.cursor
@@ -377,7 +402,9 @@ class KernelParser:
         if cursor.at("["):
             buffer, index = self._buffer(name, start), self._list("[", "]")
             cursor.expect("=")
-            stores.append(Store(buffer, index, self.scalar(), accumulate))
+            value = self.scalar()
+            counting = self._counted() if cursor.accept("counting") else None
+            stores.append(Store(buffer, index, value, accumulate, counting))
             return
         cursor.expect("=")
         token = cursor.kind("word", "a combiner")
@@ -390,6 +417,13 @@ class KernelParser:
         dtype = cursor.dtype()
         reductions.append(Reduction(name, COMBINERS[token.text], value, dtype))
         self._define(name, self._make("reduced", (), dtype, name), start)
+
+    def _counted(self) -> Scalar:
+        start = self.cursor.token
+        counted = self.scalar()
+        if counted.op != "load":
+            raise self.cursor.error("what is counted is an element of a buffer", start)
+        return counted
 
     def _define(self, name: str, value: Scalar, start: Token) -> None:
         if name in self.values:

@@ -11,5 +11,8 @@ def work(kernel: Kernel) -> int:
     total = 0
     for loop in kernel.loops:
         inner = points * points_of(loop.axes)
+        if loop.between is not None:  # all points together have so many, not each of them
+            apart = frozenset().union(*(end.axes for end in loop.between))
+            inner //= max(1, points_of(apart))
         total += inner * (len(loop.stores) + len(loop.reductions))
     return max(total * (1 + len(kernel.loads)), int(kernel.flops))

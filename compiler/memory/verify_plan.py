@@ -116,7 +116,7 @@ class _Accesses:
         found: dict[Buffer, list[_Access]] = defaultdict(list)
         for number, loop in enumerate(self.kernel.loops):
             axes = self.kernel.axes + loop.axes
-            for scalar in loop.loads:
+            for scalar in self.kernel.loads_by_loop[number]:
                 found[scalar.payload].append(_access(number, axes, scalar.payload, scalar.args))
         return found
 
@@ -128,7 +128,10 @@ class _Accesses:
             axes = self.kernel.axes + loop.axes
             for store in loop.stores:
                 access = _access(number, axes, store.buffer, store.index)
-                found[store.buffer].append((access, store.accumulate or loop.running))
+                found[store.buffer].append((access, store.takes_turns or loop.running))
+                if store.counting is not None:
+                    counts = store.counting.payload
+                    found[counts].append((_access(number, axes, counts, store.counting.args), True))
         return found
 
     def reads_before_writing(self, operand: Buffer, result: Buffer) -> bool:

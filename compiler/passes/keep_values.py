@@ -64,7 +64,9 @@ def _has_room(kernel: Kernel, first: int, later: int, store: Store) -> bool:
     """Whether loop `first` may leave something in the element that `store` writes later."""
     early, late = kernel.loops[first], kernel.loops[later]
     buffer = store.buffer
-    if store.accumulate or not buffer.begins_empty or not early.axes:
+    if store.takes_turns or not buffer.begins_empty or not early.axes:
+        return False
+    if early.between is not None or late.between is not None:
         return False
     if early.axes != late.axes or early.running or late.running or buffer in kernel.reads:
         return False

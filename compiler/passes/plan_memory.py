@@ -95,7 +95,7 @@ class _Heirs:
         for number, loop in enumerate(kernel.loops):
             for store in loop.stores:
                 self.writing[store.buffer].append((number, store))
-            for scalar in loop.loads:
+            for scalar in kernel.loads_by_loop[number]:
                 loads[scalar.payload].add(scalar.args)
                 self.last_reading[scalar.payload] = number
         self.waiting: dict[tuple[object, ...], list[Buffer]] = defaultdict(list)
@@ -109,7 +109,7 @@ class _Heirs:
         if len(self.writing[result]) != 1:
             return None
         ((number, store),) = self.writing[result]
-        if store.accumulate or self.kernel.loops[number].running:
+        if store.takes_turns or self.kernel.loops[number].running:
             return None
         candidates = self.waiting[_form(result, store.index)]
         for position, operand in enumerate(candidates):

@@ -48,7 +48,7 @@ def split_residues(program: Program) -> Program:
 
 
 def _kernel_split(kernel: Kernel, k: ScalarBuilder) -> Kernel:
-    if len(kernel.loops) != 1 or not _only_stores(kernel.loops[0]):
+    if kernel.when is not None or len(kernel.loops) != 1 or not _only_stores(kernel.loops[0]):
         return kernel
     parts = _parts(kernel)
     copies = math.prod(parts.values())
@@ -68,7 +68,7 @@ def _kernel_split(kernel: Kernel, k: ScalarBuilder) -> Kernel:
 
 def _only_stores(loop: Loop) -> bool:
     """Whether the loop runs once for a point, and writes each element once."""
-    return not (loop.axes or loop.reductions or any(store.accumulate for store in loop.stores))
+    return not (loop.axes or loop.reductions or any(store.takes_turns for store in loop.stores))
 
 
 def _parts(kernel: Kernel) -> Mapping[Axis, int]:

@@ -17,6 +17,8 @@ def why_not_unrolled(kernel: Kernel) -> str:
     for axis in (*kernel.axes, *(axis for loop in kernel.loops for axis in loop.axes)):
         if axis.bounded:
             return f"axis {axis.name} ends at a number known at run time"
+    if kernel.ends:
+        return "which points it walks is known at run time alone"
     accesses = [(s.payload, s.args) for s in kernel.loads if s.payload.is_writable]
     accesses += [(store.buffer, store.index) for store in kernel.stores]
     for buffer, index in accesses:

@@ -10,8 +10,12 @@ layouts alone: it is the same for all machines with the same kernels (machine.py
   divided by the part of the lanes that is used;
 * the cheapest run wins; ties go to inner loops, then to later axes.
 
+Where data say which points are walked, no lanes run along what says it: all lanes of a point walk
+the same.
+
 All else here is speed: more or fewer lanes along a parallel run, the order in which parallel runs
-are walked, and whether threads are worth their barrier.
+are walked, and whether threads are worth their barrier. Of runs that are long enough threads share
+one whose points have equally much to do, whatever data say.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..loops.combiners import SUM
-from ..loops.ir import Kernel, Scalar
+from ..loops.ir import Kernel, Scalar, points_of
 from ..loops.ir import walk as walk_scalars
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
@@ -88,19 +92,45 @@ class NestChooser:
         found = work(self.kernel)
         if found < THREADING_FLOOR:
             return Choice(None, f"work of {found}; a barrier is worth {THREADING_FLOOR}")
+        even = [run for run in walk if self._is_even(run) and run.extent >= MOST_SHARES]
+        why = f"work of {found}"
+        if even and not all(map(self._is_even, walk)):
+            walk, why = even, f"{why}; data say how much at each of the other points"
         shared = max(walk, key=lambda run: (min(run.extent, MOST_SHARES), -walk.index(run)))
-        return Choice(shared, f"{shared.extent} points, work of {found}")
+        return Choice(shared, f"{shared.extent} points, {why}")
+
+    def _is_even(self, run: WalkedRun) -> bool:
+        """Whether the points of a run have about equally much to do, whatever data say.
+
+        There may be a loop for each point that is walked as data say. If all points but those that
+        are left out have work of their own, and there are as many as terms of all those loops
+        together, it is that work which counts.
+        """
+        ended = frozenset().union(*(end.axes for end in self.kernel.ends))
+        if ended.isdisjoint(run.axes):
+            return True
+        terms = max((points_of(loop.axes) for loop in self.kernel.loops if loop.between), default=0)
+        return self.kernel.when is None and terms <= run.extent
 
     def _common_inner_run(self) -> WalkedRun | None:
         """The last run that all inner loops share, if lanes may run along it."""
         last = {runs[-1] for runs in self.runs.loops if runs}
-        apart = any(loop.running for loop in self.kernel.loops)
-        apart = apart or any(store.accumulate for store in self.kernel.stores)
+        apart = any(loop.running or loop.between for loop in self.kernel.loops)
+        apart = apart or any(store.takes_turns for store in self.kernel.stores)
         return last.pop() if len(last) == 1 and not apart else None
 
     def _vector_run(self) -> Choice[WalkedRun | None]:
         candidates = [*self.runs.parallel, *([self.inner] if self.inner is not None else [])]
-        candidates = [run for run in candidates if run.extent > 1]
+        ended = frozenset().union(*(end.axes for end in self.kernel.ends))
+        counted = frozenset(
+            axis
+            for store in self.kernel.stores
+            if store.counting is not None
+            for axis in self.kernel.axes
+        )
+        candidates = [
+            run for run in candidates if run.extent > 1 and (ended | counted).isdisjoint(run.axes)
+        ]
         if not candidates:
             return Choice(None, "no axis with two points that lanes may run along")
         if any(loop.running for loop in self.kernel.loops):
