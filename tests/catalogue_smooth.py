@@ -139,6 +139,8 @@ NO_DERIVATIVE: Mapping[str, str] = {
     **dict.fromkeys(("argmax", "argmin"), "gives integers"),
     "stop_gradient": "has derivative zero by definition, not in fact",
     "index_range": "is of integers",
+    "counting_order": "gives integers",
+    "segment_sum": "is made of what has been differentiated",
     "sample": "reads a data set, which no gradient flows to",
     **dict.fromkeys(("random_bits", "random_rows"), "is of integers"),
 }

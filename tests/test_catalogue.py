@@ -78,6 +78,7 @@ SUMMING = (
     "conv_weights",
     "index_add",
     "scatter_add",
+    "segment_sum",
 )
 """Operations with long sums or products: their error is relative to the largest element."""
 

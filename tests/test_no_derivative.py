@@ -137,5 +137,9 @@ def test_the_frontend_names_the_line_that_asks() -> None:
 
 
 def test_who_has_no_rule() -> None:
-    """A list to be kept short: PyTorch differentiates, or says zero, wherever we do."""
-    assert [op.name for op in CATALOGUE if isinstance(op.gradient, NoDerivative)] == ["sample"]
+    """A list to be kept short: PyTorch differentiates, or says zero, wherever we do.
+
+    The last is made by a pass, of what has been differentiated.
+    """
+    named = [op.name for op in CATALOGUE if isinstance(op.gradient, NoDerivative)]
+    assert sorted(named) == ["sample", "segment_sum"]

@@ -14,6 +14,7 @@ from ..errors import CompileError
 from ..graph.ir import Node
 from ..ops.definition import (
     Contract,
+    CountingOrder,
     Cumulate,
     Elementwise,
     Indexed,
@@ -21,6 +22,7 @@ from ..ops.definition import (
     MustBeSettled,
     Reduce,
     ScatterAdd,
+    SegmentSum,
 )
 from ..types import Shape, TensorType, bind_extent, factors
 from .build import Context, ScalarBuilder
@@ -110,7 +112,16 @@ class Expander:
                     lambda number, at: self._value(node.inputs[number], at, stop, memo),
                 )
                 return body(self.k, context)
-            case Reduce() | Contract() | Cumulate() | ScatterAdd() | InMemory() | MustBeSettled():
+            case (
+                Reduce()
+                | Contract()
+                | Cumulate()
+                | ScatterAdd()
+                | CountingOrder()
+                | SegmentSum()
+                | InMemory()
+                | MustBeSettled()
+            ):
                 problem = "cannot be computed inside another kernel"
                 raise CompileError(problem, operation=node.op.name, source=node.source)
             case _:

@@ -43,6 +43,7 @@ from ..loops.runs import Address
 from ..machine import FusionLimits
 from ..ops.definition import (
     Contract,
+    CountingOrder,
     Cumulate,
     Elementwise,
     Indexed,
@@ -50,6 +51,7 @@ from ..ops.definition import (
     MustBeSettled,
     Reduce,
     ScatterAdd,
+    SegmentSum,
     per_lowering,
 )
 from ..types import Shape
@@ -306,7 +308,7 @@ class _Fuser:
                     return self._join(node, group, index)
         return self._start(node, axes, self._index_of(axes))
 
-    def _start_scatter(self, node: Node, lowering: ScatterAdd) -> Group:
+    def _start_whole(self, node: Node, lowering: ScatterAdd | CountingOrder) -> Group:
         axes = self._axes(node.type.shape)
         return self._start(node, axes, self._index_of(axes))
 
@@ -366,6 +368,12 @@ class _Fuser:
         )
         return self._start(node, axes + terms, self._index_of(axes), _walked(terms))
 
+    def _start_segments(self, node: Node, lowering: SegmentSum) -> Group:
+        axes = self._axes(node.type.shape)
+        (order,) = node.inputs[2].type.shape
+        terms = (self.grouping.expander.axis("k0", order),)
+        return self._start(node, axes + terms, self._index_of(axes), terms)
+
     def _start_cumulation(self, node: Node, lowering: Cumulate) -> Group:
         axes = self._axes(node.type.shape)
         index = self._index_of(axes)
@@ -392,7 +400,7 @@ class _Fuser:
 
     def _indices(self, walked: tuple[Axis, ...], group: Group) -> list[Index]:
         """Where a node of these axes may live in `group`: at full level, at outer level."""
-        levels = [group.outer] if group.kind is Kind.CONTRACT else [group.axes, group.outer]
+        levels = [group.axes, group.outer] if group.kind.has_full_members else [group.outer]
         found = [self._match(walked, axes) for axes in dict.fromkeys(levels)]
         return [index for index in found if index is not None]
 
@@ -478,7 +486,9 @@ _PLACING: Callable[..., Callable[[_Fuser, Node, Any], Group]] = per_lowering(
         Reduce: _Fuser._place_reduction,
         Contract: _Fuser._start_contraction,
         Cumulate: _Fuser._start_cumulation,
-        ScatterAdd: _Fuser._start_scatter,
+        ScatterAdd: _Fuser._start_whole,
+        CountingOrder: _Fuser._start_whole,
+        SegmentSum: _Fuser._start_segments,
         InMemory: _Fuser._refuse,
         MustBeSettled: _Fuser._refuse,
     },

@@ -25,6 +25,7 @@ from ..ops.definition import (
     VIEW,
     Constant,
     Contract,
+    CountingOrder,
     Cumulate,
     Elementwise,
     Indexed,
@@ -32,6 +33,7 @@ from ..ops.definition import (
     MustBeSettled,
     Reduce,
     ScatterAdd,
+    SegmentSum,
     per_lowering,
 )
 from ..ops.movement import RESHAPE
@@ -73,14 +75,27 @@ class Kind(enum.Enum):
     CONTRACT = "contraction"
     CUMULATE = "cumulate"
     SCATTER = "scatter"
+    ORDER = "order"
+    SEGMENTS = "segments"
 
     @property
     def is_open(self) -> bool:
         """Whether nodes may join a group of this kind: it has room beside what it began with."""
         match self:
-            case Kind.MAP | Kind.REDUCE | Kind.CONTRACT:
+            case Kind.MAP | Kind.REDUCE | Kind.CONTRACT | Kind.SEGMENTS:
                 return True
-            case Kind.CUMULATE | Kind.SCATTER:
+            case Kind.CUMULATE | Kind.SCATTER | Kind.ORDER:
+                return False
+            case _:
+                assert_never(self)
+
+    @property
+    def has_full_members(self) -> bool:
+        """Whether what is computed for each point of all axes may join, or only for outer ones."""
+        match self:
+            case Kind.MAP | Kind.REDUCE | Kind.CUMULATE | Kind.SCATTER | Kind.ORDER:
+                return True
+            case Kind.CONTRACT | Kind.SEGMENTS:
                 return False
             case _:
                 assert_never(self)
@@ -103,12 +118,16 @@ class GroupingRule:
 
 
 POINTWISE = GroupingRule(
-    Kind.MAP, frozenset((Kind.MAP, Kind.REDUCE, Kind.CONTRACT)), is_pointwise=True
+    Kind.MAP,
+    frozenset((Kind.MAP, Kind.REDUCE, Kind.CONTRACT, Kind.SEGMENTS)),
+    is_pointwise=True,
 )
 REDUCTION = GroupingRule(Kind.REDUCE, frozenset((Kind.MAP, Kind.REDUCE)))
 CONTRACTION = GroupingRule(Kind.CONTRACT, has_prologue=True)
 CUMULATION = GroupingRule(Kind.CUMULATE, has_prologue=True)
 SCATTER = GroupingRule(Kind.SCATTER, has_prologue=True)
+ORDER = GroupingRule(Kind.ORDER, has_prologue=True)
+SEGMENTS = GroupingRule(Kind.SEGMENTS, has_prologue=True)
 NOT_COMPUTED = GroupingRule(None)
 
 
@@ -121,6 +140,8 @@ grouping_rule = per_lowering(
         Contract: CONTRACTION,
         Cumulate: CUMULATION,
         ScatterAdd: SCATTER,
+        CountingOrder: ORDER,
+        SegmentSum: SEGMENTS,
         InMemory: NOT_COMPUTED,
         MustBeSettled: NOT_COMPUTED,
     },

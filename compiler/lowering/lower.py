@@ -4,7 +4,7 @@ In: a `Grouping`. Out: a `Program`, kernels in group order, with the edges that 
 kernels must keep. Each step takes what the ones before it returned:
 
     values.py    the scalar of every member, and what is read from memory
-    scatter.py   the kernels that are made in one piece
+    scatter.py   the kernels that are made in one piece, and counting.py
     (here)       stores: outputs, and what is read from memory
     updates.py   stores into states, copies for those that cannot be in place
     stages.py    kernels: loops by stage, with these stores
@@ -21,11 +21,13 @@ from ..graph.ir import Node
 from ..loops.ir import Buffer, Kernel, dense_layout
 from ..program.ir import Program
 from ..types import static_shape
+from .counting import counting_order
 from .groups import Group, Grouping, Kind
-from .scatter import Whole, scatter
+from .scatter import scatter
 from .stages import Placement, running_kernel, staged_kernel
 from .updates import Computed, place_updates
 from .values import Places, Values, compute_values
+from .whole import Whole
 
 
 def lower(grouping: Grouping, name: str, rows_maximum: int, bounded: bool) -> Program:
@@ -67,8 +69,9 @@ def _computed(places: Places) -> tuple[dict[Group, Values], dict[Group, Whole]]:
     Buffers of what is read are numbered in this order.
     """
     groups = places.grouping.groups
-    values = {g: compute_values(g, places) for g in groups if g.kind is not Kind.SCATTER}
-    return values, {g: scatter(g, places) for g in groups if g.kind is Kind.SCATTER}
+    whole = {Kind.SCATTER: scatter, Kind.ORDER: counting_order}
+    values = {g: compute_values(g, places) for g in groups if g.kind not in whole}
+    return values, {g: whole[g.kind](g, places) for g in groups if g.kind in whole}
 
 
 def _stores(
@@ -91,11 +94,11 @@ def _kernel(
     grouping: Grouping,
 ) -> Kernel:
     match group.kind:
-        case Kind.MAP | Kind.REDUCE | Kind.CONTRACT:
+        case Kind.MAP | Kind.REDUCE | Kind.CONTRACT | Kind.SEGMENTS:
             return staged_kernel(values[group], stores[group], grouping.flops(group))
         case Kind.CUMULATE:
             return running_kernel(values[group], stores[group], grouping.flops(group))
-        case Kind.SCATTER:
+        case Kind.SCATTER | Kind.ORDER:
             return wholes[group].kernel
         case _:
             assert_never(group.kind)

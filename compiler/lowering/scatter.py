@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from ..graph.ir import Node
 from ..loops.build import ScalarBuilder
@@ -25,24 +24,8 @@ from ..loops.order import scatters_wide
 from ..ops.definition import ScatterAdd
 from ..types import float64, int64, static_shape
 from .groups import Group
-from .values import Places, Reads, loads_of
-
-
-@dataclass(frozen=True, eq=False)
-class Whole:
-    """A group whose kernel is made in one piece: no other value is stored by it.
-
-    read   nodes of other groups that it reads from memory
-    """
-
-    group: Group
-    kernel: Kernel
-    read: tuple[Node, ...]
-
-    @cached_property
-    def loads(self) -> Mapping[Buffer, list[Scalar]]:
-        """What is read of each buffer."""
-        return loads_of(self.kernel.scalars)
+from .values import Places, Reads
+from .whole import Whole
 
 
 def scatter(group: Group, places: Places) -> Whole:

@@ -38,7 +38,10 @@ def staged_kernel(values: Values, stores: Sequence[Placement], flops: float) -> 
             stages[in_loop[node, buffer]][1].append(store)
         else:
             last.append(store)
-    loops = [Loop(group.reduced, tuple(r), tuple(s)) for _, (r, s) in sorted(stages.items())]
+    loops = [
+        Loop(group.reduced, tuple(r), tuple(s), between=values.between)
+        for _, (r, s) in sorted(stages.items())
+    ]
     if last:
         loops.append(Loop((), (), tuple(last)))
     axes = _in_memory_order(group.outer, stores, group)

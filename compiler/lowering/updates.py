@@ -16,9 +16,9 @@ from ..loops.ir import Buffer, Kernel, Loop, Store
 from ..loops.one_to_one import moving
 from ..program.ir import Decision
 from .groups import Group
-from .scatter import Whole
 from .stages import Placement
 from .values import LastReads, Places, Values
+from .whole import Whole
 
 Computed = Values | Whole
 

@@ -23,6 +23,7 @@ from ..loops.expand import Index
 from ..loops.ir import Buffer, Reduction, Scalar, walk
 from ..ops.definition import (
     Contract,
+    CountingOrder,
     Cumulate,
     Elementwise,
     Indexed,
@@ -30,11 +31,13 @@ from ..ops.definition import (
     MustBeSettled,
     Reduce,
     ScatterAdd,
+    SegmentSum,
     per_lowering,
 )
-from ..types import int64
+from ..types import DType, int64
 from .contraction import contraction_product
 from .groups import Group, Grouping
+from .segments import Segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,7 @@ class Values:
     of          the scalar of each member
     reductions  by name, in the order of the members
     stages      the loop in which each reduction is computed
+    between     where the loops of the reductions begin and end, if data say it
     read        nodes of groups that it reads from memory
     """
 
@@ -100,6 +104,7 @@ class Values:
     of: Mapping[Node, Scalar]
     reductions: Mapping[str, Reduction]
     stages: Mapping[str, int]
+    between: tuple[Scalar, Scalar] | None
     read: tuple[Node, ...]
 
     def stage(self, value: Scalar) -> int:
@@ -111,6 +116,7 @@ class Values:
         """What is read of each buffer."""
         seen: set[Scalar] = set()
         roots = [*self.of.values(), *(r.value for r in self.reductions.values())]
+        roots += self.between or ()
         return loads_of(scalar for root in roots for scalar in walk(root, seen))
 
 
@@ -134,7 +140,9 @@ def compute_values(group: Group, places: Places) -> Values:
     for node, index in group.index.items():
         computing.of[node] = computing.value(node, index)
     found = tuple(computing.reads.found)
-    return Values(group, computing.of, computing.reductions, computing.stages, found)
+    return Values(
+        group, computing.of, computing.reductions, computing.stages, computing.between, found
+    )
 
 
 class _Computing:
@@ -146,6 +154,7 @@ class _Computing:
         self.of: dict[Node, Scalar] = {}
         self.reductions: dict[str, Reduction] = {}
         self.stages: dict[str, int] = {}
+        self.between: tuple[Scalar, Scalar] | None = None
         self.reads = Reads(group, places, self.of)
 
     def value(self, node: Node, index: Index) -> Scalar:
@@ -172,17 +181,32 @@ class _Computing:
         # The builder folds int64, the dtype of indices: no product may be left of it.
         return self._reduced(node, SUM if node.type.dtype == int64 else DOT, product)
 
+    def _segment_sum(self, node: Node, lowering: SegmentSum, index: Index) -> Scalar:
+        axis = lowering.axis(**node.attributes)
+        (along,) = self.group.reduced
+        segment = Segment.of(node, axis, index, along, self.expander, self.reads.stop)
+        self.between = segment.between
+        value = self._reduced(node, SUM, segment.term, segment.term.dtype)
+        return self.expander.k.cast(value, node.type.dtype)
+
     def _refuse(
-        self, node: Node, lowering: ScatterAdd | InMemory | MustBeSettled, index: Index
+        self,
+        node: Node,
+        lowering: ScatterAdd | CountingOrder | InMemory | MustBeSettled,
+        index: Index,
     ) -> Scalar:
         problem = "cannot be computed inside another kernel"
         raise CompileError(problem, operation=node.op.name, source=node.source)
 
-    def _reduced(self, node: Node, combiner: Combiner, value: Scalar) -> Scalar:
+    def _reduced(
+        self, node: Node, combiner: Combiner, value: Scalar, dtype: DType | None = None
+    ) -> Scalar:
+        """What the value is combined to, in the dtype of the node or in another."""
+        dtype = dtype or node.type.dtype
         name = f"{self.group.name}_r{len(self.reductions)}"
         self.stages[name] = _stage(value, self.stages)
-        self.reductions[name] = Reduction(name, combiner, value, node.type.dtype)
-        return self.expander.k.reduced(name, node.type.dtype)
+        self.reductions[name] = Reduction(name, combiner, value, dtype)
+        return self.expander.k.reduced(name, dtype)
 
     def _operand_index(self, node: Node) -> Index:
         """The full-level index of a reduction's operand, from the group's axes."""
@@ -202,6 +226,8 @@ _COMPUTING: Callable[..., Callable[[_Computing, Node, Any, Index], Scalar]] = pe
         Contract: _Computing._contraction,
         Cumulate: _Computing._cumulation,
         ScatterAdd: _Computing._refuse,
+        CountingOrder: _Computing._refuse,
+        SegmentSum: _Computing._segment_sum,
         InMemory: _Computing._refuse,
         MustBeSettled: _Computing._refuse,
     },

@@ -154,6 +154,26 @@ class ScatterAdd:
 
 
 @dataclass(frozen=True)
+class CountingOrder:
+    """The positions of the first operand's numbers, sorted by number, equal ones as they come.
+
+    The second operand says of each number how many are below it.
+    """
+
+
+@dataclass(frozen=True)
+class SegmentSum:
+    """Sums of the first operand over segments of an axis, which the second operand cuts.
+
+    Segment r has the positions starts[r] .. starts[r + 1] of the third operand, which says where
+    along the axis the terms lie.
+    axis   `axis(**attributes)`; in the result it has a place for each segment
+    """
+
+    axis: Callable[..., int]
+
+
+@dataclass(frozen=True)
 class InMemory:
     """Not computed, but in memory before the program starts: an input or a state."""
 
@@ -172,7 +192,16 @@ class Composed(MustBeSettled):
 
 
 Lowering = (
-    Elementwise | Indexed | Reduce | Cumulate | Contract | ScatterAdd | InMemory | MustBeSettled
+    Elementwise
+    | Indexed
+    | Reduce
+    | Cumulate
+    | Contract
+    | ScatterAdd
+    | CountingOrder
+    | SegmentSum
+    | InMemory
+    | MustBeSettled
 )
 
 LOWERINGS = frozenset(get_args(Lowering))

@@ -41,9 +41,11 @@ from .runner import (
     check_pipeline,
     passes_of,
 )
+from .segment_scatters import segment_scatters
 from .simplify import RULES
 from .specialize import specialize
 from .split_residues import split_residues
+from .touch_rows import touch_rows
 
 GRAPH_PASSES = FixedPoint(
     "pipeline",
@@ -53,6 +55,7 @@ GRAPH_PASSES = FixedPoint(
             inexact="terms are added in another order",
         ),
         Pass("fold_constants", GRAPH_TO_GRAPH, fold_constants, after=("specialize",)),
+        Pass("segment_scatters", GRAPH_TO_GRAPH, segment_scatters, after=("specialize",)),
         Pass("simplify", GRAPH_TO_GRAPH, RULES, after=("fold_constants",)),
         Pass("cse", GRAPH_TO_GRAPH, eliminate_common_subexpressions, after=("simplify",)),
         Pass("dce", GRAPH_TO_GRAPH, eliminate_dead_code, after=("simplify", "cse")),
@@ -77,6 +80,10 @@ PIPELINE = check_pipeline(
         Pass(
             "fuse", GRAPH_TO_PROGRAM, fuse, after=("dce", "copy_roots"),
             reads=("form", "leaves", "machine"), needs=(ROOTS_COMPUTED,),
+        ),
+        Pass(
+            "touch_rows", PROGRAM_TO_PROGRAM, touch_rows, after=("fuse",),
+            needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
             "keep_values", PROGRAM_TO_PROGRAM, keep_values, after=("fuse",), reads=("machine",),

@@ -425,6 +425,35 @@ def _take(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, indices, axis=grower.rng.randrange(x.type.rank))
 
 
+def _counting_order(grower: _Grower, op: OpDef) -> Node | None:
+    return apply(op, *_keys_and_starts(grower, grower.pick(EXTENTS), grower.rng.randint(1, 3)))
+
+
+def _segment_sum(grower: _Grower, op: OpDef) -> Node | None:
+    x = grower.ranked(lambda type: not type.dtype.is_bool)
+    if x is None:
+        return None
+    axis = grower.rng.randrange(x.type.rank)
+    keys, starts = _keys_and_starts(grower, x.type.shape[axis], grower.rng.randint(1, 3))
+    order = apply(_op("counting_order"), keys, starts)
+    return apply(op, x, starts, order, axis=axis)
+
+
+def _keys_and_starts(grower: _Grower, count: Extent, rows: int) -> tuple[Node, Node]:
+    """Keys of 0 .. rows, and how many are below each number up to `rows`."""
+
+    def numbers(value: int, shape: tuple[Extent, ...]) -> Node:
+        return apply(_op("constant"), value=value, shape=shape, dtype=int32)
+
+    low, high = numbers(0, (count,)), numbers(rows - 1, (count,))
+    keys = apply(_op("maximum"), grower.like(TensorType(int32, (count,))), low)
+    keys = apply(_op("minimum"), keys, high)
+    one = numbers(1, (count,))
+    above = apply(_op("add"), keys, one)
+    counts = apply(_op("index_add"), numbers(0, (rows + 1,)), above, one, axis=0)
+    return keys, apply(_op("cumsum"), counts, axis=0)
+
+
 def _take_along_axis(grower: _Grower, op: OpDef) -> Node | None:
     x = grower.ranked()
     if x is None:
@@ -556,6 +585,8 @@ _MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = Mappin
         "take": _take,
         "take_along_axis": _take_along_axis,
         "index_add": _index_add,
+        "counting_order": _counting_order,
+        "segment_sum": _segment_sum,
         "scatter_add": _scatter_add,
         "dot_general": _dot_general,
         **dict.fromkeys(("conv_general", "conv_weights"), _convolution),
