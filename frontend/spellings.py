@@ -2,7 +2,7 @@
 
     TENSOR, MODULE, OPTIMIZER   attributes and methods that do not exist, and what to write instead
     NAMESPACES                  functions and classes of other libraries, by the name of our module
-    ARGUMENTS                   argument names that are taken as well, by our name
+    ARGUMENTS, ARGUMENTS_OF     argument names that are taken as well: everywhere, of some functions
     REFUSED_ARGUMENTS           argument names that mean nothing here, and why
 
 A name that is in no table gets the names that come near it.
@@ -434,29 +434,42 @@ PATHS = {
 
 ARGUMENTS = {
     "axis": ("dim", "dims"),
-    "axes": ("dims",),
     "keepdims": ("keepdim",),
     "start_axis": ("start_dim",),
     "end_axis": ("end_dim",),
-    "axis1": ("dim0", "axis0"),
-    "axis2": ("dim1",),
     "x": ("input", "a"),
-    "y": ("other",),
     "input": ("x",),
-    "arrays": ("tensors",),
-    "shape": ("size",),
-    "correction": ("ddof", "unbiased"),
-    "repetitions": ("reps", "dims"),
-    "shift": ("shifts",),
-    "sizes": ("split_size_or_sections", "split_size"),
-    "src": ("source",),
-    "k": ("diagonal",),
-    "num": ("steps",),
-    "min": ("a_min",),
-    "max": ("a_max",),
-    "indices": ("index",),
     "parameters": ("params",),
 }
+"""By our name, of arguments that are the same thing in every function that has them."""
+
+ARGUMENTS_OF: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
+    ("permute_dims", "tensordot", "transpose"): {"axes": ("dims",)},
+    ("swapaxes",): {"axis1": ("dim0", "axis0"), "axis2": ("dim1",)},
+    (
+        "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift",
+        "bitwise_xor", "copysign", "divide", "equal", "floor_divide", "greater", "greater_equal",
+        "hypot", "less", "less_equal", "logaddexp", "logical_and", "logical_or", "logical_xor",
+        "matmul", "maximum", "minimum", "multiply", "not_equal", "outer", "pow", "remainder",
+        "subtract", "tensordot", "vecdot", "where",
+    ): {"y": ("other",)},
+    ("concat", "concatenate", "stack"): {"arrays": ("tensors",)},
+    (
+        "bernoulli", "bits", "broadcast_to", "empty", "full", "normal", "ones", "randint",
+        "uniform", "zeros",
+    ): {"shape": ("size",)},
+    ("std", "var"): {"correction": ("ddof", "unbiased")},
+    ("tile",): {"repetitions": ("reps", "dims")},
+    ("roll",): {"shift": ("shifts",)},
+    ("split",): {"sizes": ("split_size_or_sections", "split_size")},
+    ("index_add", "scatter_add"): {"src": ("source",)},
+    ("tril", "triu"): {"k": ("diagonal",)},
+    ("linspace",): {"num": ("steps",)},
+    ("clip",): {"min": ("a_min",), "max": ("a_max",)},
+    ("take", "take_along_axis"): {"indices": ("index",)},
+}  # fmt: skip
+"""By our name too, of arguments that are something else, or have no other name, elsewhere: a `k` is
+a diagonal of a matrix, a constant of a layer or a number of winners."""
 
 REFUSED_ARGUMENTS = {
     "out": "a function returns its result: y = gc.exp(x)",
@@ -489,3 +502,9 @@ REFUSED_ARGUMENTS = {
     "descending": "write gc.flip of the result",
     "batch_first": "the batch is the first axis",
 }
+
+
+def names_of_argument(function: str, own: str) -> tuple[str, ...]:
+    """The names that a function takes for an argument beside our own."""
+    found = (table.get(own, ()) for names, table in ARGUMENTS_OF.items() if function in names)
+    return next((others for others in found if others), ARGUMENTS.get(own, ()))

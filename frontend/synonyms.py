@@ -2,7 +2,7 @@
 
     gc.sum(x, dim=1, keepdim=True)     the same as  gc.sum(x, axis=1, keepdims=True)
 
-`spelled` translates the names of the table ARGUMENTS, and replaces Python's complaint about a call
+`spelled` translates the names of spellings.py, and replaces Python's complaint about a call
 that does not fit by an error that names the function, its arguments and the line. What an argument
 may be is looked at by arguments.py.
 """
@@ -19,7 +19,7 @@ from gradc.compiler.attributes import hint_for
 from gradc.compiler.errors import CallError, GradcError
 from gradc.runtime.plain_number import as_flag, as_whole
 
-from .spellings import ARGUMENTS, REFUSED_ARGUMENTS
+from .spellings import REFUSED_ARGUMENTS, names_of_argument
 from .tracing import here
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,7 +62,7 @@ class _Callee:
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         self.names = tuple(p.name for p in named)
         self.positional = tuple(p.name for p in named if p.kind is not p.KEYWORD_ONLY)
-        pairs = [(other, own) for own in self.names for other in ARGUMENTS.get(own, ())]
+        pairs = [(other, own) for own in self.names for other in names_of_argument(name, own)]
         self.synonyms = {other: own for other, own in pairs if other not in self.names}
         self.checked = tuple(name for name in self.names if name in _CHECKS)
 

@@ -13,7 +13,7 @@ from support import told, values
 
 import gradc as gc
 from gradc import nn
-from gradc.spellings import ARGUMENTS, REFUSED_ARGUMENTS
+from gradc.spellings import ARGUMENTS, ARGUMENTS_OF, REFUSED_ARGUMENTS, names_of_argument
 
 X = np.random.default_rng(0).normal(size=(3, 4))
 x = gc.constant(X)
@@ -119,7 +119,7 @@ CASES = [
     (name, function, other, own)
     for name, function in public_functions()
     for own, parameter in inspect.signature(function).parameters.items()
-    for other in ARGUMENTS.get(own, ())
+    for other in names_of_argument(function.__name__, own)
     if other not in inspect.signature(function).parameters
     if parameter.kind is not parameter.VAR_POSITIONAL
 ]
@@ -174,12 +174,39 @@ def test_the_walk_meets_what_it_is_for() -> None:
     assert {name for name, _, other, _ in CASES if other == "keepdim"} == set(with_flag)
 
 
+def test_names_are_those_of_functions_that_there_are() -> None:
+    """And that have such an argument; and none is everywhere and somewhere."""
+    functions = {f.__name__: f for _, f in public_functions()}
+    functions |= {name: getattr(gc.random, name) for name in gc.random.__all__}
+    for names, table in ARGUMENTS_OF.items():
+        assert not table.keys() & ARGUMENTS.keys()
+        for name in names:
+            assert table.keys() <= inspect.signature(functions[name]).parameters.keys(), name
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: gc.local_response_norm(channels, 3, diagonal=2.0), "diagonal"),
+        (lambda: nn.LocalResponseNorm(3, diagonal=2.0), "diagonal"),
+        (lambda: gc.eye(3, diagonal=1), "diagonal"),
+        (lambda: gc.unflatten(x, 1, split_size=(2, 2)), "split_size"),
+        (lambda: gc.grad(x, other=x), "other"),
+        (lambda: gc.input("p", size=(2,)), "size"),
+    ],
+)
+def test_a_name_from_another_function_is_none(call: Callable[[], Any], name: str) -> None:
+    """`k` of local_response_norm is a constant, of triu a diagonal."""
+    with pytest.raises(gc.CallError, match=f"there is no argument '{name}'"):
+        call()
+
+
 METHODS = [
     (name, other, own)
     for name, method in inspect.getmembers(gc.Tensor, inspect.isfunction)
     if not name.startswith("_")
     for own in inspect.signature(method).parameters
-    for other in ARGUMENTS.get(own, ())
+    for other in names_of_argument(name, own)
     if own in ("axis", "keepdims", "start_axis", "end_axis", "correction", "min", "max")
 ]
 
