@@ -251,6 +251,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: nn.Conv2d(4, 6, (3, 3, 3)),
         "Conv2d: kernel_size is one integer or one for each of height, width, not (3, 3, 3)",
     ),
+    "channels last": (
+        lambda: nn.Conv2d(3, 6, 3)(gc.input("x", ("batch", 9, 7, 3))),
+        "conv2d: input has 9 channels, the weight reads 3",
+    ),
     "same": (
         lambda: nn.Conv2d(4, 6, 3, 2, "same"),
         "Conv2d: padding 'same' needs stride 1, not (2, 2)",
@@ -294,6 +298,47 @@ def test_what_does_not_fit_is_told_at_the_users_line(name: str) -> None:
     first, *rest = str(caught.value).splitlines()
     assert first == message
     assert any("test_conv_layers.py" in line for line in rest)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "order"),
+    [
+        (nn.Conv1d(3, 6, 2), ("batch", 7, 3), "0, 2, 1"),
+        (nn.Conv2d(3, 6, 2), ("batch", 9, 7, 3), "0, 3, 1, 2"),
+        (nn.Conv2d(3, 6, 2), (9, 7, 3), "2, 0, 1"),
+        (nn.Conv2d(3, 6, 2), ("batch", 9, 7, 4), None),
+        (nn.ConvTranspose3d(3, 6, 2), ("batch", 5, 5, 5, 3), "0, 4, 1, 2, 3"),
+    ],
+)
+def test_channels_that_stand_last_are_seen(
+    layer: nn.Module, shape: tuple[Any, ...], order: str | None
+) -> None:
+    x = gc.input("x", shape)
+    with pytest.raises(gc.ShapeError) as caught:
+        layer(x)
+    if order is None:
+        assert caught.value.hint == ""
+        return
+    assert caught.value.hint == f"the last axis has 3: x.permute({order}) is meant"
+    assert layer(x.permute(*map(int, order.split(", ")))).shape[-x.ndim + 1 :]
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_one_number_for_all_axes_may_stand_in_brackets(axes: int, kind: Any) -> None:
+    x = gc.input("x", ("batch", 4, *(9,) * axes))
+    options: dict[str, Any] = {"stride": 2, "padding": 1, "dilation": 2}
+    bracketed = {name: kind([value]) for name, value in options.items()}
+    for name, more in ((f"Conv{axes}d", {}), (f"ConvTranspose{axes}d", {"output_padding": 1})):
+        layer = getattr(nn, name)
+        wanted = layer(4, 6, 3, **options, **more)
+        found = layer(4, 6, kind([3]), **bracketed, **{n: kind([v]) for n, v in more.items()})
+        assert found(x).shape == wanted(x).shape
+        assert repr(found) == repr(wanted)
+    weight = gc.zeros((6, 4, *(3,) * axes))
+    function = getattr(nn.functional, f"conv{axes}d")
+    one, other = function(x, weight, **bracketed), function(x, weight, **options)
+    assert str(gc.graph(one)) == str(gc.graph(other))
 
 
 def test_every_node_has_the_users_line() -> None:

@@ -164,6 +164,25 @@ def test_channels_are_dropped_whole(axes: int) -> None:
     np.testing.assert_array_equal(gc.compile(y)(x=ones), ones)
 
 
+@pytest.mark.parametrize(
+    ("axes", "shape", "chances"),
+    [
+        (1, (400, 5), (400, 1)),
+        (2, (20, 20, 5), (20, 20, 1)),  # three axes have a batch, as in PyTorch
+        (3, (400, 2, 3, 4), (400, 1, 1, 1)),
+    ],
+)
+def test_channels_of_one_picture_are_dropped_whole(
+    axes: int, shape: tuple[int, ...], chances: tuple[int, ...]
+) -> None:
+    """Each channel of what PyTorch takes without a batch has its own chance."""
+    y = getattr(nn, f"Dropout{axes}d")(0.5)(gc.ones(shape))
+    found = np.asarray(values(y, training=True))
+    first = found[tuple(slice(extent) for extent in chances)]
+    np.testing.assert_array_equal(found, np.broadcast_to(first, shape))
+    assert set(np.unique(found)) == {0.0, 2.0} and abs((first == 0).mean() - 0.5) < 0.1
+
+
 COMPILED = {
     "unfold": lambda x: gc.unfold(x, 3, 1, 1, 2),
     "fold": lambda x: gc.fold(x.reshape((x.shape[0], 16, 9)), 6, 2, 1, 0, 2),
@@ -205,7 +224,10 @@ def test_compiled_is_the_evaluators_value(name: str) -> None:
         (lambda x: gc.interpolate(x, 3, align_corners=True), "interpolate: align_corners has no"),
         (lambda x: gc.interpolate(x, scale_factor=0.1), "interpolate: scale_factor 0.1 leaves"),
         (lambda x: gc.interpolate(x, (1, 2, 3)), "interpolate: size has 3 numbers for 2 axes"),
-        (lambda x: gc.dropout2d(x[0]), "dropout2d: input is f32[4, 6, 6], which has not 4 axes"),
+        (lambda x: gc.dropout2d(x[0, 0]),
+         "dropout2d: input is f32[6, 6], which has not 3 or 4 axes"),
+        (lambda x: gc.dropout1d(x),
+         "dropout1d: input is f32[2, 4, 6, 6], which has not 2 or 3 axes"),
         (lambda x: nn.Dropout2d(2.0), "Dropout2d: a probability lies in 0 to 1, not 2.0"),
         (lambda x: nn.Fold(0, 2), "Fold: output_size is an integer of at least 1, not 0"),
         (lambda x: nn.PixelShuffle(0), "PixelShuffle: upscale_factor is an integer of at least 1"),

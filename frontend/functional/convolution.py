@@ -151,8 +151,13 @@ def conv_transpose3d(
 
 
 def each_axis(value: Any, name: str, spatial: int, operation: str, least: int) -> Numbers:
-    """One integer of at least `least` for every spatial axis, from one for all or one for each."""
-    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,) * spatial
+    """One integer of at least `least` for every spatial axis, from one for all or one for each.
+
+    One for all may stand in a list or tuple.
+    """
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(numbers) == 1:
+        numbers *= spatial
     if len(numbers) != spatial:
         axes = ", ".join(SPATIAL[spatial - 1])
         problem = f"{name} is one integer or one for each of {axes}, not {described(value)}"
@@ -256,12 +261,22 @@ class _Operands:
         if found != inputs:
             per = f" in {self.groups} groups" if self.groups > 1 else ""
             problem = f"input has {_channels(found)}, the weight reads {inputs}{per}"
-            fail(ShapeError, self.operation, problem, self.facts)
+            hint = self._hint_at_channels_last(x, inputs)
+            fail(ShapeError, self.operation, problem, self.facts, hint)
         if own[0] % self.groups:
             what = "outputs" if of_output == 0 else "input channels"
             problem = f"{own[0]} {what} do not split into {self.groups} groups"
             fail(ShapeError, self.operation, problem, self.facts)
         return inputs, outputs
+
+    def _hint_at_channels_last(self, x: Node, inputs: int) -> str:
+        """Advice for images whose channels stand behind their places."""
+        if x.type.shape[-1] != inputs:
+            return ""
+        axes = list(range(self.image.ndim))
+        first = len(axes) - self.spatial - 1
+        order = [*axes[:first], axes[-1], *axes[first:-1]]
+        return f"the last axis has {inputs}: x.permute({', '.join(map(str, order))}) is meant"
 
     def _check_bias(self) -> None:
         if self.bias is not None and self.bias.shape != (self.outputs,):

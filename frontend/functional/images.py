@@ -9,7 +9,7 @@ right, then its rows from top to bottom. PyTorch's names, arguments and formulas
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -315,27 +315,35 @@ def _between(x: Tensor, axis: int, new: int, ratio: Fraction, align_corners: boo
 
 
 def dropout1d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
-    """dropout2d for [batch, channels, length]."""
-    return _channel_dropout(input, p, training, 1, "dropout1d")
+    """dropout2d for [batch, channels, length], or that without a batch."""
+    return _channel_dropout(input, p, training, {2: 1, 3: 2}, "dropout1d")
 
 
 def dropout2d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
     """dropout of whole channels of [batch, channels, height, width], each by its own chance.
 
+    Three axes are [batch, channels, length], as PyTorch has them, not a picture without a batch.
     Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks" (2015).
     """
-    return _channel_dropout(input, p, training, 2, "dropout2d")
+    return _channel_dropout(input, p, training, {3: 2, 4: 2}, "dropout2d")
 
 
 def dropout3d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
-    """dropout2d for [batch, channels, depth, height, width]."""
-    return _channel_dropout(input, p, training, 3, "dropout3d")
+    """dropout2d for [batch, channels, depth, height, width], or that without a batch."""
+    return _channel_dropout(input, p, training, {4: 1, 5: 2}, "dropout3d")
 
 
 def _channel_dropout(
-    input: TensorLike, p: Any, training: TensorLike | None, axes: int, operation: str
+    input: TensorLike,
+    p: Any,
+    training: TensorLike | None,
+    kept: Mapping[int, int],
+    operation: str,
 ) -> Tensor:
+    """kept: by the number of axes of the input, how many of the first have chances of their own."""
     x, chance = floating(input), check_probability(p, operation)
-    if x.ndim != axes + 2:
-        fail(ShapeError, operation, f"input is {x.node.type}, which has not {axes + 2} axes")
-    return dropped(x, (*x.shape[:2], *(1,) * axes), chance, training, operation)
+    if x.ndim not in kept:
+        wanted = " or ".join(map(str, kept))
+        fail(ShapeError, operation, f"input is {x.node.type}, which has not {wanted} axes")
+    first = kept[x.ndim]
+    return dropped(x, (*x.shape[:first], *(1,) * (x.ndim - first)), chance, training, operation)
