@@ -1,6 +1,6 @@
 """Training steps of models that people train: gradc's `fit` against its rivals, side by side.
 
-    python benchmarks/bench_training.py [--rounds 5] [--seconds 0.3] [--only WORD ...] [--resume]
+    python benchmarks/bench_training.py [--rounds 5] [--seconds 0.25] [--only WORD ...] [--resume]
 
 The rivals: PyTorch eager, with fused optimizers, with channels last (and fused), and through
 torch.compile; JAX with one jitted call per step, and with all steps in one call ("jax-fori"), as
@@ -205,7 +205,7 @@ def cold_first_step(folder: Path, begun: Mapping[str, Any]) -> dict[str, Any]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.3, help="of one round and candidate")
+    parser.add_argument("--seconds", type=float, default=0.25, help="of one round and candidate")
     parser.add_argument("--only", nargs="*", default=[""], help="words in workloads' names")
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--candidates", nargs="*", default=[], choices=list(CANDIDATES))

@@ -17,6 +17,8 @@ import common
 from candidates import GRADC
 
 Row = dict[str, Any]
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("frontend", "compiler", "runtime", ":(glob)benchmarks/*.py")
 PASSING = ("load average", "cpu MHz")  # facts that change from run to run
 MOVED = "moved"
 NOTE_MOVED = (
@@ -25,13 +27,21 @@ NOTE_MOVED = (
 )
 
 
-def revision() -> str:
-    """Of the sources that are measured; "" where git does not know."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+def revision(root: Path = ROOT) -> str:
+    """Of the sources that are measured; "" where git does not know. Results are no sources: rows
+    that were written do not make the next ones another revision's."""
+    questions = (["log", "-1", "--format=%h"], ["status", "--porcelain"])
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit, changed = (
+            subprocess.run(
+                ["git", "-C", str(root), *question, "--", *SOURCES],
+                capture_output=True, text=True, check=True,
+            ).stdout.strip()
+            for question in questions
+        )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return f"{commit} and changes" if changed else commit
 
 
 def with_ratios(row: Row) -> Row:
@@ -74,7 +84,8 @@ class Results:
         if path.exists():
             stored = json.loads(path.read_text())
             if _lasting(stored["machine"]) == _lasting(facts):
-                self.rows = {(r["workload"], r["threads"]): r for r in stored["rows"]}
+                rows = [row for row in stored["rows"] if "candidates" in row]  # not of old formats
+                self.rows = {(row["workload"], row["threads"]): row for row in rows}
 
     def has(self, wanted: Row) -> bool:
         """Whether there is a row that was measured as this one would be."""

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -208,6 +209,23 @@ def test_results_go_on_where_a_run_stopped(benchmarks: None, tmp_path: Path) -> 
     assert results.Results(path, facts | {"cpu": "another"}).rows == {}
     text = path.with_suffix(".txt").read_text()
     assert text.index("xor 2-2-1, batch 64") < text.index("lenet, batch 64")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_results_make_no_new_revision(benchmarks: None, tmp_path: Path) -> None:
+    revision = module("training_results").revision
+    assert revision(tmp_path) == ""
+    for name in ("compiler/a.py", "benchmarks/b.py", "benchmarks/results/c.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    first = revision(tmp_path)
+    (tmp_path / "benchmarks/results/c.json").write_text("2")
+    assert first and revision(tmp_path) == first
+    (tmp_path / "benchmarks/b.py").write_text("2")
+    assert revision(tmp_path) == f"{first} and changes"
 
 
 def test_the_cold_first_step_is_that_of_the_run_that_filled_the_cache(
