@@ -240,9 +240,7 @@ def main() -> None:
             results.put(row, list(WORKLOADS))
             print(f"\n{training_results.details(row)}", flush=True)
         machine.close()
-    names = [w.name for w in wanted]
-    rows = sorted(results.rows.values(), key=lambda r: (r["workload"], r["threads"]))
-    print("\n" + training_results.summary([r for r in rows if r["workload"] in names]))
+    print("\n" + training_results.summary(results.of([w.name for w in wanted])))
     print(f"\n{time.perf_counter() - started:.0f} s; written: {options.results.name}, .txt")
 
 

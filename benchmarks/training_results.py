@@ -92,12 +92,16 @@ class Results:
         row = self.rows.get((wanted["workload"], wanted["threads"]), {})
         return bool(row) and all(row.get(name) == value for name, value in wanted.items())
 
+    def of(self, workloads: Sequence[str]) -> list[Row]:
+        """The rows of these workloads, in their order."""
+        known = {name: number for number, name in enumerate(workloads)}
+        found = [row for row in self.rows.values() if row["workload"] in known]
+        return sorted(found, key=lambda row: (known[row["workload"]], row["threads"]))
+
     def put(self, row: Row, order: Sequence[str]) -> None:
         """Keep a row and write both files; `order` is that of the workloads."""
         self.rows[row["workload"], row["threads"]] = row
-        known = {name: number for number, name in enumerate(order)}
-        kept = [r for r in self.rows.values() if r["workload"] in known]
-        kept.sort(key=lambda r: (known[r["workload"]], r["threads"]))
+        kept = self.of(order)
         self.path.parent.mkdir(exist_ok=True)
         self.path.write_text(json.dumps({"machine": self.facts, "rows": kept}, indent=1) + "\n")
         lines = [common.machine_line(self.facts), "", summary(kept)]
