@@ -1,6 +1,7 @@
 """Element types, tensor types, named dimensions, broadcasting and promotion.
 
     type   ::= dtype "[" [ extent { "," extent } ] "]"        f32[batch, 784]
+             | "(" [ type { "," type } ] ")"                  (f32[4], i64[])
     dtype  ::= f64 | f32 | f16 | bf16 | i64 | i32 | i16 | i8 | u8 | bool
     extent ::= integer | name { "*" name } [ "*" integer ]      a name is a named dimension
 
@@ -23,12 +24,12 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import ml_dtypes
 import numpy as np
 
-from .errors import DTypeError, ShapeError, described
+from .errors import DTypeError, ShapeError, VerifyError, described
 
 Extent = int | str
 Shape = tuple[Extent, ...]
@@ -149,6 +150,11 @@ class TensorType:
     def size_bytes(self) -> int:
         return self.size_elements * self.dtype.size_bytes
 
+    @property
+    def parts(self) -> tuple[TensorType, ...]:
+        """The types of all results of an operation of this type: this one."""
+        return (self,)
+
     def with_shape(self, shape: Iterable[Extent]) -> TensorType:
         return TensorType(self.dtype, tuple(shape))
 
@@ -157,6 +163,42 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype.short}[{', '.join(map(str, self.shape))}]"
+
+
+class TupleType(TensorType):
+    """The type of an operation with several results, which the operation `result` alone reads.
+
+    It is no tensor, and has neither dtype nor shape: to ask for them raises VerifyError. It stands
+    among the tensor types because all nodes but these few have one, and whoever reads a node's
+    shape may count on it.
+    """
+
+    _parts: tuple[TensorType, ...]
+
+    def __init__(self, parts: Iterable[TensorType]) -> None:
+        object.__setattr__(self, "_parts", tuple(parts))
+
+    @property
+    def parts(self) -> tuple[TensorType, ...]:
+        return self._parts
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Called for what the object does not have, a dtype and a shape among it."""
+        if name in ("dtype", "shape"):
+            raise VerifyError(f"{self} is the type of several results; it has no {name}")
+        raise AttributeError(f"a TupleType has no attribute {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TupleType) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.parts))})"
+
+    def __repr__(self) -> str:
+        return f"TupleType({self.parts!r})"
 
 
 def static_shape(shape: Shape) -> tuple[int, ...]:

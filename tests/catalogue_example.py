@@ -9,26 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.graph.ir import Graph, apply
+from gradc.compiler.graph.ir import Graph, Node, apply
 from gradc.compiler.ops import OP_WITH_NAME
+from gradc.compiler.ops.region import result
 from gradc.compiler.ops.source import input_
-from gradc.compiler.types import DType, dtype_of
+from gradc.compiler.types import DType, TupleType, dtype_of
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One application of an operation. `own` is the value of an input or state itself."""
+    """One application of an operation. `own` is the value of an input or state itself.
+
+    Of an operation of several results the value is one of them, `index`; the operation `result` is
+    applied to such an operation, which is `operation` then too.
+    """
 
     operation: str
     operands: tuple[Array, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     own: Array | None = None
+    index: int = 0
 
     def __str__(self) -> str:
         types = [f"{dtype_of(a.dtype)}{list(a.shape)}" for a in self.operands]
-        attributes = [f"{name}={value}" for name, value in self.attributes.items()]
+        attributes = [f"{name}={_shown(value)}" for name, value in self.attributes.items()]
         return "-".join([self.operation, *types, *attributes]).replace(" ", "")[:80]
 
     def graph(self) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
@@ -38,7 +44,7 @@ class Example:
             input_(name, array.shape, dtype_of(array.dtype))
             for name, array in zip(names, self.operands, strict=True)
         ]
-        node = apply(OP_WITH_NAME[self.operation], *leaves, **self.attributes)
+        node = self.applied(leaves, self.attributes)
         if self.own is None:
             graph = Graph("example", tuple(leaves), (), (("y", node),))
             return graph, dict(zip(names, self.operands, strict=True)), {}
@@ -46,6 +52,15 @@ class Example:
         if self.operation == "state":
             return Graph("example", (), (node,), (("y", node),)), {}, own
         return Graph("example", (node,), (), (("y", node),)), own, {}
+
+    def applied(self, operands: Sequence[Node], attributes: Mapping[str, Any]) -> Node:
+        """The operation on these operands; of several results the one that is the value."""
+        node = apply(OP_WITH_NAME[self.operation], *operands, **attributes)
+        return result(node, self.index) if isinstance(node.type, TupleType) else node
+
+
+def _shown(value: Any) -> Any:
+    return value.name if isinstance(value, Graph) else value
 
 
 def generator(seed: str) -> np.random.Generator:

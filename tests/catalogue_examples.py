@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from catalogue_convolutions import convolution_examples
 from catalogue_example import Array, Example, generator, sample_array
+from catalogue_regions import cond_examples, result_examples, scan_examples, while_examples
 
 from gradc.compiler.errors import GradcError
 from gradc.compiler.graph.ir import Literal
@@ -594,4 +595,9 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(("conv_general", "conv_weights"), convolution_examples),
     "random_bits": random_examples,
     "random_rows": random_rows_examples,
+    "result": result_examples,
+    "scan": scan_examples,
+    "cond": cond_examples,
+    "while": while_examples,
+    "while_pullback": lambda name: [],  # it has no value: test_regions.py differentiates it
 }

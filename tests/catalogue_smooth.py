@@ -25,6 +25,7 @@ from catalogue_examples import (
     take_examples,
     transpose_examples,
 )
+from catalogue_regions import cond_examples, smooth_scans, smooth_whiles
 
 from gradc.compiler.ops import OP_WITH_NAME
 from gradc.compiler.types import bool_, dtype_of, float64
@@ -130,6 +131,10 @@ SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(("take_along_axis", "scatter_add"), floats_only(along_examples)),
     "dot_general": floats_only(dot_examples),
     **dict.fromkeys(("conv_general", "conv_weights"), floats_only(convolution_examples)),
+    **dict.fromkeys(("result", "scan"), smooth_scans),
+    "cond": cond_examples,
+    "while": smooth_whiles,
+    "while_pullback": lambda name: [],  # it has no value to compare slopes with
 }
 
 NO_DERIVATIVE: Mapping[str, str] = {

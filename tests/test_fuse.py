@@ -23,7 +23,17 @@ from gradc.compiler.ops.arithmetic import neg
 from gradc.compiler.ops.broadcast import SUM, broadcast, sum_
 from gradc.compiler.ops.comparison import where
 from gradc.compiler.ops.contraction import dot_general
-from gradc.compiler.ops.definition import LOWERINGS, InMemory, MustBeSettled, Reduce, per_lowering
+from gradc.compiler.ops.definition import (
+    LOWERINGS,
+    Cond,
+    InMemory,
+    MustBeSettled,
+    Part,
+    Reduce,
+    Scan,
+    While,
+    per_lowering,
+)
 from gradc.compiler.ops.elementwise import EXP, add, cast, div, exp, mul, sub, tanh
 from gradc.compiler.ops.movement import transpose
 from gradc.compiler.ops.reduction import argmax, max_
@@ -348,5 +358,6 @@ def test_a_record_with_an_unknown_lowering_is_refused() -> None:
 def test_rules_say_what_is_computed_and_join_what_is_open() -> None:
     for op in CATALOGUE:
         rule = grouping_rule(op.lowering)
-        assert (rule.starts is None) == isinstance(op.lowering, InMemory | MustBeSettled)
+        starts_none = InMemory | MustBeSettled | Part | Scan | While | Cond
+        assert (rule.starts is None) == isinstance(op.lowering, starts_none)
         assert not rule.joins or all(kind.is_open for kind in rule.joins)

@@ -46,7 +46,7 @@ def test_layout_comments_and_names_of_nodes_do_not_matter() -> None:
 
 @pytest.mark.parametrize("seed", range(200))
 def test_seeded_graphs_read_back_the_same(seed: int) -> None:
-    graph = seeded_graph(seed)
+    graph = seeded_graph(seed, regions=seed % 2 == 1)
     text = print_graph(graph)
     parsed = parse_graph(text)
     assert same_structure(graph, parsed), text
@@ -60,8 +60,10 @@ def test_any_graph_reads_back_the_same(graph: Graph) -> None:
 
 
 def test_random_graphs_cover_the_catalogue() -> None:
-    seen = {node.op.name for seed in range(200) for node in seeded_graph(seed).nodes()}
-    assert seen == {op.name for op in CATALOGUE}
+    """All but what only the gradient of a loop makes."""
+    grown = [seeded_graph(seed, regions=seed % 2 == 1) for seed in range(200)]
+    seen = {node.op.name for graph in grown for node in graph.nodes()}
+    assert seen == {op.name for op in CATALOGUE} - {"while_pullback"}
 
 
 # -- constants ------------------------------------------------------------------------------

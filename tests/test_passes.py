@@ -14,7 +14,7 @@ import pytest
 from support_passes import apply, optimized
 
 from gradc.compiler.errors import ArgumentError, FileError, IRSyntaxError, ShapeError, VerifyError
-from gradc.compiler.graph.ir import Graph, Node
+from gradc.compiler.graph.ir import Graph, Node, all_nodes
 from gradc.compiler.graph.rewrite import Rule, rewrite_with
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph
@@ -74,6 +74,15 @@ def test_exact_passes_keep_every_bit(seed: int) -> None:
     assert print_graph(again) == print_graph(result), described(graph)
 
 
+@pytest.mark.parametrize("seed", range(150))
+def test_exact_passes_keep_every_bit_in_regions(seed: int) -> None:
+    graph = seeded_graph(seed, rules=RULES, regions=True)
+    result = apply(graph, GRAPH_PASSES, verify=True, disabled=INEXACT)
+    _check(graph, result, seed, exact=True)
+    again = apply(result, GRAPH_PASSES, disabled=INEXACT)
+    assert print_graph(again) == print_graph(result), described(graph)
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_all_passes_keep_values_and_reach_a_fixed_point(seed: int) -> None:
     graph = seeded_graph(seed, ring=True, rules=RULES)
@@ -85,19 +94,19 @@ def test_all_passes_keep_values_and_reach_a_fixed_point(seed: int) -> None:
 @pytest.mark.parametrize("step", GRAPH_PASSES.passes, ids=lambda step: str(step.name))
 @pytest.mark.parametrize("seed", range(40))
 def test_each_pass_alone_is_stable(step: Pass, seed: int) -> None:
-    graph = seeded_graph(seed, rules=RULES)
+    graph = seeded_graph(seed, rules=RULES, regions=seed % 2 == 1)
     once = apply(graph, step, verify=True)
     assert print_graph(apply(once, step)) == print_graph(once), described(graph)
 
 
 @pytest.mark.parametrize("seed", range(200))
 def test_specialization_keeps_values(seed: int) -> None:
-    graph = seeded_graph(seed)
+    graph = seeded_graph(seed, regions=seed % 2 == 1)
     training = seed % 2 == 0
     result = specialize(graph, {"batch": 3}, training)
     verify_graph(result)
     assert not named_dimensions(result)
-    assert not any(node.op.name in ("training", "extent") for node in result.nodes())
+    assert not any(node.op.name in ("training", "extent") for node in all_nodes(result))
     found = list(
         differences(graph, result, seed, exact=True, modes=(training,), compare_state=training)
     )
@@ -162,8 +171,8 @@ def test_dumps_are_numbered_and_read_back(tmp_path: Path) -> None:
     assert names[:4] == [
         "00-input.ir",
         "01-specialize.ir",
-        "02-decompose.ir",
-        "03-fold_constants.ir",
+        "02-merge_regions.ir",
+        "03-decompose.ir",
     ]
     texts = [(tmp_path / "d" / name).read_text() for name in names]
     assert texts[0] == MEAN and texts[-1] == text
@@ -181,7 +190,7 @@ def test_a_report_counts_rules_and_times_passes() -> None:
     report = PassReport()
     optimized(specialize(parse_graph(MEAN), {"batch": 4}), report=report)
     assert report.fired == Counter({"div-by-power-of-two": 1})
-    assert [record.name for record in report.records[:2]] == ["decompose", "fold_constants"]
+    assert [record.name for record in report.records[:2]] == ["merge_regions", "decompose"]
     assert all(record.time_us > 0 for record in report.records)
 
 

@@ -11,6 +11,8 @@ each gets its total derivative.
 No gradient flows through an operation of ZERO_DERIVATIVE, or through a node that is not of
 floating point type; to ask for one through an operation of NO_DERIVATIVE is a GradientError. The
 gradient nodes are made of operations of the catalogue, so they can be differentiated again.
+The cotangent of an operation of several results is one for each of them; a rule of an operation
+with regions is handed this very function, for the regions.
 Nothing is simplified here, and nothing recurses: depth is no limit.
 
 The order of summation decides bits, and is fixed. The contributions to a node are added one by
@@ -26,8 +28,16 @@ from collections.abc import Sequence
 
 from ..errors import DTypeError, GradcError, GradientError, ShapeError, VerifyError
 from ..graph.ir import Node, topological
-from ..ops.definition import NO_DERIVATIVE, NoDerivative, ZeroDerivative
+from ..ops.definition import (
+    NO_DERIVATIVE,
+    Contribution,
+    NoDerivative,
+    PartOf,
+    RegionRule,
+    ZeroDerivative,
+)
 from ..ops.elementwise import add
+from ..types import TensorType
 
 
 def vjp_nodes(y: Node, wrt: Sequence[Node], cotangent: Node) -> list[Node | None]:
@@ -47,7 +57,7 @@ def vjp_many(outputs: Sequence[tuple[Node, Node]], wrt: Sequence[Node]) -> list[
         check_same_type("vjp", "output", y, "cotangent", cotangent)
     active = active_nodes([y for y, _ in outputs], wrt)
     is_active = set(active)
-    waiting: dict[Node, list[Node]] = {}
+    waiting: dict[Node, list[Node | PartOf]] = {}
     for y, cotangent in outputs:
         if y in is_active:
             waiting.setdefault(y, []).append(cotangent)
@@ -57,11 +67,11 @@ def vjp_many(outputs: Sequence[tuple[Node, Node]], wrt: Sequence[Node]) -> list[
         contributions = waiting.pop(node, None)
         if contributions is None:
             continue
-        dy = _sum_of(contributions)
-        if node in wanted:
-            summed[node] = dy
+        dys = _sums(node.type, contributions)
+        if node in wanted and dys[0] is not None:
+            summed[node] = dys[0]
         if any(operand in is_active for operand in node.inputs):
-            pulled_back = zip(node.inputs, _pulled_back(dy, node), strict=True)
+            pulled_back = zip(node.inputs, _pulled_back(dys, node), strict=True)
             for number, (operand, contribution) in enumerate(pulled_back):
                 if contribution is None or operand not in is_active:
                     continue
@@ -76,12 +86,12 @@ def active_nodes(roots: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
     """The nodes through which gradients flow from `roots` to `wrt`, operands first.
 
     They are the floating point nodes of `wrt`, and the floating point results of differentiable
-    operations that read such a node.
+    operations that read such a node. Of an operation of several results one is enough.
     """
     wanted = set(wrt)
     active: dict[Node, None] = {}
     for node in topological(roots):
-        if not node.type.dtype.is_float:
+        if not any(part.dtype.is_float for part in node.type.parts):
             continue
         differentiable = not isinstance(node.op.gradient, ZeroDerivative)
         if node in wanted or (differentiable and any(i in active for i in node.inputs)):
@@ -89,14 +99,16 @@ def active_nodes(roots: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
     return list(active)
 
 
-def _pulled_back(dy: Node, node: Node) -> tuple[Node | NoDerivative | None, ...]:
-    """One contribution per operand, by the operation's rule."""
+def _pulled_back(dys: Sequence[Node | None], node: Node) -> tuple[Contribution, ...]:
+    """One contribution per operand, by the operation's rule; dys: a cotangent for each result."""
     if isinstance(node.op.gradient, ZeroDerivative):
         return (None,) * len(node.inputs)
     if isinstance(node.op.gradient, NoDerivative):
         return (NO_DERIVATIVE,) * len(node.inputs)
     try:
-        return node.op.gradient(dy, node, *node.inputs, **node.attributes)
+        if isinstance(node.op.gradient, RegionRule):
+            return node.op.gradient.rule(vjp_many, dys, node, *node.inputs, **node.attributes)
+        return node.op.gradient(dys[0], node, *node.inputs, **node.attributes)
     except GradcError as error:
         operation = error.operation
         error.operation = f"gradient of {node.op.name}" + (f", {operation}" if operation else "")
@@ -115,11 +127,16 @@ def _without_rule(node: Node, number: int) -> GradientError:
     )
 
 
-def _sum_of(contributions: list[Node]) -> Node:
-    total = contributions[0]
-    for contribution in contributions[1:]:
-        total = add(total, contribution)
-    return total
+def _sums(type: TensorType, contributions: list[Node | PartOf]) -> list[Node | None]:
+    """For each result the sum of what is contributed to it; None where nothing is."""
+    sums: list[Node | None] = [None] * len(type.parts)
+    for contribution in contributions:
+        index, node = 0, contribution
+        if isinstance(node, PartOf):
+            index, node = node.index, node.cotangent
+        known = sums[index]
+        sums[index] = node if known is None else add(known, node)
+    return sums
 
 
 def check_same_type(operation: str, role: str, node: Node, part: str, vector: Node) -> None:
@@ -135,9 +152,12 @@ def check_same_type(operation: str, role: str, node: Node, part: str, vector: No
     )
 
 
-def _check_contribution(node: Node, operand: Node, contribution: Node) -> None:
-    if contribution.type != operand.type:
-        facts = [f"operand is {operand.type}", f"its contribution is {contribution.type}"]
+def _check_contribution(node: Node, operand: Node, contribution: Node | PartOf) -> None:
+    wanted, found = operand.type, contribution
+    if isinstance(found, PartOf):
+        wanted, found = operand.type.parts[found.index], found.cotangent
+    if found.type != wanted:
+        facts = [f"operand is {wanted}", f"its contribution is {found.type}"]
         raise VerifyError("a gradient rule gives another type", operation=node.op.name, facts=facts)
 
 

@@ -5,21 +5,28 @@ Out: its outputs, and every state after the updates.
 
 A named dimension is bound by the first array that has it; all others must agree. The value of every
 node is compared with the node's inferred type, so a wrong type rule cannot hide.
+
+An operation of several results has a tuple of arrays as its value. A record's reference value gets
+a region as a function from the arrays of its inputs to the list of its results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError, VerifyError
+from ..ops.region import RegionValue, result_types
 from ..ops.source import TRAINING
-from ..types import TensorType, bind_shape
+from ..types import TensorType, TupleType, bind_shape
 from .ir import Graph, Node, topological
 
 Array = np.ndarray[Any, Any]
+
+Compute: TypeAlias = Callable[[Node, list[Array], dict[str, int], bool | None], Array]
+"""From a node, its operands, the named dimensions and the mode to the node's value."""
 
 
 def evaluate(
@@ -55,30 +62,65 @@ def evaluate_nodes(
     *,
     dims: Mapping[str, int] | None = None,
     training: bool | None = None,
+    compute: Compute | None = None,
 ) -> list[Array]:
-    """The values of `nodes`. `values` holds what is known, inputs among it, and takes the rest."""
+    """The values of `nodes`. `values` holds what is known, inputs among it, and takes the rest.
+
+    compute   gives the value of one node, inside regions too; by default `value_of`
+    """
+    compute = value_of if compute is None else compute
     wanted = tuple(nodes)
     values = {} if values is None else values
     bound = dict(dims or {})
     with np.errstate(all="ignore"):
         for node in topological(wanted, {id(known) for known in values}):
-            values[node] = _value(node, [values[i] for i in node.inputs], bound, training)
+            values[node] = compute(node, [values[i] for i in node.inputs], bound, training)
     return [values[node] for node in wanted]
 
 
-def _value(node: Node, operands: list[Array], dims: dict[str, int], training: bool | None) -> Array:
+def value_of(
+    node: Node,
+    operands: list[Array],
+    dims: dict[str, int],
+    training: bool | None,
+    compute: Compute | None = None,
+) -> Array:
+    """The value of one node: a tuple of arrays if it has several results."""
     if node.op is TRAINING and training is not None:
         return np.asarray(training)
     attributes: dict[str, Any] = dict(node.attributes)
     if "shape" in attributes:
         attributes["shape"] = bind_shape(attributes["shape"], dims)
+    for name, attribute in node.attributes.items():
+        if isinstance(attribute, Graph):
+            attributes[name] = _region_value(attribute, dims, training, compute)
+    if isinstance(node.type, TupleType):
+        several = tuple(map(np.asarray, node.op.evaluate(*operands, **attributes)))
+        for part, array in zip(node.type.parts, several, strict=True):
+            _check(node, part, array, dims)
+        return several  # type: ignore[return-value]
     value = np.asarray(node.op.evaluate(*operands, **attributes))
-    _check(node, value, dims)
+    _check(node, node.type, value, dims)
     return value
 
 
-def _check(node: Node, value: Array, dims: dict[str, int]) -> None:
-    expected = node.type.with_shape(bind_shape(node.type.shape, dims))
+def _region_value(
+    region: Graph, dims: dict[str, int], training: bool | None, compute: Compute | None
+) -> RegionValue:
+    """The region as a function of the arrays of its inputs."""
+
+    def call(*arrays: Array) -> list[Array]:
+        values = dict(zip(region.inputs, map(np.asarray, arrays), strict=True))
+        for node, array in values.items():
+            _check(node, node.type, array, dims)
+        return evaluate_nodes(region.roots, values, dims=dims, training=training, compute=compute)
+
+    types = [t.with_shape(bind_shape(t.shape, dims)) for t in result_types(region)]
+    return RegionValue(call, tuple(types))
+
+
+def _check(node: Node, type: TensorType, value: Array, dims: dict[str, int]) -> None:
+    expected = type.with_shape(bind_shape(type.shape, dims))
     if value.dtype != expected.dtype.numpy or value.shape != expected.shape:
         found = f"{value.dtype}[{', '.join(map(str, value.shape))}]"
         raise VerifyError(

@@ -3,7 +3,7 @@
     graph   ::= "graph" name "(" [ decl { "," decl } ] ")" [ "state" "(" decl { "," decl } ")" ]
                 "{" { line } "}"
     decl    ::= "%" name ":" type [ "trained" ]
-    line    ::= "%" name "=" operation [ operand { "," operand } ] [ attributes ] ":" type
+    line    ::= "%" name "=" operation [ operand { "," operand } ] [ attributes ] ":" types
               | "update" "%" name "=" operand
               | "return" [ result { "," result } ]
     operand ::= "%" name
@@ -11,18 +11,26 @@
     attributes ::= "{" name "=" value { "," name "=" value } "}"
     value   ::= integer | float | "true" | "false" | string | dtype | graph
               | "[" [ value { "," value } ] "]" | "hex" string
+    types   ::= type | "(" [ type { "," type } ] ")"
     comment ::= "//" to the end of the line
 
 A graph is pure: nodes have no effect, and the only change it makes to state is the list of
 `update` lines, all of which see the old values and take effect together when the graph ends.
 A result without a name is named by its position. A region (the body of a scan or a branch) is an
-attribute that holds a closed graph; what it captures is an explicit input of the node.
+attribute that holds a closed graph; what it captures is an explicit input of the node. It has
+neither states nor updates, and its inputs and results are known by position.
+
+A node of several results, of a TupleType, is read by nodes of the operation `result` alone:
+
+    %0 = scan %h, %x {body=graph ..., ...} : (f32[b, 4], f32[t, b, 4])
+    %1 = result %0 {index=1} : f32[t, b, 4]
 
 Nodes compare by identity. `key` says when two nodes compute the same value.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,8 +119,7 @@ class Node:
         """
         if self._key is None:
             attributes = tuple((name, _hashable(value)) for name, value in self.attributes.items())
-            type = (self.type.dtype.name, self.type.shape)
-            key = (self.op.name, tuple(map(id, self.inputs)), attributes, type)
+            key = (self.op.name, tuple(map(id, self.inputs)), attributes, _type_key(self.type))
             _set(self, "_key", key)
         return self._key  # type: ignore[return-value]
 
@@ -123,6 +130,10 @@ class Node:
         moved = Node.__new__(Node)
         moved._fill(self.op, inputs, self.attributes, self.type, self.source)
         return moved
+
+    def with_attributes(self, attributes: Mapping[str, Attribute]) -> Node:
+        """This node with other attributes that leave its type as it is."""
+        return Node(self.op, self.inputs, attributes, self.type, self.source)
 
     def __repr__(self) -> str:
         return f"<{self.op.name} : {self.type}>"
@@ -136,7 +147,13 @@ def _hashable(value: Any) -> Any:
         return ("float", value.hex())
     if isinstance(value, tuple):
         return tuple(map(_hashable, value))
+    if isinstance(value, Graph):
+        return ("graph", value.key)
     return (type(value).__name__, value)
+
+
+def _type_key(type: TensorType) -> Any:
+    return tuple((part.dtype.name, part.shape) for part in type.parts)
 
 
 def apply(
@@ -145,7 +162,7 @@ def apply(
     """A new node; its type is inferred. Errors name the operation and the source line."""
     try:
         op.check_form(len(inputs), attributes)
-        result = op.infer(*(node.type for node in inputs), **attributes)
+        result = op.result_type([node.type for node in inputs], attributes)
     except GradcError as error:
         raise error.located(op.name, source) from None
     return Node(op, inputs, attributes, result, source)
@@ -190,6 +207,28 @@ class Graph:
         declared = self.inputs + self.states
         return (*declared, *topological(self.roots, set(map(id, declared))))
 
+    @cached_property
+    def has_regions(self) -> bool:
+        """Whether any of its nodes holds a graph."""
+        return any(True for node in self._in_order for _ in regions_of(node))
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for two graphs that compute the same, as far as `Node.key` says it of nodes: what
+        regions are compared by. Names of the graph, of its inputs and its results do not count.
+        """
+        number = {node: n for n, node in enumerate(self._in_order)}
+        lines: list[Any] = []
+        for node in self._in_order:
+            skipped = ("name",) if node in self.inputs else ()
+            attributes = [(k, _hashable(v)) for k, v in node.attributes.items() if k not in skipped]
+            operands = [number[operand] for operand in node.inputs]
+            lines.append((node.op.name, operands, attributes, _type_key(node.type)))
+        results = [number[node] for _, node in self.outputs]
+        updates = [(number[u.state], number[u.value]) for u in self.updates]
+        content = repr((len(self.inputs), lines, results, updates))
+        return hashlib.sha256(content.encode()).hexdigest()
+
     def readers(self) -> dict[Node, list[Node]]:
         """For every node the nodes that read it, in order, each of them once."""
         result: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
@@ -215,6 +254,24 @@ class Graph:
                 replaced[node] = result
         return self.replace_roots(replaced) if replaced else self
 
+    def map_regions(self, change: Callable[[Graph], Graph]) -> Graph:
+        """The graph with `change` applied to every region of its nodes; a graph inside a region is
+        for `change` to enter. It keeps the types of inputs and results. Itself if nothing changes.
+        """
+        if not self.has_regions:
+            return self
+        return self.rewrite(lambda node: _with_regions(node, change))
+
+    def settle_regions(self, step: Callable[[Graph], Graph]) -> Graph:
+        """The graph with `step` applied to it and to its regions until nothing changes: what is
+        done in a region may let the graph around it change, and the other way round.
+        """
+        graph, before = self, None
+        while graph.has_regions and graph is not before:
+            before = graph
+            graph = step(graph).map_regions(lambda region: region.settle_regions(step))
+        return graph
+
     def replace_roots(self, replaced: Mapping[Node, Node]) -> Graph:
         """The graph whose outputs and updated values are looked up in `replaced`."""
         outputs = tuple((name, replaced.get(node, node)) for name, node in self.outputs)
@@ -224,6 +281,33 @@ class Graph:
         if all(a is b for a, b in zip(old, new, strict=True)):
             return self
         return Graph(self.name, self.inputs, self.states, outputs, updates)
+
+
+def regions_of(node: Node) -> Iterator[Graph]:
+    """The graphs that the node's attributes hold."""
+    return (value for value in node.attributes.values() if isinstance(value, Graph))
+
+
+def all_nodes(graph: Graph) -> Iterator[Node]:
+    """Every node of the graph and of the regions in it, at any depth."""
+    return all_nodes_under((*graph.inputs, *graph.states, *graph.roots))
+
+
+def all_nodes_under(roots: Iterable[Node]) -> Iterator[Node]:
+    """Every node that the roots read, themselves, and those of the regions in them."""
+    for node in topological(roots):
+        yield node
+        for region in regions_of(node):
+            yield from all_nodes(region)
+
+
+def _with_regions(node: Node, change: Callable[[Graph], Graph]) -> Node:
+    changed = {
+        name: new
+        for name, value in node.attributes.items()
+        if isinstance(value, Graph) and (new := change(value)) is not value
+    }
+    return node.with_attributes({**node.attributes, **changed}) if changed else node
 
 
 def topological(roots: Iterable[Node], seen: set[int] | None = None) -> Iterator[Node]:

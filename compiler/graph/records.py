@@ -26,7 +26,7 @@ def infer_type(
     """The result type. Raises a GradcError for operands or attributes that do not fit."""
     op.check_form(len(operands), attributes)
     try:
-        result = op.infer(*operands, **attributes)
+        result = op.result_type(operands, attributes)
     except GradcError as error:
         raise error.located(op.name, None) from None
     except _FAILURES as error:

@@ -20,7 +20,7 @@ from ..errors import GradcError, SourceLine
 from ..ops import OP_WITH_NAME
 from ..ops.definition import OpDef
 from ..ops.source import CONSTANT, INPUT, STATE
-from ..types import DTYPE_WITH_SHORT, Shape, TensorType, static_shape
+from ..types import DTYPE_WITH_SHORT, Shape, TensorType, TupleType, static_shape
 from .ir import Attribute, Graph, Literal, Node, Update
 from .records import infer_type, taken_from_type
 from .text_cursor import Cursor
@@ -130,9 +130,13 @@ class _Parser(Cursor):
         attributes = self.attributes() if self.accept("{") else {}
         self.expect(":")
         type_token = self.token
-        type = self.type()
+        type = self.result_type()
         node = self.node(op, op_token, tuple(operands), attributes, type, type_token)
         self.define(body, key, token, node)
+
+    def result_type(self) -> TensorType:
+        """One type, or in parentheses those of several results."""
+        return TupleType(self.listed(self.type, ")")) if self.accept("(") else self.type()
 
     def operation(self, token: Token) -> OpDef:
         op = OP_WITH_NAME.get(token.text)
@@ -160,7 +164,10 @@ class _Parser(Cursor):
         type_token: Token,
     ) -> Node:
         full = dict(attributes)
-        for name in taken_from_type(op):
+        taken = taken_from_type(op)
+        if taken and isinstance(type, TupleType):
+            self.fail(f"{op.name} has one result, not {type}", type_token)
+        for name in taken:
             full.setdefault(name, type.shape if name == "shape" else type.dtype)
         if op is CONSTANT and isinstance(full.get("value"), (tuple, _Hex)):
             full["value"] = self.literal(full["value"], type, op_token)

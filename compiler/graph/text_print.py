@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import VerifyError
-from ..types import DType, Shape, TensorType
+from ..types import DType, Shape, TensorType, TupleType
 from .ir import Graph, Literal, Node
 from .text_lex import quoted
 
@@ -35,8 +35,9 @@ def print_graph(graph: Graph) -> str:
 
 
 def print_type(type: TensorType) -> str:
-    """`f32[batch, 4]`; a dimension whose name is not a word is quoted."""
-    return _Types()[type.dtype.short, type.shape]
+    """`f32[batch, 4]`; of several results `(f32[4], i64[])`. A dimension's name that is no word is
+    quoted."""
+    return _Types().of(type)
 
 
 def print_node(node: Node, names: Mapping[Node, str] | None = None) -> str:
@@ -87,6 +88,11 @@ def list_together(graphs: Mapping[str, Graph]) -> str:
 
 class _Types(dict[tuple[str, Shape], str]):
     """Texts of types, each made once: a graph has many nodes and few types."""
+
+    def of(self, type: TensorType) -> str:
+        if isinstance(type, TupleType):
+            return f"({', '.join(map(self.of, type.parts))})"
+        return self[type.dtype.short, type.shape]
 
     def __missing__(self, key: tuple[str, Shape]) -> str:
         short, shape = key
@@ -141,7 +147,7 @@ def _operation_text(node: Node, operands: list[str], indent: str, types: _Types)
         ]
         if attributes:
             text += " {" + ", ".join(attributes) + "}"
-    return f"{text} : {types[type.dtype.short, type.shape]}"
+    return f"{text} : {types.of(type)}"
 
 
 def _value_text(value: Any, indent: str) -> str:

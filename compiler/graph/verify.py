@@ -8,6 +8,9 @@
 * result names are strings, each once;
 * a graph inside an attribute keeps the same rules.
 
+That a region has no states and no updates, and inputs of the types of the operands, is said by the
+type rules of its operation.
+
 A node is immutable and made after its operands, so a cycle cannot be built and is not looked for.
 """
 
@@ -73,7 +76,7 @@ def _check_node(graph: Graph, node: Node) -> None:
             verify_graph(nested)
     if not _is_known(node.op):
         _fail(graph, node, "the operation is not in the catalogue")
-    if not _is_shape(node.type.shape):
+    if not all(_is_shape(part.shape) for part in node.type.parts):
         _fail(graph, node, "an extent is neither a non-negative integer nor a name")
     try:
         inferred = infer_type(node.op, [i.type for i in node.inputs], node.attributes)

@@ -13,6 +13,7 @@ from typing import assert_never
 from ..errors import CompileError
 from ..graph.ir import Node
 from ..ops.definition import (
+    Cond,
     Contract,
     CountingOrder,
     Cumulate,
@@ -20,9 +21,12 @@ from ..ops.definition import (
     Indexed,
     InMemory,
     MustBeSettled,
+    Part,
     Reduce,
+    Scan,
     ScatterAdd,
     SegmentSum,
+    While,
 )
 from ..types import Shape, TensorType, bind_extent, factors
 from .build import Context, ScalarBuilder
@@ -119,6 +123,10 @@ class Expander:
                 | ScatterAdd()
                 | CountingOrder()
                 | SegmentSum()
+                | Part()
+                | Scan()
+                | While()
+                | Cond()
                 | InMemory()
                 | MustBeSettled()
             ):

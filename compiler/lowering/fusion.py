@@ -42,6 +42,7 @@ from ..loops.one_to_one import moving
 from ..loops.runs import Address
 from ..machine import FusionLimits
 from ..ops.definition import (
+    Cond,
     Contract,
     CountingOrder,
     Cumulate,
@@ -49,9 +50,12 @@ from ..ops.definition import (
     Indexed,
     InMemory,
     MustBeSettled,
+    Part,
     Reduce,
+    Scan,
     ScatterAdd,
     SegmentSum,
+    While,
     per_lowering,
 )
 from ..types import Shape
@@ -384,6 +388,11 @@ class _Fuser:
     def _refuse(self, node: Node, lowering: InMemory | MustBeSettled) -> Group:
         raise _not_settled()
 
+    def _refuse_region(self, node: Node, lowering: Part | Scan | While | Cond) -> Group:
+        raise CompileError(
+            "a region is not compiled", facts=["gradc.compiler.graph.evaluate runs it"]
+        )
+
     def _from_the_end(self, node: Node, index: Index, along: int) -> Index:
         """The index in which the group's walk begins at the last element of an axis."""
         k = self.k
@@ -491,6 +500,10 @@ _PLACING: Callable[..., Callable[[_Fuser, Node, Any], Group]] = per_lowering(
         SegmentSum: _Fuser._start_segments,
         InMemory: _Fuser._refuse,
         MustBeSettled: _Fuser._refuse,
+        Part: _Fuser._refuse_region,
+        Scan: _Fuser._refuse_region,
+        While: _Fuser._refuse_region,
+        Cond: _Fuser._refuse_region,
     },
 )
 """What places a node of each class of lowering."""

@@ -23,6 +23,7 @@ from ..loops.ir import Axis, Buffer, Scalar, dense_layout, spaced_layout
 from ..ops.definition import (
     RECOMPUTABLE,
     VIEW,
+    Cond,
     Constant,
     Contract,
     CountingOrder,
@@ -31,9 +32,12 @@ from ..ops.definition import (
     Indexed,
     InMemory,
     MustBeSettled,
+    Part,
     Reduce,
+    Scan,
     ScatterAdd,
     SegmentSum,
+    While,
     per_lowering,
 )
 from ..ops.movement import RESHAPE
@@ -144,6 +148,10 @@ grouping_rule = per_lowering(
         SegmentSum: SEGMENTS,
         InMemory: NOT_COMPUTED,
         MustBeSettled: NOT_COMPUTED,
+        Part: NOT_COMPUTED,
+        Scan: NOT_COMPUTED,
+        While: NOT_COMPUTED,
+        Cond: NOT_COMPUTED,
     },
 )
 """The rule of a class of lowering."""

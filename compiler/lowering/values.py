@@ -22,6 +22,7 @@ from ..loops.combiners import DOT, SUM, Combiner
 from ..loops.expand import Index
 from ..loops.ir import Buffer, Reduction, Scalar, walk
 from ..ops.definition import (
+    Cond,
     Contract,
     CountingOrder,
     Cumulate,
@@ -29,9 +30,12 @@ from ..ops.definition import (
     Indexed,
     InMemory,
     MustBeSettled,
+    Part,
     Reduce,
+    Scan,
     ScatterAdd,
     SegmentSum,
+    While,
     per_lowering,
 )
 from ..types import DType, int64
@@ -192,7 +196,14 @@ class _Computing:
     def _refuse(
         self,
         node: Node,
-        lowering: ScatterAdd | CountingOrder | InMemory | MustBeSettled,
+        lowering: ScatterAdd
+        | CountingOrder
+        | InMemory
+        | MustBeSettled
+        | Part
+        | Scan
+        | While
+        | Cond,
         index: Index,
     ) -> Scalar:
         problem = "cannot be computed inside another kernel"
@@ -230,6 +241,10 @@ _COMPUTING: Callable[..., Callable[[_Computing, Node, Any, Index], Scalar]] = pe
         SegmentSum: _Computing._segment_sum,
         InMemory: _Computing._refuse,
         MustBeSettled: _Computing._refuse,
+        Part: _Computing._refuse,
+        Scan: _Computing._refuse,
+        While: _Computing._refuse,
+        Cond: _Computing._refuse,
     },
 )
 """What computes an element of each class of lowering."""

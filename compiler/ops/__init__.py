@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from . import (
     arithmetic,
+    branch,
     broadcast,
     comparison,
     contraction,
@@ -17,10 +18,13 @@ from . import (
     elementwise,
     gamma,
     indexing,
+    loop,
     minibatch,
     movement,
     random,
     reduction,
+    region,
+    scan,
     segments,
     slicing,
     source,
@@ -131,6 +135,11 @@ CATALOGUE: tuple[OpDef, ...] = (
     convolution.CONV_WEIGHTS,
     random.RANDOM_BITS,
     random.RANDOM_ROWS,
+    region.RESULT,
+    scan.SCAN,
+    branch.COND,
+    loop.WHILE,
+    loop.WHILE_PULLBACK,
 )
 
 OP_WITH_NAME: Mapping[str, OpDef] = MappingProxyType({op.name: op for op in CATALOGUE})

@@ -8,7 +8,8 @@ The attributes of a node reach every function of its record as keyword arguments
     operands, attributes                                      their names and kinds; see form.py
     infer(*operand types, **attributes) -> TensorType         raises ShapeError, DTypeError
     evaluate(*operand arrays, **attributes) -> array          the reference value, in NumPy
-    gradient(dy, y, *operands, **attributes) -> a node, None or NO_DERIVATIVE per operand
+    gradient(dy, y, *operands, **attributes) -> a node, None or NO_DERIVATIVE per operand; of an
+                                                operation with regions a RegionRule
     lowering                                                  one of the classes below
     cost(result type, *operand types, **attributes) -> FLOPs
 
@@ -18,15 +19,15 @@ An attribute called `shape` holds extents, which may be named dimensions; no oth
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Protocol, TypeAlias, TypeVar, get_args, overload
 
 from ..errors import CompileError, DTypeError, ShapeError
 from ..loops.combiners import Combiner
 from ..loops.primitives import PRIMITIVES
 from ..types import TensorType
-from .form import Attributes, check_form
+from .form import Attributes, check_form, check_one_result
 
 if TYPE_CHECKING:
     from ..graph.ir import Literal, Node
@@ -48,6 +49,39 @@ class NoDerivative:
         return "NO_DERIVATIVE"
 
 
+@dataclass(frozen=True)
+class PartOf:
+    """What a rule gives for an operand of several results: the cotangent of one of them."""
+
+    index: int
+    cotangent: Node
+
+
+class Reverse(Protocol):
+    """Reverse accumulation, as `autodiff.reverse.vjp_many`: for rules that differentiate regions.
+
+    outputs are pairs (y, cotangent); the result is one node for each of `wrt`, or None.
+    """
+
+    def __call__(
+        self, outputs: Sequence[tuple[Node, Node]], wrt: Sequence[Node]
+    ) -> list[Node | None]: ...
+
+
+@dataclass(frozen=True)
+class RegionRule:
+    """The gradient rule of an operation with regions, whose results may be several.
+
+    `rule(reverse, dys, y, *operands, **attributes)` is like any other rule, but is handed reverse
+    accumulation, and in place of dy a cotangent for each result, None where nothing flows.
+    """
+
+    rule: Callable[..., tuple[Node | NoDerivative | None, ...]]
+
+
+Contribution: TypeAlias = "Node | PartOf | NoDerivative | None"
+"""What a rule gives for one operand."""
+
 ZERO_DERIVATIVE = ZeroDerivative()
 NO_DERIVATIVE = NoDerivative()
 
@@ -58,18 +92,21 @@ class Flag(enum.Flag):
     VIEW          only renames elements: free when fused as an index map
     RECOMPUTABLE  cheap enough to be computed again in each kernel that reads it
     COMMUTATIVE   the two operands may change places
+    TAKES_ALL     reads an operation of several results, which others cannot
     """
 
     NONE = 0
     VIEW = enum.auto()
     RECOMPUTABLE = enum.auto()
     COMMUTATIVE = enum.auto()
+    TAKES_ALL = enum.auto()
 
 
 NO_FLAGS = Flag.NONE
 VIEW = Flag.VIEW
 RECOMPUTABLE = Flag.RECOMPUTABLE
 COMMUTATIVE = Flag.COMMUTATIVE
+TAKES_ALL = Flag.TAKES_ALL
 
 
 @dataclass(frozen=True)
@@ -179,6 +216,28 @@ class InMemory:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of the results of an operation that has several: result `index(**attributes)`."""
+
+    index: Callable[..., int]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A loop over slices of operands, with carried values; see ops/scan.py."""
+
+
+@dataclass(frozen=True)
+class While:
+    """A loop while a condition on the carried values holds; see ops/loop.py."""
+
+
+@dataclass(frozen=True)
+class Cond:
+    """One of two regions, chosen when the program runs; see ops/branch.py."""
+
+
+@dataclass(frozen=True)
 class MustBeSettled:
     """Not computed either: a value that a pass puts in its place before anything is lowered."""
 
@@ -200,6 +259,10 @@ Lowering = (
     | ScatterAdd
     | CountingOrder
     | SegmentSum
+    | Part
+    | Scan
+    | While
+    | Cond
     | InMemory
     | MustBeSettled
 )
@@ -240,7 +303,7 @@ class OpDef:
     attributes: Attributes
     infer: Callable[..., TensorType]
     evaluate: Callable[..., Any]
-    gradient: Callable[..., tuple[Node | NoDerivative | None, ...]] | ZeroDerivative | NoDerivative
+    gradient: Callable[..., tuple[Contribution, ...]] | RegionRule | ZeroDerivative | NoDerivative
     lowering: Lowering
     cost: Callable[..., float]
     flags: Flag
@@ -257,6 +320,12 @@ class OpDef:
     def check_form(self, operand_count: int, attributes: Mapping[str, Any]) -> None:
         """Raise VerifyError unless a node may have so many operands and these attributes."""
         check_form(self.name, self.operands, self.attributes, operand_count, attributes)
+
+    def result_type(self, operands: Sequence[TensorType], attributes: Any) -> TensorType:
+        """What `infer` says, if each operand is of one type or all are wanted."""
+        if Flag.TAKES_ALL not in self.flags:
+            check_one_result(self.name, operands)
+        return self.infer(*operands, **attributes)
 
 
 @overload

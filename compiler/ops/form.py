@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from ..errors import VerifyError, described
-from ..types import DType
+from ..graph.ir import Graph
+from ..types import DType, TensorType, TupleType
 
 
 class Kind(enum.Enum):
@@ -27,6 +28,7 @@ class Kind(enum.Enum):
     INTEGERS = "integers"
     SHAPE = "extents"
     NUMBERS = "a number or a literal array"
+    REGION = "a graph"
 
     def holds(self, value: Any) -> bool:
         """Whether the value is of this kind. Of extents and numbers the type rule knows more."""
@@ -45,6 +47,8 @@ class Kind(enum.Enum):
                 return isinstance(value, tuple)
             case Kind.NUMBERS:
                 return True
+            case Kind.REGION:
+                return isinstance(value, Graph)
             case _:
                 assert_never(self)
 
@@ -85,6 +89,14 @@ def check_form(
         if name not in attributes and not isinstance(entry, Optional):
             problem = f"attribute {name!r} is missing: {_kind(entry).value}"
             raise VerifyError(problem, operation=operation)
+
+
+def check_one_result(operation: str, operands: Sequence[TensorType]) -> None:
+    """Raise VerifyError if an operand has several results, which no ordinary operation reads."""
+    for number, type in enumerate(operands):
+        if isinstance(type, TupleType):
+            problem = f"operand {number} has several results, which `result` reads one by one"
+            raise VerifyError(problem, operation=operation, facts=[f"it is {type}"])
 
 
 def _kind(entry: Kind | Optional) -> Kind:

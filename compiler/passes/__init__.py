@@ -21,6 +21,8 @@ from .fuse import fuse
 from .gather_minibatches import gather_minibatches
 from .keep_values import keep_values
 from .make_resident import make_resident
+from .merge_regions import merge_regions
+from .move_invariants import move_invariants
 from .order_kernels import order_kernels
 from .plan_memory import plan_memory
 from .properties import (
@@ -32,6 +34,7 @@ from .properties import (
     PLANNED,
     ROOTS_COMPUTED,
 )
+from .prune_regions import prune_regions
 from .runner import (
     GRAPH_TO_GRAPH,
     GRAPH_TO_PROGRAM,
@@ -51,6 +54,10 @@ GRAPH_PASSES = FixedPoint(
     "pipeline",
     (
         Pass(
+            "merge_regions", GRAPH_TO_GRAPH, merge_regions, after=("specialize",),
+            outside="scans are merged before those in their bodies",
+        ),
+        Pass(
             "decompose", GRAPH_TO_GRAPH, decompose, after=("specialize",),
             inexact="terms are added in another order",
         ),
@@ -58,6 +65,14 @@ GRAPH_PASSES = FixedPoint(
         Pass("segment_scatters", GRAPH_TO_GRAPH, segment_scatters, after=("specialize",)),
         Pass("simplify", GRAPH_TO_GRAPH, RULES, after=("fold_constants",)),
         Pass("cse", GRAPH_TO_GRAPH, eliminate_common_subexpressions, after=("simplify",)),
+        Pass(
+            "move_invariants", GRAPH_TO_GRAPH, move_invariants, after=("merge_regions",),
+            outside="values move between a region and the graph around it",
+        ),
+        Pass(
+            "prune_regions", GRAPH_TO_GRAPH, prune_regions, after=("merge_regions", "cse"),
+            outside="what is needed in a region depends on the graph around it, and the reverse",
+        ),
         Pass("dce", GRAPH_TO_GRAPH, eliminate_dead_code, after=("simplify", "cse")),
     ),
 )  # fmt: skip
@@ -68,10 +83,12 @@ PIPELINE = check_pipeline(
             "gather_minibatches", GRAPH_TO_GRAPH,
             lambda graph, s: gather_minibatches(graph, s.batch_dimension, s.training is False),
             reads=("batch_dimension", "training"), needs=(NOT_GATHERED,), once=True,
+            outside="a region reads no input of the program",
         ),
         Pass(
             "specialize", GRAPH_TO_GRAPH, lambda graph, s: specialize(graph, s.dims, s.training),
             after=("gather_minibatches",), reads=("dims", "training"),
+            outside="a region's types change with those of its operands: it enters by itself",
         ),
         GRAPH_PASSES,
         Pass(

@@ -23,7 +23,7 @@ from ..graph.patterns import splat_value
 from ..graph.text_print import element_value
 from ..ops.definition import VIEW, Elementwise
 from ..ops.source import CONSTANT, EXTENT
-from ..types import DType
+from ..types import DType, TupleType
 
 FOLD_LIMIT_ELEMENTS = 4096
 
@@ -41,6 +41,8 @@ def _fold_node(node: Node) -> Node:
         static = all(isinstance(extent, int) for extent in shape)
         return _replacement(node, _value_of(node)) if static else node
     if not node.inputs or any(operand.op is not CONSTANT for operand in node.inputs):
+        return node
+    if isinstance(node.type, TupleType):  # a loop takes as long now as when the program runs
         return node
     if all(splat_value(operand) is not None for operand in node.inputs):
         if VIEW in node.op.flags:

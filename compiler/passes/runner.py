@@ -52,6 +52,8 @@ class Pass:
     needs    what must hold of the level it is given
     makes    what holds of the level it gives
     once     whether a second run makes no sense; others change nothing when run again
+    outside  why a graph pass is not applied to each region before the graph that holds it; empty:
+             it is, and keeps the types of a region's inputs and results
     inexact  why values may be rounded otherwise; empty: bit-exact. Rules say it themselves
     """
 
@@ -63,6 +65,7 @@ class Pass:
     needs: tuple[Property, ...] = ()
     makes: tuple[Property, ...] = ()
     once: bool = False
+    outside: str = ""
     inexact: str = ""
 
     @property
@@ -324,6 +327,8 @@ class _Run:
         return result
 
     def _result(self, step: Pass, level: Level) -> Level:
+        if isinstance(level, Graph) and step.levels == GRAPH_TO_GRAPH and not step.outside:
+            level = level.map_regions(lambda region: self._inside(step, region))
         if isinstance(step.run, tuple):
             assert isinstance(level, Graph)
             rules = [rule for rule in step.run if rule.name not in self.disabled]
@@ -331,6 +336,11 @@ class _Run:
             self.report.fired.update(rewritten.fired)
             return rewritten.graph
         return step.run(level, self.settings) if step.reads else step.run(level)
+
+    def _inside(self, step: Pass, region: Graph) -> Graph:
+        result = self._result(step, region)
+        assert isinstance(result, Graph)
+        return result
 
     def _check_needs(self, step: Pass, level: Level) -> None:
         for needed in step.needs:

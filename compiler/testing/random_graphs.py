@@ -9,7 +9,8 @@ Extents are small, one of them the named dimension "batch"; there is a trained s
 
 `rules` plants instances of what those rules replace, so that each fires in a few graphs.
 `ring=True` draws only operations that are exact on small numbers in float64 in any order of terms,
-so that also rules which are not bit-exact can be compared with a tight tolerance.
+so that also rules which are not bit-exact can be compared with a tight tolerance. `regions=True`
+draws loops and branches too, whose bodies are grown in the same way.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..graph.patterns import Pattern, Splat, Variable
 from ..graph.rewrite import AnyRule, Rule
 from ..ops import CATALOGUE
 from ..ops.definition import Elementwise, OpDef
+from ..ops.form import Kind
 from ..ops.source import INPUT, STATE
 from ..types import (
     Extent,
@@ -41,6 +43,9 @@ from ..types import (
     int64,
     uint8,
 )
+from .random_regions import REGION_MAKERS
+from .random_segments import SEGMENT_MAKERS
+from .random_statistics import STATISTICS_MAKERS
 from .values import random_array
 
 DTYPES = (float32, float32, float32, float64, int32, int32, bool_, float16, bfloat16, int64, uint8)
@@ -51,6 +56,8 @@ FLOATS = (0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0)
 SIZE_NODES = 24
 RESULTS = 5
 REPEATED = 0.2  # how often the last operation is drawn again, as in transpose of transpose
+OFTENER = 4  # how much more often than others a loop or a branch is drawn, where they are
+NESTED = 0.3  # how often a region may hold others
 PLANTED = 0.3  # how often an instance of a rule is built, if rules are given
 RING = frozenset(
     "add sub mul neg abs maximum minimum eq ne lt le gt ge and or xor not where stop_gradient "
@@ -59,17 +66,22 @@ RING = frozenset(
     "conv_weights".split()
 )
 _SAID: dict[str, Any] = {"low": 0, "high": 3, "ignored": (-1,), "reader": "take"}
-# Values of these would be of no use to a graph: they are its leaves.
-LEAVES = frozenset(["input", "state"])
+# Values of these would be of no use to a graph, or come with another operation.
+LEAVES = frozenset(["input", "state", "result"])
 
 _Item = TypeVar("_Item")
 
 
 def seeded_graph(
-    seed: int, *, size: int = SIZE_NODES, ring: bool = False, rules: Sequence[AnyRule] = ()
+    seed: int,
+    *,
+    size: int = SIZE_NODES,
+    ring: bool = False,
+    rules: Sequence[AnyRule] = (),
+    regions: bool = False,
 ) -> Graph:
     """The random graph of this seed; see the module docstring."""
-    return random_graph(random.Random(seed), size=size, ring=ring, rules=rules)
+    return Grower.rooted(random.Random(seed), ring, rules, regions).graph(size)
 
 
 def graphs(
@@ -77,21 +89,14 @@ def graphs(
 ) -> st.SearchStrategy[Graph]:
     """A hypothesis strategy of random graphs; see the module docstring."""
     return st.builds(
-        lambda rng: random_graph(rng, size=size, ring=ring, rules=rules),
+        lambda rng: Grower.rooted(rng, ring, rules, False).graph(size),
         st.randoms(use_true_random=False),
     )
 
 
-def random_graph(
-    rng: random.Random, *, size: int = SIZE_NODES, ring: bool = False, rules: Sequence[AnyRule] = ()
-) -> Graph:
-    """A graph of about `size` nodes whose choices come from `rng`."""
-    return _Grower(rng, ring, rules).graph(size)
-
-
 def planted_graph(rule: Rule, seed: int) -> Graph | None:
     """A graph of nothing but an instance of what the rule replaces; None if the dtype misfits."""
-    grower = _Grower(random.Random(seed), False, (rule,))
+    grower = Grower.rooted(random.Random(seed), False, (rule,), False)
     planted = grower.plant(rule.pattern)
     if planted is None:
         return None
@@ -99,19 +104,38 @@ def planted_graph(rule: Rule, seed: int) -> Graph | None:
     return Graph("planted", inputs, states, (("y", planted),))
 
 
-class _Grower:
+class Grower:
     """A graph while it grows."""
 
-    def __init__(self, rng: random.Random, ring: bool, rules: Sequence[AnyRule]) -> None:
+    def __init__(
+        self, rng: random.Random, ring: bool, patterns: Sequence[Pattern], regions: bool
+    ) -> None:
         self.rng = rng
         self.ring = ring
-        self.patterns = [rule.pattern for rule in rules if isinstance(rule, Rule)]
+        self.patterns = patterns
         self.dtypes = RING_DTYPES if ring else DTYPES
-        self.ops = [
-            op for op in CATALOGUE if op.name not in LEAVES and (not ring or op.name in RING)
-        ]
-        self.leaves = {"input": self.leaf_nodes(INPUT, 3), "state": self.leaf_nodes(STATE, 2)}
-        self.nodes: list[Node] = self.leaves["input"] + self.leaves["state"]
+        self.ops = [op for op in CATALOGUE if _is_drawn(op, ring, regions)]
+        self.ops += [op for op in self.ops if op.name in REGION_MAKERS] * OFTENER
+        self.leaves: dict[str, list[Node]] = {"input": [], "state": []}
+        self.nodes: list[Node] = []
+
+    @classmethod
+    def rooted(
+        cls, rng: random.Random, ring: bool, rules: Sequence[AnyRule], regions: bool
+    ) -> Grower:
+        """A graph with inputs and states that are drawn."""
+        patterns = [rule.pattern for rule in rules if isinstance(rule, Rule)]
+        grower = cls(rng, ring, patterns, regions)
+        grower.leaves["input"] = grower.leaf_nodes(INPUT, 3)
+        grower.leaves["state"] = grower.leaf_nodes(STATE, 2)
+        grower.nodes = grower.leaves["input"] + grower.leaves["state"]
+        return grower
+
+    def inside(self, inputs: Sequence[Node]) -> Grower:
+        """A region with these inputs; it holds no further ones more often than not."""
+        grower = Grower(self.rng, self.ring, self.patterns, self.rng.random() < NESTED)
+        grower.nodes = list(inputs)
+        return grower
 
     def graph(self, size: int) -> Graph:
         for _ in range(size):
@@ -133,6 +157,13 @@ class _Grower:
                 updates.append(Update(state, self.rng.choice(values)))
         outputs = tuple((f"y{number}", node) for number, node in enumerate(results))
         return Graph("random", tuple(inputs), tuple(states), outputs, tuple(updates))
+
+    def extend(self, size: int) -> None:
+        """Grow about so many nodes."""
+        for _ in range(size):
+            grown = self.grow(self.pick(self.ops))
+            if grown is not None:
+                self.nodes.append(grown)
 
     def grow(self, op: OpDef) -> Node | None:
         """A node of the operation on what there is; None if nothing fits."""
@@ -240,6 +271,12 @@ class _Grower:
         return tuple(axis for axis in range(rank) if self.rng.random() < 0.6)
 
 
+def _is_drawn(op: OpDef, ring: bool, regions: bool) -> bool:
+    if Kind.REGION in op.attributes.values():
+        return regions and op.name in REGION_MAKERS
+    return op.name not in LEAVES and (not ring or op.name in RING)
+
+
 def _op(name: str) -> OpDef:
     return next(op for op in CATALOGUE if op.name == name)
 
@@ -256,7 +293,7 @@ def _keeping_type(op: OpDef, type: TensorType) -> dict[str, Any]:
     return whole.get(op.name, {})
 
 
-def _elementwise(grower: _Grower, op: OpDef) -> Node | None:
+def _elementwise(grower: Grower, op: OpDef) -> Node | None:
     assert isinstance(op.lowering, Elementwise)
     count = len(op.operands)
     first = grower.node(lambda type: True)
@@ -265,7 +302,7 @@ def _elementwise(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, first, *(grower.like(first.type) for _ in range(count - 1)))
 
 
-def _where(grower: _Grower, op: OpDef) -> Node | None:
+def _where(grower: Grower, op: OpDef) -> Node | None:
     x = grower.node(lambda type: True)
     if x is None:
         return None
@@ -273,30 +310,30 @@ def _where(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, condition, x, grower.like(x.type))
 
 
-def _cast(grower: _Grower, op: OpDef) -> Node | None:
+def _cast(grower: Grower, op: OpDef) -> Node | None:
     x = grower.node(lambda type: True)
     return None if x is None else apply(op, x, dtype=grower.pick(grower.dtypes))
 
 
-def _constant(grower: _Grower, op: OpDef) -> Node | None:
+def _constant(grower: Grower, op: OpDef) -> Node | None:
     return grower.number(TensorType(grower.pick(grower.dtypes), grower.shape()))
 
 
-def _iota(grower: _Grower, op: OpDef) -> Node | None:
+def _iota(grower: Grower, op: OpDef) -> Node | None:
     shape = (grower.pick(EXTENTS), *grower.shape())
     axis = grower.rng.randrange(len(shape))
     return apply(op, shape=shape, axis=axis, dtype=grower.pick(grower.dtypes))
 
 
-def _extent(grower: _Grower, op: OpDef) -> Node | None:
+def _extent(grower: Grower, op: OpDef) -> Node | None:
     return apply(op, shape=grower.shape())
 
 
-def _training(grower: _Grower, op: OpDef) -> Node | None:
+def _training(grower: Grower, op: OpDef) -> Node | None:
     return apply(op)
 
 
-def _broadcast(grower: _Grower, op: OpDef) -> Node | None:
+def _broadcast(grower: Grower, op: OpDef) -> Node | None:
     """Extents of 1 may stretch; one new axis goes somewhere."""
     x = grower.node(lambda type: type.rank < 3)
     if x is None:
@@ -310,40 +347,25 @@ def _broadcast(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, shape=tuple(shape), axes=tuple(axes))
 
 
-def _reduction(grower: _Grower, op: OpDef) -> Node | None:
+def _reduction(grower: Grower, op: OpDef) -> Node | None:
     logical = op.name in ("any", "all")
     x = grower.ranked(lambda type: type.dtype.is_bool == logical)
     return None if x is None else apply(op, x, axes=grower.axes(x.type.rank))
 
 
-def _moment(grower: _Grower, op: OpDef) -> Node | None:
-    x = grower.ranked(lambda type: type.dtype.is_float)
-    return None if x is None else apply(op, x, axes=grower.axes(x.type.rank))
-
-
-def _deviation(grower: _Grower, op: OpDef) -> Node | None:
-    x = grower.ranked(lambda type: type.dtype.is_float)
-    if x is None:
-        return None
-    axes = grower.axes(x.type.rank)
-    type = x.type.with_shape(e for axis, e in enumerate(x.type.shape) if axis not in axes)
-    per_mean = grower.like(type), grower.like(type)
-    return apply(op, x, *per_mean, grower.like(TensorType(bool_, ())), axes=axes)
-
-
-def _along_axis(grower: _Grower, op: OpDef) -> Node | None:
+def _along_axis(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked(lambda type: not type.dtype.is_bool)
     return None if x is None else apply(op, x, axis=grower.rng.randrange(x.type.rank))
 
 
-def _cumulation(grower: _Grower, op: OpDef) -> Node | None:
+def _cumulation(grower: Grower, op: OpDef) -> Node | None:
     forward = _along_axis(grower, op)
     if forward is None or grower.rng.random() < 0.5:
         return forward
     return apply(op, *forward.inputs, axis=forward.attributes["axis"], reverse=True)
 
 
-def _reshape(grower: _Grower, op: OpDef) -> Node | None:
+def _reshape(grower: Grower, op: OpDef) -> Node | None:
     """An axis of extent 1 comes or goes, or two axes without names merge, or all do."""
     x = grower.ranked()
     if x is None:
@@ -359,7 +381,7 @@ def _reshape(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, shape=tuple(shape))
 
 
-def _transpose(grower: _Grower, op: OpDef) -> Node | None:
+def _transpose(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked()
     if x is None:
         return None
@@ -368,7 +390,7 @@ def _transpose(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, permutation=tuple(permutation))
 
 
-def _slice(grower: _Grower, op: OpDef) -> Node | None:
+def _slice(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked()
     if x is None:
         return None
@@ -386,7 +408,7 @@ def _slice(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, starts=tuple(starts), steps=tuple(steps), shape=tuple(shape))
 
 
-def _pad(grower: _Grower, op: OpDef) -> Node | None:
+def _pad(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked()
     if x is None:
         return None
@@ -400,7 +422,7 @@ def _pad(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, value, **widths)
 
 
-def _concatenate(grower: _Grower, op: OpDef) -> Node | None:
+def _concatenate(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked()
     if x is None:
         return None
@@ -408,16 +430,16 @@ def _concatenate(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, *others, axis=grower.rng.randrange(x.type.rank))
 
 
-def _indices(grower: _Grower, shape: tuple[Extent, ...]) -> Node:
+def _indices(grower: Grower, shape: tuple[Extent, ...]) -> Node:
     return grower.like(TensorType(grower.pick((int32, int64)), shape))
 
 
-def _index_range(grower: _Grower, op: OpDef) -> Node | None:
+def _index_range(grower: Grower, op: OpDef) -> Node | None:
     indices = _indices(grower, grower.shape())
     return apply(op, indices, **_SAID)
 
 
-def _take(grower: _Grower, op: OpDef) -> Node | None:
+def _take(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked()
     if x is None:
         return None
@@ -425,36 +447,7 @@ def _take(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, indices, axis=grower.rng.randrange(x.type.rank))
 
 
-def _counting_order(grower: _Grower, op: OpDef) -> Node | None:
-    return apply(op, *_keys_and_starts(grower, grower.pick(EXTENTS), grower.rng.randint(1, 3)))
-
-
-def _segment_sum(grower: _Grower, op: OpDef) -> Node | None:
-    x = grower.ranked(lambda type: not type.dtype.is_bool)
-    if x is None:
-        return None
-    axis = grower.rng.randrange(x.type.rank)
-    keys, starts = _keys_and_starts(grower, x.type.shape[axis], grower.rng.randint(1, 3))
-    order = apply(_op("counting_order"), keys, starts)
-    return apply(op, x, starts, order, axis=axis)
-
-
-def _keys_and_starts(grower: _Grower, count: Extent, rows: int) -> tuple[Node, Node]:
-    """Keys of 0 .. rows, and how many are below each number up to `rows`."""
-
-    def numbers(value: int, shape: tuple[Extent, ...]) -> Node:
-        return apply(_op("constant"), value=value, shape=shape, dtype=int32)
-
-    low, high = numbers(0, (count,)), numbers(rows - 1, (count,))
-    keys = apply(_op("maximum"), grower.like(TensorType(int32, (count,))), low)
-    keys = apply(_op("minimum"), keys, high)
-    one = numbers(1, (count,))
-    above = apply(_op("add"), keys, one)
-    counts = apply(_op("index_add"), numbers(0, (rows + 1,)), above, one, axis=0)
-    return keys, apply(_op("cumsum"), counts, axis=0)
-
-
-def _take_along_axis(grower: _Grower, op: OpDef) -> Node | None:
+def _take_along_axis(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked()
     if x is None:
         return None
@@ -462,7 +455,7 @@ def _take_along_axis(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, indices, axis=grower.rng.randrange(x.type.rank))
 
 
-def _index_add(grower: _Grower, op: OpDef) -> Node | None:
+def _index_add(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked(lambda type: not type.dtype.is_bool)
     if x is None:
         return None
@@ -472,7 +465,7 @@ def _index_add(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, indices, grower.like(x.type.with_shape(shape)), axis=axis)
 
 
-def _scatter_add(grower: _Grower, op: OpDef) -> Node | None:
+def _scatter_add(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked(lambda type: not type.dtype.is_bool)
     if x is None:
         return None
@@ -481,7 +474,7 @@ def _scatter_add(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, indices, grower.like(x.type), axis=axis)
 
 
-def _dot_general(grower: _Grower, op: OpDef) -> Node | None:
+def _dot_general(grower: Grower, op: OpDef) -> Node | None:
     """One contracted pair of axes of equal extent, and sometimes one batch pair."""
     lhs = grower.ranked(lambda type: not type.dtype.is_bool and type.rank < 3)
     if lhs is None:
@@ -512,7 +505,7 @@ def _dot_general(grower: _Grower, op: OpDef) -> Node | None:
     )
 
 
-def _convolution(grower: _Grower, op: OpDef) -> Node | None:
+def _convolution(grower: Grower, op: OpDef) -> Node | None:
     """Along the last axis, if there are more than two; what lies between is groups."""
     x = grower.ranked(lambda type: not type.dtype.is_bool and type.rank > 1)
     if x is None:
@@ -536,7 +529,7 @@ def _convolution(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, x, other, strides=strides, dilation=(1,) * len(strides))
 
 
-def _random_bits(grower: _Grower, op: OpDef) -> Node | None:
+def _random_bits(grower: Grower, op: OpDef) -> Node | None:
     counter = TensorType(int64, ())
     stream = grower.rng.randint(0, 3)
     return apply(
@@ -544,7 +537,7 @@ def _random_bits(grower: _Grower, op: OpDef) -> Node | None:
     )
 
 
-def _random_rows(grower: _Grower, op: OpDef) -> Node | None:
+def _random_rows(grower: Grower, op: OpDef) -> Node | None:
     shape, counter = grower.shape(), TensorType(int64, ())
     if not shape:
         return None
@@ -555,14 +548,14 @@ def _random_rows(grower: _Grower, op: OpDef) -> Node | None:
     return apply(op, *operands, shape=shape, stream=stream, axis=axis)
 
 
-def _sample(grower: _Grower, op: OpDef) -> Node | None:
+def _sample(grower: Grower, op: OpDef) -> Node | None:
     """Row 0, again and again: sample numbers are never out of range."""
     data = grower.ranked()
     order = apply(_op("constant"), value=0, shape=(grower.pick(EXTENTS),), dtype=int64)
     return None if data is None else apply(op, data, order)
 
 
-_MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = MappingProxyType(
+_MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = MappingProxyType(
     {
         "where": _where,
         "cast": _cast,
@@ -572,8 +565,6 @@ _MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = Mappin
         "training": _training,
         "broadcast": _broadcast,
         **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), _reduction),
-        **dict.fromkeys(("first", "mean", "variance"), _moment),
-        "deviation": _deviation,
         **dict.fromkeys(("argmax", "argmin"), _along_axis),
         **dict.fromkeys(("cumsum", "cumprod"), _cumulation),
         "reshape": _reshape,
@@ -585,13 +576,14 @@ _MAKERS: MappingProxyType[str, Callable[[_Grower, OpDef], Node | None]] = Mappin
         "take": _take,
         "take_along_axis": _take_along_axis,
         "index_add": _index_add,
-        "counting_order": _counting_order,
-        "segment_sum": _segment_sum,
         "scatter_add": _scatter_add,
         "dot_general": _dot_general,
         **dict.fromkeys(("conv_general", "conv_weights"), _convolution),
         "random_bits": _random_bits,
         "random_rows": _random_rows,
         "sample": _sample,
+        **REGION_MAKERS,
+        **SEGMENT_MAKERS,
+        **STATISTICS_MAKERS,
     }
 )

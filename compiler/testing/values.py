@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph.evaluate import evaluate_nodes
-from ..graph.ir import Graph, Node
+from ..graph.evaluate import value_of
+from ..graph.ir import Graph, Node, all_nodes
 from ..graph.text_print import node_names, print_graph
 from ..ops.definition import Elementwise
-from ..types import TensorType, bind_shape, factors, static_shape
+from ..types import TensorType, TupleType, bind_shape, factors, static_shape
 
 Array = np.ndarray[Any, Any]
 
@@ -67,8 +67,9 @@ def bound_type(node: Node, dims: Mapping[str, int]) -> TensorType:
 def named_dimensions(graph: Graph) -> tuple[str, ...]:
     """The dimensions that are still open in any type or `shape` attribute."""
     found: dict[str, None] = {}
-    for node in graph.nodes():
-        shapes: list[Any] = [node.type.shape, node.attributes.get("shape", ())]
+    for node in all_nodes(graph):
+        shapes: list[Any] = [part.shape for part in node.type.parts]
+        shapes.append(node.attributes.get("shape", ()))
         for shape in shapes:
             found.update(dict.fromkeys(n for e in shape for n in factors(e).names))
     return tuple(found)
@@ -84,23 +85,27 @@ def evaluate_leaves(
         if isinstance(name, str) and not node.inputs and name in leaves:
             values[node] = leaves[name]
         else:
-            values[node] = _value(node, values, dims, training)
+            operands = [values[operand] for operand in node.inputs]
+            values[node] = _value(node, operands, dict(dims), training)
     state = {str(node.attributes["name"]): values[node] for node in graph.states}
     for update in graph.updates:
         state[str(update.state.attributes["name"])] = values[update.value]
     return Results({name: values[node] for name, node in graph.outputs}, state)
 
 
-def _value(node: Node, values: dict[Node, Array], dims: Mapping[str, int], training: bool) -> Array:
+def _value(node: Node, operands: list[Array], dims: dict[str, int], training: bool | None) -> Array:
     """The value of one node, contiguous; see the module docstring."""
-    operands = [values[operand] for operand in node.inputs]
+    operands = [np.asarray(o, order="C") if isinstance(o, np.ndarray) else o for o in operands]
     if isinstance(node.op.lowering, Elementwise) and all(map(_is_uniform, operands)):
         first = [np.asarray(array.reshape(-1)[0]) for array in operands]
         attributes: Any = node.attributes
         with np.errstate(all="ignore"):
             element = node.op.evaluate(*first, **attributes)
         return np.full(operands[0].shape, element)
-    (value,) = evaluate_nodes([node], values, dims=dims, training=training)
+    with np.errstate(all="ignore"):
+        value = value_of(node, operands, dims, training, _value)
+    if isinstance(node.type, TupleType):
+        return tuple(np.asarray(part, order="C") for part in value)  # type: ignore[return-value]
     return np.asarray(value, order="C")
 
 
