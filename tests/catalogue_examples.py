@@ -15,6 +15,7 @@ from catalogue_convolutions import convolution_examples
 from catalogue_example import Array, Example, generator, sample_array
 from catalogue_regions import cond_examples, result_examples, scan_examples, while_examples
 from catalogue_segments import counting_examples, segment_examples
+from catalogue_windows import window_examples
 
 from gradc.compiler.errors import GradcError
 from gradc.compiler.graph.ir import Literal
@@ -552,6 +553,7 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "prod": reduction(NUMBERS, empty=True),
     **dict.fromkeys(("first", "mean", "variance"), moment),
     "deviation": deviation_examples,
+    **dict.fromkeys(("window_argmax", "window_take", "window_put"), window_examples),
     **dict.fromkeys(("max", "min"), reduction(NUMBERS, empty=False)),
     **dict.fromkeys(("any", "all"), reduction((bool_,), empty=True)),
     **dict.fromkeys(("argmax", "argmin"), along_axis(NUMBERS, empty=False)),

@@ -26,6 +26,7 @@ from catalogue_examples import (
     transpose_examples,
 )
 from catalogue_regions import cond_examples, smooth_scans, smooth_whiles
+from catalogue_windows import window_examples
 
 from gradc.compiler.ops import OP_WITH_NAME
 from gradc.compiler.types import bool_, dtype_of, float64
@@ -127,6 +128,7 @@ SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys("sum prod max min cumsum cumprod".split(), smooth_reduction),
     **dict.fromkeys("first mean variance".split(), smooth_reduction),
     "deviation": floats_only(deviation_examples),
+    **dict.fromkeys(("window_take", "window_put"), floats_only(window_examples)),
     **dict.fromkeys(("take", "index_add"), floats_only(take_examples)),
     **dict.fromkeys(("take_along_axis", "scatter_add"), floats_only(along_examples)),
     "dot_general": floats_only(dot_examples),
@@ -141,7 +143,7 @@ NO_DERIVATIVE: Mapping[str, str] = {
     **dict.fromkeys("input state constant iota extent training".split(), "has no operands"),
     **dict.fromkeys("isnan isinf isfinite eq ne lt le gt ge".split(), "gives bool"),
     **dict.fromkeys("and or xor not shl shr any all".split(), "is of integers or bools"),
-    **dict.fromkeys(("argmax", "argmin"), "gives integers"),
+    **dict.fromkeys(("argmax", "argmin", "window_argmax"), "gives integers"),
     "stop_gradient": "has derivative zero by definition, not in fact",
     "index_range": "is of integers",
     "counting_order": "gives integers",

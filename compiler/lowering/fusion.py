@@ -58,7 +58,7 @@ from ..ops.definition import (
     While,
     per_lowering,
 )
-from ..types import Shape
+from ..types import Shape, TensorType
 from .groups import (
     CANDIDATES_TRIED,
     FAR_FEWER,
@@ -248,13 +248,13 @@ class _Fuser:
     def _recomputable_chain(self, node: Node, stored: set[Node]) -> set[Node] | None:
         """The cheap nodes between `node` and memory, or None if they are too many.
 
-        Those with far fewer elements count less: what is read of them lies in a cache, and what is
-        computed is mostly the same as before. Not so where tiles read it, which rather find in
-        memory what they pack, than compute it.
+        An operand counts by its bytes, against those of `node`, and an operation if it has about as
+        many elements. Not so where tiles read it, which rather find in memory what they pack than
+        compute it.
         """
-        every = self._is_packed(node)
         chain: set[Node] = set()
         memory: set[Node] = set()
+        every = self._is_packed(node)
         pending = [node]
         while pending:
             current = pending.pop()
@@ -266,17 +266,21 @@ class _Fuser:
                     return None
                 elif producer not in chain:
                     pending.append(producer)
-            counts = [len(s) if every else self._weighed(s, node) for s in (chain, memory)]
+            counts = (len(chain), len(memory)) if every else self._weights(chain, memory, node)
             most = self.limits.recomputed_nodes, self.limits.recomputed_operands
             if counts[0] > most[0] or counts[1] > most[1]:
                 return None
         return chain
 
-    def _weighed(self, nodes: set[Node], reader: Node) -> int:
-        """How many they are, where those with far fewer elements count less."""
-        sizes = list(map(self._elements, nodes))
-        large = sum(FAR_FEWER * size > self._elements(reader) for size in sizes)
-        return max(large, len(sizes) // SMALL_AS_ONE)
+    def _weights(self, chain: set[Node], memory: set[Node], node: Node) -> tuple[float, float]:
+        """What the nodes count that are computed for one that is, and the operands."""
+        large = sum(
+            FAR_FEWER * self._type(n).size_elements > self._type(node).size_elements for n in chain
+        )
+        size = max(1, self._type(node).size_bytes)
+        parts = [self._type(operand).size_bytes / size for operand in memory]
+        many = len(chain) // SMALL_AS_ONE, len(memory) // SMALL_AS_ONE
+        return max(large, many[0]), max(sum(min(1.0, part) for part in parts), many[1])
 
     def _is_packed(self, node: Node) -> bool:
         """Whether something with a prologue reads it, through views or not."""
@@ -355,14 +359,14 @@ class _Fuser:
     def _made_of(self, node: Node) -> Iterator[Node]:
         """What a reduction walks if it computes the node again where it reads it."""
         if is_recomputable(node) and node not in self.grouping.roots and not is_leaf(node):
-            elements = self._elements(node)
+            elements = self._type(node).size_elements
             for producer in self.grouping.producers(node):
-                if FAR_FEWER * self._elements(producer) > elements:
+                if FAR_FEWER * self._type(producer).size_elements > elements:
                     yield producer
 
-    def _elements(self, node: Node) -> int:
-        """At most."""
-        return self.grouping.expander.static(node.type).size_elements
+    def _type(self, node: Node) -> TensorType:
+        """With named dimensions at their maximum."""
+        return self.grouping.expander.static(node.type)
 
     def _start_contraction(self, node: Node, lowering: Contract) -> Group:
         axes = self._axes(node.type.shape)

@@ -59,10 +59,10 @@ READS_OF_A_COPY = 256
 """What is read so often is copied first into an order in which vectors may read it."""
 
 FAR_FEWER = 16
-"""A value with so many times fewer elements than what is made of it costs next to nothing there."""
+"""An operation with so many times fewer elements than what is made of it counts for nothing."""
 
 SMALL_AS_ONE = 4
-"""So many such values count as one of the others."""
+"""So many operations or operands count as one at least, however small they are."""
 
 CANDIDATES_TRIED = 32
 """Latest groups that a node with many operands tries to join."""

@@ -29,6 +29,7 @@ from . import (
     slicing,
     source,
     statistics,
+    windows,
 )
 from .definition import OpDef
 
@@ -109,6 +110,9 @@ CATALOGUE: tuple[OpDef, ...] = (
     slicing.SLICE,
     slicing.PAD,
     slicing.CONCATENATE,
+    windows.WINDOW_ARGMAX,
+    windows.WINDOW_TAKE,
+    windows.WINDOW_PUT,
     reduction.PROD,
     reduction.MAX,
     reduction.MIN,

@@ -46,6 +46,7 @@ from ..types import (
 from .random_regions import REGION_MAKERS
 from .random_segments import SEGMENT_MAKERS
 from .random_statistics import STATISTICS_MAKERS
+from .random_windows import WINDOW_MAKERS
 from .values import random_array
 
 DTYPES = (float32, float32, float32, float64, int32, int32, bool_, float16, bfloat16, int64, uint8)
@@ -585,5 +586,6 @@ _MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = Mapping
         **REGION_MAKERS,
         **SEGMENT_MAKERS,
         **STATISTICS_MAKERS,
+        **WINDOW_MAKERS,
     }
 )

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.ops.windows import WINDOW_ARGMAX, WINDOW_TAKE
 from gradc.compiler.types import int64
 
 from .. import nodes
 from ..ranges import check_numbers
-from ..tensor import Tensor, TensorLike, as_tensor
+from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 from . import elementwise as each
 from .guards import wide
@@ -40,6 +41,9 @@ from .windows import (
     output_sizes,
     sliding_windows,
 )
+
+FEW_PLACES = 16
+"""Of a window: with more, a window is put together from smaller ones (windows.py)."""
 
 __all__ = [
     "max_pool1d",
@@ -152,6 +156,9 @@ def _max_pool(
     x = _numbers(input, operation)
     windows = sliding_windows(x, kernel_size, stride, padding, dilation, ceil_mode, axes, operation)
 
+    if not return_indices and _are_small(windows):
+        return _greatest_of_few(x, windows)
+
     def pooled(parts: Parts, axis: int) -> Parts:
         fill = (_least(x), 0)[: len(parts)]
         return combined(parts, axis, windows[axis - x.ndim], fill, _later_if_greater)
@@ -164,11 +171,34 @@ def _adaptive_max_pool(
 ) -> Any:
     x = _numbers(input, operation)
     counts = _counts(x, output_size, axes, operation)
+    pairs = zip(x.shape[x.ndim - axes :], counts, strict=True)
+    equal = [equal_windows(e, n) for e, n in pairs if isinstance(e, int) and n and e % n == 0]
+    if not return_indices and len(equal) == axes and _are_small(equal):
+        return _greatest_of_few(x, equal)
 
     def pooled(parts: Parts, axis: int) -> Parts:
         return combined_adaptively(parts, axis, counts[axis - x.ndim], _later_if_greater)
 
     return _greatest(x, axes, return_indices, pooled)
+
+
+def _are_small(windows: Sequence[Windows]) -> bool:
+    """Whether a window has few places, each of which lies in an image."""
+    reached = all(w.extent and w.count for w in windows)
+    return reached and math.prod(w.kernel for w in windows) <= FEW_PLACES
+
+
+def _greatest_of_few(x: Tensor, windows: Sequence[Windows]) -> Tensor:
+    """By the place of the greatest in each window, which the gradient reads instead of x."""
+    attributes = {
+        "kernel": tuple(w.kernel for w in windows),
+        "strides": tuple(w.stride for w in windows),
+        "padding": tuple(w.padding for w in windows),
+        "dilation": tuple(w.dilation for w in windows),
+        "counts": tuple(w.count for w in windows),
+    }
+    at = nodes.build(WINDOW_ARGMAX, x.node, **attributes)
+    return derive(nodes.build(WINDOW_TAKE, x.node, at, **attributes), x)
 
 
 def _greatest(
