@@ -185,3 +185,29 @@ def test_what_is_joined_with_an_image_lies_as_it_does() -> None:
     last = (0, 2, 3, 1)
     assert orders[y] == orders[shifted] == orders[shifted.inputs[0]] == last
     assert joined not in orders and turned not in orders and flat.inputs[0] not in orders
+
+
+def test_few_channels_have_vectors_along_the_rows_of_an_image() -> None:
+    """Sixteen channels make six: the margins of the image are laid row by row, and a tile has six
+    rows of weights and reads the image where it lies, also where its rows do not fill a tile."""
+    for extent, columns in ((12, 16), (24, 32)):
+        x = input_("x", (3, 16, extent, extent), float32)
+        w = input_("w", (6, 16, 5, 5), float32)
+        v = input_("v", (16, 16, 1, 1), float32)
+        image = padded(conv_general(tanh(x), v, (1, 1), (1, 1)), 2)
+        y = tanh(conv_general(image, w, (1, 1), (1, 1)))
+        graph = graph_of({"y": mul(y, y)})
+        orders = image_orders(graph)
+        assert image not in orders and orders[image.inputs[0]] == orders[y] == (0, 2, 3, 1)
+        program = scheduled(plan(graph), "x86-64-v4")
+        tiles = next(k.schedule for k in program.kernels() if "conv_general tanh" in k.description)
+        assert isinstance(tiles, Tiles) and tiles.tile == (6, columns)
+        assert tiles.columns == ("i3",) and tiles.b.kind == "in place"
+        rng = np.random.default_rng(extent)
+        arrays = {
+            str(node.attributes["name"]): rng.standard_normal(node.type.shape).astype(np.float32)
+            for node in (x, w, v)
+        }
+        for target in ("native", "x86-64-v3"):
+            ours = scheduled(plan(graph), target)
+            assert_same_bits(ours, run_compiled(ours, arrays, target=target), arrays)

@@ -11,6 +11,7 @@ import pytest
 from support_cpu import (
     Array,
     assert_compiled,
+    assert_same_bits,
     graph_of,
     plan,
     random_array,
@@ -21,6 +22,7 @@ from support_cpu import (
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.cpu_llvm.target import assembly, find_target
 from gradc.compiler.graph.ir import Node
+from gradc.compiler.loops.schedule import Nest
 from gradc.compiler.ops.broadcast import broadcast, sum_
 from gradc.compiler.ops.comparison import gt
 from gradc.compiler.ops.elementwise import (
@@ -349,3 +351,36 @@ def test_division_by_a_constant_rounds_down(dtype: DType) -> None:
     for number in divisors:
         np.testing.assert_array_equal(found[f"q{number}"], value // dtype.numpy.type(number))
         np.testing.assert_array_equal(found[f"r{number}"], value % dtype.numpy.type(number))
+
+
+GATHERED = """program f rows 1 arena 0 {{
+  input %x : f32[20, {channels}, 12, 12]
+  input %at : i64[64]
+  output %y : f32[64, 12, 12, {channels}]
+  buffer %x : f32[20, {channels}, 12, 12] in input slot 0
+  buffer %at : i64[64] in input slot 1
+  buffer %out_y : f32[64, 12, 12, {channels}] in output slot 0
+  kernel k0 "sample" {{
+    parallel i0 in 64
+    parallel i1 in 12
+    parallel i2 in 12
+    parallel i3 in {channels}
+    loop {{
+      %out_y[i0, i1, i2, i3] = %x[max(min(%at[i0], 19), 0), i3, i1, i2]
+    }}
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize("channels", [6, 8])
+def test_rows_fetched_ahead_may_have_axes_inside(channels: int) -> None:
+    """Images are gathered and turned: a row of points, and the channels inside of it."""
+    program = scheduled(parse_program(GATHERED.format(channels=channels)), "x86-64-v4")
+    schedule = program.kernels()[0].schedule
+    assert isinstance(schedule, Nest) and schedule.ahead is not None
+    assert schedule.walk[-1] != schedule.vector
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, channels, 12, 12)).astype(np.float32)
+    arrays = {"x": x, "at": rng.integers(0, 20, 64)}
+    assert_same_bits(program, run_compiled(program, arrays), arrays)

@@ -203,6 +203,11 @@ class _Operand:
         return self.kind != "in place"
 
     @property
+    def is_last_of_memory(self) -> bool:
+        """Whether what follows it in memory may be nobody's: behind the arena are workspaces."""
+        return self.scalar.op != "load" or self.scalar.payload.space != "arena"
+
+    @property
     def step_bytes(self) -> int:
         """From term to term where tiles read it."""
         return self.size * (self.width if self.is_staged else self.by_term)
@@ -242,7 +247,8 @@ class _Operand:
             raise k.refusal(f"operand {side} lies in strips along terms, which tiles would leave")
         if self.kind == "in place" and side == "b" and self.by_part != 1:
             raise k.refusal("operand b is in place, but its columns do not lie together")
-        if self.kind == "in place" and self.axis.extent < needed:
+        short = self.axis.extent < needed
+        if self.kind == "in place" and short and (side == "a" or self.is_last_of_memory):
             raise k.refusal(f"operand {side} is in place, but smaller than a tile")
         if (
             self.kind == "in place"
@@ -326,7 +332,7 @@ class _ContractionEmitter:
         """How large things are, and what threads share."""
         k, shape = self.k, self.shape
         last = [
-            _ANYWHERE if side[0].is_staged else side[0].axis.extent - size
+            _ANYWHERE if side[0].is_staged else max(0, side[0].axis.extent - size)
             for side, size in ((self.a, shape.rows), (self.b, shape.columns))
         ]
         return {

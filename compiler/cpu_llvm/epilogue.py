@@ -18,7 +18,7 @@ from ..loops.build import Step, step_along
 from ..loops.index_form import StripStep
 from ..loops.ir import Buffer, Scalar, Store, walk
 from ..loops.schedule import LANES, PACKED_COLUMNS, STRIP
-from ..types import float32, float64, int32, int64
+from ..types import DType, bool_, float32, float64, int32, int64
 from .blocked import EPILOGUE_PARAMETERS
 from .context import KernelContext, kernel_symbol
 from .emit import AROUND_LOOPS, FunctionEmitter, Value, llvm_type
@@ -30,7 +30,7 @@ from .vectors import ExpressionEmitter, first_lanes
 if TYPE_CHECKING:
     from .contraction import TiledKernel
 
-_TURNED = (float32, float64, int32, int64)
+_TURNED = (float32, float64, int32, int64, bool_)
 _SQUARE = LANES * LANES
 """Elements that are turned at a time."""
 
@@ -154,8 +154,10 @@ class _EpilogueEmitter:
                 if store not in self.aside:
                     e.store(store, value)
                     return
-                kind = llvm_type(store.buffer.type.dtype)
-                f.store(f.splat(value, LANES), f.gep(self.aside[store], number_aside, kind))
+                kind = _aside_type(store.buffer.type.dtype)
+                value = f.splat(value, LANES)
+                value = value if value.type == kind else f.cast("zext", value, kind)
+                f.store(value, f.gep(self.aside[store], number_aside, kind))
 
             for loop in self.loops:
                 store_all(e, loop, put)
@@ -169,14 +171,21 @@ class _EpilogueEmitter:
         bind_points(e, k, self.given["points"])
         high = f.intrinsic("llvm.smin", "i64", f.binary("add", low, LANES), self.given["n1"])
         for store, place in self.aside.items():
-            kind = llvm_type(store.buffer.type.dtype)
+            dtype = store.buffer.type.dtype
+            kind = _aside_type(dtype)
             turned = f.gep(place, _SQUARE, kind)
             f.call_helper(None, f"turn_{kind}", [place, turned], partial(_emit_turn, kind))
             with f.loop(low, high) as columns, e.level():
                 e.vectorise(k.rows, first, mask, aligned=False)
                 e.bind(k.columns, columns.index)
                 line = f.binary("mul", f.binary("sub", columns.index, low), LANES)
-                e.store(store, f.load(kind, f.gep(turned, line, kind), LANES))
+                value = f.load(kind, f.gep(turned, line, kind), LANES)
+                e.store(store, f.compare("ne", value, 0) if dtype == bool_ else value)
+
+
+def _aside_type(dtype: DType) -> str:
+    """The LLVM type as which elements are put aside."""
+    return "i32" if dtype == bool_ else llvm_type(dtype)
 
 
 def _emit_turn(kind: str) -> FunctionEmitter:

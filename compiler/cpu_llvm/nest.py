@@ -127,15 +127,16 @@ class NestEmitter:
         elif axis is self.vector_axis:
             whole = not axis.bounded and axis.extent % self.e.width == 0
             for _ in blocks(self.e, axis, low, high, whole):
-                self._fetch_ahead()
+                self._fetch_ahead(rest)
                 self._parallel(rest, split)
         else:
             with self.f.loop(low, high) as emitted, self.e.level():
                 self.e.bind(axis, emitted.index)
                 self._parallel(rest, split)
 
-    def _fetch_ahead(self) -> None:
-        """Ask for what lies here in the rows that are read some points of an outer axis later."""
+    def _fetch_ahead(self, rest: Sequence[Axis]) -> None:
+        """Ask for what lies here in the rows that are read some points of an outer axis later; of
+        what is walked further inside there is no here yet."""
         if self.ahead is None:
             return
         f, e, (axis, points) = self.f, self.e, self.ahead
@@ -147,6 +148,8 @@ class NestEmitter:
             read = [s for s in walk(address, set()) if s.op == "load"]
             walked_here = address.axes <= set(self.kernel.axes)
             if not walked_here or e.step(address) != 1 or not any(axis in s.axes for s in read):
+                continue
+            if address.axes & set(rest):
                 continue
             kind = llvm_type(load.dtype)
             there = e.at_lane_zero(self._at_later(address))

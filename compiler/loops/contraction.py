@@ -30,7 +30,8 @@ from .runs import Address, Runs, WalkedRun
 from .schedule import MOST_ROWS, Order
 
 FEWEST_PRODUCTS = 4_096
-"""Multiply-adds below which the generic nest is at least as fast."""
+"""Multiply-adds, of all results that no batch takes apart, below which the generic nest is at least
+as fast."""
 
 FEW_COLUMNS = 8
 """With fewer results side by side, most of a vector is empty."""
@@ -204,10 +205,10 @@ def _alone(runs: Sequence[WalkedRun], operand: Scalar, other: Scalar) -> list[Wa
 def _why_not_by_size(c: Contraction) -> str:
     if 0 in (c.depth, *(run.extent for run in (*c.batch, *c.m, *c.n))):
         return "no element"
-    longest = max(run.extent for run in c.m)
-    if longest < FEWEST_ROWS:
+    if max(run.extent for run in c.m) < FEWEST_ROWS:
         return f"fewer than {FEWEST_ROWS} rows"
-    if longest * c.columns.extent * c.depth < FEWEST_PRODUCTS:
+    results = math.prod(run.extent for run in (*c.m, *c.n))
+    if results * c.depth < FEWEST_PRODUCTS:
         return f"fewer than {FEWEST_PRODUCTS} multiply-adds"
     return ""
 

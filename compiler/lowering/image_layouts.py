@@ -16,10 +16,11 @@ Inputs, outputs and constants lie as the user has them; states are choose_layout
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..graph.ir import Graph, Node
 from ..loops.build import Context, ScalarBuilder
+from ..loops.contraction import FEW_COLUMNS, FEWEST_ROWS
 from ..loops.ir import Axis, Scalar
 from ..ops.definition import Contract, Elementwise, Indexed
 from ..ops.movement import RESHAPE, reshape_groups
@@ -43,7 +44,9 @@ def image_orders(graph: Graph) -> Mapping[Node, Order]:
 
 def suiting_orders(graph: Graph) -> Mapping[Node, Order]:
     """The same, whatever order other readers of a value would like better."""
-    found = {node: order for reader in graph.nodes() for node, order in wanted_orders(reader)}
+    wanted = [pair for reader in graph.nodes() for pair in wanted_orders(reader)]
+    rows = {node: order for node, order in wanted if _is_row_major(order)}
+    found = rows | {node: order for node, order in wanted if not _is_row_major(order)}
     readers = graph.readers() if found else {}
     pending = list(found)
     while pending:
@@ -52,7 +55,7 @@ def suiting_orders(graph: Graph) -> Mapping[Node, Order]:
             if other not in found and _is_wide(other.type, order):
                 found[other] = order
                 pending.append(other)
-    return found
+    return {node: order for node, order in found.items() if not _is_row_major(order)}
 
 
 def _alike(node: Node, order: Order, readers: Iterable[Node]) -> Iterator[tuple[Node, Order]]:
@@ -102,16 +105,32 @@ def wanted_orders(reader: Node) -> Iterator[tuple[Node, Order]]:
     """A node that reads windows, and its operands, with the orders that suit it.
 
     Where results have few channels, each operand that has many still lies in its order: another
-    reader may gain by it.
+    reader may gain by it. An image whose windows make so few channels that vectors go along its
+    rows is row-major, if nothing else wants it otherwise.
     """
     lowering = reader.op.lowering
     if isinstance(lowering, Contract) and lowering.orders is not None:
         types = tuple(operand.type for operand in reader.inputs)
         orders = lowering.orders(*types, **reader.attributes)
         wide = _is_wide(reader.type, orders[0])
+        if _goes_along_rows(reader.type, orders):
+            orders = (orders[0], tuple(range(types[0].rank)), *orders[2:])
         for node, order in zip((reader, *reader.inputs), orders, strict=True):
             if wide or _is_wide(node.type, order):
                 yield node, order
+
+
+def _is_row_major(order: Order) -> bool:
+    return order == tuple(range(len(order)))
+
+
+def _goes_along_rows(result: TensorType, orders: Sequence[Order]) -> bool:
+    """Whether the windows of an image make one of fewer channels than a vector should have columns,
+    in rows that are longer (loops/contraction.py)."""
+    channels, points = (result.shape[axis] for axis in (orders[0][-1], -1))
+    if orders[0] != orders[1] or not isinstance(channels, int) or not isinstance(points, int):
+        return False
+    return FEWEST_ROWS <= channels < FEW_COLUMNS and points >= 2 * channels
 
 
 def _is_wide(type: TensorType, order: Order) -> bool:

@@ -276,7 +276,7 @@ class _Chooser:
             why = f"{apart}: columns not side by side"
         elif not steps.is_even:
             why = f"{apart}, in strips"
-        elif self.c.columns.extent < self.columns:
+        elif self.c.columns.extent < self.columns and operand.payload.space != "arena":
             why = f"{self.c.columns.extent} columns do not fill a tile"
         elif steps.by_term * self.size % PAGE_BYTES == 0:
             why = f"{apart}: whole pages"
