@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -226,12 +227,28 @@ def test_a_strided_gradient_multiplies_no_zeros() -> None:
     assert flops < 1.6 * forward  # elements that no window reaches at the rim are computed too
 
 
-def test_long_steps_spread_the_result_among_zeros() -> None:
-    """Five steps each way would be 25 convolutions."""
-    x, w = input_("x", (1, 1, 11, 11), float64), input_("w", (1, 1, 2, 2), float64)
-    y = conv_general(x, w, (5, 5), (1, 1))
-    (found,) = vjp_nodes(y, [x], input_("dy", y.type.shape, float64))
-    assert operations(found).count("conv_general") == 1
+PIECES = {
+    "five steps each way": Geometry(2, (), 3, 2, (23, 22), (7, 6), (5, 5), (1, 1)),
+    "groups, apart points": Geometry(1, (2,), 2, 2, (31, 20), (4, 3), (6, 3), (3, 1)),
+    "three pieces": Geometry(2, (), 1, 2, (80,), (45,), (17,), (1,)),
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_long_steps_cut_the_window_into_pieces(name: str) -> None:
+    """More rests than phases are worth: pieces that do not meet. Few zeros are multiplied, those
+    of elements that a phase reaches beyond the rim."""
+    g = PIECES[name]
+    x, w, y = inputs_of(g)
+    steps = g.strides, g.dilation
+    values = random_values([w, y])
+    made = conv_input(y, w, g.image, *steps)
+    np.testing.assert_allclose(
+        values_of([made], values)[0], image_by_sums(g, values[w], values[y]), rtol=1e-11, atol=1e-11
+    )
+    sums = [node for node in topological([made]) if node.op is CONV_GENERAL]
+    assert 1 < len(sums) < math.prod(g.strides)
+    assert sum(map(products, sums)) < 1.5 * products(conv_general(x, w, *steps))
 
 
 def test_a_window_of_one_point_with_steps_is_one_product() -> None:

@@ -46,7 +46,8 @@ Numbers = tuple[int, ...]
 Array = np.ndarray[Any, Any]
 
 MOST_PHASES = 16
-"""Where windows meet, longer steps spread y among zeros, instead of one convolution per phase."""
+"""Where windows meet, longer steps cut the window into pieces, instead of one convolution for each
+phase."""
 
 
 # -- shapes ---------------------------------------------------------------------------------
@@ -377,28 +378,45 @@ def _phases(image: int, window: int, places: int, stride: int, step: int) -> lis
     return found
 
 
-def _one_phase(image: int, window: int, places: int, stride: int, step: int) -> list[_Phase]:
-    """The whole axis, with y spread among zeros."""
-    low = (window - 1) * step
-    high = image - ((places - 1) * stride + 1)
-    return [_Phase(0, 1, (0, 1, window), (low, high), stride - 1, step)]
-
-
 def conv_input(y: Node, w: Node, image: Numbers, strides: Numbers, dilation: Numbers) -> Node:
     """x[n, g, c, p] = sum over o, q, r: w[g, o, c, q] * y[n, g, o, r], p as above.
 
     The gradient of conv_general for its image, and so the convolution that is called transposed.
     `image` are the extents along p. With strides, the elements of the image whose p leave the same
     rest are a convolution with the points of the window that meet them: none multiplies zeros.
-    Along an axis where windows do not meet, one product gives the elements of all rests.
+    Along an axis where windows do not meet, one product gives the elements of all rests; where
+    there are many rests, the window is cut into pieces that do not meet.
     """
     count = len(strides)
     window, places = _weights(w.type, count).spatial, _image(y.type, count).spatial
     if apart := _apart(window, places, strides, dilation):
         return _input_of_apart(y, w, image, strides, dilation, apart)
-    of_axis = _phases if math.prod(strides) <= MOST_PHASES else _one_phase
-    along = [of_axis(*axis) for axis in zip(image, window, places, strides, dilation, strict=True)]
+    along = [_phases(*axis) for axis in zip(image, window, places, strides, dilation, strict=True)]
+    if math.prod(map(len, along)) > MOST_PHASES:
+        most = max(range(count), key=lambda axis: len(along[axis]))
+        return _input_of_pieces(y, w, image, strides, dilation, most)
     parts = [_part_of_input(y, w, image, phases) for phases in itertools.product(*along)]
+    return functools.reduce(add, parts)
+
+
+def _input_of_pieces(
+    y: Node, w: Node, image: Numbers, strides: Numbers, dilation: Numbers, axis: int
+) -> Node:
+    """conv_input as a sum over pieces of the window along this axis, each of as many points as do
+    not meet those of the next window: elements of the image that lie as far from its start as the
+    piece from the window's are a gradient of their own."""
+    rank = w.type.rank
+    here = rank - len(strides) + axis
+    points, step = int(w.type.shape[here]), dilation[axis]
+    size = (strides[axis] - 1) // step + 1
+    zero, none = constant(0, y.type.dtype), (0,) * rank
+    parts = []
+    for first in range(0, points, size):
+        kept = _with(w.type.shape, here, min(size, points - first))
+        piece = slice_(w, _with(none, here, first), (1,) * rank, kept)
+        before = first * step
+        part = conv_input(y, piece, _with(image, axis, image[axis] - before), strides, dilation)
+        parts.append(pad(part, zero, _with(none, here, before), none, none))
     return functools.reduce(add, parts)
 
 
