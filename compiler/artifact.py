@@ -117,6 +117,17 @@ class IndexRange:
 
 
 @dataclass(frozen=True)
+class RowsMinimum:
+    """The fewest rows of a batch that a program may be trained on.
+
+    source   the user's line that needs them; "" where one row is enough
+    """
+
+    rows: int
+    source: str
+
+
+@dataclass(frozen=True)
 class StateField:
     """One named state in the state block.
 
@@ -212,6 +223,10 @@ class Artifact(Protocol):
 
     def index_ranges(self, kind: str) -> tuple[IndexRange, ...]:
         """What the inputs of `kind` must hold; checked before they enter."""
+        ...
+
+    def rows_minimum(self, kind: str, dims: Mapping[str, int]) -> RowsMinimum:
+        """The fewest rows that `kind` is for, with these dimensions bound but for the batch's."""
         ...
 
     def variant(self, kind: str, dims: Mapping[str, int], bounded: bool) -> EntryPoint:

@@ -27,7 +27,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .artifact import EntryPoint, IndexRange, KernelInfo, StateField, TensorField
+from .artifact import (
+    EntryPoint,
+    IndexRange,
+    KernelInfo,
+    RowsMinimum,
+    StateField,
+    TensorField,
+)
 from .backend import Backend
 from .collector import collector_paused
 from .errors import ArgumentError, DTypeError, ShapeError
@@ -45,6 +52,7 @@ from .passes.gather_minibatches import gathered_axis
 from .passes.runner import Dumper, PassReport, run_passes
 from .passes.settings import Form, Leaves, Settings
 from .program.ir import Program
+from .rows_minimum import rows_minimum
 from .types import Shape, TensorType, at_rows, factors
 
 Key = tuple[str, tuple[tuple[str, int], ...], bool]
@@ -143,6 +151,14 @@ class CompiledProgram:
         if kind not in self._index_ranges:
             self._index_ranges[kind] = index_ranges(self.graphs[kind])
         return self._index_ranges[kind]
+
+    def rows_minimum(self, kind: str, dims: Mapping[str, int]) -> RowsMinimum:
+        """The fewest rows that a kind is for; see rows_minimum.py."""
+        batch = self.batch_dimension
+        if batch is None:
+            return RowsMinimum(1, "")
+        bound = {name: extent for name, extent in dims.items() if name != batch}
+        return rows_minimum(self._after_passes(kind, bound), batch)
 
     @property
     def fingerprint(self) -> str:

@@ -166,6 +166,42 @@ def batching(data: DataSet, batch_size: int, drop_last: bool, operation: str) ->
     return Batching(batch_size, full, 0 if drop_last else tail)
 
 
+def check_last_batch(executor: Executor, kind: str, data: DataSet, batches: Batching) -> None:
+    """Raise ShapeError where the last batch of an epoch is too small to be trained on."""
+    if batches.tail:
+        check_rows_minimum(
+            executor,
+            kind,
+            data.dims,
+            batches.tail,
+            "fit",
+            [f"{data.samples} samples, batch size {batches.batch_size}"],
+            "drop_last=True leaves it out; another batch size leaves another rest",
+        )
+
+
+def check_rows_minimum(
+    executor: Executor,
+    kind: str,
+    dims: Mapping[str, int],
+    rows: int,
+    operation: str,
+    facts: Sequence[str] = (),
+    hint: str = "",
+) -> None:
+    """Raise ShapeError where a batch has fewer rows than the program can be trained on."""
+    least = executor.artifact.rows_minimum(kind, dims)
+    if rows < least.rows:
+        what = "the last batch" if facts else "this batch"
+        raise ShapeError(
+            f"{what} has {rows} row{'s' * (rows > 1)}, the program needs {least.rows}: "
+            "statistics of one value are none",
+            operation=operation,
+            facts=[*facts, *([f"needed {least.source}"] if least.source else [])],
+            hint=hint,
+        )
+
+
 class Sweep:
     """One kind of entry point over one data set, many iterations per call.
 
@@ -264,6 +300,8 @@ class BatchCalls:
             self._largest.check_rows(rows, operation)
             bound[batch] = self._largest.including(rows)
             bounded = rows < bound[batch]
+            if bounded:
+                check_rows_minimum(self._executor, self._kind, dims, rows, operation)
         entry = self._executor.artifact.variant(self._kind, dims=bound, bounded=bounded)
         order = np.arange(entry.rows_maximum, dtype=np.int64)
         outputs = allocate_outputs(entry, 1, bound)

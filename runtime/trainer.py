@@ -34,6 +34,7 @@ from .batches import (
     Reads,
     Sweep,
     batching,
+    check_last_batch,
     open_data_set,
 )
 from .calls import fitting
@@ -515,6 +516,7 @@ class Trainer(Attributes):
         if not drop_last and not self._largest.fixed:
             rows = min(rows, opened.samples)
         batches = batching(opened, rows, drop_last, "fit")
+        check_last_batch(self.executor, "run", opened, batches)
         if opened.batch_dimension is not None:
             self._largest.including(rows)
         record.samples, record.batch_size = opened.samples, min(rows, opened.samples)

@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import Arguments, EntryPoint, IndexRange, StateField, TensorField
+from gradc.compiler.artifact import (
+    Arguments,
+    EntryPoint,
+    IndexRange,
+    RowsMinimum,
+    StateField,
+    TensorField,
+)
 
 FEATURES, TARGETS = 3, 2
 LEARNING_RATE, MOMENTUM = 0.05, 0.9
@@ -58,6 +65,9 @@ class FakeArtifact:
     def _create_pool(self, threads: int) -> int:
         self.pools.append(threads)
         return threads
+
+    def rows_minimum(self, kind: str, dims: Mapping[str, int]) -> RowsMinimum:
+        return RowsMinimum(1, "")
 
     def index_ranges(self, kind: str) -> tuple[IndexRange, ...]:
         return ()

@@ -18,7 +18,10 @@ from support_binary import Binary, files, needs_compiler, stopped
 import gradc as gc
 from gradc import nn, optim
 from gradc._training import TrainingProgram
+from gradc.compiler.artifact import RowsMinimum
 from gradc.compiler.graph.evaluate import evaluate
+from gradc.compiler.graph.text_parse import parse_graph
+from gradc.compiler.rows_minimum import rows_minimum
 from gradc.graphs import assemble
 from gradc.runtime.checkpoint import read_checkpoint
 
@@ -254,14 +257,72 @@ def test_the_last_batch_is_divided_by_its_own_rows() -> None:
     assert trainer.state["0.num_batches_tracked"] == 3
 
 
-def test_a_last_batch_of_one_row_leaves_statistics_of_rows_as_they_are() -> None:
+def test_a_last_batch_of_one_value_per_channel_is_refused_before_the_run() -> None:
     program = model()
     trainer = program.compile(seed=3)
-    trainer.fit(pictures(17), batch_size=8, epochs=1)
-    assert trainer.state["0.num_batches_tracked"] == 3  # a picture has 16 values per channel
+    before = {name: value.copy() for name, value in trainer.state.items()}
+    with pytest.raises(gc.ShapeError) as caught:
+        trainer.fit(pictures(17), batch_size=8, epochs=1)
+    assert str(caught.value).startswith(
+        "fit: the last batch has 1 row, the program needs 2: statistics of one value are none\n"
+        "  17 samples, batch size 8\n"
+        "  needed "
+    )
+    assert "test_batch_norm.py" in caught.value.facts[1]
+    assert caught.value.hint.startswith("drop_last=True leaves it out")
+    for name, value in before.items():
+        np.testing.assert_array_equal(trainer.state[name], value)
+    trainer.fit(pictures(17), batch_size=8, epochs=1, drop_last=True)
     assert trainer.state["4.num_batches_tracked"] == 2
-    assert all(np.isfinite(trainer.state[f"{n}.running_var"]).all() for n in (0, 4))
-    assert all(np.isfinite(p).all() for p in trainer.parameters.values())
+    trainer.fit(pictures(18), batch_size=8, epochs=1, restart=True)
+    assert trainer.state["4.num_batches_tracked"] == 5
+    with pytest.raises(gc.ShapeError, match="step: this batch has 1 row, the program needs 2"):
+        trainer.step(**pictures(1))
+    assert trainer.evaluate(pictures(17), batch_size=8)["accuracy"] >= 0
+
+
+def test_a_last_batch_of_one_picture_has_values_enough() -> None:
+    """16 of them in each channel."""
+    x = gc.input("x", ("batch", 2, 4, 4))
+    layer = nn.BatchNorm2d(2)
+    program = gc.training(gc.mean(layer(x) ** 2), optim.SGD(lr=0.1))
+    trainer = program.compile(seed=3)
+    trainer.fit({"x": pictures(17)["x"]}, batch_size=8, epochs=1)
+    assert trainer.state["num_batches_tracked"] == 3
+
+
+def test_how_many_rows_a_program_needs() -> None:
+    text = """
+    graph run(%x: f32[batch, 3]) {{
+      %0 = extent {{shape=["batch", 3], least={least}}} : i64[]
+      %1 = extent {{shape=["batch", 2, "batch"], least=9}} : i64[]
+      %2 = extent {{shape=["batch"]}} : i64[]
+      %3 = extent {{shape=[3, 3], least=9}} : i64[]
+      return a=%0, b=%1, c=%2, d=%3
+    }}
+    """
+    for least, rows in ((2, 3), (3, 3), (10, 4), (3000, 1000)):
+        graph = parse_graph(text.format(least=least))
+        assert rows_minimum(graph, "batch").rows == rows
+    graph = parse_graph("graph f(%x: f32[batch]) { %0 = neg %x : f32[batch] return %0 }")
+    assert rows_minimum(graph, "batch") == RowsMinimum(1, "")
+
+
+@needs_compiler
+def test_a_binary_refuses_such_a_last_batch_too(tmp_path: Path) -> None:
+    path = tmp_path / "train"
+    model().build(path, batch=8)
+    made = Binary(model(), path, 8)
+    given = files(tmp_path, pictures(17))
+    checkpoint = tmp_path / "run.safetensors"
+    message = made.refused(*given, "--checkpoint", checkpoint, status=2)
+    assert message == (
+        "the last batch has 1 row, the program needs 2: 17 samples, batch size 8; "
+        "--drop-last leaves it out"
+    )
+    assert not checkpoint.exists()
+    made.run(*given, "--epochs=1", "--quiet", "--drop-last", "--checkpoint", checkpoint)
+    made.run(*files(tmp_path, pictures(18)), "--epochs=1", "--quiet")
 
 
 def test_one_value_per_channel_is_refused_in_training() -> None:

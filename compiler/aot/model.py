@@ -68,7 +68,7 @@ class Declaration:
 @dataclass(frozen=True)
 class Model:
     """See the module docstring. `entries` are by their names in a binary (see code.py), `ranges` by
-    the kinds of entry points whose inputs they speak of."""
+    the kinds of entry points whose inputs they speak of; `rows_minimum` is that of training."""
 
     declaration: Declaration
     entries: Mapping[str, EntryPoint]
@@ -77,6 +77,7 @@ class Model:
     constants: tuple[bytes, ...]
     fingerprint: str
     ranges: Mapping[str, tuple[IndexRange, ...]]
+    rows_minimum: int
 
     @property
     def arena_bytes(self) -> int:
@@ -130,6 +131,7 @@ def describe_model(
         program.constants,
         program.fingerprint,
         {kind: program.index_ranges(kind) for kind in LOOPING_KINDS},
+        program.rows_minimum("run", {}).rows,
     )
     ranks = {f.name: len(f.shape) for f in (*model.inputs, *model.outputs)}
     ranks |= {f.name: len(f.shape) for f in model.state}

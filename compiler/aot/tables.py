@@ -178,6 +178,7 @@ class _TableWriter:
                 f"    .fingerprint = {self.string(model.fingerprint)},",
                 f"    .description = {self.string(description)},",
                 f"    .batch = {declared.batch or 0},",
+                f"    .rows_minimum = {model.rows_minimum},",
                 f"    .state_bytes = {model.state_bytes},",
                 f"    .arena_bytes = {aligned_arena_bytes(model.arena_bytes)},",
                 f"    .workspace_bytes = {model.workspace_bytes},",

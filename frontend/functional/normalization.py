@@ -60,8 +60,8 @@ def batch_norm(
     (1 - momentum) * running + momentum * batch, where the variance is divided by that number less
     one. Otherwise running statistics are used. No slope flows to them.
 
-    Training needs more than one value per channel, and ShapeError says so; where the last batch of
-    an epoch has one row, and that row one value, running statistics stay as they are.
+    Training needs more than one value per channel, in the last batch of an epoch too: ShapeError
+    says so, before anything is trained.
     Source: Ioffe and Szegedy, "Batch Normalization" (2015).
     """
     x = as_tensor(input)

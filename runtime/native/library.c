@@ -88,6 +88,11 @@ static int check_call(struct gradc_library *library, enum gradc_kind kind, int64
         return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
                           "rows is %lld, out of 1 to %lld", (long long)rows, (long long)most);
     }
+    if (kind == GRADC_RUN && gradc_program.batch && rows < gradc_program.rows_minimum) {
+        return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
+                          "rows is %lld, the program is trained on at least %lld", (long long)rows,
+                          (long long)gradc_program.rows_minimum);
+    }
     const struct gradc_reads *reads = &gradc_program.reads[kind];
     const int64_t *read = gradc_numbers + reads->inputs;
     for (int64_t n = 0; n < reads->count; n++) {

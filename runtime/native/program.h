@@ -88,6 +88,7 @@ struct gradc_code {
 
 struct gradc_program {
     int64_t batch; /* samples of a full batch; 0 where the program has no batch dimension */
+    int64_t rows_minimum; /* of a batch that `run` is for */
     int64_t input_count, output_count, result_count, scalar_count, state_count;
     int64_t seed_state, rate_state; /* indices of gradc_states; -1 where there is none */
     int64_t state_bytes;

@@ -45,6 +45,14 @@ static int begin_record(struct run *run) {
                           "--drop-last leaves no batch: %" PRId64 " samples, batch size %" PRId64,
                           samples, batch);
     }
+    int64_t least = run->session->program->rows_minimum;
+    int64_t last = batch && !drop_last ? samples % batch : 0;
+    if (last && last < least) {
+        return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+                          "the last batch has %" PRId64 " row%s, the program needs %" PRId64
+                          ": %" PRId64 " samples, batch size %" PRId64 "; --drop-last leaves it out",
+                          last, last > 1 ? "s" : "", least, samples, batch);
+    }
     if (shuffle && samples > GRADC_SHUFFLE_MAXIMUM) {
         return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
                           "%" PRId64 " samples are too many to shuffle; --no-shuffle leaves it out",
