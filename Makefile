@@ -6,6 +6,7 @@
 #   make bench-all     every benchmark, one after the other
 #   make bench-aot     those of training binaries alone: size, memory, time to the first step, speed
 #   make fuzz          random graphs through the whole pipeline, MINUTES=10
+#   make fuzz-trees    random programs of loops and choices, run in every way, MINUTES=10
 #   make fuzz-readers  mutated files through the native readers, MINUTES=10
 #   make golden        rewrite the expected halves of tests/cases (and fail, so that it is looked at)
 #
@@ -20,7 +21,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-all bench-aot fuzz fuzz-readers lint format typecheck pytest golden clean
+.PHONY: help demo test bench bench-all bench-aot fuzz fuzz-trees fuzz-readers
+.PHONY: lint format typecheck pytest golden clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -77,6 +79,9 @@ bench-aot: $(VENV)/.installed-dev
 MINUTES ?= 10
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python tests/fuzz_pipeline.py --minutes $(MINUTES)
+
+fuzz-trees: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz_trees.py --minutes $(MINUTES)
 
 fuzz-readers: $(VENV)/.installed-dev
 	$(BIN)/python tests/fuzz_readers.py --minutes $(MINUTES)

@@ -41,6 +41,7 @@ from .errors import ArgumentError, DTypeError, ShapeError
 from .graph.ir import Graph, Node, topological
 from .graph.text_print import list_together, print_graph
 from .index_ranges import index_ranges
+from .loops.coverage import touched_bytes
 from .loops.ir import Kernel
 from .lowering.choose_layouts import choose_layouts
 from .lowering.leaves import StateLayout, field_bytes, large_constants, lay_out_state
@@ -351,8 +352,8 @@ class CompiledProgram:
             )
         )
         kernels = tuple(
-            KernelInfo(k.name, k.description, k.flops, float(_bytes_moved(k)))
-            for k in program.kernels()
+            KernelInfo(k.name, k.description, k.flops * trips, float(_bytes_moved(k) * trips))
+            for k, trips in program.trips().items()
         )
         return EntryPoint(
             kind, inputs, outputs, program.arena_bytes, workspace_bytes, program.rows_maximum,
@@ -399,7 +400,7 @@ def _is_of_batch(node: Node, batch: str | None) -> bool:
 
 
 def _bytes_moved(kernel: Kernel) -> int:
-    return sum(b.size_bytes for b in kernel.reads + kernel.writes)
+    return sum(touched_bytes(kernel, b) for b in kernel.reads + kernel.writes)
 
 
 def machine_named(cpu: str, target: str = "cpu") -> Machine:

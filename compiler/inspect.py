@@ -4,21 +4,23 @@ its memory.
 In: a planned program. Out: text for a terminal. `gradc inspect FILE` prints it.
 
 The picture of the arena has one row per buffer and one column per kernel: a buffer is drawn from
-the kernel that writes it to the last that reads it, and what is drawn in one column lies in
-memory at the same time. FLOPs and bytes are those of the logical operation: every buffer that a
-kernel names is counted once.
+the kernel that writes it to the last that reads it, all through a loop that carries it, and what is
+drawn in one column lies in memory at the same time. FLOPs and bytes are those of the logical
+operation in one step: every buffer that a kernel names is counted once, and all of it again for
+each iteration of the loops around the kernel. Of a stack a kernel touches the rows that it names.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 
+from .loops.coverage import touched_bytes
 from .loops.ir import Buffer, Kernel
 from .loops.schedule_text import order_text, schedule_lines
 from .loops.text import layout_words
 from .passes.order_kernels import peak_bytes
-from .passes.plan_memory import lifetimes
 from .program.ir import Program
+from .program.liveness import find_liveness
 
 MOST_BUFFERS = 40
 
@@ -50,7 +52,7 @@ def occupied_peak_bytes(program: Program) -> int:
     """
     born: dict[int, list[Buffer]] = defaultdict(list)
     dying: dict[int, list[Buffer]] = defaultdict(list)
-    for buffer, (first, last) in lifetimes(program.kernels()).items():
+    for buffer, (first, last) in find_liveness(program).over_kernels().items():
         born[first].append(buffer)
         dying[last].append(buffer)
     living: dict[int, list[int]] = defaultdict(list)  # sizes of the buffers at an offset
@@ -71,15 +73,15 @@ def occupied_peak_bytes(program: Program) -> int:
 def kernel_table(program: Program) -> str:
     """One line per kernel: iteration space, work, intensity, operations."""
     rows: list[tuple[str, ...]] = [("kernel", "axes", "MFLOP", "bytes", "FLOP/byte", "operations")]
-    for kernel in program.kernels():
+    for kernel, trips in program.trips().items():
         moved = bytes_moved(kernel)
         intensity = kernel.flops / moved if moved else 0.0
         rows.append(
             (
                 kernel.name,
-                _axes(kernel),
-                f"{kernel.flops / 1e6:.3f}",
-                in_bytes(moved),
+                _axes(kernel) + (f" x {trips}" if trips != 1 else ""),
+                f"{kernel.flops * trips / 1e6:.3f}",
+                in_bytes(moved * trips),
                 f"{intensity:.2f}",
                 kernel.description,
             )
@@ -123,7 +125,7 @@ def state_table(program: Program) -> str:
 def memory_picture(program: Program) -> str:
     """Which buffer lives when; see the module docstring."""
     kernels = program.kernels()
-    lives = lifetimes(kernels)
+    lives = find_liveness(program).over_kernels()
     if not lives:
         return "no intermediate buffers"
     ordered = sorted(lives, key=lambda b: (lives[b], b.offset_bytes))
@@ -138,8 +140,8 @@ def memory_picture(program: Program) -> str:
 
 
 def bytes_moved(kernel: Kernel) -> int:
-    """Bytes of all buffers that a kernel reads or writes, each counted once."""
-    return sum(b.size_bytes for b in kernel.buffers)
+    """Bytes of all buffers that a kernel reads or writes in one run, each counted once."""
+    return sum(touched_bytes(kernel, b) for b in kernel.buffers)
 
 
 def in_bytes(count: float) -> str:

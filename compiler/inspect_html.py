@@ -10,8 +10,8 @@ import html
 
 from .inspect import bytes_moved, headline, in_bytes
 from .loops.ir import Buffer
-from .passes.plan_memory import lifetimes
 from .program.ir import Program
+from .program.liveness import find_liveness
 
 WIDTH, HEIGHT, MARGIN = 960, 360, 8
 _STYLE = """
@@ -37,7 +37,7 @@ def explain_html(program: Program) -> str:
 def memory_svg(program: Program) -> str:
     """The memory plan as an SVG element."""
     kernels = program.kernels()
-    lives = lifetimes(kernels)
+    lives = find_liveness(program).over_kernels()
     if not lives or not program.arena_bytes:
         return "<p>No intermediate buffers.</p>"
     step = (WIDTH - 2 * MARGIN) / len(kernels)
@@ -64,12 +64,12 @@ def _box(buffer: Buffer, first: int, last: int, step: float, scale: float, numbe
 
 def _kernels(program: Program) -> str:
     rows = ["<tr><th>kernel<th>MFLOP<th>bytes<th>FLOP/byte<th>operations"]
-    for kernel in program.kernels():
+    for kernel, trips in program.trips().items():
         moved = bytes_moved(kernel)
         intensity = kernel.flops / moved if moved else 0.0
         rows.append(
-            f"<tr><td>{html.escape(kernel.name)}<td class=n>{kernel.flops / 1e6:.3f}"
-            f"<td class=n>{in_bytes(moved)}<td class=n>{intensity:.2f}"
+            f"<tr><td>{html.escape(kernel.name)}<td class=n>{kernel.flops * trips / 1e6:.3f}"
+            f"<td class=n>{in_bytes(moved * trips)}<td class=n>{intensity:.2f}"
             f"<td>{html.escape(kernel.description)}"
         )
     return f"<table>{''.join(rows)}</table>"

@@ -34,7 +34,7 @@ from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.runner import run_passes
 from gradc.compiler.passes.settings import Form, Leaves, Settings
 from gradc.compiler.program.evaluate import run_program
-from gradc.compiler.program.ir import Program, Repeat
+from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import print_program
 from gradc.compiler.testing.values import same_values
 from gradc.compiler.types import DType, static_shape
@@ -136,7 +136,7 @@ def run_compiled(
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("gradc_test"))(ctypes.addressof(arguments))
     if made is not None:
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_pool(target).address(POOL[1]))(made)
-    repeats = any(isinstance(i, Repeat) for i in program.body)
+    repeats = program.steps is not None
     named = {}
     for (name, type), array in zip(program.outputs, outputs, strict=True):
         cut = tuple(slice(rows) if isinstance(e, str) else slice(None) for e in type.shape)

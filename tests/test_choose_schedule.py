@@ -183,21 +183,20 @@ def test_code_is_made_of_ordered_loops_alone() -> None:
     )
 
 
-def test_a_loop_beside_kernels_is_refused() -> None:
-    """Its kernels would run in every iteration."""
+def test_the_loop_over_steps_is_outermost_and_alone() -> None:
+    """What an output is, is known in a step alone; and no step has steps."""
     text = KERNEL.replace("ORDER", "order i1 lanes 16").replace("VECTOR", "i1")
     program = program_of(parse_kernel(text))
-    mixed = program.with_body((*program.body, Repeat(program.body)))
-    inside = program.with_body((Repeat((Repeat(program.body),)),))
-    two = program.with_body((Repeat(program.body), Repeat(())))
-    for act in (lambda p: emit_program(p, "f"), verify_program):
-        for wrong in (mixed, inside, two):
+    wrong = {
+        "kernel k0 is in no step, but y is of one": (*program.body, Repeat(program.body)),
+        "the loop over the steps of the run is inside another": (Repeat((Repeat(program.body),)),),
+        "there are two loops over the steps of the run": (Repeat(program.body), Repeat(())),
+    }
+    for problem, body in wrong.items():
+        for act in (lambda p: emit_program(p, "f"), verify_program):
             with pytest.raises(VerifyError) as caught:
-                act(wrong)
-            assert str(caught.value) == (
-                "program f: a loop is beside kernels or other loops, or inside another\n"
-                "  one loop is around all kernels, or there is none"
-            )
+                act(program.with_body(body))
+            assert str(caught.value) == f"program f: {problem}"
 
 
 def test_an_order_is_chosen_from_the_kernel_alone() -> None:

@@ -160,12 +160,16 @@ def test_a_missing_state_is_named() -> None:
 
 SYNTAX = [
     ("program train", "programm train", "1:1: expected 'program', not 'programm'"),
-    ("repeat {", "repeet {", "11:3: expected a kernel or 'repeat', not 'repeet'"),
+    ("repeat {", "repeet {", "11:3: expected a kernel, 'repeat', 'while' or 'if', not 'repeet'"),
     ("run k1 after k0", "run k1 before k0", "9:10: expected 'after', not 'before'"),
     ("rows 2", "rows two", "1:20: expected an integer, not 'two'"),
     ("input %x : f64[samples, 3]", "input x : f64[samples, 3]", "2:9: expected an input's %name"),
     ("%t0[i] = %y", "%t1[i] = %y", "18:9: buffer %t1 is not declared"),
-    ("  }\n}\n", "  }\n", "39:1: expected a kernel or 'repeat', not the end of the text"),
+    (
+        "  }\n}\n",
+        "  }\n",
+        "39:1: expected a kernel, 'repeat', 'while' or 'if', not the end of the text",
+    ),
     ("  }\n}\n", "  }\n}\nkernel", "40:1: expected the end of the text, not 'kernel'"),
 ]
 

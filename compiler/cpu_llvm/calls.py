@@ -1,9 +1,12 @@
 """The kernel calls of an entry point as constant data, and the function that makes them.
 
     @SYMBOL.places = internal constant [5 x i64] [i64 0, i64 8192, i64 128, i64 0, i64 256]
-    @SYMBOL.calls  = internal constant { [5 x i64], [6 x i32] } {
+    @SYMBOL.calls  = internal constant { [9 x i64], [6 x i32] } {
                          the numbers of `Steps`, @kernel.k0 - @SYMBOL.calls, 0, 0,
                                                  @kernel.k1 - @SYMBOL.calls, 16, 1 }
+
+The calls of one body of the program's tree follow each other, a `Range`. A loop or choice in it is
+a call like those of kernels, of a function that makes the calls of its own body (regions.py).
 
 A call is three numbers: its function, in bytes from the table; its part of the table of places
 (context.py), in bytes from that table's start; and whether threads wait for each other before it
@@ -11,22 +14,26 @@ A call is three numbers: its function, in bytes from the table; its part of the 
 Distances, because addresses would be written by the loader, in every process, for every call. As
 data, because a program of a thousand kernels would be a thousand calls for LLVM to compile, and a
 call with its barrier is four times as long in instructions. What makes the calls is one function
-for all entry points.
+for all bodies of all entry points.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from ..artifact import ARGUMENT_FIELDS
-from ..loops.ir import Kernel
 from .arguments import argument_field, sample_numbers
 from .barriers import emit_barrier
-from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD, PLACE_BYTES, place_of
+from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD, PLACE_BYTES
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
 
 _FIELDS = 3
 _WAITS, _ONCE = 1, 2
+_CALLS_NAME = "gradc.calls"
+
+Range = tuple[int, int]
+"""Calls that follow each other: the first number of the first one, and one past all numbers."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +41,36 @@ class Steps:
     """What else the function must know.
 
     arena_bytes       before the workspaces of the threads, each of workspace_bytes
-    samples           sample numbers from one iteration's to the next one's
-    repeats           1: the calls are made once for each of `count` iterations; 0: once
+    counter_bytes     at the start of each workspace: where the loops stand
+    samples           sample numbers from one step's to the next one's
+    repeats           1: there is a loop over `count` steps; 0: there is one step
+    first, last       calls of the outermost body
+    begin, end        calls of one step among them
     """
 
     arena_bytes: int
     workspace_bytes: int
+    counter_bytes: int
     samples: int
     repeats: int
+    first: int
+    begin: int
+    end: int
+    last: int
 
 
-_HEAD = (*(field.name for field in fields(Steps)), "end")
-"""end: of the calls, in numbers from their start."""
+_HEAD = tuple(field.name for field in fields(Steps))
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a function, with the places of its buffers, after a barrier if it `waits`; only in
+    the first of several steps on the same samples if it is needed `once` (unchanging.py)."""
+
+    function: str
+    places: tuple[int, ...]
+    waits: bool
+    once: bool = False
 
 
 class Calls:
@@ -57,22 +82,31 @@ class Calls:
         self._places: list[int] = []
         self._starts: dict[tuple[int, ...], int] = {}
 
-    def add(self, function: str, kernel: Kernel, waits: bool, once: bool) -> None:
-        """Call `function` for a kernel, after a barrier if it `waits`; only in the first of several
-        iterations on the same samples if it is needed `once` (unchanging.py)."""
-        places = tuple(place_of(buffer) for buffer in kernel.buffers)
-        if places not in self._starts:
-            self._starts[places] = len(self._places) * PLACE_BYTES
-            self._places += places
-        self._records.append((function, self._starts[places], waits * _WAITS | once * _ONCE))
+    def add(self, calls: Iterable[Call]) -> Range:
+        """These calls, behind all others so far."""
+        begin = len(self._records)
+        for call in calls:
+            places = call.places
+            if places not in self._starts:
+                self._starts[places] = len(self._places) * PLACE_BYTES
+                self._places += places
+            how = call.waits * _WAITS | call.once * _ONCE
+            self._records.append((call.function, self._starts[places], how))
+        return begin * _FIELDS, len(self._records) * _FIELDS
+
+    def make(self, f: FunctionEmitter, frame: Value, calls: Range) -> None:
+        """Make some of the calls, in a function that is given a frame."""
+        tables = [Value(f"@{n}", "ptr") for n in (self._calls_name, self._places_name)]
+        begin, end = (f.const("i64", number) for number in calls)
+        _make_calls(f, frame, tables[0], tables[1], begin, end)
 
     def emit(self, f: FunctionEmitter, steps: Steps, shared: bool) -> None:
-        """Make all of them, in every iteration, in a function with BODY_PARAMETERS.
+        """Make those of the outermost body, in a function with BODY_PARAMETERS.
 
         shared   whether all threads take part in any of them
         """
         f.tables[self._places_name] = self._places_text()
-        f.tables[self._calls_name] = self._calls_text(steps)
+        f.tables[self._calls_name] = self._calls_text(astuple(steps))
         given = [f.parameter(n) for n in range(len(BODY_PARAMETERS))]
         tables = [Value(f"@{n}", "ptr") for n in (self._calls_name, self._places_name)]
         name = "gradc.steps" if shared else "gradc.steps_alone"
@@ -83,16 +117,15 @@ class Calls:
         kind = f"[{len(self._places)} x i64]"
         return f"@{self._places_name} = internal constant {kind} [{listed}], align {PLACE_BYTES}"
 
-    def _calls_text(self, steps: Steps) -> str:
+    def _calls_text(self, numbers: Sequence[int]) -> str:
         here = f"i64 ptrtoint (ptr @{self._calls_name} to i64)"
         listed = ", ".join(
             f"i32 trunc (i64 sub (i64 ptrtoint (ptr @{function} to i64), {here}) to i32), "
             f"i32 {part}, i32 {how}"
             for function, part, how in self._records
         )
-        count = len(self._records) * _FIELDS
-        head = ", ".join(f"i64 {number}" for number in (*astuple(steps), count))
-        kinds = f"[{len(_HEAD)} x i64]", f"[{count} x i32]"
+        head = ", ".join(f"i64 {number}" for number in numbers)
+        kinds = f"[{len(_HEAD)} x i64]", f"[{len(self._records) * _FIELDS} x i32]"
         return (
             f"@{self._calls_name} = internal constant {{ {kinds[0]}, {kinds[1]} }} "
             f"{{ {kinds[0]} [{head}], {kinds[1]} [{listed}] }}, align {PLACE_BYTES}"
@@ -100,7 +133,7 @@ class Calls:
 
 
 def _emit_steps(name: str, shared: bool) -> FunctionEmitter:
-    """void steps(BODY_PARAMETERS, calls, places): what every thread does in every iteration."""
+    """void steps(BODY_PARAMETERS, calls, places): what every thread does in every step."""
     tables = (("ptr", "calls"), ("ptr", "places"))
     f = FunctionEmitter(name, (*BODY_PARAMETERS, *tables), "void", "internal", AROUND_LOOPS)
     arguments, tid, threads, pool, calls, places = (f.parameter(n) for n in range(6))
@@ -116,29 +149,60 @@ def _emit_steps(name: str, shared: bool) -> FunctionEmitter:
         set_field(label, given[label])
     set_field("tid", tid)
     set_field("threads", threads)
+    set_field("pool", pool)
     behind = f.gep(given["arena"], head["arena_bytes"], "i8")
-    own = f.binary("mul", tid, head["workspace_bytes"])
-    set_field("workspace", f.gep(behind, own, "i8"))
+    own = f.gep(behind, f.binary("mul", tid, head["workspace_bytes"]), "i8")
+    set_field("counters", own)
+    set_field("workspace", f.gep(own, head["counter_bytes"], "i8"))
     count = f.select(f.compare("ne", head["repeats"], 0), given["count"], 1)
     if not shared:
         count = f.select(f.compare("eq", tid, 0), count, 0)
-    records = f.gep(calls, len(_HEAD), "i64")
+    _make_calls(f, frame, calls, places, head["first"], head["begin"])
     with f.loop(0, count) as loop:
         step = f.binary("add", given["first_step"], loop.index)
         set_field("order", f.gep(order, f.binary("mul", step, samples), "i64"))
         set_field("iteration", loop.index)
         again = f.binary("and", f.compare("ne", loop.index, 0), f.compare("eq", samples, 0))
         left_out = f.select(again, f.const("i32", _ONCE), 0)
-        with f.loop(0, head["end"], _FIELDS) as call:
-            record = f.gep(records, call.index, "i32")
-            function, part, how = (f.load("i32", f.gep(record, n, "i32")) for n in range(_FIELDS))
-            with f.if_(f.compare("ne", f.binary("and", how, _WAITS), 0)):
-                emit_barrier(f, pool, tid, threads)
-            with f.if_(f.compare("eq", f.binary("and", how, left_out), 0)):
-                set_field("places", f.gep(places, f.cast("zext", part, "i64"), "i8"))
-                code = f.gep(calls, f.cast("sext", function, "i64"), "i8", inbounds=False)
-                f.call_pointer("void", code, [frame])
+        _make_calls(f, frame, calls, places, head["begin"], head["end"], left_out)
         if shared:
             emit_barrier(f, pool, tid, threads)
+    _make_calls(f, frame, calls, places, head["end"], head["last"])
+    f.ret()
+    return f
+
+
+def _make_calls(
+    f: FunctionEmitter, frame: Value, calls: Value, places: Value, begin: Value, end: Value,
+    left_out: Value | None = None,
+) -> None:  # fmt: skip
+    """Make the calls of a range, but for those that are marked as what is left out."""
+    marks = f.const("i32", 0) if left_out is None else left_out
+    f.call_helper(None, _CALLS_NAME, [frame, calls, places, begin, end, marks], _emit_calls)
+
+
+def _emit_calls() -> FunctionEmitter:
+    """void calls(frame, calls, places, begin, end, left_out): one call after the other."""
+    kinds = ("ptr", "ptr", "ptr", "i64", "i64", "i32")
+    names = ("frame", "calls", "places", "begin", "end", "left_out")
+    parameters = tuple(zip(kinds, names, strict=True))
+    f = FunctionEmitter(_CALLS_NAME, parameters, "void", "internal", AROUND_LOOPS)
+    frame, calls, places, begin, end, left_out = (f.parameter(n) for n in range(6))
+    fields = ("tid", "threads", "pool")
+    tid, threads, pool = (
+        f.load(FRAME[FRAME_FIELD[name]][0], f.gep(frame, FRAME_FIELD[name], "i64"))
+        for name in fields
+    )
+    records = f.gep(calls, len(_HEAD), "i64")
+    with f.loop(begin, end, _FIELDS) as call:
+        record = f.gep(records, call.index, "i32")
+        function, part, how = (f.load("i32", f.gep(record, n, "i32")) for n in range(_FIELDS))
+        with f.if_(f.compare("ne", f.binary("and", how, _WAITS), 0)):
+            emit_barrier(f, pool, tid, threads)
+        with f.if_(f.compare("eq", f.binary("and", how, left_out), 0)):
+            own_places = f.gep(places, f.cast("zext", part, "i64"), "i8")
+            f.store(own_places, f.gep(frame, FRAME_FIELD["places"], "i64"))
+            code = f.gep(calls, f.cast("sext", function, "i64"), "i8", inbounds=False)
+            f.call_pointer("void", code, [frame])
     f.ret()
     return f

@@ -12,7 +12,8 @@ Where its buffers lie is not in a kernel's code, so that equal kernels (loops/ca
 function, called several times. `places` points at the call's part of a constant table, with one
 number for each of `kernel.buffers`: what lies in state or arena is so many bytes from its block's
 start; what has a slot, its pointer is so many bytes from the start of the table of pointers; what
-is a number of the call itself stands there. An array constant in the code is part of what makes
+is a number of the call itself stands there; where a loop around it stands is so many bytes from the
+start of `counters`, which are the thread's own. An array constant in the code is part of what makes
 kernels equal.
 
 What a kernel needs more of, as panels of packed operands, is its thread's part of `workspace`,
@@ -37,9 +38,11 @@ FRAME = (
     ("ptr", "state"), ("ptr", "arena"), ("ptr", "inputs"), ("ptr", "outputs"),
     ("ptr", "constants"), ("ptr", "order"), ("i64", "iteration"), ("i64", "rows"),
     ("i64", "tid"), ("i64", "threads"), ("ptr", "workspace"), ("ptr", "places"),
+    ("ptr", "counters"), ("ptr", "pool"),
 )  # fmt: skip
 FIELD_BYTES = 8
 PLACE_BYTES = 8
+COUNTER_BYTES = 8
 _POINTER_BYTES = 8
 _NO_SYMBOL = re.compile(r"[^A-Za-z0-9_.-]")
 FRAME_FIELD = {name: n for n, (_, name) in enumerate(FRAME)}
@@ -52,6 +55,8 @@ def place_of(buffer: Buffer) -> int:
             return buffer.offset_bytes
         case "input" | "output" | "constant" | "order":
             return buffer.slot * _POINTER_BYTES
+        case "counter":
+            return buffer.slot * COUNTER_BYTES
         case "call":
             return buffer.slot
         case _:
@@ -118,6 +123,9 @@ class KernelContext:
             case "state" | "arena":
                 place = f.load("i64", self._entry(buffer))
                 return f.gep(self.parameter(buffer.space), place, "i8")
+            case "counter":
+                place = f.load("i64", self._entry(buffer))
+                return f.gep(self.parameter("counters"), place, "i8")
             case _:
                 assert_never(buffer.space)
 

@@ -1,11 +1,11 @@
-"""From a planned program to a module: kernels, the loop over iterations, the entry point.
+"""From a planned program to a module: kernels, the loop over steps, the entry point.
 
     void SYMBOL(struct gradc_arguments *)            what the runtime calls (see artifact.py)
-    void SYMBOL_body(arguments, tid, threads, pool)  what every thread runs: the whole loop
+    void SYMBOL_body(arguments, tid, threads, pool)  what every thread runs: the whole tree
 
-Threads are SPMD: each runs the whole loop on its share of every kernel, with barriers where
-barriers.py asks for them. The workspaces of the threads (context.py) follow the arena, one after
-the other.
+Threads are SPMD: each walks the whole tree of loops and choices (regions.py) on its share of every
+kernel, with barriers where barriers.py asks for them. The workspaces of the threads (context.py)
+follow the arena, one after the other.
 
 Kernels with equal canonical text (loops/canonical.py) are one function of the module, whichever
 entry point they belong to; each call hands over where its buffers lie (calls.py).
@@ -13,28 +13,27 @@ entry point they belong to; each call hands over where its buffers lie (calls.py
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from typing import assert_never
 
 from ..artifact import WORKSPACE_ALIGNMENT_BYTES, aligned_arena_bytes
 from ..backend import EmittedProgram
 from ..errors import CompileError
-from ..loops.canonical import canonical_kernel, canonical_text, streams_apart, structure
+from ..loops.canonical import canonical_kernel, canonical_text, structure
 from ..loops.ir import Kernel
 from ..loops.schedule import Nest, Tiles, Unrolled
 from ..loops.work import work
-from ..program.ir import Program, Repeat
+from ..program.ir import Program
+from ..program.tree import verify_tree
 from .arguments import argument_field
-from .barriers import barriers_before
-from .calls import Calls, Steps
-from .context import BODY_PARAMETERS
+from .calls import Steps
+from .context import BODY_PARAMETERS, COUNTER_BYTES
 from .contraction import emit_contraction
 from .emit import AROUND_LOOPS, FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest
+from .regions import KernelFunction, TreeEmitter
 from .resident import emit_resident
 from .target import Optimize
-from .unchanging import unchanging
 
 CALL_WORK = 2_097_152
 """Of all iterations of a call: with less, the caller alone is done sooner than workers wake."""
@@ -42,11 +41,7 @@ CALL_WORK = 2_097_152
 
 def is_resident(program: Program) -> bool:
     """Whether the program is one loop that is held in registers."""
-    return (
-        len(program.body) == 1
-        and isinstance(program.body[0], Repeat)
-        and (program.body[0].resident)
-    )
+    return program.steps is not None and program.steps.resident
 
 
 def optimization_level(program: Program) -> Optimize:
@@ -76,36 +71,27 @@ def emit_programs(programs: Mapping[str, Program], name: str, shared: str) -> Mo
     return module
 
 
-@dataclass(frozen=True)
-class _KernelFunction:
-    """A kernel in the module, and the workspace that it needs of each thread."""
-
-    name: str
-    workspace_bytes: int
-
-
 class _KernelFunctions:
     """The kernels of a module: one function for all that have the same canonical text."""
 
     def __init__(self, module: ModuleEmitter) -> None:
         self._module = module
-        self._of_structure: dict[Hashable, _KernelFunction] = {}
-        self._of_text: dict[str, _KernelFunction] = {}
+        self._of_structure: dict[Hashable, KernelFunction] = {}
+        self._of_text: dict[str, KernelFunction] = {}
 
-    def function(self, kernel: Kernel) -> _KernelFunction:
+    def function(self, kernel: Kernel) -> KernelFunction:
         """The function that runs a kernel; a new one is named after it."""
         key = structure(kernel)
         if key not in self._of_structure:
             self._of_structure[key] = self._function(kernel, canonical_text(kernel))
         return self._of_structure[key]
 
-    def _function(self, kernel: Kernel, text: str) -> _KernelFunction:
+    def _function(self, kernel: Kernel, text: str) -> KernelFunction:
         if text not in self._of_text:
             emitted = self._emitted(kernel, text)
             self._module.add(emitted)
-            lines = -(-emitted.workspace_bytes // WORKSPACE_ALIGNMENT_BYTES)
-            workspace_bytes = lines * WORKSPACE_ALIGNMENT_BYTES
-            self._of_text[text] = _KernelFunction(emitted.name, workspace_bytes)
+            workspace_bytes = aligned_workspace_bytes(emitted.workspace_bytes)
+            self._of_text[text] = KernelFunction(emitted.name, workspace_bytes)
         return self._of_text[text]
 
     def _emitted(self, kernel: Kernel, text: str) -> FunctionEmitter:
@@ -114,6 +100,11 @@ class _KernelFunctions:
         except CompileError:
             _emit_kernel(kernel)  # is refused with the names that its author gave its axes
             raise
+
+
+def aligned_workspace_bytes(size: int) -> int:
+    """A size after which other workspace is aligned."""
+    return -(-size // WORKSPACE_ALIGNMENT_BYTES) * WORKSPACE_ALIGNMENT_BYTES
 
 
 def _emit_kernel(kernel: Kernel) -> FunctionEmitter:
@@ -145,41 +136,28 @@ def _add_program(
     call_work: int = CALL_WORK,
 ) -> None:  # fmt: skip
     module.workspaces[symbol] = 0
-    program.check_loop()
+    verify_tree(program)
     if is_resident(program):
         module.add(emit_resident(program, symbol))
         module.add(_emit_entry(symbol))
         return
-    kernels = tuple(map(streams_apart, program.kernels()))
-    called = {k.name: functions.function(k) for k in kernels}
-    workspace_bytes = max((f.workspace_bytes for f in called.values()), default=0)
-    module.workspaces[symbol] = workspace_bytes
-    module.add(_emit_body(program, kernels, symbol, called, workspace_bytes))
-    shared = any(map(_is_shared, kernels))
-    fewest = -(-call_work // max(1, sum(map(work, kernels))))
-    module.add(_emit_entry(symbol, fewest if shared else None))
-
-
-def _emit_body(
-    program: Program,
-    kernels: Sequence[Kernel],
-    symbol: str,
-    called: Mapping[str, _KernelFunction],
-    workspace_bytes: int,
-) -> FunctionEmitter:
+    tree = TreeEmitter(module, symbol, functions, program, _is_shared)
+    counter_bytes = aligned_workspace_bytes(tree.depth * COUNTER_BYTES)
+    module.workspaces[symbol] = counter_bytes + tree.workspace_bytes
     f = FunctionEmitter(
         f"{symbol}_body", BODY_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS
     )
-    calls, before = Calls(symbol), barriers_before(kernels, _is_shared)
-    once = unchanging(kernels)
-    for kernel in kernels:
-        calls.add(called[kernel.name].name, kernel, kernel.name in before, kernel.name in once)
-    repeats = any(isinstance(i, Repeat) for i in program.body)
-    arena_bytes = aligned_arena_bytes(program.arena_bytes)
-    steps = Steps(arena_bytes, workspace_bytes, program.rows_maximum, int(repeats))
-    calls.emit(f, steps, any(map(_is_shared, kernels)))
+    steps = Steps(
+        aligned_arena_bytes(program.arena_bytes), module.workspaces[symbol], counter_bytes,
+        program.rows_maximum, int(program.steps is not None),
+        tree.first, tree.begin, tree.end, tree.last,
+    )  # fmt: skip
+    shared = any(map(_is_shared, program.kernels()))
+    tree.calls.emit(f, steps, shared)
     f.ret()
-    return f
+    module.add(f)
+    fewest = -(-call_work // max(1, sum(n * work(kernel) for kernel, n in program.trips().items())))
+    module.add(_emit_entry(symbol, fewest if shared else None))
 
 
 def _emit_entry(symbol: str, fewest: int | None = None) -> FunctionEmitter:

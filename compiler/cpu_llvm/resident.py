@@ -2,7 +2,8 @@
 
 The emitter walks each kernel point by point, as an interpreter would, with addresses as Python
 integers and elements as LLVM values. State is loaded before the loop, carried through it and
-stored after it; only the data set is read and only outputs are written inside. A sum is
+stored after it; only the data set is read and only outputs are written inside. Loops inside a step
+are unrolled too: a counter is a number, like where an axis stands. A sum is
 made in the order that its loop says. The code is straight-line,
 so LLVM's own pipeline packs it into vectors where it can; it changes no value, for no instruction
 allows it to.
@@ -20,7 +21,7 @@ from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store
 from ..loops.known_index import folded
 from ..loops.order import runs_wide
 from ..loops.schedule import LANES, Order
-from ..program.ir import Program
+from ..program.ir import Body, If, Program, Repeat, While
 from ..types import int32, int64
 from .arguments import argument_field, constant_table, sample_numbers
 from .context import BODY_PARAMETERS
@@ -64,7 +65,9 @@ class _ResidentEmitter:
     def __init__(self, f: FunctionEmitter, program: Program) -> None:
         self.f = f
         self.program = program
-        self.kernels = [flatten_kernel(k, ScalarBuilder()) for k in program.kernels()]
+        self.flat = {k: flatten_kernel(k, ScalarBuilder()) for k in program.kernels()}
+        self.kernels = tuple(self.flat.values())
+        self.counters: dict[Axis, int] = {}
         self.values: dict[Cell, Value] = {}
         self.inputs: dict[int, Value] = {}
         self.order = self.rows = Value("null", "ptr")
@@ -86,17 +89,33 @@ class _ResidentEmitter:
         self.outputs = argument_field(f, arguments, "outputs")
         start = [self.values[("state", *key)] for key in carried]
         count = argument_field(f, arguments, "count")
+        steps = self.program.steps
+        assert steps is not None, "a resident program has a loop over steps"
         with f.loop(0, count, carried=start) as loop:
             self.iteration = loop.index
             for key, value in zip(carried, loop.carried, strict=True):
                 self.values[("state", *key)] = value
             row = f.binary("mul", f.binary("add", first, loop.index), each)
             self.order = f.gep(orders, row, "i64")
-            for kernel in self.kernels:
-                _KernelUnroller(self, kernel).unroll()
+            self._unroll(steps.body)
             loop.next([self.values[("state", *key)] for key in carried])
         for key, value in zip(carried, loop.results, strict=True):
             f.store(value, cells[key])
+
+    def _unroll(self, body: Body) -> None:
+        """Every kernel of a body, loops inside written out."""
+        for instruction in body:
+            match instruction:
+                case Kernel():
+                    _KernelUnroller(self, self.flat[instruction]).unroll()
+                case Repeat(axis=Axis() as axis, body=inner):
+                    for number in range(axis.extent):
+                        self.counters[axis] = number
+                        self._unroll(inner)
+                case Repeat() | While() | If():
+                    raise AssertionError("make_resident lets no other loop through")
+                case _:
+                    assert_never(instruction)
 
     def _state_cells(self, state: Value) -> dict[tuple[int, int], Value]:
         """Load every element of every state that is read or written; address of each."""
@@ -120,7 +139,7 @@ class _ResidentEmitter:
                 return ("state", buffer.offset_bytes, element)
             case "arena" | "output":
                 return (buffer, 0, element)
-            case "input" | "constant" | "order" | "call":
+            case "input" | "constant" | "order" | "call" | "counter":
                 raise AssertionError(f"{buffer} is read where it lies")
             case _:
                 assert_never(buffer.space)
@@ -137,7 +156,7 @@ class _ResidentEmitter:
             case "constant":
                 table = argument_field(self.f, self.f.parameter(0), "constants")
                 return self.f.load("ptr", self.f.gep(table, buffer.slot, "ptr"))
-            case "state" | "arena" | "output" | "call":
+            case "state" | "arena" | "output" | "call" | "counter":
                 raise AssertionError(f"{buffer} is in registers, or in no program")
             case _:
                 assert_never(buffer.space)
@@ -281,6 +300,8 @@ class _KernelUnroller:
             if scalar.dtype.is_bool:
                 return bool(scalar.payload)
             return self.f.const(llvm_type(scalar.dtype), scalar.payload)
+        if scalar.op == "counter":
+            return self.owner.counters[scalar.payload]
         if scalar.op == "rows":
             return self.owner.rows
         if scalar.op == "reduced":

@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from ..loops.ir import Buffer, Kernel
+from ..program.ir import Body, kernels_in
 
 
-def unchanging(kernels: Sequence[Kernel]) -> set[str]:
-    """Names of the kernels of one loop that write the same bytes again as long as the samples are
-    the same, and that nothing else of the loop writes."""
+def unchanging(body: Body) -> set[Kernel]:
+    """The kernels of a loop's body that write the same bytes again as long as the samples are the
+    same, and that nothing else in the loop writes. Of loops inside it, none: they count."""
+    kernels = tuple(kernels_in(body))
     return {
-        kernel.name
-        for kernel in kernels
-        if not any(map(_changes, kernel.reads))
+        kernel
+        for kernel in body
+        if isinstance(kernel, Kernel)
+        and not any(map(_changes, kernel.reads))
         and not any(store.accumulate for store in kernel.stores)
         and all(_is_its_own(buffer, kernel, kernels) for buffer in kernel.writes)
     }
@@ -28,7 +31,7 @@ def unchanging(kernels: Sequence[Kernel]) -> set[str]:
 def _changes(buffer: Buffer) -> bool:
     """Whether iterations on the same samples may find something else in a buffer."""
     match buffer.space:
-        case "arena" | "state" | "output":
+        case "arena" | "state" | "output" | "counter":
             return True
         case "input" | "constant" | "order" | "call":
             return False

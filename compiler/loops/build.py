@@ -70,6 +70,10 @@ class ScalarBuilder(Primitives):
     def axis(self, axis: Axis) -> Scalar:
         return self._make("axis", (), int64, axis) if axis.moves else self.index(0)
 
+    def counter(self, axis: Axis) -> Scalar:
+        """Where a loop around the kernel stands."""
+        return self._make("counter", (), int64, axis) if axis.moves else self.index(0)
+
     def rows(self) -> Scalar:
         """The number of samples in this batch, known at run time."""
         return self._make("rows", (), int64)

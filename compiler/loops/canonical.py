@@ -27,6 +27,11 @@ equal draws it is: it comes with the call, as places do, from a buffer of its ow
     before   philox(%v0, %v1, -2147483648 : i32, 0 : i32, %v2, %v3)
     after    philox(%v0, %v1, %b3[], 0 : i32, %v2, %v3)      buffer %b3 : i32[] in call
 
+So is where the loops around a kernel stand, however many they are and however long.
+
+    before   %x[t, i]                                        counter t in 64
+    after    %x[%b1[], i]                                    buffer %b1 : i64[] in counter
+
 Two kernels of one text differ in where their buffers lie, so code for them must find buffers at
 run time, and assume nothing of how they lie to each other or to a cache line: a result may be
 written over an operand in one kernel, and beside it in the other. Code is made of the kernel that
@@ -38,10 +43,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
-from ..types import TensorType, int32
+from ..types import TensorType, int32, int64
 from .ir import Axis, Buffer, Kernel, Loop, Scalar, dense_layout
 from .rewrite import remade, rewrite_kernel
-from .text import InnerNames, buffer_line, kernel_lines, parse_kernel
+from .text import InnerNames, buffer_line, counter_lines, kernel_lines, parse_kernel
 
 NAME = "k"
 STREAM = 2
@@ -67,6 +72,30 @@ def streams_apart(kernel: Kernel) -> Kernel:
     return rewrite_kernel(kernel, scalar=rule)
 
 
+def counters_apart(kernel: Kernel, slots: Mapping[Axis, int]) -> Kernel:
+    """The kernel that finds its counters in buffers; itself if it has none.
+
+    slots   the number of each loop around it
+    """
+    if not kernel.counters:
+        return kernel
+    loads = {
+        axis: Scalar("load", (), int64, _counter_buffer(axis, slots[axis]))
+        for axis in kernel.counters
+    }
+
+    def rule(scalar: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+        if scalar.op == "counter":
+            return loads[scalar.payload]
+        return remade(scalar, args, scalar.payload)
+
+    return rewrite_kernel(kernel, scalar=rule)
+
+
+def _counter_buffer(axis: Axis, slot: int) -> Buffer:
+    return Buffer(axis.name, TensorType(int64, ()), dense_layout(()), "counter", slot)
+
+
 def structure(kernel: Kernel) -> tuple[Hashable, ...]:
     """Kernels with equal structure have equal canonical text, and axes of equal names.
 
@@ -76,6 +105,7 @@ def structure(kernel: Kernel) -> tuple[Hashable, ...]:
     reductions = {
         r.name: n for n, r in enumerate(r for loop in kernel.loops for r in loop.reductions)
     }
+    counters = {c: (number, *_axis_structure(c)[1:]) for number, c in enumerate(kernel.counters)}
     numbers: dict[Scalar, int] = {}
     lines: list[Hashable] = []
     for number, scalar in enumerate(kernel.scalars):
@@ -89,6 +119,8 @@ def structure(kernel: Kernel) -> tuple[Hashable, ...]:
             payload = repr(scalar.payload)
         elif scalar.op == "reduced":
             payload = reductions[scalar.payload]
+        elif scalar.op == "counter":
+            payload = counters[scalar.payload]
         lines.append((scalar.op, scalar.dtype.name, payload, *[numbers[a] for a in scalar.args]))
     loops = tuple(_loop_structure(loop, buffers, numbers) for loop in kernel.loops)
     memory = tuple(map(_buffer_structure, buffers))
@@ -136,7 +168,9 @@ def canonical_text(kernel: Kernel) -> str:
     inner = InnerNames(
         {name: f"a{number}" for number, name in enumerate(axes)},
         {name: f"r{number}" for number, name in enumerate(reductions)},
+        {axis.name: f"c{number}" for number, axis in enumerate(kernel.counters)},
     )
+    lines += counter_lines(kernel, inner)
     bare = replace(kernel, name=NAME, description="", flops=0.0)
     return "\n".join([*lines, *kernel_lines(bare, names, inner)]) + "\n"
 

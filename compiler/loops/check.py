@@ -31,7 +31,7 @@ from .ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, Store, walk
 from .one_to_one import axes_apart, meetings, moving
 from .primitives import PRIMITIVES
 
-LEAVES = ("constant", "axis", "rows", "load", "reduced")
+LEAVES = ("constant", "axis", "counter", "rows", "load", "reduced")
 
 
 def verify_kernel(kernel: Kernel) -> None:
@@ -63,6 +63,7 @@ class _Checker:
 
     def _check_axes(self, axes: Sequence[Axis]) -> None:
         names = [axis.name for axis in axes]
+        names += [axis.name for axis in self.kernel.counters]
         for name in names:
             if names.count(name) > 1:
                 raise self._refuse("", f"two axes are named {name}")
@@ -257,15 +258,19 @@ class _Checker:
 
 
 def _is_affine(scalar: Scalar) -> bool:
-    """Whether `index_range` is attained: a sum of constants and of each axis at most once."""
+    """Whether `index_range` is attained: a sum of constants and of each axis or counter at most
+    once."""
     if any(coefficient(scalar, axis) is None for axis in scalar.axes):
         return False
     found: list[Axis] = []
+    counters: list[Axis] = []
     stack = [scalar]
     while stack:
         part = stack.pop()
         if part.op == "axis":
             found.append(part.payload)
+        elif part.op == "counter" and part.payload not in counters:
+            counters.append(part.payload)
         elif part.op in ("add", "mul"):
             stack.extend(part.args)
         elif part.op != "constant":

@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,11 @@ def run_kernel(
     rows: int = 1,
     pointwise: bool = False,
     inexact: Primitive = primitive_value,
+    counters: Mapping[Axis, int] = MappingProxyType({}),
 ) -> None:
     """Run the kernel on `memory`.
 
+    counters   where the loops around it stand
     pointwise  walk the first parallel axis point by point, loads and stores of one point after
                those of the one before: what a kernel that writes over its operands must survive
     inexact    computes primitives that are not exact, on floats
@@ -59,7 +62,7 @@ def run_kernel(
         apart |= end.axes
     walked = [axis for axis in kernel.axes if axis in apart]
     for points in itertools.product(*(range(axis_limit(axis, rows)) for axis in walked)):
-        _Run(kernel, memory, rows, dict(zip(walked, points, strict=True)), inexact).run()
+        _Run(kernel, memory, rows, dict(zip(walked, points, strict=True)), inexact, counters).run()
 
 
 def axis_limit(axis: Axis, rows: int) -> int:
@@ -77,9 +80,10 @@ class _Run:
         rows: int,
         fixed: Mapping[Axis, int],
         inexact: Primitive,
+        counters: Mapping[Axis, int],
     ) -> None:
         self.kernel, self.memory, self.rows, self.fixed = kernel, memory, rows, fixed
-        self.inexact = inexact
+        self.inexact, self.counters = inexact, counters
         self.outer = len(kernel.axes)
         self.rank = self.outer + max((len(loop.axes) for loop in kernel.loops), default=0)
         self.points: dict[Axis, Array] = {}
@@ -160,6 +164,8 @@ class _Run:
             return self.reduced[scalar.payload]
         if scalar.op == "constant":
             return np.asarray(scalar.payload).astype(scalar.dtype.numpy)
+        if scalar.op == "counter":
+            return np.asarray(self.counters[scalar.payload], np.int64)
         if scalar.op == "rows":
             return np.asarray(self.rows, np.int64)
         if scalar.op == "load":

@@ -67,6 +67,8 @@ def _remade(scalar: Scalar, args: tuple[Scalar, ...], k: ScalarBuilder) -> Scala
         return k.constant(scalar.payload, scalar.dtype)
     if scalar.op == "axis":
         return k.axis(scalar.payload)
+    if scalar.op == "counter":
+        return k.counter(scalar.payload)
     if scalar.op == "rows":
         return k.rows()
     if scalar.op == "reduced":

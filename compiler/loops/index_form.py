@@ -57,6 +57,8 @@ def index_form(op: str, args: Sequence[Any], payload: Any) -> IndexForm:
         return IndexForm((payload, payload), {}, payload, NO_STRIPS)
     if op == "axis":
         return IndexForm((0, payload.extent - 1), {payload: 1}, 0, NO_STRIPS)
+    if op == "counter":
+        return IndexForm((0, payload.extent - 1), {}, None, NO_STRIPS)
     forms = [arg.form for arg in args]
     if op not in ("add", "sub", "mul", "min", "max", "select", "mod", "floor_div"):
         return NOTHING_KNOWN

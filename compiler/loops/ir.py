@@ -9,18 +9,19 @@
     reduction ::= "%" name "=" combiner "(" scalar ")" ":" dtype
     store     ::= [ "accumulate" ] element "=" scalar [ "counting" element ]
     element   ::= "%" buffer "[" [ scalar { "," scalar } ] "]"
-    scalar    ::= constant | axis name | "rows" | "%" name | element
+    scalar    ::= constant | axis name | counter name | "rows" | "%" name | element
                 | primitive "(" scalar { "," scalar } ")" [ ":" dtype ]
     constant  ::= number [ ":" dtype ] | "true" | "false"           i64 if no dtype is named
     buffer    ::= "buffer" "%" name ":" type "in" space [ "at" integer ] [ "slot" integer ]
                   [ "order" integers ] [ "strips" integer ]
                   [ "strides" integers "from" integer "size" integer ]
                   [ "hex" string ]
+    counter   ::= "counter" axis
 
-A kernel as text of its own has the buffers that it names before it. The primitives are those of
-primitives.py, the combiners those of combiners.py. A primitive has the dtype of its last operand (a
-predicate bool) unless another is written; a cast always names it. `%` names a let, a reduction or,
-before `[`, a buffer. A name that is no word stands in quotes: %"0.weight".
+A kernel as text of its own has the buffers and counters that it names before it. The primitives are
+those of primitives.py, the combiners those of combiners.py. A primitive has the dtype of its last
+operand (a predicate bool) unless another is written; a cast always names it. `%` names a let, a
+reduction or, before `[`, a buffer. A name that is no word stands in quotes: %"0.weight".
 
 For every point of the parallel axes (in any order, on any thread) the loops run one after the
 other. A loop without axes runs once. Its reductions start at the combiner's identity; their values
@@ -41,6 +42,9 @@ of them, when it has stored, adds one to the element that it names, a whole numb
 the store is made of. So what goes to the places from a count on goes there one after the other:
 
     %order[cast(%next[%key[i]]) : i64] = i counting %next[%key[i]]
+
+A counter is the axis of a loop of the program that the kernel is in (program/ir.py): one number,
+the same at all points, while a kernel runs.
 
 The order of a sum decides its bits, so it is written on the loop: see schedule.py for `order` and
 `schedule`. Neither is there before choose_schedule.
@@ -119,7 +123,7 @@ def spaced_layout(shape: tuple[int, ...], size_bytes: int) -> Layout:
     return dense_layout(extents)
 
 
-Space = Literal["arena", "state", "input", "output", "constant", "order", "call"]
+Space = Literal["arena", "state", "input", "output", "constant", "order", "call", "counter"]
 """Where a buffer is; see Buffer."""
 
 SPACES: tuple[Space, ...] = get_args(Space)
@@ -137,6 +141,8 @@ class Buffer:
             "order"    the iteration's sample numbers
             "call"     one number, `slot`, that differs from call to call of one piece of code; in
                        no program (canonical.py)
+            "counter"  where loop number `slot` around the kernel stands, the outermost first; in no
+                       program either
     type    element type and maximum shape; named extents are replaced by their maximum, except
             for a data set's number of samples, which no address depends on (its extent is 0)
     Raises VerifyError if there is no such space.
@@ -160,7 +166,7 @@ class Buffer:
         match self.space:
             case "arena" | "state" | "output":
                 return True
-            case "input" | "constant" | "order" | "call":
+            case "input" | "constant" | "order" | "call" | "counter":
                 return False
             case _:
                 assert_never(self.space)
@@ -171,7 +177,7 @@ class Buffer:
         match self.space:
             case "arena" | "state":
                 return True
-            case "input" | "output" | "constant" | "order" | "call":
+            case "input" | "output" | "constant" | "order" | "call" | "counter":
                 return False
             case _:
                 assert_never(self.space)
@@ -182,7 +188,7 @@ class Buffer:
         match self.space:
             case "arena" | "output":
                 return True
-            case "state" | "input" | "constant" | "order" | "call":
+            case "state" | "input" | "constant" | "order" | "call" | "counter":
                 return False
             case _:
                 assert_never(self.space)
@@ -223,7 +229,8 @@ def points_of(axes: Iterable[Axis]) -> int:
 class Scalar:
     """One scalar expression; interned by the builder that made it.
 
-    op     a primitive, or "constant" (payload: Python number), "axis" (payload: Axis), "rows",
+    op     a primitive, or "constant" (payload: Python number), "axis" (payload: Axis), "counter"
+           (payload: the Axis of a loop around the kernel, which is none of `axes`), "rows",
            "load" (payload: Buffer; args: one index per axis), "reduced" (payload: reduction name)
     form   of an i64: its range and its steps along the axes; see index_form.py
     """
@@ -406,12 +413,19 @@ class Kernel:
         """Every buffer that is read or written, once, in order of appearance."""
         return tuple(dict.fromkeys(self.reads + self.writes))
 
+    @cached_property
+    def counters(self) -> tuple[Axis, ...]:
+        """The axes of loops around the kernel that it reads, once, in order of appearance."""
+        return tuple(dict.fromkeys(s.payload for s in self.scalars if s.op == "counter"))
+
 
 def _counts(store: Store) -> tuple[Scalar, ...]:
     return () if store.counting is None else (store.counting,)
 
 
-_FOUND = ("scalars", "loads", "loads_by_loop", "stores", "reads", "writes", "buffers")
+_FOUND = (
+    "scalars", "loads", "loads_by_loop", "stores", "reads", "writes", "buffers", "counters",
+)  # fmt: skip
 """What is found of a kernel and does not depend on how it is run."""
 
 

@@ -37,6 +37,7 @@ FOLDS: Mapping[str, Callable[..., int]] = MappingProxyType(
     }
 )
 _NUMBERS = (int64, bool_)
+_KNOWN = ("axis", "counter", "constant")
 
 
 def wrapped(value: int) -> int:
@@ -55,9 +56,9 @@ def folded(scalar: Scalar, operands: Sequence[object]) -> int | None:
 
 
 def is_known(address: Scalar) -> bool:
-    """Whether the address is index arithmetic of axes and constants alone."""
+    """Whether the address is index arithmetic of axes, counters and constants alone."""
     seen: set[Scalar] = set()
     return all(
-        scalar.dtype in _NUMBERS and (scalar.op in ("axis", "constant") or scalar.op in FOLDS)
+        scalar.dtype in _NUMBERS and (scalar.op in _KNOWN or scalar.op in FOLDS)
         for scalar in walk(address, seen)
     )

@@ -56,13 +56,18 @@ Names = Mapping[Buffer, str]
 
 @dataclass(frozen=True)
 class InnerNames:
-    """Other names for a kernel's axes and reductions; those that are missing keep their own."""
+    """Other names for a kernel's axes, reductions and counters; those that are missing keep their
+    own."""
 
     axes: Mapping[str, str] = field(default_factory=dict)
     reductions: Mapping[str, str] = field(default_factory=dict)
+    counters: Mapping[str, str] = field(default_factory=dict)
 
     def axis(self, axis: Axis) -> str:
         return self.axes.get(axis.name, axis.name)
+
+    def counter(self, axis: Axis) -> str:
+        return self.counters.get(axis.name, axis.name)
 
     def reduction(self, name: str) -> str:
         return quoted(self.reductions.get(name, name))
@@ -75,9 +80,10 @@ OWN_NAMES = InnerNames()
 
 
 def print_kernel(kernel: Kernel) -> str:
-    """The buffers that a kernel names, and the kernel."""
+    """The buffers and counters that a kernel names, and the kernel."""
     names = buffer_names(kernel.buffers)
     lines = [buffer_line(buffer, names) for buffer in kernel.buffers]
+    lines += counter_lines(kernel)
     return "\n".join([*lines, *kernel_lines(kernel, names)]) + "\n"
 
 
@@ -101,7 +107,7 @@ def _place(buffer: Buffer) -> list[str]:
             return [f"at {buffer.offset_bytes}"]
         case "input" | "output":
             return [f"slot {buffer.slot}"]
-        case "constant" | "order" | "call":
+        case "constant" | "order" | "call" | "counter":
             return [f"slot {buffer.slot}"] if buffer.slot else []
         case _:
             assert_never(buffer.space)
@@ -172,11 +178,21 @@ def kernel_lines(kernel: Kernel, names: Names, inner: InnerNames = OWN_NAMES) ->
     return [*lines, "}"]
 
 
-def _axis_text(axis: Axis, inner: InnerNames) -> str:
-    text = f"{inner.axis(axis)} in {axis.extent}"
+def counter_lines(kernel: Kernel, inner: InnerNames = OWN_NAMES) -> list[str]:
+    """The declarations of a kernel's counters."""
+    return [f"counter {axis_text(axis, inner.counter(axis))}" for axis in kernel.counters]
+
+
+def axis_text(axis: Axis, name: str) -> str:
+    """NAME in EXTENT [bounded [PER_ROW]]"""
+    text = f"{name} in {axis.extent}"
     if axis.bounded:
         text += " bounded" if axis.per_row == 1 else f" bounded {axis.per_row}"
     return text
+
+
+def _axis_text(axis: Axis, inner: InnerNames) -> str:
+    return axis_text(axis, inner.axis(axis))
 
 
 def _number(value: float) -> str:
@@ -243,6 +259,8 @@ class _LoopPrinter:
             return _constant_text(scalar)
         if scalar.op == "axis":
             return self.inner.axis(scalar.payload)
+        if scalar.op == "counter":
+            return self.inner.counter(scalar.payload)
         if scalar.op == "rows":
             return "rows"
         if scalar.op == "reduced":
@@ -270,12 +288,15 @@ def _constant_text(scalar: Scalar) -> str:
 
 
 def parse_kernel(text: str, file: str = "<text>") -> Kernel:
-    """The kernel in a text of buffers and one kernel."""
+    """The kernel in a text of buffers, counters and one kernel."""
     cursor = Cursor(text, file)
     buffers: dict[str, Buffer] = {}
     while cursor.at("buffer"):
         parse_buffer(cursor, buffers)
-    kernel = KernelParser(cursor, buffers).kernel()
+    counters: dict[str, Axis] = {}
+    while cursor.accept("counter"):
+        parse_axis(cursor, counters)
+    kernel = KernelParser(cursor, buffers, counters).kernel()
     cursor.end()
     return kernel
 
@@ -319,11 +340,27 @@ def parse_buffer(cursor: Cursor, buffers: dict[str, Buffer]) -> None:
     buffers[name] = Buffer(name, type, layout, space, slot, offset, content)
 
 
-class KernelParser:
-    """Parses one kernel over declared buffers."""
+def parse_axis(cursor: Cursor, known: dict[str, Axis]) -> Axis:
+    """NAME in EXTENT [bounded [PER_ROW]]; a name that is known is the axis of that name."""
+    start = cursor.token
+    name = cursor.kind("word", "an axis name").text
+    cursor.expect("in")
+    extent = cursor.integer("an extent")
+    bounded = cursor.accept("bounded")
+    per_row = cursor.integer() if bounded and cursor.token.kind == "number" else 1
+    axis = known.setdefault(name, Axis(name, extent, bounded, per_row))
+    if (axis.extent, axis.bounded, axis.per_row) != (extent, bounded, per_row):
+        raise cursor.error(f"axis {name} has another extent above", start)
+    return axis
 
-    def __init__(self, cursor: Cursor, buffers: Mapping[str, Buffer]) -> None:
-        self.cursor, self.buffers = cursor, buffers
+
+class KernelParser:
+    """Parses one kernel over declared buffers and counters."""
+
+    def __init__(
+        self, cursor: Cursor, buffers: Mapping[str, Buffer], counters: Mapping[str, Axis]
+    ) -> None:
+        self.cursor, self.buffers, self.counters = cursor, buffers, counters
         self.axes: dict[str, Axis] = {}
         self.values: dict[str, Scalar] = {}
         self._interned: dict[tuple[Any, ...], Scalar] = {}
@@ -344,26 +381,13 @@ class KernelParser:
         cursor.expect("{")
         axes, loops = [], []
         while cursor.accept("parallel"):
-            axes.append(self._axis())
+            axes.append(parse_axis(cursor, self.axes))
         when = self.scalar() if cursor.accept("when") else None
         while cursor.at("loop"):
             loops.append(self._loop())
         schedule = parse_schedule(cursor) if cursor.accept("schedule") else None
         cursor.expect("}")
         return Kernel(name, tuple(axes), tuple(loops), description, flops, schedule, when)
-
-    def _axis(self) -> Axis:
-        """NAME in EXTENT [bounded [PER_ROW]]; a name seen before is the axis seen before."""
-        cursor, start = self.cursor, self.cursor.token
-        name = cursor.kind("word", "an axis name").text
-        cursor.expect("in")
-        extent = cursor.integer("an extent")
-        bounded = cursor.accept("bounded")
-        per_row = cursor.integer() if bounded and cursor.token.kind == "number" else 1
-        axis = self.axes.setdefault(name, Axis(name, extent, bounded, per_row))
-        if (axis.extent, axis.bounded, axis.per_row) != (extent, bounded, per_row):
-            raise cursor.error(f"axis {name} has another extent above", start)
-        return axis
 
     def _loop(self) -> Loop:
         cursor = self.cursor
@@ -372,7 +396,7 @@ class KernelParser:
         while not cursor.at("{", "between", "running", "order"):
             if axes:
                 cursor.expect(",")
-            axes.append(self._axis())
+            axes.append(parse_axis(cursor, self.axes))
         between = self._ends() if cursor.accept("between") else None
         running = between is None and cursor.accept("running")
         order = parse_order(cursor) if cursor.accept("order") else None
@@ -469,9 +493,11 @@ class KernelParser:
             return self._primitive(word, start)
         if word == "rows":
             return self._make("rows", (), int64)
-        if word not in self.axes:
-            raise cursor.error(f"axis {word} is not known here", start)
-        return self._make("axis", (), int64, self.axes[word])
+        if word in self.axes:
+            return self._make("axis", (), int64, self.axes[word])
+        if word in self.counters:
+            return self._make("counter", (), int64, self.counters[word])
+        raise cursor.error(f"axis {word} is not known here", start)
 
     def _constant(self, token: Token) -> Scalar:
         dtype = self.cursor.dtype() if self.cursor.accept(":") else int64

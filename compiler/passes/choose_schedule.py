@@ -32,7 +32,7 @@ from ..loops.runs import Runs, find_runs
 from ..loops.schedule import LANES, Unrolled, on_one_thread
 from ..loops.work import work
 from ..machine import Machine
-from ..program.ir import Decision, Program
+from ..program.ir import Decision, Program, kernels_in
 from ..scheduling.chosen import Chosen
 from ..scheduling.nest import NestChooser
 from ..scheduling.tiles import choose_tiles
@@ -42,7 +42,8 @@ def choose_schedule(program: Program, machine: Machine) -> Program:
     """The program with orders and schedules; see the module docstring."""
     decisions: list[Decision] = []
     chosen: dict[Hashable, tuple[Kernel, Decision]] = {}
-    resident = {kernel for repeat in program.repeats() if repeat.resident for kernel in repeat.body}
+    held = program.steps is not None and program.steps.resident
+    resident = set(kernels_in(program.steps.body)) if held and program.steps else set()
 
     def scheduled(kernel: Kernel) -> Kernel:
         key = (structure(kernel), kernel.flops, kernel in resident)

@@ -38,8 +38,7 @@ def keep_values(program: Program, settings: Settings) -> Program:
     changed = program.map_kernels(lambda kernel: _kernel_kept(kernel, k))
     if changed is program:
         return program
-    named = (buffer for kernel in changed.kernels() for buffer in kernel.reads + kernel.writes)
-    return replace(changed, buffers=tuple(dict.fromkeys(named)))
+    return replace(changed, buffers=changed.named_buffers())
 
 
 def _kernel_kept(kernel: Kernel, k: ScalarBuilder) -> Kernel:

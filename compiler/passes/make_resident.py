@@ -10,7 +10,8 @@ stored after it. Whether a program is resident depends on its sizes alone, so th
 always takes the same form and gives the same bits.
 
 A program qualifies if its sizes are static and small, and every kernel may be unrolled
-(program/residence.py). How often the loop runs is no matter. A decision says what was found.
+(program/residence.py). How many steps there are is no matter; loops inside a step are unrolled too,
+so their iterations are known and count. A decision says what was found.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..loops.ir import Kernel, points_of
-from ..program.ir import Decision, Program, Repeat
-from ..program.residence import unrolled_operations, why_not_unrolled
+from ..program.ir import Decision, Program, instructions_in
+from ..program.residence import unrolled_operations, why_loop_not_unrolled, why_not_unrolled
 
 MOST_POINTS = 2_048
 MOST_OPERATIONS = 16_384
@@ -33,12 +34,13 @@ MOST_ARENA_BYTES = 8_192
 
 def make_resident(program: Program) -> Program:
     """The program with its Repeat resident if it is tiny; else as it is, with the reason."""
-    if not program.repeats() or any(repeat.resident for repeat in program.repeats()):
+    steps = program.steps
+    if steps is None or steps.resident:
         return program
     why = _why_not(program)
     if why:
         return _decided(program, "not resident", why)
-    body = tuple(replace(i, resident=True) if isinstance(i, Repeat) else i for i in program.body)
+    body = (replace(steps, resident=True),)
     return _decided(program.with_body(body), "resident", f"{_operations(program)} operations")
 
 
@@ -58,6 +60,12 @@ def _why_not(program: Program) -> str:
     """Why a program cannot be resident; "" if it can."""
     if program.bounded:
         return "its rows are counted when it runs"
+    if len(program.body) > 1:
+        return "something is beside the loop over steps"
+    for instruction in instructions_in(program.body):
+        why = why_loop_not_unrolled(instruction)
+        if why:
+            return why
     for what, size, most in LIMITS:
         found = size(program)
         if found > most:
@@ -70,8 +78,9 @@ def _why_not(program: Program) -> str:
 
 
 def _points(program: Program) -> int:
-    """Points of all loops, each for every reduction and store."""
-    return sum(map(_kernel_points, program.kernels()))
+    """Points of all loops, each for every reduction and store, in every iteration of the loops
+    inside a step."""
+    return sum(_kernel_points(kernel) * trips for kernel, trips in program.trips().items())
 
 
 def _kernel_points(kernel: Kernel) -> int:
@@ -90,7 +99,7 @@ def _state_elements(program: Program) -> int:
 
 
 def _operations(program: Program) -> int:
-    return sum(map(unrolled_operations, program.kernels()))
+    return sum(unrolled_operations(kernel) * trips for kernel, trips in program.trips().items())
 
 
 LIMITS: tuple[tuple[str, Callable[[Program], int], int], ...] = (

@@ -8,40 +8,108 @@ a chosen order. Greedy list scheduling: of the kernels that are ready, the one a
 fewest bytes are live runs next; ties keep the given order. The peak that matters is that of the
 plan (plan_memory.py), which is made from this order; both the given and the greedy order are
 tried, and the one with the lower peak is kept.
+
+Every body of the tree is put in order for itself. A loop or choice in it is one item: it reads and
+writes what is read and written in it, but for what nothing beside it touches, and has the edges of
+the kernels in it. What it reads to know what to run has no edge: whoever writes that keeps its side
+of it.
 Source: list scheduling for register pressure, as in Aho et al., Compilers (2006), section 10.3.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..errors import VerifyError
 from ..loops.ir import Buffer, Kernel
-from ..program.ir import Body, Program
+from ..program.ir import Body, Instruction, Program, instructions_in, kernels_in, tests_of
+
+Edges = frozenset[tuple[str, str]]
 
 
 def order_kernels(program: Program) -> Program:
-    """The program with the kernels of every body in the better of two orders.
+    """The program with the instructions of every body in the better of two orders.
 
     Raises VerifyError if an edge names no kernel, or kernels wait for each other.
     """
     program.check_names()
-    return program.map_bodies(lambda body: _ordered(body, program.order_edges))
+    touching = Counter(b for k in program.kernels() for b in set(k.reads + k.writes))
+    for instruction in instructions_in(program.body):
+        touching.update(set(tests_of(instruction)))
+    return program.map_bodies(lambda body: _ordered(body, program.order_edges, touching))
 
 
-def _ordered(body: Body, edges: frozenset[tuple[str, str]]) -> Body:
-    """One body of kernels. One that holds loops is left as it is."""
-    kernels = [instruction for instruction in body if isinstance(instruction, Kernel)]
-    if len(kernels) < len(body):
-        return body
-    given = topological_order(kernels, edges)
+def _ordered(body: Body, edges: Edges, touching: Counter[Buffer]) -> Body:
+    """The instructions of one body in order."""
+    items = [_item(instruction, touching) for instruction in body]
+    edges |= _edges_of_tests(items)
+    given = topological_order(items, edges)
     greedy = greedy_order(given, edges)
-    return tuple(greedy if peak_bytes(greedy) < peak_bytes(given) else given)
+    chosen = greedy if peak_bytes(greedy) < peak_bytes(given) else given
+    return tuple(item.instruction for item in chosen)
 
 
-def peak_bytes(kernels: Sequence[Kernel]) -> int:
+@dataclass(frozen=True, eq=False)
+class Item:
+    """An instruction of a body as one thing to run.
+
+    name    of the item alone: that of the kernel, or of the first kernel in it
+    names   of all kernels in it
+    reads, writes   buffers that something beside it touches too
+    tests   what loops and choices in it read themselves, of what is written outside
+    """
+
+    instruction: Instruction
+    name: str
+    names: tuple[str, ...]
+    reads: tuple[Buffer, ...]
+    writes: tuple[Buffer, ...]
+    tests: frozenset[Buffer]
+
+
+def _item(instruction: Instruction, touching: Counter[Buffer]) -> Item:
+    if isinstance(instruction, Kernel):
+        name = instruction.name
+        reads, writes = instruction.reads, instruction.writes
+        return Item(instruction, name, (name,), reads, writes, frozenset())
+    kernels = tuple(kernels_in((instruction,)))
+    tests = [b for inner in instructions_in((instruction,)) for b in tests_of(inner)]
+    inside = Counter(b for k in kernels for b in set(k.reads + k.writes))
+    for inner in instructions_in((instruction,)):
+        inside.update(set(tests_of(inner)))
+    shared = [b for b in inside if touching[b] > inside[b]]
+    names = tuple(kernel.name for kernel in kernels)
+    read = {b for k in kernels for b in k.reads} | set(tests)
+    written = {b for k in kernels for b in k.writes}
+    return Item(
+        instruction,
+        names[0] if names else "",
+        names,
+        tuple(b for b in shared if b in read),
+        tuple(b for b in shared if b in written),
+        frozenset(b for b in tests if b in shared),
+    )
+
+
+def _edges_of_tests(items: Sequence[Item]) -> Edges:
+    """Between who writes a flag or a count and the loop that reads it, as they stand."""
+    return frozenset(
+        (one.name, other.name)
+        for number, one in enumerate(items)
+        for other in items[number + 1 :]
+        if one.tests.intersection(other.writes) or other.tests.intersection(one.writes)
+    )
+
+
+def kernel_items(kernels: Sequence[Kernel]) -> list[Item]:
+    """Kernels as items."""
+    return [_item(kernel, Counter()) for kernel in kernels]
+
+
+def peak_bytes(kernels: Sequence[Kernel | Item]) -> int:
     """The most bytes of arena buffers live at once, without sharing or alignment."""
     last_use = {b: n for n, k in enumerate(kernels) for b in (*k.reads, *k.writes)}
     dying: dict[int, int] = defaultdict(int)
@@ -63,14 +131,15 @@ def peak_bytes(kernels: Sequence[Kernel]) -> int:
 class _Ready:
     """Which kernels may run next: those whose predecessors have all run."""
 
-    def __init__(self, kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> None:
-        position = {kernel.name: number for number, kernel in enumerate(kernels)}
+    def __init__(self, items: Sequence[Item], edges: Edges) -> None:
+        position = {name: number for number, item in enumerate(items) for name in item.names}
         self._later: dict[int, list[int]] = defaultdict(list)
-        self._missing = [0] * len(kernels)
-        for earlier, later in edges:
-            if earlier in position and later in position:
-                self._later[position[earlier]].append(position[later])
-                self._missing[position[later]] += 1
+        self._missing = [0] * len(items)
+        between = {(position[a], position[b]) for a, b in edges if a in position and b in position}
+        for earlier, later in sorted(between):
+            if earlier != later:
+                self._later[earlier].append(later)
+                self._missing[later] += 1
 
     def at_first(self) -> list[int]:
         return [number for number, missing in enumerate(self._missing) if not missing]
@@ -85,34 +154,34 @@ class _Ready:
         return found
 
 
-def topological_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
+def topological_order(items: Sequence[Item], edges: Edges) -> list[Item]:
     """The given order, changed only where an edge asks for it."""
-    ready = _Ready(kernels, edges)
+    ready = _Ready(items, edges)
     heap = ready.at_first()
-    order: list[Kernel] = []
+    order: list[Item] = []
     while heap:
         number = heapq.heappop(heap)
-        order.append(kernels[number])
+        order.append(items[number])
         for later in ready.after(number):
             heapq.heappush(heap, later)
-    if len(order) < len(kernels):
-        stuck = sorted({kernel.name for kernel in kernels} - {kernel.name for kernel in order})
+    if len(order) < len(items):
+        stuck = sorted({n for i in items for n in i.names} - {n for i in order for n in i.names})
         raise VerifyError(f"order_kernels: kernels wait for each other: {', '.join(stuck)}")
     return order
 
 
-def greedy_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -> list[Kernel]:
+def greedy_order(items: Sequence[Item], edges: Edges) -> list[Item]:
     """Of the ready kernels the one that adds fewest live bytes next; ties in the given order.
 
     What a kernel adds changes only when it becomes the last reader of a buffer. It then enters the
     heap anew, with less to add; its older entry is stepped over.
     """
-    ready = _Ready(kernels, edges)
+    ready = _Ready(items, edges)
     readers: dict[Buffer, set[int]] = defaultdict(set)
     growth: list[int] = []
-    for number, kernel in enumerate(kernels):
-        growth.append(sum(b.size_bytes for b in kernel.writes if b.space == "arena"))
-        for buffer in _arena_reads(kernel):
+    for number, item in enumerate(items):
+        growth.append(sum(b.size_bytes for b in item.writes if b.space == "arena"))
+        for buffer in _arena_reads(item):
             readers[buffer].add(number)
     for buffer, reading in readers.items():
         if len(reading) == 1:
@@ -120,14 +189,14 @@ def greedy_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -
     heap = [(growth[number], number) for number in ready.at_first()]
     heapq.heapify(heap)
     is_ready = {number for _, number in heap}
-    order: list[Kernel] = []
+    order: list[Item] = []
     while heap:
         added, number = heapq.heappop(heap)
         if number not in is_ready or added != growth[number]:
             continue
         is_ready.remove(number)
-        order.append(kernels[number])
-        for buffer in _arena_reads(kernels[number]):
+        order.append(items[number])
+        for buffer in _arena_reads(items[number]):
             readers[buffer].remove(number)
             if len(readers[buffer]) == 1:
                 (last,) = readers[buffer]
@@ -140,5 +209,5 @@ def greedy_order(kernels: Sequence[Kernel], edges: frozenset[tuple[str, str]]) -
     return order
 
 
-def _arena_reads(kernel: Kernel) -> list[Buffer]:
-    return [buffer for buffer in kernel.reads if buffer.space == "arena"]
+def _arena_reads(item: Item) -> list[Buffer]:
+    return [buffer for buffer in item.reads if buffer.space == "arena"]

@@ -3,9 +3,10 @@
 In: a program whose kernels are in order. Out: the same program, each arena buffer with
 `offset_bytes`, and `arena_bytes`.
 
-A buffer lives from the kernel that writes it to the last that reads it. A result takes over the
-memory of an operand that dies in its kernel where that is legal: same size, read only at the
-element that is written, in the same loop or an earlier one. What shares memory is planned as one
+A buffer lives from the kernel that writes it to the last that reads it, and all through the loops
+that carry it (program/liveness.py). A result takes over the memory of an operand that dies in its
+kernel where that is legal: same size, read only at the element that is written, in the same loop or
+an earlier one. What shares memory is planned as one
 piece; place.py gives every piece its offset. Peak memory is that of the given order: this pass
 does not reorder (see order_kernels.py). State, inputs, outputs and constants are outside the arena.
 
@@ -23,15 +24,16 @@ from ..artifact import LINE_BYTES
 from ..loops.ir import Buffer, Kernel, Scalar, Store
 from ..memory.place import Piece, place
 from ..program.ir import Program
+from ..program.liveness import find_liveness
 
 Lives = Mapping[Buffer, tuple[int, int]]
 
 
 def plan_memory(program: Program) -> Program:
     """Place every arena buffer; see the module docstring."""
-    kernels = program.kernels()
-    lives = lifetimes(kernels)
-    clusters = _clusters(kernels, lives)
+    found = find_liveness(program)
+    lives = found.lives
+    clusters = _clusters({kernel: found.position[kernel] for kernel in program.kernels()}, lives)
     clusters.sort(key=lambda c: (-_bytes(c), lives[c[0]], c[0].name))
     pieces = [
         Piece(min(lives[b][0] for b in c), max(lives[b][1] for b in c), _bytes(c)) for c in clusters
@@ -47,16 +49,6 @@ def plan_memory(program: Program) -> Program:
     return replace(placed, arena_bytes=arena_bytes)
 
 
-def lifetimes(kernels: tuple[Kernel, ...]) -> dict[Buffer, tuple[int, int]]:
-    """First and last kernel, by position, that touches each arena buffer."""
-    lives: dict[Buffer, tuple[int, int]] = {}
-    for position, kernel in enumerate(kernels):
-        for buffer in kernel.writes + kernel.reads:
-            if buffer.space == "arena":
-                lives[buffer] = (lives.get(buffer, (position, 0))[0], position)
-    return lives
-
-
 def _bytes(cluster: list[Buffer]) -> int:
     size = max(max(b.size_bytes, 1) for b in cluster)
     return -(-size // LINE_BYTES) * LINE_BYTES
@@ -65,10 +57,10 @@ def _bytes(cluster: list[Buffer]) -> int:
 # -- sharing --------------------------------------------------------------------------------
 
 
-def _clusters(kernels: tuple[Kernel, ...], lives: Lives) -> list[list[Buffer]]:
+def _clusters(position_of: Mapping[Kernel, int], lives: Lives) -> list[list[Buffer]]:
     """Buffers that share one piece of memory, one dying where the next is born."""
     cluster_of = {buffer: [buffer] for buffer in lives}
-    for position, kernel in enumerate(kernels):
+    for kernel, position in position_of.items():
         results = [b for b in kernel.writes if b.space == "arena" and lives[b][0] == position]
         dying = [
             b for b in kernel.reads if b.space == "arena" and lives[b][0] < lives[b][1] == position

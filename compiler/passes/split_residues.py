@@ -43,8 +43,7 @@ def split_residues(program: Program) -> Program:
     changed = program.map_kernels(lambda kernel: _kernel_split(kernel, k))
     if changed is program:
         return program
-    named = (buffer for kernel in changed.kernels() for buffer in kernel.reads + kernel.writes)
-    return replace(changed, buffers=tuple(dict.fromkeys(named)))
+    return replace(changed, buffers=changed.named_buffers())
 
 
 def _kernel_split(kernel: Kernel, k: ScalarBuilder) -> Kernel:

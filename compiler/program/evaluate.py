@@ -7,22 +7,24 @@ Buffers are views of one block of bytes at their planned offsets, and of the sta
 layouts; so a plan that lets two live buffers overlap gives wrong values here, as it would in
 compiled code. Before plan_memory each arena buffer has memory of its own. A state in strips has
 its elements in order here: no strides say where strips are.
-The arena is filled with garbage before every iteration. A kernel that writes over
+Where an iteration of a loop begins, all of the arena is filled with garbage that the iteration does
+not take over from what came before it (liveness.py). A kernel that writes over
 memory that it also reads runs point by point along its first axis (see loops/evaluate.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 import numpy as np
 
 from ..errors import ArgumentError
-from ..loops.evaluate import Primitive, primitive_value, run_kernel
-from ..loops.ir import Buffer, Kernel
+from ..loops.evaluate import Primitive, axis_limit, primitive_value, run_kernel
+from ..loops.ir import Axis, Buffer, Kernel
 from ..types import Shape, TensorType, at_rows
-from .ir import Instruction, Program, Repeat
+from .ir import Body, If, Program, Repeat, While
+from .liveness import find_liveness
 
 Array = np.ndarray[Any, Any]
 GARBAGE = 0xFF
@@ -43,7 +45,8 @@ def run_program(
     """Outputs by name and the new state by name.
 
     rows     samples in an iteration, at most `program.rows_maximum`
-    count    iterations of a Repeat; then every output has a leading axis of that extent
+    count    steps of a run, if the program has a loop over them; then every output has a leading
+             axis of that extent
     order    i64: iteration i reads the `rows_maximum` numbers from (first_step + i) * rows_maximum
     inexact  computes functions that no one rounds correctly (see loops/evaluate.py)
     Raises ArgumentError for a missing input or state.
@@ -74,6 +77,8 @@ class _ProgramRun:
             np.zeros((count, *self._maximum(type)), type.dtype.numpy) for _, type in program.outputs
         ]
         self.memory: dict[Buffer, Array] = {}
+        self.counters: dict[Axis, int] = {}
+        self.carried = find_liveness(program).carried
         for buffer in program.buffers:
             self._place(buffer, inputs, state)
 
@@ -96,41 +101,78 @@ class _ProgramRun:
                 strips = buffer.layout.strip
                 self.memory[buffer] = in_order if strips else _view(self.block, buffer)
                 self.memory[buffer][...] = _taken(state, "state", buffer.name)
-            case "output" | "order" | "call":  # no kernel of a program reads the last
+            case "output" | "order" | "call" | "counter":  # no kernel of a program has the last two
                 pass
             case _:
                 assert_never(buffer.space)
 
     def run(self, first_step: int) -> tuple[dict[str, Array], dict[str, Array]]:
-        self._run(self.program.body, first_step, 0)
-        repeats = any(isinstance(i, Repeat) for i in self.program.body)
+        self.arena[:] = bytes([GARBAGE]) * len(self.arena)
+        self.first_step = first_step
+        self._begin_step(0)
+        self._run(self.program.body)
+        repeats = self.program.steps is not None
         outputs = {}
         for (name, type), array in zip(self.program.outputs, self.outputs, strict=True):
             cut = _rows_of(type.shape, self.rows)
             outputs[name] = array[(slice(None), *cut)] if repeats else array[0][cut]
         return outputs, {b.name: self.memory[b].copy() for b in self.states}
 
-    def _run(self, body: Sequence[Instruction], step: int, iteration: int) -> None:
-        self._begin_iteration(step, iteration)
+    def _run(self, body: Body) -> None:
         for instruction in body:
             match instruction:
                 case Kernel():
                     aliased = _writes_over_operands(instruction)
-                    run_kernel(instruction, self.memory, self.rows, aliased, self.inexact)
-                case Repeat():
-                    for number in range(self.count):
-                        self._run(instruction.body, step + number, number)
+                    run_kernel(
+                        instruction, self.memory, self.rows, aliased, self.inexact, self.counters
+                    )
+                case Repeat(body=inner):
+                    for number in range(self._iterations(instruction)):
+                        self._begin_iteration(instruction, number)
+                        self._run(inner)
+                case While(flag=flag, body=inner, axis=axis):
+                    number = 0
+                    while self.memory[flag] and (axis is None or number < axis.extent):
+                        self._begin_iteration(instruction, number)
+                        self._run(inner)
+                        number += 1
+                case If(flag=flag, then=then, otherwise=otherwise):
+                    self._run(then if self.memory[flag] else otherwise)
                 case _:
                     assert_never(instruction)
 
-    def _begin_iteration(self, step: int, iteration: int) -> None:
-        self.arena[:] = bytes([GARBAGE]) * len(self.arena)
+    def _iterations(self, loop: Repeat) -> int:
+        """How often a loop runs whose number of iterations is known when it begins."""
+        if loop.axis is None:
+            return self.count
+        if loop.count is None:
+            return axis_limit(loop.axis, self.rows)
+        return min(max(int(self.memory[loop.count]), 0), loop.axis.extent)
+
+    def _begin_iteration(self, loop: Repeat | While, number: int) -> None:
+        self._spoil(loop)
+        if loop.axis is None:
+            if isinstance(loop, Repeat):
+                self._begin_step(number)
+        else:
+            self.counters[loop.axis] = number
+
+    def _begin_step(self, number: int) -> None:
+        """Outputs and the order are those of this step of the run."""
         for buffer in self.program.buffers:
-            if buffer.space == "output":
-                self.memory[buffer] = self.outputs[buffer.slot][iteration, ...]
+            if buffer.space == "output" and number < len(self.outputs[buffer.slot]):
+                self.memory[buffer] = self.outputs[buffer.slot][number, ...]
             elif buffer.space == "order" and self.order is not None:
-                start = step * self.program.rows_maximum
+                start = (self.first_step + number) * self.program.rows_maximum
                 self.memory[buffer] = self.order[start : start + self.program.rows_maximum]
+
+    def _spoil(self, loop: Repeat | While) -> None:
+        """Garbage wherever nothing is that an iteration of the loop takes over."""
+        garbage = bytearray([GARBAGE]) * len(self.arena)
+        for buffer in self.carried[loop]:
+            begin, end = buffer.offset_bytes, buffer.offset_bytes + buffer.size_bytes
+            garbage[begin:end] = self.arena[begin:end]
+        self.arena[:] = garbage
 
     def _maximum(self, type: TensorType) -> tuple[int, ...]:
         return at_rows(type.shape, self.program.rows_maximum)

@@ -5,24 +5,36 @@
     input       ::= "input" "%" name ":" type
     output      ::= "output" "%" name ":" type
     edge        ::= "run" kernel name "after" kernel name { "," kernel name }
-    instruction ::= kernel | "repeat" [ "resident" ] "{" { instruction } "}"
+    instruction ::= kernel | repeat | while | if
+    repeat      ::= "repeat" [ "resident" ] body
+                  | "repeat" axis [ "count" "%" name ] body
+    while       ::= "while" "%" name [ "," axis ] body
+    if          ::= "if" "%" name body [ "else" body ]
+    body        ::= "{" { instruction } "}"
 
-`buffer` and `kernel` are in loops/ir.py; see text.py. Decisions are comments.
+`buffer`, `axis` and `kernel` are in loops/ir.py; see text.py. Decisions are comments.
 
-A program is a tree of `Kernel`s (see loops/ir.py) and `Repeat`s, which run their body `count`
-times, a number known at run time. Passes change it by `map_kernels`, `map_bodies` and `renamed`,
-which walk the tree; who reads it in another way tells the kinds of instruction apart by `match`.
+A program is a tree of `Kernel`s (see loops/ir.py), loops and choices. `repeat` without an axis is
+the loop over the steps of the run, whose number is an argument: it stands outermost, if at all, and
+what the order says and what an output is belong to one step. Every other loop has an axis that
+counts its iterations, where a kernel inside may have a `counter` of that name: elements of what a
+loop walks, and of what it stacks up, are index expressions, `%xs[t, i]`, and no copies.
 
-One Repeat is around all kernels, or there is none (`check_loop`): who plans memory, follows reads
-and writes or makes code takes `kernels()` for one iteration.
+What a loop carries from one iteration to the next is in buffers like any other: written before the
+loop, read by the body, replaced by the body. Nothing declares it; who must know follows reads and
+writes (liveness.py).
+
+Passes change a program by `map_kernels`, `map_bodies`, `map_buffers` and `renamed`, which walk the
+tree; who reads it in another way tells the kinds of instruction apart by `match`, or takes what all
+of them have: `bodies_of`, `tests_of`.
 
 A kernel's name is its identity: passes replace kernels, and an edge is a pair of names. No two
 kernels of a program have one name, every edge names two of them, and a kernel that a pass renames
 is renamed in the edges too.
 
-Every intermediate buffer lives in one arena, whose size is known at compile time; inside a Repeat
-it lives for one iteration. State is updated in place, in the kernel that computes the new value
-where that is legal: `order_edges` then keep every reader of the old value before it.
+Every intermediate buffer lives in one arena, whose size is known at compile time; inside the loop
+over steps it lives for one step. State is updated in place, in the kernel that computes the new
+value where that is legal: `order_edges` then keep every reader of the old value before it.
 """
 
 from __future__ import annotations
@@ -32,24 +44,115 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from ..errors import VerifyError
-from ..loops.ir import Buffer, Kernel
+from ..loops.ir import Axis, Buffer, Kernel
 from ..loops.rewrite import rewrite_kernel
 from ..types import TensorType
 
 
 @dataclass(frozen=True, eq=False)
 class Repeat:
-    """The body, `count` times (from the argument struct), one iteration after the other.
+    """The body, several times, one iteration after the other.
 
-    resident   state and arena are held in registers over all iterations (make_resident.py)
+    axis       counts the iterations: `axis.extent` of them, or as many as there are rows where it
+               is bounded. None: they are the steps of the run, `count` of the argument struct
+    count      an integer in memory, read when the loop begins: as many iterations, but no fewer
+               than none and no more than `axis.extent`
+    resident   state and arena are held in registers over all steps (make_resident.py)
     """
 
-    body: tuple[Instruction, ...]
+    body: Body
+    axis: Axis | None = None
+    count: Buffer | None = None
     resident: bool = False
 
 
-Instruction = Kernel | Repeat
+@dataclass(frozen=True, eq=False)
+class While:
+    """The body as long as `flag`, a bool in memory, is true, which is asked before each iteration.
+
+    axis   counts the iterations, and ends them at its extent. None: nothing but the flag does
+    """
+
+    flag: Buffer
+    body: Body
+    axis: Axis | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class If:
+    """One of two bodies, as `flag`, a bool in memory, says."""
+
+    flag: Buffer
+    then: Body
+    otherwise: Body = ()
+
+
+Instruction = Kernel | Repeat | While | If
 Body = tuple[Instruction, ...]
+
+
+def bodies_of(instruction: Instruction) -> tuple[Body, ...]:
+    """The bodies inside an instruction; a kernel has none."""
+    match instruction:
+        case Kernel():
+            return ()
+        case Repeat(body=body) | While(body=body):
+            return (body,)
+        case If(then=then, otherwise=otherwise):
+            return then, otherwise
+        case _:
+            assert_never(instruction)
+
+
+def tests_of(instruction: Instruction) -> tuple[Buffer, ...]:
+    """What an instruction itself reads to know what to run; a kernel reads nothing to that end."""
+    match instruction:
+        case Kernel():
+            return ()
+        case Repeat(count=count):
+            return () if count is None else (count,)
+        case While(flag=flag) | If(flag=flag):
+            return (flag,)
+        case _:
+            assert_never(instruction)
+
+
+def axis_of(instruction: Instruction) -> Axis | None:
+    """What counts the iterations of an instruction, if it has any that are counted."""
+    match instruction:
+        case Kernel() | If():
+            return None
+        case Repeat(axis=axis) | While(axis=axis):
+            return axis
+        case _:
+            assert_never(instruction)
+
+
+def runs_at_least_once(instruction: Instruction) -> bool:
+    """Whether all that is in an instruction surely runs: not in a choice, nor in a loop that may
+    end at once."""
+    match instruction:
+        case Kernel():
+            return True
+        case Repeat(axis=axis, count=count):
+            return axis is None or (count is None and axis.extent > 0)
+        case While() | If():
+            return False
+        case _:
+            assert_never(instruction)
+
+
+def instructions_in(body: Body) -> Iterator[Instruction]:
+    """Every node of a tree, what holds others before them."""
+    for instruction in body:
+        yield instruction
+        for inner in bodies_of(instruction):
+            yield from instructions_in(inner)
+
+
+def kernels_in(body: Body) -> Iterator[Kernel]:
+    """Every kernel of a tree, in the order in which one pass over it comes to them."""
+    return (i for i in instructions_in(body) if isinstance(i, Kernel))
 
 
 @dataclass(frozen=True)
@@ -94,12 +197,40 @@ class Program:
     decisions: tuple[Decision, ...] = ()
 
     def kernels(self) -> tuple[Kernel, ...]:
-        """Every kernel in the order in which one pass over the tree runs them."""
-        return tuple(i for i in _instructions(self.body) if isinstance(i, Kernel))
+        """Every kernel in the order in which one pass over the tree comes to them."""
+        return tuple(kernels_in(self.body))
 
     def repeats(self) -> tuple[Repeat, ...]:
         """Every Repeat, outer ones first."""
-        return tuple(i for i in _instructions(self.body) if isinstance(i, Repeat))
+        return tuple(i for i in instructions_in(self.body) if isinstance(i, Repeat))
+
+    @property
+    def steps(self) -> Repeat | None:
+        """The loop over the steps of the run; None if the program is run once."""
+        found = (i for i in self.body if isinstance(i, Repeat) and i.axis is None)
+        return next(found, None)
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether there is more than kernels and, around them all, the loop over steps."""
+        body = self.body
+        if len(body) == 1 and self.steps is body[0]:
+            body = self.steps.body
+        return not all(isinstance(instruction, Kernel) for instruction in body)
+
+    def trips(self) -> dict[Kernel, int]:
+        """How often each kernel runs in one step, at most; once in a loop that a flag alone ends,
+        for nobody knows how often that runs."""
+        return dict(_trips(self.body, 1))
+
+    def named_buffers(self) -> tuple[Buffer, ...]:
+        """Every buffer that a kernel or a loop names, once, in order of appearance."""
+        found: dict[Buffer, None] = {}
+        for instruction in instructions_in(self.body):
+            found.update(dict.fromkeys(tests_of(instruction)))
+            if isinstance(instruction, Kernel):
+                found.update(dict.fromkeys(instruction.reads + instruction.writes))
+        return tuple(found)
 
     def with_body(self, body: Body) -> Program:
         return replace(self, body=body)
@@ -136,8 +267,9 @@ class Program:
         return self.map_kernels(lambda kernel: replace(kernel, name=name(kernel.name)))
 
     def map_buffers(self, rule: Callable[[Buffer], Buffer]) -> Program:
-        """The program with `rule` applied to every buffer, in kernels and in the list."""
+        """The program with `rule` applied to every buffer: of kernels, of loops, in the list."""
         mapped = self.map_kernels(lambda kernel: rewrite_kernel(kernel, buffer=rule))
+        mapped = mapped.map_bodies(lambda body: tuple(_with_tests(i, rule) for i in body))
         buffers = tuple(map(rule, self.buffers))
         if all(a is b for a, b in zip(buffers, self.buffers, strict=True)):
             return mapped
@@ -154,16 +286,14 @@ class Program:
                 if name not in known:
                     raise VerifyError(f"program {self.name}: an edge names no kernel: {name}")
 
-    def check_loop(self) -> None:
-        """Raise VerifyError if a loop is beside kernels, beside another or inside another."""
-        (around,) = self.body if len(self.body) == 1 else (None,)
-        body = around.body if isinstance(around, Repeat) else self.body
-        if any(isinstance(instruction, Repeat) for instruction in body):
-            raise VerifyError(
-                "a loop is beside kernels or other loops, or inside another",
-                operation=f"program {self.name}",
-                facts=["one loop is around all kernels, or there is none"],
-            )
+
+def _trips(body: Body, around: int) -> Iterator[tuple[Kernel, int]]:
+    for instruction in body:
+        if isinstance(instruction, Kernel):
+            yield instruction, around
+        axis = axis_of(instruction)
+        for inner in bodies_of(instruction):
+            yield from _trips(inner, around if axis is None else around * axis.extent)
 
 
 def _noted(rule: Callable[[Kernel], Kernel], kernel: Kernel, names: dict[str, str]) -> Kernel:
@@ -185,21 +315,28 @@ def _with_mapped_body(instruction: Instruction, rule: Callable[[Body], Body]) ->
     match instruction:
         case Kernel():
             return instruction
-        case Repeat(body=body):
+        case Repeat(body=body) | While(body=body):
             mapped = _mapped(body, rule)
             return instruction if mapped is body else replace(instruction, body=mapped)
+        case If(then=then, otherwise=otherwise):
+            one, other = _mapped(then, rule), _mapped(otherwise, rule)
+            if one is then and other is otherwise:
+                return instruction
+            return replace(instruction, then=one, otherwise=other)
         case _:
             assert_never(instruction)
 
 
-def _instructions(body: Body) -> Iterator[Instruction]:
-    """Every node of the tree, what holds others before them."""
-    for instruction in body:
-        yield instruction
-        match instruction:
-            case Kernel():
-                pass
-            case Repeat(body=inner):
-                yield from _instructions(inner)
-            case _:
-                assert_never(instruction)
+def _with_tests(instruction: Instruction, rule: Callable[[Buffer], Buffer]) -> Instruction:
+    """The instruction with `rule` applied to what it reads itself."""
+    if all(rule(buffer) is buffer for buffer in tests_of(instruction)):
+        return instruction
+    match instruction:
+        case Repeat(count=count) if count is not None:
+            return replace(instruction, count=rule(count))
+        case While(flag=flag) | If(flag=flag):
+            return replace(instruction, flag=rule(flag))
+        case Kernel() | Repeat():
+            return instruction
+        case _:
+            assert_never(instruction)

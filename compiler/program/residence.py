@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ..loops.ir import Kernel, points_of
 from ..loops.known_index import is_known
+from .ir import Instruction, axis_of, tests_of
 
 
 def why_not_unrolled(kernel: Kernel) -> str:
@@ -24,6 +25,16 @@ def why_not_unrolled(kernel: Kernel) -> str:
     for buffer, index in accesses:
         if not all(map(is_known, index)):
             return f"an address in {buffer.name} is known at run time alone"
+    return ""
+
+
+def why_loop_not_unrolled(instruction: Instruction) -> str:
+    """Why a loop or choice cannot be in a resident Repeat; "" if it can."""
+    axis, tests = axis_of(instruction), tests_of(instruction)
+    if tests:
+        return f"{tests[0].name} says what runs, when it runs"
+    if axis is not None and axis.bounded:
+        return f"the loop that {axis.name} counts ends at a number known at run time"
     return ""
 
 

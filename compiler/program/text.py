@@ -17,23 +17,28 @@ print, parse, print gives the same text, apart from decisions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from ..graph.text_cursor import Cursor
-from ..loops.ir import Buffer, Kernel
+from ..loops.ir import Axis, Buffer, Kernel
 from ..loops.text import (
     INDENT,
     KernelParser,
     Names,
+    axis_text,
     buffer_line,
     buffer_names,
     kernel_lines,
+    parse_axis,
     parse_buffer,
     quoted,
 )
 from ..types import TensorType
-from .ir import Instruction, Program, Repeat
+from .ir import Body, If, Instruction, Program, Repeat, While
+
+Counters = Mapping[str, Axis]
+"""The axes of the loops around an instruction, by name."""
 
 
 def print_program(program: Program) -> str:
@@ -65,13 +70,37 @@ def _instruction_lines(body: Sequence[Instruction], names: Names) -> list[str]:
         match instruction:
             case Kernel():
                 lines += kernel_lines(instruction, names)
-            case Repeat(body=inner, resident=resident):
-                lines.append("repeat resident {" if resident else "repeat {")
-                lines += [INDENT + line for line in _instruction_lines(inner, names)]
+            case Repeat(body=inner) | While(body=inner):
+                lines += [f"{_head(instruction, names)} {{", *_inner_lines(inner, names), "}"]
+            case If(then=then, otherwise=otherwise):
+                lines += [f"{_head(instruction, names)} {{", *_inner_lines(then, names)]
+                if otherwise:
+                    lines += ["} else {", *_inner_lines(otherwise, names)]
                 lines.append("}")
             case _:
                 assert_never(instruction)
     return lines
+
+
+def _inner_lines(body: Sequence[Instruction], names: Names) -> list[str]:
+    return [INDENT + line for line in _instruction_lines(body, names)]
+
+
+def _head(instruction: Repeat | While | If, names: Names) -> str:
+    """What stands before the body of a loop or choice."""
+    match instruction:
+        case Repeat(axis=Axis() as axis, count=count):
+            counted = "" if count is None else f" count %{quoted(names[count])}"
+            return f"repeat {axis_text(axis, axis.name)}{counted}"
+        case Repeat(resident=resident):
+            return "repeat resident" if resident else "repeat"
+        case While(flag=flag, axis=axis):
+            counted = "" if axis is None else f", {axis_text(axis, axis.name)}"
+            return f"while %{quoted(names[flag])}{counted}"
+        case If(flag=flag):
+            return f"if %{quoted(names[flag])}"
+        case _:
+            assert_never(instruction)
 
 
 def parse_program(text: str, file: str = "<text>") -> Program:
@@ -89,7 +118,7 @@ def parse_program(text: str, file: str = "<text>") -> Program:
     while cursor.at("buffer"):
         parse_buffer(cursor, buffers)
     edges = _edges(cursor)
-    body = _instructions(cursor, buffers)
+    body = _instructions(cursor, buffers, {})
     cursor.end()
     return Program(
         name, body, edges, tuple(buffers.values()), inputs, outputs, rows, bounded, arena_bytes
@@ -116,17 +145,59 @@ def _edges(cursor: Cursor) -> frozenset[tuple[str, str]]:
     return frozenset(edges)
 
 
-def _instructions(cursor: Cursor, buffers: dict[str, Buffer]) -> tuple[Instruction, ...]:
+def _instructions(cursor: Cursor, buffers: dict[str, Buffer], counters: Counters) -> Body:
     """Instructions to the closing brace, which is stepped over."""
     found: list[Instruction] = []
     while not cursor.accept("}"):
         if cursor.at("kernel"):
-            found.append(KernelParser(cursor, buffers).kernel())
+            found.append(KernelParser(cursor, buffers, counters).kernel())
         elif cursor.accept("repeat"):
-            resident = cursor.accept("resident")
-            cursor.expect("{")
-            with cursor.nested():
-                found.append(Repeat(_instructions(cursor, buffers), resident))
+            found.append(_repeat(cursor, buffers, counters))
+        elif cursor.accept("while"):
+            flag = _buffer(cursor, buffers)
+            axis = _counting_axis(cursor, counters) if cursor.accept(",") else None
+            found.append(While(flag, _body(cursor, buffers, counters, axis), axis))
+        elif cursor.accept("if"):
+            flag = _buffer(cursor, buffers)
+            then = _body(cursor, buffers, counters)
+            otherwise = _body(cursor, buffers, counters) if cursor.accept("else") else ()
+            found.append(If(flag, then, otherwise))
         else:
-            raise cursor.error(f"expected a kernel or 'repeat', not {cursor.found()}")
+            wanted = "a kernel, 'repeat', 'while' or 'if'"
+            raise cursor.error(f"expected {wanted}, not {cursor.found()}")
     return tuple(found)
+
+
+def _repeat(cursor: Cursor, buffers: dict[str, Buffer], counters: Counters) -> Repeat:
+    if cursor.at("{") or cursor.at("resident"):
+        resident = cursor.accept("resident")
+        return Repeat(_body(cursor, buffers, counters), resident=resident)
+    axis = _counting_axis(cursor, counters)
+    count = _buffer(cursor, buffers) if cursor.accept("count") else None
+    return Repeat(_body(cursor, buffers, counters, axis), axis, count)
+
+
+def _body(
+    cursor: Cursor, buffers: dict[str, Buffer], counters: Counters, axis: Axis | None = None
+) -> Body:
+    """A body in braces, in which `axis` is known too."""
+    cursor.expect("{")
+    known = counters if axis is None else {**counters, axis.name: axis}
+    with cursor.nested():
+        return _instructions(cursor, buffers, known)
+
+
+def _counting_axis(cursor: Cursor, counters: Counters) -> Axis:
+    start = cursor.token
+    axis = parse_axis(cursor, {})
+    if axis.name in counters:
+        raise cursor.error(f"a loop around this one is counted by {axis.name}", start)
+    return axis
+
+
+def _buffer(cursor: Cursor, buffers: dict[str, Buffer]) -> Buffer:
+    start = cursor.token
+    name = cursor.name("a buffer's %name")
+    if name not in buffers:
+        raise cursor.error(f"buffer %{name} is not declared", start)
+    return buffers[name]

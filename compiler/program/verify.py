@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Sequence, Set
 from typing import assert_never
 
 from ..errors import VerifyError
 from ..loops.ir import Buffer, Kernel
-from ..loops.schedule import Nest, Tiles, Unrolled
-from .ir import Instruction, Program, Repeat
+from .edges import conflicting_pairs
+from .ir import Body, If, Program, Repeat, While, tests_of
 from .places import verify_places
-from .residence import why_not_unrolled
+from .tree import verify_tree
 
 
 def verify_program(program: Program) -> None:
@@ -22,13 +22,11 @@ def verify_program(program: Program) -> None:
 def verify_declarations(program: Program) -> None:
     """Raise VerifyError for a name that is taken twice, or is used and not declared.
 
-    That much holds of a program before its kernels are put in order, and that its loop is around
-    all of them, and that kernels are unrolled, and may be, where it is resident.
-    And every buffer is what its program says of it (places.py).
+    That much holds of a program before its kernels are put in order, and that its tree is well
+    formed (tree.py), and that every buffer is what its program says of it (places.py).
     """
-    program.check_loop()
+    verify_tree(program)
     program.check_names()
-    _verify_unrolled(program.body, False)
     verify_places(program)
     known = set(program.buffers)
     for kernel in program.kernels():
@@ -37,32 +35,27 @@ def verify_declarations(program: Program) -> None:
                 raise VerifyError(f"kernel {kernel.name} names an undeclared buffer {buffer.name}")
             if buffer.space == "call":
                 raise VerifyError(f"kernel {kernel.name} has its stream apart: {buffer.name}")
+            if buffer.space == "counter":
+                raise VerifyError(f"kernel {kernel.name} has its counter apart: {buffer.name}")
 
 
 def verify_edges(program: Program) -> None:
     """Raise VerifyError if two kernels share memory and no edge says which of them runs first."""
-    touching: dict[Buffer, dict[Kernel, None]] = defaultdict(dict)
-    writing: dict[Buffer, dict[Kernel, None]] = defaultdict(dict)
-    for kernel in program.kernels():
-        for buffer in kernel.writes:
-            writing[buffer][kernel] = None
-        for buffer in kernel.reads + kernel.writes:
-            touching[buffer][kernel] = None
-    for buffer, writers in writing.items():
-        for writer in writers:
-            for other in touching[buffer]:
-                pair = (writer.name, other.name)
-                if other is not writer and program.order_edges.isdisjoint({pair, pair[::-1]}):
-                    raise VerifyError(
-                        f"program {program.name}: no edge between kernels {' and '.join(pair)}",
-                        facts=[f"{writer.name} writes {buffer.name}, {other.name} touches it"],
-                    )
+    for one, other, buffer in conflicting_pairs(program.body):
+        pair = (one.name, other.name)
+        if program.order_edges.isdisjoint({pair, pair[::-1]}):
+            writer, toucher = (one, other) if buffer in one.writes else (other, one)
+            raise VerifyError(
+                f"program {program.name}: no edge between kernels {one.name} and {other.name}",
+                facts=[f"{writer.name} writes {buffer.name}, {toucher.name} touches it"],
+            )
 
 
 def verify_order(program: Program) -> None:
     """Raise VerifyError if an edge is not kept or a buffer is read before it is written.
 
-    Every kernel reads the old value of a state, so none may run after the one that replaces it.
+    Every kernel reads the old value of a state, so none may run after the one that replaces it, in
+    the same body or inside it; behind a loop that replaces it, a state has its new value.
     """
     position = {kernel.name: number for number, kernel in enumerate(program.kernels())}
     for earlier, later in program.order_edges:
@@ -71,30 +64,38 @@ def verify_order(program: Program) -> None:
                 f"program {program.name}: kernel {earlier} must run before {later}",
                 facts=[f"positions {position[earlier]} and {position[later]}"],
             )
-    written: set[Buffer] = set()
-    for kernel in program.kernels():
-        writes = set(kernel.writes)
-        for buffer in kernel.reads:
-            if buffer.space == "state" and buffer in written:
-                raise VerifyError(f"kernel {kernel.name} reads {buffer.name} after it is replaced")
-            if buffer.begins_empty and buffer not in written and buffer not in writes:
-                raise VerifyError(f"kernel {kernel.name} reads {buffer.name} before it is written")
-        written.update(kernel.writes)
+    _verify_reads(program.body, set(), frozenset())
 
 
-def _verify_unrolled(body: tuple[Instruction, ...], resident: bool) -> None:
-    """A kernel is unrolled in a resident Repeat, and nowhere else; one there may be unrolled."""
+def _verify_reads(body: Body, written: set[Buffer], replaced: frozenset[Buffer]) -> None:
+    """One pass over a body; what it writes is added to `written`.
+
+    replaced   states that have been, before the body
+    """
     for instruction in body:
         match instruction:
-            case Kernel(name=name, schedule=Unrolled()) if not resident:
-                raise VerifyError(f"kernel {name} is unrolled, but is in no resident repeat")
-            case Kernel(name=name, schedule=Nest() | Tiles()) if resident:
-                raise VerifyError(f"kernel {name} is in a resident repeat, but is not unrolled")
-            case Kernel(name=name) if resident and (why := why_not_unrolled(instruction)):
-                raise VerifyError(f"kernel {name} is in a resident repeat", facts=[why])
-            case Kernel():
-                pass
-            case Repeat():
-                _verify_unrolled(instruction.body, instruction.resident)
+            case Kernel(name=name, reads=reads, writes=writes):
+                _verify_read(f"kernel {name}", reads, written.union(writes), replaced)
+                written.update(writes)
+                replaced |= {buffer for buffer in writes if buffer.space == "state"}
+            case Repeat(body=inner) | While(body=inner):
+                _verify_read("a loop", tests_of(instruction), written, replaced)
+                _verify_reads(inner, written, replaced)
+            case If(then=then, otherwise=otherwise):
+                _verify_read("a choice", tests_of(instruction), written, replaced)
+                before = set(written)
+                _verify_reads(then, written, replaced)
+                _verify_reads(otherwise, before, replaced)
+                written |= before
             case _:
                 assert_never(instruction)
+
+
+def _verify_read(
+    who: str, reads: Sequence[Buffer], written: Set[Buffer], replaced: Set[Buffer]
+) -> None:
+    for buffer in reads:
+        if buffer in replaced:
+            raise VerifyError(f"{who} reads {buffer.name} after it is replaced")
+        if buffer.begins_empty and buffer not in written:
+            raise VerifyError(f"{who} reads {buffer.name} before it is written")
