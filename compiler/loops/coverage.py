@@ -18,6 +18,9 @@ from collections.abc import Set
 
 from .ir import Axis, Buffer, Kernel, Scalar, Store, walk
 
+MOST_PARTS = 64
+"""Of an index with counters: one that uses a part of itself again and again has no end."""
+
 
 def written_in_full(kernel: Kernel, counters: Set[Axis] = frozenset()) -> frozenset[Buffer]:
     """The buffers of which no element is left as it was.
@@ -64,26 +67,37 @@ def _axis_over(scalar: Scalar, extent: int, counters: Set[Axis]) -> Axis | None:
     """The one axis along which an index takes every value from 0 to the extent, if it does."""
     if scalar.form.range != (0, extent - 1):
         return None
-    steps = _steps(scalar)
-    if steps is None or len(steps) != 1:
+    form = affine_form(scalar)
+    if form is None or len(form[0]) != 1:
         return None
-    ((axis, step),) = steps.items()
+    ((axis, step),) = form[0].items()
     ends_known = axis in counters or axis in scalar.axes
     return axis if ends_known and abs(step) == 1 and axis.extent == extent else None
 
 
-def _steps(scalar: Scalar) -> dict[Axis, int] | None:
-    """The steps of an index that is a sum of multiples of axes and counters; else None."""
+def affine_form(scalar: Scalar) -> tuple[dict[Axis, int], int] | None:
+    """The steps of an index along axes and counters, and its value where all of them are 0.
+
+    None if it is more than a sum of their multiples, or a long one.
+    """
+    if scalar.form.origin is not None:
+        return {axis: step for axis, step in scalar.form.steps.items() if step}, scalar.form.origin
     steps: dict[Axis, int] = {}
+    origin = 0
     stack = [(scalar, 1)]
-    while stack:
+    for _ in range(MOST_PARTS):
+        if not stack:
+            return {axis: step for axis, step in steps.items() if step}, origin
         part, factor = stack.pop()
         if part.op in ("axis", "counter"):
             steps[part.payload] = steps.get(part.payload, 0) + factor
-        elif part.op == "add":
-            stack += [(arg, factor) for arg in part.args]
+        elif part.op in ("add", "sub"):
+            sign = 1 if part.op == "add" else -1
+            stack += [(part.args[0], factor), (part.args[1], sign * factor)]
         elif part.op == "mul" and part.args[1].op == "constant":
             stack.append((part.args[0], factor * part.args[1].payload))
-        elif part.op != "constant":
+        elif part.op == "constant":
+            origin += factor * part.payload
+        else:
             return None
-    return {axis: step for axis, step in steps.items() if step}
+    return None

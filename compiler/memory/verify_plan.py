@@ -27,7 +27,7 @@ from functools import cached_property
 from typing import Any, assert_never
 
 from ..errors import VerifyError
-from ..loops.coverage import written_in_full
+from ..loops.coverage import affine_form, written_in_full
 from ..loops.ir import Axis, Buffer, Kernel, Scalar
 from ..loops.one_to_one import is_one_to_one, moving
 from ..program.ir import (
@@ -209,8 +209,8 @@ def _lines(buffer: Buffer, arena_bytes: int) -> tuple[int, int]:
 class _Access:
     """One load or store: in which loop, over which axes, at which byte.
 
-    address   ("affine", byte at the origin, bytes per step of each axis), or, of an index that is
-              not affine, the index itself with what makes bytes of it
+    address   ("affine", byte at the origin, bytes per step of each axis and counter), or, of an
+              index that is not affine, the index itself with what makes bytes of it
     """
 
     loop: int
@@ -271,11 +271,12 @@ def _access(loop: int, axes: tuple[Axis, ...], buffer: Buffer, index: Sequence[S
     walked = tuple(moving(axes))
     steps: dict[Axis, int] = defaultdict(int)
     for scalar, stride in zip(index, strides, strict=True):
-        if scalar.form.origin is None:
+        affine = affine_form(scalar)
+        if affine is None:
             form = ("index", begin, tuple(strides), tuple(index))
             return _Access(loop, walked, form, size)
-        start += scalar.form.origin * stride
-        for axis, step in scalar.form.steps.items():
+        start += affine[1] * stride
+        for axis, step in affine[0].items():
             steps[axis] += step * stride
     walking = frozenset((axis, step) for axis, step in steps.items() if step)
     return _Access(loop, walked, ("affine", start, walking), size)
