@@ -38,7 +38,7 @@ from .artifact import (
 from .backend import Backend
 from .collector import collector_paused
 from .errors import ArgumentError, DTypeError, ShapeError
-from .graph.ir import Graph, Node, topological
+from .graph.ir import Graph, Node, all_nodes, topological
 from .graph.text_print import list_together, print_graph
 from .index_ranges import index_ranges
 from .loops.coverage import touched_bytes
@@ -363,12 +363,13 @@ class CompiledProgram:
 
 def _check_dtypes(graph: Graph, machine: Machine) -> None:
     """Refuse what the machine does not compute with, naming the user's line."""
-    for node in graph.nodes():
-        if node.type.dtype in machine.refused_dtypes:
+    for node in all_nodes(graph):
+        refused = [part for part in node.type.parts if part.dtype in machine.refused_dtypes]
+        if refused:
             raise DTypeError(
-                f"{node.type.dtype.name} is not compiled for {machine.kind}",
+                f"{refused[0].dtype.name} is not compiled for {machine.kind}",
                 operation=node.op.name,
-                facts=[f"the result is {node.type}; cast to float32"],
+                facts=[f"the result is {refused[0]}; cast to float32"],
                 source=node.source,
             )
 
@@ -395,7 +396,8 @@ def _is_of_batch(node: Node, batch: str | None) -> bool:
     """Whether an output has no rows of its own, but rows of the batch go into it."""
     if batch is None or _axis(node, batch) is not None:
         return False
-    extents = {extent for read in topological([node]) for extent in read.type.shape}
+    types = (type for read in topological([node]) for type in read.type.parts)
+    extents = {extent for type in types for extent in type.shape}
     return any(batch in factors(extent).names for extent in extents)
 
 

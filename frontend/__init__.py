@@ -42,6 +42,7 @@ from . import init, nn, optim, random
 from . import missing as _missing
 from .functional import *
 from .graphs import graph, parse
+from .loops import cond, map, scan, while_loop
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, vjp
 from .variables import input, parameter, state, update

@@ -114,7 +114,7 @@ class TrainingProgram(Attributes):
 
     def _reads(self, graph: Graph) -> Reads:
         """Which inputs an entry point of this graph reads, and whether it has rows."""
-        extents = {extent for node in graph.nodes() for extent in node.type.shape}
+        extents = {e for n in graph.nodes() for part in n.type.parts for e in part.shape}
         has_rows = any(self.batch_dimension in factors(extent).names for extent in extents)
         return Reads(frozenset(field.name for field in fields_of(graph)), has_rows)
 

@@ -16,15 +16,16 @@ from typing import Any, cast
 
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError
-from gradc.compiler.graph.ir import Graph, Node, Update, topological
+from gradc.compiler.graph.ir import Graph, Node, Update, all_nodes, topological
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph
-from gradc.compiler.ops.random import RANDOM_BITS
-from gradc.compiler.ops.source import INPUT, STATE
-from gradc.compiler.types import Shape, TensorType, factors
+from gradc.compiler.ops.random import RANDOM_BITS, STREAM
+from gradc.compiler.ops.source import INPUT, STATE, constant
+from gradc.compiler.types import Shape, TensorType, factors, int64
 
 from .arguments import Text, checked
 from .init import Initializer
+from .open_regions import RegionInput, refuse_escaped
 from .structure import flatten
 from .synonyms import spelled
 from .tensor import Tensor
@@ -139,9 +140,13 @@ class Assembler:
         if node.op is RANDOM_BITS:
             attributes = {**node.attributes, "stream": next(self._streams)}
             return Node(node.op, moved.inputs, attributes, node.type, node.source)
+        if node.op is STREAM:
+            return constant(next(self._streams), int64)
         return moved
 
     def _input(self, node: Node) -> Node:
+        if isinstance(node, RegionInput):
+            refuse_escaped(self.operation, node)
         name = str(node.attributes["name"])
         known = self.inputs.setdefault(name, node)
         self._check_free(name, self.states, "an input and a state", node)
@@ -306,8 +311,8 @@ def free_dimensions(graphs: Sequence[Graph]) -> dict[str, Node]:
     known = set(dimension_names(graphs))
     free: dict[str, Node] = {}
     seen: set[Any] = set()  # shapes: a program has many nodes and few of them
-    for node in (node for graph in graphs for node in graph.nodes()):
-        for shape in (node.type.shape, node.attributes.get("shape", ())):
+    for node in (node for graph in graphs for node in all_nodes(graph)):
+        for shape in (*(p.shape for p in node.type.parts), node.attributes.get("shape", ())):
             if shape in seen:
                 continue
             seen.add(shape)

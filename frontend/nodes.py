@@ -43,6 +43,7 @@ from gradc.runtime.plain_array import plain_array
 from gradc.runtime.plain_number import as_whole, plain
 
 from .dimensions import Dimension
+from .open_regions import current_region
 from .ranges import check_fits
 from .tracing import fail, here, located
 
@@ -62,12 +63,20 @@ def build(op: OpDef, *inputs: Node, **attributes: Attribute) -> Node:
     """
     made = {name: _plain_attribute(value) for name, value in attributes.items()}
     node = apply(op, *inputs, source=here(), **made)
-    if node.type.rank > RANK_MAXIMUM:
-        problem = f"the result has {node.type.rank} axes; at most {RANK_MAXIMUM} are possible"
-        fail(ShapeError, op.name, problem)
-    if math.prod(e for e in node.type.shape if isinstance(e, int)) > ELEMENTS_MAXIMUM:
-        fail(ShapeError, op.name, "the result has more than 2**63 - 1 elements")
+    for type in node.type.parts:
+        _check_size(op, type)
+    opened = current_region()
+    if opened is not None:
+        opened.note(node)
     return node
+
+
+def _check_size(op: OpDef, type: TensorType) -> None:
+    if type.rank > RANK_MAXIMUM:
+        problem = f"the result has {type.rank} axes; at most {RANK_MAXIMUM} are possible"
+        fail(ShapeError, op.name, problem)
+    if math.prod(e for e in type.shape if isinstance(e, int)) > ELEMENTS_MAXIMUM:
+        fail(ShapeError, op.name, "the result has more than 2**63 - 1 elements")
 
 
 def with_line(root: Node, *operands: Node) -> Node:

@@ -19,16 +19,16 @@ FUNCTIONS = frozenset(
     """
     addcdiv addcmul addmm addmv allclose amp angle argsort array_equal augment backends baddbmm
     bincount bucketize cartesian_prod cdist checkpoint cholesky combinations complex128
-    complex64 cond conj convolve corrcoef correlate cov ctc_loss cummax cummin custom_gradient
+    complex64 conj convolve corrcoef correlate cov ctc_loss cummax cummin custom_gradient
     det diag diagonal diff digitize distributed eig eigh embedding_bag erfinv fft float8_e4m3fn
     frac frozen func gcd get_default_dtype get_num_threads gradient grid_sample heaviside histc
     histogram i0 imag index_copy index_fill int4 interp inv inverse is_floating_point is_tensor
-    isclose isin kron kthvalue lcm lerp logcumsumexp logspace map masked_scatter median mode
+    isclose isin kron kthvalue lcm lerp logcumsumexp logspace masked_scatter median mode
     msort multi_head_attention_forward multinomial multiprocessing nan_to_num nanmedian
     nanquantile nextafter onnx pairwise_distance percentile pinv polar profiler qr quantile real
-    rot90 scaled_dot_product_attention scan scatter_reduce set_default_dtype set_num_threads
+    rot90 scaled_dot_product_attention scatter_reduce set_default_dtype set_num_threads
     sinc slogdet solve sort std_mean svd sweep topk trace trapezoid trapz tril_indices
-    triplet_margin_loss triu_indices uint16 uint32 uint64 unravel_index var_mean vmap while_loop
+    triplet_margin_loss triu_indices uint16 uint32 uint64 unravel_index var_mean vmap
     """.split()
 )
 """Functions and methods of tensors."""

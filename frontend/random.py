@@ -5,7 +5,8 @@ seed and the number of the training step; streams are numbered when a graph is a
 same model built twice draws the same numbers. In training every step, and every call of a function
 compiled with `training=True`, draws new ones. In evaluation the step stands still, and the same
 call returns the same numbers again; there they belong to the rows of a data set, whatever the
-batches (docs/determinism.md).
+batches (docs/determinism.md). In a loop every iteration draws its own numbers; there they belong to
+the place in the batch in evaluation too.
 Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 """
 
@@ -18,12 +19,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
-from gradc.compiler.ops.random import RANDOM_BITS
+from gradc.compiler.ops.random import RANDOM_BITS, RANDOM_BITS_AT, STREAM
 from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
 from .arguments import checked
 from .missing import namespace
+from .open_regions import current_region
 from .ranges import (
     Number,
     WholeNumber,
@@ -66,7 +68,12 @@ def bits(shape: ShapeLike) -> Tensor:
     extents = nodes.check_shape(shape, "random.bits")
     seed, step = seed_state().node, step_state().node
     # The stream is given by graphs.py, one per node; until then two nodes differ by identity.
-    return Tensor(nodes.build(RANDOM_BITS, seed, step, shape=extents, stream=0))
+    opened = current_region()
+    if opened is None:
+        return Tensor(nodes.build(RANDOM_BITS, seed, step, shape=extents, stream=0))
+    iteration = nodes.constant(0, int64) if opened.counter is None else opened.counter
+    stream = nodes.build(STREAM)
+    return Tensor(nodes.build(RANDOM_BITS_AT, seed, step, stream, iteration, shape=extents))
 
 
 @_public

@@ -19,9 +19,11 @@ from gradc.compiler.autodiff.forward import (
 from gradc.compiler.autodiff.reverse import vjp_nodes
 from gradc.compiler.errors import DTypeError, GradientError, ShapeError
 from gradc.compiler.graph.ir import Node, topological
+from gradc.compiler.ops.loop import refuse_pullbacks
 from gradc.compiler.ops.source import INPUT
 
 from . import nodes
+from .open_regions import RegionInput
 from .structure import flatten
 from .synonyms import spelled
 from .tensor import Tensor, as_tensor
@@ -58,6 +60,7 @@ def jvp(y: Tensor, wrt: Any, tangent: Any) -> Tensor:
     tangents = _matching(tangent, tensors, "jvp", "tangent")
     with located("jvp"):
         found = jvp_nodes(y.node, [t.node for t in tensors], [t.node for t in tangents])
+    _whole([found], "jvp")
     return _results([found], [y], [y, *tensors, *tangents])[0]
 
 
@@ -69,6 +72,7 @@ def hvp(y: Tensor, wrt: Any, vector: Any) -> Any:
     vectors = _matching(vector, tensors, "hvp", "vector")
     with located("hvp"):
         found = hvp_nodes(y.node, [t.node for t in tensors], [v.node for v in vectors])
+    _whole(found, "hvp")
     return rebuild(_results(found, tensors, [y, *tensors, *vectors]))
 
 
@@ -80,6 +84,7 @@ def jacobian(y: Tensor, wrt: Any) -> Any:
     _require_float(y, "jacobian")
     with located("jacobian"):
         found = jacobian_nodes(y.node, [t.node for t in tensors])
+    _whole(found, "jacobian")
     return rebuild([_carrying(node, [y, *tensors]) for node in found])
 
 
@@ -94,6 +99,8 @@ def hessian(y: Tensor, wrt: Any) -> Any:
     _require_scalar(y, "hessian")
     with located("hessian"):
         found = hessian_nodes(y.node, [t.node for t in tensors])
+    for row in found:
+        _whole(row, "hessian")
     carried = [[_carrying(node, [y, *tensors]) for node in row] for row in found]
     return rebuild([rebuild(row) for row in carried])
 
@@ -155,7 +162,15 @@ def _reverse(
     y: Tensor, tensors: Sequence[Tensor], cotangent: Node, operation: str
 ) -> list[Node | None]:
     with located(operation):
-        return vjp_nodes(y.node, [t.node for t in tensors], cotangent)
+        found = vjp_nodes(y.node, [t.node for t in tensors], cotangent)
+    _whole(found, operation)
+    return found
+
+
+def _whole(found: Sequence[Node | None], operation: str) -> None:
+    """Raise GradientError where the reverse of a loop without a bound would be needed."""
+    with located(operation):
+        refuse_pullbacks([node for node in found if node is not None], operation)
 
 
 def _results(
@@ -174,5 +189,6 @@ def _carrying(node: Node, sources: Sequence[Tensor]) -> Tensor:
 
 def _inputs_read(tensors: Sequence[Tensor]) -> frozenset[Node]:
     """The inputs of a function: its derivative takes them too, where it is constant as well."""
-    read = [n for n in topological([t.node for t in tensors]) if n.op is INPUT]
+    found = topological([t.node for t in tensors])
+    read = [n for n in found if n.op is INPUT and not isinstance(n, RegionInput)]
     return frozenset(read).union(*(t.declared for t in tensors))

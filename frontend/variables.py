@@ -24,12 +24,16 @@ from gradc.compiler.types import DType, dtype_of, float32, float64, int64
 
 from . import nodes
 from .not_offered import without
+from .open_regions import refuse_in_regions
 from .synonyms import spelled
 from .tensor import Tensor, as_tensor
 from .tracing import fail, here, located
 
 STEP = "gradc.step"
 RESERVED_PREFIX = "gradc."
+
+
+_CARRIED = "make it a carry, and update the state with what the loop returns"
 
 
 class Initial(Protocol):
@@ -165,6 +169,7 @@ def update(state: Tensor, value: Any) -> None:
 
     A state has one update: a later call replaces an earlier one. Evaluation updates nothing.
     """
+    refuse_in_regions("update", "a state is not updated in a loop or a branch", _CARRIED)
     if not isinstance(state, State) or state.trained:
         fail(ArgumentError, "update", "the first argument is a state made by gc.state")
     new = as_tensor(value)
@@ -175,7 +180,9 @@ def update(state: Tensor, value: Any) -> None:
 
 
 def revised(
-    states: tuple[State, ...], values: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    states: tuple[State, ...],
+    values: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]],
+    operation: str,
 ) -> tuple[State, ...]:
     """The states as one call of a layer reads them, by nodes of its own.
 
@@ -184,6 +191,7 @@ def revised(
     in a step revises its states twice, in the order of the calls; one whose result a program does
     not compute does nothing. `gc.update` instead is said of a state, whatever reads it.
     """
+    refuse_in_regions(operation, "what a layer updates is not updated in a loop or a branch")
     cell = states[0].cell
     cell.revisions += 1
     revision = Revision(states, values, cell.revisions)

@@ -510,6 +510,17 @@ def random_rows_examples(name: str) -> list[Example]:
     return made
 
 
+def random_bits_at_examples(name: str) -> list[Example]:
+    """Iterations so late that numbers need both words, and streams of all 32 bits."""
+    made = []
+    for bits in random_examples(name):
+        shape, stream = bits.attributes["shape"], bits.attributes["stream"]
+        for iteration in (0, 3, 2**33 + 1):
+            numbers = (np.array(stream, np.int64), np.array(iteration, np.int64))
+            made.append(Example(name, (*bits.operands, *numbers), {"shape": shape}))
+    return made
+
+
 def fixed(*attributes: Mapping[str, Any]) -> Callable[[str], list[Example]]:
     return lambda name: [Example(name, (), a) for a in attributes]
 
@@ -568,6 +579,8 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(("conv_general", "conv_weights"), convolution_examples),
     "random_bits": random_examples,
     "random_rows": random_rows_examples,
+    "random_bits_at": random_bits_at_examples,
+    "stream": lambda name: [],  # it has no value: test_loops_of_tensors.py draws from it
     "result": result_examples,
     "scan": scan_examples,
     "cond": cond_examples,

@@ -149,6 +149,6 @@ NO_DERIVATIVE: Mapping[str, str] = {
     "counting_order": "gives integers",
     "segment_sum": "is made of what has been differentiated",
     "sample": "reads a data set, which no gradient flows to",
-    **dict.fromkeys(("random_bits", "random_rows"), "is of integers"),
+    **dict.fromkeys("random_bits random_rows random_bits_at stream".split(), "is of integers"),
 }
 """Why an operation has no entry in SMOOTH."""

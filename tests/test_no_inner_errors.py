@@ -256,6 +256,34 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda v: gc.compile(Y, dims=v), lambda v: gc.compile(Y, batch=v),
     ),
 }  # fmt: skip
+OTHERS |= {
+    "scan": (
+        lambda v: gc.scan(v, 1.0, length=2), lambda v: gc.scan(lambda c, x: (c, x), v, length=2),
+        lambda v: gc.scan(lambda c, x: (c, x), 1.0, v),
+        lambda v: gc.scan(lambda c, x: (c, x), 1.0, length=v),
+        lambda v: gc.scan(lambda c, x: v, 1.0, length=2),
+        lambda v: gc.scan(lambda c, x: (v, c), 1.0, length=2),
+        lambda v: gc.scan(lambda c, x: (c, v), 1.0, length=2),
+        lambda v: gc.scan(lambda c, x: (c, x), 1.0, length=2, reverse=v),
+    ),
+    "map": (
+        lambda v: gc.map(v, X), lambda v: gc.map(lambda x: x, v), lambda v: gc.map(lambda x: v, X),
+    ),
+    "while_loop": (
+        lambda v: gc.while_loop(v, lambda c: c, 1.0),
+        lambda v: gc.while_loop(lambda c: v, lambda c: c, 1),
+        lambda v: gc.while_loop(lambda c: c > 0, v, 1.0),
+        lambda v: gc.while_loop(lambda c: c > 0, lambda c: v, 1),
+        lambda v: gc.while_loop(lambda c: True, lambda c: c, v),
+        lambda v: gc.while_loop(lambda c: c > 0, lambda c: c, 1.0, bound=v),
+    ),
+    "cond": (
+        lambda v: gc.cond(v, lambda: 1, lambda: 2), lambda v: gc.cond(True, v, lambda: 2),
+        lambda v: gc.cond(True, lambda: v, lambda: 2),
+        lambda v: gc.cond(True, lambda: v, lambda: v),
+        lambda v: gc.cond(True, lambda x: x, lambda x: x, v),
+    ),
+}  # fmt: skip
 ELSEWHERE = {"training"}  # which has tests of its own
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..artifact import LINE_BYTES, StateField
-from ..graph.ir import Graph, Node
+from ..graph.ir import Graph, Node, all_nodes
 from ..loops.ir import Buffer, dense_layout
 from ..ops.minibatch import ORDER
 from ..types import bind_shape, dtype_of, static_shape
@@ -67,7 +67,7 @@ def large_constants(graphs: Iterable[Graph]) -> dict[bytes, int]:
     """Slots of the array constants that are handed over as data, in order of appearance."""
     slots: dict[bytes, int] = {}
     for graph in graphs:
-        for node in graph.nodes():
+        for node in all_nodes(graph):
             array = array_in_memory(node)
             if array is not None and node.type.size_bytes > EMBEDDED_CONSTANT_BYTES:
                 slots.setdefault(array.array.tobytes(), len(slots))

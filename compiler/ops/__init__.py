@@ -139,6 +139,8 @@ CATALOGUE: tuple[OpDef, ...] = (
     convolution.CONV_WEIGHTS,
     random.RANDOM_BITS,
     random.RANDOM_ROWS,
+    random.RANDOM_BITS_AT,
+    random.STREAM,
     region.RESULT,
     scan.SCAN,
     branch.COND,

@@ -2,6 +2,8 @@
 
     random_bits(seed i64[], step i64[]){shape, stream} -> i32[shape]
     random_rows(seed i64[], step i64[], rows i64[samples]){shape, stream, axis} -> i32[shape]
+    random_bits_at(seed i64[], step i64[], stream i64[], iteration i64[]){shape} -> i32[shape]
+    stream() -> i64[]
 
 Element n is word 0 of the block with
     key      (seed's low 32 bits, seed's high 32 bits)
@@ -14,6 +16,11 @@ for each sample, the samples outermost (k > 1 where axes were merged: batch*4). 
 is row r = rows[i / k] * k + i % k of the data set, and n = r * (product of the other extents) +
 (row-major number among the other axes), whatever batch the row is in. For axis 0 these are the
 numbers of one random_bits over the whole data set.
+
+random_bits_at is what draws inside of a loop. Iteration t draws row t of what one random_bits would
+draw in the shape [iterations, *shape]: n = t * (elements of shape) + (row-major number). The stream
+is an operand because a body is copied where it is differentiated, and every copy must draw the
+same; `stream` is such a number that is still to be given.
 Source: Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
 """
 
@@ -25,23 +32,27 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError, VerifyError
 from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
 from ..philox import LOW_32, ROUNDS, philox
 from ..types import Extent, Shape, TensorType, factors, int32, int64, product, static_shape
-from .definition import NO_FLAGS, ZERO_DERIVATIVE, Indexed, OpDef, per_element
+from .definition import NO_FLAGS, ZERO_DERIVATIVE, Indexed, MustBeSettled, OpDef, per_element
 from .form import Kind
 from .source import declared_type
 
 
-def _bits_type(seed: TensorType, step: TensorType, *, shape: Shape, stream: int) -> TensorType:
-    for name, operand in (("seed", seed), ("step", step)):
+def _check_numbers(**operands: TensorType) -> None:
+    for name, operand in operands.items():
         if operand.dtype != int64:
             raise DTypeError(f"{name} is i64[], not {operand}")
         if operand.rank:
             raise ShapeError(f"{name} is i64[], not {operand}")
+
+
+def _bits_type(seed: TensorType, step: TensorType, *, shape: Shape, stream: int) -> TensorType:
+    _check_numbers(seed=seed, step=step)
     if not 0 <= stream <= LOW_32:
         raise ArgumentError(f"a stream is a number from 0 to 2^32 - 1, not {stream}")
     return declared_type(shape=shape, dtype=int32)
@@ -108,6 +119,21 @@ def _rows_value(seed: Any, step: Any, rows: Any, *, shape: Shape, stream: int, a
     return _words(seed, step, stream, numbers.reshape(-1)).reshape(extents)
 
 
+def _bits_at_type(
+    seed: TensorType, step: TensorType, stream: TensorType, iteration: TensorType, *, shape: Shape
+) -> TensorType:
+    _check_numbers(seed=seed, step=step, stream=stream, iteration=iteration)
+    return declared_type(shape=shape, dtype=int32)
+
+
+def _bits_at_value(seed: Any, step: Any, stream: Any, iteration: Any, *, shape: Shape) -> Any:
+    extents = static_shape(shape)
+    size = math.prod(extents)
+    first = np.asarray(iteration).astype(np.uint64) * np.uint64(size)
+    numbers = np.arange(size, dtype=np.uint64) + first
+    return _words(seed, step, int(stream) & LOW_32, numbers).reshape(extents)
+
+
 def _row_major(k: ScalarBuilder, index: Sequence[Scalar], extents: Sequence[Scalar]) -> Scalar:
     """A number in row-major order, with the extents that hold at run time."""
     number = k.index(0)
@@ -120,6 +146,12 @@ def _lower_words(k: ScalarBuilder, context: Context, number: Scalar, wide: bool)
     """The word of one element; wide: its number may not fit 32 bits."""
     seed, step = context.read(0, ()), context.read(1, ())
     stream = k.constant(context.attributes["stream"], int32)
+    return _drawn(k, seed, step, stream, number, wide)
+
+
+def _drawn(
+    k: ScalarBuilder, seed: Scalar, step: Scalar, stream: Scalar, number: Scalar, wide: bool
+) -> Scalar:
     high = k.cast(k.shr(number, k.index(32)), int32) if wide else k.constant(0, int32)
     counter = k.cast(number, int32), k.cast(step, int32), stream, high
     key = k.cast(seed, int32), k.cast(k.shr(seed, k.index(32)), int32)
@@ -129,6 +161,15 @@ def _lower_words(k: ScalarBuilder, context: Context, number: Scalar, wide: bool)
 def _lower_bits(k: ScalarBuilder, context: Context) -> Scalar:
     wide = math.prod(static_shape(context.result.shape)) > 2**32
     return _lower_words(k, context, _row_major(k, context.index, context.extents), wide)
+
+
+def _lower_bits_at(k: ScalarBuilder, context: Context) -> Scalar:
+    seed, step, stream, iteration = (context.read(n, ()) for n in range(4))
+    size = k.index(1)
+    for extent in context.extents:
+        size = k.mul(size, extent)
+    number = k.add(k.mul(iteration, size), _row_major(k, context.index, context.extents))
+    return _drawn(k, seed, step, k.cast(stream, int32), number, wide=True)
 
 
 def _lower_rows(k: ScalarBuilder, context: Context) -> Scalar:
@@ -171,5 +212,34 @@ RANDOM_ROWS = OpDef(
     gradient=ZERO_DERIVATIVE,
     lowering=Indexed(_lower_rows),
     cost=per_element(10 * ROUNDS),
+    flags=NO_FLAGS,
+)
+
+RANDOM_BITS_AT = OpDef(
+    name="random_bits_at",
+    operands=("seed", "step", "stream", "iteration"),
+    attributes={"shape": Kind.SHAPE},
+    infer=_bits_at_type,
+    evaluate=_bits_at_value,
+    gradient=ZERO_DERIVATIVE,
+    lowering=Indexed(_lower_bits_at),
+    cost=per_element(10 * ROUNDS),
+    flags=NO_FLAGS,
+)
+
+
+def _no_number() -> Any:
+    raise VerifyError("a stream has no number before its graph is assembled")
+
+
+STREAM = OpDef(
+    name="stream",
+    operands=(),
+    attributes={},
+    infer=lambda: TensorType(int64, ()),
+    evaluate=_no_number,
+    gradient=ZERO_DERIVATIVE,
+    lowering=MustBeSettled(),
+    cost=per_element(0),
     flags=NO_FLAGS,
 )

@@ -68,7 +68,7 @@ RING = frozenset(
 )
 _SAID: dict[str, Any] = {"low": 0, "high": 3, "ignored": (-1,), "reader": "take"}
 # Values of these would be of no use to a graph, or come with another operation.
-LEAVES = frozenset(["input", "state", "result"])
+LEAVES = frozenset(["input", "state", "result", "stream"])
 
 _Item = TypeVar("_Item")
 
@@ -538,6 +538,11 @@ def _random_bits(grower: Grower, op: OpDef) -> Node | None:
     )
 
 
+def _random_bits_at(grower: Grower, op: OpDef) -> Node | None:
+    counter = TensorType(int64, ())
+    return apply(op, *(grower.like(counter) for _ in range(4)), shape=grower.shape())
+
+
 def _random_rows(grower: Grower, op: OpDef) -> Node | None:
     shape, counter = grower.shape(), TensorType(int64, ())
     if not shape:
@@ -582,6 +587,7 @@ _MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = Mapping
         **dict.fromkeys(("conv_general", "conv_weights"), _convolution),
         "random_bits": _random_bits,
         "random_rows": _random_rows,
+        "random_bits_at": _random_bits_at,
         "sample": _sample,
         **REGION_MAKERS,
         **SEGMENT_MAKERS,

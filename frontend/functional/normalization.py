@@ -325,7 +325,7 @@ def _moving(
             each.where(moves, n.astype(old.dtype), old) for n, old in zip(new, current, strict=True)
         )
 
-    return Running(*revised(states, moved))
+    return Running(*revised(states, moved, "batch_norm"))
 
 
 def _check_channels(x: Tensor, own: Tensor, name: str, operation: str) -> Tensor:
