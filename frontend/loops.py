@@ -41,7 +41,7 @@ TRIPS_OF_A_WHILE = 2**20
 """Iterations of a while_loop after which random numbers in a loop around it come again."""
 
 
-class _Leaves(NamedTuple):
+class Leaves(NamedTuple):
     """A structure taken apart."""
 
     paths: tuple[Path, ...]
@@ -53,22 +53,22 @@ class _Leaves(NamedTuple):
         return [tensor.node for tensor in self.tensors]
 
 
-def _leaves(operation: str, structure: Any) -> _Leaves:
+def leaves_of(operation: str, structure: Any) -> Leaves:
     """The tensors in a structure; arrays and numbers become tensors."""
     found, rebuild = flatten(structure)
     for path, leaf in found:
         if callable(leaf) or isinstance(leaf, str):
             where = f" at {'.'.join(path)!r}" if path else ""
             fail(ArgumentError, operation, f"{described(leaf)}{where} is no tensor")
-    return _Leaves(tuple(p for p, _ in found), [as_tensor(leaf) for _, leaf in found], rebuild)
+    return Leaves(tuple(p for p, _ in found), [as_tensor(leaf) for _, leaf in found], rebuild)
 
 
-def _declared(*parts: Sequence[Tensor]) -> frozenset[Node]:
+def declared_by(*parts: Sequence[Tensor]) -> frozenset[Node]:
     """The inputs that a program with the results takes."""
     return frozenset().union(*(tensor.declared for part in parts for tensor in part))
 
 
-def _tensors(found: Sequence[Node], declared: frozenset[Node]) -> list[Tensor]:
+def tensors_of(found: Sequence[Node], declared: frozenset[Node]) -> list[Tensor]:
     return [Tensor(node, declared) for node in found]
 
 
@@ -93,14 +93,14 @@ def scan(
     Raises ShapeError or DTypeError if a carry changes its type, ArgumentError if it changes its
     structure.
     """
-    carried, scanned = _leaves("scan", init), _leaves("scan", xs)
+    carried, scanned = leaves_of("scan", init), leaves_of("scan", xs)
     extent = _length(scanned, length)
     count = len(carried.tensors)
     types = [t.node.type for t in carried.tensors] + [element_of(n.type) for n in scanned.nodes]
     inputs = [region_argument("scan", n, type) for n, type in enumerate((*types, _COUNTER))]
-    declared = _declared(carried.tensors, scanned.tensors)
+    declared = declared_by(carried.tensors, scanned.tensors)
     with open_region("scan", inputs, _iteration(inputs[-1], extent)) as opened:
-        given = _tensors(inputs[:-1], declared)
+        given = tensors_of(inputs[:-1], declared)
         first, element = carried.rebuild(given[:count]), scanned.rebuild(given[count:])
         after, made = _step(called("scan", "fn", fn, first, element), carried)
     roots = [*(t.node for t in after), *made.nodes]
@@ -115,7 +115,7 @@ def scan(
         body=opened.closed("body", roots, captured), carries=count, xs=len(scans),
         reverse=flag("reverse", reverse),
     )  # fmt: skip
-    found = _tensors(results(several), declared | _declared(after, made.tensors))
+    found = tensors_of(results(several), declared | declared_by(after, made.tensors))
     return carried.rebuild(found[:count]), made.rebuild(found[count:])
 
 
@@ -126,7 +126,7 @@ def map(fn: Callable[..., Any], xs: Any) -> Any:
     fn  takes one element, in the structure of xs; returns tensors in any structure
     xs  a tensor, or tensors in tuples, lists and dicts, all with one leading extent
     """
-    scanned = _leaves("map", xs)
+    scanned = leaves_of("map", xs)
     if not scanned.tensors:
         fail(ArgumentError, "map", "xs holds no tensor")
     return scan(lambda carry, x: (carry, called("map", "fn", fn, x)), None, xs)[1]
@@ -149,12 +149,12 @@ def _iteration(counter: Node, length: Extent | None) -> Node:
     return add(mul(around.counter, trips), counter)
 
 
-def _step(returned: Any, carried: _Leaves) -> tuple[list[Tensor], _Leaves]:
+def _step(returned: Any, carried: Leaves) -> tuple[list[Tensor], Leaves]:
     """The carry and the y that the function of a scan returns."""
     if not isinstance(returned, tuple) or len(returned) != 2:
         problem = f"the function returns {_kind(returned)}, not a pair (carry, y)"
         fail(ArgumentError, "scan", problem)
-    return _same_carry("scan", returned[0], carried), _leaves("scan", returned[1])
+    return _same_carry("scan", returned[0], carried), leaves_of("scan", returned[1])
 
 
 def _kind(value: Any) -> str:
@@ -163,9 +163,9 @@ def _kind(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _same_carry(operation: str, structure: Any, before: _Leaves) -> list[Tensor]:
+def _same_carry(operation: str, structure: Any, before: Leaves) -> list[Tensor]:
     """The tensors of a carry that a function returns; types and structure are as they were."""
-    after = _leaves(operation, structure)
+    after = leaves_of(operation, structure)
     if after.paths != before.paths:
         facts = [f"it began with {_listed(before)}", f"the function returns {_listed(after)}"]
         fail(ArgumentError, operation, "the carry changes its structure", facts)
@@ -178,12 +178,12 @@ def _same_carry(operation: str, structure: Any, before: _Leaves) -> list[Tensor]
     return after.tensors
 
 
-def _listed(leaves: _Leaves) -> str:
+def _listed(leaves: Leaves) -> str:
     names = [".".join(path) or "one tensor" for path in leaves.paths]
     return ", ".join(names) or "nothing"
 
 
-def _length(scanned: _Leaves, length: Any) -> Extent:
+def _length(scanned: Leaves, length: Any) -> Extent:
     """The number of iterations."""
     extents: dict[Extent, TensorType] = {}
     for tensor in scanned.tensors:
@@ -228,14 +228,14 @@ def while_loop(
     Derivatives exist in forward mode, and with a bound in reverse mode: gc.grad without one raises
     GradientError.
     """
-    carried = _leaves("while_loop", init)
+    carried = leaves_of("while_loop", init)
     if not carried.tensors:
         fail(ArgumentError, "while_loop", "the carry holds no tensor, so that nothing can change")
     limit = {} if bound is None else {"bound": count(bound, "bound", "while_loop")}
     types = [t.node.type for t in carried.tensors]
     inputs = [region_argument("while_loop", n, t) for n, t in enumerate((*types, _COUNTER))]
     counter = inputs[-1]
-    given = carried.rebuild(_tensors(inputs[:-1], _declared(carried.tensors)))
+    given = carried.rebuild(tensors_of(inputs[:-1], declared_by(carried.tensors)))
     with open_region("while_loop", inputs, _iteration(counter, None)) as judged:
         found = called("while_loop", "condition_fn", condition_fn, given)
         holds = _predicate("while_loop", found, "the condition")
@@ -255,8 +255,8 @@ def while_loop(
         condition=judged.closed("condition", [holds.node], captured),
         body=opened.closed("body", roots, captured), carries=len(begin), **limit,
     )  # fmt: skip
-    declared = _declared(carried.tensors, after, [holds])
-    return carried.rebuild(_tensors(results(several), declared)[: len(after)])
+    declared = declared_by(carried.tensors, after, [holds])
+    return carried.rebuild(tensors_of(results(several), declared)[: len(after)])
 
 
 def _predicate(operation: str, value: Any, what: str) -> Tensor:
@@ -282,15 +282,15 @@ def cond(
     Only one of the two is computed; so in the gradient, which computes its values again.
     """
     chosen = _predicate("cond", predicate, "the predicate")
-    taken = [_leaves("cond", operand) for operand in operands]
+    taken = [leaves_of("cond", operand) for operand in operands]
     flat = [tensor for leaves in taken for tensor in leaves.tensors]
     inputs = [region_argument("cond", n, t.node.type) for n, t in enumerate(flat)]
-    given = iter(_tensors(inputs, _declared(flat)))
+    given = iter(tensors_of(inputs, declared_by(flat)))
     arguments = [leaves.rebuild([next(given) for _ in leaves.tensors]) for leaves in taken]
     with open_region("cond", inputs) as first:
-        one = _leaves("cond", called("cond", "true_fn", true_fn, *arguments))
+        one = leaves_of("cond", called("cond", "true_fn", true_fn, *arguments))
     with open_region("cond", inputs) as second:
-        other = _leaves("cond", called("cond", "false_fn", false_fn, *arguments))
+        other = leaves_of("cond", called("cond", "false_fn", false_fn, *arguments))
     _check_branches(one, other)
     captured = list(dict.fromkeys([*first.captures(one.nodes), *second.captures(other.nodes)]))
     several = nodes.build(
@@ -298,11 +298,11 @@ def cond(
         then=first.closed("then", one.nodes, captured),
         otherwise=second.closed("otherwise", other.nodes, captured),
     )  # fmt: skip
-    declared = _declared([chosen], flat, one.tensors, other.tensors)
-    return one.rebuild(_tensors(results(several), declared))
+    declared = declared_by([chosen], flat, one.tensors, other.tensors)
+    return one.rebuild(tensors_of(results(several), declared))
 
 
-def _check_branches(one: _Leaves, other: _Leaves) -> None:
+def _check_branches(one: Leaves, other: Leaves) -> None:
     """Both give the same structure and types."""
     if not one.paths and not other.paths:
         fail(ArgumentError, "cond", "the functions return no tensor")

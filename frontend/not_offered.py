@@ -18,8 +18,8 @@ from .tracing import fail
 FUNCTIONS = frozenset(
     """
     addcdiv addcmul addmm addmv allclose amp angle argsort array_equal augment backends baddbmm
-    bincount bucketize cartesian_prod cdist checkpoint cholesky combinations complex128
-    complex64 conj convolve corrcoef correlate cov ctc_loss cummax cummin custom_gradient
+    bincount bucketize cartesian_prod cdist cholesky combinations complex128
+    complex64 conj convolve corrcoef correlate cov ctc_loss cummax cummin
     det diag diagonal diff digitize distributed eig eigh embedding_bag erfinv fft float8_e4m3fn
     frac frozen func gcd get_default_dtype get_num_threads gradient grid_sample heaviside histc
     histogram i0 imag index_copy index_fill int4 interp inv inverse is_floating_point is_tensor

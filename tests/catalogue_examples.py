@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from catalogue_convolutions import convolution_examples
 from catalogue_example import Array, Example, generator, sample_array
-from catalogue_regions import cond_examples, result_examples, scan_examples, while_examples
+from catalogue_regions import (
+    checkpoint_examples,
+    cond_examples,
+    custom_gradient_examples,
+    result_examples,
+    scan_examples,
+    while_examples,
+)
 from catalogue_segments import counting_examples, segment_examples
 from catalogue_windows import window_examples
 
@@ -585,5 +592,7 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "scan": scan_examples,
     "cond": cond_examples,
     "while": while_examples,
+    "checkpoint": checkpoint_examples,
+    "custom_gradient": custom_gradient_examples,
     "while_pullback": lambda name: [],  # it has no value: test_regions.py differentiates it
 }

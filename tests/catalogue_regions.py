@@ -138,3 +138,26 @@ def smooth_scans(name: str) -> list[Example]:
 
 def smooth_whiles(name: str) -> list[Example]:
     return [example for example in while_examples(name) if "bound" in example.attributes]
+
+
+def checkpoint_examples(name: str) -> list[Example]:
+    x, y = _floats(name, (3,), (3,))
+    operands = (x, y, np.asarray(np.int64(1)))
+    body = {"body": _graph(TAKEN)}
+    return [Example(name, operands, body, index=index) for index in (0, 1)]
+
+
+def custom_gradient_examples(name: str) -> list[Example]:
+    """Of two results, the second no float, with respect to one operand; two captures."""
+    pullback = """
+    graph pullback(%dy: f64[3], %w: f64[3], %k: f64[]) {
+      %0 = mul %dy, %w : f64[3]
+      %1 = broadcast %k {axes=[]} : f64[3]
+      %2 = mul %0, %1 : f64[3]
+      return %2
+    }
+    """
+    y, x, w = _floats(name, (3,), (3,), (3,))
+    operands = (y, np.asarray(np.int64(1)), x, w, np.asarray(2.0))
+    attributes = {"pullback": _graph(pullback), "results": 2, "wrt": 1}
+    return [Example(name, operands, attributes, index=index) for index in (0, 1)]

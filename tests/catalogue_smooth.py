@@ -25,7 +25,7 @@ from catalogue_examples import (
     take_examples,
     transpose_examples,
 )
-from catalogue_regions import cond_examples, smooth_scans, smooth_whiles
+from catalogue_regions import checkpoint_examples, cond_examples, smooth_scans, smooth_whiles
 from catalogue_windows import window_examples
 
 from gradc.compiler.ops import OP_WITH_NAME
@@ -136,6 +136,8 @@ SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(("result", "scan"), smooth_scans),
     "cond": cond_examples,
     "while": smooth_whiles,
+    "checkpoint": checkpoint_examples,
+    "custom_gradient": lambda name: [],  # its slope is what somebody says: test_regions.py
     "while_pullback": lambda name: [],  # it has no value to compare slopes with
 }
 

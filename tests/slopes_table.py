@@ -518,8 +518,8 @@ NO_SLOPE: Mapping[str, str] = {
         "can_cast finfo iinfo isdtype result_type".split(), "answers about dtypes"
     ),
     **dict.fromkeys(
-        "compile cond grad graph hessian hvp input jacobian jvp map parameter parse scan state "
-        "training update vjp while_loop".split(),
+        "checkpoint compile cond custom_gradient grad graph hessian hvp input jacobian jvp map "
+        "parameter parse scan state training update vjp while_loop".split(),
         "declares, transforms or runs",
     ),
 }  # fmt: skip

@@ -257,6 +257,17 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], ...]] = {
     ),
 }  # fmt: skip
 OTHERS |= {
+    "checkpoint": (
+        lambda v: gc.checkpoint(v), lambda v: gc.checkpoint(lambda: v)(),
+        lambda v: gc.checkpoint(lambda x: X)(v), lambda v: gc.checkpoint(lambda x, y: X)(X, y=v),
+    ),
+    "custom_gradient": (
+        lambda v: gc.custom_gradient(v), lambda v: gc.custom_gradient(lambda: v)(),
+        lambda v: gc.custom_gradient(lambda x: (x, v))(X),
+        lambda v: gc.custom_gradient(lambda x: (v, lambda dy: dy))(X),
+        lambda v: gc.custom_gradient(lambda x: (x, lambda dy: v))(X),
+        lambda v: gc.custom_gradient(lambda x, y: (x, lambda dy: (dy, v)))(X, v),
+    ),
     "scan": (
         lambda v: gc.scan(v, 1.0, length=2), lambda v: gc.scan(lambda c, x: (c, x), v, length=2),
         lambda v: gc.scan(lambda c, x: (c, x), 1.0, v),

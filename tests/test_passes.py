@@ -171,8 +171,8 @@ def test_dumps_are_numbered_and_read_back(tmp_path: Path) -> None:
     assert names[:4] == [
         "00-input.ir",
         "01-specialize.ir",
-        "02-merge_regions.ir",
-        "03-decompose.ir",
+        "02-inline_functions.ir",
+        "03-merge_regions.ir",
     ]
     texts = [(tmp_path / "d" / name).read_text() for name in names]
     assert texts[0] == MEAN and texts[-1] == text
@@ -190,7 +190,7 @@ def test_a_report_counts_rules_and_times_passes() -> None:
     report = PassReport()
     optimized(specialize(parse_graph(MEAN), {"batch": 4}), report=report)
     assert report.fired == Counter({"div-by-power-of-two": 1})
-    assert [record.name for record in report.records[:2]] == ["merge_regions", "decompose"]
+    assert [record.name for record in report.records[:2]] == ["inline_functions", "merge_regions"]
     assert all(record.time_us > 0 for record in report.records)
 
 

@@ -12,9 +12,11 @@ from . import (
     arithmetic,
     branch,
     broadcast,
+    checkpoint,
     comparison,
     contraction,
     convolution,
+    custom_gradient,
     elementwise,
     gamma,
     indexing,
@@ -146,6 +148,8 @@ CATALOGUE: tuple[OpDef, ...] = (
     branch.COND,
     loop.WHILE,
     loop.WHILE_PULLBACK,
+    checkpoint.CHECKPOINT,
+    custom_gradient.CUSTOM_GRADIENT,
 )
 
 OP_WITH_NAME: Mapping[str, OpDef] = MappingProxyType({op.name: op for op in CATALOGUE})

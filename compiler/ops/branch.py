@@ -64,7 +64,7 @@ def _cond_gradient(
     """A cond of the reverses of the branches, on the operands and the cotangents."""
     given = {n: dy for n, dy in enumerate(dys) if dy is not None}
     wanted = [n for n, operand in enumerate(operands) if operand.type.dtype.is_float]
-    branches = [_reversed(reverse, branch, given, wanted) for branch in (then, otherwise)]
+    branches = [reversed_region(reverse, branch, given, wanted) for branch in (then, otherwise)]
     several = apply(
         COND, predicate, *operands, *given.values(), source=y.source,
         then=branches[0], otherwise=branches[1],
@@ -73,7 +73,7 @@ def _cond_gradient(
     return (None, *(found.get(n) for n in range(len(operands))))
 
 
-def _reversed(
+def reversed_region(
     reverse: Reverse, branch: Graph, given: dict[int, Node], wanted: Sequence[int]
 ) -> Graph:
     """A region from the operands of a branch, and cotangents of some of its results, to the

@@ -19,6 +19,7 @@ from .decompose import decompose
 from .fold_constants import fold_constants
 from .fuse import fuse
 from .gather_minibatches import gather_minibatches
+from .inline_functions import inline_functions
 from .keep_values import keep_values
 from .make_resident import make_resident
 from .merge_regions import merge_regions
@@ -53,6 +54,7 @@ from .touch_rows import touch_rows
 GRAPH_PASSES = FixedPoint(
     "pipeline",
     (
+        Pass("inline_functions", GRAPH_TO_GRAPH, inline_functions, after=("specialize",)),
         Pass(
             "merge_regions", GRAPH_TO_GRAPH, merge_regions, after=("specialize",),
             outside="scans are merged before those in their bodies",

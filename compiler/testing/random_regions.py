@@ -123,6 +123,29 @@ def _while(grower: Grower, op: OpDef) -> Node | None:
     return _added(grower, several)
 
 
+def _checkpoint(grower: Grower, op: OpDef) -> Node | None:
+    given = _chosen(grower, 3)
+    body = _branch(grower, "body", _types(given), None)
+    return _added(grower, apply(op, *given, body=body)) if body.outputs else None
+
+
+def _custom_gradient(grower: Grower, op: OpDef) -> Node | None:
+    """Of a node with respect to one of its own type: the pullback gives the cotangent on."""
+    y = grower.node(lambda type: type.dtype.is_float)
+    if y is None:
+        return None
+    x = grower.like(y.type)
+    dy = region_input("v", 0, y.type)
+    pullback = region("pullback", [dy], [dy])
+    return _added(grower, apply(op, y, x, pullback=pullback, results=1, wrt=1))
+
+
 REGION_MAKERS: Mapping[str, Callable[[Grower, OpDef], Node | None]] = MappingProxyType(
-    {"scan": _scan, "cond": _cond, "while": _while}
+    {
+        "scan": _scan,
+        "cond": _cond,
+        "while": _while,
+        "checkpoint": _checkpoint,
+        "custom_gradient": _custom_gradient,
+    }
 )

@@ -1,0 +1,181 @@
+"""Functions whose gradients are special: checkpoint, custom_gradient."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
+from gradc.compiler.graph.ir import Node
+from gradc.compiler.ops.checkpoint import CHECKPOINT
+from gradc.compiler.ops.custom_gradient import CUSTOM_GRADIENT
+from gradc.compiler.ops.region import results
+
+from . import nodes
+from .loops import Leaves, declared_by, leaves_of, tensors_of
+from .open_regions import called, open_region, region_argument
+from .structure import flatten
+from .synonyms import spelled
+from .tensor import Tensor
+from .tracing import fail
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["checkpoint", "custom_gradient"]
+
+
+@spelled
+def checkpoint(fn: F) -> F:
+    """The function, whose gradient computes its values again instead of keeping them.
+
+        y = gc.checkpoint(block)(x)
+
+    It saves the memory of what lies between the arguments and the results, for the price of
+    computing that twice. Tensors among the arguments, in tuples, lists and dicts too, are what is
+    kept; parameters that fn reads are in memory anyway. It returns tensors in any structure.
+    In a scan it says that a step keeps its carry alone: gc.scan(gc.checkpoint(step), init, xs).
+    """
+    _check_function("checkpoint", fn)
+
+    @functools.wraps(fn)
+    def run(*arguments: Any, **options: Any) -> Any:
+        given = _Arguments("checkpoint", arguments, options)
+        with open_region("checkpoint", given.inputs) as opened:
+            positional, named = given.filled(tensors_of(given.inputs, given.declared))
+            returned = called("checkpoint", "fn", functools.partial(fn, **named), *positional)
+            made = leaves_of("checkpoint", returned)
+        if not made.tensors:
+            fail(ArgumentError, "checkpoint", "the function returns no tensor")
+        captured = opened.captures(made.nodes)
+        several = nodes.build(
+            CHECKPOINT, *given.nodes, *captured, body=opened.closed("body", made.nodes, captured)
+        )
+        found = results(several)
+        return made.rebuild(tensors_of(found, given.declared | declared_by(made.tensors)))
+
+    return run  # type: ignore[return-value]
+
+
+@spelled
+def custom_gradient(fn: F) -> F:
+    """A decorator: the function says its own gradient.
+
+        @gc.custom_gradient
+        def clipped(x):
+            y = gc.clip(x, -1.0, 1.0)
+            return y, lambda dy: dy          # as if nothing had been clipped
+
+    fn returns (y, pullback). pullback takes dy, of y's structure, None in the place of what is no
+    float; it returns the gradient of the argument, in its structure; of several arguments a tuple.
+    None stands for a gradient of zero. Both are built of tensors, so that the result can be
+    differentiated again: the second derivative is that of pullback. Gradients flow to the
+    arguments alone, not to other tensors that fn reads.
+    Raises ShapeError or DTypeError, when the function is called, if a gradient has not the type of
+    its argument.
+    """
+    _check_function("custom_gradient", fn)
+
+    @functools.wraps(fn)
+    def run(*arguments: Any, **options: Any) -> Any:
+        given = _Arguments("custom_gradient", arguments, options)
+        returned = called("custom_gradient", "fn", functools.partial(fn, **options), *arguments)
+        if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
+            problem = f"the function returns {described(returned)}, not a pair (y, pullback)"
+            fail(ArgumentError, "custom_gradient", problem)
+        made = leaves_of("custom_gradient", returned[0])
+        if not made.tensors:
+            fail(ArgumentError, "custom_gradient", "the function returns no tensor")
+        return _with_pullback(given, made, returned[1])
+
+    return run  # type: ignore[return-value]
+
+
+def _with_pullback(given: _Arguments, made: Leaves, pullback: Callable[..., Any]) -> Any:
+    floats = [t for t in made.tensors if t.dtype.is_float]
+    inputs = [region_argument("custom_gradient", n, t.node.type) for n, t in enumerate(floats)]
+    cotangents = iter(tensors_of(inputs, frozenset()))
+    dys = made.rebuild([next(cotangents) if t.dtype.is_float else None for t in made.tensors])
+    with open_region("custom_gradient", inputs) as opened:
+        returned = called("custom_gradient", "pullback", pullback, dys)
+        found = given.gradients(returned)
+    captured = opened.captures(found)
+    several = nodes.build(
+        CUSTOM_GRADIENT, *made.nodes, *given.wanted, *captured,
+        pullback=opened.closed("pullback", found, captured),
+        results=len(made.tensors), wrt=len(given.wanted),
+    )  # fmt: skip
+    return made.rebuild(tensors_of(results(several), given.declared | declared_by(made.tensors)))
+
+
+def _check_function(operation: str, fn: Any) -> None:
+    if not callable(fn):
+        fail(ArgumentError, operation, f"fn is a function, not {described(fn)}")
+
+
+class _Arguments:
+    """The arguments of a call, with the tensors in them.
+
+    nodes    of all tensors, in order
+    wanted   of those that have a gradient
+    inputs   of a region, one for each of `nodes`
+    """
+
+    def __init__(self, operation: str, positional: Sequence[Any], named: dict[str, Any]) -> None:
+        self.operation, self.count = operation, len(positional)
+        self._leaves, self._rebuild = flatten((tuple(positional), named))
+        tensors = [leaf for _, leaf in self._leaves if isinstance(leaf, Tensor)]
+        self.nodes = [tensor.node for tensor in tensors]
+        self.wanted = [node for node in self.nodes if node.type.dtype.is_float]
+        self.declared = declared_by(tensors)
+        self.inputs: list[Node] = [
+            region_argument(operation, n, node.type) for n, node in enumerate(self.nodes)
+        ]
+
+    def filled(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with other tensors in them."""
+        fresh = iter(tensors)
+        leaves = [next(fresh) if isinstance(leaf, Tensor) else leaf for _, leaf in self._leaves]
+        positional, named = self._rebuild(leaves)
+        return positional, named
+
+    def gradients(self, returned: Any) -> list[Node]:
+        """What a pullback returns, as a node for each of `wanted`."""
+        structure = (returned,) if self.count == 1 else returned
+        if not isinstance(structure, tuple) or len(structure) != self.count:
+            problem = f"pullback returns {described(returned)}, not {self.count} gradients"
+            fail(ArgumentError, self.operation, problem)
+        found: list[Node] = []
+        for place, (path, leaf) in enumerate(self._leaves):
+            if isinstance(leaf, Tensor) and leaf.dtype.is_float:
+                found.append(self._gradient(_at(structure, path), leaf, place))
+        return found
+
+    def _gradient(self, dx: Any, x: Tensor, place: int) -> Node:
+        if dx is None:
+            return nodes.constant(0, x.dtype, x.node.type.shape)
+        leaves = leaves_of(self.operation, dx)
+        if leaves.paths != ((),):
+            problem = f"pullback gives {described(dx)} for argument {place}, no tensor"
+            fail(ArgumentError, self.operation, problem)
+        (tensor,) = leaves.tensors
+        if tensor.node.type != x.node.type:
+            kind = ShapeError if tensor.node.type.shape != x.node.type.shape else DTypeError
+            facts = [f"argument {place} is {x.node.type}", f"its gradient {tensor.node.type}"]
+            fail(kind, self.operation, "pullback gives a gradient of another type", facts)
+        return tensor.node
+
+
+def _at(structure: tuple[Any, ...], path: Sequence[str]) -> Any:
+    """The part of a structure that lies where an argument's leaf does; None where it has none.
+
+    path   begins with "0", for the positional arguments; named ones ("1") have no gradient
+    """
+    kind, *rest = path
+    found: Any = structure if kind == "0" else None
+    for step in rest:
+        if isinstance(found, (list, tuple)):
+            found = found[int(step)] if int(step) < len(found) else None
+        elif isinstance(found, dict):
+            found = {str(key): value for key, value in found.items()}.get(step)
+    return found
