@@ -504,10 +504,12 @@ def test_all_strips_go_over_one_block_of_a_staged_operand() -> None:
     assert chosen.blocks == (5, 32, 256)
 
 
-@pytest.mark.parametrize(("m", "ahead"), [(64, 4 * 13 * 256), (784, 32)], ids=["strip", "tile"])
-def test_an_epilogue_asks_for_what_the_next_tile_loads(m: int, ahead: int) -> None:
+@pytest.mark.parametrize(
+    ("m", "ahead", "writes"), [(64, 4 * 13 * 256, 1), (784, 32, 0)], ids=["strip", "tile"]
+)
+def test_an_epilogue_asks_for_what_the_next_tile_loads(m: int, ahead: int, writes: int) -> None:
     """Of what has an element for each sum, that is: not of the bias; rows below those of as many
-    tiles as one call has, or columns on."""
+    tiles as one call has, there for what is stored too, or columns on."""
     x, w = input_("x", (m, 200), float32), input_("w", (200, 256), float32)
     z, bias = input_("z", (m, 256), float32), input_("bias", (256,), float32)
     sums = dot_general(x, w, (), (), (1,), (0,))
@@ -515,9 +517,11 @@ def test_an_epilogue_asks_for_what_the_next_tile_loads(m: int, ahead: int) -> No
     program = scheduled(plan(graph_of({"y": add(add(sums, z), shown)})), "x86-64-v4")
     text = emit_program(program, "f").text
     (epilogue,) = re.findall(r"^define [^\n]*@epilogue\..*?^}", text, re.MULTILINE | re.DOTALL)
-    (address,) = re.findall(r"@llvm\.prefetch\.p0\(ptr (%[\w.]+),", epilogue)
-    (place,) = re.findall(rf"{address} = getelementptr .*, i64 (%[\w.]+)", epilogue)
-    assert re.search(rf"{place} = add .*, {ahead}$", epilogue, re.MULTILINE)
+    fetched = re.findall(r"@llvm\.prefetch\.p0\(ptr (%[\w.]+), i32 (\d)", epilogue)
+    assert [int(write) for _, write in fetched] == [0, *[1] * writes]
+    for address, _ in fetched:
+        (place,) = re.findall(rf"{address} = getelementptr .*, i64 (%[\w.]+)", epilogue)
+        assert re.search(rf"{place} = add .*, {ahead}$", epilogue, re.MULTILINE)
 
 
 def test_tiles_as_text() -> None:

@@ -118,7 +118,8 @@ class TiledKernel:
             raise self.refusal(f"{wanted}, not {rows} x {columns}")
         self.sum = TermShape(first.axes, order.block)
         long = self.sum.blocks > (FEW_BLOCKS if scalar == "float" else 1)
-        self.shape = TileShape(rows, columns, tiles.lanes, scalar, long)
+        again = self.sum.blocks > 1
+        self.shape = TileShape(rows, columns, tiles.lanes, scalar, again, long)
         self.wanted = self._wanted()
 
     def refusal(self, fact: str) -> CompileError:

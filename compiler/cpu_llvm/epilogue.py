@@ -10,9 +10,9 @@ vectors along the rows: an element each to sixteen places would take longer than
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..loops.build import Step, step_along
 from ..loops.index_form import StripStep
@@ -85,7 +85,7 @@ def emit_epilogue(k: TiledKernel, at_once: int, room: int) -> FunctionEmitter:
     room     where in the workspace turning_elements(k) are free
     """
     emitter = _EpilogueEmitter(k, room)
-    emitter.emit(_steps_to_next(k, at_once))
+    emitter.emit(_upcoming(k, at_once))
     emitter.f.ret()
     return emitter.f
 
@@ -111,7 +111,7 @@ class _EpilogueEmitter:
             for n, store in enumerate(turned_stores(k))
         }
 
-    def emit(self, upcoming: Mapping[Scalar, int]) -> None:
+    def emit(self, upcoming: Sequence[_Upcoming]) -> None:
         """Vectors of columns, and for each a row after the other."""
         f, e, k, given, width = self.f, self.e, self.k, self.given, self.shape.columns
         whole = k.columns.extent % width == 0 and not k.columns.bounded and width % LANES == 0
@@ -125,7 +125,7 @@ class _EpilogueEmitter:
                 self._rows(some.index, end, upcoming)
                 self._turn(some.index, f.binary("sub", end, some.index))
 
-    def _rows(self, low: Value, high: Value, upcoming: Mapping[Scalar, int]) -> None:
+    def _rows(self, low: Value, high: Value, upcoming: Sequence[_Upcoming]) -> None:
         """What is made of the sums of these rows, in one vector of columns."""
         f, e, k = self.f, self.e, self.k
         e.hoist(self.roots, (k.rows,))
@@ -144,10 +144,10 @@ class _EpilogueEmitter:
                     else f.masked_load(self.shape.kept, at, mask, LANES)
                 )
                 e.bind_reduced(reduction.name, settled(f, reduction, [value]))
-            for load, step in upcoming.items():
-                here = f.binary("add", e.at_lane_zero(load.args[0]), step)
-                base, kind = self.context.base(load.payload), llvm_type(load.dtype)
-                f.prefetch(f.gep(base, here, kind, inbounds=False))
+            for buffer, address, step, write in upcoming:
+                here = f.binary("add", e.at_lane_zero(address), step)
+                base, kind = self.context.base(buffer), llvm_type(buffer.type.dtype)
+                f.prefetch(f.gep(base, here, kind, inbounds=False), write)
             number_aside = f.binary("mul", f.binary("sub", rows.index, low), LANES)
 
             def put(store: Store, value: Value) -> None:
@@ -205,24 +205,37 @@ def _emit_turn(kind: str) -> FunctionEmitter:
     return g
 
 
-def _steps_to_next(k: TiledKernel, at_once: int) -> dict[Scalar, int]:
-    """Elements from what an epilogue loads for so many tiles to what it will for the next.
+class _Upcoming(NamedTuple):
+    """What is fetched: `step` elements behind this address of a buffer; to be written or not."""
 
-    Of each load that has an element of its own for every sum, side by side, and that no tile
-    fetches.
+    buffer: Buffer
+    address: Scalar
+    step: int
+    write: bool
+
+
+def _upcoming(k: TiledKernel, at_once: int) -> list[_Upcoming]:
+    """What an epilogue reads and writes for the tiles after so many.
+
+    Of each load and store that has an element of its own for every sum, side by side, and that no
+    tile fetches. Stores only where tiles follow each other down the rows: a strip's part of them is
+    no long piece of memory that the machine would know to come.
     """
     by_strip = k.tiles.each == "strip"
     by_row = (k.rows, k.shape.rows * at_once)
     axis, size = by_row if by_strip else (k.columns, k.shape.columns)
-    steps: dict[Scalar, int] = {}
-    for load in k.epilogue_loads:
-        along, step = (step_along(load.args[0], a) for a in (k.columns, axis))
-        if load is k.wanted or k.rows not in load.axes or along is None:
-            continue
-        if in_strips(along).inside != 1:
+    places = [(s.payload, s.args[0], False) for s in k.epilogue_loads if s is not k.wanted]
+    if by_strip:
+        loaded = {buffer for buffer, _, _ in places}
+        stores = [store for loop in k.kernel.loops[1:] for store in loop.stores]
+        places += [(s.buffer, s.index[0], True) for s in stores if s.buffer not in loaded]
+    found = []
+    for buffer, address, write in places:
+        along, step = (step_along(address, a) for a in (k.columns, axis))
+        if k.rows not in address.axes or along is None or in_strips(along).inside != 1:
             continue
         if isinstance(step, StripStep):  # the next strip, also where two tiles share one
-            steps[load] = step.across * max(1, size // STRIP)
+            found.append(_Upcoming(buffer, address, step.across * max(1, size // STRIP), write))
         elif step:
-            steps[load] = step * size
-    return steps
+            found.append(_Upcoming(buffer, address, step * size, write))
+    return found

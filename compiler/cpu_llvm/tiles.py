@@ -51,14 +51,16 @@ next    where cache lines begin that will be wanted soon, next_step bytes apart:
 class TileShape:
     """rows x columns accumulators, `lanes` of them to a register, of this LLVM type.
 
-    long: sums of a block are added to doubles. Those of two blocks need none: what two floats come
-          to in a double, rounded to a float, is their sum as floats.
+    again: whether there are blocks of terms that are added to those before
+    long:  whether they are added to doubles. Those of two blocks need none: what two floats come to
+           in a double, rounded to a float, is their sum as floats.
     """
 
     rows: int
     columns: int
     lanes: int
     scalar: str
+    again: bool
     long: bool
 
     @property
@@ -78,7 +80,7 @@ class TileShape:
 
 def tile_function(f: FunctionEmitter, tile: TileShape) -> str:
     """void tile(TILE_PARAMETERS)."""
-    suffix = "_long" if tile.long else ""
+    suffix = "_long" if tile.long else "_again" if tile.again else ""
     name = f"tile_{tile.scalar}_{tile.rows}x{tile.columns}x{tile.lanes}{suffix}"
     f.helpers[name] = lambda: _TileEmitter(name, tile).emit()
     return name
@@ -175,6 +177,10 @@ class _TileEmitter:
     def _store(self, sums: Sequence[Value], c: Value) -> None:
         """Leave the sums in c, or add them to what is there."""
         g, tile = self.g, self.tile
+        if not tile.again:
+            for place, total in zip(self.places, sums, strict=True):
+                g.store(total, self._at(c, place))
+            return
         with g.if_else(self.given["again"]) as branch:
             for place, total in zip(self.places, sums, strict=True):
                 at = self._at(c, place)
@@ -184,8 +190,8 @@ class _TileEmitter:
                 g.store(g.add(old, self._kept(total)), at)
             branch.otherwise()
             for place, total in zip(self.places, sums, strict=True):
-                # What is kept begins at +0.0, so a block of -0.0 leaves +0.0; of floats it is made
-                # so when the next block comes, and a sum of one block stays as it is.
+                # What is kept begins at +0.0, so a block of -0.0 leaves +0.0; a float is made so
+                # when the next block comes.
                 kept = g.add(self._kept(total), 0.0) if tile.long else total
                 g.store(kept, self._at(c, place))
 

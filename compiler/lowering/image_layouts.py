@@ -126,9 +126,11 @@ def _is_row_major(order: Order) -> bool:
 
 def _goes_along_rows(result: TensorType, orders: Sequence[Order]) -> bool:
     """Whether the windows of an image make one of fewer channels than a vector should have columns,
-    in rows that are longer (loops/contraction.py)."""
-    channels, points = (result.shape[axis] for axis in (orders[0][-1], -1))
-    if orders[0] != orders[1] or not isinstance(channels, int) or not isinstance(points, int):
+    in rows that are longer (loops/contraction.py); groups of channels have less to do at once."""
+    if orders[0] != orders[1] or orders[0][-1] != 1:
+        return False
+    channels, points = (result.shape[axis] for axis in (1, -1))
+    if not isinstance(channels, int) or not isinstance(points, int):
         return False
     return FEWEST_ROWS <= channels < FEW_COLUMNS and points >= 2 * channels
 
