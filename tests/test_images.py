@@ -137,6 +137,54 @@ def test_interpolate(extent: int, size: int, how: Any) -> None:
         np.testing.assert_allclose(np.vdot(back, x), 2 * np.vdot(reference, reference), rtol=1e-10)
 
 
+def cubic(x: Array, new: int, ratio: float, corners: bool) -> Array:
+    """As PyTorch's `get_cubic_upsample_coefficients` has it, for rows of x."""
+    a = -0.75
+
+    def near(far: float) -> float:
+        return ((a + 2) * far - (a + 3)) * far * far + 1
+
+    def beyond(far: float) -> float:
+        return ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+
+    rows = []
+    for i in range(new):
+        at = i * (len(x) - 1) / max(new - 1, 1) if corners else (i + 0.5) * ratio - 0.5
+        low = math.floor(at)
+        t = at - low
+        weights = beyond(t + 1), near(t), near(1 - t), beyond(2 - t)
+        places = [min(max(low + step, 0), len(x) - 1) for step in (-1, 0, 1, 2)]
+        rows.append(sum(w * x[p] for w, p in zip(weights, places, strict=True)))
+    return np.stack(rows)
+
+
+@quick
+@given(
+    st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.booleans(),
+    st.sampled_from(["size", "factor", "recomputed"]),
+)
+def test_bicubic(extents: tuple[int, int], sizes: tuple[int, int], corners: bool, how: str) -> None:
+    x = RNG.normal(size=(2, 3, *extents))
+    given: dict[str, Any] = {"size": sizes}
+    ratios = [old / new for old, new in zip(extents, sizes, strict=True)]
+    if how != "size":
+        factors = [(new + 0.3) / old for old, new in zip(extents, sizes, strict=True)]
+        given = {"scale_factor": factors, "recompute_scale_factor": how == "recomputed"}
+        ratios = ratios if how == "recomputed" else [1 / factor for factor in factors]
+    t = gc.input("x", x.shape, gc.float64)
+    y = gc.interpolate(t, **given, mode="bicubic", align_corners=corners)
+    rows = np.moveaxis(cubic(np.moveaxis(x, 2, 0), sizes[0], ratios[0], corners), 0, 2)
+    expected = np.moveaxis(cubic(np.moveaxis(rows, 3, 0), sizes[1], ratios[1], corners), 0, 3)
+    slope = gc.grad(gc.sum(y * y), t)
+    found, back = values([y, slope], x=x)
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(np.vdot(back, x), 2 * np.vdot(expected, expected), rtol=1e-9)
+    layer = nn.Upsample(**given, mode="bicubic", align_corners=corners)
+    np.testing.assert_array_equal(values(layer(t), x=x), found)
+
+
 def test_interpolation_along_each_axis() -> None:
     x = RNG.normal(size=(2, 3, 4, 5))
     bilinear = values(gc.interpolate(gc.constant(x), (8, 3), mode="bilinear"))
@@ -220,7 +268,11 @@ def test_compiled_is_the_evaluators_value(name: str) -> None:
         (lambda x: gc.channel_shuffle(x, 3), "channel_shuffle: 4 channels are not 3 groups"),
         (lambda x: gc.interpolate(x), "interpolate: either size or scale_factor is given"),
         (lambda x: gc.interpolate(x, 3, 2), "interpolate: either size or scale_factor is given"),
-        (lambda x: gc.interpolate(x, 3, mode="bicubic"), "interpolate: mode for f32[2, 4, 6, 6]"),
+        (lambda x: gc.interpolate(x, 3, mode="cubic"),
+         "interpolate: mode for f32[2, 4, 6, 6] is one of 'nearest', 'nearest-exact', 'bilinear', "
+         "'bicubic', not 'cubic'"),
+        (lambda x: gc.interpolate(x[0], 3, mode="bicubic"), "interpolate: mode for f32[4, 6, 6]"),
+        (lambda x: gc.interpolate(x, 3, antialias=True), "interpolate: antialias=True is not"),
         (lambda x: gc.interpolate(x, 3, align_corners=True), "interpolate: align_corners has no"),
         (lambda x: gc.interpolate(x, scale_factor=0.1), "interpolate: scale_factor 0.1 leaves"),
         (lambda x: gc.interpolate(x, (1, 2, 3)), "interpolate: size has 3 numbers for 2 axes"),

@@ -228,6 +228,8 @@ def interpolate(
     scale_factor: Any = None,
     mode: str = "nearest",
     align_corners: bool = False,
+    recompute_scale_factor: bool = False,
+    antialias: bool = False,
 ) -> Tensor:
     """[batch, channels, *axes] at another resolution.
 
@@ -235,10 +237,14 @@ def interpolate(
     scale_factor    or what extents are multiplied by, and rounded down
     mode            "nearest": element floor(i * extent / size); "nearest-exact": from the middle of
                     each element; "linear", "bilinear" or "trilinear", for one, two or three axes:
-                    between the two elements beside, along each axis
-    align_corners   linear modes alone: the first and last elements keep their values
+                    between the two elements beside, along each axis; "bicubic", for two: a cubic
+                    through the four around, which may overshoot them
+    align_corners   linear and cubic modes alone: the first and last elements keep their values
+    recompute_scale_factor   places follow from the extents where a scale_factor is given, too
+    antialias       False: a smaller picture is made of the elements beside each place alone
 
     A place between elements is i / scale_factor where that is given, else i * extent / size.
+    Source of "bicubic": Keys, "Cubic Convolution Interpolation" (1981), with -0.75 for its a.
     """
     x = as_tensor(input)
     axes = x.ndim - 2
@@ -246,17 +252,23 @@ def interpolate(
     if linear is None:
         problem = f"input is {x.node.type}, not [batch, channels] and one to three axes"
         fail(ShapeError, "interpolate", problem)
-    if mode not in ("nearest", "nearest-exact", linear):
-        known = f"'nearest', 'nearest-exact' or {linear!r}"
-        fail(ArgumentError, "interpolate", f"mode for {x.node.type} is {known}, not {mode!r}")
-    if align_corners and mode != linear:
+    between = {linear: _between} | ({"bicubic": _on_a_cubic} if axes == 2 else {})
+    if mode not in ("nearest", "nearest-exact", *between):
+        known = ", ".join(map(repr, ("nearest", "nearest-exact", *between)))
+        problem = f"mode for {x.node.type} is one of {known}, not {mode!r}"
+        fail(ArgumentError, "interpolate", problem)
+    if align_corners and mode not in between:
         fail(ArgumentError, "interpolate", f"align_corners has no meaning for mode {mode!r}")
-    x = floating(x) if mode == linear else x
-    for axis, (new, ratio) in zip(
-        range(2, x.ndim), _resolutions(x, size, scale_factor, axes), strict=True
-    ):
-        if mode == linear:
-            x = _between(x, axis, new, ratio, align_corners)
+    if antialias:
+        problem = "antialias=True is not offered: smooth the picture before, by gc.avg_pool2d"
+        fail(ArgumentError, "interpolate", problem)
+    x = floating(x) if mode in between else x
+    resolutions = _resolutions(x, size, scale_factor, axes)
+    for axis, (new, ratio) in zip(range(2, x.ndim), resolutions, strict=True):
+        if recompute_scale_factor:
+            ratio = Fraction(extent_along(x, axis, "interpolate"), new)
+        if mode in between:
+            x = between[mode](x, axis, new, ratio, align_corners)
         else:
             x = _nearest(x, axis, new, ratio, Fraction(mode == "nearest-exact", 2))
     return x
@@ -300,15 +312,43 @@ def _nearest(x: Tensor, axis: int, new: int, ratio: Fraction, middle: Fraction) 
 def _between(x: Tensor, axis: int, new: int, ratio: Fraction, align_corners: bool) -> Tensor:
     """Between the elements below and above each place, by how far it is from the first."""
     extent = extent_along(x, axis, "interpolate")
-    if align_corners:
-        at = np.arange(new) * ((extent - 1) / (new - 1) if new > 1 else 0.0)
-    else:
-        at = np.maximum((np.arange(new) + 0.5) * float(ratio) - 0.5, 0.0)
+    at = np.maximum(_places_between(extent, new, ratio, align_corners), 0.0)
     below = np.minimum(np.floor(at).astype(np.int64), extent - 1)
     above = np.minimum(below + 1, extent - 1)
     share = np.clip(at - below, 0.0, 1.0).astype(x.dtype.numpy)
     share = share.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
     return take(x, below, axis) * (1 - share) + take(x, above, axis) * share
+
+
+def _places_between(extent: int, new: int, ratio: Fraction, align_corners: bool) -> Any:
+    """Where on an axis the elements of the result lie; some before its first, behind its last."""
+    if align_corners:
+        return np.arange(new) * ((extent - 1) / (new - 1) if new > 1 else 0.0)
+    return (np.arange(new) + 0.5) * float(ratio) - 0.5
+
+
+CUBIC = -0.75
+"""The slope of Keys' cubic where it meets zero, as PyTorch and OpenCV have it."""
+
+
+def _on_a_cubic(x: Tensor, axis: int, new: int, ratio: Fraction, align_corners: bool) -> Tensor:
+    """On the cubic through the four elements around each place; the ends go on beyond the ends."""
+    extent = extent_along(x, axis, "interpolate")
+    at = _places_between(extent, new, ratio, align_corners)
+    below = np.floor(at)
+    share = at - below
+    total: Tensor | None = None
+    for step in (-1, 0, 1, 2):
+        far = np.abs(share - step)
+        near = ((CUBIC + 2) * far - (CUBIC + 3)) * far * far + 1
+        beyond = ((far - 5) * far + 8) * far * CUBIC - 4 * CUBIC
+        weight = np.where(far <= 1, near, beyond).astype(x.dtype.numpy)
+        weight = weight.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+        place = np.clip(below + step, 0, extent - 1).astype(np.int64)
+        part = take(x, place, axis) * weight
+        total = part if total is None else total + part
+    assert total is not None
+    return total
 
 
 # ---------------------------------------------------------------- dropping channels

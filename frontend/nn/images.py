@@ -132,7 +132,7 @@ class Upsample(_Rearranging):
     """The input at another resolution. See gc.interpolate."""
 
     function = staticmethod(functional.interpolate)
-    options = ("size", "scale_factor", "mode", "align_corners")
+    options = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
 
     def __init__(
         self,
@@ -140,8 +140,10 @@ class Upsample(_Rearranging):
         scale_factor: Any = None,
         mode: str = "nearest",
         align_corners: bool = False,
+        recompute_scale_factor: bool = False,
     ) -> None:
         self._keep(size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners)
+        self._keep(recompute_scale_factor=recompute_scale_factor)
 
 
 class _ChannelDropout(_Rearranging):
