@@ -10,6 +10,7 @@ The nodes behind tensors are reached from results and updates. On the way
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,6 +18,7 @@ from typing import Any, cast
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError
 from gradc.compiler.graph.ir import Graph, Node, Update, all_nodes, topological
+from gradc.compiler.graph.patterns import splat_value
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.graph.text_print import print_graph
 from gradc.compiler.ops.random import RANDOM_BITS, STREAM
@@ -98,11 +100,14 @@ class Assembler:
         return Graph(name, tuple(inputs), tuple(used), tuple(results), pairs)
 
     def initial_graph(self, states: Sequence[str]) -> Graph:
-        """The graph that gives every state its first value; the seed is left as it is."""
+        """The graph that gives every state its first value; the seed is left as it is.
+
+        Who runs it has cleared all states: those that begin with zeros have no update.
+        """
         self._streams = itertools.count(FIRST_INITIAL_STREAM)
         self.reserve(seed_state(), step_state())
         values = self._beginnings([name for name in states if name != SEED])
-        updates = [(self.states[name], value) for name, value in values.items()]
+        updates = [(self.states[name], v) for name, v in values.items() if not _is_cleared(v)]
         graph = self.graph("init", (), updates, states=tuple(dict.fromkeys((SEED, STEP, *states))))
         if graph.inputs:
             read = graph.inputs[0].attributes["name"]
@@ -296,6 +301,12 @@ def _revised_states(
             values = revision.values(tuple(current.get(cell, state) for cell, state in pairs))
         current |= zip(cells, values, strict=True)
     return current
+
+
+def _is_cleared(value: Node) -> bool:
+    """Whether it is what cleared memory holds."""
+    number = splat_value(value)
+    return number == 0 and math.copysign(1, number) > 0
 
 
 def dimension_names(graphs: Iterable[Graph]) -> Iterator[str]:

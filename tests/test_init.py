@@ -127,3 +127,21 @@ def test_initialisers_are_equal_where_they_build_the_same() -> None:
     zero = gc.parameter("zero", (2,), init=gc.init.constant(0.0))
     minus = gc.parameter("minus", (2,), init=gc.init.constant(-0.0))
     assert np.signbit(values(gc.stack([zero, minus]))).tolist() == [[False] * 2, [True] * 2]
+
+
+def test_zeros_are_left_to_who_clears_the_states() -> None:
+    """But not the zero with a sign. A trainer that was used begins with zeros again."""
+    x, y = gc.input("x", ("batch", 3)), gc.input("y", ("batch",))
+    inits = {"zero": gc.init.zeros, "one": gc.init.ones, "minus": gc.init.constant(-0.0)}
+    z = sum((x @ gc.parameter(name, (3,), init=init) for name, init in inits.items()), 0)
+    program = gc.training(gc.mse_loss(z, y), gc.optim.Adam(lr=0.1))
+    updated = {update.state.attributes["name"] for update in program.graphs["init"].updates}
+    assert {"one", "minus"} <= updated
+    assert not [name for name in updated if "zero" in name or "exp_avg" in name]
+    trainer = program.compile(seed=0)
+    trainer.step(x=np.ones((2, 3), np.float32), y=np.ones(2, np.float32))
+    assert trainer.parameters["zero"].any()
+    trainer.executor.initialize(0)
+    assert not trainer.parameters["zero"].any() and (trainer.parameters["one"] == 1).all()
+    assert not any(trainer.state[name].any() for name in trainer.state if "exp_avg" in name)
+    assert math.copysign(1, trainer.parameters["minus"][0]) == -1

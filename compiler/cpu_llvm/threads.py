@@ -120,7 +120,7 @@ done:
 }
 
 ; Wake all that sleep on word; the caller has just changed it, seq_cst.
-define internal void @gradc.wake(ptr %word, ptr %sleepers) nounwind {
+define internal void @gradc.wake(ptr %word, ptr %sleepers) nounwind optsize {
 entry:
   %sleeping = load atomic i32, ptr %sleepers seq_cst, align 4
   %nobody = icmp eq i32 %sleeping, 0
@@ -133,7 +133,7 @@ done:
   ret void
 }
 
-define void @gradc_barrier(ptr %pool, i64 %tid, i64 %threads) nounwind {
+define void @gradc_barrier(ptr %pool, i64 %tid, i64 %threads) nounwind optsize {
 entry:
   %alone = icmp ule i64 %threads, 1
   br i1 %alone, label %done, label %arrive
@@ -165,7 +165,7 @@ done:
 
 _AFFINITY = """
 ; The number of the tid-th CPU of a mask of 1024, and -1 beyond the last.
-define internal i64 @gradc.nth_cpu(ptr %mask, i64 %tid) nounwind {
+define internal i64 @gradc.nth_cpu(ptr %mask, i64 %tid) nounwind optsize {
 entry:
   br label %next
 next:
@@ -191,7 +191,7 @@ no:
 }
 
 ; Let the calling thread run on this CPU only.
-define internal void @gradc.pin(i64 %cpu) nounwind {
+define internal void @gradc.pin(i64 %cpu) nounwind optsize {
 entry:
   %mask = alloca [16 x i64], align 8
   call void @llvm.memset.p0.i64(ptr %mask, i8 0, i64 128, i1 false)
@@ -205,7 +205,7 @@ entry:
 }
 
 ; Decide about spinning and pinning: facts of the pool.
-define internal void @gradc.place(ptr %pool, i64 %threads) nounwind {
+define internal void @gradc.place(ptr %pool, i64 %threads) nounwind optsize {
 entry:
   %mask = alloca [16 x i64], align 8
   call void @llvm.memset.p0.i64(ptr %mask, i8 0, i64 128, i1 false)
@@ -240,7 +240,7 @@ decide:
 """
 
 _WORKERS = """
-define internal ptr @gradc.worker(ptr %mine) nounwind {
+define internal ptr @gradc.worker(ptr %mine) nounwind optsize {
 entry:
   %fp = alloca i64, align 8
   %fp.default = alloca i32, align 4
@@ -295,7 +295,7 @@ out:
   ret ptr null
 }
 
-define internal void @gradc.post(ptr %pool, ptr %fn, ptr %arg, i64 %workers) nounwind {
+define internal void @gradc.post(ptr %pool, ptr %fn, ptr %arg, i64 %workers) nounwind optsize {
 entry:
   %job = getelementptr inbounds i8, ptr %pool, i64 $job
   store ptr %fn, ptr %job, align 8
@@ -312,7 +312,7 @@ entry:
 }
 
 ; Whether this is another process than the one that made the pool: its child by fork().
-define internal i1 @gradc.forked(ptr %pool) nounwind {
+define internal i1 @gradc.forked(ptr %pool) nounwind optsize {
 entry:
   %process.at = getelementptr inbounds i8, ptr %pool, i64 $facts_process
   %process = load i32, ptr %process.at, align 4
@@ -321,7 +321,7 @@ entry:
   ret i1 %forked
 }
 
-define void @gradc_pool_run(ptr %pool, ptr %fn, ptr %arg) nounwind {
+define void @gradc_pool_run(ptr %pool, ptr %fn, ptr %arg) nounwind optsize {
 entry:
   %fp = alloca i64, align 8
   %fp.default = alloca i32, align 4
@@ -384,7 +384,7 @@ done:
 
 _LIFE = """
 ; End and join the first `started` workers, free the pool.
-define internal void @gradc.end(ptr %pool, i64 %started) nounwind {
+define internal void @gradc.end(ptr %pool, i64 %started) nounwind optsize {
 entry:
   call void @gradc.post(ptr %pool, ptr null, ptr null, i64 0)
   br label %test
@@ -405,7 +405,7 @@ done:
   ret void
 }
 
-define void @gradc_pool_destroy(ptr %pool) nounwind {
+define void @gradc_pool_destroy(ptr %pool) nounwind optsize {
 entry:
   %none = icmp eq ptr %pool, null
   br i1 %none, label %done, label %look
@@ -425,7 +425,7 @@ done:
   ret void
 }
 
-define ptr @gradc_pool_create(i64 %threads) nounwind {
+define ptr @gradc_pool_create(i64 %threads) nounwind optsize {
 entry:
   %attributes = alloca [16 x i64], align 8
   %all = alloca [16 x i64], align 8
@@ -510,7 +510,7 @@ _NO_STUBS = """
 """
 
 _SINGLE = """
-define ptr @gradc_pool_create(i64 %threads) nounwind {
+define ptr @gradc_pool_create(i64 %threads) nounwind optsize {
 entry:
   %alone = icmp eq i64 %threads, 1
   br i1 %alone, label %make, label %refuse
@@ -521,19 +521,19 @@ refuse:
   ret ptr null
 }
 
-define void @gradc_pool_destroy(ptr %pool) nounwind {
+define void @gradc_pool_destroy(ptr %pool) nounwind optsize {
 entry:
   call void @free(ptr %pool)
   ret void
 }
 
-define void @gradc_pool_run(ptr %pool, ptr %fn, ptr %arg) nounwind {
+define void @gradc_pool_run(ptr %pool, ptr %fn, ptr %arg) nounwind optsize {
 entry:
   call void %fn(ptr %arg, i64 0, i64 1, ptr %pool)
   ret void
 }
 
-define void @gradc_barrier(ptr %pool, i64 %tid, i64 %threads) nounwind {
+define void @gradc_barrier(ptr %pool, i64 %tid, i64 %threads) nounwind optsize {
 entry:
   ret void
 }

@@ -21,9 +21,9 @@
 /* The program's states as tensors of a file, sorted by name; `count` is once or twice their number,
  * then with the best states under their names. Of a tensor here, `bytes` is the number of the
  * state, plus the number of states for a best one, and `data` is null. Null without memory. */
-static struct gradc_tensor *declare(const struct gradc_program *program, size_t count) {
-    size_t room = 2 * (size_t)program->result_count; /* for the columns of a history */
-    size_t states = (size_t)program->state_count, names = 1;
+static struct gradc_tensor *declare(size_t count) {
+    size_t room = 2 * (size_t)gradc_program.result_count; /* for the columns of a history */
+    size_t states = (size_t)gradc_program.state_count, names = 1;
     for (size_t n = 0; n < count; n++) {
         names += strlen(gradc_string(gradc_states[n % states].name)) + BEST_LENGTH + 1;
     }
@@ -55,8 +55,7 @@ static struct gradc_tensor *declare(const struct gradc_program *program, size_t 
  * for checksums. Their names are in one block, which is returned; null without memory. */
 static char *add_columns(struct gradc_tensor *tensors, size_t *count,
                          const struct gradc_record *record) {
-    const struct gradc_program *program = record->program;
-    size_t results = (size_t)program->result_count, size = 1;
+    size_t results = (size_t)gradc_program.result_count, size = 1;
     const size_t longest = sizeof GRADC_HISTORY_PREFIX GRADC_VALIDATION;
     for (size_t k = 0; k < 2 * results; k++) {
         size += longest + strlen(gradc_string(gradc_results[k % results].name));
@@ -103,7 +102,6 @@ static void hash_line(struct gradc_sha256 *hash, const struct gradc_tensor *tens
 /* ---------------------------------------------------------------- writing */
 
 struct writing {
-    const struct gradc_program *program;
     const unsigned char *state, *best;
     struct gradc_tensor *tensors;
     size_t count;
@@ -114,7 +112,7 @@ struct writing {
 
 /* Give a tensor's bytes to the hash or to the file. */
 static void pass_bytes(struct writing *writing, const struct gradc_tensor *tensor, bool to_file) {
-    size_t states = (size_t)writing->program->state_count;
+    size_t states = (size_t)gradc_program.state_count;
     if (gradc_is_history(tensor)) {
         if (to_file) {
             gradc_writer_add(&writing->writer, tensor->data, tensor->bytes);
@@ -167,7 +165,7 @@ static void make_header(struct writing *writing, const struct gradc_record *reco
 static int check_writing(const struct gradc_record *record, const struct gradc_text *header,
                          struct gradc_error *error) {
     const char *wrong = gradc_record_check(record);
-    for (int64_t k = 0; k < 2 * record->program->result_count; k++) {
+    for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
         const struct gradc_column *column = &record->columns[k];
         wrong = column->count == gradc_column_kept(column->length) ? wrong : "history";
     }
@@ -205,9 +203,9 @@ int gradc_checkpoint_write(const char *path, bool locked, const unsigned char *s
                            const unsigned char *best, const struct gradc_record *record,
                            struct gradc_error *error) {
     struct gradc_text header = {.failed = true};
-    struct writing writing = {.program = record->program, .state = state, .best = best};
-    writing.count = (size_t)record->program->state_count * (best ? 2 : 1);
-    writing.tensors = declare(record->program, writing.count);
+    struct writing writing = {.state = state, .best = best};
+    writing.count = (size_t)gradc_program.state_count * (best ? 2 : 1);
+    writing.tensors = declare(writing.count);
     writing.piece = malloc(PIECE_BYTES);
     char *names = writing.tensors ? add_columns(writing.tensors, &writing.count, record) : NULL;
     if (names && writing.piece) {
@@ -256,7 +254,7 @@ static int64_t compare(struct gradc_checkpoint *checkpoint, struct gradc_text *t
     const struct gradc_tensor *items_end = item + checkpoint->tensors.count;
     bool others_allowed = checkpoint->full && checkpoint->purpose == GRADC_TRAINED;
     bool all_required = checkpoint->full && !others_allowed;
-    size_t states = (size_t)checkpoint->program->state_count;
+    size_t states = (size_t)gradc_program.state_count;
     int64_t found = 0;
     while (declared < end || item < items_end) {
         int order = declared == end ? 1 : item == items_end ? -1 : gradc_tensor_order(declared, item);
@@ -313,7 +311,7 @@ static int read_checkpoint_history(struct gradc_checkpoint *checkpoint, struct g
         return gradc_history_read(record, tensors, tensors->metadata, tensors->metadata_length,
                                   error);
     }
-    for (int64_t k = 0; k < 2 * record->program->result_count; k++) {
+    for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
         gradc_column_thin(&record->columns[k]);
     }
     for (size_t n = 0; n < tensors->count; n++) {
@@ -391,7 +389,7 @@ static int check_alone(struct gradc_checkpoint *checkpoint, struct gradc_error *
 
 static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     struct gradc_text text = {0};
-    checkpoint->count = (size_t)checkpoint->program->state_count;
+    checkpoint->count = (size_t)gradc_program.state_count;
     for (size_t n = 0; checkpoint->full && n < checkpoint->tensors.count; n++) {
         const struct gradc_tensor *item = &checkpoint->tensors.items[n];
         if (item->name_length > BEST_LENGTH && !memcmp(item->name, BEST_PREFIX, BEST_LENGTH)) {
@@ -399,7 +397,7 @@ static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error
             break;
         }
     }
-    checkpoint->declared = declare(checkpoint->program, checkpoint->count);
+    checkpoint->declared = declare(checkpoint->count);
     if (!checkpoint->declared) {
         return gradc_fail_memory(error);
     }
@@ -418,7 +416,7 @@ static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error
 /* Whether a run can go on from it. A fingerprint is two digests, MODEL-STEP. */
 static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     const struct gradc_seal *seal = &checkpoint->seal;
-    const char *own = gradc_string(checkpoint->program->fingerprint);
+    const char *own = gradc_string(gradc_program.fingerprint);
     const char *other = seal->fingerprint.data ? seal->fingerprint.data : "";
     bool whole = seal->fingerprint.length == strlen(other); /* not if it holds a zero */
     while (*own && *own == *other) {
@@ -464,14 +462,14 @@ static void name_file(struct gradc_error *error, const char *path) {
 }
 
 int gradc_checkpoint_open(struct gradc_checkpoint *checkpoint, const char *path,
-                          const struct gradc_program *program, enum gradc_purpose purpose,
+                          enum gradc_purpose purpose,
                           struct gradc_error *error) {
-    *checkpoint = (struct gradc_checkpoint){.program = program, .purpose = purpose};
+    *checkpoint = (struct gradc_checkpoint){.purpose = purpose};
     int status = gradc_map(&checkpoint->file, path, error);
     if (status) {
         return status;
     }
-    status = gradc_record_open(&checkpoint->record, program, error);
+    status = gradc_record_open(&checkpoint->record, error);
     if (!status) {
         status = check_checkpoint(checkpoint, error);
     }
@@ -494,13 +492,12 @@ void gradc_checkpoint_close(struct gradc_checkpoint *checkpoint) {
 /* ---------------------------------------------------------------- taking over */
 
 bool gradc_checkpoint_has_best(const struct gradc_checkpoint *checkpoint) {
-    return checkpoint->count > (size_t)checkpoint->program->state_count;
+    return checkpoint->count > (size_t)gradc_program.state_count;
 }
 
 void gradc_checkpoint_take(const struct gradc_checkpoint *checkpoint, bool best,
                            unsigned char *block) {
-    const struct gradc_program *program = checkpoint->program;
-    size_t states = (size_t)program->state_count;
+    size_t states = (size_t)gradc_program.state_count;
     for (size_t n = 0; n < checkpoint->count; n++) {
         const struct gradc_tensor *tensor = &checkpoint->declared[n];
         const struct gradc_state_field *field = &gradc_states[tensor->bytes % states];
@@ -516,8 +513,8 @@ int gradc_checkpoint_load(struct gradc_session *session, const char *path, int64
                           bool trained_only, struct gradc_record *record,
                           struct gradc_error *error) {
     struct gradc_checkpoint checkpoint;
-    int status = gradc_checkpoint_open(&checkpoint, path, session->program,
-                                       trained_only ? GRADC_TRAINED : GRADC_STATE, error);
+    enum gradc_purpose purpose = trained_only ? GRADC_TRAINED : GRADC_STATE;
+    int status = gradc_checkpoint_open(&checkpoint, path, purpose, error);
     if (!status) {
         if (!checkpoint.full || trained_only) {
             gradc_session_initialize(session, seed);

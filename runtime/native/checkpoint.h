@@ -26,7 +26,6 @@ enum gradc_purpose {
 
 /* A file that was read, undamaged and fit for the purpose. */
 struct gradc_checkpoint {
-    const struct gradc_program *program;
     enum gradc_purpose purpose;
     struct gradc_mapping file;
     struct gradc_tensors tensors;
@@ -39,7 +38,7 @@ struct gradc_checkpoint {
 
 /* Nothing is left to close after a failure. Messages name the file, and the one before it. */
 int gradc_checkpoint_open(struct gradc_checkpoint *checkpoint, const char *path,
-                          const struct gradc_program *program, enum gradc_purpose purpose,
+                          enum gradc_purpose purpose,
                           struct gradc_error *error);
 void gradc_checkpoint_close(struct gradc_checkpoint *checkpoint);
 

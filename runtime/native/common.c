@@ -4,7 +4,6 @@
  */
 #include "common.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -84,14 +83,26 @@ const char *gradc_shown(struct gradc_error *error, int number, const char *name)
     return shown;
 }
 
+void gradc_fail_with(struct gradc_error *error, int status, const char *format, va_list arguments) {
+    vsnprintf(error->text, sizeof error->text, format, arguments);
+    gradc_clean(error->text, true);
+    error->status = status;
+}
+
 int gradc_fail(struct gradc_error *error, int status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(error->text, sizeof error->text, format, arguments);
+    gradc_fail_with(error, status, format, arguments);
     va_end(arguments);
-    gradc_clean(error->text, true);
-    error->status = status;
     return status;
+}
+
+int gradc_fail_at(struct gradc_error *error, const char *prefix, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    gradc_fail_with(error, GRADC_BAD_FILE, format, arguments);
+    va_end(arguments);
+    return gradc_fail_in(error, prefix);
 }
 
 int gradc_fail_in(struct gradc_error *error, const char *prefix) {
@@ -107,8 +118,7 @@ int gradc_fail_memory(struct gradc_error *error) {
 }
 
 int gradc_fail_write(struct gradc_error *error, const char *path) {
-    gradc_fail(error, GRADC_BAD_FILE, "cannot be written: %m");
-    return gradc_fail_in(error, path);
+    return gradc_fail_at(error, path, "cannot be written: %m");
 }
 
 bool gradc_multiply(int64_t a, int64_t b, int64_t *product) {

@@ -7,6 +7,7 @@
 #ifndef GRADC_COMMON_H
 #define GRADC_COMMON_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,14 @@
 #define GRADC_USED_OUTSIDE __attribute__((externally_visible))
 #else
 #define GRADC_USED_OUTSIDE
+#endif
+
+/* Of a function with any number of arguments none of which is a floating-point number: on x86-64 it
+ * does not keep eight registers that nobody reads. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+#define GRADC_NO_FLOATS __attribute__((noinline, target("general-regs-only")))
+#else
+#define GRADC_NO_FLOATS
 #endif
 
 /* Exit status of an executable, result of a library call. */
@@ -38,8 +47,16 @@ struct gradc_error {
 };
 
 /* Leave a message (cut at the size of `text`, and cleaned) and return `status`. */
-int gradc_fail(struct gradc_error *error, int status, const char *format, ...)
+GRADC_NO_FLOATS int gradc_fail(struct gradc_error *error, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same with `prefix: ` before the message; see gradc_fail_in. A bad file. */
+GRADC_NO_FLOATS int gradc_fail_at(struct gradc_error *error, const char *prefix,
+                                  const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The part of both that is no function of any number of arguments. */
+void gradc_fail_with(struct gradc_error *error, int status, const char *format, va_list arguments);
 
 /* Put `prefix: ` before the message that is there already, and return its status. The prefix may be
  * any text, the name of a file for example: ends of lines in it do not stay. */

@@ -135,7 +135,7 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
 /* ---------------------------------------------------------------- opening */
 
 /* Open the array of one input. Messages do not name the file. */
-static int open_array(struct gradc_dataset *data, const struct gradc_program *program, int64_t n,
+static int open_array(struct gradc_dataset *data, int64_t n,
                       struct gradc_error *error) {
     const struct gradc_field *field = &gradc_inputs[n];
     const struct gradc_dtype_facts *declared = &gradc_dtypes[field->dtype];
@@ -179,8 +179,8 @@ static int open_array(struct gradc_dataset *data, const struct gradc_program *pr
 }
 
 /* Whether the input must be given; who trains gives all. */
-static bool is_needed(const struct gradc_program *program, enum gradc_kind kind, int64_t input) {
-    const struct gradc_reads *reads = &program->reads[kind];
+static bool is_needed(enum gradc_kind kind, int64_t input) {
+    const struct gradc_reads *reads = &gradc_program.reads[kind];
     bool found = kind == GRADC_RUN;
     for (uint32_t n = 0; n < reads->count; n++) {
         found |= gradc_numbers[reads->inputs + n] == input;
@@ -201,33 +201,32 @@ static int map_array(struct gradc_array *array, const char *path, struct gradc_e
     return status;
 }
 
-int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *program,
-                       const char *const *paths, const char *option,
+int gradc_dataset_open(struct gradc_dataset *data, const char *const *paths, const char *option,
                        enum gradc_kind kind, struct gradc_error *error) {
-    size_t inputs = (size_t)program->input_count;
-    *data = (struct gradc_dataset){.inputs = program->input_count};
+    size_t inputs = (size_t)gradc_program.input_count;
+    *data = (struct gradc_dataset){.inputs = gradc_program.input_count};
     data->arrays = calloc(inputs + 1, sizeof *data->arrays);
     data->owned = calloc(inputs + 1, sizeof *data->owned);
     int status = data->arrays && data->owned ? GRADC_OK : gradc_fail_memory(error);
-    for (int64_t n = 0; !status && n < program->input_count; n++) {
+    for (int64_t n = 0; !status && n < gradc_program.input_count; n++) {
         const char *name = gradc_string(gradc_inputs[n].name);
         if (paths[n]) {
             status = map_array(&data->owned[n], paths[n], error);
-            if (!status && open_array(data, program, n, error)) {
+            if (!status && open_array(data, n, error)) {
                 status = gradc_fail_in(error, paths[n]);
             }
-        } else if (is_needed(program, kind, n)) {
+        } else if (is_needed(kind, n)) {
             status = gradc_fail(error, GRADC_BAD_ARGUMENT,
                                 "missing input '%s': give %s %s=FILE.npy", name, option, name);
         }
     }
-    if (!status && program->batch && !data->samples) {
+    if (!status && gradc_program.batch && !data->samples) {
         status = gradc_fail(error, GRADC_BAD_ARGUMENT, "%s: no input gives the number of samples",
                             option);
     }
-    for (int64_t n = 0; !status && n < program->input_count; n++) {
+    for (int64_t n = 0; !status && n < gradc_program.input_count; n++) {
         if (paths[n] &&
-            gradc_ranges_check(program, kind, n, data->arrays[n], data->samples, error)) {
+            gradc_ranges_check(kind, n, data->arrays[n], data->samples, error)) {
             status = gradc_fail_in(error, paths[n]);
         }
     }

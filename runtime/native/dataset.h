@@ -19,8 +19,7 @@ struct gradc_dataset {
  * option  what the user calls them in messages: "--data"
  * kind    the entry point that reads them: its inputs must be there; GRADC_RUN: all
  */
-int gradc_dataset_open(struct gradc_dataset *data, const struct gradc_program *program,
-                       const char *const *paths, const char *option,
+int gradc_dataset_open(struct gradc_dataset *data, const char *const *paths, const char *option,
                        enum gradc_kind kind, struct gradc_error *error);
 /* Rows will be read in no order: around one of them nothing more need be read from a disk. */
 void gradc_dataset_shuffled(const struct gradc_dataset *data);

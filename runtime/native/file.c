@@ -21,13 +21,11 @@
 
 /* Keep the error that errno tells of a file. */
 static int fail_read(const char *path, struct gradc_error *error) {
-    gradc_fail(error, GRADC_BAD_FILE, "cannot be read: %m");
-    return gradc_fail_in(error, path);
+    return gradc_fail_at(error, path, "cannot be read: %m");
 }
 
 static int fail_irregular(const char *path, struct gradc_error *error) {
-    gradc_fail(error, GRADC_BAD_FILE, "not a regular file");
-    return gradc_fail_in(error, path);
+    return gradc_fail_at(error, path, "not a regular file");
 }
 
 static int map_descriptor(struct gradc_mapping *mapping, const char *path, int descriptor,
@@ -108,11 +106,9 @@ static int check_target(const char *target, const char *path, struct gradc_error
         return S_ISDIR(facts.st_mode) ? gradc_fail_write(error, path) : fail_irregular(path, error);
     }
     const char *suffix = gradc_path_too_long(target);
-    if (!suffix)
-        return GRADC_OK;
-    gradc_fail(error, GRADC_BAD_FILE,
-               "cannot be written: with '%s' after it, its name is too long", suffix);
-    return gradc_fail_in(error, path);
+    return !suffix ? GRADC_OK
+                   : gradc_fail_at(error, path, "cannot be written: with '%s' after it, its name is "
+                                   "too long", suffix);
 }
 
 int gradc_writer_target(char **target, const char *path, struct gradc_error *error) {
@@ -307,9 +303,8 @@ int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
     if (!is_own(writer)) {
         if (!folder_exists(writer->partial)) /* which errno tells */
             return give_up(writer);
-        gradc_fail(writer->error, GRADC_BAD_FILE,
-                   "cannot be written: its .partial is gone; does another process write it too?");
-        gradc_fail_in(writer->error, writer->name);
+        gradc_fail_at(writer->error, writer->name, "cannot be written: its .partial is gone; does "
+                      "another process write it too?");
         gradc_writer_abandon(writer);
         return GRADC_BAD_FILE;
     }

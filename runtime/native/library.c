@@ -35,14 +35,13 @@ static int64_t rows_maximum(void) {
 
 /* The record of a run that has not begun. */
 static int begin_library_record(struct gradc_library *library) {
-    int status = gradc_record_open(&library->record, &gradc_program, &library->error);
+    int status = gradc_record_open(&library->record, &library->error);
     library->record.seed = library->seed;
     return status;
 }
 
 static int open_session(struct gradc_library *library, int64_t seed, int64_t threads) {
-    const struct gradc_program *program = &gradc_program;
-    int status = gradc_session_open(&library->session, program, threads, &library->error);
+    int status = gradc_session_open(&library->session, threads, &library->error);
     if (status) {
         return status;
     }
@@ -53,9 +52,9 @@ static int open_session(struct gradc_library *library, int64_t seed, int64_t thr
         return status;
     }
     library->order = malloc((size_t)rows_maximum() * sizeof *library->order);
-    library->results = gradc_results_allocate(program, 1);
-    library->sums = calloc((size_t)program->scalar_count, sizeof *library->sums);
-    library->outputs = calloc((size_t)program->output_count + 1, sizeof *library->outputs);
+    library->results = gradc_results_allocate(1);
+    library->sums = calloc((size_t)gradc_program.scalar_count, sizeof *library->sums);
+    library->outputs = calloc((size_t)gradc_program.output_count + 1, sizeof *library->outputs);
     if (!library->order || !library->results || !library->sums || !library->outputs) {
         free(library->outputs);
         library->outputs = NULL; /* by which every call sees that this session is not open */
@@ -104,7 +103,7 @@ static int check_call(struct gradc_library *library, enum gradc_kind kind, int64
     int status = GRADC_OK;
     for (int64_t n = 0; !status && n < reads->count; n++) {
         int64_t input = read[n];
-        status = gradc_ranges_check(&gradc_program, kind, input, inputs[input], rows,
+        status = gradc_ranges_check(kind, input, inputs[input], rows,
                                     &library->error);
     }
     return status;
@@ -127,7 +126,7 @@ static int step(struct gradc_library *library, int64_t rows, const void *const *
     gradc_session_run(&library->session, GRADC_RUN, inputs, order_from(library, 0),
                       false, 1, rows, library->results);
     for (int64_t k = 0; results && k < gradc_program.result_count; k++) {
-        results[k] = gradc_quotient(&gradc_program, library->results, k, 0);
+        results[k] = gradc_quotient(library->results, k, 0);
     }
     return GRADC_OK;
 }
@@ -148,13 +147,13 @@ static int evaluate(struct gradc_library *library, int64_t rows, const void *con
         gradc_session_run(&library->session, GRADC_EVALUATE, inputs, order_from(library, done),
                           false, 1, batch, library->results);
         for (int64_t k = 0; k < gradc_program.scalar_count; k++) {
-            double value = gradc_result(&gradc_program, library->results, k, 0);
-            library->sums[k] += value * gradc_weight(&gradc_program, k, batch);
+            double value = gradc_result(library->results, k, 0);
+            library->sums[k] += value * gradc_weight(k, batch);
         }
         done += batch;
     }
     for (int64_t k = 0; k < gradc_program.result_count; k++) {
-        results[k] = gradc_summed(&gradc_program, library->sums, k, rows);
+        results[k] = gradc_summed(library->sums, k, rows);
     }
     return GRADC_OK;
 }

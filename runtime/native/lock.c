@@ -74,13 +74,10 @@ static int fail_held(int descriptor, const char *name, struct gradc_error *error
             ppoll(NULL, 0, &pause, NULL);
         }
     }
-    if (!number)
-        gradc_fail(error, GRADC_BAD_FILE, "another process is writing this file");
-    else if (number == getpid())
-        gradc_fail(error, GRADC_BAD_FILE, "this process is writing this file");
-    else
-        gradc_fail(error, GRADC_BAD_FILE, "process %lld is writing this file", number);
-    return gradc_fail_in(error, name);
+    if (number && number != getpid())
+        return gradc_fail_at(error, name, "process %lld is writing this file", number);
+    return gradc_fail_at(error, name, "%s process is writing this file",
+                         number ? "this" : "another");
 }
 
 /* Try once; EAGAIN if the file was removed before it was locked. */
@@ -121,8 +118,7 @@ int gradc_lock_take(struct gradc_lock *lock, const char *target, const char *nam
     for (int tries = 0; status == EAGAIN && tries < TRIES; tries++)
         status = try_lock(lock, name, error);
     if (status == EAGAIN) {
-        gradc_fail(error, GRADC_BAD_FILE, "cannot be written: its lock changes all the time");
-        status = gradc_fail_in(error, name);
+        status = gradc_fail_at(error, name, "cannot be written: its lock changes all the time");
     }
     if (status)
         gradc_lock_release(lock);

@@ -6,19 +6,19 @@
 #include "signals.h"
 #include "training.h"
 
-static int run(const struct gradc_program *program, const struct gradc_options *options,
+static int run(const struct gradc_options *options,
                struct gradc_error *error) {
     struct gradc_session session;
     struct gradc_text text = {0};
     if (options->help) {
-        gradc_options_help(&text, program);
+        gradc_options_help(&text);
         return gradc_print(&text, error);
     }
     if (options->describe) {
-        gradc_text_add(&text, gradc_string(program->description));
+        gradc_text_add(&text, gradc_string(gradc_program.description));
         return gradc_print(&text, error);
     }
-    int status = gradc_session_open(&session, program, options->threads, error);
+    int status = gradc_session_open(&session, options->threads, error);
     if (status) {
         return status;
     }
@@ -28,17 +28,16 @@ static int run(const struct gradc_program *program, const struct gradc_options *
 }
 
 int main(int count, char **arguments) {
-    const struct gradc_program *program = &gradc_program;
     struct gradc_options options;
     struct gradc_error error = {0};
     gradc_descriptors_occupy();
-    gradc_signals_install(gradc_string(program->name));
-    int status = gradc_options_parse(&options, program, count, arguments, &error);
+    gradc_signals_install(gradc_string(gradc_program.name));
+    int status = gradc_options_parse(&options, count, arguments, &error);
     if (!status) {
-        status = run(program, &options, &error);
+        status = run(&options, &error);
     }
     if (status) {
-        gradc_say(program, "%s", error.text);
+        gradc_say("%s", error.text);
     }
     gradc_options_free(&options);
     return status;

@@ -101,8 +101,7 @@ static int open_file(struct gradc_metrics *metrics, size_t kept, struct gradc_er
     }
     if (!gradc_lock_descriptor(metrics->descriptor)) {
         close(metrics->descriptor);
-        gradc_fail(error, GRADC_BAD_FILE, "another process is writing this file");
-        return gradc_fail_in(error, metrics->path);
+        return gradc_fail_at(error, metrics->path, "%s process is writing this file", "another");
     }
     /* What is no regular file cannot be cut, and has nothing that stays. */
     int ignored = ftruncate(metrics->descriptor, (off_t)kept);
@@ -117,7 +116,6 @@ static int open_file(struct gradc_metrics *metrics, size_t kept, struct gradc_er
 int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
                        const struct gradc_record *record, int64_t steps_per_epoch, bool validates,
                        struct gradc_error *error) {
-    const struct gradc_program *program = record->program;
     int64_t steps;
     bool same = gradc_multiply(record->epoch, steps_per_epoch, &steps) &&
                 record->step - record->position == steps;
@@ -126,7 +124,7 @@ int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
         return GRADC_OK;
     }
     gradc_text_add(&metrics->text, "epoch,step,split");
-    for (int64_t k = 0; k < program->result_count; k++) {
+    for (int64_t k = 0; k < gradc_program.result_count; k++) {
         add_name(&metrics->text, gradc_string(gradc_results[k].name));
     }
     gradc_text_add(&metrics->text, "\n");
@@ -151,7 +149,7 @@ static void add_row(struct gradc_text *text, const struct gradc_record *record, 
         gradc_text_print(text, "%" PRId64, step);
     }
     gradc_text_add(text, first ? ",validation" : ",train");
-    for (int64_t k = 0; k < record->program->result_count; k++, column++) {
+    for (int64_t k = 0; k < gradc_program.result_count; k++, column++) {
         const double *value = gradc_column_find(column, i);
         add_number(text, value ? *value : NAN);
     }
@@ -173,7 +171,7 @@ static int flush_log(struct gradc_metrics *metrics, struct gradc_error *error) {
 int gradc_metrics_add(struct gradc_metrics *metrics, const struct gradc_record *record,
                       int64_t steps_per_epoch, bool validates, int64_t now,
                       struct gradc_error *error) {
-    int64_t results = record->program->result_count;
+    int64_t results = gradc_program.result_count;
     /* Columns end with the last epoch, but for those of a validation that is no longer done. */
     int64_t before = record->epoch - record->columns[0].length;
     int64_t before_validation = validates ? record->epoch - record->columns[results].length : 0;

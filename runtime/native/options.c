@@ -73,7 +73,6 @@ static const struct option {
 
 struct parser {
     struct gradc_options *options;
-    const struct gradc_program *program;
     bool given[OPTIONS];
     struct gradc_error *error;
 };
@@ -108,13 +107,12 @@ static int fail_unknown(struct gradc_error *error, const char *what, const char 
 
 /* NAME=FILE; false if it is not that. Any other mistake is in parser->error. */
 static bool set_array(struct parser *parser, const char **paths, char *value) {
-    const struct gradc_program *program = parser->program;
     char *path = strchr(value, '=');
     if (!path) {
         return false;
     }
     *path++ = 0;
-    for (int64_t n = 0; n < program->input_count; n++) {
+    for (int64_t n = 0; n < gradc_program.input_count; n++) {
         if (strcmp(gradc_string(gradc_inputs[n].name), value) == 0) {
             if (paths[n]) {
                 gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "two files for input %s: %s, %s",
@@ -126,7 +124,7 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
         }
     }
     fail_unknown(parser->error, "input", "", value, gradc_strings, &gradc_inputs->name,
-                 sizeof *gradc_inputs, program->input_count);
+                 sizeof *gradc_inputs, gradc_program.input_count);
     return true;
 }
 
@@ -278,7 +276,7 @@ static int compare_uses(const struct uses *uses, struct gradc_error *error) {
 
 static int check_outputs(const struct parser *parser) {
     const struct gradc_options *options = parser->options;
-    size_t inputs = 2 * (size_t)parser->program->input_count; /* of --data, then of --validate */
+    size_t inputs = 2 * (size_t)gradc_program.input_count; /* of --data, then of --validate */
     struct uses uses = {.items = calloc(inputs + USES_MAXIMUM, sizeof *uses.items)};
     if (!uses.items) {
         return gradc_fail_memory(parser->error);
@@ -318,17 +316,17 @@ static int check_options(struct parser *parser) {
         problem = "--resume needs --checkpoint";
     } else if (options->every && !options->checkpoint) {
         problem = "--every needs --checkpoint";
-    } else if (options->has_rate && parser->program->rate_state < 0) {
+    } else if (options->has_rate && gradc_program.rate_state < 0) {
         problem = "--lr: the learning rate is fixed in this program";
     }
     return problem ? gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "%s", problem)
                    : check_outputs(parser);
 }
 
-int gradc_options_parse(struct gradc_options *options, const struct gradc_program *program,
-                        int count, char **arguments, struct gradc_error *error) {
-    struct parser parser = {.options = options, .program = program, .error = error};
-    size_t inputs = (size_t)program->input_count;
+int gradc_options_parse(struct gradc_options *options, int count, char **arguments,
+                        struct gradc_error *error) {
+    struct parser parser = {.options = options, .error = error};
+    size_t inputs = (size_t)gradc_program.input_count;
     *options = (struct gradc_options){.epochs = 10};
     options->data = calloc(2 * inputs + 1, sizeof *options->data);
     if (!options->data) {
@@ -363,18 +361,18 @@ static void add_fields(struct gradc_text *text, const char *title,
     }
 }
 
-void gradc_options_help(struct gradc_text *text, const struct gradc_program *program) {
-    gradc_text_print(text, "usage: %s", gradc_string(program->name));
-    for (int64_t n = 0; n < program->input_count; n++) {
+void gradc_options_help(struct gradc_text *text) {
+    gradc_text_print(text, "usage: %s", gradc_string(gradc_program.name));
+    for (int64_t n = 0; n < gradc_program.input_count; n++) {
         gradc_text_print(text, " --data %s=FILE.npy", gradc_string(gradc_inputs[n].name));
     }
     gradc_text_add(text, " [OPTION]...\n\n"
                          "Trains a compiled model; a stopped run goes on bit for bit.\n\n");
-    add_fields(text, "inputs", gradc_inputs, program->input_count);
-    add_fields(text, "results", gradc_results, program->result_count);
-    add_fields(text, "outputs", gradc_outputs, program->output_count);
-    if (program->batch) {
-        gradc_text_print(text, "batch     %" PRId64 " samples\n", program->batch);
+    add_fields(text, "inputs", gradc_inputs, gradc_program.input_count);
+    add_fields(text, "results", gradc_results, gradc_program.result_count);
+    add_fields(text, "outputs", gradc_outputs, gradc_program.output_count);
+    if (gradc_program.batch) {
+        gradc_text_print(text, "batch     %" PRId64 " samples\n", gradc_program.batch);
     }
     gradc_text_add(text, "\n");
     for (int n = 0; n < OPTIONS; n++) {

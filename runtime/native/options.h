@@ -17,11 +17,11 @@ struct gradc_options {
 };
 
 /* Read and check the arguments. */
-int gradc_options_parse(struct gradc_options *options, const struct gradc_program *program,
-                        int count, char **arguments, struct gradc_error *error);
+int gradc_options_parse(struct gradc_options *options, int count, char **arguments,
+                        struct gradc_error *error);
 void gradc_options_free(struct gradc_options *options);
 
 /* The text of --help. */
-void gradc_options_help(struct gradc_text *text, const struct gradc_program *program);
+void gradc_options_help(struct gradc_text *text);
 
 #endif

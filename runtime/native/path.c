@@ -52,9 +52,7 @@ char *gradc_path_follow(const char *path) {
     struct stat facts;
     for (int links = 0; here && lstat(here, &facts) == 0 && S_ISLNK(facts.st_mode); links++) {
         char *next = links < LINKS_MAXIMUM ? target_of(here) : NULL;
-        if (links == LINKS_MAXIMUM)
-            errno = ELOOP;
-        int reason = errno;
+        int reason = links < LINKS_MAXIMUM ? errno : ELOOP;
         free(here);
         errno = reason;
         here = next;

@@ -23,12 +23,11 @@ struct prediction {
 };
 
 static int allocate_prediction(struct prediction *prediction) {
-    const struct gradc_program *program = prediction->session->program;
-    prediction->order = calloc((size_t)program->batch + 1, sizeof *prediction->order);
-    prediction->outputs = calloc((size_t)program->output_count, sizeof *prediction->outputs);
+    prediction->order = calloc((size_t)gradc_program.batch + 1, sizeof *prediction->order);
+    prediction->outputs = calloc((size_t)gradc_program.output_count, sizeof *prediction->outputs);
     bool failed = !prediction->order || !prediction->outputs;
-    for (int64_t k = 0; !failed && k < program->output_count; k++) {
-        int64_t bytes = gradc_field_bytes(&gradc_outputs[k], 0, program->batch);
+    for (int64_t k = 0; !failed && k < gradc_program.output_count; k++) {
+        int64_t bytes = gradc_field_bytes(&gradc_outputs[k], 0, gradc_program.batch);
         prediction->outputs[k] = malloc((size_t)bytes + 1);
         failed = !prediction->outputs[k];
     }
@@ -53,16 +52,15 @@ static int write_header(struct prediction *prediction) {
 
 /* Predict all samples, and write what belongs to one place of the axes before the batch axis. */
 static int write_place(struct prediction *prediction, int64_t place) {
-    const struct gradc_program *program = prediction->session->program;
     const struct gradc_field *field = &gradc_outputs[0];
     int axis = field->batch_axis < 0 ? 0 : field->batch_axis;
-    int64_t bytes = gradc_field_bytes(field, axis, program->batch);
-    int64_t samples = program->batch ? prediction->data.samples : 1;
-    int64_t batch = program->batch ? program->batch : 1;
+    int64_t bytes = gradc_field_bytes(field, axis, gradc_program.batch);
+    int64_t samples = gradc_program.batch ? prediction->data.samples : 1;
+    int64_t batch = gradc_program.batch ? gradc_program.batch : 1;
     const char *output = (const char *)prediction->outputs[0] + place * bytes;
     for (int64_t first = 0; first < samples; first += batch) {
         int64_t rows = samples - first < batch ? samples - first : batch;
-        for (int64_t i = 0; program->batch && i < rows; i++) {
+        for (int64_t i = 0; gradc_program.batch && i < rows; i++) {
             prediction->order[i] = first + i;
         }
         gradc_session_run(prediction->session, GRADC_PREDICT, prediction->data.arrays,
@@ -83,13 +81,12 @@ static int write_place(struct prediction *prediction, int64_t place) {
 }
 
 static int write_output(struct prediction *prediction, const char *path) {
-    const struct gradc_program *program = prediction->session->program;
     const struct gradc_field *field = &gradc_outputs[0];
-    if (field->of_batch && prediction->data.samples > program->batch) {
+    if (field->of_batch && prediction->data.samples > gradc_program.batch) {
         return gradc_fail(prediction->error, GRADC_BAD_ARGUMENT,
                           "--predict: output '%s' has no batch axis: it is a value of one batch of "
                           "at most %" PRId64 " samples, not of %" PRId64,
-                          gradc_string(field->name), program->batch, prediction->data.samples);
+                          gradc_string(field->name), gradc_program.batch, prediction->data.samples);
     }
     int64_t places = 1;
     int status = gradc_writer_open(&prediction->writer, path, prediction->error);
@@ -114,13 +111,12 @@ static int write_output(struct prediction *prediction, const char *path) {
 
 int gradc_predict(struct gradc_session *session, const struct gradc_options *options,
                   struct gradc_error *error) {
-    const struct gradc_program *program = session->program;
     struct prediction prediction = {.session = session, .error = error};
-    if (!program->output_count || !gradc_dtypes[gradc_outputs[0].dtype].npy_name[0]) {
+    if (!gradc_program.output_count || !gradc_dtypes[gradc_outputs[0].dtype].npy_name[0]) {
         return gradc_fail(error, GRADC_BAD_ARGUMENT,
                           "--predict: this program has no output that .npy can hold");
     }
-    int status = gradc_dataset_open(&prediction.data, program, options->data, "--data",
+    int status = gradc_dataset_open(&prediction.data, options->data, "--data",
                                     GRADC_PREDICT, error);
     if (!status) {
         gradc_signals_reading(options->checkpoint);
@@ -128,8 +124,9 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
                                        error);
         gradc_signals_reading(NULL);
     }
-    if (options->has_seed && program->seed_state >= 0) { /* of the random numbers of the model */
-        gradc_state_set(&gradc_states[program->seed_state], session->state, 0, 1, &options->seed);
+    int64_t seed = gradc_program.seed_state; /* of the random numbers of the model */
+    if (options->has_seed && seed >= 0) {
+        gradc_state_set(&gradc_states[seed], session->state, 0, 1, &options->seed);
     }
     if (!status) {
         status = allocate_prediction(&prediction);
@@ -137,7 +134,7 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
     if (!status) {
         status = write_output(&prediction, options->predict);
     }
-    for (int64_t k = 0; prediction.outputs && k < program->output_count; k++) {
+    for (int64_t k = 0; prediction.outputs && k < gradc_program.output_count; k++) {
         free(prediction.outputs[k]);
     }
     free(prediction.outputs);

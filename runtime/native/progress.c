@@ -19,13 +19,13 @@
 #define BAR_WIDTH 16
 #define DEFAULT_COLUMNS 80
 
-void gradc_say(const struct gradc_program *program, const char *format, ...) {
+void gradc_say(const char *format, ...) {
     struct gradc_error text = {.status = GRADC_OK};
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text.text, sizeof text.text, format, arguments);
+    gradc_fail_with(&text, GRADC_OK, format, arguments);
     va_end(arguments);
-    gradc_fail_in(&text, gradc_string(program->name));
+    gradc_fail_in(&text, gradc_string(gradc_program.name));
     size_t length = strlen(text.text);
     text.text[length] = '\n'; /* in the place of the zero */
     gradc_log_write(STDERR_FILENO, text.text, length + 1);
@@ -51,7 +51,7 @@ int64_t gradc_clock(void) {
 }
 
 void gradc_describe(struct gradc_text *text, const struct gradc_record *record, int digits) {
-    int64_t results = record->program->result_count;
+    int64_t results = gradc_program.result_count;
     const char *separator = "";
     for (int64_t k = 0; k < 2 * results; k++) {
         const struct gradc_column *column = &record->columns[k];

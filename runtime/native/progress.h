@@ -7,8 +7,8 @@
 
 
 /* "NAME: MESSAGE" and a newline on standard error, in one piece. */
-void gradc_say(const struct gradc_program *program, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+GRADC_NO_FLOATS void gradc_say(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
 
 /* Write a text to standard output and free it. */
 int gradc_print(struct gradc_text *text, struct gradc_error *error);

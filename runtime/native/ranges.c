@@ -84,10 +84,10 @@ static int check_range(const struct gradc_range *range, const struct gradc_field
     }
 }
 
-int gradc_ranges_check(const struct gradc_program *program, enum gradc_kind kind, int64_t input,
+int gradc_ranges_check(enum gradc_kind kind, int64_t input,
                        const void *array, int64_t samples, struct gradc_error *error) {
     int status = GRADC_OK;
-    for (int64_t n = 0; !status && n < program->range_count; n++) {
+    for (int64_t n = 0; !status && n < gradc_program.range_count; n++) {
         const struct gradc_range *range = &gradc_ranges[n];
         if (range->input == input && range->kinds & 1 << kind) {
             status = check_range(range, &gradc_inputs[input], array, samples, error);

@@ -45,11 +45,10 @@ static const struct field {
 
 #define FIELDS ((int)(sizeof fields / sizeof *fields))
 
-int gradc_record_open(struct gradc_record *record, const struct gradc_program *program,
-                      struct gradc_error *error) {
-    size_t results = (size_t)program->result_count;
-    *record = (struct gradc_record){.program = program, .best_epoch = -1};
-    record->sums = calloc((size_t)program->scalar_count, sizeof *record->sums);
+int gradc_record_open(struct gradc_record *record, struct gradc_error *error) {
+    size_t results = (size_t)gradc_program.result_count;
+    *record = (struct gradc_record){.best_epoch = -1};
+    record->sums = calloc((size_t)gradc_program.scalar_count, sizeof *record->sums);
     record->columns = calloc(2 * results, sizeof *record->columns);
     if (!record->sums || !record->columns) {
         gradc_record_free(record);
@@ -59,7 +58,7 @@ int gradc_record_open(struct gradc_record *record, const struct gradc_program *p
 }
 
 void gradc_record_free(struct gradc_record *record) {
-    for (int64_t k = 0; record->columns && k < 2 * record->program->result_count; k++) {
+    for (int64_t k = 0; record->columns && k < 2 * gradc_program.result_count; k++) {
         free(record->columns[k].values);
     }
     free(record->columns);
@@ -72,7 +71,7 @@ const char *gradc_record_check(const struct gradc_record *record) {
     int64_t samples = record->batches.samples, longest = 0;
     const int64_t counts[] = {record->epoch, record->position, record->rows, record->step,
                               record->waited, samples, record->batches.batch_size};
-    for (int64_t k = 0; k < 2 * record->program->result_count; k++) {
+    for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
         int64_t length = record->columns[k].length;
         longest = length > longest ? length : longest;
     }
@@ -110,9 +109,8 @@ static void write_floats(struct gradc_text *text, const double *values, int64_t 
 
 /* How many epochs every column covers; its numbers are in a tensor. */
 static void write_history(struct gradc_text *text, const struct gradc_record *record) {
-    const struct gradc_program *program = record->program;
     const char *separator = "";
-    for (int64_t i = 0; i < 2 * program->result_count; i++) {
+    for (int64_t i = 0; i < 2 * gradc_program.result_count; i++) {
         int k = gradc_columns_sorted[i];
         const struct gradc_column *column = &record->columns[k];
         if (column->present) {
@@ -138,7 +136,7 @@ static void write_value(struct gradc_text *text, const struct gradc_record *reco
         break;
     case SUMS:
         gradc_text_add(text, "[");
-        write_floats(text, record->sums, record->program->scalar_count);
+        write_floats(text, record->sums, gradc_program.scalar_count);
         gradc_text_add(text, "]");
         break;
     case HISTORY:
@@ -150,7 +148,7 @@ static void write_value(struct gradc_text *text, const struct gradc_record *reco
     case CHECKSUM:
         gradc_text_print(text, "\"%s\"",
                          field->kind == CHECKSUM ? checksum
-                                                   : gradc_string(record->program->fingerprint));
+                                                   : gradc_string(gradc_program.fingerprint));
         break;
     default:
         gradc_text_print(text, "%" PRId64, field->kind == FORMAT ? GRADC_FORMAT : value);
@@ -209,10 +207,9 @@ static bool read_column(struct record_reader *reader, struct gradc_column *colum
 
 struct gradc_column *gradc_record_column(const struct gradc_record *record, const char *name,
                                          size_t length) {
-    const struct gradc_program *program = record->program;
-    for (int64_t k = 0; k < 2 * program->result_count; k++) {
-        const char *result = gradc_string(gradc_results[k % program->result_count].name);
-        size_t prefix = k < program->result_count ? 0 : strlen(GRADC_VALIDATION);
+    for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
+        const char *result = gradc_string(gradc_results[k % gradc_program.result_count].name);
+        size_t prefix = k < gradc_program.result_count ? 0 : strlen(GRADC_VALIDATION);
         if (length == prefix + strlen(result) && memcmp(name, GRADC_VALIDATION, prefix) == 0 &&
             memcmp(name + prefix, result, strlen(result)) == 0) {
             return &record->columns[k];
@@ -256,7 +253,7 @@ static bool read_history(struct record_reader *reader) {
 
 static bool read_sums(struct record_reader *reader) {
     struct gradc_column sums = {0};
-    int64_t scalars = reader->record->program->scalar_count;
+    int64_t scalars = gradc_program.scalar_count;
     bool valid = read_column(reader, &sums);
     if (valid && sums.length == scalars) {
         memcpy(reader->record->sums, sums.values, (size_t)scalars * sizeof *sums.values);

@@ -22,7 +22,6 @@ struct gradc_record {
     int64_t has_best, finished; /* 0 or 1 */
     double best;
     struct gradc_batches batches;
-    const struct gradc_program *program;
     double *sums;                 /* one per scalar */
     struct gradc_column *columns; /* one per result, then the same for validation */
 };
@@ -31,8 +30,7 @@ struct gradc_record {
 #define GRADC_OLD_FORMAT 1 /* is still read */
 
 /* A run that has not begun. */
-int gradc_record_open(struct gradc_record *record, const struct gradc_program *program,
-                      struct gradc_error *error);
+int gradc_record_open(struct gradc_record *record, struct gradc_error *error);
 void gradc_record_free(struct gradc_record *record);
 
 /* Append the canonical JSON, with the key `checksum` unless it is null. */

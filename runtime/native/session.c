@@ -26,19 +26,18 @@ int64_t gradc_usable_cpus(void) {
 
 /* The best version of the code that this CPU can run. */
 static int choose_code(struct gradc_session *session, struct gradc_error *error) {
-    const struct gradc_program *program = session->program;
     int level = gradc_cpu_level();
-    for (int64_t n = 0; n < program->code_count; n++) {
+    for (int64_t n = 0; n < gradc_program.code_count; n++) {
         if (gradc_codes[n].level <= level) {
             session->code = &gradc_codes[n];
             return GRADC_OK;
         }
     }
-    int least = gradc_codes[program->code_count - 1].level;
+    int least = gradc_codes[gradc_program.code_count - 1].level;
     return gradc_fail(error, GRADC_BAD_FILE,
                       "this CPU has no %s; the program was built for %s and needs x86-64-v%d",
                       least == 4 ? "AVX-512" : "AVX2 with FMA",
-                      gradc_codes[program->code_count - 1].cpu, least);
+                      gradc_codes[gradc_program.code_count - 1].cpu, least);
 }
 
 /* Memory that is a whole number of cache lines at a line's start; null without memory. */
@@ -47,19 +46,18 @@ static void *allocate(int64_t size) {
     return aligned_alloc(ALIGNMENT_BYTES, (lines + 1) * ALIGNMENT_BYTES);
 }
 
-int gradc_session_open(struct gradc_session *session, const struct gradc_program *program,
-                       int64_t threads, struct gradc_error *error) {
+int gradc_session_open(struct gradc_session *session, int64_t threads, struct gradc_error *error) {
     memset(session, 0, sizeof *session);
-    session->program = program;
     int status = choose_code(session, error);
     if (status) {
         return status;
     }
     int64_t cpus = gradc_usable_cpus();
     session->threads = threads < 1 || threads > cpus ? cpus : threads;
-    session->state = allocate(program->state_bytes);
-    session->arena = allocate(program->arena_bytes + session->threads * program->workspace_bytes);
-    session->inputs = calloc((size_t)program->input_count + 1, sizeof *session->inputs);
+    session->state = allocate(gradc_program.state_bytes);
+    session->arena = allocate(gradc_program.arena_bytes +
+                              session->threads * gradc_program.workspace_bytes);
+    session->inputs = calloc((size_t)gradc_program.input_count + 1, sizeof *session->inputs);
     if (session->threads > 1) {
         session->pool = gradc_pool_create(session->threads);
     }
@@ -71,7 +69,7 @@ int gradc_session_open(struct gradc_session *session, const struct gradc_program
         gradc_session_close(session);
         return gradc_fail_memory(error);
     }
-    memset(session->state, 0, (size_t)program->state_bytes);
+    memset(session->state, 0, (size_t)gradc_program.state_bytes);
     return GRADC_OK;
 }
 
@@ -86,17 +84,16 @@ void gradc_session_close(struct gradc_session *session) {
 }
 
 void gradc_session_initialize(struct gradc_session *session, int64_t seed) {
-    const struct gradc_program *program = session->program;
-    memset(session->state, 0, (size_t)program->state_bytes);
-    if (program->seed_state >= 0) {
-        gradc_state_set(&gradc_states[program->seed_state], session->state, 0, 1, &seed);
+    memset(session->state, 0, (size_t)gradc_program.state_bytes);
+    if (gradc_program.seed_state >= 0) {
+        gradc_state_set(&gradc_states[gradc_program.seed_state], session->state, 0, 1, &seed);
     }
     gradc_session_run(session, GRADC_INIT, NULL, NULL, false, 1, 1, NULL);
 }
 
 static gradc_entry_function *entry_of(const struct gradc_session *session, int kind, int64_t rows) {
     const int32_t *entries = gradc_entries + GRADC_ENTRIES * (session->code - gradc_codes);
-    if (kind == GRADC_RUN && rows < session->program->batch) {
+    if (kind == GRADC_RUN && rows < gradc_program.batch) {
         kind = GRADC_RUN_RAGGED;
     }
     return (gradc_entry_function *)((uintptr_t)gradc_entries + (uintptr_t)(intptr_t)entries[kind]);
@@ -105,8 +102,7 @@ static gradc_entry_function *entry_of(const struct gradc_session *session, int k
 void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
                        const void *const *inputs, const int64_t *order, bool same_rows,
                        int64_t count, int64_t rows, void *const *outputs) {
-    const struct gradc_program *program = session->program;
-    const struct gradc_reads *reads = &program->reads[kind];
+    const struct gradc_reads *reads = &gradc_program.reads[kind];
     for (uint32_t n = 0; n < reads->count; n++) {
         session->inputs[n] = inputs[gradc_numbers[reads->inputs + n]];
     }
@@ -133,8 +129,8 @@ int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t row
     return bytes;
 }
 
-void **gradc_results_allocate(const struct gradc_program *program, int64_t count) {
-    size_t results = (size_t)program->scalar_count, column = (size_t)count * sizeof(double);
+void **gradc_results_allocate(int64_t count) {
+    size_t results = (size_t)gradc_program.scalar_count, column = (size_t)count * sizeof(double);
     void **outputs = malloc(results * (sizeof *outputs + column));
     if (outputs) {
         char *values = (char *)(outputs + results);

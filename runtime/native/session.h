@@ -5,9 +5,8 @@
 #include "program.h"
 
 struct gradc_session {
-    const struct gradc_program *program;
     const struct gradc_code *code;
-    unsigned char *state; /* program->state_bytes, 64-byte aligned */
+    unsigned char *state; /* gradc_program.state_bytes, 64-byte aligned */
     unsigned char *arena; /* and the threads' workspaces, 64-byte aligned; touched when used */
     const void **inputs;  /* room for the table of one call */
     void *pool;           /* null with one thread */
@@ -16,8 +15,7 @@ struct gradc_session {
 
 /* Memory, threads and code for this CPU; `threads` is cut to the CPUs that may be used, 0 asks for
  * all of them. The state is zero: initialize it or load it. */
-int gradc_session_open(struct gradc_session *session, const struct gradc_program *program,
-                       int64_t threads, struct gradc_error *error);
+int gradc_session_open(struct gradc_session *session, int64_t threads, struct gradc_error *error);
 void gradc_session_close(struct gradc_session *session);
 
 /* Fill the state from the seed. */
@@ -27,9 +25,10 @@ void gradc_session_initialize(struct gradc_session *session, int64_t seed);
  *
  * inputs   the arrays of gradc_inputs, in that order (those that the entry does not read may be
  *          null); a data set where the input has a batch axis
- * order    sample numbers, program->batch per iteration, also where rows is smaller
+ * order    sample numbers, gradc_program.batch per iteration, also where rows is smaller
  * same_rows  whether all iterations take the first of them
- * rows     1..program->batch; count is 1 unless rows == program->batch. 1 without a batch dimension
+ * rows     1..gradc_program.batch; count is 1 unless they are all of them. 1 without a batch
+ *          dimension
  * outputs  one array of `count` values per result (or, for predict, per output), overwritten
  */
 void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
@@ -48,35 +47,35 @@ void gradc_state_set(const struct gradc_state_field *field, unsigned char *block
 int64_t gradc_state_elements(const struct gradc_state_field *field);
 
 /* Value i of scalar k as a double, out of the arrays that `run` and `evaluate` fill. */
-static inline double gradc_result(const struct gradc_program *program, void *const *outputs,
+static inline double gradc_result(void *const *outputs,
                                   int64_t k, int64_t i) {
     bool wide = gradc_results[k].dtype == GRADC_FLOAT64;
     return wide ? ((const double *)outputs[k])[i] : (double)((const float *)outputs[k])[i];
 }
 
 /* What scalar k counts in a sum: means are weighted by rows, both parts of a ratio are not. */
-static inline double gradc_weight(const struct gradc_program *program, int64_t k, int64_t rows) {
-    return k >= program->result_count || gradc_divisors[k] ? 1.0 : (double)rows;
+static inline double gradc_weight(int64_t k, int64_t rows) {
+    return k >= gradc_program.result_count || gradc_divisors[k] ? 1.0 : (double)rows;
 }
 
 /* Result k of all that was summed: of `rows` rows. */
-static inline double gradc_summed(const struct gradc_program *program, const double *sums,
+static inline double gradc_summed(const double *sums,
                                   int64_t k, int64_t rows) {
     return sums[k] / (gradc_divisors[k] ? sums[gradc_divisors[k]] : (double)rows);
 }
 
 /* Result k of step i, out of the arrays that `run` and `evaluate` fill. */
-static inline double gradc_quotient(const struct gradc_program *program, void *const *outputs,
+static inline double gradc_quotient(void *const *outputs,
                                     int64_t k, int64_t i) {
     int64_t divisor = gradc_divisors[k];
-    double value = gradc_result(program, outputs, k, i);
-    return divisor ? value / gradc_result(program, outputs, divisor, i) : value;
+    double value = gradc_result(outputs, k, i);
+    return divisor ? value / gradc_result(outputs, divisor, i) : value;
 }
 
 /* Bytes of a tensor from an axis on, with `rows` samples along its batch axis. */
 int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t rows);
 
 /* Arrays for `count` values of every scalar; null without memory. One block, freed with free(). */
-void **gradc_results_allocate(const struct gradc_program *program, int64_t count);
+void **gradc_results_allocate(int64_t count);
 
 #endif

@@ -16,7 +16,6 @@
 int gradc_sweep_open(struct gradc_sweep *sweep, struct gradc_session *session,
                      enum gradc_kind kind, const struct gradc_dataset *data, int64_t batch_size,
                      bool drop_last, struct gradc_error *error) {
-    const struct gradc_program *program = session->program;
     *sweep = (struct gradc_sweep){
         .session = session,
         .data = data,
@@ -33,12 +32,12 @@ int gradc_sweep_open(struct gradc_sweep *sweep, struct gradc_session *session,
     sweep->steps = sweep->full + (sweep->tail > 0);
     sweep->is_whole = sweep->steps == 1 && batch_size && batch_size == data->samples;
     int64_t numbers = sweep->is_whole ? 0 : batch_size;
-    int64_t widest = numbers > program->scalar_count ? numbers : program->scalar_count;
+    int64_t widest = numbers > gradc_program.scalar_count ? numbers : gradc_program.scalar_count;
     sweep->window = WINDOW_SAMPLES > widest ? WINDOW_SAMPLES / widest : 1;
     numbers *= sweep->window;
-    sweep->order = calloc((size_t)(numbers > program->batch ? numbers : program->batch) + 1,
-                          sizeof *sweep->order);
-    sweep->outputs = gradc_results_allocate(program, sweep->window);
+    numbers = numbers > gradc_program.batch ? numbers : gradc_program.batch;
+    sweep->order = calloc((size_t)numbers + 1, sizeof *sweep->order);
+    sweep->outputs = gradc_results_allocate(sweep->window);
     if (!sweep->order || !sweep->outputs) {
         gradc_sweep_close(sweep);
         return gradc_fail_memory(error);
@@ -86,11 +85,10 @@ static void make_order(struct gradc_sweep *sweep, int64_t epoch, int64_t positio
 /* Entry points take several steps at once only of full batches. Smaller ones come one by one, or
  * over and over where the whole data set is one. */
 static void call(struct gradc_sweep *sweep, int64_t count, int64_t rows) {
-    const struct gradc_program *program = sweep->session->program;
-    bool at_once = !program->batch || rows == program->batch;
+    bool at_once = !gradc_program.batch || rows == gradc_program.batch;
     void *outputs[GRADC_RESULTS_MAXIMUM];
     for (int64_t n = 0; n < count; n += at_once ? count : 1) {
-        for (int64_t k = 0; k < program->scalar_count; k++) {
+        for (int64_t k = 0; k < gradc_program.scalar_count; k++) {
             int64_t size = gradc_dtypes[gradc_results[k].dtype].size;
             outputs[k] = (char *)sweep->outputs[k] + n * size;
         }
@@ -120,9 +118,8 @@ int64_t gradc_sweep_run(struct gradc_sweep *sweep, int64_t epoch, int64_t positi
 }
 
 void gradc_sweep_add(const struct gradc_sweep *sweep, int64_t count, int64_t rows, double *sums) {
-    const struct gradc_program *program = sweep->session->program;
-    for (int64_t k = 0; k < program->scalar_count; k++) {
-        double weight = gradc_weight(program, k, rows);
+    for (int64_t k = 0; k < gradc_program.scalar_count; k++) {
+        double weight = gradc_weight(k, rows);
         for (int64_t i = 0; i < count; i++) {
             sums[k] += gradc_sweep_result(sweep, k, i) * weight;
         }

@@ -39,7 +39,7 @@ int64_t gradc_sweep_run(struct gradc_sweep *sweep, int64_t epoch, int64_t positi
 
 /* Scalar k of step i of the last call. */
 static inline double gradc_sweep_result(const struct gradc_sweep *sweep, int64_t k, int64_t i) {
-    return gradc_result(sweep->session->program, sweep->outputs, k, i);
+    return gradc_result(sweep->outputs, k, i);
 }
 
 /* Add the scalars of the last call's steps, of `rows` rows each, times their weights. */

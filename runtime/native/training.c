@@ -38,14 +38,14 @@ struct run {
 
 /* A record for these data and options. */
 static int begin_record(struct run *run) {
-    int64_t samples = run->data.samples, batch = run->session->program->batch;
+    int64_t samples = run->data.samples, batch = gradc_program.batch;
     bool drop_last = run->options->drop_last, shuffle = !run->options->no_shuffle;
     if (drop_last && samples < batch) {
         return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
                           "--drop-last leaves no batch: %" PRId64 " samples, batch size %" PRId64,
                           samples, batch);
     }
-    int64_t least = run->session->program->rows_minimum;
+    int64_t least = gradc_program.rows_minimum;
     int64_t last = batch && !drop_last ? samples % batch : 0;
     if (last && last < least) {
         return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
@@ -58,7 +58,7 @@ static int begin_record(struct run *run) {
                           "%" PRId64 " samples are too many to shuffle; --no-shuffle leaves it out",
                           samples);
     }
-    int status = gradc_record_open(&run->record, run->session->program, run->error);
+    int status = gradc_record_open(&run->record, run->error);
     run->record.seed = run->options->seed;
     run->record.batches = (struct gradc_batches){
         .samples = samples,
@@ -92,7 +92,7 @@ static int check_resumed(const struct run *run, const struct gradc_record *recor
 
 static int allocate_best(struct run *run) {
     if (!run->best) {
-        run->best = calloc(1, (size_t)run->session->program->state_bytes + 1);
+        run->best = calloc(1, (size_t)gradc_program.state_bytes + 1);
     }
     return run->best ? GRADC_OK : gradc_fail_memory(run->error);
 }
@@ -100,7 +100,7 @@ static int allocate_best(struct run *run) {
 /* Take over state and record of a checkpoint. */
 static int resume(struct run *run, const char *path) {
     struct gradc_checkpoint checkpoint;
-    int status = gradc_checkpoint_open(&checkpoint, path, run->session->program, GRADC_RESUME,
+    int status = gradc_checkpoint_open(&checkpoint, path, GRADC_RESUME,
                                        run->error);
     if (status) {
         return status;
@@ -131,7 +131,7 @@ static const char *find_checkpoint(const struct run *run, const char *previous) 
     }
     const char *found = gradc_file_exists(previous) ? previous : NULL;
     if (!run->options->quiet) {
-        gradc_say(run->session->program, "%s is not there; %s%s", gradc_shown(run->error, 0, path),
+        gradc_say("%s is not there; %s%s", gradc_shown(run->error, 0, path),
                   found ? "going on from " : "starting anew",
                   gradc_shown(run->error, 1, found ? found : ""));
     }
@@ -182,7 +182,6 @@ static bool is_over(const struct run *run) {
 /* Loss and metrics over the validation data. Stopped in between, the epoch stays open. */
 static void validate(struct run *run, double *means) {
     struct gradc_sweep *sweep = &run->evaluation;
-    const struct gradc_program *program = run->session->program;
     double sums[GRADC_RESULTS_MAXIMUM] = {0};
     int64_t total = 0;
     for (int64_t position = 0; position < sweep->steps && !run->interrupted;) {
@@ -192,8 +191,8 @@ static void validate(struct run *run, double *means) {
         total += count * rows;
         run->interrupted = gradc_signals_received() != NULL;
     }
-    for (int64_t k = 0; k < program->result_count; k++) {
-        means[k] = gradc_summed(program, sums, k, total);
+    for (int64_t k = 0; k < gradc_program.result_count; k++) {
+        means[k] = gradc_summed(sums, k, total);
     }
 }
 
@@ -210,14 +209,14 @@ static int judge(struct run *run, double value) {
     record->waited = 0;
     int status = allocate_best(run);
     if (!status) {
-        memcpy(run->best, run->session->state, (size_t)run->session->program->state_bytes);
+        memcpy(run->best, run->session->state, (size_t)gradc_program.state_bytes);
     }
     return status;
 }
 
 /* Room for so many epochs in every column of the run. */
 static int reserve_columns(struct run *run, int64_t epochs) {
-    int64_t columns = run->session->program->result_count * (run->options->validates ? 2 : 1);
+    int64_t columns = gradc_program.result_count * (run->options->validates ? 2 : 1);
     for (int64_t k = 0; k < columns; k++) {
         run->record.columns[k].present = true;
         if (!gradc_column_reserve(&run->record.columns[k], epochs)) {
@@ -229,11 +228,10 @@ static int reserve_columns(struct run *run, int64_t epochs) {
 
 static int end_epoch(struct run *run) {
     struct gradc_record *record = &run->record;
-    const struct gradc_program *program = run->session->program;
-    int64_t results = program->result_count;
+    int64_t results = gradc_program.result_count;
     double means[2 * GRADC_RESULTS_MAXIMUM];
     for (int64_t k = 0; k < results; k++) {
-        means[k] = gradc_summed(program, record->sums, k, record->rows);
+        means[k] = gradc_summed(record->sums, k, record->rows);
     }
     if (run->options->validates) {
         validate(run, means + results);
@@ -248,7 +246,7 @@ static int end_epoch(struct run *run) {
     for (int64_t k = 0; k < (run->options->validates ? 2 : 1) * results; k++) {
         gradc_column_add(&record->columns[k], means[k]);
     }
-    memset(record->sums, 0, (size_t)program->scalar_count * sizeof *record->sums);
+    memset(record->sums, 0, (size_t)gradc_program.scalar_count * sizeof *record->sums);
     record->epoch++;
     record->position = 0;
     record->rows = 0;
@@ -259,13 +257,12 @@ static int end_epoch(struct run *run) {
  * note the means: a tiny network has millions of epochs in a second. */
 static int account_crossing(struct run *run, int64_t count, int64_t rows) {
     struct gradc_record *record = &run->record;
-    const struct gradc_program *program = run->session->program;
     int64_t steps = run->training.steps, end = record->position + count;
     int status = reserve_columns(run, end / steps);
-    for (int64_t k = 0; !status && k < program->result_count; k++) {
+    for (int64_t k = 0; !status && k < gradc_program.result_count; k++) {
         struct gradc_column *column = &record->columns[k];
         int64_t divisor = gradc_divisors[k];
-        double sum = record->sums[k], weight = gradc_weight(program, k, rows);
+        double sum = record->sums[k], weight = gradc_weight(k, rows);
         double all = divisor ? record->sums[divisor] : (double)(steps * rows);
         for (int64_t i = 0, position = record->position; i < count; i++) {
             sum += gradc_sweep_result(&run->training, k, i) * weight;
@@ -303,7 +300,7 @@ static int account(struct run *run, int64_t count, int64_t rows) {
 /* With --stop-on-nan: take account of what was before the first loss that is not finite. */
 static int account_finite(struct run *run, int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++) {
-        double loss = gradc_quotient(run->session->program, run->training.outputs, 0, i);
+        double loss = gradc_quotient(run->training.outputs, 0, i);
         if (!isfinite(loss)) {
             int status = account(run, i, rows);
             return status ? status
@@ -336,7 +333,7 @@ static void report(struct run *run) {
     gradc_metrics_add(&run->metrics, record, run->training.steps, run->options->validates, now,
                       &run->log);
     gradc_progress_update(&run->progress, record, now);
-    for (int64_t k = 0; k < 2 * run->session->program->result_count; k++) {
+    for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
         gradc_column_thin(&record->columns[k]);
     }
 }
@@ -397,19 +394,17 @@ static int loop(struct run *run) {
  * written later. */
 static int take_checkpoint(struct run *run) {
     const char *path = run->options->checkpoint;
-    const struct gradc_program *program = run->session->program;
     struct gradc_writer writer;
     struct stat facts;
     char *target;
     if (!path) {
         if (!run->options->quiet) {
-            gradc_say(program, "without --checkpoint nothing is kept");
+            gradc_say("without --checkpoint nothing is kept");
         }
         return GRADC_OK;
     }
     if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode)) {
-        gradc_fail(run->error, GRADC_BAD_FILE, "not a regular file");
-        return gradc_fail_in(run->error, path);
+        return gradc_fail_at(run->error, path, "not a regular file");
     }
     int status = gradc_writer_target(&target, path, run->error);
     if (!status) {
@@ -419,8 +414,7 @@ static int take_checkpoint(struct run *run) {
     if (!status && run->lock.missing) {
         const char *name = gradc_shown(run->error, 0, path);
         errno = run->lock.missing;
-        gradc_say(program,
-                  "%s: cannot be locked (%m); nothing keeps another process from writing it too",
+        gradc_say("%s: cannot be locked (%m); nothing keeps another process from writing it too",
                   name);
     }
     if (!status) {
@@ -434,11 +428,10 @@ static int take_checkpoint(struct run *run) {
 
 static int open_data(struct run *run) {
     const struct gradc_options *options = run->options;
-    const struct gradc_program *program = run->session->program;
     int status =
-        gradc_dataset_open(&run->data, program, options->data, "--data", GRADC_RUN, run->error);
+        gradc_dataset_open(&run->data, options->data, "--data", GRADC_RUN, run->error);
     if (!status && options->validates) {
-        status = gradc_dataset_open(&run->validation, program, options->validation, "--validate",
+        status = gradc_dataset_open(&run->validation, options->validation, "--validate",
                                     GRADC_EVALUATE, run->error);
     }
     return status ? status : begin_record(run);
@@ -450,7 +443,7 @@ static int open_sweeps(struct run *run) {
                                   run->record.batches.batch_size, options->drop_last, run->error);
     if (!status && options->validates) {
         status = gradc_sweep_open(&run->evaluation, run->session, GRADC_EVALUATE, &run->validation,
-                                  run->session->program->batch, false, run->error);
+                                  gradc_program.batch, false, run->error);
     }
     if (!options->no_shuffle) {
         gradc_dataset_shuffled(&run->data);
@@ -464,14 +457,13 @@ static int open_sweeps(struct run *run) {
 
 /* The state, set for the first step; a run without a history gets its columns. */
 static int open_state(struct run *run) {
-    const struct gradc_program *program = run->session->program;
     int status = resume_or_begin(run);
     bool any = false;
     if (!status && run->options->has_rate) {
-        gradc_state_set(&gradc_states[program->rate_state], run->session->state, 0, 1,
+        gradc_state_set(&gradc_states[gradc_program.rate_state], run->session->state, 0, 1,
                         &run->options->rate);
     }
-    for (int64_t k = 0; k < 2 * program->result_count; k++) {
+    for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
         any |= run->record.columns[k].present;
     }
     return status || any ? status : reserve_columns(run, 0);

@@ -20,7 +20,7 @@ const int64_t gradc_numbers[] = {0, 2, 3, 1, 0}; /* of a scalar, a weight, its o
 
 enum { WEIGHT = 1, BIAS = 1, TURNED = 3 };
 
-static const struct gradc_state_field states[] = {
+const struct gradc_state_field gradc_states[] = {
     {0, 0, WEIGHT, TURNED, GRADC_FLOAT32, 2, 0, true},
     {64, 13, BIAS, 0, GRADC_FLOAT32, 1, 0, true},
     {128, 24, WEIGHT, TURNED, GRADC_FLOAT32, 2, 0, false},
@@ -28,38 +28,34 @@ static const struct gradc_state_field states[] = {
     {256, 57, 0, 0, GRADC_INT64, 0, 0, false},
 };
 
-static const struct gradc_field results[] = {
+const struct gradc_field gradc_results[] = {
     {68, 0, GRADC_FLOAT32, 0, -1, false},
     {73, 0, GRADC_FLOAT32, 0, -1, false},
 };
 
-static const uint32_t keys[] = {79, 86, 94, 112};
-static const uint8_t sorted[] = {1, 0, 3, 2};
+const uint32_t gradc_column_keys[] = {79, 86, 94, 112};
+const uint8_t gradc_columns_sorted[] = {1, 0, 3, 2};
+const uint8_t gradc_divisors[] = {0, 0};
 
 const struct gradc_program gradc_program = {
     .name = 131,
     .fingerprint = 131,
     .state_bytes = 320,
-    .results = results,
-    .divisors = (const uint8_t[]){0, 0},
     .result_count = 2,
     .scalar_count = 2,
-    .state = states,
     .state_count = 5,
-    .column_keys = keys,
-    .columns_sorted = sorted,
 };
 
 /* A session without code: state made anew is zero. */
 void gradc_session_initialize(struct gradc_session *session, int64_t seed) {
-    memset(session->state, 0, (size_t)session->program->state_bytes);
+    memset(session->state, 0, (size_t)gradc_program.state_bytes);
     (void)seed;
 }
 
 static int resume(const char *path, struct gradc_error *error) {
     unsigned char state[320] = {0}, best[320] = {0};
     struct gradc_checkpoint checkpoint;
-    int status = gradc_checkpoint_open(&checkpoint, path, &gradc_program, GRADC_RESUME, error);
+    int status = gradc_checkpoint_open(&checkpoint, path, GRADC_RESUME, error);
     if (status) {
         return status;
     }
@@ -78,9 +74,9 @@ static int resume(const char *path, struct gradc_error *error) {
 
 static int load(const char *path, bool trained_only, struct gradc_error *error) {
     unsigned char state[320] = {0};
-    struct gradc_session session = {.program = &gradc_program, .state = state};
+    struct gradc_session session = {.state = state};
     struct gradc_record record;
-    int status = gradc_record_open(&record, &gradc_program, error);
+    int status = gradc_record_open(&record, error);
     if (!status) {
         status = gradc_checkpoint_load(&session, path, 0, trained_only, &record, error);
         gradc_record_free(&record);
