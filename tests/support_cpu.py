@@ -80,7 +80,10 @@ def plan(
         form=Form(rows, bool(maxima), repeat, maxima or {}),
         leaves=Leaves(lay_out_state([graph], orders or {})),
     )
-    names = "copy_roots,fuse,touch_rows,keep_values,split_residues,order_kernels,plan_memory"
+    names = (
+        "copy_roots,fuse,touch_rows,keep_values,pad_in_place,split_residues,"
+        "order_kernels,plan_memory"
+    )
     passes = parse_passes(names)
     program = run_passes(graph, passes.steps, settings, verify=True)
     assert isinstance(program, Program)

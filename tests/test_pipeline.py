@@ -62,7 +62,7 @@ def test_a_list_of_passes_runs_each_once() -> None:
         ("simplfy", "unknown pass 'simplfy'\n  known: pipeline, gather_minibatches, specialize, "
                     "merge_regions, decompose, fold_constants, segment_scatters, simplify, cse, "
                     "move_invariants, prune_regions, dce, copy_roots, fuse, touch_rows, "
-                    "keep_values, split_residues, order_kernels, plan_memory, "
+                    "keep_values, pad_in_place, split_residues, order_kernels, plan_memory, "
                     "make_resident, choose_schedule\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),
@@ -123,7 +123,9 @@ def needs_message(text: str, passes: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("step", ["keep_values", "split_residues", "order_kernels", "plan_memory"])
+@pytest.mark.parametrize(
+    "step", ["keep_values", "pad_in_place", "split_residues", "order_kernels", "plan_memory"]
+)
 def test_a_planned_program_is_not_changed(step: str) -> None:
     planned = optimize_text(PRODUCTS, "f.ir", "fuse,order_kernels,plan_memory")
     assert needs_message(planned, step) == (
@@ -167,7 +169,9 @@ def test_kernels_are_put_in_order_by_edges_that_are_all_there() -> None:
     )
 
 
-@pytest.mark.parametrize("step", ["keep_values", "split_residues", "plan_memory", "make_resident"])
+@pytest.mark.parametrize(
+    "step", ["keep_values", "pad_in_place", "split_residues", "plan_memory", "make_resident"]
+)
 def test_a_kernel_that_says_how_it_is_run_is_not_changed(step: str) -> None:
     made = "fuse,order_kernels" + (",plan_memory" if step == "make_resident" else "")
     text = optimize_text(PRODUCTS, "f.ir", made)

@@ -25,6 +25,7 @@ from .make_resident import make_resident
 from .merge_regions import merge_regions
 from .move_invariants import move_invariants
 from .order_kernels import order_kernels
+from .pad_in_place import pad_in_place
 from .plan_memory import plan_memory
 from .properties import (
     EDGES_KNOWN,
@@ -109,8 +110,12 @@ PIPELINE = check_pipeline(
             needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
+            "pad_in_place", PROGRAM_TO_PROGRAM, pad_in_place, after=("keep_values",),
+            needs=(NOT_PLANNED, NO_SCHEDULES),
+        ),
+        Pass(
             "split_residues", PROGRAM_TO_PROGRAM, split_residues,
-            after=("keep_values",), needs=(NOT_PLANNED, NO_SCHEDULES),
+            after=("pad_in_place",), needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
             "order_kernels", PROGRAM_TO_PROGRAM, order_kernels, after=("split_residues",),
