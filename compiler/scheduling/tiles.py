@@ -38,8 +38,8 @@ WAITING_BYTES = 131_072
 MANY_BLOCKS = 8
 FEWEST_SUMS = 8
 """In a tile: so many FMAs are under way at once."""
-CALL_CYCLES = 60
-"""About what a tile takes beside its terms."""
+CALL_CYCLES, TILE_CYCLES = 100, 10
+"""About what a call of several tiles takes, with its epilogue, and a tile beside its terms."""
 MANY_POINTS = 8
 """A batch axis with so many points is shared among threads, and so many parts split evenly."""
 
@@ -86,7 +86,7 @@ class _Chooser:
 
     def chosen(self) -> Chosen:
         c = self.c
-        outer = tuple(r for r in (*c.batch, *c.m[1:], *c.n[1:]) if r is not self.over)
+        outer = self._outer()
         blocks, threads = self._blocks(), self._threads(outer)
         tiles = Tiles(
             tuple(run.run for run in outer),
@@ -138,6 +138,14 @@ class _Chooser:
             if not run.bounded and not isinstance(steps, str) and isinstance(steps[0], int):
                 found.append((abs(steps[0]), number))
         return self.c.m[min(found)[1]] if found and len(self.c.dots) == 1 else None
+
+    def _outer_is_shared(self) -> bool:
+        """Whether threads share a run that is walked around the tiles."""
+        return any(run.extent >= MANY_POINTS for run in self._outer())
+
+    def _outer(self) -> list[WalkedRun]:
+        c = self.c
+        return [run for run in (*c.batch, *c.m[1:], *c.n[1:]) if run is not self.over]
 
     def _each(self) -> Choice[Literal["strip", "tile"]]:
         """What the outer of the two loops walks. A strip that is read once for all tiles comes from
@@ -191,11 +199,17 @@ class _Chooser:
 
     def _cycles(self, rows: int, vectors: int) -> float:
         """About how many cycles a bank takes in tiles of so many rows, whose last one does again
-        what the one before has done: a term is FMAs or loads, two of either in a cycle."""
-        busy = max(rows * vectors, rows + vectors + 1, FEWEST_SUMS) / 2
-        return -(-self.c.rows.extent // rows) * (
-            busy * min(self.block_terms, self.c.depth) + CALL_CYCLES
-        )
+        what the one before has done, and is a call of its own: a term is FMAs or loads, two of
+        either in a cycle. A quarter of the time that one of two threads would wait, if they share
+        tiles, counts too."""
+        extent, terms = self.c.rows.extent, min(self.block_terms, self.c.depth)
+        tiles, left = -(-extent // rows), extent % rows
+        busy = max(rows * vectors, rows + vectors, FEWEST_SUMS) / 2
+        cycles = tiles * (busy * terms + TILE_CYCLES) + (2 if left else 1) * CALL_CYCLES
+        if self._outer_is_shared() or self.over is None:
+            return cycles
+        shared = tiles * self.over.extent
+        return cycles * (1 + (shared % 2) / (4 * shared))
 
     def _all_sums_wait(self) -> bool:
         """Whether the sums of all tiles are to wait while all of them take a block of terms: of so
