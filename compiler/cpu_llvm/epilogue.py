@@ -174,7 +174,8 @@ class _EpilogueEmitter:
             dtype = store.buffer.type.dtype
             kind = _aside_type(dtype)
             turned = f.gep(place, _SQUARE, kind)
-            f.call_helper(None, f"turn_{kind}", [place, turned], partial(_emit_turn, kind))
+            sizes = [rows, f.binary("sub", high, low)]
+            f.call_helper(None, f"turn_{kind}", [place, turned, *sizes], partial(_emit_turn, kind))
             with f.loop(low, high) as columns, e.level():
                 e.vectorise(k.rows, first, mask, aligned=False)
                 e.bind(k.columns, columns.index)
@@ -189,12 +190,13 @@ def _aside_type(dtype: DType) -> str:
 
 
 def _emit_turn(kind: str) -> FunctionEmitter:
-    """void turn(source, target): 16 rows of 16 elements become columns, in squares of 8 x 8."""
-    parameters = (("ptr", "source"), ("ptr", "target"))
+    """void turn(source, target, rows, columns): so many of 16 rows of 16 elements become columns,
+    in squares of 8 x 8."""
+    parameters = (("ptr", "source"), ("ptr", "target"), ("i64", "rows"), ("i64", "columns"))
     g = FunctionEmitter(f"turn_{kind}", parameters, linkage="internal", attributes=AROUND_LOOPS)
-    source, target = (g.parameter(n) for n in range(len(parameters)))
+    source, target, down, across = (g.parameter(n) for n in range(len(parameters)))
     side = PACKED_COLUMNS
-    with g.loop(0, LANES, side) as rows, g.loop(0, LANES, side) as columns:
+    with g.loop(0, down, side) as rows, g.loop(0, across, side) as columns:
         place = [g.binary("mul", loop.index, LANES) for loop in (rows, columns)]
         first = g.gep(g.gep(source, place[0], kind), columns.index, kind)
         to = g.gep(g.gep(target, place[1], kind), rows.index, kind)
