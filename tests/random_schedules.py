@@ -33,7 +33,7 @@ from gradc.compiler.loops.schedule import (
 )
 
 MOST_PROPOSALS = 60
-KINDS = ("in place", "packed rows", "packed columns", "packed any", "computed")
+KINDS = ("in place", "packed rows", "packed columns", "packed any", "copied", "computed")
 
 
 def random_schedule(kernel: Kernel, rng: np.random.Generator) -> Kernel:

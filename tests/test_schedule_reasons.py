@@ -87,19 +87,25 @@ def rows_apart(terms: int, m: int = 64, n: int = 256) -> Kernel:
     return product(m, n, **{", 40]": f", {terms}]", "in 40": f"in {terms}", "[40,": f"[{terms},"})
 
 
+def terms_apart(m: int, terms: int) -> Kernel:
+    """A product whose terms of `a` lie so many elements apart, its rows side by side."""
+    changes = {f"%x : f32[{m}, 40]": f"%x : f32[{terms}, {m}]", "%x[i0, k0]": "%x[k0, i0]"}
+    return product(m, 256, **changes, **{"in 40": f"in {terms}", "[40,": f"[{terms},"})
+
+
 @pytest.mark.parametrize(
     ("kernel", "line", "why"),
     [
         (product(8), "tile 8 x 32 by 16", "all rows at once; 14 rows of 2 vectors"),
         (product(64, 10), "tile 16 x 16 by 16", "64 rows in 4 even parts, all columns in a vector"),
-        (rows_apart(1024), "a packed columns", "4096 bytes from row to row, 4 from.*: whole pages"),
+        (rows_apart(1024), "a copied", "4096 bytes from row to row, 4 from.*: whole pages"),
         (
             product(**{"%x[i0, k0]": "%x[i0, mod(k0, 7)]"}),
             "a computed",
             "its address is not affine in k0",
         ),
         (product(**{"%w[k": "tanh(%w[k", "1])": "1]))"}), "b computed", "it is computed"),
-        (product(**{"in 64": "in 64 bounded"}), "a packed columns", "number of rows is known when"),
+        (product(**{"in 64": "in 64 bounded"}), "a copied", "number of rows is known when"),
         (product(64, 1024), "b packed rows", "4096 from term to term: whole pages"),
         (product(64, 10), "b packed rows", "10 columns do not fill a tile"),
         (product(**{"in 48": "in 48 bounded"}), "b packed rows", "number of columns is known when"),
@@ -111,11 +117,17 @@ def rows_apart(terms: int, m: int = 64, n: int = 256) -> Kernel:
         (product(512, 6000), "b packed rows", "960000 bytes are read again for each tile"),
         (product(), "each tile", "b, 7680 bytes, stays cached for all tiles"),
         (product(512, 256), "each tile", "short sums: the epilogue has whole rows"),
-        (rows_apart(1024, 512), "each tile", "a is packed, once for all strips"),
+        (rows_apart(1024, 1024), "each tile", "a is packed, once for all strips"),
         (rows_apart(300, 512), "each strip", "a, 614400 bytes, stays cached for all strips"),
-        (rows_apart(600, 512), "each tile", "a, 1228800 bytes, is read once"),
+        (rows_apart(600, 512), "each strip", "a block of a, 524288 bytes, stays cached"),
+        (rows_apart(600, 1024), "each tile", "a, 2457600 bytes, is read once"),
+        (
+            terms_apart(1100, 64),
+            "a packed rows",
+            "4400 from term to term: a page for each of 64 terms",
+        ),
         (product(512, 256), "blocks 37 x 8 x 40", "8 strips of 5120 bytes: 524288 stay cached$"),
-        (rows_apart(3000, 512, 200), "blocks 18 x 4 x 1024", "the sums of 18 tiles wait in a"),
+        (rows_apart(3000, 1024, 200), "blocks 19 x 4 x 1024", "the sums of 19 tiles wait in a"),
         (rows_apart(1024), "blocks 5 x 8 x 256", "8 strips pass 256 terms of a at a time"),
         (product(64, 10), "threads i0", "4 tiles: 0% idle at most; 1 strip: 75%"),
     ],

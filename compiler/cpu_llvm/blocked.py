@@ -36,7 +36,6 @@ from ..loops.schedule import STRIP
 from .context import KernelContext
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
 from .numbers import Given
-from .packing import PANEL
 from .shares import share
 from .terms import column, limit, number_names, table_columns
 from .values import SIZE_BYTES
@@ -63,7 +62,7 @@ source   its first element; element (k, n) of a piece is `by_term` * k + `by_par
 _NUMBERS = (
     "rows", "columns", "banks", "at_once", "m_extent", "m_per_row", "n_extent", "n_per_row",
     "m_last", "n_last", "m_shared", "n_shared", "kept_size", "sums", "sums_tile", "sums_strip",
-    "block_terms", "tiles", "strips", "depth", "table", "blocks", "column_bytes",
+    "tiles", "strips", "depth", "table", "blocks", "column_bytes",
     "wanted_row", "wanted_beyond", "wanted_step",
 )  # fmt: skip
 """at_once         tiles of one call at most
@@ -73,20 +72,22 @@ m_shared        -1: threads share the tiles, 0: each does all of them; n_shared:
 sums            where in the workspace; an element takes kept_size bytes, the sums of a tile are
                 sums_tile bytes from those of the next call's first tile for each tile between them,
                 sums_strip from those of the next strip
-block_terms     of one block of the sum, at most
 table, blocks   where in the workspace the table of terms is
 wanted_row      bytes from row to row of what the epilogue reads, whose columns lie side by side but
                 for what wanted_beyond adds as `beyond` does; wanted_step: bytes of a tile's part of
                 it to a term
 """
 
-_OPERAND_NUMBERS = ("by_term", "by_part", "bank", "beyond", "even_terms", "room", "step", "row")
+_OPERAND_NUMBERS = (
+    "by_term", "by_part", "bank", "beyond", "even_terms", "room", "step", "row", "part", "width",
+)  # fmt: skip
 """bank    bytes from bank to bank, of an operand that has rows
 beyond  elements that each point of all strips before (schedule.py) adds to `by_part`
 even_terms  of so many terms, from the first of a piece on, one lies `by_term` behind the other
 room   where in the workspace the operand is packed
 step   bytes from term to term where tiles read it
 row    bytes from row to row there, of an operand that has rows
+part   bytes from one packed part to the next; width: what packing functions call so
 """
 
 EPILOGUE_PARAMETERS = (
@@ -235,7 +236,7 @@ class _BlockedEmitter:
             apart = f.binary(
                 "mul", f.binary("mul", given["rows"], given[f"{name}_by_part"]), self.size
             )
-            tile = f.select(self._is_staged(name), self._packed_bytes(name), apart)
+            tile = f.select(self._is_staged(name), given[f"{name}_part"], apart)
             given[f"{name}_tile"] = tile
 
     def _count(self, axis: str, size: Value) -> Value:
@@ -425,7 +426,7 @@ class _BlockedEmitter:
         if bank is not None:
             read = f.binary("add", read, f.binary("mul", bank, given[f"{name}_bank"]))
         before = f.binary("mul", self._terms_before(block), given[f"{name}_step"])
-        packed = f.binary("sub", f.binary("mul", place, self._packed_bytes(name)), before)
+        packed = f.binary("sub", f.binary("mul", place, given[f"{name}_part"]), before)
         offset = f.select(self._is_staged(name), packed, read)
         return f.gep(given[f"{name}_base"], offset, "i8", inbounds=False)
 
@@ -439,12 +440,6 @@ class _BlockedEmitter:
         f = self.f
         strips = f.binary("mul", f.binary("and", point, -STRIP), beyond)
         return f.binary("mul", f.binary("add", elements, strips), self.size)
-
-    def _packed_bytes(self, name: str) -> Value:
-        """From one packed part to the next: panels hold a block of K, so do many strips."""
-        f, given = self.f, self.given
-        terms = f.binary("mul", given["block_terms"], given["depth"])
-        return f.binary("mul", terms, given[f"{name}_step"])
 
     # -- what comes next --------------------------------------------------------------------
 
@@ -494,10 +489,8 @@ class _BlockedEmitter:
         """Pack a part of an operand, all pieces of some blocks, at this place among its parts."""
         f, given = self.f, self.given
         first, end = self._first_piece(blocks[0]), self._first_piece(blocks[1])
-        width = f.const("i64", PANEL) if name in self.a_names else given["columns"]
-        target = f.gep(
-            given[f"{name}_base"], f.binary("mul", place, self._packed_bytes(name)), "i8"
-        )
+        parts = f.binary("mul", place, given[f"{name}_part"])
+        target = f.gep(given[f"{name}_base"], parts, "i8")
         before = self._terms_before(blocks[0])
         steps = given[f"{name}_by_term"], given[f"{name}_by_part"]
         valid = f.binary("sub", part[1], part[0])
@@ -520,6 +513,6 @@ class _BlockedEmitter:
                 to = f.binary("mul", even.index, given[f"{name}_step"])
                 arguments = [
                     f.gep(source, from_, "i8"), *steps, valid, terms, f.gep(packed, to, "i8"),
-                    width, *where,
+                    given[f"{name}_width"], *where,
                 ]  # fmt: skip
                 f.call_pointer("void", given[f"{name}_pack"], arguments)

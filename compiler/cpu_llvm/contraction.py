@@ -27,7 +27,7 @@ from ..loops.build import ScalarBuilder, step_along
 from ..loops.contraction import why_no_products
 from ..loops.flatten import flatten_kernel
 from ..loops.index_form import StripStep
-from ..loops.ir import Axis, Kernel, Scalar, walk
+from ..loops.ir import PAGE_BYTES, Axis, Kernel, Scalar, walk
 from ..loops.schedule import LANES, MOST_ROWS, PACKED_COLUMNS, STRIP, Staging, Tiles
 from .blocked import BlockedForm, blocked_function, operand_names
 from .context import KernelContext, kernel_symbol, new_kernel_function
@@ -38,6 +38,7 @@ from .numbers import number_type, numbers_table
 from .packing import (
     PACK_PARAMETERS,
     PANEL,
+    copy_rows_function,
     pack_any_function,
     pack_columns_function,
     pack_rows_function,
@@ -211,11 +212,15 @@ class _Operand:
     @property
     def step_bytes(self) -> int:
         """From term to term where tiles read it."""
+        if self.kind == "copied":
+            return self.size
         return self.size * (self.width if self.is_staged else self.by_term)
 
     @property
     def part_bytes(self) -> int:
         """From row to row where tiles read it."""
+        if self.kind == "copied":
+            return self.size * self.width
         return self.size * (1 if self.is_staged else self.by_part)
 
     def _step_of_banks(self, k: TiledKernel, bank: Axis) -> int:
@@ -225,13 +230,21 @@ class _Operand:
             raise k.refusal(f"operand {self.name[0]} does not step evenly from bank to bank")
         return found[0].inside
 
-    def numbers(self, k: TiledKernel, room: int) -> dict[str, int]:
-        """What is constant of it (blocked.py, terms.py); `room`: where it is packed."""
+    def packed_elements(self, rows: int, terms: int) -> int:
+        """Room for one part of so many rows, so many terms of it, where it is packed."""
+        return self.width * (rows if self.kind == "copied" else terms)
+
+    def numbers(self, k: TiledKernel, room: int, part: int) -> dict[str, int]:
+        """What is constant of it (blocked.py, terms.py).
+
+        room   where it is packed, in bytes, each part in so many elements: `part`
+        """
         found = {
             "by_term": self.by_term, "by_part": self.by_part, "beyond": self.beyond,
             "bank": self.by_bank * self.size,
             "even_terms": self.even_terms or k.sum.terms,
             "room": room, "step": self.step_bytes, "row": self.part_bytes,
+            "part": part * self.size, "width": self.width,
         }  # fmt: skip
         # A piece begins where a strip does: a point is then as far as one of whole strips.
         found |= {f"k{n}": self.size * s.across // STRIP for n, s in enumerate(self.by_axis)}
@@ -259,8 +272,17 @@ class _Operand:
             raise k.refusal(f"operand {side} is in place, but a tile may reach beyond its rows")
         if self.kind == "packed rows" and (self.by_part != 1 or self.width % PANEL):
             raise k.refusal(f"operand {side} is packed by rows, but they do not lie together")
+        if self.kind == "copied" and (side != "a" or self.by_term != 1):
+            raise k.refusal(f"operand {side} is copied, but is no rows of terms that lie together")
         if self.kind == "packed columns" and (self.by_term != 1 or self.width % PACKED_COLUMNS):
             raise k.refusal(f"operand {side} is packed by columns, but terms do not lie together")
+
+
+def _row_apart(terms: int, size: int) -> int:
+    """Elements from one copied row of so many terms to the next: in whole vectors, and so that rows
+    side by side are not in the same sets of a cache."""
+    row = -(-terms // PANEL) * PANEL + PANEL
+    return row + PANEL if row * size % PAGE_BYTES == 0 else row
 
 
 class _ContractionEmitter:
@@ -271,16 +293,19 @@ class _ContractionEmitter:
         self.context = KernelContext(f, k.buffers)
         self.e = ExpressionEmitter(self.context)
         tiles = k.tiles
+        self.by_strips = tiles.each == "strip"
+        self.tiles, self.strips, terms = tiles.blocks
+        self.depth = k.sum.blocks_of(terms)
+        panel = PANEL
+        if tiles.a.kind == "copied":
+            panel = _row_apart(self.depth * k.sum.block_terms, SIZE_BYTES[k.shape.scalar])
         self.a, self.b = (
             [_Operand(k, s, n, staging, width) for s, n in zip(scalars, names, strict=True)]
             for scalars, names, staging, width in zip(
                 (k.a, k.b), operand_names(len(k.a), len(k.b)), (tiles.a, tiles.b),
-                (PANEL, self.shape.columns), strict=True,
+                (panel, self.shape.columns), strict=True,
             )
         )  # fmt: skip
-        self.by_strips = tiles.each == "strip"
-        self.tiles, self.strips, terms = tiles.blocks
-        self.depth = k.sum.blocks_of(terms)
         self.at_once = self._tiles_at_once()
 
     def _tiles_at_once(self) -> int:
@@ -341,7 +366,6 @@ class _ContractionEmitter:
             "banks": 1 if k.bank is None else k.bank.extent, "at_once": self.at_once,
             "m_shared": -int(k.rows is k.threads), "n_shared": -int(k.columns is k.threads),
             "kept_size": SIZE_BYTES[shape.kept],
-            "block_terms": k.sum.block_terms,
             "tiles": self.tiles, "strips": self.strips, "depth": self.depth,
             **limit_numbers("m", k.rows), **limit_numbers("n", k.columns),
         }  # fmt: skip
@@ -365,18 +389,22 @@ class _ContractionEmitter:
             "sums_tile": tile, "sums_strip": strip,
         }  # fmt: skip
         for operand in operands:
-            room = 0
+            room, part = 0, operand.packed_elements(shape.rows, self._packed_terms(operand))
             if operand.is_staged:
-                room = context.room(shape.scalar, operand.width * self._packed_terms(operand))
-            found |= operand.numbers(k, room)
+                room = context.room(shape.scalar, part * self._packed_parts(operand))
+            found |= operand.numbers(k, room, part)
         return found
 
     def _packed_terms(self, operand: _Operand) -> int:
-        """How many terms of it are packed at a time, in all of its parts."""
-        terms = self.depth * self.k.sum.block_terms
+        """How many terms of a part of it are packed at a time."""
+        depth = 1 if self.by_strips and operand.name.startswith("b") else self.depth
+        return depth * self.k.sum.block_terms
+
+    def _packed_parts(self, operand: _Operand) -> int:
+        """How many parts of it are packed at a time."""
         if operand.name.startswith("a"):
-            return terms * (self.tiles if self.by_strips else 1)
-        return self.k.sum.block_terms if self.by_strips else terms * self.strips
+            return self.tiles if self.by_strips else 1
+        return 1 if self.by_strips else self.strips
 
     def _source(self, operand: _Operand) -> Value:
         """Where an operand's first element is; who computes it is given the frame."""
@@ -403,6 +431,8 @@ class _ContractionEmitter:
             case "packed columns":
                 large = operand.axis.extent * self.k.sum.terms * operand.size > LARGE_BYTES
                 return Value(f"@{pack_columns_function(f, kind, ahead=large)}", "ptr")
+            case "copied":
+                return Value(f"@{copy_rows_function(f, kind)}", "ptr")
             case "packed any":
                 return Value(f"@{pack_any_function(f, kind)}", "ptr")
             case "computed":

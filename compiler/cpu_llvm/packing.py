@@ -4,6 +4,9 @@ What is packed of the first operand lies in panels, element (i, k) at k * PANEL 
 in strips, element (k, j) at k * columns + j. Padding rows and columns hold copies of real elements
 or nothing at all; what they produce is never stored.
 
+Or, of the first operand, rows are copied, element (i, k) at i * width + k: where rows lie whole
+pages apart, their elements would all be in one set of the first-level cache.
+
 Functions of the module for all of its contractions: strides and lengths are arguments.
 """
 
@@ -11,19 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..artifact import LINE_BYTES
 from ..loops.schedule import PACKED_COLUMNS, PACKED_ROWS
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
+from .values import SIZE_BYTES
 from .vectors import first_lanes
 
 PANEL = PACKED_ROWS
 """The width of a panel."""
+
+ROWS_AHEAD = 16
+"""What is asked for while a row is copied."""
 
 PACK_PARAMETERS = (
     ("ptr", "source"), ("i64", "stride_k"), ("i64", "stride_n"), ("i64", "valid"),
     ("i64", "kc"), ("ptr", "target"), ("i64", "width"),
     ("i64", "start"), ("ptr", "points"), ("ptr", "terms"),
 )  # fmt: skip
-"""source: element (k, n) at k * stride_k + n * stride_n; target: at k * width + n.
+"""source: element (k, n) at k * stride_k + n * stride_n; target: at k * width + n, or where rows
+are copied, n * width + k.
 
 valid columns are read, at least one; width is a multiple of 16. Who computes elements needs to know
 where they are: from `start` on along the operand's own run, at these `points` of the outer axes, at
@@ -43,22 +52,58 @@ def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
 
 
 def _emit_pack_rows(name: str, kind: str) -> FunctionEmitter:
+    """Rows of whole pairs of panels are copied in one pass: what lies in one page is read at once,
+    and some rows later is asked for meanwhile, because rows may lie a page apart."""
     g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
     source, stride_k, _, valid, kc, target, width, *_ = _parameters(g)
-    with g.loop(0, width, PANEL) as group:
+    ahead = g.binary("mul", stride_k, ROWS_AHEAD)
+    pairs = g.binary("and", g.intrinsic("llvm.smin", "i64", valid, width), -2 * PANEL)
+    with g.loop(0, pairs, 2 * PANEL) as group:
+        from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
+        with g.loop(0, kc, carried=[from_, to]) as loop:
+            row, out = loop.carried
+            later = g.gep(row, ahead, kind, inbounds=False)
+            for line in range(0, 2 * PANEL * SIZE_BYTES[kind], LINE_BYTES):
+                g.prefetch(g.gep(later, line, "i8", inbounds=False), locality=3)
+            for part in (0, PANEL):
+                g.store(g.load(kind, g.gep(row, part, kind), PANEL), g.gep(out, part, kind))
+            loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+    with g.loop(pairs, width, PANEL) as group:
         left = g.binary("sub", valid, group.index)
         from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
-        with g.if_else(g.compare("sge", left, PANEL)) as whole:
-            with g.loop(0, kc, carried=[from_, to]) as loop:
-                row, out = loop.carried
-                g.store(g.load(kind, row, PANEL), out)
-                loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
-            whole.otherwise()
-            mask = first_lanes(g, left, PANEL)
-            with g.loop(0, kc, carried=[from_, to]) as loop:
-                row, out = loop.carried
-                g.store(g.masked_load(kind, row, mask, PANEL), out)
-                loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+        mask = first_lanes(g, left, PANEL)
+        with g.loop(0, kc, carried=[from_, to]) as loop:
+            row, out = loop.carried
+            g.store(g.masked_load(kind, row, mask, PANEL), out)
+            loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+    g.ret()
+    return g
+
+
+def copy_rows_function(f: FunctionEmitter, kind: str) -> str:
+    """Copying where stride_k is 1: element (k, n) goes to n * width + k.
+
+    Rows beyond `valid` are left as they are.
+    """
+    name = f"copy_rows_{kind}"
+    f.helpers[name] = lambda: _emit_copy_rows(name, kind)
+    return name
+
+
+def _emit_copy_rows(name: str, kind: str) -> FunctionEmitter:
+    g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
+    source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
+    whole = g.binary("and", kc, -PANEL)
+    mask = first_lanes(g, g.binary("sub", kc, whole), PANEL)
+    with g.loop(0, valid, carried=[source, target]) as rows:
+        row, out = rows.carried
+        with g.loop(0, whole, PANEL) as loop:
+            value = g.load(kind, g.gep(row, loop.index, kind), PANEL)
+            g.store(value, g.gep(out, loop.index, kind))
+        with g.if_(g.compare("slt", whole, kc)):
+            value = g.masked_load(kind, g.gep(row, whole, kind), mask, PANEL)
+            g.masked_store(value, g.gep(out, whole, kind), mask)
+        rows.next([g.gep(row, stride_n, kind), g.gep(out, width, kind)])
     g.ret()
     return g
 

@@ -158,10 +158,12 @@ class Staging:
     kind   "in place"  read where it lies, by its steps along the tile and along the terms
            "packed"    copied before into panels or strips: rows (its elements lie together along
                        the tile), columns (along the terms) or any
+           "copied"    of operand `a`, whose terms lie together: row after row, which then lie apart
+                       as the first-level cache likes it
            "computed"  packed by evaluating an expression: a prologue
     """
 
-    kind: Literal["in place", "packed rows", "packed columns", "packed any", "computed"]
+    kind: Literal["in place", "packed rows", "packed columns", "packed any", "copied", "computed"]
 
 
 @dataclass(frozen=True)

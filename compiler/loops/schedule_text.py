@@ -160,6 +160,8 @@ def _tiles(cursor: Cursor) -> Tiles:
 def _staging(cursor: Cursor) -> Staging:
     if cursor.accept("computed"):
         return Staging("computed")
+    if cursor.accept("copied"):
+        return Staging("copied")
     if cursor.accept("in"):
         cursor.expect("place")
         return Staging("in place")

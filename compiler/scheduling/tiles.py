@@ -40,6 +40,9 @@ FEWEST_SUMS = 8
 """In a tile: so many FMAs are under way at once."""
 CALL_CYCLES, TILE_CYCLES = 100, 10
 """About what a call of several tiles takes, with its epilogue, and a tile beside its terms."""
+MANY_PAGES = 48
+"""Terms that each lie on a page of its own: more than the processor has addresses of at hand."""
+MANY_STRIPS = 4
 MANY_POINTS = 8
 """A batch axis with so many points is shared among threads, and so many parts split evenly."""
 
@@ -162,10 +165,16 @@ class _Chooser:
             return Choice("tile", f"b, {self.b_bytes} bytes, stays cached for all tiles")
         if not self.long:
             return Choice("tile", "short sums: the epilogue has whole rows of results")
-        if self.a.what.kind != "in place":
-            return Choice("tile", "a is packed, once for all strips")
-        if self.a_bytes < 2 * HALF_CACHE:
+        in_place = self.a.what.kind == "in place"
+        if in_place and self.a_bytes < 2 * HALF_CACHE:
             return Choice("strip", f"a, {self.a_bytes} bytes, stays cached for all strips")
+        block_bytes = self.c.rows.extent * self.block_terms * self.size
+        if block_bytes <= HALF_CACHE:
+            return Choice(
+                "strip", f"a block of a, {block_bytes} bytes, stays cached for all strips"
+            )
+        if not in_place:
+            return Choice("tile", "a is packed, once for all strips")
         return Choice("tile", f"a, {self.a_bytes} bytes, is read once")
 
     def _tile(self) -> Choice[tuple[int, int]]:
@@ -270,9 +279,17 @@ class _Chooser:
             why = f"{apart}: whole pages"
         elif 1 not in (steps.by_part, steps.by_term):
             why = f"{apart}: nothing side by side"
+        elif steps.by_term * self.size >= PAGE_BYTES and self._pays_packing():
+            why = f"{apart}: a page for each of {self.c.depth} terms"
         else:
             return Choice(Staging("in place"), apart)
+        if steps.by_term == 1:
+            return Choice(Staging("copied"), why)
         return Choice(self._packed(steps, PACKED_ROWS), why)
+
+    def _pays_packing(self) -> bool:
+        """Whether pages are that many, and read for several strips."""
+        return self.c.depth >= MANY_PAGES and self.n_parts >= MANY_STRIPS
 
     def _has_all_rows(self, operand: Scalar) -> bool:
         """Whether there is memory for as many rows as there may be: of a bounded axis, a tile reads
@@ -294,6 +311,8 @@ class _Chooser:
             why = f"{self.c.columns.extent} columns do not fill a tile"
         elif steps.by_term * self.size % PAGE_BYTES == 0:
             why = f"{apart}: whole pages"
+        elif steps.by_term == self.columns:
+            return Choice(Staging("in place"), f"{apart}: as if it were packed")
         elif self.each.what == "tile" and self.b_bytes > HALF_CACHE:
             why = f"{self.b_bytes} bytes are read again for each tile"
         else:
