@@ -19,6 +19,13 @@ NONE_OF = np.zeros((0,), int)
 OF_4 = {d: np.random.default_rng(29).uniform(size=(1, 2, *(4,) * d)) for d in (1, 2, 3)}
 
 
+def unpooled(axes: int, x: Any, size: int) -> Any:
+    """Each value at the place of its own number."""
+    numbers = np.indices(x.shape[2:]).reshape((axes, -1))
+    places = np.ravel_multi_index(tuple(numbers), x.shape[2:]).reshape(x.shape[2:])
+    return getattr(gc, f"max_unpool{axes}d")(x, np.broadcast_to(places, x.shape), size)
+
+
 def pooled(kind: str, axes: int, x: Any, size: Any) -> Any:
     """A pooling of pictures: `size` is that of a window, or how many there are."""
     return getattr(gc, f"{kind}_pool{axes}d")(x, *((1,) if kind == "lp" else ()), size)
@@ -468,6 +475,16 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
             (lambda k=kind, d=d: pooled(f"adaptive_{k}", d, OF_4[d], None), OF_4[d]),
         ]
         for kind in ("max", "avg")
+        for d in (1, 2, 3)
+    },
+    **{
+        f"max_unpool{d}d": [
+            (
+                lambda d=d: unpooled(d, np.zeros((0, 2, *(2,) * d)), 2),
+                np.zeros((0, 2, *(4,) * d)),
+            ),
+            (lambda d=d: unpooled(d, OF_4[d], 1), OF_4[d]),
+        ]
         for d in (1, 2, 3)
     },
     "cross_entropy": [

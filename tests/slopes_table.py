@@ -491,6 +491,12 @@ LINEAR: Mapping[str, Callable[[gc.Tensor], Any]] = {
     "dropout2d": lambda x: gc.dropout2d(x[None, None]),
     "dropout3d": lambda x: gc.dropout3d(x[None, None, None]),
     "avg_pool1d": lambda x: gc.avg_pool1d(x, 1),
+    **{
+        f"max_unpool{d}d": lambda x, d=d: getattr(gc, f"max_unpool{d}d")(
+            x.reshape((*(1,) * d, 4)), gc.constant([2, 0, 1, 0]).reshape((*(1,) * d, 4)), 1
+        )
+        for d in (1, 2, 3)
+    },
     "avg_pool2d": lambda x: gc.avg_pool2d(x[None], (1, 1)),
     "avg_pool3d": lambda x: gc.avg_pool3d(x[None, None], 1),
     "adaptive_avg_pool1d": lambda x: gc.adaptive_avg_pool1d(x, 2),

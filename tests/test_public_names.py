@@ -36,6 +36,7 @@ def test_functions_are_names_of_gc() -> None:
         functional.neural,
         functional.normalization,
         functional.pooling,
+        functional.unpooling,
     ]
     assert set(nn.functional.__all__) == {name for own in families for name in own.__all__}
 

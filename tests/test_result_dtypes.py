@@ -297,6 +297,19 @@ TABLE: dict[str, Entry] = {
         for kind, function in {"max": np.max, "avg": np.mean, "lp": np.sum}.items()
     },
     **{
+        f"max_unpool{d}d": (
+            "floating",
+            lambda x, y, d=d: getattr(gc, f"max_unpool{d}d")(
+                x.reshape((1, *(1,) * (d - 1), 2, 3)),
+                gc.constant(np.arange(6) % 3 if d == 1 else np.arange(6)).reshape(
+                    (1, *(1,) * (d - 1), 2, 3)
+                ), 1,
+            )[0],
+            lambda x, y, d=d: x.reshape((*(1,) * (d - 1), 2, 3)),
+        )
+        for d in (1, 2, 3)
+    },
+    **{
         f"adaptive_{kind}_pool{d}d": (
             "number" if kind == "max" else "floating",
             lambda x, y, k=kind, d=d: getattr(gc, f"adaptive_{k}_pool{d}d")(

@@ -89,6 +89,9 @@ for axes, picture in enumerate((x[None], x[None, None], x[None, None, None]), st
 channels = gc.constant(np.random.default_rng(1).normal(size=(1, 4, 2, 4)))
 CALLS |= {
     "channel_shuffle": {"input": channels, "groups": 2},
+    "max_unpool1d": {"input": x, "indices": numbers, "kernel_size": 1},
+    "max_unpool2d": {"input": x[None], "indices": numbers[None], "kernel_size": 1},
+    "max_unpool3d": {"input": x[None, None], "indices": numbers[None, None], "kernel_size": 1},
     "fold": {"input": channels[:, :, 0], "output_size": (1, 4), "kernel_size": 1},
     "group_norm": {"input": channels, "num_groups": 2},
     "instance_norm": {"input": channels},

@@ -27,6 +27,7 @@ from .neural import *
 from .normalization import *
 from .pooling import *
 from .statistics import *
+from .unpooling import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
     __all__ = _public_names(globals())

@@ -9,6 +9,7 @@ from ..functional.losses import *
 from ..functional.neural import *
 from ..functional.normalization import *
 from ..functional.pooling import *
+from ..functional.unpooling import *
 from ..missing import namespace as _namespace
 from ..missing import public_names as _public_names
 

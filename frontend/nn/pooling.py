@@ -13,6 +13,9 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -30,8 +33,8 @@ __all__ = [
 _LEAST = {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0}
 
 
-class _Pool(Module):
-    """A function of the input and of options, which are attributes."""
+class _Windowed(Module):
+    """A function of what it is given and of options, which are attributes."""
 
     function: ClassVar[Callable[..., Any]]
     axes: ClassVar[int]
@@ -44,13 +47,15 @@ class _Pool(Module):
                 per_axis(value, name, self.axes, type(self).__name__, _LEAST[name])
             setattr(self, name, value)
 
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self.options)
+
+
+class _Pool(_Windowed):
     def forward(self, input: Any) -> Any:
         """The pooled input."""
         options = {name: getattr(self, name) for name in self.options}
         return type(self).function(input, **options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)}" for name in self.options)
 
 
 class _MaxPool(_Pool):
@@ -85,6 +90,41 @@ class MaxPool3d(_MaxPool):
     """The greatest element of each window. See gc.max_pool3d."""
 
     function, axes = staticmethod(functional.max_pool3d), 3
+
+
+class _MaxUnpool(_Windowed):
+    options = ("kernel_size", "stride", "padding")
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: Sequence[int] | int | None = None,
+        padding: int | Sequence[int] = 0,
+    ) -> None:
+        self._keep(kernel_size=kernel_size, stride=stride, padding=padding)
+
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
+        """The values where they were, among zeros; extents as the pool had them, or as given."""
+        options = {name: getattr(self, name) for name in self.options}
+        return type(self).function(input, indices, **options, output_size=output_size)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """What a max pool took, where it was. See gc.max_unpool1d."""
+
+    function, axes = staticmethod(functional.max_unpool1d), 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """What a max pool took, where it was. See gc.max_unpool2d."""
+
+    function, axes = staticmethod(functional.max_unpool2d), 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """What a max pool took, where it was. See gc.max_unpool3d."""
+
+    function, axes = staticmethod(functional.max_unpool3d), 3
 
 
 class AvgPool1d(_Pool):
