@@ -177,6 +177,8 @@ class NestChooser:
         reduces = any(loop.reductions and loop.axes for loop in self.kernel.loops)
         scalars = [s for s in self.kernel.scalars if s.op not in ("constant", "axis")]
         values = [s for s in scalars if s.dtype != int64 or s.op == "load"]
+        if self.kernel.ends:  # what says which points are walked, all lanes have in common
+            values = [s for s in values if s.reduced or not s.axes.isdisjoint(run.axes)]
         loads = [Address(s.payload, s.args) for s in values if s.op == "load"]
         if not all(lies_together(run, address) for address in loads):
             return Choice(LANES, "some are gathered")
