@@ -501,6 +501,7 @@ REFUSED_ARGUMENTS = {
     "right": 'write side="right"',
     "descending": "write gc.flip of the result",
     "batch_first": "the batch is the first axis",
+    "sparse": "the compiler sees which rows a batch reads: plain SGD walks these alone",
 }
 
 
