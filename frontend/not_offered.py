@@ -36,10 +36,10 @@ FUNCTIONS = frozenset(
 LAYERS = frozenset(
     """
     AlphaDropout Bilinear CosineEmbeddingLoss CosineSimilarity CTCLoss DataParallel
-    EmbeddingBag GaussianNLLLoss GRU GRUCell Hardshrink HingeEmbeddingLoss LazyConv2d LazyLinear
-    LSTM LSTMCell MarginRankingLoss MultiheadAttention MultiHeadAttention
+    EmbeddingBag GaussianNLLLoss Hardshrink HingeEmbeddingLoss LazyConv2d LazyLinear
+    MarginRankingLoss MultiheadAttention MultiHeadAttention
     MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance ParameterDict ParameterList
-    PoissonNLLLoss RNN RNNCell RReLU SoftMarginLoss Softmax2d Softmin Softshrink SyncBatchNorm
+    PoissonNLLLoss RReLU SoftMarginLoss Softmax2d Softmin Softshrink SyncBatchNorm
     Tanhshrink Threshold Transformer TransformerDecoder TransformerDecoderLayer
     TransformerEncoder TransformerEncoderLayer TripletMarginLoss
     """.split()

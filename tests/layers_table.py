@@ -286,6 +286,8 @@ HOLDERS = {
     "Module": "the base class",
     "ModuleList": "holds layers, which its owner calls",
     "ModuleDict": "holds layers, which its owner calls",
+    **dict.fromkeys("RNN LSTM GRU".split(), "gives several tensors: test_recurrent.py"),
+    **dict.fromkeys("RNNCell LSTMCell GRUCell".split(), "takes a state: test_recurrent.py"),
 }
 
 

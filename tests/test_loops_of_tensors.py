@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support_loops import GIVEN, H, U, W, X, near, program, values
+from support import values
+from support_loops import GIVEN, H, U, W, X, near, program
 
 import gradc as gc
 from gradc import nn

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support_loops import GIVEN, H, U, W, X, near, values
+from support import values
+from support_loops import GIVEN, H, U, W, X, near
 from support_regions import values as graph_values
 
 import gradc as gc

@@ -19,6 +19,7 @@ from .module import *
 from .normalization import *
 from .padding import *
 from .pooling import *
+from .recurrent import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
     __all__ = [*_public_names(globals()), "functional"]
