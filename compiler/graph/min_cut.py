@@ -8,10 +8,9 @@ total size, such that every wanted value is kept or computed from kept ones by v
     keep b: c is computed from it
 
 Each value is an edge from where its operands arrive to where it can be read; its capacity is its
-size. The cut is found by augmenting shortest paths.
-Source: Edmonds and Karp, Theoretical improvements in algorithmic efficiency for network flow
-problems (1972); the use for gradients as in Chen et al., Training deep nets with sublinear memory
-cost (2016).
+size. The cut is found by filling, again and again, all shortest paths together.
+Source: Dinic, Algorithm for solution of a problem of maximum flow in networks with power estimation
+(1970); what is cut as in Chen et al., Training deep nets with sublinear memory cost (2016).
 """
 
 from __future__ import annotations
@@ -40,30 +39,52 @@ class _Network:
         self.left[start][end] = self.left[start].get(end, 0) + capacity
         self.left[end].setdefault(start, 0)
 
-    def reached(self) -> dict[int, int]:
-        """Every vertex to which capacity is left from the source, and the one before it."""
-        before = {_SOURCE: _SOURCE}
+    def levels(self) -> dict[int, int]:
+        """The vertices to which capacity is left from the source, with their distance from it."""
+        level = {_SOURCE: 0}
         waiting = deque([_SOURCE])
         while waiting:
             here = waiting.popleft()
             for there, capacity in self.left[here].items():
-                if capacity > 0 and there not in before:
-                    before[there] = here
+                if capacity > 0 and there not in level:
+                    level[there] = level[here] + 1
                     waiting.append(there)
-        return before
+        return level
 
     def saturate(self) -> dict[int, int]:
         """Fill the network. Returns the vertices that are still reached."""
-        while _SINK in (before := self.reached()):
-            path = [_SINK]
-            while path[-1] != _SOURCE:
-                path.append(before[path[-1]])
-            edges = [(start, end) for end, start in pairwise(path)]
-            flow = min(self.left[start][end] for start, end in edges)
-            for start, end in edges:
-                self.left[start][end] -= flow
-                self.left[end][start] += flow
-        return before
+        while _SINK in (level := self.levels()):
+            self._block(level)
+        return level
+
+    def _block(self, level: dict[int, int]) -> None:
+        """Fill every path that leads one level on with each edge."""
+        untried = [list(neighbours) for neighbours in self.left]
+        path = [_SOURCE]
+        while path:
+            here = path[-1]
+            if here == _SINK:
+                path = self._filled(path)
+            elif not untried[here]:  # nothing leads on from here, nor then the edge to it
+                path.pop()
+                if path:
+                    untried[path[-1]].pop()
+            else:
+                there = untried[here][-1]
+                if self.left[here][there] > 0 and level.get(there) == level[here] + 1:
+                    path.append(there)
+                else:
+                    untried[here].pop()
+
+    def _filled(self, path: list[int]) -> list[int]:
+        """Let flow through a path what it holds; the part of it that is not full."""
+        steps = list(pairwise(path))
+        flow = min(self.left[start][end] for start, end in steps)
+        for start, end in steps:
+            self.left[start][end] -= flow
+            self.left[end][start] += flow
+        full = next(n for n, (start, end) in enumerate(steps) if self.left[start][end] <= 0)
+        return path[: full + 1]
 
 
 def values_to_keep(

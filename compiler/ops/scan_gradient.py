@@ -97,7 +97,10 @@ class _Reversal:
         for total in sums.values():
             total.settle({*stacked, *given})
         loop = _Loop(self, pulled, sums, [node for node in stacked if node not in given])
-        return tuple(loop.cotangent_of(node) for node in self.body.inputs)
+        length = self.outer[self.scanned[0]].type.shape[0]
+        surely_runs = isinstance(length, int) and length > 0  # or carries are what they began as
+        reached = pulled if surely_runs else self.body.inputs
+        return tuple(loop.cotangent_of(x) if x in reached else None for x in self.body.inputs)
 
     def _pulled_back(self) -> dict[Node, Node]:
         """By input of the body, the cotangent that one iteration gives it.

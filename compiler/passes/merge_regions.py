@@ -26,15 +26,18 @@ def merge_regions(graph: Graph) -> Graph:
 
 
 def _merge(graph: Graph) -> Graph:
-    groups: dict[tuple[Any, ...], list[_Group]] = {}
-    group_of: dict[Node, _Group] = {}
+    loops: dict[tuple[Any, ...], list[Node]] = {}
     for node in graph.nodes():
         if isinstance(node.op.lowering, Scan):
-            alike = groups.setdefault(_loop_key(node), [])
-            taken = next((group for group in alike if group.takes(node)), None)
+            loops.setdefault(_loop_key(node), []).append(node)
+    group_of: dict[Node, _Group] = {}
+    for alike in loops.values():
+        groups: list[_Group] = []
+        for node in alike if len(alike) > 1 else ():
+            taken = next((group for group in groups if group.takes(node)), None)
             if taken is None:
                 taken = _Group(node)
-                alike.append(taken)
+                groups.append(taken)
             group_of[node] = taken
     if all(len(group.place) == 1 for group in group_of.values()):
         return graph
