@@ -41,7 +41,7 @@ from gradc.compiler.types import bool_ as bool
 from . import init, nn, optim, random
 from . import missing as _missing
 from .functional import *
-from .functions import checkpoint, custom_gradient
+from .functions import checkpoint, custom_gradient, vmap
 from .graphs import graph, parse
 from .loops import cond, map, scan, while_loop
 from .tensor import Tensor

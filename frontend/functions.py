@@ -1,4 +1,4 @@
-"""Functions whose gradients are special: checkpoint, custom_gradient."""
+"""Functions made of functions: checkpoint, custom_gradient, vmap."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from gradc.compiler.autodiff.batching import Value, batched_region, everywhere
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.checkpoint import CHECKPOINT
 from gradc.compiler.ops.custom_gradient import CUSTOM_GRADIENT
 from gradc.compiler.ops.region import results
+from gradc.compiler.ops.scan import element_of
+from gradc.compiler.types import Extent, TensorType, int64
 
 from . import nodes
-from .loops import Leaves, declared_by, leaves_of, tensors_of
+from .loops import COUNTER, Leaves, declared_by, iteration, leaves_of, tensors_of
 from .open_regions import called, open_region, region_argument
 from .structure import flatten
 from .synonyms import spelled
 from .tensor import Tensor
-from .tracing import fail
+from .tracing import fail, located
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["checkpoint", "custom_gradient"]
+__all__ = ["checkpoint", "custom_gradient", "vmap"]
 
 
 @spelled
@@ -91,6 +94,68 @@ def custom_gradient(fn: F) -> F:
     return run  # type: ignore[return-value]
 
 
+@spelled
+def vmap(fn: F, axis: Any = 0) -> F:
+    """The function, applied to every place along an axis of its arguments at once.
+
+        norms = gc.vmap(lambda v: gc.sqrt((v * v).sum()))(rows)
+
+    axis   of all tensors among the arguments, in tuples, lists and dicts too; or a tuple with one
+           for each argument, in which None stands for an argument that is whole at every place
+
+    fn sees tensors without the axis; what it returns gets it as the first axis. It computes what
+    gc.map does, random numbers included, by operations with one more axis where there are such:
+    compiler/autodiff/batching.py says of which operations. Tensors from outside are whole.
+    Raises ShapeError where an argument has no such axis, or their extents differ.
+    """
+    _check_function("vmap", fn)
+
+    @functools.wraps(fn)
+    def run(*arguments: Any, **options: Any) -> Any:
+        given = _Arguments("vmap", arguments, options)
+        operands, places = _places(given, axis)
+        types = [element_of(v.node.type) if v.batched else v.node.type for v in operands]
+        inputs = [region_argument("vmap", n, type) for n, type in enumerate((*types, COUNTER))]
+        with open_region("vmap", inputs, iteration(inputs[-1], places)) as opened:
+            positional, named = given.filled(tensors_of(inputs[:-1], given.declared))
+            returned = called("vmap", "fn", functools.partial(fn, **named), *positional)
+            made = leaves_of("vmap", returned)
+        captured = opened.captures(made.nodes)
+        body = opened.closed("body", made.nodes, captured)
+        counted = Value(nodes.iota((places,), 0, int64), True)
+        outer = [*operands, counted, *(Value(node, False) for node in captured)]
+        with located("vmap"):
+            found = batched_region(body, outer, places)
+        spread = [nodes.with_line(everywhere(v, places), *(o.node for o in outer)) for v in found]
+        return made.rebuild(tensors_of(spread, given.declared | declared_by(made.tensors)))
+
+    return run  # type: ignore[return-value]
+
+
+def _places(given: _Arguments, axis: Any) -> tuple[list[Value], Extent]:
+    """The tensors among the arguments with the axis in front, and its extent."""
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,) * given.count
+    if len(axes) != given.count:
+        fail(ArgumentError, "vmap", f"{len(axes)} axes for {given.count} arguments")
+    operands: list[Value] = []
+    extents: dict[Extent, TensorType] = {}
+    for node, argument in zip(given.nodes, given.argument_of, strict=True):
+        own = None if argument is None else axes[argument]
+        if own is None:
+            operands.append(Value(node, False))
+            continue
+        at = nodes.axis_of(own, node.type.rank, "vmap")
+        order = [at, *(a for a in range(node.type.rank) if a != at)]
+        moved = nodes.transpose(node, order)
+        extents.setdefault(moved.type.shape[0], node.type)
+        operands.append(Value(moved, True))
+    if len(extents) != 1:
+        facts = [f"along {extent}: {type}" for extent, type in extents.items()]
+        problem = "the extents along the axis differ" if extents else "no argument has the axis"
+        fail(ShapeError, "vmap", problem, facts)
+    return operands, next(iter(extents))
+
+
 def _with_pullback(given: _Arguments, made: Leaves, pullback: Callable[..., Any]) -> Any:
     floats = [t for t in made.tensors if t.dtype.is_float]
     inputs = [region_argument("custom_gradient", n, t.node.type) for n, t in enumerate(floats)]
@@ -116,15 +181,18 @@ def _check_function(operation: str, fn: Any) -> None:
 class _Arguments:
     """The arguments of a call, with the tensors in them.
 
-    nodes    of all tensors, in order
-    wanted   of those that have a gradient
-    inputs   of a region, one for each of `nodes`
+    nodes        of all tensors, in order
+    argument_of  each of them, by its number: the positional argument that it is part of, or None
+    wanted       of those that have a gradient
+    inputs       of a region, one for each of `nodes`
     """
 
     def __init__(self, operation: str, positional: Sequence[Any], named: dict[str, Any]) -> None:
         self.operation, self.count = operation, len(positional)
         self._leaves, self._rebuild = flatten((tuple(positional), named))
-        tensors = [leaf for _, leaf in self._leaves if isinstance(leaf, Tensor)]
+        found = [(path, leaf) for path, leaf in self._leaves if isinstance(leaf, Tensor)]
+        tensors = [leaf for _, leaf in found]
+        self.argument_of = [int(path[1]) if path[0] == "0" else None for path, _ in found]
         self.nodes = [tensor.node for tensor in tensors]
         self.wanted = [node for node in self.nodes if node.type.dtype.is_float]
         self.declared = declared_by(tensors)

@@ -97,9 +97,9 @@ def scan(
     extent = _length(scanned, length)
     count = len(carried.tensors)
     types = [t.node.type for t in carried.tensors] + [element_of(n.type) for n in scanned.nodes]
-    inputs = [region_argument("scan", n, type) for n, type in enumerate((*types, _COUNTER))]
+    inputs = [region_argument("scan", n, type) for n, type in enumerate((*types, COUNTER))]
     declared = declared_by(carried.tensors, scanned.tensors)
-    with open_region("scan", inputs, _iteration(inputs[-1], extent)) as opened:
+    with open_region("scan", inputs, iteration(inputs[-1], extent)) as opened:
         given = tensors_of(inputs[:-1], declared)
         first, element = carried.rebuild(given[:count]), scanned.rebuild(given[count:])
         after, made = _step(called("scan", "fn", fn, first, element), carried)
@@ -132,10 +132,10 @@ def map(fn: Callable[..., Any], xs: Any) -> Any:
     return scan(lambda carry, x: (carry, called("map", "fn", fn, x)), None, xs)[1]
 
 
-_COUNTER = TensorType(int64, ())
+COUNTER = TensorType(int64, ())
 
 
-def _iteration(counter: Node, length: Extent | None) -> Node:
+def iteration(counter: Node, length: Extent | None) -> Node:
     """The number of an iteration, of all loops around taken together.
 
     length   of the loop; None: it is not known
@@ -233,13 +233,13 @@ def while_loop(
         fail(ArgumentError, "while_loop", "the carry holds no tensor, so that nothing can change")
     limit = {} if bound is None else {"bound": count(bound, "bound", "while_loop")}
     types = [t.node.type for t in carried.tensors]
-    inputs = [region_argument("while_loop", n, t) for n, t in enumerate((*types, _COUNTER))]
+    inputs = [region_argument("while_loop", n, t) for n, t in enumerate((*types, COUNTER))]
     counter = inputs[-1]
     given = carried.rebuild(tensors_of(inputs[:-1], declared_by(carried.tensors)))
-    with open_region("while_loop", inputs, _iteration(counter, None)) as judged:
+    with open_region("while_loop", inputs, iteration(counter, None)) as judged:
         found = called("while_loop", "condition_fn", condition_fn, given)
         holds = _predicate("while_loop", found, "the condition")
-    with open_region("while_loop", inputs, _iteration(counter, None)) as opened:
+    with open_region("while_loop", inputs, iteration(counter, None)) as opened:
         after = _same_carry("while_loop", called("while_loop", "body_fn", body_fn, given), carried)
         following = add(counter, constant(1, int64))
     roots, begin = [t.node for t in after], carried.nodes

@@ -28,7 +28,7 @@ FUNCTIONS = frozenset(
     nanquantile nextafter onnx pairwise_distance percentile pinv polar profiler qr quantile real
     rot90 scaled_dot_product_attention scatter_reduce set_default_dtype set_num_threads
     sinc slogdet solve sort std_mean svd sweep topk trace trapezoid trapz tril_indices
-    triplet_margin_loss triu_indices uint16 uint32 uint64 unravel_index var_mean vmap
+    triplet_margin_loss triu_indices uint16 uint32 uint64 unravel_index var_mean
     """.split()
 )
 """Functions and methods of tensors."""

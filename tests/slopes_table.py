@@ -525,7 +525,7 @@ NO_SLOPE: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         "checkpoint compile cond custom_gradient grad graph hessian hvp input jacobian jvp map "
-        "parameter parse scan state training update vjp while_loop".split(),
+        "parameter parse scan state training update vjp vmap while_loop".split(),
         "declares, transforms or runs",
     ),
 }  # fmt: skip

@@ -257,6 +257,11 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], ...]] = {
     ),
 }  # fmt: skip
 OTHERS |= {
+    "vmap": (
+        lambda v: gc.vmap(v), lambda v: gc.vmap(lambda x: x * 2.0, axis=v)(X),
+        lambda v: gc.vmap(lambda x: v)(X), lambda v: gc.vmap(lambda x: x)(v),
+        lambda v: gc.vmap(lambda x, y: x)(X, y=v),
+    ),
     "checkpoint": (
         lambda v: gc.checkpoint(v), lambda v: gc.checkpoint(lambda: v)(),
         lambda v: gc.checkpoint(lambda x: X)(v), lambda v: gc.checkpoint(lambda x, y: X)(X, y=v),
