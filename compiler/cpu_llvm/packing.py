@@ -124,11 +124,13 @@ def _emit_pack_columns(name: str, kind: str, ahead: bool) -> FunctionEmitter:
     source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
     whole = g.binary("and", kc, -PACKED_COLUMNS)
     with g.loop(0, width, PACKED_COLUMNS) as group:
-        columns = []
-        for i in range(PACKED_COLUMNS):
-            column = g.binary("add", group.index, i)
-            inside = g.intrinsic("llvm.smin", "i64", column, g.binary("sub", valid, 1))
-            columns.append(g.gep(source, g.binary("mul", inside, stride_n), kind))
+        first = g.intrinsic("llvm.smin", "i64", group.index, g.binary("sub", valid, 1))
+        columns = [g.gep(source, g.binary("mul", first, stride_n), kind)]
+        # One behind the other: LLVM would count each of eight columns on its own.
+        left = g.freeze(g.binary("sub", valid, group.index))
+        for i in range(1, PACKED_COLUMNS):
+            step = g.select(g.compare("sgt", left, i), stride_n, 0)
+            columns.append(g.freeze(g.gep(columns[-1], step, kind)))
         to = g.gep(target, group.index, kind)
         with g.loop(0, whole, PACKED_COLUMNS) as loop:
             out = g.gep(to, g.binary("mul", loop.index, width), kind)

@@ -66,7 +66,7 @@ static char *add_columns(struct gradc_tensor *tensors, size_t *count,
         if (!column->present) {
             continue;
         }
-        int length = snprintf(name, size - (size_t)(name - names), "%s%s%s", GRADC_HISTORY_PREFIX,
+        int length = gradc_format(name, size - (size_t)(name - names), "%s%s%s", GRADC_HISTORY_PREFIX,
                               k < results ? "" : GRADC_VALIDATION,
                               gradc_string(gradc_results[k % results].name));
         tensors[(*count)++] = (struct gradc_tensor){
@@ -88,15 +88,11 @@ static char *add_columns(struct gradc_tensor *tensors, size_t *count,
 
 /* The line about a tensor that the checksum covers. */
 static void hash_line(struct gradc_sha256 *hash, const struct gradc_tensor *tensor) {
-    char extent[32];
+    char extents[GRADC_EXTENTS], line[GRADC_EXTENTS + 16];
+    int length = gradc_format(line, sizeof line, " %s %s\n", gradc_dtypes[tensor->dtype].file_name,
+                              gradc_extents(extents, ",", tensor->rank, tensor->shape));
     gradc_sha256_add(hash, tensor->name, tensor->name_length);
-    int length = snprintf(extent, sizeof extent, " %s ", gradc_dtypes[tensor->dtype].file_name);
-    gradc_sha256_add(hash, extent, (size_t)length);
-    for (int axis = 0; axis < tensor->rank; axis++) {
-        length = snprintf(extent, sizeof extent, ",%" PRId64, tensor->shape[axis]);
-        gradc_sha256_add(hash, extent + !axis, (size_t)(length - !axis));
-    }
-    gradc_sha256_add(hash, "\n", 1);
+    gradc_sha256_add(hash, line, (size_t)length);
 }
 
 /* ---------------------------------------------------------------- writing */
@@ -232,18 +228,18 @@ static const char *readable(const struct gradc_tensor *tensor, char name[GRADC_N
 /* Say how a declared tensor and the file's differ: by name, if one of them is null. */
 static void add_difference(struct gradc_text *text, const struct gradc_tensor *declared,
                            const struct gradc_tensor *given) {
-    char was[256], wanted[256], name[GRADC_NAME_TEXT];
+    char was[GRADC_EXTENTS], wanted[GRADC_EXTENTS], name[GRADC_NAME_TEXT];
     if (!declared || !given) {
         gradc_text_print(text, "\n  %s tensor '%s'", given ? "unexpected" : "missing",
                          given ? readable(given, name) : declared->name);
         return;
     }
-    gradc_text_print(text, "\n  tensor '%s' is %s%s in the file, %s%s in the program",
+    gradc_text_print(text, "\n  tensor '%s' is %s[%s] in the file, %s[%s] in the program",
                      declared->name,
                      gradc_dtypes[given->dtype].name,
-                     gradc_shape_text(was, sizeof was, given->rank, given->shape),
+                     gradc_extents(was, ", ", given->rank, given->shape),
                      gradc_dtypes[declared->dtype].name,
-                     gradc_shape_text(wanted, sizeof wanted, declared->rank, declared->shape));
+                     gradc_extents(wanted, ", ", declared->rank, declared->shape));
 }
 
 /* Walk the declared tensors and the file's, both sorted by name, side by side. Take over the data
@@ -374,8 +370,7 @@ static int check_alone(struct gradc_checkpoint *checkpoint, struct gradc_error *
     char name[GRADC_NAME_TEXT];
     for (size_t n = 0; n < checkpoint->tensors.count; n++) {
         const struct gradc_tensor *item = &checkpoint->tensors.items[n];
-        size_t length = sizeof RESERVED_PREFIX - 1;
-        if (item->name_length >= length && !memcmp(item->name, RESERVED_PREFIX, length)) {
+        if (gradc_begins(item, RESERVED_PREFIX)) {
             return gradc_fail(error, GRADC_BAD_FILE,
                               "it has the tensor '%s' of a checkpoint, but no position",
                               readable(item, name));
@@ -392,7 +387,7 @@ static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error
     checkpoint->count = (size_t)gradc_program.state_count;
     for (size_t n = 0; checkpoint->full && n < checkpoint->tensors.count; n++) {
         const struct gradc_tensor *item = &checkpoint->tensors.items[n];
-        if (item->name_length > BEST_LENGTH && !memcmp(item->name, BEST_PREFIX, BEST_LENGTH)) {
+        if (item->name_length > BEST_LENGTH && gradc_begins(item, BEST_PREFIX)) {
             checkpoint->count *= 2;
             break;
         }
@@ -455,7 +450,7 @@ static void name_file(struct gradc_error *error, const char *path) {
     if (previous && gradc_file_exists(previous)) {
         size_t used = strlen(error->text);
         gradc_clean(previous, false);
-        snprintf(error->text + used, sizeof error->text - used,
+        gradc_format(error->text + used, sizeof error->text - used,
                  "\n  hint: the file before it is %s", previous);
     }
     free(previous);

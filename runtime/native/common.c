@@ -76,15 +76,27 @@ void gradc_clean(char *text, bool lines) {
     *out = 0;
 }
 
+static int format_with(char *buffer, size_t size, const char *format, va_list arguments) {
+    return vsnprintf(buffer, size, format, arguments);
+}
+
+int gradc_format(char *buffer, size_t size, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int length = format_with(buffer, size, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
 const char *gradc_shown(struct gradc_error *error, int number, const char *name) {
     char *shown = error->shown[number];
-    snprintf(shown, GRADC_SHOWN, "%s", name);
+    gradc_format(shown, GRADC_SHOWN, "%s", name);
     gradc_clean(shown, false);
     return shown;
 }
 
 void gradc_fail_with(struct gradc_error *error, int status, const char *format, va_list arguments) {
-    vsnprintf(error->text, sizeof error->text, format, arguments);
+    format_with(error->text, sizeof error->text, format, arguments);
     gradc_clean(error->text, true);
     error->status = status;
 }
@@ -108,7 +120,7 @@ int gradc_fail_at(struct gradc_error *error, const char *prefix, const char *for
 int gradc_fail_in(struct gradc_error *error, const char *prefix) {
     char text[sizeof error->text], name[sizeof error->text];
     memcpy(text, error->text, sizeof text);
-    snprintf(name, sizeof name, "%s", prefix);
+    gradc_format(name, sizeof name, "%s", prefix);
     gradc_clean(name, false);
     return gradc_fail(error, error->status, "%s: %s", name, text);
 }
@@ -133,12 +145,15 @@ bool gradc_elements(int rank, const int64_t *shape, int64_t *elements) {
     return true;
 }
 
-char *gradc_shape_text(char *buffer, size_t size, int rank, const int64_t *shape) {
-    size_t used = 0;
-    for (int axis = 0; axis < rank && used < size; axis++)
-        used += (size_t)snprintf(buffer + used, size - used, "%s%lld", axis ? ", " : "[",
-                                 (long long)shape[axis]);
-    if (used < size)
-        snprintf(buffer + used, size - used, "%s]", rank ? "" : "[");
+char *gradc_extents(char *buffer, const char *between, int rank, const int64_t *shape) {
+    char *end = buffer;
+    *end = 0;
+    for (int axis = 0; axis < rank; axis++) {
+        const char *before = axis ? between : "";
+        size_t room = GRADC_EXTENTS - (size_t)(end - buffer);
+        end += shape[axis] == GRADC_BATCH
+                   ? gradc_format(end, room, "%sbatch", before)
+                   : gradc_format(end, room, "%s%lld", before, (long long)shape[axis]);
+    }
     return buffer;
 }

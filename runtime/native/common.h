@@ -46,6 +46,10 @@ struct gradc_error {
     char shown[2][GRADC_SHOWN]; /* names that become part of the text */
 };
 
+/* snprintf for what holds no floating-point number. */
+GRADC_NO_FLOATS int gradc_format(char *buffer, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Leave a message (cut at the size of `text`, and cleaned) and return `status`. */
 GRADC_NO_FLOATS int gradc_fail(struct gradc_error *error, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -106,7 +110,10 @@ bool gradc_multiply(int64_t a, int64_t b, int64_t *product);
 /* Elements of a shape, or false where the product does not fit. */
 bool gradc_elements(int rank, const int64_t *shape, int64_t *elements);
 
-/* "[64, 3]" for messages; cut to the size of the buffer. Returns `buffer`. */
-char *gradc_shape_text(char *buffer, size_t size, int rank, const int64_t *shape);
+#define GRADC_BATCH (-1) /* the extent of the batch axis in a declared shape */
+#define GRADC_EXTENTS 704 /* bytes of GRADC_MAX_RANK numbers with what is between them */
+
+/* "batch, 3" with ", " between the extents. Returns `buffer`, of GRADC_EXTENTS bytes. */
+char *gradc_extents(char *buffer, const char *between, int rank, const int64_t *shape);
 
 #endif

@@ -23,20 +23,6 @@ struct gradc_array {
     void *copy;
 };
 
-void gradc_declared_shape(struct gradc_text *text, const struct gradc_field *field) {
-    const int64_t *shape = gradc_numbers + field->shape;
-    gradc_text_add(text, "[");
-    for (int axis = 0; axis < field->rank; axis++) {
-        gradc_text_add(text, axis ? ", " : "");
-        if (shape[axis] == GRADC_BATCH) {
-            gradc_text_add(text, "batch");
-        } else {
-            gradc_text_print(text, "%" PRId64, shape[axis]);
-        }
-    }
-    gradc_text_add(text, "]");
-}
-
 static int check_shape(const struct gradc_field *field, const struct gradc_npy *npy,
                        struct gradc_error *error) {
     const int64_t *shape = gradc_numbers + field->shape;
@@ -44,18 +30,12 @@ static int check_shape(const struct gradc_field *field, const struct gradc_npy *
     for (int axis = 0; fits && axis < field->rank; axis++) {
         fits = shape[axis] == GRADC_BATCH || shape[axis] == npy->shape[axis];
     }
-    if (fits) {
-        return GRADC_OK;
-    }
-    char given[256];
-    struct gradc_text declared = {0};
-    gradc_declared_shape(&declared, field);
-    gradc_fail(error, GRADC_BAD_FILE, "input '%s' has shape %s, declared %s",
-               gradc_string(field->name),
-               gradc_shape_text(given, sizeof given, npy->rank, npy->shape),
-               declared.failed ? "otherwise" : declared.data);
-    gradc_text_free(&declared);
-    return GRADC_BAD_FILE;
+    char given[GRADC_EXTENTS], declared[GRADC_EXTENTS];
+    return fits ? GRADC_OK
+                : gradc_fail(error, GRADC_BAD_FILE, "input '%s' has shape [%s], declared [%s]",
+                             gradc_string(field->name),
+                             gradc_extents(given, ", ", npy->rank, npy->shape),
+                             gradc_extents(declared, ", ", field->rank, shape));
 }
 
 /* ---------------------------------------------------------------- conversion */
@@ -95,7 +75,10 @@ static bool convert_element(const struct gradc_npy *npy, const struct gradc_fiel
     if (gradc_dtypes[field->dtype].kind == 'f') {
         double wide = float_of(*bits, from);
         float narrow = (float)wide;
-        memcpy(bits, to == sizeof wide ? (void *)&wide : (void *)&narrow, to);
+        uint32_t narrow_bits;
+        memcpy(&narrow_bits, &narrow, sizeof narrow);
+        memcpy(bits, &wide, sizeof wide);
+        *bits = to == sizeof wide ? *bits : narrow_bits;
         return to >= sizeof narrow; /* there are no programs with narrower inputs */
     }
     bool is_unsigned = npy->is_uint || npy->dtype == GRADC_UINT8;
@@ -115,9 +98,8 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
     }
     for (int64_t i = 0; i < npy->elements; i++, data += from, copy += to) {
         uint64_t bits = 0;
-        memcpy(&bits, data, from);
-        if (npy->swapped) {
-            bits = __builtin_bswap64(bits) >> (64 - 8 * from);
+        for (size_t byte = 0; byte < from; byte++) { /* the highest first */
+            bits = bits << 8 | data[npy->swapped ? byte : from - 1 - byte];
         }
         if (!convert_element(npy, field, &bits)) {
             return gradc_fail(error, GRADC_BAD_FILE,

@@ -25,7 +25,4 @@ int gradc_dataset_open(struct gradc_dataset *data, const char *const *paths, con
 void gradc_dataset_shuffled(const struct gradc_dataset *data);
 void gradc_dataset_close(struct gradc_dataset *data);
 
-/* "[batch, 3]" */
-void gradc_declared_shape(struct gradc_text *text, const struct gradc_field *field);
-
 #endif

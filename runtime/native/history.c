@@ -1,7 +1,6 @@
 /* Histories in files; see history.h. What _columns is in runtime/checkpoint.py. */
 #include "history.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
@@ -9,25 +8,22 @@
 #define PREFIX_LENGTH (sizeof GRADC_HISTORY_PREFIX - 1)
 
 bool gradc_is_history(const struct gradc_tensor *tensor) {
-    return tensor->name_length >= PREFIX_LENGTH &&
-           memcmp(tensor->name, GRADC_HISTORY_PREFIX, PREFIX_LENGTH) == 0;
+    return gradc_begins(tensor, GRADC_HISTORY_PREFIX);
 }
 
 /* The tensor of the column with this name, if it holds what is kept of so many epochs, or null. */
 static const struct gradc_tensor *find(const struct gradc_tensors *tensors,
                                        const struct gradc_text *name, int64_t epochs) {
-    struct gradc_text whole = {0};
-    gradc_text_add(&whole, GRADC_HISTORY_PREFIX);
-    gradc_text_append(&whole, name->data, name->length);
-    struct gradc_tensor wanted = {.name = whole.data, .name_length = whole.length};
-    const struct gradc_tensor *found =
-        whole.failed || !tensors->count
-            ? NULL
-            : bsearch(&wanted, tensors->items, tensors->count, sizeof wanted, gradc_tensor_order);
-    gradc_text_free(&whole);
-    bool fits = found && found->dtype == GRADC_FLOAT64 && found->rank == 1 &&
-                found->shape[0] == gradc_column_kept(epochs);
-    return fits ? found : NULL;
+    for (size_t n = 0; n < tensors->count; n++) {
+        const struct gradc_tensor *tensor = &tensors->items[n];
+        if (gradc_is_history(tensor) && tensor->name_length == PREFIX_LENGTH + name->length &&
+            memcmp(tensor->name + PREFIX_LENGTH, name->data, name->length) == 0) {
+            bool fits = tensor->dtype == GRADC_FLOAT64 && tensor->rank == 1 &&
+                        tensor->shape[0] == gradc_column_kept(epochs);
+            return fits ? tensor : NULL;
+        }
+    }
+    return NULL;
 }
 
 static bool fill(struct gradc_column *column, const struct gradc_tensor *tensor) {

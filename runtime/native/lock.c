@@ -85,7 +85,7 @@ static int try_lock(struct gradc_lock *lock, const char *name, struct gradc_erro
     int descriptor = open_lock(lock->path), reason = descriptor < 0 ? errno : take(descriptor);
     if (!reason && is_at(descriptor, lock->path)) {
         char digits[32];
-        int length = snprintf(digits, sizeof digits, "%ld\n", (long)getpid());
+        int length = gradc_format(digits, sizeof digits, "%ld\n", (long)getpid());
         /* A full disk may refuse the number; the lock holds without it. */
         int ignored = ftruncate(descriptor, 0);
         ignored |= pwrite(descriptor, digits, (size_t)length, 0) < 0;

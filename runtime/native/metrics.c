@@ -35,13 +35,13 @@ static void add_name(struct gradc_text *text, const char *name) {
 
 /* The shortest of three forms that reads back as the same number. */
 static void add_number(struct gradc_text *text, double value) {
-    char form[32];
+    size_t before = text->length;
     int digits = 14;
     value = isnan(value) ? fabs(value) : value; /* C would print the sign of a NaN */
     do {
-        snprintf(form, sizeof form, ",%.*g", ++digits, value);
-    } while (digits < 17 && strtod(form + 1, NULL) != value);
-    gradc_text_add(text, form);
+        text->length = before;
+        gradc_text_print(text, ",%.*g", ++digits, value);
+    } while (digits < 17 && !text->failed && strtod(text->data + before + 1, NULL) != value);
 }
 
 /* Whether the record has the numbers of every epoch. */
@@ -64,7 +64,7 @@ static size_t keep_rows(struct gradc_metrics *metrics, const struct gradc_record
                 memcmp(file.data, metrics->text.data, header) == 0;
     for (size_t at = header; same && at <= file.size;) {
         const char *line = (const char *)file.data + at;
-        const char *end = memchr(line, '\n', file.size - at);
+        const char *end = memmem(line, file.size - at, "\n", 1);
         char digits[32] = {0};
         kept = at;
         if (!end) {

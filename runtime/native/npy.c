@@ -132,19 +132,19 @@ static bool order_matters(const struct gradc_npy *npy) {
 /* Whether the type and the shape fit each other and the bytes that are there. */
 static int check_data(struct npy_reader *reader, size_t available, struct gradc_error *error) {
     struct gradc_npy *npy = reader->npy;
-    char shape[256];
+    char shape[GRADC_EXTENTS];
     int64_t needed;
     if (!find_type(npy, reader->type))
         return gradc_fail(error, GRADC_BAD_FILE, "its elements have the type '%s', which is not a "
                           "floating-point, integer or bool type", reader->type);
     const struct gradc_dtype_facts *facts = &gradc_dtypes[npy->dtype];
-    gradc_shape_text(shape, sizeof shape, npy->rank, npy->shape);
+    gradc_extents(shape, ", ", npy->rank, npy->shape);
     if (!gradc_elements(npy->rank, npy->shape, &npy->elements) ||
         !gradc_multiply(npy->elements, facts->size, &needed))
-        return gradc_fail(error, GRADC_BAD_FILE, "its shape %s is too large", shape);
+        return gradc_fail(error, GRADC_BAD_FILE, "its shape [%s] is too large", shape);
     if ((uint64_t)needed != available)
         return gradc_fail(error, GRADC_BAD_FILE,
-                          "it %s its data: %zu bytes, shape %s of %s%s needs %" PRId64,
+                          "it %s its data: %zu bytes, shape [%s] of %s%s needs %" PRId64,
                           available < (uint64_t)needed ? "ends inside" : "goes on after",
                           available, shape, npy->is_uint ? "u" : "", facts->name, needed);
     if (reader->fortran && order_matters(npy))
@@ -182,17 +182,14 @@ bool gradc_npy_header(struct gradc_text *text, enum gradc_dtype dtype, int rank,
     if (!facts->npy_name[0])
         return false;
     gradc_text_append(text, "\x93NUMPY\1\0\0\0", MAGIC_BYTES + 2);
-    gradc_text_print(text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
-                     facts->size > 1 ? '<' : '|', facts->npy_name);
-    size_t extent = text->length;
-    for (int axis = 0; axis < rank; axis++) {
-        gradc_text_print(text, axis ? ", %" PRId64 : "%" PRId64, shape[axis]);
-        extent = axis ? extent : text->length - extent;
-    }
-    gradc_text_add(text, rank == 1 ? ",), }" : "), }");
+    char extents[GRADC_EXTENTS];
+    gradc_text_print(text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (%s%s), }",
+                     facts->size > 1 ? '<' : '|', facts->npy_name,
+                     gradc_extents(extents, ", ", rank, shape), rank == 1 ? "," : "");
     /* Spaces so that the first extent can grow in place, then up to the alignment and a newline. */
     if (rank > 0)
-        gradc_text_print(text, "%*s", GROWTH_CHARACTERS - (int)extent, "");
+        gradc_text_print(text, "%*s",
+                         GROWTH_CHARACTERS - (int)strlen(gradc_extents(extents, "", 1, shape)), "");
     while (!text->failed && (text->length - first + 1) % HEADER_ALIGNMENT)
         gradc_text_add(text, " ");
     gradc_text_add(text, "\n");

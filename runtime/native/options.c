@@ -354,10 +354,11 @@ void gradc_options_free(struct gradc_options *options) {
 static void add_fields(struct gradc_text *text, const char *title,
                        const struct gradc_field *fields, int64_t count) {
     for (int64_t n = 0; n < count; n++) {
-        gradc_text_print(text, "%-9s %-12s %-8s ", n ? "" : title,
-                         gradc_string(fields[n].name), gradc_dtypes[fields[n].dtype].name);
-        gradc_declared_shape(text, &fields[n]);
-        gradc_text_add(text, "\n");
+        char extents[GRADC_EXTENTS];
+        gradc_text_print(text, "%-9s %-12s %-8s [%s]\n", n ? "" : title,
+                         gradc_string(fields[n].name), gradc_dtypes[fields[n].dtype].name,
+                         gradc_extents(extents, ", ", fields[n].rank,
+                                       gradc_numbers + fields[n].shape));
     }
 }
 

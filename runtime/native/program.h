@@ -26,8 +26,6 @@ typedef void gradc_entry_function(struct gradc_arguments *);
 
 #define GRADC_RESULTS_MAXIMUM 127 /* `columns_sorted` numbers two columns for each in a byte */
 
-#define GRADC_BATCH (-1) /* the extent of the batch axis in a declared shape */
-
 #pragma GCC visibility push(hidden)
 
 /* What the tables share. A name is a place in the strings, a shape one in the numbers, where 0 is the

@@ -33,12 +33,12 @@ static bool is_allowed(const struct gradc_range *range, int64_t value) {
 
 static int fail_range(const struct gradc_range *range, const struct gradc_field *field,
                 const int64_t *place, int64_t value, struct gradc_error *error) {
-    char row[64] = "", at[256] = "";
+    char row[64] = "", at[GRADC_EXTENTS] = "", extents[GRADC_EXTENTS];
     if (field->rank) {
-        snprintf(row, sizeof row, "row %" PRId64 " of ", place[0]);
+        gradc_format(row, sizeof row, "row %" PRId64 " of ", place[0]);
     }
     if (field->rank > 1) {
-        snprintf(at, sizeof at, " at %s", gradc_shape_text((char[240]){0}, 240, field->rank, place));
+        gradc_format(at, sizeof at, " at [%s]", gradc_extents(extents, ", ", field->rank, place));
     }
     return gradc_fail(error, GRADC_BAD_FILE,
                       "%sinput '%s' is %" PRId64 "%s, not in %" PRId64 " to %" PRId64 "; %s indexes "

@@ -42,6 +42,11 @@ int gradc_tensor_order(const void *a, const void *b) {
     return order ? order : (m > n) - (m < n);
 }
 
+bool gradc_begins(const struct gradc_tensor *tensor, const char *prefix) {
+    size_t length = strlen(prefix);
+    return tensor->name_length >= length && memcmp(tensor->name, prefix, length) == 0;
+}
+
 /* Empty tensors first among those that begin at one place. */
 static int by_place(const void *a, const void *b) {
     const struct gradc_tensor *x = a, *y = b;
@@ -124,12 +129,12 @@ void gradc_readable(char *out, size_t size, const char *data, size_t length) {
 /* A message that tells all that the header says of a tensor. */
 static int fail_tensor(struct reader *reader, const struct gradc_tensor *tensor,
                        const char *dtype, int64_t begin, int64_t end, const char *problem) {
-    char name[GRADC_NAME_TEXT], type[DTYPE_TEXT], shape[256];
+    char name[GRADC_NAME_TEXT], type[DTYPE_TEXT], shape[GRADC_EXTENTS];
     gradc_readable(name, sizeof name, tensor->name, tensor->name_length);
     gradc_readable(type, sizeof type, dtype, strlen(dtype));
-    gradc_shape_text(shape, sizeof shape, tensor->rank, tensor->shape);
+    gradc_extents(shape, ", ", tensor->rank, tensor->shape);
     return gradc_fail(reader->error, GRADC_BAD_FILE,
-                      "tensor '%s', %s %s at %" PRId64 " to %" PRId64 ": %s", name, type, shape,
+                      "tensor '%s', %s [%s] at %" PRId64 " to %" PRId64 ": %s", name, type, shape,
                       begin, end, problem);
 }
 
@@ -293,10 +298,11 @@ static void add_tensor(struct gradc_text *text, const struct gradc_tensor *tenso
         return;
     }
     gradc_text_json(text, tensor->name, tensor->name_length);
-    gradc_text_print(text, ":{\"dtype\":\"%s\",\"shape\":[", facts->file_name);
-    for (int axis = 0; axis < tensor->rank; axis++)
-        gradc_text_print(text, axis ? ",%" PRId64 : "%" PRId64, tensor->shape[axis]);
-    gradc_text_print(text, "],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}", begin, *offset);
+    char extents[GRADC_EXTENTS];
+    gradc_text_print(text,
+                     ":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}",
+                     facts->file_name, gradc_extents(extents, ",", tensor->rank, tensor->shape), begin,
+                     *offset);
 }
 
 void gradc_safetensors_header(struct gradc_text *text, struct gradc_tensor *tensors, size_t count,

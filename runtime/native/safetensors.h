@@ -34,6 +34,8 @@ void gradc_tensors_free(struct gradc_tensors *tensors);
 /* Make text from a file fit for a message: cut to the size of `out`, but not inside a character of
  * UTF-8, and with question marks for what a terminal would obey. */
 void gradc_readable(char *out, size_t size, const char *data, size_t length);
+/* Whether a tensor's name begins so. */
+bool gradc_begins(const struct gradc_tensor *tensor, const char *prefix);
 /* The order of names as bytes, for qsort over tensors. */
 int gradc_tensor_order(const void *a, const void *b);
 

@@ -116,6 +116,6 @@ const char *gradc_signals_received(void) {
 void gradc_signals_unfinished(const char *path) {
     unfinished[0] = 0;
     if (path) {
-        snprintf(unfinished, sizeof unfinished, "%s", path);
+        gradc_format(unfinished, sizeof unfinished, "%s", path);
     }
 }
