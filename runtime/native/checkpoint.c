@@ -169,9 +169,8 @@ static int check_writing(const struct gradc_record *record, const struct gradc_t
         return gradc_fail_memory(error);
     }
     if (wrong) {
-        return gradc_fail(error, GRADC_BAD_FILE,
-                          "cannot be written: its training position is wrong: '%s' does not fit",
-                          wrong);
+        gradc_fail_position(wrong, error);
+        return gradc_fail_in(error, "cannot be written");
     }
     return header->length - sizeof(uint64_t) <= GRADC_HEADER_BYTES_MAXIMUM
                ? GRADC_OK
@@ -294,11 +293,6 @@ static bool checksum_matches(const struct gradc_checkpoint *checkpoint) {
     return checkpoint->seal.checksum.data && strcmp(checkpoint->seal.checksum.data, digest) == 0;
 }
 
-static int fail_position(const char *field, struct gradc_error *error) {
-    return gradc_fail(error, GRADC_BAD_FILE, "its training position is wrong: '%s' does not fit",
-                      field);
-}
-
 /* The columns of the history: in tensors, or in format 1 in the record. */
 static int read_checkpoint_history(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     struct gradc_tensors *tensors = &checkpoint->tensors;
@@ -312,7 +306,7 @@ static int read_checkpoint_history(struct gradc_checkpoint *checkpoint, struct g
     }
     for (size_t n = 0; n < tensors->count; n++) {
         if (gradc_is_history(&tensors->items[n])) {
-            return fail_position("history", error);
+            return gradc_fail_position("history", error);
         }
     }
     return GRADC_OK;
@@ -359,7 +353,7 @@ static int check_position(struct gradc_checkpoint *checkpoint, struct gradc_erro
         return gradc_fail(error, GRADC_BAD_FILE, "its checksum does not match its contents");
     }
     if (checkpoint->seal.wrong) {
-        return fail_position(checkpoint->seal.wrong, error);
+        return gradc_fail_position(checkpoint->seal.wrong, error);
     }
     status = read_checkpoint_history(checkpoint, error);
     return status ? status : check_header(checkpoint, error);
@@ -424,7 +418,7 @@ static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_err
                               ? "model computes something else (layers, loss or metrics)"
                               : "training step differs (optimizer, its options or schedule)");
     }
-    return seal->unfit ? fail_position(seal->unfit, error) : GRADC_OK;
+    return seal->unfit ? gradc_fail_position(seal->unfit, error) : GRADC_OK;
 }
 
 static int check_checkpoint(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {

@@ -70,7 +70,5 @@ int gradc_history_read(struct gradc_record *record, const struct gradc_tensors *
     for (size_t n = 0; n < tensors->count; n++) {
         there += gradc_is_history(&tensors->items[n]);
     }
-    return columns == there ? GRADC_OK
-                            : gradc_fail(error, GRADC_BAD_FILE,
-                                         "its training position is wrong: 'history' does not fit");
+    return columns == there ? GRADC_OK : gradc_fail_position("history", error);
 }

@@ -361,6 +361,11 @@ static void check_record(const struct gradc_record *record, struct gradc_seal *s
     }
 }
 
+int gradc_fail_position(const char *field, struct gradc_error *error) {
+    return gradc_fail(error, GRADC_BAD_FILE, "its training position is wrong: '%s' does not fit",
+                      field);
+}
+
 int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
                       size_t length, struct gradc_error *error) {
     struct record_reader reader = {.record = record, .seal = seal};

@@ -59,6 +59,9 @@ struct gradc_seal {
 int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
                       size_t length, struct gradc_error *error);
 
+/* Say that a field does not fit. */
+int gradc_fail_position(const char *field, struct gradc_error *error);
+
 /* The column of this name, or null. */
 struct gradc_column *gradc_record_column(const struct gradc_record *record, const char *name,
                                          size_t length);
