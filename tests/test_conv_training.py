@@ -47,6 +47,40 @@ def program(optimizer: Any = None) -> Any:
     )
 
 
+class Residual(nn.Module):
+    """Statistics of channels, padding that other kernels write, and a shortcut that reads it."""
+
+    def __init__(self, channels: int) -> None:
+        self.inner = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels),
+            nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels),
+        )  # fmt: skip
+
+    def forward(self, x: gc.Tensor) -> gc.Tensor:
+        return gc.relu(self.inner(x) + x)
+
+
+def normed(optimizer: Any = None) -> Any:
+    """The same with norms, shortcuts and pools whose windows meet, and do not."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), Residual(16),
+        nn.MaxPool2d(3, 2, padding=1), Residual(16), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.2),
+        nn.Linear(64, 5),
+    )  # fmt: skip
+    x = gc.input("x", ("batch", 3, 8, 8))
+    labels = gc.input("labels", ("batch",), gc.int32)
+    logits = model(x)
+    return gc.training(
+        gc.cross_entropy(logits, labels),
+        optimizer=optimizer or optim.SGD(lr=0.05, momentum=0.9),
+        metrics={"accuracy": gc.accuracy(logits, labels)},
+        outputs={"logits": logits},
+    )
+
+
+BOTH = pytest.mark.parametrize("program", [program, normed])
+
+
 def data(samples: int = SAMPLES) -> dict[str, Array]:
     rng = np.random.default_rng(3)
     x = rng.standard_normal((samples, 3, 8, 8)).astype(np.float32)
@@ -54,7 +88,8 @@ def data(samples: int = SAMPLES) -> dict[str, Array]:
     return {"x": x, "labels": labels.astype(np.int32)}
 
 
-def test_threads_runs_and_resumption_give_the_same_bits(tmp_path: Path) -> None:
+@BOTH
+def test_threads_runs_and_resumption_give_the_same_bits(program: Any, tmp_path: Path) -> None:
     made = program()
     whole = made.compile(threads=1, seed=5)
     history = whole.fit(data(), batch_size=BATCH, epochs=4)
@@ -72,8 +107,9 @@ def test_threads_runs_and_resumption_give_the_same_bits(tmp_path: Path) -> None:
     assert continued.to_dict() == history.to_dict()
 
 
+@BOTH
 @pytest.mark.parametrize("optimizer", [None, optim.AdamW(lr=1e-2)], ids=["sgd", "adamw"])
-def test_training_is_its_program_to_the_last_bit(optimizer: Any) -> None:
+def test_training_is_its_program_to_the_last_bit(program: Any, optimizer: Any) -> None:
     assert_evaluated(program(optimizer), data(2 * BATCH), BATCH, epochs=1, seed=5)
 
 
@@ -93,7 +129,10 @@ def test_a_step_is_what_the_graph_computes() -> None:
 
 
 @pytest.mark.skipif(not find_target("native").is_x86, reason="two vector widths are x86-64's")
-def test_code_for_wider_vectors_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+@BOTH
+def test_code_for_wider_vectors_gives_the_same_bits(
+    program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is emitted for AVX-512, compiled for this CPU, which may not have it."""
     monkeypatch.setenv("GRADC_CACHE_DIR", "off")
     found = []
