@@ -9,14 +9,16 @@ or scale them: casts to wide integers, views, sums and products with a constant,
 `where(x == c, d, x)`, which puts a valid index in the place of c. An index that a program computes
 otherwise is clamped where it is used, and nothing is said of it.
 
-A slice is followed too: then the range speaks of a part of the input, `cut`.
+A slice is followed too: then the range speaks of a part of the input, `cut`. What the body of a
+scan says of an element, or of a capture, is said of all that is scanned, or of the capture; a while
+or a branch may not run, and says nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from .ops.broadcast import BROADCAST
 from .ops.comparison import CAST, EQ, NE, STOP_GRADIENT, WHERE
 from .ops.indexing import INDEX_RANGE
 from .ops.movement import RESHAPE, TRANSPOSE
+from .ops.scan import SCAN, split
 from .ops.slicing import CONCATENATE, SLICE
 from .ops.source import CONSTANT, INPUT
 from .types import Extent, Shape
@@ -70,13 +73,37 @@ class SourceRange:
 
 def index_ranges(graph: Graph) -> tuple[IndexRange, ...]:
     """The ranges of a graph's inputs, each once, in the order of the inputs."""
-    readers = (node for node in graph.nodes() if node.op is INDEX_RANGE)
     found: dict[IndexRange, None] = {}
-    for source in (s for reader in readers for s in source_ranges(reader)):
+    for source in _sources(graph):
         if source.node.op is INPUT:
             found[source.described()] = None
     order = {str(node.attributes["name"]): n for n, node in enumerate(graph.inputs)}
     return tuple(sorted(found, key=lambda r: order[r.input]))
+
+
+def _sources(graph: Graph) -> Iterator[SourceRange]:
+    """The inputs and constants of a graph that are spoken of, in it and in the scans in it."""
+    for node in graph.nodes():
+        if node.op is INDEX_RANGE:
+            yield from source_ranges(node)
+        elif node.op is SCAN:
+            for start in _of_scan(node):
+                yield from _followed(start)
+
+
+def _of_scan(node: Node) -> Iterator[SourceRange]:
+    """What the body says of the operands of a scan; of carries, which change, it says nothing."""
+    attributes: Any = node.attributes
+    body: Graph = attributes["body"]
+    given = dict(zip(body.inputs, node.inputs, strict=True))
+    parts = split(body.inputs, attributes["carries"], attributes["xs"])
+    for source in _sources(body):
+        if source.node in parts.captures:
+            yield source.moved(given[source.node], source.cut)
+        elif source.node in parts.xs:
+            outer = given[source.node]
+            whole = _whole(outer.type.shape[:1])
+            yield source.moved(outer, None if source.cut is None else whole + source.cut)
 
 
 def source_ranges(reader: Node) -> Iterator[SourceRange]:
@@ -85,7 +112,12 @@ def source_ranges(reader: Node) -> Iterator[SourceRange]:
     low, high, ignored = attributes["low"], attributes["high"], attributes["ignored"]
     assert isinstance(low, int) and isinstance(high, int) and isinstance(ignored, tuple)
     numbers = frozenset(number for number in ignored if isinstance(number, int))
-    waiting = [SourceRange(reader.inputs[0], low, high, numbers, None, reader)]
+    yield from _followed(SourceRange(reader.inputs[0], low, high, numbers, None, reader))
+
+
+def _followed(start: SourceRange) -> Iterator[SourceRange]:
+    """The inputs and constants that it says something of."""
+    waiting = [start]
     seen: set[SourceRange] = set()
     while waiting:
         here = waiting.pop()

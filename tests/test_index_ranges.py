@@ -272,3 +272,22 @@ def test_an_empty_cut_speaks_of_nothing() -> None:
     table = gc.constant(np.arange(10, dtype=np.float32))
     for empty in (ids[::2][0:0], ids[:, ::2][:, 0:0], ids[:, 0:0:2]):
         assert gc.compile(gc.take(table, empty))(ids=np.full((6, 4), 99)).size == 0
+
+
+def test_a_scan_speaks_of_what_it_scans_and_captures() -> None:
+    """Not of what it carries, and a branch, which may not be taken, speaks of nothing."""
+    ids = gc.input("ids", (4, 3), gc.int32)
+    same, first = gc.input("same", (), gc.int32), gc.input("first", (), gc.int32)
+    table = gc.constant(TABLE)
+
+    def row(carried: gc.Tensor, x: gc.Tensor) -> Any:
+        inner = gc.scan(lambda c, i: (c + gc.embedding(i, table).sum(), None), 0.0, x[1:])[0]
+        late = gc.cond(inner > 0.0, lambda: gc.embedding(x[0], table), lambda: table[0])
+        return carried + 1, gc.embedding(same, table) + gc.embedding(carried, table) + inner + late
+
+    _, rows = gc.scan(row, first, ids)
+    found = {r.input: r for r in index_ranges(gc.graph(rows).graph)}
+    assert set(found) == {"ids", "same"}
+    assert (found["ids"].low, found["ids"].high) == (0, CLASSES)
+    assert found["ids"].cut == ((0, 1, 4), (1, 1, 2))
+    assert (found["same"].low, found["same"].high, found["same"].cut) == (0, CLASSES, None)
