@@ -93,30 +93,7 @@ def scan(
     Raises ShapeError or DTypeError if a carry changes its type, ArgumentError if it changes its
     structure.
     """
-    carried, scanned = leaves_of("scan", init), leaves_of("scan", xs)
-    extent = _length(scanned, length)
-    count = len(carried.tensors)
-    types = [t.node.type for t in carried.tensors] + [element_of(n.type) for n in scanned.nodes]
-    inputs = [region_argument("scan", n, type) for n, type in enumerate((*types, COUNTER))]
-    declared = declared_by(carried.tensors, scanned.tensors)
-    with open_region("scan", inputs, iteration(inputs[-1], extent)) as opened:
-        given = tensors_of(inputs[:-1], declared)
-        first, element = carried.rebuild(given[:count]), scanned.rebuild(given[count:])
-        after, made = _step(called("scan", "fn", fn, first, element), carried)
-    roots = [*(t.node for t in after), *made.nodes]
-    scans = scanned.nodes
-    if opened.reads(roots, inputs[-1]) or not scans:
-        scans.append(nodes.iota((extent,), 0, int64))
-    else:
-        opened.inputs.pop()
-    captured = opened.captures(roots)
-    several = nodes.build(
-        SCAN, *carried.nodes, *scans, *captured,
-        body=opened.closed("body", roots, captured), carries=count, xs=len(scans),
-        reverse=flag("reverse", reverse),
-    )  # fmt: skip
-    found = tensors_of(results(several), declared | declared_by(after, made.tensors))
-    return carried.rebuild(found[:count]), made.rebuild(found[count:])
+    return _scanned("scan", fn, init, xs, length, flag("reverse", reverse))
 
 
 @spelled
@@ -129,10 +106,44 @@ def map(fn: Callable[..., Any], xs: Any) -> Any:
     scanned = leaves_of("map", xs)
     if not scanned.tensors:
         fail(ArgumentError, "map", "xs holds no tensor")
-    return scan(lambda carry, x: (carry, called("map", "fn", fn, x)), None, xs)[1]
+
+    def step(carry: Any, x: Any) -> tuple[Any, Any]:
+        return carry, called("map", "fn", fn, x)
+
+    return _scanned("map", step, None, xs, None, False)[1]
 
 
 COUNTER = TensorType(int64, ())
+
+
+def _scanned(
+    operation: str, fn: Callable[..., Any], init: Any, xs: Any, length: Any, reverse: bool
+) -> tuple[Any, Any]:
+    """scan, in the name of the function that the user called."""
+    carried, scanned = leaves_of(operation, init), leaves_of(operation, xs)
+    extent = _length(operation, scanned, length)
+    carries = len(carried.tensors)
+    types = [t.node.type for t in carried.tensors] + [element_of(n.type) for n in scanned.nodes]
+    inputs = [region_argument(operation, n, type) for n, type in enumerate((*types, COUNTER))]
+    declared = declared_by(carried.tensors, scanned.tensors)
+    with open_region(operation, inputs, iteration(inputs[-1], extent)) as opened:
+        given = tensors_of(inputs[:-1], declared)
+        first, element = carried.rebuild(given[:carries]), scanned.rebuild(given[carries:])
+        after, made = _step(operation, called(operation, "fn", fn, first, element), carried)
+    roots = [*(t.node for t in after), *made.nodes]
+    scans = scanned.nodes
+    if opened.reads(roots, inputs[-1]) or not scans:
+        scans.append(nodes.iota((extent,), 0, int64))
+    else:
+        opened.inputs.pop()
+    captured = opened.captures(roots)
+    several = nodes.build(
+        SCAN, *carried.nodes, *scans, *captured,
+        body=opened.closed("body", roots, captured), carries=carries, xs=len(scans),
+        reverse=reverse,
+    )  # fmt: skip
+    found = tensors_of(results(several), declared | declared_by(after, made.tensors))
+    return carried.rebuild(found[:carries]), made.rebuild(found[carries:])
 
 
 def iteration(counter: Node, length: Extent | None) -> Node:
@@ -149,12 +160,12 @@ def iteration(counter: Node, length: Extent | None) -> Node:
     return add(mul(around.counter, trips), counter)
 
 
-def _step(returned: Any, carried: Leaves) -> tuple[list[Tensor], Leaves]:
+def _step(operation: str, returned: Any, carried: Leaves) -> tuple[list[Tensor], Leaves]:
     """The carry and the y that the function of a scan returns."""
     if not isinstance(returned, tuple) or len(returned) != 2:
         problem = f"the function returns {_kind(returned)}, not a pair (carry, y)"
-        fail(ArgumentError, "scan", problem)
-    return _same_carry("scan", returned[0], carried), leaves_of("scan", returned[1])
+        fail(ArgumentError, operation, problem)
+    return _same_carry(operation, returned[0], carried), leaves_of(operation, returned[1])
 
 
 def _kind(value: Any) -> str:
@@ -183,27 +194,27 @@ def _listed(leaves: Leaves) -> str:
     return ", ".join(names) or "nothing"
 
 
-def _length(scanned: Leaves, length: Any) -> Extent:
+def _length(operation: str, scanned: Leaves, length: Any) -> Extent:
     """The number of iterations."""
     extents: dict[Extent, TensorType] = {}
     for tensor in scanned.tensors:
         if not tensor.ndim:
-            fail(ShapeError, "scan", f"xs holds {tensor.node.type}, which has no leading axis")
+            fail(ShapeError, operation, f"xs holds {tensor.node.type}, which has no leading axis")
         extents.setdefault(tensor.node.type.shape[0], tensor.node.type)
     if len(extents) > 1:
         listed = " and ".join(str(type) for type in extents.values())
-        fail(ShapeError, "scan", f"xs differ in the leading extent: {listed}")
+        fail(ShapeError, operation, f"xs differ in the leading extent: {listed}")
     own = next(iter(extents), None)
     if length is None:
         if own is None:
             hint = "say how many iterations there are: length=n"
-            fail(ArgumentError, "scan", "there is neither xs nor length", hint=hint)
+            fail(ArgumentError, operation, "there is neither xs nor length", hint=hint)
         return own
-    shape = nodes.check_shape(length, "scan")
+    shape = nodes.check_shape(length, operation)
     if len(shape) != 1:
-        fail(ArgumentError, "scan", f"length is one extent, not {described(length)}")
+        fail(ArgumentError, operation, f"length is one extent, not {described(length)}")
     if own is not None and shape[0] != own:
-        fail(ShapeError, "scan", f"length is {shape[0]}, the leading extent of xs {own}")
+        fail(ShapeError, operation, f"length is {shape[0]}, the leading extent of xs {own}")
     return shape[0]
 
 

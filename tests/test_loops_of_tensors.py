@@ -94,7 +94,7 @@ def test_a_loop_over_a_named_dimension() -> None:
     total = given.cumsum(axis=0)
     slope = total[-1] * np.arange(4, 0, -1)[:, None] + total.sum(axis=0)
     near(found["g"], slope, rtol=1e-13)
-    counted = gc.scan(lambda c, _: (c + 1.0, None), 0.0, length="time")[0]
+    counted = gc.scan(lambda c, _: (c + 1.0, None), 0.0, length=x.shape[0])[0]
     assert evaluate(program({"n": counted + 0.0 * sums.sum()}).graph, {"x": given})[0]["n"] == 4
 
 
@@ -333,6 +333,11 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: gc.map(lambda x: x, []),
         gc.ArgumentError,
         "map: xs holds no tensor",
+    ),
+    "numbers to map": (
+        lambda: gc.map(lambda x: x, [1, 2]),
+        gc.ShapeError,
+        "map: xs holds i64[], which has no leading axis",
     ),
     "an error inside": (
         lambda: gc.scan(lambda c, x: (c @ gc.zeros((5, 5)), None), gc.zeros((3,)), length=2),
