@@ -210,7 +210,7 @@ class Graph:
     @cached_property
     def has_regions(self) -> bool:
         """Whether any of its nodes holds a graph."""
-        return any(True for node in self._in_order for _ in regions_of(node))
+        return any(node.op.holds_regions for node in self._in_order)
 
     @cached_property
     def key(self) -> str:

@@ -21,13 +21,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Protocol, TypeAlias, TypeVar, get_args, overload
 
 from ..errors import CompileError, DTypeError, ShapeError
 from ..loops.combiners import Combiner
 from ..loops.primitives import PRIMITIVES
 from ..types import TensorType
-from .form import Attributes, check_form, check_one_result
+from .form import Attributes, Kind, check_form, check_one_result
 
 if TYPE_CHECKING:
     from ..graph.ir import Literal, Node
@@ -316,6 +317,11 @@ class OpDef:
 
     def __repr__(self) -> str:
         return f"OpDef({self.name})"
+
+    @cached_property
+    def holds_regions(self) -> bool:
+        """Whether its nodes have graphs among their attributes."""
+        return Kind.REGION in self.attributes.values()
 
     def check_form(self, operand_count: int, attributes: Mapping[str, Any]) -> None:
         """Raise VerifyError unless a node may have so many operands and these attributes."""
