@@ -20,7 +20,7 @@ from support_cpu import assert_same_bits, plan, run_compiled
 from gradc.compiler.autodiff.reverse import vjp_many, vjp_nodes
 from gradc.compiler.errors import GradcError, GradientError, ShapeError
 from gradc.compiler.graph.evaluate import evaluate, evaluate_nodes
-from gradc.compiler.graph.ir import Graph, Node, apply
+from gradc.compiler.graph.ir import Graph, Node, all_nodes, apply
 from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
 from gradc.compiler.ops.definition import Composed, NoDerivative, ZeroDerivative
 from gradc.compiler.ops.source import constant, input_, ones_like, zeros_like
@@ -404,7 +404,7 @@ def backend_cases() -> list[Any]:
     for name, backend, dtypes in BACKENDS:
         for case in examples_of(EXAMPLES):
             graph, *_ = case.values[0].graph()
-            if not graph.has_regions and all(n.type.dtype in dtypes for n in graph.nodes()):
+            if all(part.dtype in dtypes for n in all_nodes(graph) for part in n.type.parts):
                 cases.append(pytest.param(backend, case.values[0], id=f"{name}-{case.id}"))
     return cases
 

@@ -25,13 +25,10 @@ from gradc.compiler.ops.comparison import where
 from gradc.compiler.ops.contraction import dot_general
 from gradc.compiler.ops.definition import (
     LOWERINGS,
-    Cond,
     InMemory,
     MustBeSettled,
     Part,
     Reduce,
-    Scan,
-    While,
     per_lowering,
 )
 from gradc.compiler.ops.elementwise import EXP, add, cast, div, exp, mul, sub, tanh
@@ -358,6 +355,6 @@ def test_a_record_with_an_unknown_lowering_is_refused() -> None:
 def test_rules_say_what_is_computed_and_join_what_is_open() -> None:
     for op in CATALOGUE:
         rule = grouping_rule(op.lowering)
-        starts_none = InMemory | MustBeSettled | Part | Scan | While | Cond
+        starts_none = InMemory | MustBeSettled | Part
         assert (rule.starts is None) == isinstance(op.lowering, starts_none)
         assert not rule.joins or all(kind.is_open for kind in rule.joins)

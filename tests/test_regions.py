@@ -16,7 +16,6 @@ from support_regions import (
 
 from gradc.compiler.autodiff.forward import hvp_nodes, jvp_nodes
 from gradc.compiler.errors import (
-    CompileError,
     GradcError,
     GradientError,
     IRSyntaxError,
@@ -441,10 +440,3 @@ def test_map_regions_gives_the_same_graph_if_nothing_changes() -> None:
     graph = parse_graph(NESTED)
     assert graph.map_regions(lambda region: region) is graph
     assert not parse_graph("graph f(%x: f32[]) { return %x }").has_regions
-
-
-def test_a_region_is_refused_where_it_is_not_compiled() -> None:
-    text = optimize_text(RNN, "rnn.ir", "pipeline")
-    with pytest.raises(CompileError) as caught:
-        optimize_text(text, "rnn.ir", "copy_roots,fuse")
-    assert str(caught.value).startswith("scan: a region is not compiled")

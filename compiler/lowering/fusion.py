@@ -18,6 +18,8 @@ if it can get that value from a register, or starts a group of its own:
 * a cheap node with one reader that has a prologue (a contraction, a cumulation, a scatter) is
   written out there; but what windows of a convolution read, again and again, is in memory, and so
   is what a view makes of an image in another order than it lies in;
+* a loop or choice is a group of its own, with its results; its regions are grouped likewise, and
+  what they read is in memory, or a view of it, or a number;
 * a few cheap operations on what is in memory anyway are computed again by every reader, where
   storing the result would cost more (1 - h * h beside a stored h = tanh x; a mask, a one-hot row).
 
@@ -30,14 +32,14 @@ fusing the optimizer into the gradient's contraction as in Lv et al., 2023 (LOMO
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import CompileError, GradcError
 from ..graph.ir import Graph, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
-from ..loops.ir import Axis, Buffer, Scalar, points_of
+from ..loops.ir import Axis, Buffer, Scalar, Space, dense_layout, points_of
 from ..loops.one_to_one import moving
 from ..loops.runs import Address
 from ..machine import FusionLimits
@@ -58,7 +60,7 @@ from ..ops.definition import (
     While,
     per_lowering,
 )
-from ..types import Shape, TensorType
+from ..types import Shape, TensorType, static_shape
 from .groups import (
     CANDIDATES_TRIED,
     FAR_FEWER,
@@ -77,6 +79,7 @@ from .groups import (
     is_recomputable,
 )
 from .image_layouts import image_orders, is_turned, wanted_orders
+from .region_graphs import region_graphs
 
 
 def group_nodes(
@@ -94,8 +97,12 @@ def group_nodes(
     that no kernel computes: one that an earlier pass must settle.
     """
     expander = Expander(ScalarBuilder(), maxima)
-    grouping = Grouping(graph, expander, leaf_buffers, image_orders(graph))
-    grouping.roots = frozenset(graph.roots)
+    return _grouped(Grouping(graph, expander, leaf_buffers, image_orders(graph)), limits)
+
+
+def _grouped(grouping: Grouping, limits: FusionLimits) -> Grouping:
+    """The grouping with every node in it that kernels compute."""
+    grouping.roots = frozenset(grouping.graph.roots)
     _Fuser(grouping, limits).run()
     return grouping
 
@@ -125,6 +132,9 @@ class _Fuser:
         if is_leaf(node):
             if node not in self.grouping.leaf_buffers:
                 raise _not_settled()
+            return
+        if isinstance(node.op.lowering, Part):
+            self._place(node)
             return
         size = 1 + sum(self.expanded.get(operand, 0) for operand in node.inputs)
         if size <= MOST_EXPANDED and self._write_out(node):
@@ -182,7 +192,20 @@ class _Fuser:
 
     def _must_be_stored(self, node: Node) -> bool:
         """Whether it would be computed too often, or too slowly, where it is read."""
-        return self._is_in_windows(node) or self._is_read_across(node)
+        return (
+            self._is_in_windows(node) or self._is_read_across(node) or self._is_read_in_region(node)
+        )
+
+    def _is_read_in_region(self, node: Node) -> bool:
+        """Whether a loop or choice reads it, through views or not."""
+        stack = [node]
+        while stack:
+            for reader in self.readers[stack.pop()]:
+                if grouping_rule(reader.op.lowering).starts is Kind.REGION:
+                    return True
+                if is_free(reader):
+                    stack.append(reader)
+        return False
 
     def _is_read_across(self, node: Node) -> bool:
         """Whether a view reads its elements in another order than what it is made of lies in."""
@@ -392,10 +415,33 @@ class _Fuser:
     def _refuse(self, node: Node, lowering: InMemory | MustBeSettled) -> Group:
         raise _not_settled()
 
-    def _refuse_region(self, node: Node, lowering: Part | Scan | While | Cond) -> Group:
-        raise CompileError(
-            "a region is not compiled", facts=["gradc.compiler.graph.evaluate runs it"]
+    def _start_region(self, node: Node, lowering: Scan | While | Cond) -> Group:
+        group = self._start(node, (), ())
+        self.grouping.regions[node] = tuple(
+            self._region(graph, f"{group.name}_{word}") for word, graph in region_graphs(node)
         )
+        return group
+
+    def _region(self, graph: Graph, prefix: str) -> Grouping:
+        """The groups of a region, whose inputs lie in formal buffers (regions.py)."""
+        outer = self.grouping
+        leaves: dict[Node, Buffer] = {}
+        formal: dict[Space, Sequence[Node]] = {"input": graph.inputs, "state": graph.states}
+        for space, nodes in formal.items():
+            for number, node in enumerate(nodes):
+                type = outer.expander.static(node.type)
+                layout = dense_layout(static_shape(type.shape))
+                leaves[node] = Buffer(f"{prefix}{space}{number}", type, layout, space, number)
+        inner = Grouping(graph, outer.expander, leaves, image_orders(graph))
+        inner.prefix, inner.depth = prefix, outer.depth + 1
+        return _grouped(inner, self.limits)
+
+    def _join_region(self, node: Node, lowering: Part) -> Group:
+        """A result is in memory once its operation has run."""
+        (several,) = node.inputs
+        index = lowering.index(**node.attributes)
+        self.grouping.results.setdefault(several, {}).setdefault(index, []).append(node)
+        return self._join(node, self.grouping.group_of[several], ())
 
     def _from_the_end(self, node: Node, index: Index, along: int) -> Index:
         """The index in which the group's walk begins at the last element of an axis."""
@@ -457,7 +503,8 @@ class _Fuser:
         """A group of the kind that the node starts, with the node at `index` in it."""
         kind = grouping_rule(node.op.lowering).starts
         assert kind is not None, f"{node.op.name} is not computed"
-        group = Group(len(self.grouping.groups), kind, _walked(axes), reduced)
+        number, prefix = len(self.grouping.groups), self.grouping.prefix
+        group = Group(number, kind, _walked(axes), reduced, prefix)
         self.grouping.groups.append(group)
         return self._join(node, group, index)
 
@@ -504,10 +551,10 @@ _PLACING: Callable[..., Callable[[_Fuser, Node, Any], Group]] = per_lowering(
         SegmentSum: _Fuser._start_segments,
         InMemory: _Fuser._refuse,
         MustBeSettled: _Fuser._refuse,
-        Part: _Fuser._refuse_region,
-        Scan: _Fuser._refuse_region,
-        While: _Fuser._refuse_region,
-        Cond: _Fuser._refuse_region,
+        Part: _Fuser._join_region,
+        Scan: _Fuser._start_region,
+        While: _Fuser._start_region,
+        Cond: _Fuser._start_region,
     },
 )
 """What places a node of each class of lowering."""

@@ -81,6 +81,7 @@ class Kind(enum.Enum):
     SCATTER = "scatter"
     ORDER = "order"
     SEGMENTS = "segments"
+    REGION = "loop or choice"
 
     @property
     def is_open(self) -> bool:
@@ -88,7 +89,7 @@ class Kind(enum.Enum):
         match self:
             case Kind.MAP | Kind.REDUCE | Kind.CONTRACT | Kind.SEGMENTS:
                 return True
-            case Kind.CUMULATE | Kind.SCATTER | Kind.ORDER:
+            case Kind.CUMULATE | Kind.SCATTER | Kind.ORDER | Kind.REGION:
                 return False
             case _:
                 assert_never(self)
@@ -97,7 +98,7 @@ class Kind(enum.Enum):
     def has_full_members(self) -> bool:
         """Whether what is computed for each point of all axes may join, or only for outer ones."""
         match self:
-            case Kind.MAP | Kind.REDUCE | Kind.CUMULATE | Kind.SCATTER | Kind.ORDER:
+            case Kind.MAP | Kind.REDUCE | Kind.CUMULATE | Kind.SCATTER | Kind.ORDER | Kind.REGION:
                 return True
             case Kind.CONTRACT | Kind.SEGMENTS:
                 return False
@@ -132,6 +133,7 @@ CUMULATION = GroupingRule(Kind.CUMULATE, has_prologue=True)
 SCATTER = GroupingRule(Kind.SCATTER, has_prologue=True)
 ORDER = GroupingRule(Kind.ORDER, has_prologue=True)
 SEGMENTS = GroupingRule(Kind.SEGMENTS, has_prologue=True)
+REGION = GroupingRule(Kind.REGION)
 NOT_COMPUTED = GroupingRule(None)
 
 
@@ -149,9 +151,9 @@ grouping_rule = per_lowering(
         InMemory: NOT_COMPUTED,
         MustBeSettled: NOT_COMPUTED,
         Part: NOT_COMPUTED,
-        Scan: NOT_COMPUTED,
-        While: NOT_COMPUTED,
-        Cond: NOT_COMPUTED,
+        Scan: REGION,
+        While: REGION,
+        Cond: REGION,
     },
 )
 """The rule of a class of lowering."""
@@ -162,7 +164,9 @@ class Group:
     """Nodes that one kernel computes.
 
     axes     every axis; `reduced` are those that a reduction consumes
-    index    the canonical index of each member
+    prefix   of its name: in a region, that of the group that it is in
+    index    the canonical index of each member; of a group of kind REGION, an operation with
+             regions and its results, which have none
     needs    groups that must run before this one; `require` adds to them
     order    position in an order in which the groups could run: needed ones come first
     """
@@ -171,6 +175,7 @@ class Group:
     kind: Kind
     axes: tuple[Axis, ...]
     reduced: tuple[Axis, ...] = ()
+    prefix: str = ""
     index: dict[Node, Index] = field(default_factory=dict)
     needs: set[Group] = field(default_factory=set)
     needed_by: set[Group] = field(default_factory=set)
@@ -182,7 +187,7 @@ class Group:
     @property
     def name(self) -> str:
         """The name of its kernel."""
-        return f"k{self.number}"
+        return f"{self.prefix}k{self.number}"
 
     @property
     def description(self) -> str:
@@ -276,6 +281,10 @@ class Grouping:
     orders      physical orders of axes of what is stored, where they are not row-major
     inlined     nodes that are expanded in each reader instead of being members
     recomputed  members whose value other groups compute again instead of reading it
+    regions     the groupings of the regions of an operation (region_graphs.py)
+    results     by operation with several results and number of the result: the nodes that are it
+    prefix      of the names of groups and buffers: in a region, that of the group that it is in
+    depth       how many operations with regions are around
     """
 
     graph: Graph
@@ -287,12 +296,24 @@ class Grouping:
     inlined: set[Node] = field(default_factory=set)
     recomputed: set[Node] = field(default_factory=set)
     roots: frozenset[Node] = frozenset()
+    regions: dict[Node, tuple[Grouping, ...]] = field(default_factory=dict)
+    results: dict[Node, dict[int, list[Node]]] = field(default_factory=dict)
+    prefix: str = ""
+    depth: int = 0
+    _unread: dict[tuple[Node, int], Buffer] = field(default_factory=dict)
     _buffers: dict[Node, Buffer] = field(default_factory=dict)
     _producers: dict[Node, tuple[Node, ...]] = field(default_factory=dict)
 
     @property
     def k(self) -> ScalarBuilder:
         return self.expander.k
+
+    def subject(self, state: Node) -> str:
+        """What an update of a state is called: in a region it is a carry of that."""
+        if not self.prefix:
+            return f"update {state.attributes['name']}"
+        number = self.graph.states.index(state)
+        return f"carry {number} of {self.prefix.removesuffix('_')}"
 
     def is_transparent(self, node: Node) -> bool:
         """Whether a reader looks through this node to what it is made of."""
@@ -309,7 +330,7 @@ class Grouping:
             return self.leaf_buffers[node]
         if node not in self._buffers:
             type = self.expander.static(node.type)
-            name = f"t{len(self._buffers)}"
+            name = f"{self.prefix}t{len(self._buffers)}"
             shape, order = static_shape(type.shape), self.orders.get(node)
             if order is not None or node in self._reshaped:
                 layout = dense_layout(shape, order)
@@ -317,6 +338,16 @@ class Grouping:
                 layout = spaced_layout(shape, type.dtype.size_bytes)
             self._buffers[node] = Buffer(name, type, layout, "arena")
         return self._buffers[node]
+
+    def allot_unread(self, several: Node, number: int) -> Buffer:
+        """The buffer of a result of an operation that nothing reads, made the first time."""
+        key = several, number
+        if key not in self._unread:
+            type = self.expander.static(several.type.parts[number])
+            layout = spaced_layout(static_shape(type.shape), type.dtype.size_bytes)
+            name = f"{self.group_of[several].name}_r{number}"
+            self._unread[key] = Buffer(name, type, layout, "arena")
+        return self._unread[key]
 
     @cached_property
     def _reshaped(self) -> frozenset[Node]:

@@ -149,11 +149,9 @@ def _is_wide(type: TensorType, order: Order) -> bool:
 def _is_combined(node: Node, operand: Node) -> bool:
     """Whether elements of the operand are what elements of the node at like places are made of."""
     lowering = node.op.lowering
-    if operand.type.rank != node.type.rank or operand not in node.inputs:
+    if not isinstance(lowering, Elementwise | Indexed) or operand not in node.inputs:
         return False
-    if isinstance(lowering, Elementwise):
-        return True
-    return isinstance(lowering, Indexed) and keeps_axes(node, operand)
+    return operand.type.rank == node.type.rank and keeps_axes(node, operand)
 
 
 def keeps_axes(node: Node, operand: Node) -> bool:

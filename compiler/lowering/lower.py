@@ -5,6 +5,7 @@ kernels must keep. Each step takes what the ones before it returned:
 
     values.py    the scalar of every member, and what is read from memory
     scatter.py   the kernels that are made in one piece, and counting.py
+    regions.py   loops and choices, whose bodies are lowered here again
     (here)       stores: outputs, and what is read from memory
     updates.py   stores into states, copies for those that cannot be in place
     stages.py    kernels: loops by stage, with these stores
@@ -14,15 +15,17 @@ kernels must keep. Each step takes what the ones before it returned:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from ..graph.ir import Node
 from ..loops.ir import Buffer, Kernel, dense_layout
-from ..program.ir import Program
+from ..program.ir import Body, Program, kernels_in
 from ..types import static_shape
 from .counting import counting_order
 from .groups import Group, Grouping, Kind
+from .regions import Lowered, Outputs, Region, lower_region
 from .scatter import scatter
 from .stages import Placement, running_kernel, staged_kernel
 from .updates import Computed, place_updates
@@ -32,24 +35,38 @@ from .whole import Whole
 
 def lower(grouping: Grouping, name: str, rows_maximum: int, bounded: bool) -> Program:
     """The program that computes the graph behind `grouping`."""
-    graph, places = grouping.graph, Places(grouping, _outputs(grouping))
-    values, wholes = _computed(places)
-    computed: dict[Group, Computed] = {g: values.get(g) or wholes[g] for g in grouping.groups}
-    updates = place_updates(places, computed, _stores(places, computed, values))
-    made = [_kernel(group, values, wholes, updates.stores, grouping) for group in grouping.groups]
-    kernels = [kernel for kernel in made if kernel.loops] + list(updates.copies)
-    states = {grouping.leaf_buffers[update.state] for update in graph.updates}
-    return Program(
+    graph, lowered = grouping.graph, lower_groups(grouping, _outputs(grouping))
+    program = Program(
         name,
-        tuple(kernels),
-        frozenset(_dependences(kernels) | _write_after_read(kernels, states)),
-        tuple(dict.fromkeys(b for k in kernels for b in k.reads + k.writes)),
+        lowered.body,
+        lowered.edges,
+        (),
         tuple((str(node.attributes["name"]), node.type) for node in graph.inputs),
         tuple((label, node.type) for label, node in graph.outputs),
         rows_maximum,
         bounded,
-        decisions=updates.decisions,
+        decisions=lowered.decisions,
     )
+    return replace(program, buffers=program.named_buffers())
+
+
+def lower_groups(grouping: Grouping, outputs: Outputs) -> Lowered:
+    """The instructions that compute a graph, whose outputs go to these buffers."""
+    places = Places(grouping, outputs)
+    computed = _computed(places)
+    values = {group: one for group, one in computed.items() if isinstance(one, Values)}
+    updates = place_updates(places, computed, _stores(places, computed, values))
+    made = [_made(group, computed[group], updates.stores, grouping) for group in grouping.groups]
+    items = [body for body in made if body] + [(copy,) for copy in updates.copies]
+    kernels = [kernel for body in items for kernel in kernels_in(body)]
+    states = {grouping.leaf_buffers[update.state] for update in grouping.graph.updates}
+    edges, decisions = _dependences(items) | _write_after_read(kernels, states), updates.decisions
+    for one in computed.values():
+        if isinstance(one, Region):
+            edges |= one.lowered.edges
+            decisions += one.lowered.decisions
+    body = tuple(instruction for item in items for instruction in item)
+    return Lowered(body, frozenset(edges), decisions)
 
 
 def _outputs(grouping: Grouping) -> dict[Node, tuple[Buffer, ...]]:
@@ -63,15 +80,20 @@ def _outputs(grouping: Grouping) -> dict[Node, tuple[Buffer, ...]]:
     return found
 
 
-def _computed(places: Places) -> tuple[dict[Group, Values], dict[Group, Whole]]:
-    """What every group computes: those whose members share loops, then those made in one piece.
+def _computed(places: Places) -> dict[Group, Computed]:
+    """What every group computes: those whose members share loops, then those made in one piece,
+    then loops and choices.
 
     Buffers of what is read are numbered in this order.
     """
     groups = places.grouping.groups
     whole = {Kind.SCATTER: scatter, Kind.ORDER: counting_order}
-    values = {g: compute_values(g, places) for g in groups if g.kind not in whole}
-    return values, {g: whole[g.kind](g, places) for g in groups if g.kind in whole}
+    apart = (*whole, Kind.REGION)
+    found: dict[Group, Computed] = {}
+    found |= {g: compute_values(g, places) for g in groups if g.kind not in apart}
+    found |= {g: whole[g.kind](g, places) for g in groups if g.kind in whole}
+    found |= {g: lower_region(g, places, lower_groups) for g in groups if g.kind is Kind.REGION}
+    return {group: found[group] for group in groups}
 
 
 def _stores(
@@ -86,22 +108,24 @@ def _stores(
     return stores
 
 
-def _kernel(
+def _made(
     group: Group,
-    values: Mapping[Group, Values],
-    wholes: Mapping[Group, Whole],
+    computed: Computed,
     stores: Mapping[Group, Sequence[Placement]],
     grouping: Grouping,
-) -> Kernel:
-    match group.kind:
-        case Kind.MAP | Kind.REDUCE | Kind.CONTRACT | Kind.SEGMENTS:
-            return staged_kernel(values[group], stores[group], grouping.flops(group))
-        case Kind.CUMULATE:
-            return running_kernel(values[group], stores[group], grouping.flops(group))
-        case Kind.SCATTER | Kind.ORDER:
-            return wholes[group].kernel
+) -> Body:
+    """The instructions of a group; none if nothing of it is stored."""
+    match computed:
+        case Values():
+            make = running_kernel if group.kind is Kind.CUMULATE else staged_kernel
+            kernel = make(computed, stores[group], grouping.flops(group))
+            return (kernel,) if kernel.loops else ()
+        case Whole(kernel=kernel):
+            return (kernel,)
+        case Region(lowered=lowered):
+            return lowered.body
         case _:
-            assert_never(group.kind)
+            assert_never(computed)
 
 
 def _write_after_read(kernels: Sequence[Kernel], states: set[Buffer]) -> set[tuple[str, str]]:
@@ -119,12 +143,25 @@ def _write_after_read(kernels: Sequence[Kernel], states: set[Buffer]) -> set[tup
     }
 
 
-def _dependences(kernels: Iterable[Kernel]) -> set[tuple[str, str]]:
-    """Who writes a buffer runs before who reads it."""
-    writers: Mapping[Buffer, Kernel] = {b: k for k in kernels for b in k.writes if b.begins_empty}
+def _dependences(items: Sequence[Body]) -> set[tuple[str, str]]:
+    """Who writes a buffer runs before who reads it, in another item; each has one that writes it.
+
+    A loop also reads what it writes, and may write it several times: whoever reads it elsewhere
+    runs behind all of that.
+    """
+    writers: dict[Buffer, tuple[int, list[Kernel]]] = {}
+    readers: dict[Buffer, list[tuple[int, Kernel]]] = defaultdict(list)
+    for number, body in enumerate(items):
+        for kernel in kernels_in(body):
+            for buffer in kernel.writes:
+                if buffer.begins_empty:
+                    writers.setdefault(buffer, (number, []))[1].append(kernel)
+            for buffer in kernel.reads:
+                readers[buffer].append((number, kernel))
     return {
-        (writers[b].name, k.name)
-        for k in kernels
-        for b in k.reads
-        if b in writers and writers[b] is not k
+        (writer.name, reader.name)
+        for buffer, (item, writing) in writers.items()
+        for number, reader in readers[buffer]
+        if number != item
+        for writer in writing
     }

@@ -16,11 +16,12 @@ from ..loops.ir import Buffer, Kernel, Loop, Store
 from ..loops.one_to_one import moving
 from ..program.ir import Decision
 from .groups import Group
+from .regions import Region
 from .stages import Placement
 from .values import LastReads, Places, Values
 from .whole import Whole
 
-Computed = Values | Whole
+Computed = Values | Whole | Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ def place_updates(
     """
     placing = _Placing(places, computed, stores)
     for number, update in enumerate(places.grouping.graph.updates):
-        placing.place(update, f"k{len(computed) + number}")
+        placing.place(update, f"{places.grouping.prefix}k{len(computed) + number}")
     return PlacedUpdates(placing.stores, tuple(placing.copies), tuple(placing.decisions))
 
 
@@ -81,7 +82,7 @@ class _Placing:
         """Store the new value into the state, or to where a copy finds it."""
         state = self.grouping.leaf_buffers[update.state]
         group = self.grouping.group_of[update.value]
-        subject = f"update {update.state.attributes['name']}"
+        subject = self.grouping.subject(update.state)
         reason = self._why_not_in_place(update, state)
         if not reason:
             for reader in self._readers_elsewhere(state, group):
@@ -111,6 +112,8 @@ class _Placing:
         values = self.computed[group]
         if isinstance(values, Whole):
             return "computed by a kernel that cannot write in place"
+        if isinstance(values, Region):
+            return f"a result of {group.name}, a {group.kind.value}"
         here = group.index[update.value]
         for load in values.loads.get(state, []):
             if load.args != here:
