@@ -169,6 +169,32 @@ def _alone() -> TrainingProgram:
     return gc.training(gc.sum((w - 2.0) ** 2), optimizer=optim.SGD(lr=0.1), outputs={"w2": w * w})
 
 
+def _recurrent() -> TrainingProgram:
+    """Loops inside a step, over a sequence and over rows, and one that a flag ends."""
+    x = gc.input("x", ("batch", 6, 3))
+    y = gc.input("y", ("batch", 5))
+    w, u = (gc.parameter(n, (k, 5), init=gc.init.constant(0.1)) for n, k in (("w", 3), ("u", 5)))
+
+    def step(h: gc.Tensor, row: gc.Tensor) -> tuple[gc.Tensor, gc.Tensor]:
+        h = gc.tanh(row @ w + h @ u)
+        return h, gc.sum(h)
+
+    last, sums = gc.scan(step, gc.zeros(("batch", 5)), gc.permute_dims(x, (1, 0, 2)))
+    best, _ = gc.scan(lambda m, row: (gc.maximum(m, row), None), gc.zeros((5,)), last)
+    halved = gc.while_loop(lambda v: gc.sum(v) > 0.5, lambda v: v * 0.5, best)
+    return gc.training(
+        gc.mean((last - y) ** 2),
+        optimizer=optim.SGD(lr=0.1, momentum=0.5),
+        metrics={"sums": gc.sum(sums), "halved": gc.sum(halved)},
+    )
+
+
+def recurrent_data(samples: int, seed: int = 0) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(samples, 6, 3)).astype(np.float32)
+    return {"x": x, "y": np.ascontiguousarray(x.mean(1)[:, [0, 1, 2, 0, 1]])}
+
+
 def _unstable() -> TrainingProgram:
     """Its loss grows beyond all numbers within some steps."""
     x = gc.input("x", ("batch", 2))
@@ -181,6 +207,7 @@ _PROGRAMS: dict[str, tuple[Callable[[], TrainingProgram], int | None]] = {
     "typed": (_typed, BATCH),
     "whole": (_whole, None),
     "alone": (_alone, None),
+    "recurrent": (_recurrent, BATCH),
     "unstable": (_unstable, BATCH),
 }
 

@@ -24,6 +24,7 @@ from support_binary import (
     files,
     needs_compiler,
     record_of,
+    recurrent_data,
     stopped,
     typed_data,
     whole_data,
@@ -90,6 +91,18 @@ def test_checkpoints_equal_those_of_fit(
     assert path.read_bytes() == _fit(
         classifier, tmp_path / "python.safetensors", data, epochs=6, **keywords
     )
+
+
+@pytest.mark.parametrize("samples", [5, 8, 20])
+def test_loops_inside_a_step_give_the_same_bytes(tmp_path: Path, samples: int) -> None:
+    """The last batch is shorter: loops over rows end where it does."""
+    made, data = binary("recurrent"), recurrent_data(samples)
+    path = tmp_path / "binary.safetensors"
+    expected = _fit(made, tmp_path / "python.safetensors", data, epochs=4)
+    for threads in (1, 2):
+        made.run(*files(tmp_path, data), "--epochs", 4, "--checkpoint", path, "--threads", threads)
+        assert path.read_bytes() == expected
+        path.unlink()
 
 
 @pytest.mark.parametrize("samples", [1, 5, 7])
