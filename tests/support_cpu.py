@@ -114,7 +114,7 @@ def run_compiled(
     target: str = "native",
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs by name and the new state by name, computed by machine code."""
-    code, workspace_bytes = _code(scheduled(program, target), target)
+    code, workspace_bytes = code_of(scheduled(program, target), target)
     states = [b for b in program.buffers if b.space == "state"]
     block = _aligned(max((b.offset_bytes + b.size_bytes for b in states), default=0))
     for buffer in states:
@@ -225,7 +225,7 @@ def _target(name: str) -> Target:
     return find_target(name)
 
 
-def _code(program: Program, target: str) -> tuple[LoadedObject, int]:
+def code_of(program: Program, target: str) -> tuple[LoadedObject, int]:
     """The program's machine code, unoptimised IR passes apart: quick to compile; its workspace."""
     machine = _target(target)
     emitted = emit_program(program, "gradc_test", call_work=0)

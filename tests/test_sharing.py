@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -12,13 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import random_graph
-from support_cpu import plan, run_compiled, scheduled
+from support_cpu import code_of, plan, run_compiled, scheduled
 
 import gradc as gc
 from gradc import nn, optim
+from gradc.compiler.artifact import Arguments
 from gradc.compiler.cpu_llvm import entry
+from gradc.compiler.cpu_llvm.context import place_of
+from gradc.compiler.cpu_llvm.emit import FunctionEmitter
 from gradc.compiler.cpu_llvm.entry import emit_program, emit_programs
-from gradc.compiler.errors import VerifyError
+from gradc.compiler.errors import CompileError, VerifyError
 from gradc.compiler.loops.canonical import (
     canonical_kernel,
     canonical_text,
@@ -427,3 +431,81 @@ def test_entry_points_share_functions() -> None:
     alone = functions(emit_programs({"one": program}, "alone", "shared").text())
     assert len(found) == len(alone) + 2  # the entry point and its loop
     assert "@two.places" in text and "@two.calls" in text
+
+
+# ---------------------------------------------------------------- places that are far
+
+FAR = """
+buffer %s : f32[8] in state at FIRST
+buffer %n : f32[8] in state at 64
+buffer %y : f32[8] in output slot 0
+kernel k0 "double" {
+  parallel i0 in 8
+  loop {
+    %y[i0] = mul(%s[i0], 2 : f32)
+    %n[i0] = mul(%s[i0], 3 : f32)
+  }
+}
+"""
+
+
+READS_STATE = """
+program p rows 1 arena 0 {
+  output %y : f32[8]
+  buffer %s : f32[8] in state at FIRST
+  buffer %y : f32[8] in output slot 0
+  kernel k0 "double" {
+    parallel i0 in 8
+    loop {
+      %y[i0] = mul(%s[i0], 2 : f32)
+    }
+  }
+}
+"""
+
+
+def far_kernel(first: int) -> Kernel:
+    return parse_kernel(FAR.replace("FIRST", str(first)))
+
+
+def test_a_far_buffer_is_told_by_the_code() -> None:
+    """The numbers of calls have 32 bits, and count in lines for what lies beyond 32 GiB."""
+    near, far = far_kernel(2**35 - 64), far_kernel(2**35)
+    assert [place_of(b) for b in near.buffers] == [2**32 - 8, 0, 8]
+    assert [place_of(b) for b in far.buffers] == [2**29, 0, 8]
+    assert canonical_text(near) != canonical_text(far)
+    assert structure(near) != structure(far)
+    assert canonical_text(far) == canonical_text(far_kernel(2**37))
+    assert canonical_kernel(canonical_text(far), "k").buffers[0].is_far
+    for place in (2**38, 2**35 + 32):
+        with pytest.raises(CompileError, match="code cannot reach buffer s"):
+            place_of(far_kernel(place).buffers[0])
+
+
+@pytest.mark.parametrize("first", [128, 2**35, 2**38 - 64])
+def test_far_state_is_read(first: int) -> None:
+    """The state block is said to begin before its memory, so that little of it stands for much."""
+    program = parse_program(READS_STATE.replace("FIRST", str(first)))
+    code, _ = code_of(scheduled(program), "native")
+    memory, result = np.arange(8, dtype=np.float32), np.zeros(8, np.float32)
+    outputs = (ctypes.c_void_p * 1)(result.ctypes.data)
+    arguments = Arguments(
+        state=memory.ctypes.data - first, count=1, rows=1, outputs=ctypes.addressof(outputs)
+    )
+    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("gradc_test"))
+    run(ctypes.addressof(arguments))
+    assert result.tolist() == (2 * memory).tolist()
+
+
+def test_tables_are_shared_by_content() -> None:
+    """By modules that are linked together: in each by a name that says what it holds, and how it is
+    aligned."""
+    program = training_step(2)
+    text = emit_programs({"one": program}, "one", "shared").text()
+    tables = re.findall(r"^@(table\.\w+) = (\w+) .*$", text, re.MULTILINE)
+    assert tables and {linkage for _, linkage in tables} == {"linkonce_odr"}
+    assert all(f"${name} = comdat any" in text for name, _ in tables)
+    assert "linkonce_odr" not in emit_program(program, "alone").text
+    f = FunctionEmitter("f", ())
+    names = {f.table("i32", [1, 2], align=align).name for align in (4, 4, 64)}
+    assert len(names) == 2

@@ -27,8 +27,8 @@ SECTIONS
   .gnu.version_d : { *(.gnu.version_d) }
   .gnu.version_r : { *(.gnu.version_r) }
   .rela.dyn : { *(.rela.*) }
-  .text : { *(.text .text.*) *(.plt .plt.*) }
-  .rodata : { *(.rodata .rodata.*) }
+  .text : { *(SORT_BY_ALIGNMENT(.text) SORT_BY_ALIGNMENT(.text.*)) *(.plt .plt.*) }
+  .rodata : { *(SORT_BY_ALIGNMENT(.rodata) SORT_BY_ALIGNMENT(.rodata.*)) }
   end_of_constants = .;
   . = DATA_SEGMENT_ALIGN(CONSTANT(MAXPAGESIZE), CONSTANT(COMMONPAGESIZE));
   . = ALIGN(end_of_constants, CONSTANT(MAXPAGESIZE))

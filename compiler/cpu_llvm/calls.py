@@ -1,9 +1,9 @@
 """The kernel calls of an entry point as constant data, and the function that makes them.
 
-    @SYMBOL.places = internal constant [5 x i64] [i64 0, i64 8192, i64 128, i64 0, i64 256]
+    @SYMBOL.places = internal constant [5 x i32] [i32 0, i32 1024, i32 16, i32 0, i32 32]
     @SYMBOL.calls  = internal constant { [9 x i64], [6 x i32] } {
                          the numbers of `Steps`, @kernel.k0 - @SYMBOL.calls, 0, 0,
-                                                 @kernel.k1 - @SYMBOL.calls, 16, 1 }
+                                                 @kernel.k1 - @SYMBOL.calls, 8, 1 }
 
 The calls of one body of the program's tree follow each other, a `Range`. A loop or choice in it is
 a call like those of kernels, of a function that makes the calls of its own body (regions.py).
@@ -27,6 +27,7 @@ from .arguments import argument_field, sample_numbers
 from .barriers import emit_barrier
 from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD, PLACE_BYTES
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
+from .values import SIZE_BYTES
 
 _FIELDS = 3
 _WAITS, _ONCE = 1, 2
@@ -60,6 +61,7 @@ class Steps:
 
 
 _HEAD = tuple(field.name for field in fields(Steps))
+_HEAD_BYTES = SIZE_BYTES["i64"]
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ class Calls:
         f.call_helper(None, name, [*given, *tables], lambda: _emit_steps(name, shared))
 
     def _places_text(self) -> str:
-        listed = ", ".join(f"i64 {number}" for number in self._places)
-        kind = f"[{len(self._places)} x i64]"
+        listed = ", ".join(f"i32 {number}" for number in self._places)
+        kind = f"[{len(self._places)} x i32]"
         return f"@{self._places_name} = internal constant {kind} [{listed}], align {PLACE_BYTES}"
 
     def _calls_text(self, numbers: Sequence[int]) -> str:
@@ -128,7 +130,7 @@ class Calls:
         kinds = f"[{len(_HEAD)} x i64]", f"[{len(self._records) * _FIELDS} x i32]"
         return (
             f"@{self._calls_name} = internal constant {{ {kinds[0]}, {kinds[1]} }} "
-            f"{{ {kinds[0]} [{head}], {kinds[1]} [{listed}] }}, align {PLACE_BYTES}"
+            f"{{ {kinds[0]} [{head}], {kinds[1]} [{listed}] }}, align {_HEAD_BYTES}"
         )
 
 

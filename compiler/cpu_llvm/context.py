@@ -10,11 +10,11 @@ moves on by its own size with every iteration.
 
 Where its buffers lie is not in a kernel's code, so that equal kernels (loops/canonical.py) are one
 function, called several times. `places` points at the call's part of a constant table, with one
-number for each of `kernel.buffers`: what lies in state or arena is so many bytes from its block's
-start; what has a slot, its pointer is so many bytes from the start of the table of pointers; what
-is a number of the call itself stands there; where a loop around it stands is so many bytes from the
-start of `counters`, which are the thread's own. An array constant in the code is part of what makes
-kernels equal.
+number for each of `kernel.buffers`: what lies in state or arena is so many times eight bytes from
+its block's start, or lines where it is far; what has a slot, its pointer is so many pointers from
+the start of their table; what is a number of the call itself stands there; where a loop around it
+stands is so many numbers from the start of `counters`, which are the thread's own. An array
+constant in the code is part of what makes kernels equal.
 
 What a kernel needs more of, as panels of packed operands, is its thread's part of `workspace`,
 which lies behind the arena: a caller's stack may be small. Its content lasts for one kernel.
@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from ..artifact import LINE_BYTES
+from ..errors import CompileError
 from ..loops.ir import Buffer
 from .arguments import constant_table
 from .emit import KERNEL, FunctionEmitter, Value
@@ -41,23 +42,28 @@ FRAME = (
     ("ptr", "counters"), ("ptr", "pool"),
 )  # fmt: skip
 FIELD_BYTES = 8
-PLACE_BYTES = 8
+PLACE_BYTES = 4
 COUNTER_BYTES = 8
-_POINTER_BYTES = 8
+_PLACES = 1 << 8 * PLACE_BYTES
+_UNIT_BYTES = SIZE_BYTES["i64"]
+_FAR_UNIT_BYTES = LINE_BYTES
 _NO_SYMBOL = re.compile(r"[^A-Za-z0-9_.-]")
 FRAME_FIELD = {name: n for n, (_, name) in enumerate(FRAME)}
 
 
 def place_of(buffer: Buffer) -> int:
-    """What a call's table says of a buffer."""
+    """What a call's table says of a buffer. Raises CompileError for one that lies too far away."""
     match buffer.space:
         case "state" | "arena":
-            return buffer.offset_bytes
-        case "input" | "output" | "constant" | "order":
-            return buffer.slot * _POINTER_BYTES
-        case "counter":
-            return buffer.slot * COUNTER_BYTES
-        case "call":
+            unit = _FAR_UNIT_BYTES if buffer.is_far else _UNIT_BYTES
+            place, rest = divmod(buffer.offset_bytes, unit)
+            if rest or place >= _PLACES:
+                raise CompileError(
+                    f"code cannot reach buffer {buffer.name}",
+                    facts=[f"it lies at byte {buffer.offset_bytes} of its block"],
+                )
+            return place
+        case "input" | "output" | "constant" | "order" | "counter" | "call":
             return buffer.slot
         case _:
             assert_never(buffer.space)
@@ -121,22 +127,26 @@ class KernelContext:
                 size = buffer.layout.size_elements * buffer.type.dtype.size_bytes
                 return f.gep(start, f.binary("mul", self.parameter("iteration"), size), "i8")
             case "state" | "arena":
-                place = f.load("i64", self._entry(buffer))
-                return f.gep(self.parameter(buffer.space), place, "i8")
+                place = self._place(buffer)
+                if buffer.is_far:
+                    place = f.binary("mul", place, _FAR_UNIT_BYTES // _UNIT_BYTES)
+                return f.gep(self.parameter(buffer.space), place, "i64")
             case "counter":
-                place = f.load("i64", self._entry(buffer))
-                return f.gep(self.parameter("counters"), place, "i8")
+                return f.gep(self.parameter("counters"), self._place(buffer), "i64")
             case _:
                 assert_never(buffer.space)
 
     def _entry(self, buffer: Buffer) -> Value:
         """Where the call's table says of a buffer what `place_of` says."""
-        return self.f.gep(self.parameter("places"), self._numbers[buffer], "i64")
+        return self.f.gep(self.parameter("places"), self._numbers[buffer], "i32")
+
+    def _place(self, buffer: Buffer) -> Value:
+        """What it says there."""
+        return self.f.cast("zext", self.f.load("i32", self._entry(buffer)), "i64")
 
     def _listed(self, table: str, buffer: Buffer) -> Value:
         """The address that a table of the argument struct has of a buffer."""
-        place = self.f.load("i64", self._entry(buffer))
-        return self.f.load("ptr", self.f.gep(self.parameter(table), place, "i8"))
+        return self.f.load("ptr", self.f.gep(self.parameter(table), self._place(buffer), "ptr"))
 
 
 def kernel_symbol(part: str, name: str) -> str:

@@ -16,7 +16,7 @@ import hashlib
 import re
 from collections.abc import Set
 
-from .emit_values import ValueEmitter
+from .emit_values import PRIVATE_TABLE, ValueEmitter
 
 _DECLARED = re.compile(r"^declare [^@\n]*@([\w.$-]+)\(.*$", re.MULTILINE)
 _DEFINED = re.compile(r"^define [^@\n]*@([\w.$-]+)\(", re.MULTILINE)
@@ -111,8 +111,20 @@ class ModuleEmitter:
         declared += [
             _declaration(text) for name, text in self._definitions if name and name in elsewhere
         ]
+        if self.shared:
+            tables = [_shared_table(text) for text in tables]
         parts = [f"; module {self.name}", *comdats, *tables, "", body, *declared, *notes]
         return "\n".join(parts) + "\n"
+
+
+def _shared_table(text: str) -> str:
+    """A table by content, as one for all modules that are linked together; others as they are."""
+    name, found, rest = text.partition(f" = {PRIVATE_TABLE} ")
+    if not found:
+        return text
+    content, _, align = rest.rpartition(", align ")
+    head = f"{name} = linkonce_odr hidden unnamed_addr constant"
+    return f"${name[1:]} = comdat any\n{head} {content}, comdat, align {align}"
 
 
 def _declaration(definition: str) -> str:

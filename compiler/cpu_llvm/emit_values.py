@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ..artifact import LINE_BYTES
 from .values import Operand, Value, constant, literal, mangled, vector_type
 
+PRIVATE_TABLE = "private unnamed_addr constant"
+"""What a table begins with that is named by its content and by nothing else."""
 _VECTOR = re.compile(r"<(\d+) x (\w+)>")
 MOST_COPIES = 16
 """A long function is written out so often in one function, and called from then on: a chain of a
@@ -337,9 +339,9 @@ class ValueEmitter:
     def table(self, scalar: str, numbers: Sequence[int | float], align: int = LINE_BYTES) -> Value:
         """Pointer to a constant array of the module, shared by equal content; `align` in bytes."""
         listed = ", ".join(f"{vector_type(scalar, 1)} {literal(scalar, n)}" for n in numbers)
-        name = f"table.{hashlib.sha256(listed.encode()).hexdigest()[:16]}"
+        name = f"table.{hashlib.sha256(f'{align} {listed}'.encode()).hexdigest()[:16]}"
         self.tables[name] = (
-            f"@{name} = private unnamed_addr constant "
+            f"@{name} = {PRIVATE_TABLE} "
             f"[{len(numbers)} x {vector_type(scalar, 1)}] [{listed}], align {align}"
         )
         return Value(f"@{name}", "ptr")

@@ -105,6 +105,8 @@ class _TileEmitter:
         carried = [given[name] for name in ("a", "c", "next", "next_step")]
         with g.loop(0, given["tiles"], carried=carried, guard=False) as loop:
             a, c, upcoming, step = loop.carried
+            if self.tile.again:
+                self._begin(c)
             self._store(self._sums(a, upcoming, step), c)
             following = g.binary("add", loop.index, 1)
             lines = self.tile.columns * SIZE_BYTES[self.kind] // LINE_BYTES
@@ -117,6 +119,15 @@ class _TileEmitter:
             ])  # fmt: skip
         g.ret()
         return g
+
+    def _begin(self, c: Value) -> None:
+        """What is added to begins at +0.0, so a block of -0.0 leaves +0.0. In memory, before
+        registers are filled: a second way of storing sums would be as long as all of the tile."""
+        g, tile = self.g, self.tile
+        zero = g.const(tile.kept, 0, tile.lanes)
+        first = g.compare("eq", self.given["again"], False)
+        with g.if_(first), g.loop(0, tile.elements, tile.lanes) as loop:
+            g.store(zero, g.gep(c, loop.index, tile.kept))
 
     def _sums(self, a: Value, upcoming: Value, step: Value) -> list[Value]:
         """The sums of one tile, whose rows begin at `a`."""
@@ -177,26 +188,13 @@ class _TileEmitter:
     def _store(self, sums: Sequence[Value], c: Value) -> None:
         """Leave the sums in c, or add them to what is there."""
         g, tile = self.g, self.tile
-        if not tile.again:
-            for place, total in zip(self.places, sums, strict=True):
-                g.store(total, self._at(c, place))
-            return
-        with g.if_else(self.given["again"]) as branch:
-            for place, total in zip(self.places, sums, strict=True):
-                at = self._at(c, place)
-                old = g.load(tile.kept, at, tile.lanes)
-                if not tile.long:
-                    old = g.add(old, 0.0)
-                g.store(g.add(old, self._kept(total)), at)
-            branch.otherwise()
-            for place, total in zip(self.places, sums, strict=True):
-                # What is kept begins at +0.0, so a block of -0.0 leaves +0.0; a float is made so
-                # when the next block comes.
-                kept = g.add(self._kept(total), 0.0) if tile.long else total
-                g.store(kept, self._at(c, place))
-
-    def _kept(self, total: Value) -> Value:
-        return self.g.cast("fpext", total, self.tile.kept) if self.tile.long else total
+        for place, total in zip(self.places, sums, strict=True):
+            at = self._at(c, place)
+            if tile.long:
+                total = g.cast("fpext", total, tile.kept)
+            if tile.again:
+                total = g.add(g.load(tile.kept, at, tile.lanes), total)
+            g.store(total, at)
 
     def _at(self, c: Value, place: tuple[int, int]) -> Value:
         i, j = place

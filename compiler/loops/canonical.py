@@ -155,7 +155,7 @@ def _axis_structure(axis: Axis) -> tuple[Hashable, ...]:
 def _buffer_structure(buffer: Buffer) -> tuple[Hashable, ...]:
     type, layout = buffer.type, buffer.layout
     places = (layout.order, layout.strides, layout.offset, layout.size_elements, layout.strip)
-    return type.dtype.name, type.shape, places, buffer.space, buffer.content
+    return type.dtype.name, type.shape, places, buffer.space, buffer.is_far, buffer.content
 
 
 def canonical_text(kernel: Kernel) -> str:

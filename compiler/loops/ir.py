@@ -127,6 +127,8 @@ Space = Literal["arena", "state", "input", "output", "constant", "order", "call"
 """Where a buffer is; see Buffer."""
 
 SPACES: tuple[Space, ...] = get_args(Space)
+FAR_BYTES = 2**35
+"""2^32 numbers of eight bytes; see Buffer.is_far."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +183,12 @@ class Buffer:
                 return False
             case _:
                 assert_never(self.space)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether it lies so far from the start of its block that code has to be told: calls say
+        where buffers are in numbers of 32 bits."""
+        return self.is_in_block and self.offset_bytes >= FAR_BYTES
 
     @property
     def begins_empty(self) -> bool:

@@ -31,6 +31,7 @@ from ..graph.text_lex import Token, quoted
 from ..types import DType, TensorType, bool_, int64
 from .combiners import COMBINERS
 from .ir import (
+    FAR_BYTES,
     SPACES,
     Axis,
     Buffer,
@@ -114,10 +115,13 @@ def _place(buffer: Buffer) -> list[str]:
 
 
 def buffer_line(buffer: Buffer, names: Names, placed: bool = True) -> str:
-    """The declaration of a buffer; if not `placed`, without its offset or slot."""
+    """The declaration of a buffer; if not `placed`, without its offset or slot, but for that of the
+    first place that is far (Buffer.is_far) where it is."""
     parts = [f"buffer %{quoted(names[buffer])} : {buffer.type} in {buffer.space}"]
     if placed:
         parts += _place(buffer)
+    elif buffer.is_far:
+        parts.append(f"at {FAR_BYTES}")
     parts += filter(None, [layout_words(buffer)])
     if buffer.content:
         parts.append(f'hex "{buffer.content.hex()}"')
