@@ -145,6 +145,7 @@ def _with_tiles(kernel: Kernel, c: Contraction, rng: np.random.Generator) -> Ker
         rows,
         over,
         columns,
+        None,
         terms,
         (rows_high, columns_wide),
         lanes,

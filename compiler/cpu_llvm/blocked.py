@@ -79,9 +79,11 @@ wanted_row      bytes from row to row of what the epilogue reads, whose columns 
 """
 
 _OPERAND_NUMBERS = (
-    "by_term", "by_part", "bank", "beyond", "even_terms", "room", "step", "row", "part", "width",
+    "by_term", "by_part", "bank", "strip", "beyond", "even_terms", "room", "step", "row", "part",
+    "width",
 )  # fmt: skip
 """bank    bytes from bank to bank, of an operand that has rows
+strip  bytes from strip to strip, of one that has rows and is spread over the columns; else 0
 beyond  elements that each point of all strips before (schedule.py) adds to `by_part`
 even_terms  of so many terms, from the first of a piece on, one lies `by_term` behind the other
 room   where in the workspace the operand is packed
@@ -311,7 +313,8 @@ class _BlockedEmitter:
                     for n in self.a_names
                 ]
                 sums = self._sums(some.number, strip)
-                self._tile(a, b, sums, block, some.tiles, self._spread(ahead, some.number))
+                upcoming = self._spread(ahead, some.number)
+                self._tile(a, b, sums, block, some.tiles, outer.index, upcoming)
                 with f.if_(is_last):
                     self._epilogue(sums, some, outer.index)
 
@@ -333,7 +336,8 @@ class _BlockedEmitter:
                 sums = self._sums(some.number, place)
                 ahead = self._wanted(some.first, inner.index, strips, sums)
                 with f.loop(*blocks) as loop:
-                    self._tile(a, b, sums, self._block(loop.index), some.tiles, ahead)
+                    block = self._block(loop.index)
+                    self._tile(a, b, sums, block, some.tiles, inner.index, ahead)
                 with f.if_(is_last):
                     self._epilogue(sums, some, inner.index)
 
@@ -344,7 +348,7 @@ class _BlockedEmitter:
 
     def _tile(
         self, a: Sequence[Value], b: Sequence[Value], sums: Value, block: _Block, tiles: Value,
-        ahead: _Ahead,
+        strip: Value, ahead: _Ahead,
     ) -> None:  # fmt: skip
         """Some register tiles of every sum, over one block of it."""
         f, given = self.f, self.given
@@ -355,8 +359,10 @@ class _BlockedEmitter:
         where = dict(zip(names, [*a, *b], strict=True))
         for number, (left, right) in enumerate(self.form.dots):
             own = f.gep(sums, f.binary("mul", self._sums_bytes(), number), "i8") if number else sums
+            along = f.binary("mul", strip, given[f"{left}_strip"])
+            rows = f.gep(where[left], along, "i8", inbounds=False)
             arguments = [
-                where[left], given[f"{left}_row"], given[f"{left}_step"],
+                rows, given[f"{left}_row"], given[f"{left}_step"],
                 where[right], given[f"{right}_step"], own, again,
                 block.pieces, counts, columns[left], columns[right], *ahead,
                 tiles, given[f"{left}_tile"],

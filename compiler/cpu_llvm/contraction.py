@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from typing import assert_never
 
@@ -121,7 +122,23 @@ class TiledKernel:
         long = self.sum.blocks > (FEW_BLOCKS if scalar == "float" else 1)
         again = self.sum.blocks > 1
         self.shape = TileShape(rows, columns, tiles.lanes, scalar, again, long)
+        if tiles.spread is not None:
+            axes |= {axis.name: axis for axis in first.axes}
+            self.shape = self._spread_shape(axes[tiles.spread[0]])
         self.wanted = self._wanted()
+
+    def _spread_shape(self, elements: Axis) -> TileShape:
+        """The shape of tiles that spread elements of `a` over the lanes of groups."""
+        tiles, shape, size = self.tiles, self.shape, elements.extent
+        kinds = {tiles.a.kind, tiles.b.kind}
+        if kinds != {"in place"} or len(self.dots) > 1 or shape.scalar != "float":
+            raise self.refusal("only floats that lie in place are spread over groups")
+        if size < 2 or shape.lanes % size or self.columns.extent % shape.columns:
+            raise self.refusal(f"groups of {size} columns leave vectors")
+        as_rows = elements is self.rows
+        if (self.rows.extent, shape.rows) != (size, size) if as_rows else self.sum.cuts(size):
+            raise self.refusal(f"tiles cut the {size} elements that a group shares")
+        return replace(shape, spread=size, as_rows=as_rows)
 
     def refusal(self, fact: str) -> CompileError:
         return CompileError(
@@ -242,6 +259,7 @@ class _Operand:
         found = {
             "by_term": self.by_term, "by_part": self.by_part, "beyond": self.beyond,
             "bank": self.by_bank * self.size,
+            "strip": k.shape.columns * self.size if k.shape.spread and self.name[0] == "a" else 0,
             "even_terms": self.even_terms or k.sum.terms,
             "room": room, "step": self.step_bytes, "row": self.part_bytes,
             "part": part * self.size, "width": self.width,

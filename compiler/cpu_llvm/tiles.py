@@ -54,6 +54,9 @@ class TileShape:
     again: whether there are blocks of terms that are added to those before
     long:  whether they are added to doubles. Those of two blocks need none: what two floats come to
            in a double, rounded to a float, is their sum as floats.
+    spread:  0; or of how many columns a group is, each with so many elements of `a` of its own: a
+             vector of them is read, and one of each group spread over its columns
+    as_rows: whether these are the rows; otherwise they are the terms of a piece
     """
 
     rows: int
@@ -62,6 +65,8 @@ class TileShape:
     scalar: str
     again: bool
     long: bool
+    spread: int = 0
+    as_rows: bool = False
 
     @property
     def kept(self) -> str:
@@ -82,7 +87,10 @@ def tile_function(f: FunctionEmitter, tile: TileShape) -> str:
     """void tile(TILE_PARAMETERS)."""
     suffix = "_long" if tile.long else "_again" if tile.again else ""
     name = f"tile_{tile.scalar}_{tile.rows}x{tile.columns}x{tile.lanes}{suffix}"
-    f.helpers[name] = lambda: _TileEmitter(name, tile).emit()
+    if tile.spread:
+        name += f"_rows{tile.spread}" if tile.as_rows else f"_terms{tile.spread}"
+    emitter = _SpreadEmitter if tile.spread else _TileEmitter
+    f.helpers[name] = lambda: emitter(name, tile).emit()
     return name
 
 
@@ -200,6 +208,60 @@ class _TileEmitter:
         i, j = place
         element = i * self.tile.columns + j * self.tile.lanes
         return self.g.gep(c, element, self.tile.kept)
+
+
+class _SpreadEmitter(_TileEmitter):
+    """Emits one whose columns are groups.
+
+        c[t, i, g * 4 + j] = sum over p, k: a[.., i, p, g * 4 + k] * b[p, k, g * 4 + j]
+
+    Sixteen columns of four groups take vectors of sixteen elements of a, and of those one of each
+    group, spread over its four lanes by an exchange in a register.
+    """
+
+    def _terms(
+        self, pointers: list[Value], sums: list[Value], count: Value, step: Value
+    ) -> list[Value]:
+        g, given, (right, upcoming, *left) = self.g, self.given, pointers
+        if not self.tile.as_rows:
+            return [upcoming, *self._piece(right, left, sums)]
+        with g.loop(0, count, carried=[right, left[0], *sums], guard=False) as loop:
+            right, row, *sums = loop.carried
+            own, strip = self._vectors(row), self._vectors(right)
+            for i, j in self.places:
+                element = self._of_groups(own[j], i)
+                place = i * self.vectors + j
+                sums[place] = g.fma(element, strip[j], sums[place])
+            steps = g.gep(right, given["b_step"], "i8"), g.gep(row, given["a_step"], "i8")
+            loop.next([*steps, *sums])
+        return [upcoming, *loop.results[2:]]
+
+    def _piece(self, right: Value, left: list[Value], sums: list[Value]) -> list[Value]:
+        """A piece is as many terms as a group has elements."""
+        g, sums = self.g, list(sums)
+        strips = []
+        for _ in range(self.tile.spread):
+            strips.append(self._vectors(right))
+            right = g.gep(right, self.given["b_step"], "i8")
+        left = [g.freeze(base) for base in left]
+        for i in range(self.tile.rows):
+            own = self._vectors(self._row(i, left))
+            for j in range(self.vectors):
+                place = i * self.vectors + j
+                for number, strip in enumerate(strips):
+                    element = self._of_groups(own[j], number)
+                    sums[place] = g.fma(element, strip[j], sums[place])
+        return sums
+
+    def _vectors(self, first: Value) -> list[Value]:
+        g, kind, lanes = self.g, self.kind, self.tile.lanes
+        return [g.load(kind, g.gep(first, j * lanes, kind), lanes) for j in range(self.vectors)]
+
+    def _of_groups(self, vector: Value, number: int) -> Value:
+        """This element of each group, in all lanes of the group."""
+        size = self.tile.spread
+        lanes = range(self.tile.lanes)
+        return self.g.shuffle(vector, None, [lane // size * size + number for lane in lanes])
 
 
 def _reached(row: int) -> tuple[int, int, int]:

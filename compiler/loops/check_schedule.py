@@ -91,6 +91,8 @@ class _ScheduleChecker:
             if sum(axis in loop.axes for loop in self.kernel.loops) > 1:
                 raise self._refuse(place, problem, f"several loops walk {axis.name}")
         for address in self._addresses:
+            if address in self._spread and self._is_spread(address, outer, inner):
+                continue
             if not address.is_joint(outer, inner, inner.extent):
                 steps = address.step(outer), address.step(inner)
                 shown = ["by no fixed number" if step is None else f"by {step}" for step in steps]
@@ -101,6 +103,28 @@ class _ScheduleChecker:
     @cached_property
     def _addresses(self) -> list[Address]:
         return addresses_of(self.kernel)
+
+    @cached_property
+    def _spread(self) -> list[Address]:
+        """What tiles spread over the lanes of groups: loads that the columns of a group share."""
+        match self.kernel.schedule:
+            case Tiles(spread=spread) if spread is not None:
+                products = (r.value.args for r in self.kernel.loops[0].reductions)
+                loads = (s for args in products for s in args if s.op == "load")
+                return [Address(load.payload, load.args) for load in loads]
+            case _:
+                return []
+
+    def _is_spread(self, address: Address, group: Axis, column: Axis) -> bool:
+        """Whether all columns of a group read the same elements, as many as they are, behind those
+        of the group before; columns and these elements being as the tiles say."""
+        tiles = self.kernel.schedule
+        assert isinstance(tiles, Tiles) and tiles.spread is not None
+        along = self.axes[tiles.spread[-1]]
+        steps = address.step(group), address.step(column), address.step(along)
+        named = tiles.columns[-2:] == (group.name, column.name) and len(tiles.spread) == 1
+        size = column.extent
+        return named and along.extent == size and steps == (size, 0, 1)
 
     @cached_property
     def _counted(self) -> frozenset[Axis]:
@@ -246,6 +270,9 @@ class _ScheduleChecker:
             self._check_threads(place, tiles.threads, (*tiles.outer, tiles.rows, tiles.columns))
         if tiles.over is not None and self.axes[tiles.over[0]].bounded:
             raise self._refuse(place, f"banks along {run_text(tiles.over)}, which is bounded")
+        if tiles.spread not in (None, tiles.rows, tiles.terms[-1]):
+            problem = f"{run_text(tiles.spread)} are neither its rows nor the last of its terms"
+            raise self._refuse(place, problem)
         rows, columns = tiles.tile
         whole = tiles.lanes > 0 and columns % LANES == 0 and columns % tiles.lanes == 0
         if rows < 1 or columns < 1 or not whole:

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..types import DType
 from .address import flat_address
 from .build import ScalarBuilder, Step, step_along
 from .ir import Kernel, Loop, Reduction, Scalar
-from .runs import Address, Runs, WalkedRun
+from .runs import Address, Runs, WalkedRun, addresses_of, counted_axes
 from .schedule import MOST_ROWS, Order
 
 FEWEST_PRODUCTS = 4_096
@@ -50,6 +50,23 @@ class Dot:
 
 
 @dataclass(frozen=True, eq=False)
+class Spread:
+    """Columns of groups that do not meet, side by side.
+
+        y[i, g * 4 + j] = sum over k, c in 4: x[i, k, g * 4 + c] * w[k, c, g * 4 + j]
+
+    groups    the batch run of the groups
+    columns   that run and the columns of a group as one
+    elements  the run along which what a group's columns share lies together: of `a` alone, or the
+              last of the terms; as long as a group has columns
+    """
+
+    groups: WalkedRun
+    columns: WalkedRun
+    elements: WalkedRun
+
+
+@dataclass(frozen=True, eq=False)
 class Contraction:
     """A kernel with its runs sorted by what walks them.
 
@@ -60,6 +77,7 @@ class Contraction:
     terms    the runs that are summed over, the outermost first
     dots     each sum with its two operands
     updates  whether it is a state that what is made of the sums is stored into
+    spread   how a few columns of many groups can share vectors, if they can
     """
 
     batch: tuple[WalkedRun, ...]
@@ -68,6 +86,7 @@ class Contraction:
     terms: tuple[WalkedRun, ...]
     dots: tuple[Dot, ...]
     updates: bool
+    spread: Spread | None = None
 
     @property
     def dtype(self) -> DType:
@@ -169,7 +188,33 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
         tuple(dots),
         store.buffer.space == "state",
     )
-    return _why_not_by_size(found) or found
+    return _why_not_by_size(found) or replace(found, spread=_spread(kernel, found))
+
+
+def _spread(kernel: Kernel, c: Contraction) -> Spread | None:
+    """Groups of columns that can share vectors: everything but `a` goes from the last column of a
+    group to the first of the next, `a` by as many elements as a group has columns."""
+    (dot, *more), columns = c.dots, c.columns
+    if more or len(c.n) > 1 or len(columns.axes) > 1 or {dot.a.op, dot.b.op} != {"load"}:
+        return None
+    (column,), place = columns.axes, kernel.axes.index(columns.axes[0])
+    groups = next(
+        (run for run in c.batch if place and run.axes[-1] is kernel.axes[place - 1]), None
+    )
+    if groups is None or groups.bounded or columns.bounded:
+        return None
+    if counted_axes(kernel) & {*groups.axes, column}:
+        return None
+    read, group = Address(dot.a.payload, dot.a.args), groups.axes[-1]
+    others = [address for address in addresses_of(kernel) if address != read]
+    if not all(address.is_joint(group, column, column.extent) for address in others):
+        return None
+    if read.step(group) != column.extent or operand_steps(dot.b, (columns,)) != (1,):
+        return None
+    for run in (*c.m, c.terms[-1]):
+        if run.run == run.run[:1] and run.extent == column.extent and run.step(read) == 1:
+            return Spread(groups, WalkedRun((*groups.axes, column)), run)
+    return None
 
 
 def _longer_columns(

@@ -14,7 +14,8 @@
       threads i0                   threads i2
     }                            }
 
-    Rows of tiles may be those of several banks: `rows i1 over i0`.
+    Rows of tiles may be those of several banks: `rows i1 over i0`. Columns may be those of several
+    groups, with what they share inside a group spread over its lanes: `columns i2 * i3 spread k1`.
 
 An `Order` stands on every loop that has axes, a schedule on every kernel; choose_schedule writes
 both. The order follows from the kernel alone, from its shapes, dtypes and layouts, and from whether
@@ -176,6 +177,9 @@ class Tiles:
               which are walked as one after the other; in the blocks, where `outer` is around them
     columns   the run along which a tile has vectors: those of operand `b`, and of the results;
               `a` may be either operand of the product
+    spread    None; or, where the columns are groups of a few, each with elements of `a` of its own,
+              the run along which these lie together, as many as a group has columns: rows, or the
+              last of the terms. Its elements are read in vectors, beside the columns' own
     terms     the runs that are summed over, the outermost first
     tile      rows and columns of one tile
     lanes     elements to a register
@@ -189,6 +193,7 @@ class Tiles:
     rows: Run
     over: Run | None
     columns: Run
+    spread: Run | None
     terms: tuple[Run, ...]
     tile: tuple[int, int]
     lanes: int
@@ -246,6 +251,7 @@ def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
                 rows=renamed_run(schedule.rows, names),
                 over=None if schedule.over is None else renamed_run(schedule.over, names),
                 columns=renamed_run(schedule.columns, names),
+                spread=None if schedule.spread is None else renamed_run(schedule.spread, names),
                 terms=renamed_runs(schedule.terms, names),
                 threads=None if schedule.threads is None else renamed_run(schedule.threads, names),
             )

@@ -66,10 +66,11 @@ def _tile_lines(tiles: Tiles) -> list[str]:
     outer = [f"outer {runs_text(tiles.outer)}"] if tiles.outer else []
     rows, columns = tiles.tile
     over = "" if tiles.over is None else f" over {run_text(tiles.over)}"
+    spread = "" if tiles.spread is None else f" spread {run_text(tiles.spread)}"
     return [
         *outer,
         f"rows {run_text(tiles.rows)}{over}",
-        f"columns {run_text(tiles.columns)}",
+        f"columns {run_text(tiles.columns)}{spread}",
         f"terms {runs_text(tiles.terms)}",
         f"tile {rows} x {columns} by {tiles.lanes}",
         f"a {tiles.a.kind}",
@@ -134,6 +135,7 @@ def _tiles(cursor: Cursor) -> Tiles:
     rows = _run_behind(cursor, "rows")
     over = _run(cursor) if cursor.accept("over") else None
     columns = _run_behind(cursor, "columns")
+    spread = _run(cursor) if cursor.accept("spread") else None
     cursor.expect("terms")
     terms = _runs(cursor)
     cursor.expect("tile")
@@ -152,7 +154,7 @@ def _tiles(cursor: Cursor) -> Tiles:
         cursor.expect("tile")
     threads = _run(cursor) if cursor.accept("threads") else None
     return Tiles(
-        outer, rows, over, columns, terms, (tile[0], tile[1]), lanes, a, b,
+        outer, rows, over, columns, spread, terms, (tile[0], tile[1]), lanes, a, b,
         (blocks[0], blocks[1], blocks[2]), each, threads,
     )  # fmt: skip
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..loops.contraction import Contraction, steps_in_memory
+from ..loops.contraction import Contraction, Spread, steps_in_memory
 from ..loops.index_form import StripStep
 from ..loops.ir import PAGE_BYTES, Scalar
 from ..loops.runs import WalkedRun
 from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, STRIP, Order, Staging, Tiles
 from ..machine import Machine
+from ..types import float32
 from .chosen import Choice, Chosen, counted
 
 FEW_ROWS = 160
@@ -35,6 +36,9 @@ less than a fiftieth of its speed."""
 WAITING_BYTES = 131_072
 """Of the sums of the tiles of several banks, which wait in the second-level cache while a block of
 `b` stays in the first."""
+SPREAD_COLUMNS, SPREAD_ROWS = 16, 14
+"""Of a tile whose columns are groups: those of one vector, or of several narrow ones, and its rows
+times these."""
 MANY_BLOCKS = 8
 FEWEST_SUMS = 8
 """In a tile: so many FMAs are under way at once."""
@@ -49,7 +53,19 @@ MANY_POINTS = 8
 
 def choose_tiles(contraction: Contraction, order: Order, machine: Machine) -> Chosen:
     """How a contraction, whose sums have this order, is run on a machine: `Tiles`, and why."""
-    return _Chooser(contraction, order, machine).chosen()
+    apart = _Chooser(contraction, order, machine)
+    if contraction.spread is None:
+        return apart.chosen()
+    spread = _Chooser(_with_spread_columns(contraction, contraction.spread), order, machine)
+    return spread.chosen() if spread.can_spread() else apart.chosen()
+
+
+def _with_spread_columns(c: Contraction, spread: Spread) -> Contraction:
+    """The same contraction where the columns of all groups are those of one."""
+    batch = tuple(run for run in c.batch if run is not spread.groups)
+    first = (spread.elements,) if spread.elements in c.m else (c.rows,)
+    m = (*first, *(run for run in c.m if run not in first))
+    return replace(c, batch=batch, m=m, n=(spread.columns,))
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,9 @@ class _Chooser:
         self.long, self.block_terms = order.block is not None, c.block_terms(order)
         self.size = c.dtype.size_bytes
         self.lanes = machine.vector_bytes // self.size
+        self.spread = None
+        if c.spread is not None and c.columns is c.spread.columns:
+            self.spread = c.spread.elements
         self.over = self._over()
         self.tile = self._tile()
         self.rows, self.columns = self.tile.what
@@ -96,6 +115,7 @@ class _Chooser:
             c.rows.run,
             None if self.over is None else self.over.run,
             c.columns.run,
+            None if self.spread is None else self.spread.run,
             tuple(run.run for run in c.terms),
             self.tile.what,
             self.lanes,
@@ -114,6 +134,21 @@ class _Chooser:
             "threads": threads.why,
         }
         return Chosen(tiles, _described(c), reasons)
+
+    def can_spread(self) -> bool:
+        """Whether vectors of both operands can be read where they lie, and whole ones."""
+        c = self.c
+        assert self.spread is not None
+        size = self.spread.extent
+        fits = c.dtype is float32 and 1 < size <= self.lanes and self.lanes % size == 0
+        whole = c.columns.extent % SPREAD_COLUMNS == 0 and not self.order_cuts_elements()
+        return fits and whole and self.a.what.kind == self.b.what.kind == "in place"
+
+    def order_cuts_elements(self) -> bool:
+        """Whether blocks of the sum end among the elements that a group shares."""
+        block = self.order.block
+        last = block is not None and block.position == len(self.order.runs) - 1
+        return last and self.spread is self.c.terms[-1]
 
     def _threads(self, outer: Sequence[WalkedRun]) -> Choice[WalkedRun]:
         """What threads share: a long batch; else strips or tiles, whichever splits better.
@@ -183,6 +218,8 @@ class _Chooser:
 
         An element of `a` and each vector of `b` take a register besides the sums.
         """
+        if self.spread is not None:
+            return self._spread_tile()
         c, registers = self.c, self.machine.vector_registers
         wide = self.machine.vector_bytes == 64
         vectors = 2 if wide else max(2, 16 // self.lanes)
@@ -205,6 +242,16 @@ class _Chooser:
         return Choice(
             tile, f"{split}; {fit}" if vectors > 1 else f"{split}, all columns in a vector"
         )
+
+    def _spread_tile(self) -> Choice[tuple[int, int]]:
+        """Each row's own vectors are spread in registers, beside its sums."""
+        c, vectors = self.c, SPREAD_COLUMNS // self.lanes
+        size = c.columns.axes[-1].extent
+        if self.spread is c.rows:
+            return Choice((size, SPREAD_COLUMNS), f"{size} elements of each group are its rows")
+        most = min(c.rows.extent, SPREAD_ROWS // vectors)
+        rows = min(range(1, most + 1), key=lambda n: (-(-c.rows.extent // n) * n, -n))
+        return Choice((rows, SPREAD_COLUMNS), f"groups of {size} share vectors; {rows} rows divide")
 
     def _cycles(self, rows: int, vectors: int) -> float:
         """About how many cycles a bank takes in tiles of so many rows, whose last one does again
