@@ -53,7 +53,15 @@ def spread_of(program: Program) -> list[Tiles]:
 @pytest.mark.parametrize("target", ["native", "x86-64-v3"])
 @pytest.mark.parametrize(
     ("groups", "channels", "extent", "stride"),
-    [(8, 4, 10, 1), (4, 8, 9, 1), (16, 2, 12, 1), (8, 4, 11, 2), (4, 4, 33, 1)],
+    [
+        (8, 4, 10, 1),
+        (4, 8, 9, 1),
+        (16, 2, 12, 1),
+        (8, 4, 11, 2),
+        (4, 4, 33, 1),
+        (16, 1, 12, 1),
+        (64, 1, 10, 2),
+    ],
 )
 @pytest.mark.parametrize("threads", [1, 2])
 def test_groups_share_vectors(
@@ -62,7 +70,9 @@ def test_groups_share_vectors(
     program = grouped(groups, channels, extent, target, stride)
     found = spread_of(program)
     as_rows = {tiles.spread == tiles.rows for tiles in found}
-    assert as_rows == ({False} if channels == 2 else {False, True})  # two are too few rows
+    assert as_rows == ({False} if channels < 4 else {False, True})  # two are too few rows
+    assert all((tiles.spread == tiles.columns) == (channels == 1) for tiles in found)
+    assert len(found) > 1 or channels == 2
     rng = np.random.default_rng(groups)
     arrays = {
         name: rng.standard_normal([int(e) for e in type.shape]).astype(np.float32)
@@ -123,6 +133,7 @@ def test_what_is_spread_must_be_what_groups_share(changed: dict[str, Any], fact:
     [
         ({"a": Staging("packed any")}, "only floats that lie in place"),
         ({"lanes": 2, "tile": (2, 16)}, "groups of 4 columns leave vectors"),
+        ({"spread": ("i2", "i3")}, "a sum is not over products of a row and a column"),
         ({"tile": (4, 48)}, "groups of 4 columns leave vectors"),
     ],
 )

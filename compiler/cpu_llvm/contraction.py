@@ -129,13 +129,17 @@ class TiledKernel:
 
     def _spread_shape(self, elements: Axis) -> TileShape:
         """The shape of tiles that spread elements of `a` over the lanes of groups."""
-        tiles, shape, size = self.tiles, self.shape, elements.extent
+        tiles, shape = self.tiles, self.shape
+        size = 1 if elements is self.columns else elements.extent
         kinds = {tiles.a.kind, tiles.b.kind}
         if kinds != {"in place"} or len(self.dots) > 1 or shape.scalar != "float":
             raise self.refusal("only floats that lie in place are spread over groups")
-        if size < 2 or shape.lanes % size or self.columns.extent % shape.columns:
+        if shape.lanes % size or self.columns.extent % shape.columns:
             raise self.refusal(f"groups of {size} columns leave vectors")
         as_rows = elements is self.rows
+        steps = self.steps(self.dots[0][0], (self.columns,))
+        if size == 1 and steps != [in_strips(1)]:
+            raise self.refusal("the columns of its operands do not lie together")
         if (self.rows.extent, shape.rows) != (size, size) if as_rows else self.sum.cuts(size):
             raise self.refusal(f"tiles cut the {size} elements that a group shares")
         return replace(shape, spread=size, as_rows=as_rows)
@@ -148,10 +152,11 @@ class TiledKernel:
         )
 
     def _dot(self, product: Scalar) -> tuple[Scalar, Scalar]:
-        """The operand that has the rows, and the one that has the columns."""
+        """The operand that has the rows, and the one that has the columns alone."""
+        both = self.tiles.spread == self.tiles.columns
         if product.op == "mul":
             for a, b in (product.args, product.args[::-1]):
-                of_a = self.rows in a.axes and self.columns not in a.axes
+                of_a = self.rows in a.axes and (self.columns in a.axes) == both
                 if of_a and self.columns in b.axes and self.rows not in b.axes:
                     return a, b
         raise self.refusal("a sum is not over products of a row and a column")

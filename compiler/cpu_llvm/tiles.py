@@ -223,6 +223,8 @@ class _SpreadEmitter(_TileEmitter):
         self, pointers: list[Value], sums: list[Value], count: Value, step: Value
     ) -> list[Value]:
         g, given, (right, upcoming, *left) = self.g, self.given, pointers
+        if self.tile.spread == 1:
+            return [upcoming, *self._alone(right, left, sums, count)]
         if not self.tile.as_rows:
             return [upcoming, *self._piece(right, left, sums)]
         with g.loop(0, count, carried=[right, left[0], *sums], guard=False) as loop:
@@ -235,6 +237,24 @@ class _SpreadEmitter(_TileEmitter):
             steps = g.gep(right, given["b_step"], "i8"), g.gep(row, given["a_step"], "i8")
             loop.next([*steps, *sums])
         return [upcoming, *loop.results[2:]]
+
+    def _alone(
+        self, right: Value, left: list[Value], sums: list[Value], count: Value
+    ) -> list[Value]:
+        """Every column is a group: vectors of both operands."""
+        g, given = self.g, self.given
+        with g.loop(0, count, carried=[right, *left, *sums], guard=False) as loop:
+            right, *rest = loop.carried
+            left, sums = [g.freeze(base) for base in rest[: len(left)]], rest[len(left) :]
+            strip = self._vectors(right)
+            for i in range(self.tile.rows):
+                own = self._vectors(self._row(i, left))
+                for j in range(self.vectors):
+                    place = i * self.vectors + j
+                    sums[place] = g.fma(own[j], strip[j], sums[place])
+            following = (g.gep(base, given["a_step"], "i8") for base in left)
+            loop.next([g.gep(right, given["b_step"], "i8"), *following, *sums])
+        return loop.results[1 + len(left) :]
 
     def _piece(self, right: Value, left: list[Value], sums: list[Value]) -> list[Value]:
         """A piece is as many terms as a group has elements."""

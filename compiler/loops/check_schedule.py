@@ -270,8 +270,8 @@ class _ScheduleChecker:
             self._check_threads(place, tiles.threads, (*tiles.outer, tiles.rows, tiles.columns))
         if tiles.over is not None and self.axes[tiles.over[0]].bounded:
             raise self._refuse(place, f"banks along {run_text(tiles.over)}, which is bounded")
-        if tiles.spread not in (None, tiles.rows, tiles.terms[-1]):
-            problem = f"{run_text(tiles.spread)} are neither its rows nor the last of its terms"
+        if tiles.spread not in (None, tiles.rows, tiles.terms[-1], tiles.columns):
+            problem = f"{run_text(tiles.spread)} are neither rows nor columns nor last of its terms"
             raise self._refuse(place, problem)
         rows, columns = tiles.tile
         whole = tiles.lanes > 0 and columns % LANES == 0 and columns % tiles.lanes == 0

@@ -22,12 +22,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..types import DType
+from ..types import DType, float32
 from .address import flat_address
 from .build import ScalarBuilder, Step, step_along
 from .ir import Kernel, Loop, Reduction, Scalar
 from .runs import Address, Runs, WalkedRun, addresses_of, counted_axes
-from .schedule import MOST_ROWS, Order
+from .schedule import LANES, MOST_ROWS, Order
 
 FEWEST_PRODUCTS = 4_096
 """Multiply-adds, of all results that no batch takes apart, below which the generic nest is at least
@@ -58,7 +58,7 @@ class Spread:
     groups    the batch run of the groups
     columns   that run and the columns of a group as one
     elements  the run along which what a group's columns share lies together: of `a` alone, or the
-              last of the terms; as long as a group has columns
+              last of the terms; as long as a group has columns. Of groups of one column: that run
     """
 
     groups: WalkedRun
@@ -160,6 +160,10 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
     address = Address(store.buffer, store.index)
     if any(run.step(address) == 1 for run in m):
         m, n = n, m
+    if bool(m) != bool(n) and len(reductions) == 1:
+        single = _groups_of_one(reductions[0], runs, m or n, store.buffer.space == "state")
+        if single is not None:
+            return single
     if not m or not n:
         return "an operand without an axis of its own"
     dots: list[Dot] = []
@@ -189,6 +193,38 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
         store.buffer.space == "state",
     )
     return _why_not_by_size(found) or replace(found, spread=_spread(kernel, found))
+
+
+def _groups_of_one(
+    reduction: Reduction, runs: Runs, m: Sequence[WalkedRun], updates: bool
+) -> Contraction | None:
+    """Sums of products of two operands that lie together along a run of both: groups of one column.
+
+    A nest with vectors along parallel axes would add in the same order."""
+    left, right = reduction.value.args
+    a, b = (left, right) if any(m[0].axes[-1] is axis for axis in left.axes) else (right, left)
+    if {a.op, b.op} != {"load"} or b.axes & {axis for run in m for axis in run.axes}:
+        return None
+    batch = [run for run in runs.parallel if run not in m]
+    reads = [Address(load.payload, load.args) for load in (a, b)]
+    columns = next((run for run in batch if all(run.step(at) == 1 for at in reads)), None)
+    if columns is None or columns.bounded or columns.extent % LANES:
+        return None
+    rows, terms = _rows(m, a), runs.loops[0]
+    steps = operand_steps(a, (rows, *terms)), operand_steps(b, (columns, *terms))
+    apart = any(load.payload.layout.strip for load in (a, b)) or reduction.dtype is not float32
+    if apart or rows.bounded or any(isinstance(step, str) for step in steps):
+        return None
+    found = Contraction(
+        tuple(run for run in batch if run is not columns),
+        (rows, *(run for run in m if run is not rows)),
+        (columns,),
+        terms,
+        (Dot(reduction, a, b),),
+        updates,
+        Spread(columns, columns, columns),
+    )
+    return None if _why_too_small(found) else found
 
 
 def _spread(kernel: Kernel, c: Contraction) -> Spread | None:
@@ -248,10 +284,15 @@ def _alone(runs: Sequence[WalkedRun], operand: Scalar, other: Scalar) -> list[Wa
 
 
 def _why_not_by_size(c: Contraction) -> str:
+    why = _why_too_small(c)
+    if not why and max(run.extent for run in c.m) < FEWEST_ROWS:
+        return f"fewer than {FEWEST_ROWS} rows"
+    return why
+
+
+def _why_too_small(c: Contraction) -> str:
     if 0 in (c.depth, *(run.extent for run in (*c.batch, *c.m, *c.n))):
         return "no element"
-    if max(run.extent for run in c.m) < FEWEST_ROWS:
-        return f"fewer than {FEWEST_ROWS} rows"
     results = math.prod(run.extent for run in (*c.m, *c.n))
     if results * c.depth < FEWEST_PRODUCTS:
         return f"fewer than {FEWEST_PRODUCTS} multiply-adds"

@@ -179,7 +179,8 @@ class Tiles:
               `a` may be either operand of the product
     spread    None; or, where the columns are groups of a few, each with elements of `a` of its own,
               the run along which these lie together, as many as a group has columns: rows, or the
-              last of the terms. Its elements are read in vectors, beside the columns' own
+              last of the terms; or the columns, each a group of its own. Its elements are read in
+              vectors, beside the columns' own
     terms     the runs that are summed over, the outermost first
     tile      rows and columns of one tile
     lanes     elements to a register

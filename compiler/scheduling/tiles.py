@@ -54,7 +54,7 @@ MANY_POINTS = 8
 def choose_tiles(contraction: Contraction, order: Order, machine: Machine) -> Chosen:
     """How a contraction, whose sums have this order, is run on a machine: `Tiles`, and why."""
     apart = _Chooser(contraction, order, machine)
-    if contraction.spread is None:
+    if contraction.spread is None or contraction.spread.columns is contraction.columns:
         return apart.chosen()
     spread = _Chooser(_with_spread_columns(contraction, contraction.spread), order, machine)
     return spread.chosen() if spread.can_spread() else apart.chosen()
@@ -246,12 +246,29 @@ class _Chooser:
     def _spread_tile(self) -> Choice[tuple[int, int]]:
         """Each row's own vectors are spread in registers, beside its sums."""
         c, vectors = self.c, SPREAD_COLUMNS // self.lanes
+        if self.spread is c.columns:
+            return self._tile_of_groups_of_one()
         size = c.columns.axes[-1].extent
         if self.spread is c.rows:
             return Choice((size, SPREAD_COLUMNS), f"{size} elements of each group are its rows")
         most = min(c.rows.extent, SPREAD_ROWS // vectors)
         rows = min(range(1, most + 1), key=lambda n: (-(-c.rows.extent // n) * n, -n))
         return Choice((rows, SPREAD_COLUMNS), f"groups of {size} share vectors; {rows} rows divide")
+
+    def _tile_of_groups_of_one(self) -> Choice[tuple[int, int]]:
+        """As many sums as two thirds of the registers hold, in rows that divide; of as many the
+        ones with more columns, which lie in cache lines that follow each other."""
+        c, most = self.c, self.machine.vector_registers * 5 // 8 * self.lanes
+        wide = [max(SPREAD_COLUMNS, self.lanes) * 2**n for n in range(3)]
+        tiles = [
+            (rows, columns)
+            for columns in wide
+            for rows in range(1, c.rows.extent + 1)
+            if rows <= MOST_ROWS and rows * columns <= most
+            if c.rows.extent % rows == 0 and c.columns.extent % columns == 0
+        ]
+        tile = max(tiles, key=lambda tile: (tile[0] * tile[1], tile[1]))
+        return Choice(tile, f"every column has elements of its own; {tile[0]} rows divide")
 
     def _cycles(self, rows: int, vectors: int) -> float:
         """About how many cycles a bank takes in tiles of so many rows, whose last one does again
@@ -322,6 +339,8 @@ class _Chooser:
             why = "the number of rows is known when it runs"
         elif not steps.is_even:
             why = f"{apart}, in strips"
+        elif self.spread is not None:
+            return Choice(Staging("in place"), f"{apart}, vectors of its own beside the columns'")
         elif max(steps.by_part, steps.by_term) * self.size % PAGE_BYTES == 0:
             why = f"{apart}: whole pages"
         elif 1 not in (steps.by_part, steps.by_term):
@@ -354,6 +373,8 @@ class _Chooser:
             why = f"{apart}: columns not side by side"
         elif not steps.is_even:
             why = f"{apart}, in strips"
+        elif self.spread is not None:
+            return Choice(Staging("in place"), apart)
         elif self.c.columns.extent < self.columns and operand.payload.space != "arena":
             why = f"{self.c.columns.extent} columns do not fill a tile"
         elif steps.by_term * self.size % PAGE_BYTES == 0:
