@@ -96,7 +96,7 @@ def terms_apart(m: int, terms: int) -> Kernel:
 @pytest.mark.parametrize(
     ("kernel", "line", "why"),
     [
-        (product(8), "tile 8 x 32 by 16", "all rows at once; 14 rows of 2 vectors"),
+        (product(8), "tile 8 x 48 by 16", "all rows at once; 9 rows of 3 vectors"),
         (product(64, 10), "tile 16 x 16 by 16", "64 rows in 4 even parts, all columns in a vector"),
         (rows_apart(1024), "a copied", "4096 bytes from row to row, 4 from.*: whole pages"),
         (

@@ -63,7 +63,7 @@ _NUMBERS = (
     "rows", "columns", "banks", "at_once", "m_extent", "m_per_row", "n_extent", "n_per_row",
     "m_last", "n_last", "m_shared", "n_shared", "kept_size", "sums", "sums_tile", "sums_strip",
     "tiles", "strips", "depth", "table", "blocks", "column_bytes",
-    "wanted_row", "wanted_beyond", "wanted_step",
+    "wanted_row", "wanted_beyond", "wanted_step", "rows_step",
 )  # fmt: skip
 """at_once         tiles of one call at most
 m_extent, ...   where the axes of rows and columns end (terms.py), the rows of one bank
@@ -76,6 +76,7 @@ table, blocks   where in the workspace the table of terms is
 wanted_row      bytes from row to row of what the epilogue reads, whose columns lie side by side but
                 for what wanted_beyond adds as `beyond` does; wanted_step: bytes of a tile's part of
                 it to a term
+rows_step       0, or where rows of A are copied for each tile: bytes of one of them to a term
 """
 
 _OPERAND_NUMBERS = (
@@ -335,9 +336,12 @@ class _BlockedEmitter:
                 b = [self._part(n, inner.index, place, blocks[0]) for n in self.b_names]
                 sums = self._sums(some.number, place)
                 ahead = self._wanted(some.first, inner.index, strips, sums)
+                done = f.binary("mul", place, f.binary("sub", blocks[1], blocks[0]))
                 with f.loop(*blocks) as loop:
+                    number = f.binary("add", done, f.binary("sub", loop.index, blocks[0]))
+                    rows = self._upcoming_row(some.first, number, blocks, ahead)
                     block = self._block(loop.index)
-                    self._tile(a, b, sums, block, some.tiles, inner.index, ahead)
+                    self._tile(a, b, sums, block, some.tiles, inner.index, rows)
                 with f.if_(is_last):
                     self._epilogue(sums, some, inner.index)
 
@@ -477,6 +481,19 @@ class _BlockedEmitter:
         at = f.gep(given["wanted"], f.binary("add", down, along), "i8", inbounds=False)
         known = f.compare("ne", given["wanted"], f.const("ptr", 0))
         return f.select(known, at, sums), f.select(known, given["wanted_step"], 0)
+
+    def _upcoming_row(self, tile: Value, number: Value, blocks: _Range, other: _Ahead) -> _Ahead:
+        """Of the rows that are copied for the next tile, the one with this number; or else `other`:
+        the copies of a large operand would wait for memory while nothing else is done."""
+        f, given, name = self.f, self.given, self.a_names[0]
+        row = f.binary("add", f.binary("mul", f.binary("add", tile, 1), given["rows"]), number)
+        row = f.intrinsic("llvm.smin", "i64", row, f.binary("sub", given["m_limit"], 1))
+        piece = self._first_piece(blocks[0])
+        offset = f.load("i64", f.gep(given[f"{name}_source_offsets"], piece, "i64"))
+        first = f.gep(given[f"{name}_source"], self._bytes_to(name, row), "i8", inbounds=False)
+        at, step = f.gep(first, offset, "i8", inbounds=False), given["rows_step"]
+        known = f.compare("ne", step, 0)
+        return f.select(known, at, other[0]), f.select(known, step, other[1])
 
     def _spread(self, upcoming: _Ahead, number: Value) -> _Ahead:
         """What tile `number` fetches of the rows to come: the first tile the first line of each,

@@ -390,8 +390,20 @@ class _ContractionEmitter:
             "m_shared": -int(k.rows is k.threads), "n_shared": -int(k.columns is k.threads),
             "kept_size": SIZE_BYTES[shape.kept],
             "tiles": self.tiles, "strips": self.strips, "depth": self.depth,
+            "rows_step": self._rows_step(),
             **limit_numbers("m", k.rows), **limit_numbers("n", k.columns),
         }  # fmt: skip
+
+    def _rows_step(self) -> int:
+        """Bytes of a row of `a` to each term of a block, where rows are copied tile by tile and
+        nothing else is to be fetched."""
+        k, a = self.k, self.a[0]
+        if a.kind != "copied" or self.by_strips or k.wanted is not None or a.even_terms:
+            return 0
+        if k.bank is not None:
+            return 0
+        block = min(k.sum.block_terms, k.sum.terms)
+        return -(-min(self.depth * block, k.sum.terms) * a.size // block)
 
     def _memory(self) -> dict[str, int]:
         """Room for the table of terms, for sums and for what is packed."""

@@ -23,5 +23,10 @@ def _build() -> FunctionEmitter:
     parameters = (("i64", "units"), ("i64", "number"), ("i64", "parts"))
     f = FunctionEmitter(_NAME, parameters, "i64", "internal", AROUND_LOOPS)
     units, number, parts = (f.parameter(n) for n in range(3))
-    f.ret(f.binary("udiv", f.binary("mul", units, number), parts))
+    product = f.binary("mul", units, number)
+    with f.if_else(f.compare("eq", parts, 1)) as alone:  # a division takes long
+        alone.give(product)
+        alone.otherwise()
+        alone.give(f.binary("udiv", product, parts))
+    f.ret(alone.results[0])
     return f

@@ -15,7 +15,16 @@ from ..loops.contraction import Contraction, Spread, steps_in_memory
 from ..loops.index_form import StripStep
 from ..loops.ir import PAGE_BYTES, Scalar
 from ..loops.runs import WalkedRun
-from ..loops.schedule import MOST_ROWS, PACKED_COLUMNS, PACKED_ROWS, STRIP, Order, Staging, Tiles
+from ..loops.schedule import (
+    LANES,
+    MOST_ROWS,
+    PACKED_COLUMNS,
+    PACKED_ROWS,
+    STRIP,
+    Order,
+    Staging,
+    Tiles,
+)
 from ..machine import Machine
 from ..types import float32
 from .chosen import Choice, Chosen, counted
@@ -221,10 +230,7 @@ class _Chooser:
         if self.spread is not None:
             return self._spread_tile()
         c, registers = self.c, self.machine.vector_registers
-        wide = self.machine.vector_bytes == 64
-        vectors = 2 if wide else max(2, 16 // self.lanes)
-        if wide and c.columns.extent <= self.lanes and self.lanes == 16:
-            vectors = 1
+        vectors = self._vectors()
         most = min(MOST_ROWS, (registers - 1 - vectors) // vectors)
         evenly = -(-c.rows.extent // -(-c.rows.extent // most))
         near = range(most - most // ROWS_FOR_ONE, most + 1)
@@ -295,6 +301,18 @@ class _Chooser:
     def _kept(self) -> int:
         """Bytes of one sum between two blocks."""
         return 8 if -(-self.c.depth // self.block_terms) > 2 else self.size
+
+    def _vectors(self) -> int:
+        """Vectors of a tile's columns: two, or where registers hold other tiles too, as many as
+        leave the fewest lanes without a column. One costs more than half of two: each
+        element of `a` is read for a single vector then."""
+        wide, columns = self.machine.vector_bytes == 64, self.c.columns.extent
+        if not wide or self.lanes != LANES:
+            return max(2, 16 // self.lanes)
+        if columns % (2 * LANES) == 0:  # an array in strips has whole ones
+            return 2
+        cost = {1: 1.3, 2: 2.0, 3: 3.0}
+        return min((2, 3, 1), key=lambda v: -(-columns // (v * LANES)) * cost[v])
 
     def _common(self, found: Sequence[Choice[Staging]]) -> Choice[Staging]:
         """What serves several operands: an expression can be evaluated for any of them."""
