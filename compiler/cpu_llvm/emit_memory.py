@@ -170,6 +170,20 @@ class MemoryEmitter(ValueEmitter):
             f"<{wide} x i1> {bits.name})"
         )
 
+    def store_first(self, value: Value, pointer: Value, count: int) -> None:
+        """Write the first `count` lanes in whole vectors, the widest first.
+
+        For lanes along so few points that the next ones are written and read right behind: a store
+        under a mask holds up every read from where its other lanes would have lain.
+        """
+        start = 0
+        while start < count:
+            lanes = 1 << ((count - start).bit_length() - 1)
+            places = range(start, start + lanes)
+            one = self.extract(value, start) if lanes == 1 else self.shuffle(value, None, places)
+            self.store(one, self.gep(pointer, start, value.type))
+            start += lanes
+
     def gather(
         self,
         scalar: str,

@@ -327,6 +327,8 @@ class ExpressionEmitter:
                 value = self._sum(old, value, store)
             if mask is None:
                 self.f.store(value, pointer)
+            elif self.lanes.first is not None and self.lanes.axis.extent < self.width:
+                self.f.store_first(value, pointer, self.lanes.first)
             else:
                 self.f.masked_store(value, pointer, mask)
             return
