@@ -12,7 +12,8 @@ so too, and no sum is a difference of two larger ones. Windows along several axe
 one axis after the other. Windows that share no element become an axis of their own (a reshape), so
 that no part is made that no window has.
 
-Adaptive windows, whose lengths differ by one or two, are gathered at their starts instead.
+Adaptive windows, whose lengths differ by one or two, are gathered at their starts instead. The
+greatest of a window of few elements is found by its place (compiler/ops/windows.py).
 """
 
 from __future__ import annotations
