@@ -97,7 +97,8 @@ def _with_nest(kernel: Kernel, rng: np.random.Generator) -> Kernel:
     threads = walk[rng.integers(len(walk))] if walk and rng.random() < 0.8 else None
     ahead = None
     if walk and rng.random() < 0.5:
-        ahead = Ahead(int(rng.integers(0, 4)), walk[rng.integers(len(walk))])
+        rows = [*walk, *(runs[-1] for runs in inner if runs)]
+        ahead = Ahead(int(rng.integers(0, 4)), rows[rng.integers(len(rows))])
     abreast = walk[-1] if walk and lanes > 1 and rng.random() < 0.7 else None
     nest = Nest(tuple(walk), vector, 1 if vector is None else width, ahead, threads, abreast)
     return replace(kernel, loops=loops, schedule=nest)

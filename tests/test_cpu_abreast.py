@@ -19,7 +19,7 @@ from support_cpu import (
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.loops.check import verify_kernel
-from gradc.compiler.loops.schedule import Nest, Order, SumBlock
+from gradc.compiler.loops.schedule import Ahead, Nest, Order, SumBlock
 from gradc.compiler.ops.broadcast import broadcast, sum_
 from gradc.compiler.ops.contraction import dot_general
 from gradc.compiler.ops.elementwise import add, mul, sub, tanh
@@ -138,3 +138,18 @@ def test_blocks_side_by_side(extent: int, dtype: DType) -> None:
     assert any(order.block is not None for order in orders)
     wanted, _ = run_program(program, arrays)
     assert wanted.keys() == outputs.keys()
+
+
+@pytest.mark.parametrize(("rows", "ahead"), [(300, Ahead(8, ("k0",))), (20, None)])
+def test_rows_pages_apart_are_fetched_ahead(rows: int, ahead: Ahead | None) -> None:
+    """Of an array that no cache near the core holds; beyond its last row nothing is read."""
+    rng = np.random.default_rng(rows)
+    x, v = input_("x", (rows, 1100), float32), input_("v", (rows,), float32)
+    arrays = {
+        "x": random_array(rng, (rows, 1100), float32),
+        "v": random_array(rng, (rows,), float32),
+    }
+    outputs: dict[str, Node] = {"y": dot_general(v, x, (), (), (0,), (0,))}
+    (kernel,) = scheduled(plan(graph_of(outputs))).kernels()
+    assert isinstance(kernel.schedule, Nest) and kernel.schedule.ahead == ahead
+    assert_compiled(outputs, arrays, threads=(1, 2))

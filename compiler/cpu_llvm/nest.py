@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ..artifact import LINE_BYTES
 from ..errors import CompileError
-from ..loops.build import ScalarBuilder
+from ..loops.build import ScalarBuilder, step_along
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar, walk
 from ..loops.order import runs_wide
@@ -134,10 +134,24 @@ class NestEmitter:
                 self.e.bind(axis, emitted.index)
                 self._parallel(rest, split)
 
+    def _fetch_rows(self, axis: Axis) -> None:
+        """Ask for what lies here in the rows that are read some points of an inner axis later."""
+        if self.ahead is None or axis is not self.ahead[0]:
+            return
+        f, e, points = self.f, self.e, self.ahead[1]
+        for load in self.kernel.loads:
+            step = step_along(load.args[0], axis)
+            if not isinstance(step, int) or not step or e.step(load.args[0]) != 1:
+                continue
+            kind = llvm_type(load.dtype)
+            first = f.gep(e.pointer(load), points * step, kind, inbounds=False)
+            for line in range(0, e.width * load.dtype.size_bytes, LINE_BYTES):
+                f.prefetch(f.gep(first, line, "i8", inbounds=False))
+
     def _fetch_ahead(self, rest: Sequence[Axis]) -> None:
         """Ask for what lies here in the rows that are read some points of an outer axis later; of
         what is walked further inside there is no here yet."""
-        if self.ahead is None:
+        if self.ahead is None or self.ahead[0] not in self.outer:
             return
         f, e, (axis, points) = self.f, self.e, self.ahead
         limit = axis_limit(self.context, axis)
@@ -317,6 +331,7 @@ class NestEmitter:
                     self.e.vectorise(axis, emitted.index, mask, aligned=True)
                 else:
                     self.e.bind(axis, emitted.index)
+                    self._fetch_rows(axis)
                 inside = self._walk(loop, rest, _unpack(state, emitted.carried))
                 if carried:
                     emitted.next(_values(inside))

@@ -206,10 +206,13 @@ class _ScheduleChecker:
         self._check_turns(place, nest.vector)
 
     def _check_ahead(self, place: str, nest: Nest) -> None:
-        """Rows are fetched while the vectorised run is walked, so another one is outside of it."""
+        """Rows are fetched while the vectorised run is walked, so another one is outside of it, or
+        a loop's inside."""
         assert nest.ahead is not None
         outside = nest.walk[: nest.walk.index(nest.vector)] if nest.vector in nest.walk else ()
-        if nest.ahead.run not in outside or nest.ahead.points < 1:
+        loops = self.kernel.loops if nest.vector in nest.walk else ()
+        inside = [loop.order.runs[-1] for loop in loops if loop.order and loop.axes]
+        if nest.ahead.run not in (*outside, *inside) or nest.ahead.points < 1:
             problem = f"ahead {nest.ahead.points} of {run_text(nest.ahead.run)}"
             fact = f"outside of the vectorised run are {runs_text(outside) or 'none'}"
             raise self._refuse(place, problem, fact)

@@ -105,7 +105,8 @@ class Order:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What is fetched early: the rows that data say are read so many points of a run later."""
+    """What is fetched early: the rows that are read so many points of a run later. Where the run is
+    outside of the vectorised one, those that data say; where it is a loop's, those pages apart."""
 
     points: int
     run: Run
@@ -118,7 +119,8 @@ class Nest:
     walk     the parallel axes as runs, from the outside in
     vector   the run that has lanes: one of `walk`, or the last run of the inner loops; or None
     width    lanes along it
-    ahead    how far ahead of a run of `walk` outside of it rows are fetched; None: they are not
+    ahead    how far ahead rows are fetched, of a run of `walk` outside of it or the last run of a
+             loop inside of it; None: they are not
     threads  the run of `walk` whose points threads share; None: thread 0 takes all of them
     abreast  the innermost of `walk`, if the sums of LANES of its points, whose lanes run along the
              inner loop, are combined together; None: each by itself

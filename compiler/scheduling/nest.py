@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..loops.combiners import SUM
-from ..loops.ir import Kernel, Scalar, points_of
+from ..loops.ir import PAGE_BYTES, Kernel, Scalar, points_of
 from ..loops.ir import walk as walk_scalars
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
@@ -43,6 +43,10 @@ SHORTEST_ROW_BYTES = 512
 AHEAD_BYTES = 4_096
 """A gather asks for what it will read so many bytes later: what comes from beyond the caches takes
 about as long as this takes to be copied."""
+
+ROWS_AHEAD = 8
+LARGE_BYTES = 1_048_576
+"""Of an array that comes from beyond the second-level cache whenever it is read."""
 
 MOST_ABREAST = 64
 """Of the terms of sums whose trees are made together: of longer ones they are hardly any work."""
@@ -226,6 +230,19 @@ class NestChooser:
                 return Choice(Ahead(-(-AHEAD_BYTES // row_bytes), run.run), why)
             if rows:
                 return Choice(None, f"{why}, soon read")
+        return self._rows_ahead(self.vector)
+
+    def _rows_ahead(self, vector: WalkedRun) -> Choice[Ahead | None]:
+        """How far ahead the rows of a large array are fetched that a sum walks, pages apart: what
+        hardware fetches ahead ends with a page."""
+        loops = [runs[-1] for runs in self.runs.loops if runs]
+        for run in loops if vector.extent >= WIDE_LANES else ():
+            for address in self.addresses:
+                size, step = address.buffer.type.dtype.size_bytes, run.step(address)
+                if step is None or abs(step) * size < PAGE_BYTES or vector.step(address) != 1:
+                    continue
+                if run.extent * vector.extent * size >= LARGE_BYTES:
+                    return Choice(Ahead(ROWS_AHEAD, run.run), f"rows {step * size} bytes apart")
         return Choice(None, "")
 
     def _is_row_of(self, run: WalkedRun, address: Address) -> bool:
