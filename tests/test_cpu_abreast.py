@@ -16,6 +16,7 @@ from support_cpu import (
     scheduled,
 )
 
+from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.loops.check import verify_kernel
@@ -153,3 +154,16 @@ def test_rows_pages_apart_are_fetched_ahead(rows: int, ahead: Ahead | None) -> N
     (kernel,) = scheduled(plan(graph_of(outputs))).kernels()
     assert isinstance(kernel.schedule, Nest) and kernel.schedule.ahead == ahead
     assert_compiled(outputs, arrays, threads=(1, 2))
+
+
+@pytest.mark.parametrize(("columns", "masked"), [(10, False), (11, False), (18, False), (27, True)])
+def test_a_few_lanes_are_stored_without_a_mask(columns: int, masked: bool) -> None:
+    """The next row is read from where the lanes lie that a mask switches off."""
+    rng = np.random.default_rng(columns)
+    x, y = (input_(n, (23, columns), float32) for n in "xy")
+    top = broadcast(max_(x, (1,)), (23, columns), (0,))
+    outputs: dict[str, Node] = {"z": tanh(sub(mul(x, y), top))}
+    arrays = {n: random_array(rng, (23, columns), float32) for n in "xy"}
+    program = assert_compiled(outputs, arrays, threads=(1, 2))
+    text = emit_program(scheduled(program), "f").text
+    assert ("call void @llvm.masked.store" in text) == masked

@@ -309,7 +309,8 @@ class NestEmitter:
         if whole.integer != 0:
             state = self._carried(loop, rest, axis, low, end, self.e.width, state, None)
         if whole.integer is None or whole.integer != length.integer:
-            mask = lanes_left(self.e, f.binary("sub", high, end))
+            left = f.binary("sub", high, end)
+            mask = lanes_left(self.e, left), left.integer
             state = self._carried(loop, rest, axis, end, high, self.e.width, state, mask)
         return state
 
@@ -322,13 +323,15 @@ class NestEmitter:
         high: Value,
         step: int,
         state: dict[str, Accumulator],
-        mask: Value | None,
+        masked: tuple[Value, int | None] | None,
     ) -> dict[str, Accumulator]:
+        """masked: the mask, if not all lanes are on, and how many are, if that is known"""
         carried = _values(state)
         with self.f.loop(low, high, step, carried=carried) as emitted:
             with self.e.level():
                 if axis is self.vector_axis:
-                    self.e.vectorise(axis, emitted.index, mask, aligned=True)
+                    mask, first = masked or (None, None)
+                    self.e.vectorise(axis, emitted.index, mask, aligned=True, first=first)
                 else:
                     self.e.bind(axis, emitted.index)
                     self._fetch_rows(axis)

@@ -26,6 +26,8 @@ from .emit import FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
 from .values import SIZE_BYTES
 
+MOST_PARTS = 2
+"""Vectors that the lanes behind the last whole vector are stored as, instead of under a mask."""
 SHORT_VECTORS = (2, 4, 8)
 """Lanes that a vector of its own holds, so that it needs no mask."""
 
@@ -327,8 +329,8 @@ class ExpressionEmitter:
                 value = self._sum(old, value, store)
             if mask is None:
                 self.f.store(value, pointer)
-            elif self.lanes.first is not None and self.lanes.axis.extent < self.width:
-                self.f.store_first(value, pointer, self.lanes.first)
+            elif (first := self._few_first()) is not None:
+                self.f.store_first(value, pointer, first)
             else:
                 self.f.masked_store(value, pointer, mask)
             return
@@ -336,6 +338,14 @@ class ExpressionEmitter:
         if store.accumulate:
             value = self._sum(self.f.gather(kind, pointer, index, mask), value, store)
         self.f.scatter(value, pointer, index, mask)
+
+    def _few_first(self) -> int | None:
+        """How many lanes are switched on, if they are so many first ones that they had better be
+        stored in whole vectors."""
+        assert self.lanes is not None
+        first = self.lanes.first
+        few = self.lanes.axis.extent < self.width
+        return first if first is not None and (few or first.bit_count() <= MOST_PARTS) else None
 
     def _count(self, store: Store) -> None:
         """Raise the number that said where the store goes by one."""
