@@ -289,6 +289,8 @@ HOLDERS = {
     **dict.fromkeys("RNN LSTM GRU".split(), "gives several tensors: test_recurrent.py"),
     **dict.fromkeys("RNNCell LSTMCell GRUCell".split(), "takes a state: test_recurrent.py"),
 }
+OF_TWO = dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"), "test_unpooling")
+"""Layers of two operands, and the tests of their own."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import copy
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from layers_table import HOLDERS, LAYERS, LOSSES
+from layers_table import HOLDERS, LAYERS, LOSSES, OF_TWO
 from optimizers_table import OPTIMIZERS
 from schedules_table import LED, NOT_LED, NOT_OFFERED, SCHEDULES
 from slopes_table import CASES
@@ -48,7 +49,8 @@ def test_every_schedule_has_a_row() -> None:
 def test_every_layer_and_loss_has_a_row() -> None:
     losses = {loss.layer for loss in LOSSES.values() if loss.layer}
     assert not losses & set(LAYERS)
-    assert {*LAYERS, *HOLDERS, *losses} == set(classes(nn))
+    assert {*LAYERS, *HOLDERS, *OF_TWO, *losses} == set(classes(nn))
+    assert all((Path(__file__).parent / f"{tests}.py").exists() for tests in OF_TWO.values())
     assert set(LOSSES) == set(functional.losses.__all__)
 
 
