@@ -68,15 +68,16 @@ LINKERS = {
 }
 
 
-def linked(folder: Path, compiler: str) -> Path:
+def linked(folder: Path, compiler: str, variable: str = "") -> Path:
     """An executable with a table of addresses, made by this compiler."""
     command, source = folder / "some-cc", folder / "main.c"
     command.write_text(compiler)
     command.chmod(0o755)
     source.write_text(
         '#include <stdio.h>\nstatic const char *const words[] = {"made", "and run"};\n'
+        f"{variable or 'static int found;'}\n"
         "int main(int count, char **words_given) {\n"
-        "    (void)words_given;\n"
+        "    found += words_given != NULL;\n"
         "    return puts(words[count]) < 0;\n}\n"
     )
     toolchain = Toolchain((str(command),), HOST, is_zig=False, static=False)
@@ -92,6 +93,13 @@ def test_a_linker_that_cannot_do_the_layout_makes_its_own(linker: str, tmp_path:
     made = linked(tmp_path, UNLIKE.format(instead=LINKERS[linker]))
     segments = subprocess.check_output(["readelf", "-lW", made], text=True)
     assert "GNU_RELRO" in segments and "relro_padding" not in segments
+
+
+@needs_compiler
+def test_a_variable_that_begins_with_a_value_stays_one(tmp_path: Path) -> None:
+    made = linked(tmp_path, '#!/bin/sh\nexec cc "$@"\n', "static volatile int found = 3;")
+    segments = subprocess.check_output(["readelf", "-lW", made], text=True)
+    assert "GNU_RELRO" in segments and not is_protected(made)
 
 
 @needs_compiler

@@ -33,18 +33,23 @@ SECTIONS
   . = DATA_SEGMENT_ALIGN(CONSTANT(MAXPAGESIZE), CONSTANT(COMMONPAGESIZE));
   . = ALIGN(end_of_constants, CONSTANT(MAXPAGESIZE))
       + (end_of_constants & (CONSTANT(MAXPAGESIZE) - 1));
-  .data.rel.ro : { *(.data.rel.ro .data.rel.ro.*) *(.data .data.*) }
+  .preinit_array : { KEEP(*(.preinit_array)) }
+  .init_array : { KEEP(*(SORT(.init_array.*))) KEEP(*(.init_array)) }
+  .fini_array : { KEEP(*(.fini_array)) }
+  .data.rel.ro : { *(.data.rel.ro .data.rel.ro.*) *crt1.o(.data) }
   .dynamic : { *(.dynamic) }
   .got : { *(.got) *(.got.plt) }
   .relro_padding (NOLOAD) : { . = ALIGN(CONSTANT(MAXPAGESIZE)); }
   . = DATA_SEGMENT_RELRO_END(0, .);
+  .data : { *(.data .data.*) }
   .bss : { *(.bss .bss.*) *(COMMON) }
   . = DATA_SEGMENT_END(.);
   /DISCARD/ : { *(.note.*) *(.comment) *(.eh_frame) }
 }
 """
-"""No variable here begins with another value than zero: .data holds what is constant once the file
-is relocated."""
+"""No variable here begins with another value than zero. Where a compiler adds one, as for a
+sanitizer, the file is laid out as the linker likes: `is_protected` says no. What crt1.o has is
+never written."""
 
 _LITTLE_64 = b"\x7fELF\x02\x01"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")  # System V ABI, chapter 4
