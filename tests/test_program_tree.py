@@ -466,6 +466,10 @@ def test_a_stack_that_a_loop_fills_is_not_carried_by_the_loop_around_it() -> Non
     assert found[0]["y"][0] == 4 * (0 + 1 + 2) + 3 * 6
     partly = text.replace("repeat a in 4 { kernel k0", "repeat a in 3 { kernel k0")
     assert planned(program_of(partly)).arena_bytes == 256
+    counted = text.replace("repeat a in 4 { kernel k0", "repeat a in 4 count %m { kernel k0")
+    counted = counted.replace("kernel k {", "kernel m { loop { %m[] = 3 } } kernel k {", 1)
+    counted = counted.replace("slot 0", "slot 0\n      buffer %m : i64[] in arena at 0", 1)
+    assert planned(program_of(counted)).arena_bytes == 256 + 64
 
 
 def test_which_buffers_a_kernel_writes_in_full() -> None:
