@@ -32,7 +32,7 @@ from .ops.movement import RESHAPE, TRANSPOSE
 from .ops.scan import SCAN, split
 from .ops.slicing import CONCATENATE, SLICE
 from .ops.source import CONSTANT, INPUT
-from .types import Extent, Shape
+from .types import Extent, Shape, TupleType
 
 WIDE_BITS = 32  # of dtypes in which no index of an array that could be held is near the ends
 
@@ -133,7 +133,9 @@ def _followed(start: SourceRange) -> Iterator[SourceRange]:
 def _operands(here: SourceRange) -> list[SourceRange]:
     """The same said of the operands; nothing where the operation changes numbers otherwise."""
     node = here.node
-    if not node.inputs or (node.op is not WHERE and not node.inputs[0].type.dtype.is_integer):
+    if not node.inputs or isinstance(node.inputs[0].type, TupleType):  # what a loop computes
+        return []
+    if node.op is not WHERE and not node.inputs[0].type.dtype.is_integer:
         return []
     x = node.inputs[0]
     if node.op in (STOP_GRADIENT, INDEX_RANGE) or _keeps_numbers(node):

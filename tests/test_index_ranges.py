@@ -286,7 +286,8 @@ def test_a_scan_speaks_of_what_it_scans_and_captures() -> None:
         return carried + 1, gc.embedding(same, table) + gc.embedding(carried, table) + inner + late
 
     _, rows = gc.scan(row, first, ids)
-    found = {r.input: r for r in index_ranges(gc.graph(rows).graph)}
+    computed = gc.embedding(gc.scan(lambda c, _: (c + 1, c), first, length=3)[1], table)
+    found = {r.input: r for r in index_ranges(gc.graph([rows, computed]).graph)}
     assert set(found) == {"ids", "same"}
     assert (found["ids"].low, found["ids"].high) == (0, CLASSES)
     assert found["ids"].cut == ((0, 1, 4), (1, 1, 2))
