@@ -186,10 +186,6 @@ class _Chooser:
                 found.append((abs(steps[0]), number))
         return self.c.m[min(found)[1]] if found and len(self.c.dots) == 1 else None
 
-    def _outer_is_shared(self) -> bool:
-        """Whether threads share a run that is walked around the tiles."""
-        return any(run.extent >= MANY_POINTS for run in self._outer())
-
     def _outer(self) -> list[WalkedRun]:
         c = self.c
         return [run for run in (*c.batch, *c.m[1:], *c.n[1:]) if run is not self.over]
@@ -279,16 +275,11 @@ class _Chooser:
     def _cycles(self, rows: int, vectors: int) -> float:
         """About how many cycles a bank takes in tiles of so many rows, whose last one does again
         what the one before has done, and is a call of its own: a term is FMAs or loads, two of
-        either in a cycle. A quarter of the time that one of two threads would wait, if they share
-        tiles, counts too."""
+        either in a cycle."""
         extent, terms = self.c.rows.extent, min(self.block_terms, self.c.depth)
-        tiles, left = -(-extent // rows), extent % rows
         busy = max(rows * vectors, rows + vectors, FEWEST_SUMS) / 2
-        cycles = tiles * (busy * terms + TILE_CYCLES) + (2 if left else 1) * CALL_CYCLES
-        if self._outer_is_shared() or self.over is None:
-            return cycles
-        shared = tiles * self.over.extent
-        return cycles * (1 + (shared % 2) / (4 * shared))
+        calls = 2 if extent % rows else 1
+        return -(-extent // rows) * (busy * terms + TILE_CYCLES) + calls * CALL_CYCLES
 
     def _all_sums_wait(self) -> bool:
         """Whether the sums of all tiles are to wait while all of them take a block of terms: of so
