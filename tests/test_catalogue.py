@@ -26,6 +26,7 @@ from gradc.compiler.ops.definition import Composed, NoDerivative, ZeroDerivative
 from gradc.compiler.ops.source import constant, input_, ones_like, zeros_like
 from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.decompose import decompose
+from gradc.compiler.passes.inline_functions import inline_functions
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.philox import philox
 from gradc.compiler.types import (
@@ -47,11 +48,12 @@ Backend = Callable[[Graph, Mapping[str, Array], Mapping[str, Array]], Mapping[st
 def on_cpu(
     graph: Graph, inputs: Mapping[str, Array], state: Mapping[str, Array]
 ) -> Mapping[str, Array]:
-    """Through fusion, lowering, planning and LLVM, with no graph pass but the mode settled.
+    """Through fusion, lowering, planning and LLVM, with no graph pass but those that settle the
+    mode, and what has a gradient of its own.
 
     To the last bit what the program's text says, whatever the tolerance of the test.
     """
-    program = plan(copy_roots(specialize(graph, {}, training=True)))
+    program = plan(copy_roots(inline_functions(specialize(graph, {}, training=True))))
     found = run_compiled(program, inputs, state)
     assert_same_bits(program, found, inputs, state)
     return found[0]
