@@ -36,7 +36,7 @@ from .reductions import (
     settled,
     tree,
 )
-from .shares import share
+from .shares import own_share
 from .vectors import ExpressionEmitter
 
 
@@ -188,10 +188,7 @@ class NestEmitter:
         if axis is not split:
             return f.const("i64", 0), limit
         unit = self.e.width if axis in (self.vector_axis, self.abreast) else 1
-        units = f.binary("udiv", f.binary("add", limit, unit - 1), unit)
-        low, high = share(f, units, *(self.context.parameter(n) for n in ("tid", "threads")))
-        low, high = f.binary("mul", low, unit), f.binary("mul", high, unit)
-        return low, f.intrinsic("llvm.umin", "i64", high, limit)
+        return own_share(f, limit, unit)
 
     # -- inner loops ------------------------------------------------------------------------
 
