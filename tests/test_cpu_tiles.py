@@ -351,7 +351,7 @@ kernel k0 "dot" {
 
 @pytest.mark.parametrize(
     "name",
-    ["gradc.share", "tile_float_13x32x16", "blocked_tile_float_1x1", "pack_any_float",
+    ["gradc.share", "tile_float_13x32x16", "blocked_float_1x1_i32", "pack_any_float",
      "k0.epilogue", "k0_epilogue", "gradc_test", "gradc_test_body", "gradc_barrier",
      "llvm.umin.i64", "a b", 'quote"d', "neg\u00e9", "$20$", ""],
 )  # fmt: skip

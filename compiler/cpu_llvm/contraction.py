@@ -30,7 +30,8 @@ from ..loops.flatten import flatten_kernel
 from ..loops.index_form import StripStep
 from ..loops.ir import PAGE_BYTES, Axis, Kernel, Scalar, walk
 from ..loops.schedule import LANES, MOST_ROWS, PACKED_COLUMNS, STRIP, Staging, Tiles
-from .blocked import BlockedForm, blocked_function, operand_names
+from .blocked import blocked_function
+from .blocked_tables import BlockedForm, operand_names, order_numbers
 from .context import KernelContext, kernel_symbol, new_kernel_function
 from .emit import AROUND_LOOPS, FunctionEmitter, Value, llvm_type
 from .epilogue import bind_points, buffers_of, emit_epilogue, in_strips, is_cut, turning_elements
@@ -44,7 +45,7 @@ from .packing import (
     pack_columns_function,
     pack_rows_function,
 )
-from .shares import share
+from .shares import own_share
 from .terms import TermShape, limit_numbers, table_columns, terms_function
 from .tiles import TileShape, tile_function
 from .values import SIZE_BYTES
@@ -257,20 +258,23 @@ class _Operand:
         return self.width * (rows if self.kind == "copied" else terms)
 
     def numbers(self, k: TiledKernel, room: int, part: int) -> dict[str, int]:
-        """What is constant of it (blocked.py, terms.py).
+        """What is constant of it (blocked_tables.py, terms.py).
 
         room   where it is packed, in bytes, each part in so many elements: `part`
         """
+        apart = part * self.size if self.is_staged else k.shape.rows * self.part_bytes
         found = {
             "by_term": self.by_term, "by_part": self.by_part, "beyond": self.beyond,
             "bank": self.by_bank * self.size,
             "strip": k.shape.columns * self.size if k.shape.spread and self.name[0] == "a" else 0,
             "even_terms": self.even_terms or k.sum.terms,
-            "room": room, "step": self.step_bytes, "row": self.part_bytes,
-            "part": part * self.size, "width": self.width,
+            "room": room, "step": self.step_bytes, "row": self.part_bytes, "part": apart,
+            "width": self.width,
         }  # fmt: skip
         # A piece begins where a strip does: a point is then as far as one of whole strips.
-        found |= {f"k{n}": self.size * s.across // STRIP for n, s in enumerate(self.by_axis)}
+        bytes_along = [self.size * step.across // STRIP for step in self.by_axis]
+        found |= {f"k{n}": size for n, size in enumerate(bytes_along)}
+        found["even_bytes"] = bytes_along[-1]
         return {f"{self.name}_{label}": number for label, number in found.items()}
 
     def _check(self, k: TiledKernel) -> None:
@@ -335,9 +339,10 @@ class _ContractionEmitter:
         """How many tiles one call computes: so many that their sums stay in the first-level cache.
 
         One of several dots, whose sums lie beside each other; and where a tile's rows are packed
-        just before, or what its epilogue reads is fetched by the tile before."""
+        just before, or lie in strips, or what its epilogue reads is fetched by the tile before."""
         packs = not self.by_strips and any(operand.is_staged for operand in self.a)
-        if len(self.k.dots) > 1 or packs or self.k.wanted is not None:
+        apart = any(operand.beyond and not operand.is_staged for operand in self.a)
+        if len(self.k.dots) > 1 or packs or apart or self.k.wanted is not None:
             return 1
         return max(1, min(self.tiles, SUMS_AT_ONCE_BYTES // self.shape.size_bytes))
 
@@ -345,36 +350,41 @@ class _ContractionEmitter:
         f, k, operands = self.f, self.k, (*self.a, *self.b)
         wanted = k.wanted
         self.context.prepare(buffers_of(*k.a, *k.b, *([] if wanted is None else [wanted])))
-        points = f.alloca("i64", 1 + len(k.outer))
+        points = f.alloca("i64", 1 + len(k.outer), align=8)
         constants = self._sizes() | self._memory() | k.sum.numbers() | _wanted_numbers(k)
         form = BlockedForm(
-            self.shape.scalar, k.tiles.each, len(k.a), len(k.b),
-            len(k.sum.axes), k.sum.cut.position, number_type(constants),
+            self.shape.scalar, len(k.a), len(k.b), len(k.sum.axes), k.sum.cut.position,
+            number_type(constants),
         )  # fmt: skip
         names = form.number_names
         numbers = numbers_table(f, names, form.numbers, constants)
-        terms = terms_function(
+        fill = terms_function(
             f, [o.name for o in operands], form.axes, form.cut, names, form.numbers
         )
-        blocks = f.call("i64", 1, terms, [f.parameter(0), numbers])
+        terms = Value(f"@{fill}", "ptr")
+        if k.outer:  # once for all of them
+            f.call("void", 1, fill, [f.parameter(0), numbers])
+            terms = f.const("ptr", 0)
         room = self.context.room("i64", turning_elements(k))
         epilogue = _helper(f, emit_epilogue(k, self.at_once, room))
         tile = Value(f"@{tile_function(f, self.shape)}", "ptr")
-        given = [f.parameter(0), points, numbers, blocks, tile, epilogue]
+        listed = f.alloca("ptr", 1 + 2 * len(operands), align=8)
+        given = [f.parameter(0), points, numbers, terms, tile, epilogue, listed]
         name = blocked_function(f, form)
         with ExitStack() as stack:
             for number, axis in enumerate(k.outer):
                 low, high = f.const("i64", 0), axis_limit(self.context, axis)
                 if axis is k.threads:
-                    shares = self.context.parameter("tid"), self.context.parameter("threads")
-                    low, high = share(f, high, *shares)
+                    low, high = own_share(f, high)
                 loop = stack.enter_context(f.loop(low, high))
                 stack.enter_context(self.e.level())
                 self.e.bind(axis, loop.index)
                 f.store(loop.index, f.gep(points, 1 + number, "i64"))
-            given.append(f.const("ptr", 0) if wanted is None else self._first(wanted))
+            pointers = [f.const("ptr", 0) if wanted is None else self._first(wanted)]
             for operand in operands:
-                given += [self._packing(operand), self._source(operand)]
+                pointers += [self._packing(operand), self._source(operand)]
+            for number, pointer in enumerate(pointers):
+                f.store(pointer, f.gep(listed, number, "ptr"))
             f.call("void", 1, name, given)
 
     def _sizes(self) -> dict[str, int]:
@@ -386,12 +396,17 @@ class _ContractionEmitter:
         ]
         return {
             "rows": shape.rows, "columns": shape.columns, "m_last": last[0], "n_last": last[1],
-            "banks": 1 if k.bank is None else k.bank.extent, "at_once": self.at_once,
+            "m_banks": 1 if k.bank is None else k.bank.extent, "n_banks": 1,
+            "m_at_once": self.at_once, "n_at_once": 1,
             "m_shared": -int(k.rows is k.threads), "n_shared": -int(k.columns is k.threads),
+            "m_staged": int(self.a[0].is_staged), "n_staged": int(self.b[0].is_staged),
             "kept_size": SIZE_BYTES[shape.kept],
             "tiles": self.tiles, "strips": self.strips, "depth": self.depth,
             "rows_step": self._rows_step(),
             **limit_numbers("m", k.rows), **limit_numbers("n", k.columns),
+            **order_numbers(
+                k.tiles.each, self.depth, self.b[0].by_part, self.b[0].by_term * self.b[0].size
+            ),
         }  # fmt: skip
 
     def _rows_step(self) -> int:
@@ -419,7 +434,7 @@ class _ContractionEmitter:
         columns = table_columns([operand.name for operand in operands], len(k.sum.axes))
         found = {
             "table": context.room("i8", k.sum.column_bytes * len(columns)),
-            "blocks": context.room("i64", k.sum.blocks + 1),
+            "blocks": context.room("i64", k.sum.blocks + 2) + SIZE_BYTES["i64"],
             "sums": context.room("i8", places * place),
             "sums_tile": tile, "sums_strip": strip,
         }  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .emit import FunctionEmitter, Value
+from .emit import FunctionEmitter, Operand, Value
 from .values import SIZE_BYTES
 
 _SHORT_MAXIMUM = 2**31 - 1
@@ -48,6 +48,13 @@ class Given:
             return self._values[name]
         f = self._f
         number = f.load(self._kind, f.gep(self["numbers"], self._places[name], self._kind))
+        return number if self._kind == "i64" else f.cast("sext", number, "i64")
+
+    def after(self, name: str, count: Operand, times: int = 1) -> Value:
+        """The number that is `count` times `times` places after this one in the table."""
+        f = self._f
+        at = f.gep(self["numbers"], f.binary("mul", f.operand(count, "i64"), times), self._kind)
+        number = f.load(self._kind, f.gep(at, self._places[name], self._kind))
         return number if self._kind == "i64" else f.cast("sext", number, "i64")
 
     def __setitem__(self, name: str, value: Value) -> None:

@@ -25,8 +25,9 @@ from .numbers import Given
 from .values import SIZE_BYTES
 
 _NUMBER_BYTES = SIZE_BYTES["i64"]
-_FIRST_COLUMNS = ("counts", "starts")
-_OF_OPERAND = ("source_offsets", "offsets")
+FIRST_COLUMNS = ("counts", "starts")
+OF_OPERAND = ("source_offsets", "offsets")
+"""Columns of a table that all sums have, and those of each operand (table_columns)."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def table_columns(operands: Sequence[str], axes: int) -> list[str]:
     X_offsets         the same in what the operand is packed into
     k0_points, ...    where the piece begins on each axis
     """
-    of_operands = [f"{name}_{what}" for name in operands for what in _OF_OPERAND]
-    return [*_FIRST_COLUMNS, *of_operands, *(f"k{n}_points" for n in range(axes))]
+    of_operands = [f"{name}_{what}" for name in operands for what in OF_OPERAND]
+    return [*FIRST_COLUMNS, *of_operands, *(f"k{n}_points" for n in range(axes))]
 
 
 def column(f: FunctionEmitter, given: Given, table: Value, number: int) -> Value:
@@ -125,7 +126,7 @@ def terms_function(
     f: FunctionEmitter, operands: Sequence[str], axes: int, cut: int, names: Sequence[str],
     kind: str,
 ) -> str:  # fmt: skip
-    """i64 terms(frame, numbers): fill the table, return how many blocks there are."""
+    """void terms(frame, numbers): fill the table; how many blocks there are stands before them."""
     name = f"terms_{len(operands)}_{axes}_{cut}_{kind}"
     f.helpers[name] = lambda: _TermsEmitter(name, operands, (axes, cut), names, kind).emit()
     return name
@@ -139,7 +140,7 @@ class _TermsEmitter:
         kind: str,
     ) -> None:  # fmt: skip
         parameters = (*KERNEL_PARAMETERS, ("ptr", "numbers"))
-        self.f = FunctionEmitter(name, parameters, "i64", "internal", AROUND_LOOPS)
+        self.f = FunctionEmitter(name, parameters, "void", "internal", AROUND_LOOPS)
         self.context, self.operands = KernelContext(self.f, ()), operands
         self.axes, self.cut = sums
         self.given = Given(self.f, {"numbers": self.f.parameter(1)}, names, kind)
@@ -154,7 +155,8 @@ class _TermsEmitter:
         zero = f.const("i64", 0)
         piece, number, _ = self._walk(0, [], [zero, zero, zero])
         f.store(piece, f.gep(self.blocks, number, "i64"))
-        f.ret(number)
+        f.store(number, f.gep(self.blocks, -1, "i64"))
+        f.ret()
         return f
 
     def _walk(self, level: int, points: list[Value], counters: list[Value]) -> list[Value]:
