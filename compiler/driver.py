@@ -259,7 +259,7 @@ class CompiledProgram:
         maxima = {} if batch is None else {batch: rows}
         settings = replace(
             self._settings(kind, bound),
-            machine=machine,
+            machine=_fusing(kind, machine),
             form=Form(rows, bounded, kind in LOOPING_KINDS, maxima),
             leaves=Leaves(self.state, self._large_constants),
         )
@@ -359,6 +359,17 @@ class CompiledProgram:
             kind, inputs, outputs, program.arena_bytes, workspace_bytes, program.rows_maximum,
             bounded, symbol, 0, kernels, 0.0, False,
         )  # fmt: skip
+
+
+def _fusing(kind: str, machine: Machine) -> Machine:
+    """The machine, with what is right for a kind's kernels.
+
+    Initial values are made once, so barriers are nothing; and kernels that are alike are one piece
+    of code, which those of several values at once are not: how many there are differs.
+    """
+    if kind != "init":
+        return machine
+    return replace(machine, fusion=replace(machine.fusion, neighbours_searched=0))
 
 
 def _check_dtypes(graph: Graph, machine: Machine) -> None:
