@@ -114,7 +114,7 @@ class _EpilogueEmitter:
     def emit(self, upcoming: Sequence[_Upcoming]) -> None:
         """Vectors of columns, and for each a row after the other."""
         f, e, k, given, width = self.f, self.e, self.k, self.given, self.shape.columns
-        whole = k.columns.extent % width == 0 and not k.columns.bounded and width % LANES == 0
+        whole = not k.columns.bounded and not k.columns.extent % LANES and not width % LANES
         for _ in blocks(e, k.columns, given["n0"], given["n1"], always_whole=whole):
             if not self.aside:
                 self._rows(given["m0"], given["m1"], upcoming)
