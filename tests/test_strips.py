@@ -247,8 +247,9 @@ def test_a_tile_fetches_what_the_next_one_updates() -> None:
     for layout in (JOINED, IN_STRIPS):
         program = scheduled(step_program(320, 256, 64, layout), "x86-64-v4")
         text = emit_program(program, "f").text
+        (update,) = [k.name for k in program.kernels() if any(b.space == "state" for b in k.writes)]
         bodies = text.split("\ndefine ")
-        (epilogue,) = [b for b in bodies if "@epilogue" in b.split("(")[0] and "prefetch" in b]
+        (epilogue,) = [b for b in bodies if f"@epilogue.{update}(" in b.split("\n")[0]]
         fetched.append(epilogue.count("call void @llvm.prefetch"))
     assert fetched == [2, 1]
 
