@@ -25,6 +25,7 @@ from gradc.compiler.autodiff.reverse import vjp_nodes
 from gradc.compiler.collector import collector_paused
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.ir import Graph, Node, topological
+from gradc.compiler.ops.loop import refuse_pullbacks
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.types import TensorType, dtype_of, factors, float32
 from gradc.runtime.batches import Reads
@@ -298,6 +299,7 @@ def _updates(
     one = nodes.constant(1.0, loss.dtype)
     with located("training"):
         gradients = vjp_nodes(loss.node, [p.node for p in parameters], one)
+        refuse_pullbacks([node for node in gradients if node is not None], "training")
     pairs = [(p, Tensor(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
     if not pairs:
         fail(

@@ -14,7 +14,7 @@ from support import values
 from support_loops import GIVEN, H, U, W, X, near, program
 
 import gradc as gc
-from gradc import nn
+from gradc import nn, optim
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import all_nodes
 
@@ -165,6 +165,41 @@ def test_newtons_method_has_slopes() -> None:
     text = str(caught.value)
     assert text.startswith("grad: the reverse of a while loop without a bound is not defined")
     assert "while_loop" in text and "hint: give while_loop a bound=, or use jvp" in text
+
+
+def test_a_loop_without_a_bound_is_not_trained() -> None:
+    """The error comes of gc.training, where compile could only say that a node was left over."""
+    w = gc.parameter("w", (), init=gc.init.ones)
+    y = gc.while_loop(lambda y: y < 10.0, lambda y: y + w, 0.0)
+    with pytest.raises(gc.GradientError) as caught:
+        gc.training(y * y, optimizer=optim.SGD(lr=0.1))
+    text = str(caught.value)
+    assert text.startswith("training: the reverse of a while loop without a bound is not defined")
+    assert "y = gc.while_loop(" in text and "hint: give while_loop a bound=" in text
+
+
+@pytest.mark.parametrize("around", ["hvp", "hessian", "scan", "cond"])
+def test_where_a_loop_without_a_bound_needs_its_reverse(around: str) -> None:
+    """A second derivative, and forward mode in a scan or a branch: the loop is named, not a node
+    that stands for what is missing."""
+    x = gc.input("x", (), gc.float64)
+
+    def doubled(start: gc.Tensor) -> gc.Tensor:
+        found: gc.Tensor = gc.while_loop(lambda y: y < 10.0, lambda y: y * x, start)
+        return found
+
+    asked: dict[str, Callable[[], Any]] = {
+        "hvp": lambda: gc.hvp(doubled(x), x, 1.0),
+        "hessian": lambda: gc.hessian(doubled(x), x),
+        "scan": lambda: gc.jvp(gc.scan(lambda c, _: (doubled(c), None), x, length=2)[0], x, 1.0),
+        "cond": lambda: gc.jvp(gc.cond(x > 0.0, lambda: doubled(x), lambda: x), x, 1.0),
+    }
+    with pytest.raises(gc.GradientError) as caught:
+        asked[around]()
+    text = str(caught.value)
+    assert "the reverse of a while loop without a bound is not defined" in text
+    assert "gc.while_loop(lambda y: y < 10.0" in text and "while_pullback" not in text
+    assert text.endswith("hint: give while_loop a bound=")
 
 
 def test_cond_takes_one_of_two() -> None:

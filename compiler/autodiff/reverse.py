@@ -76,7 +76,7 @@ def vjp_many(outputs: Sequence[tuple[Node, Node]], wrt: Sequence[Node]) -> list[
                 if contribution is None or operand not in is_active:
                     continue
                 if isinstance(contribution, NoDerivative):
-                    raise _without_rule(node, number)
+                    raise _without_rule(node, number, contribution)
                 _check_contribution(node, operand, contribution)
                 waiting.setdefault(operand, []).append(contribution)
     return [summed.get(node) for node in wrt]
@@ -115,8 +115,10 @@ def _pulled_back(dys: Sequence[Node | None], node: Node) -> tuple[Contribution, 
         raise error.located("", node.source) from None
 
 
-def _without_rule(node: Node, number: int) -> GradientError:
+def _without_rule(node: Node, number: int, missing: NoDerivative) -> GradientError:
     """The error of asking for the derivative of `node` in an operand for which there is no rule."""
+    if missing.error is not None:
+        return missing.error(node)
     names = node.op.operands
     name = names[min(number, len(names) - 1)].removeprefix("*")
     return GradientError(

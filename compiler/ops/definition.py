@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Protocol, TypeAlias, TypeVar, get_args, overload
 
-from ..errors import CompileError, DTypeError, ShapeError
+from ..errors import CompileError, DTypeError, GradientError, ShapeError
 from ..loops.combiners import Combiner
 from ..loops.primitives import PRIMITIVES
 from ..types import TensorType
@@ -44,7 +44,13 @@ class ZeroDerivative:
 
 
 class NoDerivative:
-    """There is a derivative, and no rule for it: to ask for it is an error."""
+    """There is a derivative, and no rule for it: to ask for it is an error.
+
+    error   makes that error, where there is more to say than that there is no rule
+    """
+
+    def __init__(self, error: Callable[[Node], GradientError] | None = None) -> None:
+        self.error = error
 
     def __repr__(self) -> str:
         return "NO_DERIVATIVE"

@@ -28,7 +28,6 @@ from ..types import TensorType, TupleType, bool_, int64
 from .branch import COND, SCALAR_BOOL
 from .comparison import and_
 from .definition import (
-    NO_DERIVATIVE,
     NO_FLAGS,
     MustBeSettled,
     NoDerivative,
@@ -207,7 +206,21 @@ def _pullback_gradient(
         carries=carries + len(carried),
     )  # fmt: skip
     forward = [result(loop, carries + place) for place in range(len(carried))]
-    return (*forward, *(NO_DERIVATIVE if n in floats else None for n in range(len(given))))
+    return (*forward, *(NO_REVERSE_AT_ALL if n in floats else None for n in range(len(given))))
+
+
+def _needs_reverse(pullback: Node) -> GradientError:
+    """The error where a derivative of the pullback in the loop's operands is asked for."""
+    return GradientError(
+        UNDEFINED,
+        facts=["a second derivative needs it, and forward mode in a scan or a branch"],
+        source=pullback.source,
+        hint="give while_loop a bound=",
+    )
+
+
+UNDEFINED = "the reverse of a while loop without a bound is not defined"
+NO_REVERSE_AT_ALL = NoDerivative(_needs_reverse)
 
 
 def _tangents(
@@ -227,7 +240,7 @@ def refuse_pullbacks(roots: Iterable[Node], operation: str) -> None:
     for node in all_nodes_under(roots):
         if node.op is WHILE_PULLBACK:
             raise GradientError(
-                "the reverse of a while loop without a bound is not defined",
+                UNDEFINED,
                 operation=operation,
                 facts=["how many iterations it saves values of is not known"],
                 source=node.source,
