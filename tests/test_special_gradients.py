@@ -86,6 +86,20 @@ def test_a_step_that_is_a_checkpoint_keeps_its_carry_alone() -> None:
         near(a, b, rtol=1e-12)
 
 
+def test_checkpoints_lie_within_one_another_as_deep_as_one_likes() -> None:
+    """A constant moves through one region in a round of the passes: the rounds are as many."""
+    u = gc.input("u", (4, 4))
+
+    def nested(depth: int) -> Callable[[gc.Tensor], gc.Tensor]:
+        return gc.checkpoint(nested(depth - 1) if depth else lambda x: gc.tanh(x @ u))
+
+    found, expected = (gc.grad(nested(depth)(gc.ones((4,))).sum(), u) for depth in (9, 0))
+    given = GIVEN["u"].astype(np.float32)
+    graph = parse_graph(str(gc.graph({"d": found})))
+    assert graph.depth == 10
+    near(gc.compile(found)(u=given), gc.compile(expected)(u=given), rtol=1e-6)
+
+
 def test_random_numbers_are_the_same_when_they_are_drawn_again() -> None:
     x = gc.input("x", (50,))
 

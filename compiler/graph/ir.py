@@ -213,6 +213,13 @@ class Graph:
         return any(node.op.holds_regions for node in self._in_order)
 
     @cached_property
+    def depth(self) -> int:
+        """How many regions lie within one another in it: 0 without any."""
+        if not self.has_regions:
+            return 0
+        return 1 + max(region.depth for node in self._in_order for region in regions_of(node))
+
+    @cached_property
     def key(self) -> str:
         """Equal for two graphs that compute the same, as far as `Node.key` says it of nodes: what
         regions are compared by. Names of the graph, of its inputs and its results do not count.

@@ -7,7 +7,8 @@ parseable file per pass; of those that are repeated, in later rounds only what c
     DIR/00-input.ir  DIR/01-gather_minibatches.ir ... DIR/09-fuse.ir ...
 
 A `FixedPoint` is repeated until a whole round changes nothing, so that the result is a fixed point
-of each of its passes; a graph that still changes after 8 rounds means two that undo each other.
+of each of its passes. A value moves through one region in a round, so that regions within regions
+take more of them; a graph that still changes 8 rounds later means two passes that undo each other.
 """
 
 from __future__ import annotations
@@ -291,7 +292,8 @@ class _Run:
     def repeated(self, group: FixedPoint, level: Level) -> Level:
         used = [step for step in group.passes if step.name not in self.disabled]
         changing: list[str] = []
-        for number in range(ROUND_LIMIT):
+        rounds = ROUND_LIMIT + (level.depth if isinstance(level, Graph) else 0)
+        for number in range(rounds):
             changing = []
             for step in used:
                 before = level
@@ -304,7 +306,7 @@ class _Run:
                 return level
         assert isinstance(level, Graph)
         raise VerifyError(
-            f"graph {level.name} still changes after {ROUND_LIMIT} rounds",
+            f"graph {level.name} still changes after {rounds} rounds",
             facts=[f"passes that changed it last: {', '.join(changing)}"],
         )
 
