@@ -189,6 +189,17 @@ def _recurrent() -> TrainingProgram:
     )
 
 
+def _layers() -> TrainingProgram:
+    """Recurrent layers: full batches have a form of their own, which adds in another order."""
+    x = gc.input("x", ("batch", 6, 3))
+    y = gc.input("y", ("batch", 5))
+    layers = nn.LSTM(3, 5, 2, batch_first=True, dropout=0.2)
+    _, (h, c) = layers(x)
+    return gc.training(
+        gc.mean((h[1] - y) ** 2) + gc.mean(gc.abs(c)), optimizer=optim.AdamW(lr=0.01)
+    )
+
+
 def recurrent_data(samples: int, seed: int = 0) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(samples, 6, 3)).astype(np.float32)
@@ -208,6 +219,7 @@ _PROGRAMS: dict[str, tuple[Callable[[], TrainingProgram], int | None]] = {
     "whole": (_whole, None),
     "alone": (_alone, None),
     "recurrent": (_recurrent, BATCH),
+    "layers": (_layers, BATCH),
     "unstable": (_unstable, BATCH),
 }
 

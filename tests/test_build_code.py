@@ -12,6 +12,7 @@ import pytest
 from support_build import small_program, wide_program
 
 import gradc as gc
+from gradc import nn, optim
 from gradc.compiled import driver_program
 from gradc.compiler.aot import code
 from gradc.compiler.aot.code import divide
@@ -42,11 +43,20 @@ def test_one_process_and_two_make_the_same_code(
     assert both.objects == alone.objects and both.entries == alone.entries
 
 
-def test_one_form_trains_unless_the_program_is_tiny() -> None:
-    """What a loop in registers does for full batches, another form has to do for fewer rows."""
+def recurrent_program() -> gc.TrainingProgram:
+    """A layer whose weights' gradients are sums over steps, then rows."""
+    x = gc.input("x", ("batch", 6, 3))
+    _, h = nn.GRU(3, 12, batch_first=True)(x)
+    return gc.training(gc.mean(h * h) + gc.mean(gc.abs(h)), optimizer=optim.SGD(lr=0.5))
+
+
+def test_one_form_trains_unless_full_batches_have_their_own() -> None:
+    """What a loop in registers does for full batches, another form has to do for fewer rows; and
+    full batches are added as in process."""
     for program, names in (
         (wide_program(), {"init", "run", "evaluate", "predict"}),
         (small_program(), {"init", "run", "run_ragged", "evaluate", "predict"}),
+        (recurrent_program(), {"init", "run", "run_ragged", "evaluate", "predict"}),
     ):
         compiled = driver_program(program.graphs, "batch", "cpu", "float32")
         entries = code.compile_code(compiled, 16, ("native",)).entries

@@ -6,10 +6,10 @@
     predict      the same
     run_ragged   trains on fewer rows than the batch, where `run` does not
 
-In process a program trains in two forms, one of them for full batches alone. The bits are the
-same, and the other form is as fast, but for tiny programs, whose full form is held in registers:
-they alone have both here. Half of the code is compiled in a child process where a second CPU is
-there to do it.
+In process a program trains in two forms, one of them for full batches alone. Where the other one
+computes the same bits as fast, it is the only one here. It does not in tiny programs, whose full
+form is held in registers, and where sums are added in another order (`sums_of`). Half of the code
+is compiled in a child process where a second CPU is there to do it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
@@ -26,6 +27,7 @@ from ..artifact import EntryPoint
 from ..backend import Backend, LinkedModule
 from ..driver import CompiledProgram, back_end
 from ..errors import CompileError, GradcError
+from ..loops.schedule import Order
 from ..machine import Machine
 from ..passes.make_resident import is_tiny
 from ..program.ir import Program
@@ -154,14 +156,28 @@ class _Half:
                 dims[dimension] = self._batch
             bounded = self._program.is_bounded(kind, kind == "run")
             found[kind] = self._program.lowered(kind, dims, bounded, machine)
-            if kind == "run" and bounded and is_tiny(found[kind]):
-                found["run_ragged"] = found[kind]
-                found[kind] = self._program.lowered(kind, dims, False, machine)
+            if kind == "run" and bounded:
+                exact = self._program.lowered(kind, dims, False, machine)
+                if is_tiny(found[kind]) or sums_of(exact) != sums_of(found[kind]):
+                    found |= {"run_ragged": found[kind], kind: exact}
         return found
 
     def objects(self, elsewhere: Set[str]) -> list[bytes]:
         """The modules compiled, without the functions that the other half defines."""
         return [module.compile(elsewhere) for module in self._modules]
+
+
+def sums_of(program: Program) -> Counter[tuple[tuple[int, ...], Order | None]]:
+    """The extents and orders of all loops that combine terms. Two forms of one program in which
+    these are equal compute the same bits. They differ where rows are not the first axis of a sum,
+    as in the gradient of a recurrent layer: a number of rows known in advance is one axis with the
+    iterations before it, and may be cut into chunks."""
+    return Counter(
+        (tuple(axis.extent for axis in loop.axes), loop.order)
+        for kernel in program.kernels()
+        for loop in kernel.loops
+        if loop.reductions
+    )
 
 
 # ---------------------------------------------------------------- two processes
