@@ -31,6 +31,7 @@ from gradc.compiler.types import DTYPES
 
 faulthandler.enable()
 Array = np.ndarray[Any, np.dtype[Any]]
+X86 = find_target("native").is_x86
 
 
 def pointers(name: str, count: int) -> FunctionEmitter:
@@ -38,11 +39,13 @@ def pointers(name: str, count: int) -> FunctionEmitter:
     return FunctionEmitter(name, [*(("ptr", f"p{i}") for i in range(count)), ("i64", "n")])
 
 
-def run(f: FunctionEmitter, *arrays: Array, n: int = 0, optimize: str = "none") -> None:
+def run(
+    f: FunctionEmitter, *arrays: Array, n: int = 0, optimize: str = "none", target: str = "native"
+) -> None:
     """Compile and call it with the arrays' addresses and n."""
     module = ModuleEmitter(f.name)
     module.add(f)
-    payload = compile_module(module.text(), find_target("native"), optimize)  # type: ignore[arg-type]
+    payload = compile_module(module.text(), find_target(target), optimize)  # type: ignore[arg-type]
     loaded = process_engine().load(payload, [f.name])
     signature = [ctypes.c_void_p] * len(arrays) + [ctypes.c_int64]
     call = ctypes.CFUNCTYPE(None, *signature)(loaded.address(f.name))
@@ -241,6 +244,25 @@ def test_strided_memory_touches_only_its_elements(
     picked = given[::step]
     columns = [picked] * (step - 1) + [picked + picked]
     np.testing.assert_array_equal(got, np.stack(columns, 1).reshape(-1))
+
+
+@pytest.mark.parametrize("target", [n for n in ("native", "x86-64-v3") if X86 or n == "native"])
+@pytest.mark.parametrize("step", [2, 3, 4])
+@pytest.mark.parametrize("on", [2, 9, 12])
+def test_lanes_that_are_known_to_be_off_are_not_read(on: int, step: int, target: str) -> None:
+    """With a shuffle of literals as mask, LLVM read halves of vectors whose lanes are all off."""
+    f = pointers("known", 2)
+    x, out = f.parameter(0), f.parameter(1)
+    mask = f.vector("i1", [lane < on for lane in range(16)])
+    one, other = (f.strided_load("float", f.gep(x, n, "float"), step, 16, mask) for n in (0, 1))
+    f.masked_store(f.select(f.compare("ogt", one, other), one, other), out, mask)
+    f.ret()
+    pages = [mmap.mmap(-1, 2 * mmap.PAGESIZE) for _ in range(2)]
+    given = before_a_guard(step * (on - 1) + 2, np.float32, pages[0])
+    got = before_a_guard(on, np.float32, pages[1])
+    given[...] = np.arange(len(given))
+    run(f, given, got, target=target)
+    np.testing.assert_array_equal(got, given[1::step])
 
 
 @pytest.mark.parametrize("index_type", ["i32", "i64"])

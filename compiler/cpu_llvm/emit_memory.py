@@ -128,7 +128,14 @@ class MemoryEmitter(ValueEmitter):
                 self.masked_store(taken, at, self._lanes_of(mask, [lane for lane, _ in which]))
 
     def _lanes_of(self, mask: Value, lanes: Sequence[int]) -> Value:
-        """A mask made of lanes of another; off where a lane is -1."""
+        """A mask made of lanes of another; off where a lane is -1.
+
+        One that is known now is a literal: of a shuffle of literals LLVM 22 loads the half in which
+        all lanes are off as if all were on, once it has cut a vector in two.
+        """
+        flags = mask.flags
+        if flags is not None:
+            return self.vector("i1", [lane >= 0 and flags[lane] for lane in lanes])
         off = self.const("i1", False, mask.lanes)
         return self.shuffle(mask, off, [mask.lanes if lane < 0 else lane for lane in lanes])
 

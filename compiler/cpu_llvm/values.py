@@ -65,6 +65,15 @@ class Value:
             return None
         return int(text)
 
+    @property
+    def flags(self) -> tuple[bool, ...] | None:
+        """The lanes of a literal vector of i1; None for anything else."""
+        if self.type != "i1" or self.lanes == 1 or not self.is_literal:
+            return None
+        if self.name.startswith("splat"):
+            return (self.name == "splat (i1 true)",) * self.lanes
+        return tuple(lane.endswith("true") for lane in self.name.strip("<>").split(","))
+
     def __str__(self) -> str:
         return f"{self.llvm} {self.name}"
 
