@@ -71,6 +71,16 @@ def test_digits_cnn(cache: Path) -> None:
     assert accuracy >= 98.5
 
 
+def test_adding(cache: Path) -> None:
+    text = run_example("adding", cache)
+    (always_one,) = found(r"^always 1: mean squared error (\S+)$", text)
+    (held_out,) = found(r"^LSTM, held out: (\S+)$", text)
+    assert abs(always_one - 1 / 6) < 0.02 and held_out < 0.01
+    answers = re.findall(r"^sum (\S+), answer (\S+)$", text, re.MULTILINE)
+    assert len(answers) == 3
+    assert all(abs(float(value) - float(answer)) < 0.3 for value, answer in answers)
+
+
 def test_plane_fit(cache: Path) -> None:
     text = run_example("plane_fit", cache)
     (difference,) = found(r"^largest difference: (.+)$", text)
@@ -172,7 +182,9 @@ def test_a_data_set_that_is_not_there(cache: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["digits", "digits_cnn", "plane_fit", "xor", "cifar2", "lenet"])
+@pytest.mark.parametrize(
+    "name", ["adding", "digits", "digits_cnn", "plane_fit", "xor", "cifar2", "lenet"]
+)
 def test_gradc_train(name: str, cache: Path) -> None:
     """`gradc train` takes the same files."""
     file = str(EXAMPLES / f"{name}.py")
