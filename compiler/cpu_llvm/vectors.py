@@ -261,7 +261,7 @@ class ExpressionEmitter:
         first = self._cached(clamped.index, True)
         lanes = f.vector("i64", [lane * clamped.step for lane in range(width)])
         places = f.binary("add", f.splat(first, width), lanes)
-        inside, edge = self.lanes.mask, f.const(kind, 0, width)
+        inside, edge = self._lanes_on(places, first, clamped.step), f.const(kind, 0, width)
         for predicate, end in (("sge", clamped.low), ("sle", clamped.high)):
             if end is None:
                 continue
@@ -276,6 +276,17 @@ class ExpressionEmitter:
             return f.masked_load(kind, pointer, inside, width, edge)
         found = f.strided_load(kind, pointer, clamped.step, width, inside)
         return f.select(inside, found, edge)
+
+    def _lanes_on(self, places: Value, first: Value, step: int) -> Value | None:
+        """The mask of the lanes, as one that is found when it is run where they lie apart: of
+        shuffles of what is partly known LLVM loads a half without any lane as if all were on."""
+        assert self.lanes is not None
+        mask = self.lanes.mask
+        flags = None if mask is None or step == 1 else mask.flags
+        if flags is None:
+            return mask
+        last = self.f.binary("add", first, step * (sum(flags) - 1))
+        return self.f.compare("sle", places, self.f.splat(last, self.width))
 
     def _strided_load(self, kind: str, pointer: Value, step: int) -> Value:
         assert self.lanes is not None
