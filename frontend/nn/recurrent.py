@@ -215,12 +215,8 @@ class RNNCell(_Cell):
         return found
 
 
-class LSTMCell(_Cell):
-    """i, f, g, o: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
-
-    weight_ih [4 hidden, input], weight_hh [4 hidden, hidden], bias_ih, bias_hh [4 hidden]: the
-    gates one behind the other; all begin uniform in +-1/sqrt(hidden)
-    """
+class _GatedCell(_Cell):
+    """A cell whose kind has no options."""
 
     def __init__(
         self,
@@ -232,8 +228,17 @@ class LSTMCell(_Cell):
         bias_init: Beginning = None,
     ) -> None:
         self._sizes(input_size, hidden_size)
-        self.kind = _LSTM
         self._make("", self.input_size, bias, dtype, weight_init, bias_init)
+
+
+class LSTMCell(_GatedCell):
+    """i, f, g, o: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
+
+    weight_ih [4 hidden, input], weight_hh [4 hidden, hidden], bias_ih, bias_hh [4 hidden]: the
+    gates one behind the other; all begin uniform in +-1/sqrt(hidden)
+    """
+
+    kind = _LSTM
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """input [..., input] and (h, c), each [..., hidden], zeros if None, to the new (h, c)."""
@@ -241,25 +246,14 @@ class LSTMCell(_Cell):
         return h, c
 
 
-class GRUCell(_Cell):
+class GRUCell(_GatedCell):
     """r, z, n: n = tanh(x_n + sigmoid(r) h_n), h' = (1 - sigmoid(z)) n + sigmoid(z) h.
 
     weight_ih [3 hidden, input], weight_hh [3 hidden, hidden], bias_ih, bias_hh [3 hidden]: the
     gates one behind the other; all begin uniform in +-1/sqrt(hidden)
     """
 
-    def __init__(
-        self,
-        input_size: WholeNumber,
-        hidden_size: WholeNumber,
-        bias: bool = True,
-        dtype: Any = float32,
-        weight_init: Beginning = None,
-        bias_init: Beginning = None,
-    ) -> None:
-        self._sizes(input_size, hidden_size)
-        self.kind = _GRU
-        self._make("", self.input_size, bias, dtype, weight_init, bias_init)
+    kind = _GRU
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         """input [..., input] and h [..., hidden], zeros if it is None, to the new h."""
