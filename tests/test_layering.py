@@ -22,7 +22,12 @@ FILE_LINES_MAXIMUM = 600
 FUNCTION_LINES_MAXIMUM = 60
 
 # What the runtime shares with the compiler.
-CONTRACT = ("gradc.compiler.artifact", "gradc.compiler.attributes", "gradc.compiler.errors")
+CONTRACT = (
+    "gradc.compiler.artifact",
+    "gradc.compiler.attributes",
+    "gradc.compiler.errors",
+    "gradc.compiler.launches",
+)
 
 # What each folder may import of gradc, beside its own modules.
 ALLOWED = {
