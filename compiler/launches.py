@@ -4,6 +4,9 @@ A back end for GPUs makes one of each program, beside the modules (cubins) that 
 the runtime's driver layer, in Python and in C, follows it. Like artifact.py it is a contract and
 imports the standard library alone.
 
+Every place that a `Pointer` names is a multiple of ALIGNMENT_BYTES, save those in the frame:
+kernels are compiled for that, so the host allocates what they are in so.
+
 What a kernel must be told that is not a place in memory is in the *frame*, an array of int64 in the
 device's memory, so that a captured graph of launches can be replayed without a change:
 
@@ -16,26 +19,40 @@ device's memory, so that a captured graph of launches can be replayed without a 
 
 Before the first step the host writes slots 0 to 2; after each it adds one to slot 0 and, unless all
 steps read the same, rows_maximum to slot 1.
+
+A compiled entry point is one string of bytes, `pack(table, modules)`: a line of MAGIC, the length
+of a header as 8 bytes (little-endian), the header (JSON: `table`, and `lengths` of the blobs), then
+the blobs, each at the next multiple of BLOB_BYTES from the start: the table's `constants`, then the
+modules. A record in the header is a list, its class's name before its fields in their order; a
+tuple is a list that begins with "".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 STEP_SLOT = 0
 ORDER_SLOT = 1
 ROWS_SLOT = 2
 FIRST_COUNTER_SLOT = 3
 
-Memory = Literal["state", "arena", "input", "output", "constant", "order", "frame"]
+ALIGNMENT_BYTES = 16
+MAGIC = b"gradc launches 1\n"
+_LENGTH_BYTES = 8
+BLOB_BYTES = 64
+
+Memory = Literal["state", "arena", "input", "output", "constant", "table", "order", "frame"]
 
 
 @dataclass(frozen=True)
 class Pointer:
     """An argument that is a place in the device's memory.
 
-    memory   whose: the state block, the arena, the order, the frame; or one of several, by `number`
+    memory   whose: the state block, the arena, the order, the frame, the table's own `constants`
+             ("table"); or one of several, by `number`
     number   which input, output or constant; 0 elsewhere
     offset   bytes from its begin
     """
@@ -69,24 +86,31 @@ class Function:
 class Launch:
     """One kernel on its grid. Two pointers to scratch follow the arguments.
 
-    kernel   of the program, for messages and profiles
+    kernel      of the program, for messages and profiles
+    arguments   a pointer, or a number of 32 bits, signed
     """
 
     kernel: str
     function: int
     grid: tuple[int, int, int]
-    arguments: tuple[Pointer, ...]
+    arguments: tuple[Pointer | int, ...]
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """The body `extent` times, or as many as `count`, an int64 in memory, says, but no more; or as
-    many as there are rows where it is bounded. The slot `counter` of the frame counts from 0."""
+    """The body `extent` times, or as many as `count` in memory says, but no more; or as many as
+    there are rows, times `per_row`, where it is bounded. The slot `counter` of the frame counts
+    from 0.
+
+    count_bytes   of the integer there: 4 or 8
+    """
 
     counter: int
     extent: int
     count: Pointer | None
+    count_bytes: int
     bounded: bool
+    per_row: int
     body: tuple[Instruction, ...]
 
 
@@ -120,6 +144,7 @@ class LaunchTable:
     before, step, after   the step is what the host does `count` times
     output_bytes          by output: from a step's value to the next one's
     frame_slots           length of the frame
+    constants             what kernels read that is part of the code; the host copies it once
     """
 
     architecture: str
@@ -131,3 +156,60 @@ class LaunchTable:
     rows_maximum: int
     frame_slots: int
     arena_bytes: int
+    constants: bytes
+
+
+def pack(table: LaunchTable, modules: Sequence[bytes]) -> bytes:
+    """The table and its modules as one string of bytes."""
+    blobs = [table.constants, *modules]
+    header = json.dumps(
+        {"table": _tagged(table), "lengths": [len(blob) for blob in blobs]}, separators=(",", ":")
+    ).encode()
+    packed = bytearray(MAGIC + len(header).to_bytes(_LENGTH_BYTES, "little") + header)
+    for blob in blobs:
+        packed += bytes(-len(packed) % BLOB_BYTES) + blob
+    return bytes(packed)
+
+
+def unpack(packed: bytes) -> tuple[LaunchTable, tuple[bytes, ...]]:
+    """The table and its modules. Raises ValueError for what `pack` did not make."""
+    if not packed.startswith(MAGIC):
+        raise ValueError("this is no launch table")
+    start = len(MAGIC) + _LENGTH_BYTES
+    end = start + int.from_bytes(packed[len(MAGIC) : start], "little")
+    try:
+        header = json.loads(packed[start:end])
+        blobs = []
+        for length in header["lengths"]:
+            begin = -(-end // BLOB_BYTES) * BLOB_BYTES
+            end = begin + length
+            blobs.append(packed[begin:end])
+        if end != len(packed):
+            raise ValueError(f"it has {len(packed)} bytes, and should have {end}")
+        table = _untagged(header["table"])
+        return replace(table, constants=blobs[0]), tuple(blobs[1:])
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError(f"this launch table is damaged: {error}") from error
+
+
+_RECORDS: dict[str, Any] = {
+    c.__name__: c for c in (Pointer, Function, Launch, Repeat, While, If, LaunchTable)
+}
+
+
+def _tagged(value: Any) -> Any:
+    """A record as a list of its class's name and its fields; a tuple as a list after an empty
+    name; bytes, which lie outside of the header, as null."""
+    if isinstance(value, tuple):
+        return ["", *map(_tagged, value)]
+    if type(value).__name__ in _RECORDS:
+        return [type(value).__name__, *(_tagged(getattr(value, f.name)) for f in fields(value))]
+    return None if isinstance(value, bytes) else value
+
+
+def _untagged(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    name, *rest = value
+    parts = tuple(map(_untagged, rest))
+    return _RECORDS[name](*parts) if name else parts
