@@ -420,8 +420,26 @@ _DATA = {
     "mnist": "write data.load_idx(path)",
 }
 
+_AUGMENTATIONS = {
+    "CutOut": "write augment.Cutout(length)",
+    "ColorJitter": "write nn.Sequential of augment.RandomBrightness, RandomContrast and "
+    "RandomSaturation",
+    "GaussianNoise": "write augment.RandomNoise(std)",
+    "MixUp": "write augment.Mixup(alpha, num_classes)",
+    "RandomAffine": "write nn.Sequential of augment.RandomRotate, RandomTranslate, RandomScale and "
+    "RandomShear",
+    "RandomErasing": "write augment.Cutout(length)",
+    "RandomFlip": "write augment.RandomMirror(p)",
+    "RandomHorizontalFlip": "write augment.RandomMirror(p)",
+    "RandomRotation": "write augment.RandomRotate(degrees)",
+    "RandomTranslation": "write augment.RandomTranslate(translate)",
+    "RandomVerticalFlip": "write augment.RandomMirror(p, vertical=True)",
+    "RandomZoom": "write augment.RandomScale(scale)",
+}
+
 NAMESPACES = {
     "gradc": _FUNCTIONS,
+    "gradc.augment": _AUGMENTATIONS,
     "gradc.nn": _LAYERS,
     "gradc.nn.functional": _FUNCTIONS,
     "gradc.optim": _OPTIMIZERS,

@@ -16,6 +16,8 @@ E = np.zeros((0, 3))
 V = np.array([3.0, 1.0, 2.0])
 BOOLS = np.array([True, False])
 NONE_OF = np.zeros((0,), int)
+PICTURE = np.arange(8.0).reshape(1, 2, 2, 2)
+WHOLE_PICTURE = np.array([[[[-1.0, -1], [1, -1]], [[-1, 1], [1, 1]]]])
 OF_4 = {d: np.random.default_rng(29).uniform(size=(1, 2, *(4,) * d)) for d in (1, 2, 3)}
 
 
@@ -424,6 +426,22 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
     "channel_shuffle": [
         (lambda: gc.channel_shuffle(np.zeros((0, 4, 2)), 2), np.zeros((0, 4, 2))),
         (lambda: gc.channel_shuffle(OF_4[1], 1), OF_4[1]),
+    ],
+    "grid_sample": [
+        (
+            lambda: gc.grid_sample(np.zeros((0, 2, 3, 3)), np.zeros((0, 4, 5, 2))),
+            np.zeros((0, 2, 4, 5)),
+        ),
+        (
+            lambda: gc.grid_sample(np.ones((1, 2, 3, 3)), np.zeros((1, 0, 5, 2))),
+            np.zeros((1, 2, 0, 5)),
+        ),
+        (lambda: gc.grid_sample(PICTURE, WHOLE_PICTURE, align_corners=True), PICTURE),
+        (lambda: gc.grid_sample(PICTURE, WHOLE_PICTURE, "nearest", align_corners=True), PICTURE),
+    ],
+    "affine_grid": [
+        (lambda: gc.affine_grid(np.zeros((0, 2, 3)), (0, 1, 2, 4)), np.zeros((0, 2, 4, 2))),
+        (lambda: gc.affine_grid([[[1.0, 0, 0], [0, 1, 0]]], (1, 1, 2, 2), True), WHOLE_PICTURE),
     ],
     "interpolate": [
         (lambda: gc.interpolate(np.zeros((0, 4, 2)), 3), np.zeros((0, 4, 3))),

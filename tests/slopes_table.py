@@ -486,6 +486,12 @@ LINEAR: Mapping[str, Callable[[gc.Tensor], Any]] = {
     "pixel_shuffle": lambda x: gc.pixel_shuffle(x.reshape((4, 1, 1)), 2),
     "pixel_unshuffle": lambda x: gc.pixel_unshuffle(x.reshape((1, 2, 2)), 2),
     "channel_shuffle": lambda x: gc.channel_shuffle(x.reshape((1, 4, 1)), 2),
+    "grid_sample": lambda x: gc.grid_sample(
+        x[None, None], [[[[-0.5, 0.3], [0.2, 0.9]]]], align_corners=True
+    ),
+    "affine_grid": lambda x: gc.affine_grid(
+        gc.concatenate([x, x[:, :1]], axis=1)[None], (1, 1, 2, 2)
+    ),
     "interpolate": lambda x: gc.interpolate(x[None], 3),
     "dropout1d": lambda x: gc.dropout1d(x[None]),
     "dropout2d": lambda x: gc.dropout2d(x[None, None]),

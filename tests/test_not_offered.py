@@ -19,7 +19,7 @@ def _program(**options: Any) -> Any:
 
 @pytest.mark.parametrize(
     "name",
-    "augment frozen sweep".split(),
+    "frozen sweep".split(),
 )
 def test_names_that_are_not_offered_say_so(name: str) -> None:
     if hasattr(gc, name):

@@ -257,6 +257,14 @@ TABLE: dict[str, Entry] = {
         "same", lambda x, y: gc.channel_shuffle(x.reshape((1, 6, 1)), 2),
         lambda x, y: x.T.reshape(1, 6, 1),
     ),
+    "grid_sample": (
+        "floating", lambda x, y: gc.grid_sample(x[None, None], 0 * y[None, None, :, :2]),
+        lambda x, y: np.full((1, 1, 1, 2), x[:, 1].mean()),
+    ),
+    "affine_grid": (
+        "floating", lambda x, y: gc.affine_grid(x[None], (1, 1, 1, 1)),
+        lambda x, y: x[None, None, None, :, 2],
+    ),
     "interpolate": ("same", lambda x, y: gc.interpolate(x[None], 6),
                     lambda x, y: x.repeat(2, 1)[None]),
     "dropout1d": ("floating", lambda x, y: gc.dropout1d(x[None]), lambda x, y: x[None]),

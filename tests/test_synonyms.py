@@ -93,6 +93,8 @@ CALLS |= {
     "max_unpool2d": {"input": x[None], "indices": numbers[None], "kernel_size": 1},
     "max_unpool3d": {"input": x[None, None], "indices": numbers[None, None], "kernel_size": 1},
     "fold": {"input": channels[:, :, 0], "output_size": (1, 4), "kernel_size": 1},
+    "grid_sample": {"input": channels, "grid": np.zeros((1, 2, 2, 2))},
+    "affine_grid": {"theta": np.ones((1, 2, 3)), "size": (1, 1, 2, 2)},
     "group_norm": {"input": channels, "num_groups": 2},
     "instance_norm": {"input": channels},
     "interpolate": {"input": channels, "size": 2},

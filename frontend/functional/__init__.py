@@ -26,6 +26,7 @@ from .metrics import *
 from .neural import *
 from .normalization import *
 from .pooling import *
+from .sampling import *
 from .statistics import *
 from .unpooling import *
 
