@@ -3,7 +3,9 @@
 An artefact is a table of *entry points* over one state block. This module imports the standard
 library alone, because `runtime/` sees nothing of the compiler but this page.
 
-One entry point is a C function `void entry(struct gradc_arguments *)`:
+On the host, one entry point is a C function `void entry(struct gradc_arguments *)`; for a device
+that the host launches kernels on, it is a launch table (launches.py), whose steps do the same with
+the same arguments. The struct of the function:
 
     struct gradc_arguments {
         void        *state;        // the state block, `state_bytes` long, 64-byte aligned
@@ -35,7 +37,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+Device = Literal["host", "cuda"]
+"""Where entry points run, and the state lies: in the host's memory, or on a device of CUDA."""
 
 FORMAT_VERSION = 3
 """Of the argument struct and the entry points; a binary tells it in its description."""
@@ -172,8 +177,10 @@ def aligned_arena_bytes(arena_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """One compiled function. `address` is set in-process, `symbol` in a shared library.
+    """One compiled function. `code` is set in-process, `symbol` in a shared library.
 
+    code              what runs it here: on the host the function's address, on a device its packed
+                      launch table; 0 in what is kept on disk, beside the code itself
     arena_bytes       of the memory plan, shared by all threads
     workspace_bytes   of each thread's own, behind the arena; a multiple of the alignment above
     """
@@ -186,7 +193,7 @@ class EntryPoint:
     rows_maximum: int
     bounded: bool
     symbol: str
-    address: int
+    code: int | bytes
     kernels: tuple[KernelInfo, ...]
     compile_seconds: float
     from_cache: bool
@@ -199,12 +206,15 @@ class EntryPoint:
 class Artifact(Protocol):
     """What an executor asks of a compiled program. The driver's is lazy, a saved one is a table.
 
+    device               where the entry points run; one device for all of them
     state, state_bytes   the layout of the state block, equal for all entry points
     constants            row-major bytes of the constant arrays that entry points read
     fingerprint          hex digest of program and target: equal digests continue each other's runs
     owner                keeps the code loaded; hold it as long as an address may be called
     """
 
+    @property
+    def device(self) -> Device: ...
     @property
     def state(self) -> tuple[StateField, ...]: ...
     @property
@@ -215,11 +225,11 @@ class Artifact(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def pool_create(self) -> int:
-        """Address of `void *pool_create(int64_t threads)`."""
+        """Address of `void *pool_create(int64_t threads)`, on the host."""
 
     @property
     def pool_destroy(self) -> int:
-        """Address of `void pool_destroy(void *pool)`."""
+        """Address of `void pool_destroy(void *pool)`, on the host."""
 
     def index_ranges(self, kind: str) -> tuple[IndexRange, ...]:
         """What the inputs of `kind` must hold; checked before they enter."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
+from .artifact import Device
 from .machine import Machine
 from .program.ir import Program
 
@@ -40,6 +41,10 @@ class Backend(Protocol):
     """Code for one variety of a target."""
 
     @property
+    def device(self) -> Device:
+        """Where its code runs."""
+
+    @property
     def machine(self) -> Machine:
         """What passes must know of the machine."""
 
@@ -57,8 +62,9 @@ class Backend(Protocol):
     def compile(self, program: Program, text: str) -> bytes:
         """The object made of what `emit` gave."""
 
-    def load(self, payload: bytes, symbol: str) -> int:
-        """Address of the entry point in this process, valid while this back end lives."""
+    def load(self, payload: bytes, symbol: str) -> int | bytes:
+        """What runs the entry point in this process, `EntryPoint.code`: an address, valid while
+        this back end lives, or a launch table."""
 
     def pool_address(self, symbol: str) -> int:
         """Address of a function of the thread pool."""

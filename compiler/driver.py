@@ -28,6 +28,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .artifact import (
+    Device,
     EntryPoint,
     IndexRange,
     KernelInfo,
@@ -132,6 +133,10 @@ class CompiledProgram:
     # -- what the runtime asks --------------------------------------------------------------
 
     @property
+    def device(self) -> Device:
+        return self._backend.device
+
+    @property
     def state(self) -> tuple[StateField, ...]:
         if self._state is None:
             self._state = lay_out_state(self.graphs.values(), self._layouts())
@@ -229,7 +234,7 @@ class CompiledProgram:
             entry, payload = manifest
         return replace(
             entry,
-            address=self._backend.load(payload, symbol),
+            code=self._backend.load(payload, symbol),
             compile_seconds=time.perf_counter() - started,
             from_cache=manifest is not None,
         )

@@ -117,6 +117,15 @@ class CompileError(GradcError, RuntimeError):
     """The back end cannot compile a kernel; the message names the kernel."""
 
 
+class DeviceError(GradcError, RuntimeError):
+    """A device or its driver that is missing, too old, unfit for the code, or that reports an
+    error."""
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """A device with less free memory than a program needs; the message says how much of both."""
+
+
 def lay_out_message(
     operation: str,
     problem: str,

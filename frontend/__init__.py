@@ -15,6 +15,8 @@ from gradc.compiler.errors import (
     ArgumentError,
     CallError,
     CompileError,
+    DeviceError,
+    DeviceMemoryError,
     DTypeError,
     FileError,
     GradcError,

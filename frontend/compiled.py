@@ -17,7 +17,8 @@ from gradc.compiler.driver import CompiledProgram, options_from_environment
 from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
-from gradc.runtime.executor import Executor, usable_cpus
+from gradc.runtime.executor import Executor
+from gradc.runtime.host import usable_cpus
 from gradc.runtime.plain_number import as_whole
 from gradc.runtime.spellings import FUNCTION
 from gradc.runtime.state_view import StateView

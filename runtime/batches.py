@@ -19,9 +19,10 @@ from gradc.compiler.artifact import EntryPoint, IndexRange, TensorField
 from gradc.compiler.errors import ArgumentError, ShapeError
 
 from .arena import Array
-from .executor import Call, Executor, allocate_outputs
+from .executor import Executor, allocate_outputs
 from .index_ranges import check_index_ranges
 from .inputs import Expected, check_inputs, expect, fits_exactly
+from .place import Call
 
 EVALUATION_ROWS = 256  # batch size where the caller has named none
 CALL_STEPS_MAXIMUM = 16_384  # iterations in one call: their outputs, as float64 too, stay cached

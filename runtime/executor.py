@@ -1,46 +1,32 @@
-"""Running entry points: the state block, the arena, the threads and the constants of one artefact.
+"""Running entry points of one artefact: its state, prepared calls, and calls of functions.
 
 In: an artefact (compiler/artifact.py) and a number of threads. Out: calls of its entry points on
 NumPy arrays, and its named state as arrays in their logical layout.
 
-A prepared `Call` holds a filled argument struct, so that running it again sets three integers and
-jumps: about a microsecond. Calls of one executor share its state and arena and exclude each other.
+Where the state lies and what runs a call is the place's business (place.py). Calls of one executor
+share its state and exclude each other.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import threading
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import (
-    LINE_BYTES,
-    SEED_STATE,
-    Arguments,
-    Artifact,
-    EntryPoint,
-    IndexRange,
-    StateField,
-    TensorField,
-)
-from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.artifact import SEED_STATE, Artifact, EntryPoint, IndexRange, TensorField
+from gradc.compiler.errors import ArgumentError
 
-from .arena import Arena, Array, address_of, aligned_bytes, uninitialized_array
+from .arena import Array, uninitialized_array
 from .arena import numpy_dtype as dtype_named
+from .cuda.place import Cuda
+from .host import Host
 from .index_ranges import check_index_ranges
-from .inputs import Expected, bound_shape, cast, check_inputs, expect, fits_exactly
+from .inputs import Expected, bound_shape, check_inputs, expect, fits_exactly
+from .place import Call, Place
 
 NO_DIMS: Mapping[str, int] = MappingProxyType({})
-
-_ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-_POOL_CREATE_TYPE = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)
-_POOL_DESTROY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class Executor:
@@ -50,23 +36,11 @@ class Executor:
         if threads < 1:
             raise ArgumentError(f"threads is at least 1, not {threads}")
         self.artifact = artifact
-        self.threads = min(threads, usable_cpus())
-        self.state = State(artifact.state, artifact.state_bytes)
-        self.arena = Arena()
-        self.lock = threading.RLock()
-        self.pool, self._process = 0, 0
-        self._constants = _Constants(artifact.constants)
+        self.place = _place_of(artifact, threads)
+        self.state = self.place.state
+        self.lock = self.place.lock
         self._plans: dict[tuple[tuple[str, int], ...], _CallPlan] = {}
         self._last_plan: _CallPlan | None = None
-        if self.threads > 1:
-            self.start_pool()
-
-    def start_pool(self) -> None:
-        """Make the threads of this process. A forked child has none of its parent's."""
-        if self.threads > 1 and self._process != os.getpid():
-            self._process = os.getpid()
-            self.pool = _POOL_CREATE_TYPE(self.artifact.pool_create)(self.threads) or 0
-            weakref.finalize(self, _destroy_pool, self.artifact, self.pool, self._process)
 
     def initialize(self, seed: int, dims: Mapping[str, int] | None = None) -> None:
         """Fill the state block from the seed, through the "init" entry point."""
@@ -88,10 +62,7 @@ class Executor:
         inputs, outputs   row-major arrays in the entry's order and dtypes; kept alive by the call
         order             int64 sample numbers, or None where nothing is gathered
         """
-        self.arena.reserve(entry.memory_bytes(self.threads))
-        if len(self.artifact.constants) != len(self._constants):
-            self._constants = _Constants(self.artifact.constants)
-        return Call(self, entry, self._constants, inputs, order, outputs)
+        return self.place.prepare(entry, inputs, order, outputs)
 
     def execute(
         self,
@@ -142,69 +113,8 @@ class Executor:
         return plan
 
 
-class Call:
-    """A filled argument struct and the function that takes it."""
-
-    def __init__(
-        self,
-        executor: Executor,
-        entry: EntryPoint,
-        constants: _Constants,
-        inputs: Sequence[Array],
-        order: Array | None,
-        outputs: Sequence[Array],
-    ) -> None:
-        self.entry = entry
-        self.inputs, self.order, self.outputs = list(inputs), order, list(outputs)
-        self._executor, self._constants = executor, constants
-        self._input_table = _address_table(self.inputs)
-        self._output_table = _address_table(self.outputs)
-        self._function = _ENTRY_TYPE(entry.address)
-        self._arguments = Arguments(
-            state=executor.state.address,
-            inputs=ctypes.addressof(self._input_table),
-            order=None if order is None else address_of(order),
-            outputs=ctypes.addressof(self._output_table),
-            constants=constants.address,
-            same_rows=0,
-        )
-        self._address = ctypes.addressof(self._arguments)
-
-    def set_input(self, position: int, array: Array, first_row: int = 0) -> None:
-        """Read another array of the same dtype and shape from now on.
-
-        first_row   the sample number of its first row: the array is a part of a data set, of which
-                    no other part may be read
-        """
-        self.inputs[position] = array
-        skipped_bytes = first_row * array.strides[0] if first_row else 0
-        self._input_table[position] = address_of(array) - skipped_bytes
-
-    def set_output(self, position: int, array: Array) -> None:
-        """Write to another array of the same dtype and shape from now on."""
-        self.outputs[position] = array
-        self._output_table[position] = address_of(array)
-
-    def set_order(self, order: Array) -> None:
-        """Take the sample numbers from another array from now on."""
-        self.order = order
-        self._arguments.order = address_of(order)
-
-    def set_same_rows(self) -> None:
-        """Take the first numbers of the order in every iteration from now on."""
-        self._arguments.same_rows = 1
-
-    def run(self, first_step: int, count: int, rows: int) -> None:
-        """Run `count` iterations of `rows` samples each, beginning with `first_step`."""
-        executor, arguments = self._executor, self._arguments
-        with executor.lock:
-            executor.start_pool()
-            arguments.pool = executor.pool or None
-            arguments.arena = executor.arena.address
-            arguments.first_step = first_step
-            arguments.count = count
-            arguments.rows = rows
-            self._function(self._address)
+def _place_of(artifact: Artifact, threads: int) -> Place:
+    return Cuda(artifact) if artifact.device == "cuda" else Host(artifact, threads)
 
 
 class _CallPlan:
@@ -247,94 +157,6 @@ class _CallPlan:
         return results
 
 
-class State(Mapping[str, Array]):
-    """The named state in one aligned block; reading copies, writing checks and converts.
-
-    Arrays go in and out in the logical layout of `StateField.shape`, whatever the physical order.
-    """
-
-    def __init__(self, fields: Sequence[StateField], size_bytes: int) -> None:
-        self.fields = {field.name: field for field in fields}
-        self._block = aligned_bytes(size_bytes)
-        self.address = address_of(self._block)
-        self._views = {field.name: _logical_view(self._block, field) for field in fields}
-
-    def __getitem__(self, name: str) -> Array:
-        view = self._view(name)
-        return np.array(view, order="C", copy=True).reshape(self.fields[name].shape)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        view, field = self._view(name), self.fields[name]
-        array = cast(TensorField(name, field.dtype, field.shape), value, "state")
-        if array.shape != field.shape:
-            raise ShapeError(
-                f"state {name!r} has shape {list(field.shape)}, not {list(array.shape)}"
-            )
-        view[...] = array.reshape(view.shape)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.fields)
-
-    def __len__(self) -> int:
-        return len(self.fields)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.fields
-
-    def clear(self) -> None:
-        """Set every byte to zero."""
-        self._block[:] = 0
-
-    def snapshot(self) -> bytes:
-        """All of the block, to be given to `restore`."""
-        return self._block.tobytes()
-
-    def restore(self, snapshot: bytes) -> None:
-        """The block as it was when the snapshot was taken."""
-        self._block[:] = np.frombuffer(snapshot, np.uint8)
-
-    def arrays_of(self, snapshot: bytes) -> dict[str, Array]:
-        """The named arrays that a snapshot holds, in their logical layout."""
-        block = np.frombuffer(snapshot, np.uint8)
-        return {
-            name: np.ascontiguousarray(_logical_view(block, field)).reshape(field.shape)
-            for name, field in self.fields.items()
-        }
-
-    def snapshot_of(self, arrays: Mapping[str, Array]) -> bytes:
-        """The snapshot that holds these arrays: the inverse of `arrays_of`."""
-        block = np.zeros(self._block.size, np.uint8)
-        for name, field in self.fields.items():
-            view = _logical_view(block, field)
-            view[...] = np.reshape(arrays[name], view.shape)
-        return block.tobytes()
-
-    def _view(self, name: str) -> Array:
-        if name not in self._views:
-            known = ", ".join(map(repr, self._views)) or "none"
-            raise KeyError(f"no state named {name!r}; known: {known}")
-        return self._views[name]
-
-
-class _Constants:
-    """The constant arrays of an artefact at aligned addresses, and the table of their addresses."""
-
-    def __init__(self, constants: Sequence[bytes]) -> None:
-        sizes = [-(-len(data) // LINE_BYTES) * LINE_BYTES for data in constants]
-        self._block = aligned_bytes(sum(sizes))
-        arrays, offset = [], 0
-        for data, size in zip(constants, sizes, strict=True):
-            arrays.append(self._block[offset : offset + len(data)])
-            arrays[-1][:] = np.frombuffer(data, np.uint8)
-            offset += size
-        self._table = _address_table(arrays)
-        self._length = len(constants)
-        self.address = ctypes.addressof(self._table)
-
-    def __len__(self) -> int:
-        return self._length
-
-
 def allocate_outputs(
     entry: EntryPoint, count: int, dims: Mapping[str, int] | None = None
 ) -> list[Array]:
@@ -345,38 +167,3 @@ def allocate_outputs(
         )
         for field in entry.outputs
     ]
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _logical_view(block: Array, field: StateField) -> Array:
-    """The field's bytes as an array with the logical axes in their logical places.
-
-    Where it lies in strips, the axis that they divide is two: which strip, and where in it.
-    """
-    shape, order = field.shape, field.order
-    if field.strip:
-        inner = order[-1]
-        shape = (*shape[:inner], shape[inner] // field.strip, field.strip, *shape[inner + 1 :])
-        order = (inner, *(axis + (axis > inner) for axis in field.order[:-1]), inner + 1)
-    physical_shape = tuple(shape[axis] for axis in order)
-    dtype = dtype_named(field.dtype)
-    size_bytes = int(np.prod(physical_shape, dtype=np.int64)) * dtype.itemsize
-    data = block[field.offset_bytes : field.offset_bytes + size_bytes]
-    physical = data.view(dtype).reshape(physical_shape)
-    return physical.transpose(np.argsort(order)) if order else physical
-
-
-def _address_table(arrays: Sequence[Array]) -> Any:
-    return (ctypes.c_void_p * max(1, len(arrays)))(*map(address_of, arrays))
-
-
-def _destroy_pool(artifact: Artifact, pool: int, owner_process: int) -> None:
-    """Join the threads; a forked child has none of them and must not wait for them."""
-    if pool and os.getpid() == owner_process:
-        _POOL_DESTROY_TYPE(artifact.pool_destroy)(pool)

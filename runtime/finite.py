@@ -12,7 +12,7 @@ import numpy as np
 from gradc.compiler.errors import NonFiniteError
 
 from .arena import Array
-from .executor import State
+from .state import State
 
 _HINT = "trainer.check_nan() names the first state that is not finite"
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from gradc.compiler.errors import ArgumentError
 
-from .executor import State
 from .record import RunRecord
+from .state import State
 
 BATCHES = ("samples", "batch_size", "shuffle", "drop_last")
 """What a position inside an epoch depends on."""

@@ -8,7 +8,7 @@ from typing import Any
 from gradc.compiler.attributes import Attributes
 
 from .arena import Array
-from .executor import State
+from .state import State
 
 
 class StateView(Attributes, Mapping[str, Array]):

@@ -16,6 +16,7 @@ import numpy as np
 
 from gradc.compiler.artifact import (
     Arguments,
+    Device,
     EntryPoint,
     IndexRange,
     RowsMinimum,
@@ -49,6 +50,7 @@ class FakeArtifact:
         self.state, self.state_bytes = STATE, STATE_BYTES
         self.constants = (np.float32(LEARNING_RATE).tobytes(), np.float32(MOMENTUM).tobytes())
         self.fingerprint = fingerprint
+        self.device: Device = "host"
         self.owner: Any = self
         self.seconds_per_step = seconds_per_step
         self.variants: list[tuple[str, dict[str, int], bool]] = []

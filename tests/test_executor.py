@@ -14,8 +14,9 @@ from gradc.compiler.artifact import StateField, TensorField
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.runtime import Executor
 from gradc.runtime.arena import Arena, address_of, aligned_array
-from gradc.runtime.executor import State, usable_cpus
+from gradc.runtime.host import usable_cpus
 from gradc.runtime.inputs import check_inputs
+from gradc.runtime.state import State
 
 
 def _check(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:

@@ -37,7 +37,7 @@ from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program, print_program
 from gradc.compiler.program.verify import verify_program
 from gradc.compiler.types import TensorType, float32, float64, int32
-from gradc.runtime.executor import State
+from gradc.runtime.state import State
 
 JOINED, IN_STRIPS = StateLayout((1, 0)), StateLayout((1, 0), STRIP)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..artifact import Device
 from ..backend import Backend as BackendProtocol
 from ..backend import EmittedProgram
 from ..machine import Machine
@@ -57,6 +58,11 @@ class Backend(BackendProtocol):
     def __init__(self, cpu: str) -> None:
         self.target = find_target(cpu)
         self._loaded: list[LoadedObject] = []
+
+    @property
+    def device(self) -> Device:
+        """Its code runs on the host."""
+        return "host"
 
     @property
     def machine(self) -> Machine:
