@@ -48,8 +48,7 @@ LAYERS = frozenset(
 
 OPTIMIZERS = frozenset(
     """
-    Adadelta Adafactor Adagrad Adamax ASGD LBFGS Lion Muon NAdam Nadam RAdam RMSprop Rprop
-    SparseAdam swa_utils
+    Adafactor LBFGS Muon SparseAdam swa_utils
     """.split()
 )
 

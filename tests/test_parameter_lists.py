@@ -29,8 +29,9 @@ def loss_of(net: nn.Module) -> gc.Tensor:
     return gc.mean(gc.square(net(x)))
 
 
-def changed(program: Any, updates: int = 2) -> dict[str, bool]:
-    """Which parameters `updates` steps change; by the compiled program."""
+def changed(program: Any, updates: int = 3) -> dict[str, bool]:
+    """Which parameters `updates` steps change; by the compiled program. An odd number: two steps
+    of one length may lead back."""
     trainer = program.compile(seed=1)
     before = dict(trainer.parameters)
     for _ in range(updates):

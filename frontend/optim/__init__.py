@@ -9,8 +9,10 @@ from ..missing import namespace as _namespace
 from ..missing import public_names as _public_names
 from . import schedule as schedule
 from .adam import *
+from .adaptive import *
 from .optimizer import *
 from .sgd import *
+from .sign import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
     __all__ = [*_public_names(globals()), "schedule"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError, GradcError
-from gradc.compiler.types import float64
+from gradc.compiler.types import float32, float64
 from gradc.runtime.plain_number import plain
 
 from ..constructors import checked_constructor
@@ -69,6 +69,10 @@ class Slot:
         """State named optimizer.<kind>.<parameter's name>, of the parameter's type."""
         return optimizer_state(f"optimizer.{kind}.{self.parameter.name}", self.parameter, initial)
 
+    def scalar(self, kind: str, initial: float) -> State:
+        """A number of float64 for the parameter, named as other state is."""
+        return optimizer_state(f"optimizer.{kind}.{self.parameter.name}", self.step, initial)
+
     def set(self, state: State, value: Tensor) -> Tensor:
         """Let `state` take `value` after the step; returns the value."""
         self.updates.append((state, value))
@@ -91,6 +95,27 @@ class Slot:
     def wide(self, value: Rate) -> float | Tensor:
         """A number, or a schedule's value at this step as a float64 scalar."""
         return value.at(self.step) if isinstance(value, Schedule) else value
+
+    def scaled_parameter(self, lr: Rate, weight_decay: Rate) -> Tensor:
+        """p * (1 - lr * weight_decay): decay that is apart from the gradient."""
+        if is_zero(weight_decay):
+            return self.parameter
+        return self.parameter * self.number(1.0 - self.wide(lr) * self.wide(weight_decay))
+
+    def decayed_gradient(self, options: Any, gradient: Tensor) -> Tensor:
+        """The gradient signed by `options.maximize`, plus weight_decay * p."""
+        d = signed(gradient, options.maximize)
+        if is_zero(options.weight_decay):
+            return d
+        return d + self.number(options.weight_decay) * self.parameter
+
+    def decayed(self, options: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The parameter and the gradient, of which the one that options.decoupled_weight_decay
+        says has been decayed."""
+        if options.decoupled_weight_decay:
+            scaled = self.scaled_parameter(options.lr, options.weight_decay)
+            return scaled, signed(gradient, options.maximize)
+        return self.parameter, self.decayed_gradient(options, gradient)
 
 
 @dataclass(frozen=True)
@@ -204,6 +229,13 @@ class Optimizer(metaclass=TakesParameters):
 def signed(gradient: Tensor, maximize: bool) -> Tensor:
     """The gradient, turned round when the loss is to grow."""
     return negative(gradient) if maximize else gradient
+
+
+def squares(tensor: Tensor) -> Tensor:
+    """The sum of all squares, in float32 where the dtype is narrower: 300 * 300 is too much for
+    float16."""
+    wide = tensor if tensor.dtype.bits >= 32 else tensor.astype(float32)
+    return (wide * wide).sum()
 
 
 def is_zero(value: Any) -> bool:
