@@ -126,7 +126,7 @@ class DeviceCall:
         numbers = self.order[begin:end]
         if self._order_block is None or numbers.nbytes > self._order_block.size_bytes:
             self._order_block = None  # its room may be needed
-            room = 1 << max(count * length * SLOT_BYTES - 1, 1).bit_length()
+            room = max(numbers.nbytes, self.order.nbytes)  # of any run that takes it
             self._order_block = Block(self._device, room, "the order of the samples")
             self._replay = None
         self._order_block.upload(numbers)

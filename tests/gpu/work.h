@@ -1,0 +1,49 @@
+/* Pieces of work on streams and in graphs. */
+#ifndef STAND_IN_WORK_H
+#define STAND_IN_WORK_H
+
+#include "stand_in.h"
+
+enum work_kind { KERNEL, COPY, FILL, GRAPH };
+
+struct work {
+    enum work_kind kind;
+    /* KERNEL */
+    struct function *function;
+    unsigned grid[3], block[3];
+    unsigned char *values; /* the parameters, copied when the launch was made */
+    /* COPY: host addresses as they were given; `staged` holds what was in pageable memory then */
+    uint64_t to, from;
+    size_t size;
+    unsigned char *staged;
+    /* FILL: `size` elements of `width` bytes at `to` */
+    unsigned value;
+    int width;
+    /* GRAPH */
+    struct list *graph;
+};
+
+struct list {
+    size_t count, room;
+    struct work *work;
+};
+
+struct stream {
+    struct list waiting;
+    struct list *captured; /* null: no capture */
+    bool spoilt;           /* something was done that cannot be captured */
+};
+
+int work_add(struct list *list, struct work work);
+void list_free(struct list *list);
+struct list *list_copy(const struct list *list);
+/* Run all that waits on a stream. */
+int stream_flush(struct stream *stream);
+/* The parameters of a launch, copied as the driver copies them. */
+unsigned char *work_copy_values(const struct function *function, void *const *parameters);
+/* Run what stands for the kernel. */
+int work_call(const struct work *work);
+
+extern stand_in_kernel *stand_in_handler;
+
+#endif
