@@ -49,6 +49,8 @@ SEED_STATE = "gradc.seed"
 """The state that holds the seed of a program's random numbers, i64[]."""
 RATE_STATE = "optimizer.lr"
 """The state that leads the learning rate, f64[], in programs that have one."""
+AVERAGED_STATE = "optimizer.averaged."
+"""What the names of averages of parameters begin with; the parameter's name follows."""
 
 
 class Arguments(ctypes.Structure):

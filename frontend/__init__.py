@@ -48,7 +48,7 @@ from .graphs import graph, parse
 from .loops import cond, map, scan, while_loop
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, vjp
-from .variables import input, parameter, state, update
+from .variables import frozen, input, parameter, state, update
 
 __version__ = "0.1.0"
 

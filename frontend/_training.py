@@ -21,11 +21,9 @@ import gradc.runtime
 from gradc.compiler.aot.model import Declaration, model_name
 from gradc.compiler.artifact import TensorField
 from gradc.compiler.attributes import Attributes, refusing
-from gradc.compiler.autodiff.reverse import vjp_nodes
 from gradc.compiler.collector import collector_paused
 from gradc.compiler.errors import ArgumentError, ShapeError
-from gradc.compiler.graph.ir import Graph, Node, topological
-from gradc.compiler.ops.loop import refuse_pullbacks
+from gradc.compiler.graph.ir import Graph, Node
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.types import TensorType, dtype_of, factors, float32
 from gradc.runtime.batches import Reads
@@ -38,12 +36,13 @@ from .compiled import bound_dimensions, check_seed, driver_program, fields_of, t
 from .functional.metrics import Ratio
 from .graphs import Assembler, state_updates
 from .not_offered import without
+from .objectives import Objective, objective_updates, objectives_of, total_loss
 from .optim.optimizer import Optimizer
 from .ranges import count
 from .synonyms import spelled
 from .tensor import Tensor
-from .tracing import fail, here, located
-from .variables import RATE, State, StateNode, seed_state, step_state
+from .tracing import fail, here
+from .variables import RATE, State, seed_state, step_state
 
 SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")
 
@@ -204,27 +203,36 @@ def _model_name(path: Path, kind: str) -> str:
     return model_name(own)
 
 
-@without("train")
 @spelled
 def training(
-    loss: Tensor,
+    loss: Tensor | Sequence[tuple[Any, ...]],
     optimizer: Optimizer | None = None,
     metrics: Mapping[str, Tensor] | None = None,
     outputs: Mapping[str, Tensor] | None = None,
+    train: str | Sequence[str] | None = None,
 ) -> TrainingProgram:
     """A training program: every step lowers `loss` by the optimizer's rule.
 
-    loss      a floating-point scalar
+    loss      a floating-point scalar; or several, each with an optimizer of its own and the names
+              of the parameters that it changes: [(loss_d, optimizer_d, "d.*"),
+              (loss_g, optimizer_g, "g.*")]. All see the state at the beginning of the step. Then
+              the loss that is reported is the sum of all, and there are metrics "loss_0", "loss_1"
     metrics   scalars that are reported beside the loss, averaged over rows; gc.ratio makes one
               that is the quotient of two sums
     outputs   what trainer.predict returns
+    train     patterns of names of parameters, in which * and ? are wild: these alone are trained
 
-    Every parameter that the loss reads is trained; where the optimizer was given a list of
-    parameters, those of the list.
+    Every parameter that the loss reads is trained, but for those that are frozen; where the
+    optimizer was given a list of parameters, those of the list.
     """
-    _check(loss, optimizer, metrics, outputs)
-    assert optimizer is not None
-    columns = {"loss": loss, **{name: _metric(m) for name, m in (metrics or {}).items()}}
+    objectives = objectives_of(loss, optimizer, train)
+    total = total_loss(objectives)
+    if isinstance(loss, (list, tuple)):
+        own = {f"loss_{number}": objective.loss for number, objective in enumerate(objectives)}
+        _check_free(own, metrics)
+        metrics = {**own, **(metrics or {})}
+    _check(metrics, outputs)
+    columns = {"loss": total, **{name: _metric(m) for name, m in (metrics or {}).items()}}
     ratios = {name: value for name, value in columns.items() if isinstance(value, Ratio)}
     reported = [
         (f"{name} (dividend)", ratios[name].numerator) if name in ratios else (name, value)
@@ -232,7 +240,7 @@ def training(
     ]
     reported += [(f"{name} (divisor)", value.denominator) for name, value in ratios.items()]
     with collector_paused():
-        graphs = _graphs(loss, optimizer, reported, list((outputs or {}).items()))
+        graphs = _graphs(objectives, reported, list((outputs or {}).items()))
     states = [node.attributes["name"] for node in graphs["run"].states]
     return TrainingProgram(
         graphs,
@@ -241,23 +249,23 @@ def training(
         tuple(metrics or {}),
         tuple(ratios),
         tuple(outputs or {}),
-        optimizer.leading_rate if RATE in states else None,
+        objectives[0].optimizer.leading_rate if RATE in states else None,
     )
 
 
 def _graphs(
-    loss: Tensor,
-    optimizer: Optimizer,
+    objectives: Sequence[Objective],
     reported: Sequence[tuple[str, Tensor]],
     predicted: Sequence[tuple[str, Tensor]],
 ) -> dict[str, Graph]:
     """The four graphs; see the module docstring."""
-    tensors = [loss, *(t for _, t in (*reported, *predicted))]
+    losses = [objective.loss for objective in objectives]
+    tensors = [*losses, *(t for _, t in (*reported, *predicted))]
     assembler = Assembler("training")
     step = step_state()
     assembler.reserve(seed_state(), step)
     assembler.settle(t.node for t in tensors)
-    updates = _updates(loss, optimizer, step, reported, predicted)
+    updates = _updates(objectives, step, reported, predicted)
     assembler.settle(state for state, _ in updates)
     assembler.settle(value for _, value in updates)
     states = list(assembler.states)
@@ -281,59 +289,32 @@ def _graph(
 
 
 def _updates(
-    loss: Tensor,
-    optimizer: Optimizer,
+    objectives: Sequence[Objective],
     step: State,
     reported: Sequence[tuple[str, Tensor]],
     predicted: Sequence[tuple[str, Tensor]],
 ) -> list[tuple[Node, Node]]:
     """Pairs (state, new value): parameters, optimizer state, other state, and the step."""
-    found = [n for n in topological([loss.node]) if isinstance(n, StateNode)]
-    read = [State(n, loss.declared) for n in found if n.attributes["trained"]]
-    parameters = [parameter for parameter in read if optimizer.trains(parameter)]
-    if read and not parameters:
-        facts = [f"it reads {', '.join(parameter.name for parameter in read)}"]
-        fail(
-            ArgumentError, "training", "the loss reads no parameter of the optimizer's list", facts
-        )
-    one = nodes.constant(1.0, loss.dtype)
-    with located("training"):
-        gradients = vjp_nodes(loss.node, [p.node for p in parameters], one)
-        refuse_pullbacks([node for node in gradients if node is not None], "training")
-    pairs = [(p, Tensor(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-    if not pairs:
-        fail(
-            ArgumentError,
-            "training",
-            "the loss reads no parameter",
-            hint="make parameters with gc.parameter or the layers of gc.nn",
-        )
     updates = [
         (state.node, nodes.cast(value.node, state.dtype))
-        for state, value in optimizer.updates(pairs, step)
+        for state, value in objective_updates(objectives, step)
     ]
-    trained = [loss.node, *(t.node for _, t in reported)]
+    losses = [objective.loss.node for objective in objectives]
+    trained = [*losses, *(t.node for _, t in reported), *(value for _, value in updates)]
     updates += state_updates(trained, [t.node for _, t in predicted])
     return [*updates, (step.node, (step + 1).node)]
 
 
-def _check(
-    loss: Any,
-    optimizer: Any,
-    metrics: Mapping[str, Tensor] | None,
-    outputs: Mapping[str, Tensor] | None,
-) -> None:
-    if isinstance(loss, (list, tuple)):
-        fail(ArgumentError, "training", "several losses: this version does not offer them")
-    if not isinstance(loss, Tensor):
-        fail(ArgumentError, "training", f"the loss is a {type(loss).__name__}, not a tensor")
-    if loss.ndim or not loss.dtype.is_float:
-        problem = f"the loss is {loss.node.type}, not a floating-point scalar"
-        fail(ArgumentError, "training", problem, hint="gc.mean(loss)" if loss.ndim else "")
-    if not isinstance(optimizer, Optimizer):
-        problem = f"the optimizer is {optimizer!r}, not one of gc.optim"
-        hint = "instantiate the class" if isinstance(optimizer, type) else ""
-        fail(ArgumentError, "training", problem, hint=hint)
+def _check_free(own: Mapping[str, Tensor], metrics: Mapping[str, Tensor] | None) -> None:
+    """No metric has the name of one of several losses."""
+    for name in own:
+        if isinstance(metrics, Mapping) and name in metrics:
+            problem = f"a metric cannot be named {name!r}"
+            hint = "call it something else: so one of the losses is reported"
+            fail(ArgumentError, "training", problem, hint=hint)
+
+
+def _check(metrics: Mapping[str, Tensor] | None, outputs: Mapping[str, Tensor] | None) -> None:
     for what, tensors in (("metrics", metrics), ("outputs", outputs)):
         if tensors is not None and not isinstance(tensors, Mapping):
             fail(ArgumentError, "training", f"{what} is a dict of tensors, not {tensors!r}")

@@ -83,6 +83,7 @@ TABLE: Mapping[str, Check] = MappingProxyType(
         "Iterable[Module]": _iterable,
         "Mapping[str, Module] | None": optional(_mapping),
         "Rate": _rate,
+        "Averaging | None": anything,
         "Schedule | float": _schedule,
         "Sequence[Schedule | float]": _schedules,
         "Sequence[int]": lambda name, value: list(wholes(name, value)),

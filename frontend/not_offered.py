@@ -21,7 +21,7 @@ FUNCTIONS = frozenset(
     bincount bucketize cartesian_prod cdist cholesky combinations complex128
     complex64 conj convolve corrcoef correlate cov ctc_loss cummax cummin
     det diag diagonal diff digitize distributed eig eigh embedding_bag erfinv fft float8_e4m3fn
-    frac frozen func gcd get_default_dtype get_num_threads gradient heaviside histc
+    frac func gcd get_default_dtype get_num_threads gradient heaviside histc
     histogram i0 imag index_copy index_fill int4 interp inv inverse is_floating_point is_tensor
     isclose isin kron kthvalue lcm lerp logcumsumexp logspace masked_scatter median mode
     msort multi_head_attention_forward multinomial multiprocessing nan_to_num nanmedian
@@ -77,9 +77,6 @@ NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """Names by namespace."""
-
-OPTIMIZER_ARGUMENTS = ("accumulate", "clip_norm", "clip_value")
-"""Arguments of every optimizer."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -14,8 +14,8 @@ _IMMUTABLE = "tensors are values and never change: use the tensor itself"
 _RUN = "a tensor has values when it is compiled: gc.compile(x)(...) gives NumPy arrays"
 _TARGET = 'where a program runs is said when it is compiled: gc.compile(x, target="cpu")'
 _TRAINED = (
-    "parameters are trained, inputs are not; stop_gradient stops a derivative, and a list of "
-    "parameters given to the optimizer trains these alone"
+    "parameters are trained, inputs are not; stop_gradient stops a derivative, and gc.frozen "
+    "keeps parameters as they are"
 )
 _MODE = (
     "a model knows its mode by itself: fit and step train, evaluate and predict do not; "
@@ -371,7 +371,7 @@ _SCHEDULES = {
     "ExponentialDecay": f"write optim.schedule.exponential(start, gamma){_STEPS}",
 }
 
-_CLIPPING = "this version does not offer it: gradients are not clipped"
+_CLIPPING = "an option of any optimizer: optim.Adam(lr=1e-3, clip_norm=1.0), or clip_value="
 _UTILITIES = {
     "clip_grad_norm_": _CLIPPING,
     "clip_grad_norm": _CLIPPING,

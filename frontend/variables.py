@@ -9,7 +9,7 @@ value it takes at the end of a training step. The cell is the only thing here th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -23,7 +23,7 @@ from gradc.compiler.ops.source import INPUT, STATE
 from gradc.compiler.types import DType, dtype_of, float32, float64, int64
 
 from . import nodes
-from .not_offered import without
+from .arguments import flag
 from .open_regions import refuse_in_regions
 from .synonyms import spelled
 from .tensor import Tensor, as_tensor
@@ -52,15 +52,19 @@ class Owner(Protocol):
 
 
 class StateCell:
-    """What is known about one state beside its type. Two tensors of one state share the cell."""
+    """What is known about one state beside its type. Two tensors of one state share the cell.
 
-    __slots__ = ("attribute", "given_name", "initial", "owner", "revisions", "update")
+    trainable   whether optimizers may change it, if it is a parameter
+    """
+
+    __slots__ = ("attribute", "given_name", "initial", "owner", "revisions", "trainable", "update")
 
     def __init__(self, given_name: str, initial: Beginning) -> None:
         self.given_name = given_name
         self.initial = initial
         self.owner: Owner | None = None
         self.attribute = ""
+        self.trainable = True
         self.update: Tensor | None = None
         self.revisions = 0  # how many calls have asked for one
 
@@ -130,6 +134,7 @@ class State(Tensor):
             made = _make(cell.given_name, self.node.type.shape, self.dtype, initial, trained)
             owner: Any = None if cell.owner is None else memo.get(id(cell.owner))
             made.cell.owner, made.cell.attribute = owner, cell.attribute
+            made.cell.trainable = cell.trainable
             known = copies[cell] = made
         return known
 
@@ -146,15 +151,52 @@ def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
     return Tensor(nodes.build(INPUT, name=name, shape=extents, dtype=wanted))
 
 
-@without("trainable")
 @spelled
-def parameter(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -> State:
+def parameter(
+    name: str, shape: Any, dtype: Any = float32, init: Beginning = None, trainable: bool = True
+) -> State:
     """A trained state: an optimizer updates it, `trainer.parameters` lists it.
 
-    init   an initialiser of gc.init, an array of values, or a function of (shape, dtype) that
-           returns one of them; without one the parameter begins as zeros
+    init       an initialiser of gc.init, an array of values, or a function of (shape, dtype) that
+               returns one of them; without one the parameter begins as zeros
+    trainable  False: it is listed and saved as any parameter, and no optimizer changes it, like
+               one that gc.frozen has frozen
     """
-    return _declare(name, shape, dtype, init, trained=True, operation="parameter")
+    made = _declare(name, shape, dtype, init, trained=True, operation="parameter")
+    with located("parameter"):
+        made.cell.trainable = flag("trainable", trainable)
+    return made
+
+
+@spelled
+def frozen(parameters: Any) -> Any:
+    """A module, a parameter or a list of parameters, returned as it is: in programs made from now
+    on no optimizer changes them. `trainer.parameters` lists them, checkpoints hold them.
+
+        backbone = gc.frozen(Backbone())
+        program = gc.training(loss_of(head(backbone(x))), optim.SGD(lr=0.1))      # trains the head
+
+    Gradients flow through a frozen layer to what lies before it. Running statistics, which are no
+    parameters, go on. Without freezing: gc.training(loss, optimizer, train="head.*").
+    """
+    found: list[Any]
+    other = (type, str, bytes, Mapping, np.ndarray)
+    if isinstance(parameters, Tensor):
+        found = [parameters]
+    elif hasattr(parameters, "named_parameters") and not isinstance(parameters, type):
+        found = parameters.parameters()
+    elif isinstance(parameters, Iterable) and not isinstance(parameters, other):
+        found = parameters = list(parameters)
+    else:
+        problem = f"a module or parameters are frozen, not {described(parameters)}"
+        fail(ArgumentError, "frozen", problem)
+    for parameter in found:
+        if not isinstance(parameter, State) or not parameter.trained:
+            what = parameter.node.type if isinstance(parameter, Tensor) else described(parameter)
+            fail(ArgumentError, "frozen", f"this is no parameter: {what}")
+    for parameter in found:
+        parameter.cell.trainable = False
+    return parameters
 
 
 @spelled

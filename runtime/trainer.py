@@ -67,7 +67,7 @@ from .record import RunRecord
 from .sources import ArraySource, BatchSource, Source, checked_batch
 from .spellings import TRAINER
 from .standing import Standing, standing_of
-from .state_view import StateView
+from .state_view import StateView, averages_of
 from .stopping import EarlyStopping
 from .training_loop import Run, RunOptions
 
@@ -133,6 +133,11 @@ class Trainer(Attributes):
     def state(self) -> StateView:
         """The state that is not trained: running statistics, optimizer moments, step number."""
         return StateView(self.executor.state, trained=False)
+
+    @property
+    def averaged(self) -> StateView:
+        """The averages of the parameters by name (optim.averaged); ArgumentError without any."""
+        return averages_of(self.executor.state)
 
     @property
     def learning_rate(self) -> float:

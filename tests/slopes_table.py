@@ -530,8 +530,8 @@ NO_SLOPE: Mapping[str, str] = {
         "can_cast finfo iinfo isdtype result_type".split(), "answers about dtypes"
     ),
     **dict.fromkeys(
-        "checkpoint compile cond custom_gradient grad graph hessian hvp input jacobian jvp map "
-        "parameter parse scan state training update vjp vmap while_loop".split(),
+        "checkpoint compile cond custom_gradient frozen grad graph hessian hvp input jacobian jvp "
+        "map parameter parse scan state training update vjp vmap while_loop".split(),
         "declares, transforms or runs",
     ),
 }  # fmt: skip

@@ -240,6 +240,7 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], ...]] = {
     "input": (lambda v: gc.input(v, 3), lambda v: gc.input("a", v), lambda v: gc.input("a", 3, v)),
     "parameter": (
         lambda v: gc.parameter(v, 3), lambda v: gc.parameter("a", v),
+        lambda v: gc.parameter("a", 3, trainable=v),
         lambda v: gc.parameter("a", 3, v), lambda v: gc.parameter("a", 3, init=v),
     ),
     "state": (
@@ -257,6 +258,7 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], ...]] = {
     ),
 }  # fmt: skip
 OTHERS |= {
+    "frozen": (lambda v: gc.frozen(v), lambda v: gc.frozen([v])),
     "vmap": (
         lambda v: gc.vmap(v), lambda v: gc.vmap(lambda x: x * 2.0, axis=v)(X),
         lambda v: gc.vmap(lambda x: v)(X), lambda v: gc.vmap(lambda x: x)(v),

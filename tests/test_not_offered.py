@@ -19,7 +19,7 @@ def _program(**options: Any) -> Any:
 
 @pytest.mark.parametrize(
     "name",
-    "frozen sweep".split(),
+    "sweep".split(),
 )
 def test_names_that_are_not_offered_say_so(name: str) -> None:
     if hasattr(gc, name):
@@ -42,12 +42,6 @@ NOT_OFFERED: dict[str, Callable[[], Any]] = {
     "compile: memory_budget=": lambda: gc.compile(gc.ones(2), memory_budget=100),  # type: ignore
     "compile: memory_budget= ": lambda: _program().compile(memory_budget=100),
     "compile: state=": lambda: gc.compile(gc.ones(2), state=None),  # type: ignore[call-arg]
-    "training: train=": lambda: _program(train="head.*"),
-    "training: several losses": lambda: gc.training([(gc.ones(()), optim.SGD(), "d.*")]),  # type: ignore
-    "parameter: trainable=": lambda: gc.parameter("w", (2,), trainable=False),  # type: ignore
-    "SGD: clip_norm=": lambda: optim.SGD(lr=0.1, clip_norm=1.0),  # type: ignore[call-arg]
-    "Adam: clip_value=": lambda: optim.Adam(clip_value=1.0),  # type: ignore[call-arg]
-    "AdamW: accumulate=": lambda: optim.AdamW(accumulate=4),  # type: ignore[call-arg]
 }
 
 

@@ -48,6 +48,99 @@ def test_an_optimizer_follows_its_rule(name: str, options: dict[str, Any]) -> No
         np.testing.assert_allclose(state["w"], w, rtol=1e-10)
 
 
+FIRST = {name: row.variants[-1] for name, row in OPTIMIZERS.items()}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_clipping_of_any_optimizer(name: str) -> None:
+    row, limit = OPTIMIZERS[name], 2.0
+
+    def by_norm(w: Array, x: Array) -> Array:
+        g = gradient(w, x).clip(-1.5, 1.5)
+        return g * min(1.0, limit / (np.linalg.norm(g) + 1e-6))
+
+    history = trained(row.kind(lr=0.01, clip_norm=limit, clip_value=1.5, **FIRST[name]))
+    rule, w = row.rule(0.01, **FIRST[name]), START
+    for t, (state, batch) in enumerate(zip(history[1:], BATCHES, strict=True), 1):
+        w = rule(w, by_norm(w, batch["x"]), t)
+        np.testing.assert_allclose(state["w"], w, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_accumulation_and_averages_of_any_optimizer(name: str) -> None:
+    """Five gradients make a step; a schedule counts these steps."""
+    row, options, decay = OPTIMIZERS[name], FIRST[name], 0.75
+    made = row.kind(lr=schedule.exponential(0.02, 0.5), accumulate=5, **options)
+    history = trained(optim.averaged(made, decay))
+    rule, w, mean = row.rule(lambda t: 0.02 * 0.5**t, **options), START, np.zeros_like(START)
+    for t in range(4):
+        for before in range(5):
+            np.testing.assert_array_equal(history[5 * t + before]["w"], history[5 * t]["w"])
+        gradients = [gradient(w, batch["x"]) for batch in BATCHES[5 * t : 5 * t + 5]]
+        w = rule(w, np.mean(gradients, axis=0), t + 1)
+        mean = decay * mean + (1 - decay) * w if t else w
+        np.testing.assert_allclose(history[5 * t + 5]["w"], w, rtol=1e-9)
+        np.testing.assert_allclose(history[5 * t + 5]["optimizer.averaged.w"], mean, rtol=1e-9)
+        assert not history[5 * t + 5]["optimizer.accumulated.w"].any()
+
+
+def test_the_norm_is_that_of_all_gradients_together() -> None:
+    a = gc.parameter("a", (2,), gc.float64)
+    b = gc.parameter("b", (), gc.float64)
+    loss = gc.sum(a * np.array([3.0, 0.0])) + 4.0 * b
+    after = steps(gc.training(loss, optim.SGD(lr=1.0, clip_norm=0.5)), [{}])[1]
+    np.testing.assert_allclose(after["a"], [-0.3, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(after["b"], -0.4, rtol=1e-6)
+    within = steps(gc.training(loss, optim.SGD(lr=1.0, clip_norm=6.0)), [{}])[1]
+    np.testing.assert_array_equal(within["a"], [-3.0, 0.0])
+
+
+def test_a_norm_beyond_float16_is_known() -> None:
+    w = gc.parameter("w", (2,), gc.float16)
+    program = gc.training(gc.sum(w * 300.0), optim.SGD(lr=1.0, clip_norm=np.sqrt(2.0)))
+    np.testing.assert_allclose(steps(program, [{}])[1]["w"], [-1, -1], rtol=1e-3)
+
+
+def test_a_tensor_is_a_rate() -> None:
+    """A state that is updated with the step, or an input."""
+    rate = gc.state("rate", (), gc.float64, init=0.5)
+    gc.update(rate, rate / 2)
+    w = gc.parameter("w", (), gc.float64)
+    history = steps(gc.training(w * 1.0, optim.SGD(lr=rate)), [{}] * 3)
+    assert [float(state["w"]) for state in history] == [0.0, -0.5, -0.75, -0.875]
+    given = gc.training(w * 1.0, optim.AdamW(lr=gc.input("lr", ()), weight_decay=0.0)).compile()
+    given.step(lr=0.25)
+    np.testing.assert_allclose(given.parameters["w"], -0.25, rtol=1e-6)
+
+
+def test_the_plain_mean_and_where_there_is_none() -> None:
+    w = gc.parameter("w", (), init=1.0)
+    program = gc.training(w * 1.0, optim.averaged(optim.SGD(lr=1.0), decay=None))
+    trainer = program.compile()
+    for mean in (0.0, -0.5, -1.0):
+        trainer.step()
+        assert trainer.averaged["w"] == mean
+    assert list(trainer.averaged) == ["w"] and "float32[]" in repr(trainer.averaged)
+    trainer.averaged["w"] = 3.0
+    assert trainer.state["optimizer.averaged.w"] == 3.0
+    with pytest.raises(gc.ArgumentError, match="keeps no averages"):
+        _ = gc.training(w * 1.0, optim.SGD(lr=1.0)).compile().averaged
+    for wrong in (1.0, -0.5):
+        with pytest.raises(gc.ArgumentError, match="decay is a number in 0 <= decay < 1"):
+            optim.averaged(optim.SGD(), wrong)
+
+
+def test_options_of_any_optimizer_are_checked() -> None:
+    for options, problem in (
+        ({"clip_norm": 0.0}, "clip_norm is a number > 0 or None, not 0.0"),
+        ({"clip_value": -1}, "clip_value is a number > 0 or None, not -1"),
+        ({"accumulate": 0}, "accumulate is a number of steps >= 1, not 0"),
+        ({"groups": [optim.group("*", clip_norm=1.0)]}, "sets the unknown option 'clip_norm'"),
+    ):
+        with pytest.raises(gc.ArgumentError, match=problem):
+            optim.SGD(lr=0.1, **options)  # type: ignore[arg-type]
+
+
 def test_names_and_beginnings_of_state() -> None:
     history = trained(optim.Adam(amsgrad=True), name="body.weight")
     assert list(history[0]) == [

@@ -15,7 +15,8 @@ from ..functional.creation import constant
 from ..functional.elementwise import abs, maximum, pow, sqrt, where
 from ..tensor import Tensor
 from ..variables import State
-from .optimizer import Optimizer, Rate, Slot, is_zero, signed, squares
+from .gradients import squares
+from .optimizer import Optimizer, Rate, Slot, is_zero, signed
 
 __all__ = [
     "Adam",

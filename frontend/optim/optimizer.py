@@ -15,7 +15,7 @@ from typing import Any
 
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.errors import ArgumentError, GradcError
-from gradc.compiler.types import float32, float64
+from gradc.compiler.types import float64
 from gradc.runtime.plain_number import plain
 
 from ..constructors import checked_constructor
@@ -26,10 +26,13 @@ from ..spellings import OPTIMIZER
 from ..tensor import Tensor
 from ..tracing import fail
 from ..variables import Beginning, State, optimizer_state, rate_state
+from .gradients import Averaging, accumulated, averages, clipped, turn_of
 from .parameter_list import TakesParameters, is_listed, options_of
+from .problem import Problem
 from .schedule import Schedule, constant
 
 __all__ = [
+    "averaged",
     "group",
     "Optimizer",
 ]
@@ -118,18 +121,34 @@ class Slot:
         return self.parameter, self.decayed_gradient(options, gradient)
 
 
+OF_ALL_PARAMETERS = (
+    "groups", "parameters", "clip_norm", "clip_value", "accumulate", "averaging",
+)  # fmt: skip
+"""Options that groups do not have."""
+
+
 @dataclass(frozen=True)
 class Optimizer(metaclass=TakesParameters):
     """Base of all optimizers. Fields are options; `groups` overrides them by parameter name.
 
     parameters   a list of parameters, which may come first as in PyTorch: these alone are trained,
                  without one all that the loss reads. See parameter_list.py
+    clip_value   each number of a gradient is brought between -clip_value and clip_value
+    clip_norm    then all gradients are scaled alike, so that the norm of all of them together is
+                 at most clip_norm, as by torch.nn.utils.clip_grad_norm_
+    accumulate   parameters move at every n-th step, by the mean of the gradients of n batches.
+                 Schedules count these moves
+    averaging    see optim.averaged
     """
 
     _hints = OPTIMIZER
 
     groups: Sequence[Group] = field(default=(), kw_only=True)
     parameters: Any = field(default=None, kw_only=True, repr=False, compare=False)
+    clip_norm: float | None = field(default=None, kw_only=True)
+    clip_value: float | None = field(default=None, kw_only=True)
+    accumulate: int = field(default=1, kw_only=True)
+    averaging: Averaging | None = field(default=None, kw_only=True)
 
     def __getattr__(self, name: str) -> Any:
         """Called for names that do not exist."""
@@ -143,28 +162,33 @@ class Optimizer(metaclass=TakesParameters):
         """The parameter's new value; state is set through the slot."""
         raise NotImplementedError
 
-    def updates(
-        self, parameters: Sequence[tuple[State, Tensor]], step: Tensor
-    ) -> list[tuple[State, Tensor]]:
-        """New values of parameters, given with their gradients, and of the optimizer's state.
+    def step_updates(self, problem: Problem, step: Tensor) -> list[tuple[State, Tensor]]:
+        """What a training step does to the parameters of a problem and to the optimizer's state.
 
         step   steps done, i64[]
         """
-        names = [parameter.name for parameter, _ in parameters]
+        gradients, turn = problem.gradients(), turn_of(step, self.accumulate)
+        self._check_patterns([parameter.name for parameter, _ in gradients])
+        gradients, sums = accumulated(gradients, self.accumulate, turn)
+        gradients = clipped(gradients, self.clip_value, self.clip_norm)
+        wide_step = turn.updates.astype(float64)
+        result: list[tuple[State, Tensor]] = []
+        values: list[tuple[State, Tensor]] = []
+        for parameter, gradient in gradients:
+            slot = Slot(parameter, wide_step)
+            own = self.for_parameter(parameter.name, options_of(self.parameters, parameter))
+            values.append((parameter, own.update(slot, gradient).astype(parameter.dtype)))
+            result += [values[-1], *slot.updates]
+        if self.averaging is not None:
+            result += averages(values, self.averaging, turn.updates)
+        return [*turn.unless_early(result), *sums]
+
+    def _check_patterns(self, names: Sequence[str]) -> None:
         for entry in self.groups:
             if not any(fnmatch.fnmatchcase(name, entry.pattern) for name in names):
-                known = ", ".join(names)
                 problem = f"group {entry.pattern!r} matches no parameter"
-                fail(ArgumentError, type(self).__name__, problem, [f"parameters: {known}"])
-        wide_step = step.astype(float64)
-        led = self.with_rate_state()
-        result: list[tuple[State, Tensor]] = []
-        for parameter, gradient in parameters:
-            slot = Slot(parameter, wide_step)
-            own = led.for_parameter(parameter.name, options_of(self.parameters, parameter))
-            result.append((parameter, own.update(slot, gradient)))
-            result.extend(slot.updates)
-        return result
+                facts = [f"parameters: {', '.join(names)}"]
+                fail(ArgumentError, type(self).__name__, problem, facts)
 
     def with_rate_state(self) -> Optimizer:
         """This optimizer, its learning rate led by the state `optimizer.lr`.
@@ -200,8 +224,15 @@ class Optimizer(metaclass=TakesParameters):
         return replace(self, groups=(), parameters=None, **options) if options else self
 
     def check_groups(self) -> None:
-        """Raise ArgumentError for an option that this optimizer does not have, or a bad value."""
-        known = [f.name for f in fields(self) if f.name not in ("groups", "parameters")]
+        """Raise ArgumentError for a bad option of any optimizer, or an option of a group that
+        this one does not have."""
+        for name in ("clip_norm", "clip_value"):
+            value = getattr(self, name)
+            good = value is None or value > 0
+            self.require(good, f"{name} is a number > 0 or None, not {value!r}")
+        good = self.accumulate >= 1
+        self.require(good, f"accumulate is a number of steps >= 1, not {self.accumulate!r}")
+        known = [f.name for f in fields(self) if f.name not in OF_ALL_PARAMETERS]
         for entry in self.groups:
             self.require(isinstance(entry, Group), f"groups are made by optim.group, not {entry!r}")
         parts = [(repr(entry.pattern), entry.options) for entry in self.groups]
@@ -226,16 +257,34 @@ class Optimizer(metaclass=TakesParameters):
             fail(ArgumentError, type(self).__name__, problem)
 
 
+@checked_constructor
+def averaged(optimizer: Any, decay: float | None = 0.999) -> Optimizer:
+    """The optimizer, and beside every parameter a mean of what it has been: `trainer.averaged`.
+
+        a = p after the first step, then decay * a + (1 - decay) * p
+
+    decay   None: the plain mean of all steps. Training itself does not read the mean.
+
+        program = gc.training(loss, optim.averaged(optim.Adam(lr=1e-3), decay=0.99))
+        trainer = program.compile()
+        trainer.fit(data)
+        for name, array in trainer.averaged.items():
+            trainer.parameters[name] = array         # from here on evaluate and predict use them
+
+    Source: Polyak and Juditsky (1992); Izmailov et al., "Averaging Weights Leads to Wider Optima"
+    (2018); as torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay), or without.
+    """
+    if not isinstance(optimizer, Optimizer):
+        problem = f"the optimizer is {optimizer!r}, not one of gc.optim"
+        fail(ArgumentError, "averaged", problem)
+    if decay is not None and not 0.0 <= decay < 1.0:
+        fail(ArgumentError, "averaged", f"decay is a number in 0 <= decay < 1, not {decay!r}")
+    return replace(optimizer, averaging=Averaging(decay))
+
+
 def signed(gradient: Tensor, maximize: bool) -> Tensor:
     """The gradient, turned round when the loss is to grow."""
     return negative(gradient) if maximize else gradient
-
-
-def squares(tensor: Tensor) -> Tensor:
-    """The sum of all squares, in float32 where the dtype is narrower: 300 * 300 is too much for
-    float16."""
-    wide = tensor if tensor.dtype.bits >= 32 else tensor.astype(float32)
-    return (wide * wide).sum()
 
 
 def is_zero(value: Any) -> bool:

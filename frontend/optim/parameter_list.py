@@ -22,11 +22,11 @@ from gradc.compiler.errors import ArgumentError, CallError
 from gradc.runtime.plain_number import as_real, plain
 
 from ..constructors import checked_options
-from ..not_offered import OPTIMIZER_ARGUMENTS, check_arguments
 from ..synonyms import unknown_argument
 from ..tensor import Tensor
 from ..tracing import fail, here, located
 from ..variables import State, StateCell
+from .schedule import of_tensor
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,13 @@ class TakesParameters(type):
                 fail(ArgumentError, cls.__name__, "the parameters come first", hint=hint)
         if (parameters := options.get("parameters")) is not None:
             options["parameters"] = listed_parameters(parameters, cls.__name__)
-        check_arguments(cls.__name__, OPTIMIZER_ARGUMENTS, options)
         signature = _init_signature(cls)
         for name in options:
             if name not in signature.parameters:
                 raise unknown_argument(cls.__name__, name, list(signature.parameters)[1:])
-        options = {name: plain(value) for name, value in options.items()}
+        options = {name: _number(value) for name, value in options.items()}
         try:
-            bound = signature.bind(None, *map(plain, given), **options)
+            bound = signature.bind(None, *map(_number, given), **options)
         except TypeError as error:
             raise CallError(str(error), operation=cls.__name__, source=here()) from None
         with located(cls.__name__):
@@ -80,6 +79,13 @@ class TakesParameters(type):
         rest = [p for p in own if p is not first]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         return inspect.Signature(rest if first is None else [first.replace(kind=kind), *rest])
+
+
+def _number(value: Any) -> Any:
+    """An option: a tensor that is one number is a rate that the program computes in every step."""
+    if isinstance(value, Tensor) and value.ndim == 0 and value.dtype.is_float:
+        return of_tensor(value)
+    return plain(value)
 
 
 def _init_signature(kind: Any) -> inspect.Signature:

@@ -69,6 +69,11 @@ def _check_steps(name: str, option: str, value: int) -> None:
         fail(ArgumentError, name, problem)
 
 
+def of_tensor(value: Tensor) -> Schedule:
+    """What a tensor is in the step: a state that the user sets, an input, or computed."""
+    return _made(lambda t, lead: value.astype(float64), None, "of_tensor", value)
+
+
 def constant(value: float) -> Schedule:
     """Always `value`."""
     return _made(lambda t, lead: _scalar(lead), value, "constant", value)

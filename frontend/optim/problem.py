@@ -1,0 +1,41 @@
+"""What an optimizer is given: a loss, the parameters that it may change, and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradc.compiler.autodiff.reverse import vjp_nodes
+from gradc.compiler.errors import ArgumentError
+from gradc.compiler.ops.loop import refuse_pullbacks
+
+from .. import nodes
+from ..tensor import Tensor
+from ..tracing import fail, located
+from ..variables import State
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A loss as a function of parameters.
+
+    operation    in whose name errors are told
+    parameters   those that the loss reads and the optimizer changes
+    """
+
+    operation: str
+    loss: Tensor
+    parameters: Sequence[State]
+
+    def gradients(self) -> list[tuple[State, Tensor]]:
+        """The parameters on which the loss depends smoothly, with their gradients."""
+        one = nodes.constant(1.0, self.loss.dtype)
+        with located(self.operation):
+            found = vjp_nodes(self.loss.node, [p.node for p in self.parameters], one)
+            refuse_pullbacks([node for node in found if node is not None], self.operation)
+        pairs = zip(self.parameters, found, strict=True)
+        smooth = [(p, Tensor(g, self.loss.declared)) for p, g in pairs if g is not None]
+        if not smooth:
+            facts = [f"it reads {', '.join(p.name for p in self.parameters)}"]
+            fail(ArgumentError, self.operation, "the loss has no slope in any parameter", facts)
+        return smooth
