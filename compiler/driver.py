@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from .artifact import (
     Device,
@@ -52,7 +52,7 @@ from .object_cache import ObjectCache, default_cache
 from .passes import GRAPH_STEPS, PROGRAM_STEPS
 from .passes.gather_minibatches import gathered_axis
 from .passes.runner import Dumper, PassReport, run_passes
-from .passes.settings import Form, Leaves, Settings
+from .passes.settings import Form, Leaves, Precision, Settings
 from .program.ir import Program
 from .rows_minimum import rows_minimum
 from .types import Shape, TensorType, at_rows, factors
@@ -66,7 +66,7 @@ BOUNDED_KINDS = ("evaluate", "predict")
 Training keeps both in process, where a fit of full batches alone compiles the full form alone; a
 binary has both only where the full form is held in registers (aot/code.py)."""
 _MODES = {"run": True, "evaluate": False, "predict": False}
-PRECISIONS = ("float32",)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend"})
 DIGEST_DIGITS = 32  # 128 bits for each half of a fingerprint
 
@@ -76,7 +76,8 @@ class CompileOptions:
     """Everything that changes generated code besides the graphs.
 
     target     "cpu"; cpu: a name of cpu_llvm.target.TARGET_NAMES
-    precision  "float32": as written
+    precision  "float32": as written; "tf32", "bf16", "fp16": contractions multiply shorter numbers
+               (passes/round_operands.py)
     verify     check every level between passes (debug switch GRADC_VERIFY=1)
     dump       a directory for every pass's result, numbered and parseable, one folder per variant;
                switches reading the cache off (debug switch GRADC_DUMP=DIR)
@@ -84,7 +85,7 @@ class CompileOptions:
 
     target: str = "cpu"
     cpu: str = "native"
-    precision: str = "float32"
+    precision: Precision = "float32"
     verify: bool = False
     dump: str = ""
 
@@ -93,10 +94,12 @@ class CompileOptions:
             known = ", ".join(BACK_ENDS)
             raise ArgumentError(f"unknown target {self.target!r}", facts=[f"known: {known}"])
         if self.precision not in PRECISIONS:
-            raise ArgumentError(f"unknown precision {self.precision!r}", facts=["known: float32"])
+            raise ArgumentError(
+                f"unknown precision {self.precision!r}", facts=[f"known: {', '.join(PRECISIONS)}"]
+            )
 
 
-def options_from_environment(**given: str) -> CompileOptions:
+def options_from_environment(**given: Any) -> CompileOptions:
     """Options with the two debug switches read from the environment."""
     verify = os.environ.get("GRADC_VERIFY", "") not in ("", "0")
     return CompileOptions(verify=verify, dump=os.environ.get("GRADC_DUMP", ""), **given)
@@ -296,7 +299,9 @@ class CompiledProgram:
     def _settings(self, kind: str, bound: Mapping[str, int]) -> Settings:
         """What the graph passes of a variant know."""
         batch = self.batch_dimension if kind in LOOPING_KINDS else None
-        return Settings(self._backend.machine, batch, bound, _MODES.get(kind))
+        options = self.options
+        mode = _MODES.get(kind)
+        return Settings(self._backend.machine, batch, bound, mode, options.precision)
 
     def _dump_folder(self, key: Key) -> Path | None:
         """Where this variant's passes leave their results, if anywhere."""

@@ -9,6 +9,7 @@ arguments that it reads of the settings (passes/settings.py):
 
     gather_minibatches(over=batch)         the named dimension along which data is cut
     specialize(batch=64, training=true)    extents by name; the mode
+    round_operands(precision=bf16)         what contractions multiply
     fuse(batch=64)                         static maxima of named dimensions that are left
     choose_schedule(cpu=x86-64-v4)         the machine, if it is not to be the one given beside
 
@@ -22,7 +23,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import TypeVar, assert_never, get_args
 
 from .driver import machine_named
 from .errors import ArgumentError
@@ -38,7 +39,7 @@ from .passes.runner import (
     print_level,
     run_passes,
 )
-from .passes.settings import Form, Setting, Settings
+from .passes.settings import Form, Precision, Setting, Settings
 from .program.text import parse_program
 
 PASS_NAMES = (GRAPH_PASSES.name, *(step.name for step in PASSES))
@@ -55,6 +56,7 @@ class Given:
     over: str | None = None
     dims: dict[str, int] = field(default_factory=dict)
     training: bool | None = None
+    precision: Precision | None = None
     maxima: dict[str, int] = field(default_factory=dict)
     cpu: str | None = None
 
@@ -65,7 +67,8 @@ class Given:
             rows = max(self.maxima.values(), default=1)
         form = Form(rows, bool(self.maxima), self.over is not None, self.maxima)
         machine = machine_named(self.cpu or cpu)
-        return Settings(machine, self.over, self.dims, self.training, form)
+        precision = self.precision or "float32"
+        return Settings(machine, self.over, self.dims, self.training, precision, form)
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,8 @@ def _reader(setting: Setting) -> tuple[str, Reader] | None:
             return "name=extent", lambda key, value, given: _take_extent(key, value, given.dims)
         case "training":
             return "training=true", _take_training
+        case "precision":
+            return "precision=bf16", _take_precision
         case "form":
             return "name=extent", lambda key, value, given: _take_extent(key, value, given.maxima)
         case "leaves":
@@ -205,6 +210,14 @@ def _take_training(key: str, value: str, given: Given) -> bool:
     if key != "training" or value not in ("true", "false"):
         return False
     given.training = _agreed(key, given.training, value == "true")
+    return True
+
+
+def _take_precision(key: str, value: str, given: Given) -> bool:
+    found = next((p for p in get_args(Precision) if p == value), None)
+    if key != "precision" or found is None:
+        return False
+    given.precision = _agreed(key, given.precision, found)
     return True
 
 

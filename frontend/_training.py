@@ -90,7 +90,8 @@ class TrainingProgram(Attributes):
     ) -> Trainer:
         """A trainer with initial parameters made from the seed. See gc.compile for arguments.
 
-        precision     "float32": every operation in the dtypes of its operands, as written
+        precision     "float32": every operation in the dtypes of its operands, as written; "tf32",
+                      "bf16", "fp16": products of shorter factors. State is as it was declared
         dims, batch   values of named dimensions. That of the batch dimension (`batch` is short for
                       it) fixes the batch size: data sets of any length are cut into batches of so
                       many rows, and a smaller one runs as a ragged batch, as in a training binary;

@@ -96,7 +96,9 @@ def compile(
     target     "cpu"
     threads    at most this many; None: every CPU that this process may use
     seed       makes initial state, and the random numbers of every call
-    precision  "float32": every operation in the dtypes of its operands, as written
+    precision  "float32": every operation in the dtypes of its operands, as written. "bf16", "fp16":
+               products of matrices and convolutions of float32 numbers multiply factors rounded to
+               16 bits, and add in float32; "tf32": a target may round them (docs/precision.md)
     training   the mode; in training every call is a step: it updates state, and random numbers
                move on. In evaluation a call with equal inputs gives equal results
     dims       values of named dimensions, fixed now; batch=64 is short for dims={"batch": 64}

@@ -11,7 +11,7 @@ from training_graphs import perceptron_step, random_batch, random_state
 
 from gradc.compiler.cpu_llvm.target import find_target, host_has
 from gradc.compiler.driver import CompiledProgram, CompileOptions
-from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.compiler.graph.ir import Graph, Literal, apply
 from gradc.compiler.object_cache import ObjectCache
@@ -19,7 +19,7 @@ from gradc.compiler.ops.arithmetic import add
 from gradc.compiler.ops.elementwise import exp
 from gradc.compiler.ops.source import CONSTANT, input_
 from gradc.compiler.program.ir import Repeat
-from gradc.compiler.types import float16, float32
+from gradc.compiler.types import float32
 from gradc.runtime.executor import Executor
 
 Array = np.ndarray[Any, Any]
@@ -174,10 +174,6 @@ def test_small_and_large_array_constants() -> None:
 
 
 def test_what_cannot_be_compiled_is_refused_by_name() -> None:
-    x = input_("x", (3,), float16)
-    graph = Graph("f", (x,), (), (("y", exp(x)),))
-    with pytest.raises(DTypeError, match="float16 is not compiled for the CPU"):
-        call(graph, x=np.ones(3, np.float16))
     with pytest.raises(ArgumentError, match="unknown target 'tpu'"):
         CompileOptions(target="tpu")
     y = input_("y", (3, "batch"), float32)

@@ -30,7 +30,6 @@ from gradc.compiler.passes.runner import (
 from gradc.compiler.passes.settings import Settings
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program, print_program
-from gradc.compiler.types import bfloat16, float16
 
 CASES = Path(__file__).parent / "cases"
 
@@ -60,9 +59,10 @@ def test_a_list_of_passes_runs_each_once() -> None:
     ("passes", "message"),
     [
         ("simplfy", "unknown pass 'simplfy'\n  known: pipeline, gather_minibatches, specialize, "
-                    "inline_functions, merge_regions, decompose, fold_constants, "
-                    "segment_scatters, simplify, cse, move_invariants, prune_regions, dce, "
-                    "copy_roots, fuse, touch_rows, keep_values, pad_in_place, "
+                    "round_operands, inline_functions, merge_regions, decompose, "
+                    "widen_products, fold_constants, segment_scatters, simplify, cse, "
+                    "move_invariants, prune_regions, dce, copy_roots, fuse, touch_rows, "
+                    "keep_values, pad_in_place, "
                     "split_residues, order_kernels, plan_memory, make_resident, choose_schedule\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),
@@ -217,7 +217,7 @@ def test_nothing_is_kept_on_a_machine_where_it_would_be_a_race() -> None:
 def test_a_list_names_its_machine_or_is_given_one() -> None:
     v3 = machine_named("x86-64-v3")
     rest = {
-        "refused_dtypes": (float16, bfloat16),
+        "refused_dtypes": (),
         "fusion": CPU_FUSION,
         "shared_work": v3.shared_work,
     }

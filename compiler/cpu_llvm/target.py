@@ -26,7 +26,6 @@ import llvmlite.binding as llvm
 
 from ..errors import ArgumentError, CompileError
 from ..machine import CPU_FUSION, Machine
-from ..types import bfloat16, float16
 
 _SHARED_WORK = 262_144
 """About five microseconds of one thread; each barrier of several takes some tenths of one."""
@@ -74,7 +73,7 @@ class Target:
             self.vector_bytes,
             registers,
             keeps_values=True,
-            refused_dtypes=(float16, bfloat16),
+            refused_dtypes=(),
             fusion=CPU_FUSION,
             shared_work=_SHARED_WORK,
         )

@@ -37,6 +37,7 @@ from .properties import (
     ROOTS_COMPUTED,
 )
 from .prune_regions import prune_regions
+from .round_operands import round_operands
 from .runner import (
     GRAPH_TO_GRAPH,
     GRAPH_TO_PROGRAM,
@@ -51,6 +52,7 @@ from .simplify import RULES
 from .specialize import specialize
 from .split_residues import split_residues
 from .touch_rows import touch_rows
+from .widen_products import widen_products
 
 GRAPH_PASSES = FixedPoint(
     "pipeline",
@@ -62,6 +64,10 @@ GRAPH_PASSES = FixedPoint(
         ),
         Pass(
             "decompose", GRAPH_TO_GRAPH, decompose, after=("specialize",),
+            inexact="terms are added in another order",
+        ),
+        Pass(
+            "widen_products", GRAPH_TO_GRAPH, widen_products, after=("specialize",),
             inexact="terms are added in another order",
         ),
         Pass("fold_constants", GRAPH_TO_GRAPH, fold_constants, after=("specialize",)),
@@ -92,6 +98,11 @@ PIPELINE = check_pipeline(
             "specialize", GRAPH_TO_GRAPH, lambda graph, s: specialize(graph, s.dims, s.training),
             after=("gather_minibatches",), reads=("dims", "training"),
             outside="a region's types change with those of its operands: it enters by itself",
+        ),
+        Pass(
+            "round_operands", GRAPH_TO_GRAPH, lambda graph, s: round_operands(graph, s.precision),
+            after=("specialize",), reads=("precision",),
+            inexact="factors are rounded to 16 bits, as is asked for",
         ),
         GRAPH_PASSES,
         Pass(

@@ -13,8 +13,12 @@ from typing import Literal
 from ..artifact import StateField
 from ..machine import Machine
 
-Setting = Literal["batch_dimension", "dims", "training", "form", "leaves", "machine"]
+Setting = Literal["batch_dimension", "dims", "training", "precision", "form", "leaves", "machine"]
 """What a pass may read: a part of the record below."""
+
+
+Precision = Literal["float32", "tf32", "bf16", "fp16"]
+"""What contractions of float32 numbers multiply: them, or them rounded (round_operands.py)."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,13 @@ class Settings:
     batch_dimension  along which a data set is cut; None: the program loops over none
     dims             extents by name, for specialize; names left out stay open
     training         the mode, for specialize; None: it stays open
+    precision        of contractions
     """
 
     machine: Machine
     batch_dimension: str | None = None
     dims: Mapping[str, int] = field(default_factory=dict)
     training: bool | None = None
+    precision: Precision = "float32"
     form: Form = field(default_factory=Form)
     leaves: Leaves = field(default_factory=Leaves)
