@@ -173,15 +173,15 @@ class CompiledProgram:
     def fingerprint(self) -> str:
         """MODEL-STEP: digests of what is computed (loss, metrics) and of how it is trained.
 
-        Programs with equal fingerprints continue each other's runs. The CPU is no part of it: all
-        that the back end supports give the same bits.
+        Programs with equal fingerprints continue each other's runs. The target is no part of it: a
+        run may go on elsewhere. All CPUs give the same bits, a GPU others, as close as sums are.
         """
         parts = (("evaluate", "call"), ("run",))
         return "-".join(self._digest(kinds) for kinds in parts)
 
     def _digest(self, kinds: tuple[str, ...]) -> str:
         texts = [(kind, print_graph(self.graphs[kind])) for kind in kinds if kind in self.graphs]
-        content = json.dumps([texts, self.options.target, self.options.precision])
+        content = json.dumps([texts, self.options.precision])
         return hashlib.sha256(content.encode()).hexdigest()[:DIGEST_DIGITS]
 
     @property
@@ -424,6 +424,12 @@ def _is_of_batch(node: Node, batch: str | None) -> bool:
 
 def _bytes_moved(kernel: Kernel) -> int:
     return sum(touched_bytes(kernel, b) for b in kernel.reads + kernel.writes)
+
+
+def targets_of(target: str) -> tuple[str, ...]:
+    """Each machine's own: ("cuda:sm_90", "cuda:sm_80") of "cuda:sm_90,sm_80"."""
+    name, colon, machines = target.partition(":")
+    return tuple(name + colon + machine for machine in machines.split(","))
 
 
 def machine_named(cpu: str, target: str = "cpu") -> Machine:

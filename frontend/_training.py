@@ -22,6 +22,7 @@ from gradc.compiler.aot.model import Declaration, model_name
 from gradc.compiler.artifact import TensorField
 from gradc.compiler.attributes import Attributes, refusing
 from gradc.compiler.collector import collector_paused
+from gradc.compiler.driver import targets_of
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.ir import Graph, Node
 from gradc.compiler.passes.specialize import specialize
@@ -159,6 +160,8 @@ class TrainingProgram(Attributes):
         batch      samples of a full batch (default 32), where there is a batch dimension
         cpu        "native": for CPUs like this one; "x86-64-v3": any with AVX2 and FMA;
                    "portable": that, and AVX-512 where the CPU has it, chosen at start
+        target     "cpu"; "cuda:sm_90": an executable for devices of this architecture, or for one
+                   of several, "cuda:sm_90,sm_80", chosen at start
         platform   "host", or a zig target: "x86_64-linux-musl", "aarch64-linux-musl" (both static),
                    "x86_64-linux-gnu", "aarch64-linux-gnu"
         precision  "float32", as in `compile`
@@ -188,8 +191,11 @@ class TrainingProgram(Attributes):
         native = Path(gradc.runtime.__file__).parent / "native"
         try:
             options = BuildOptions(kind, cpu, platform)
-            compiled = driver_program(program.graphs, program.batch_dimension, target, precision)
-            return build(compiled, declaration, path, options, native)
+            compiled = [
+                driver_program(program.graphs, program.batch_dimension, machine, precision)
+                for machine in targets_of(target)
+            ]
+            return build(compiled[0], declaration, path, options, native, compiled[1:])
         except ArgumentError as error:
             raise error.located("build", place) from None
 

@@ -40,8 +40,18 @@ ENTRIES = ("run", "evaluate", "predict", "init")
 _PATH = click.Path(path_type=Path)
 _POSITIVE = click.IntRange(min=1)
 _file = click.argument("file", type=_PATH)
+
+
+class _Target(click.Choice):  # type: ignore[type-arg, unused-ignore]
+    """A back end's name, and after a colon the machines that it is for: cuda:sm_90,sm_80."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        name, colon, machines = value.partition(":")
+        return f"{super().convert(name, param, ctx)}{colon}{machines}"
+
+
 _target = click.option(
-    "--target", type=click.Choice(tuple(BACK_ENDS)), default="cpu", help="where it runs"
+    "--target", type=_Target(tuple(BACK_ENDS)), default="cpu", help="where it runs"
 )
 _cpu = click.option(
     "--cpu", default="native", help="the machine: native, x86-64-v3, x86-64-v4 or aarch64"

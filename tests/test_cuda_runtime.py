@@ -28,6 +28,7 @@ from support_launches import (
 )
 
 from gradc.compiler.errors import DeviceMemoryError
+from gradc.compiler.launch_parts import LAUNCHES_MAXIMUM, Straight, parts_of
 from gradc.compiler.launches import (
     If,
     Instruction,
@@ -35,7 +36,6 @@ from gradc.compiler.launches import (
     Repeat,
     While,
 )
-from gradc.runtime.cuda.parts import LAUNCHES_MAXIMUM, Straight, parts_of
 
 __all__ = ["stand_in", "stand_in_library"]
 

@@ -26,6 +26,7 @@ CONTRACT = (
     "gradc.compiler.artifact",
     "gradc.compiler.attributes",
     "gradc.compiler.errors",
+    "gradc.compiler.launch_parts",
     "gradc.compiler.launches",
 )
 

@@ -16,11 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..artifact import Device
 from ..driver import CompiledProgram
 from ..errors import ArgumentError, CompileError, FileError
 from ..object_cache import default_cache
 from ..output_files import move_into_place, replaceable, unwritable
 from .code import Code, compile_code
+from .cuda import DeviceCode, compile_device_code, device_tables, write_modules
 from .description import description_text
 from .header import ALL_FUNCTIONS, header_text, library_text
 from .model import Declaration, Model, check_declaration, describe_model
@@ -62,10 +64,12 @@ def build(
     out: Path,
     options: BuildOptions,
     native: Path,
+    others: Sequence[CompiledProgram] = (),
 ) -> list[Path]:
     """Make `out`, and beside it the header of a library or object. Returns the files made.
 
     native   the folder of the C runtime's sources
+    others   the same program for further architectures of a device
     Raises ArgumentError for what cannot be built, CompileError where a tool fails, FileError where
     the result cannot be written.
     """
@@ -78,7 +82,11 @@ def build(
             facts=["a library is made for every platform"],
         )
     folder_of_result = replaceable(out).parent  # before the work is done
-    code = compile_code(program, declaration.batch, _cpus(options, toolchain))
+    if program.device == "cuda":
+        check_device_options(options, toolchain)
+        code: Code = compile_device_code([program, *others], declaration.batch)
+    else:
+        code = compile_code(program, declaration.batch, _cpus(options, toolchain))
     model = describe_model(program, declaration, code.entries)
     try:
         with tempfile.TemporaryDirectory(prefix=".gradc-build-", dir=folder_of_result) as folder:
@@ -88,6 +96,20 @@ def build(
         if isinstance(error, FileError):
             raise
         raise unwritable(out, error) from error
+
+
+def check_device_options(options: BuildOptions, toolchain: Toolchain) -> None:
+    """Raise ArgumentError for what a binary for a device cannot be."""
+    if options.kind != "executable":
+        problem = f"a program for a CUDA device is built as an executable, not as {options.kind}"
+        raise ArgumentError(problem, operation="build")
+    if options.cpu != "native":
+        problem = "cpu has no meaning for a CUDA device"
+        facts = ["the host's part runs on any CPU of the platform"]
+        raise ArgumentError(problem, operation="build", facts=facts)
+    if toolchain.static:
+        problem = "a program for a CUDA device is linked dynamically: it opens the driver's library"
+        raise ArgumentError(problem, operation="build", facts=[f"platform: {options.platform}"])
 
 
 def _put_in_place(made: Sequence[Path], out: Path) -> list[Path]:
@@ -137,7 +159,14 @@ class _Build:
         objects = [
             *self._written(self.code.objects),
             *self.toolchain.compile(sources, self.folder, self.native),
-            *runtime_objects(self.toolchain, self.native, is_library, self.folder, self.cache),
+            *runtime_objects(
+                self.toolchain,
+                self.native,
+                is_library,
+                self.folder,
+                self.cache,
+                isinstance(self.code, DeviceCode),
+            ),
         ]
         if not is_library:
             return [self._executable(objects)]
@@ -150,9 +179,17 @@ class _Build:
         """The generated C: tables, a library's functions, large constants."""
         versions = self.code.versions
         tables = self.folder / "gradc_tables.c"
-        description = description_text(self.model, [version.cpu for version in versions])
-        tables.write_text(tables_text(self.model, description, versions), encoding="utf-8")
+        is_device = isinstance(self.code, DeviceCode)
+        device: Device = "cuda" if is_device else "host"
+        names = [version.cpu for version in versions]
+        description = description_text(self.model, names, device)
+        text = tables_text(self.model, description, versions, not is_device)
+        tables.write_text(text, encoding="utf-8")
         sources = [tables]
+        if isinstance(self.code, DeviceCode):
+            launches = self.folder / "gradc_launches.c"
+            launches.write_text(device_tables(self.code, self.model.constants), encoding="utf-8")
+            sources += [launches, write_modules(self.code, self.folder)]
         if is_library:
             functions = self.folder / "gradc_functions.c"
             functions.write_text(library_text(self.model), encoding="utf-8")
@@ -189,7 +226,8 @@ class _Build:
     def _executable(self, objects: Sequence[Path]) -> Path:
         made = self.folder / f"{self.name}.out"
         # Position-independent in any case: zig takes both words for what gcc calls -static-pie.
-        self.toolchain.link(objects, made, ["-pie", *["-static"] * self.toolchain.static])
+        flags = ["-pie", *["-static"] * self.toolchain.static]
+        self.toolchain.link(objects, made, flags + ["-ldl"] * isinstance(self.code, DeviceCode))
         return made
 
     def _library(self, objects: Sequence[Path]) -> Path:

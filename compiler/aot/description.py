@@ -1,7 +1,7 @@
 """What a binary says of itself: one JSON object, for `--describe` and the library's `describe`.
 
-In: a model and the names of the CPUs that it has code for. Out: text, indented, ending in a
-newline. Extents are integers or the name of the batch dimension.
+In: a model and the names of the machines that it has code for: CPUs, or architectures of GPUs.
+Out: text, indented, ending in a newline. Extents are integers or the name of the batch dimension.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..artifact import FORMAT_VERSION, TensorField
+from ..artifact import FORMAT_VERSION, Device, TensorField
 from .model import STACK_BYTES, Model
 
 
-def description_text(model: Model, cpus: Sequence[str]) -> str:
+def description_text(model: Model, machines: Sequence[str], device: Device = "host") -> str:
     """The description as JSON: one line for each of its values."""
     declared = model.declaration
     facts: dict[str, Any] = {
         "name": declared.name,
         "format": FORMAT_VERSION,
         "fingerprint": model.fingerprint,
-        "cpu": list(cpus),
+        {"host": "cpu", "cuda": "gpu"}[device]: list(machines),
         "batch": declared.batch,
         "learning_rate": declared.rate,
         "inputs": [_tensor(field) for field in model.inputs],

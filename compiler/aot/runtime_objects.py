@@ -20,21 +20,31 @@ from .toolchain import Toolchain
 # What only one kind of binary has.
 EXECUTABLE_ONLY = frozenset({"main"})
 LIBRARY_ONLY = frozenset({"guard", "library"})
+CUDA_ONLY = frozenset({"cuda", "cuda_driver", "cuda_run"})
 WALKERS = frozenset({"sha256", "shuffle", "state"})
+CUDA_FLAG = "-DGRADC_CUDA"
 
 
 def runtime_objects(
-    toolchain: Toolchain, native: Path, library: bool, folder: Path, cache: ObjectCache
+    toolchain: Toolchain,
+    native: Path,
+    library: bool,
+    folder: Path,
+    cache: ObjectCache,
+    cuda: bool = False,
 ) -> list[Path]:
     """Objects of the runtime for an executable or a library, written into `folder`.
 
     native   the folder of the C sources
+    cuda     whether it runs launch tables on a device
     """
     left_out = EXECUTABLE_ONLY if library else LIBRARY_ONLY
+    left_out |= frozenset() if cuda else CUDA_ONLY
+    flags = [CUDA_FLAG] if cuda else []
     sources = [path for path in sorted(native.glob("*.c")) if path.stem not in left_out]
     if not sources:
         raise CompileError(f"the C runtime is missing: {native} holds no sources")
-    common = _digest([*sorted(native.glob("*.h"))], toolchain.identity())
+    common = _digest([*sorted(native.glob("*.h"))], f"{toolchain.identity()} {flags}")
     whole = [path for path in sources if path.stem not in WALKERS]
     walkers = [path for path in sources if path.stem in WALKERS]
     made = [folder / "runtime.o", *(folder / f"{path.stem}.o" for path in walkers)]
@@ -43,8 +53,8 @@ def runtime_objects(
     if None in stored:
         source = folder / "runtime.c"
         source.write_text("".join(f'#include "{path.name}"\n' for path in whole))
-        toolchain.compile_whole(source, folder, native)
-        toolchain.compile(walkers, folder, native)
+        toolchain.compile_whole(source, folder, native, flags)
+        toolchain.compile(walkers, folder, native, flags)
         for key, path in zip(keys, made, strict=True):
             cache.store(key, path.read_bytes())
     else:

@@ -111,15 +111,17 @@ class Toolchain:
         stubs = self.static or self.architecture != "x86_64"
         return COMPILE_FLAGS if stubs else (*COMPILE_FLAGS, NO_STUBS)
 
-    def compile_whole(self, source: Path, folder: Path, include: Path) -> Path:
+    def compile_whole(
+        self, source: Path, folder: Path, include: Path, more: Sequence[str] = ()
+    ) -> Path:
         """The object of a source whose functions are called from nowhere else, as small as it gets.
 
         A compiler that does not know how makes it as it makes all others.
         """
         for flags in () if self.is_zig else (SMALLEST_FLAGS, WHOLE_FLAGS):
             with contextlib.suppress(CompileError):
-                return self.compile([source], folder, include, flags)[0]
-        return self.compile([source], folder, include)[0]
+                return self.compile([source], folder, include, [*flags, *more])[0]
+        return self.compile([source], folder, include, more)[0]
 
     def compile(
         self, sources: Sequence[Path], folder: Path, include: Path, more: Sequence[str] = ()

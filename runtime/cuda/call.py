@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradc.compiler.artifact import EntryPoint
+from gradc.compiler.launch_parts import launches_of
 from gradc.compiler.launches import ALIGNMENT_BYTES, ORDER_SLOT, ROWS_SLOT, STEP_SLOT
 
 from ..arena import Array
 from .device import Block, Device, Pinned
-from .program import DeviceProgram, Packed, launches_of
+from .program import DeviceProgram, Packed
 from .replay import LINE_SLOTS, SLOT_BYTES, Replay
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradc.compiler.errors import DeviceError
+from gradc.compiler.launch_parts import launches_of, parts_of
 from gradc.compiler.launches import (
     ALIGNMENT_BYTES,
     Function,
@@ -24,7 +25,6 @@ from gradc.compiler.launches import (
 
 from .device import Block, Device, Handle
 from .driver import DYNAMIC_SHARED_MAXIMUM, STATIC_SHARED_BYTES, UNFIT_MODULE
-from .parts import Part, parts_of
 
 SHARED_BYTES_FREE = 49_152
 """Dynamic shared memory that a kernel may have without having asked for it."""
@@ -105,19 +105,6 @@ class DeviceProgram:
 
 def _bodies(table: LaunchTable) -> tuple[Any, Any, Any]:
     return table.before, table.step, table.after
-
-
-def launches_of(*bodies: tuple[Part, ...]) -> list[Launch]:
-    """Every launch, once, in order."""
-    found: dict[int, Launch] = {}
-    waiting: list[Any] = [part for body in reversed(bodies) for part in reversed(body)]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, Launch):
-            found[id(part)] = part
-        for name in ("work", "body", "then", "otherwise"):
-            waiting += reversed(getattr(part, name, ()))
-    return list(found.values())
 
 
 def _function(device: Device, function: Function, modules: list[Handle]) -> int:

@@ -14,12 +14,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
+from gradc.compiler.launch_parts import Choice, Loop, Part, SetCounter, Straight
 from gradc.compiler.launches import Launch, Pointer, Repeat, While
 
 from ..arena import Array
 from .device import Device, Handle, Pinned
 from .driver import CAPTURE_THREAD_LOCAL
-from .parts import Choice, Loop, Part, SetCounter, Straight
 from .program import DeviceProgram, Packed
 
 SLOT_BYTES = 8

@@ -509,7 +509,7 @@ int gradc_checkpoint_load(struct gradc_session *session, const char *path, int64
             gradc_session_initialize(session, seed);
         }
         bool best = checkpoint.record.finished && gradc_checkpoint_has_best(&checkpoint);
-        gradc_checkpoint_take(&checkpoint, best, session->state);
+        gradc_checkpoint_take(&checkpoint, best, gradc_session_change(session));
         /* The position of another program's run is none of this one's: it begins anew. */
         struct gradc_error foreign;
         if (record && checkpoint.full && !trained_only && !check_run(&checkpoint, &foreign)) {

@@ -205,7 +205,7 @@ static int save(struct gradc_library *library, const char *path) {
     if (status) {
         return status;
     }
-    return gradc_checkpoint_write(path, false, library->session.state, NULL, &library->record,
+    return gradc_checkpoint_write(path, false, gradc_session_state(&library->session), NULL, &library->record,
                                   &library->error);
 }
 
@@ -240,7 +240,7 @@ static int set_rate(struct gradc_library *library, double rate) {
         return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
                           "a learning rate is a finite number >= 0");
     }
-    gradc_state_set(&gradc_states[state], library->session.state, 0, 1, &rate);
+    gradc_state_set(&gradc_states[state], gradc_session_change(&library->session), 0, 1, &rate);
     return GRADC_OK;
 }
 

@@ -126,9 +126,11 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
     }
     int64_t seed = gradc_program.seed_state; /* of the random numbers of the model */
     if (options->has_seed && seed >= 0) {
-        gradc_state_set(&gradc_states[seed], session->state, 0, 1, &options->seed);
+        gradc_state_set(&gradc_states[seed], gradc_session_change(session), 0, 1,
+                        &options->seed);
     }
     if (!status) {
+        gradc_session_hold(session, prediction.data.arrays, prediction.data.samples);
         status = allocate_prediction(&prediction);
     }
     if (!status) {

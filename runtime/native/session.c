@@ -9,6 +9,9 @@
 
 #include "cpu.h"
 #include "session.h"
+#ifdef GRADC_CUDA
+#include "cuda.h"
+#endif
 
 #define ALIGNMENT_BYTES 64
 
@@ -24,6 +27,7 @@ int64_t gradc_usable_cpus(void) {
     return count > 0 ? count : 1;
 }
 
+#ifndef GRADC_CUDA
 /* The best version of the code that this CPU can run. */
 static int choose_code(struct gradc_session *session, struct gradc_error *error) {
     int level = gradc_cpu_level();
@@ -39,6 +43,7 @@ static int choose_code(struct gradc_session *session, struct gradc_error *error)
                       least == 4 ? "AVX-512" : "AVX2 with FMA",
                       gradc_codes[gradc_program.code_count - 1].cpu, least);
 }
+#endif
 
 /* Memory that is a whole number of cache lines at a line's start; null without memory. */
 static void *allocate(int64_t size) {
@@ -48,16 +53,25 @@ static void *allocate(int64_t size) {
 
 int gradc_session_open(struct gradc_session *session, int64_t threads, struct gradc_error *error) {
     memset(session, 0, sizeof *session);
+#ifdef GRADC_CUDA
+    session->pool = gradc_cuda_open(session, error);
+    if (!session->pool) {
+        return error->status;
+    }
+    threads = 1; /* they are the device's */
+#else
     int status = choose_code(session, error);
     if (status) {
         return status;
     }
+#endif
     int64_t cpus = gradc_usable_cpus();
     session->threads = threads < 1 || threads > cpus ? cpus : threads;
     session->state = allocate(gradc_program.state_bytes);
     session->arena = allocate(gradc_program.arena_bytes +
                               session->threads * gradc_program.workspace_bytes);
     session->inputs = calloc((size_t)gradc_program.input_count + 1, sizeof *session->inputs);
+#ifndef GRADC_CUDA
     if (session->threads > 1) {
         session->pool = gradc_pool_create(session->threads);
     }
@@ -65,6 +79,7 @@ int gradc_session_open(struct gradc_session *session, int64_t threads, struct gr
         gradc_session_close(session);
         return gradc_fail(error, GRADC_BAD_FILE, "threads cannot be had; try one");
     }
+#endif
     if (!session->state || !session->arena || !session->inputs) {
         gradc_session_close(session);
         return gradc_fail_memory(error);
@@ -75,7 +90,11 @@ int gradc_session_open(struct gradc_session *session, int64_t threads, struct gr
 
 void gradc_session_close(struct gradc_session *session) {
     if (session->pool) {
+#ifdef GRADC_CUDA
+        gradc_cuda_close(session->pool);
+#else
         gradc_pool_destroy(session->pool);
+#endif
     }
     free(session->inputs);
     free(session->arena);
@@ -84,19 +103,26 @@ void gradc_session_close(struct gradc_session *session) {
 }
 
 void gradc_session_initialize(struct gradc_session *session, int64_t seed) {
-    memset(session->state, 0, (size_t)gradc_program.state_bytes);
+    unsigned char *state = gradc_session_change(session);
+    memset(state, 0, (size_t)gradc_program.state_bytes);
     if (gradc_program.seed_state >= 0) {
-        gradc_state_set(&gradc_states[gradc_program.seed_state], session->state, 0, 1, &seed);
+        gradc_state_set(&gradc_states[gradc_program.seed_state], state, 0, 1, &seed);
     }
     gradc_session_run(session, GRADC_INIT, NULL, NULL, false, 1, 1, NULL);
 }
 
-static gradc_entry_function *entry_of(const struct gradc_session *session, int kind, int64_t rows) {
-    const int32_t *entries = gradc_entries + GRADC_ENTRIES * (session->code - gradc_codes);
-    if (kind == GRADC_RUN && rows < gradc_program.batch) {
+static void call_entry(const struct gradc_session *session, int kind,
+                       struct gradc_arguments *arguments) {
+    if (kind == GRADC_RUN && arguments->rows < gradc_program.batch) {
         kind = GRADC_RUN_RAGGED;
     }
-    return (gradc_entry_function *)((uintptr_t)gradc_entries + (uintptr_t)(intptr_t)entries[kind]);
+#ifdef GRADC_CUDA
+    gradc_cuda_run(session->pool, kind, arguments);
+#else
+    const int32_t *entries = gradc_entries + GRADC_ENTRIES * (session->code - gradc_codes);
+    uintptr_t distance = (uintptr_t)(intptr_t)entries[kind];
+    ((gradc_entry_function *)((uintptr_t)gradc_entries + distance))(arguments);
+#endif
 }
 
 void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
@@ -118,7 +144,7 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
         .pool = session->pool,
         .same_rows = same_rows,
     };
-    entry_of(session, kind, rows)(&arguments);
+    call_entry(session, kind, &arguments);
 }
 
 int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t rows) {

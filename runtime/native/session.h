@@ -9,7 +9,7 @@ struct gradc_session {
     unsigned char *state; /* gradc_program.state_bytes, 64-byte aligned */
     unsigned char *arena; /* and the threads' workspaces, 64-byte aligned; touched when used */
     const void **inputs;  /* room for the table of one call */
-    void *pool;           /* null with one thread */
+    void *pool;           /* null with one thread; a device, in a binary for one */
     int64_t threads;
 };
 
@@ -34,6 +34,18 @@ void gradc_session_initialize(struct gradc_session *session, int64_t seed);
 void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
                        const void *const *inputs, const int64_t *order, bool same_rows,
                        int64_t count, int64_t rows, void *const *outputs);
+
+/* The state in the host's memory, as the last run left it; and to be changed, for the next one. A
+ * binary for a device has another copy there, and moves data sets to it once, of so many samples. */
+#ifdef GRADC_CUDA
+unsigned char *gradc_session_state(struct gradc_session *session);
+unsigned char *gradc_session_change(struct gradc_session *session);
+void gradc_session_hold(struct gradc_session *session, const void *const *arrays, int64_t samples);
+#else
+#define gradc_session_state(session) ((session)->state)
+#define gradc_session_change(session) ((session)->state)
+#define gradc_session_hold(session, arrays, samples) ((void)0)
+#endif
 
 /* CPUs that this process may run on. */
 int64_t gradc_usable_cpus(void);

@@ -38,6 +38,7 @@ int gradc_sweep_open(struct gradc_sweep *sweep, struct gradc_session *session,
     numbers = numbers > gradc_program.batch ? numbers : gradc_program.batch;
     sweep->order = calloc((size_t)numbers + 1, sizeof *sweep->order);
     sweep->outputs = gradc_results_allocate(sweep->window);
+    gradc_session_hold(session, data->arrays, data->samples);
     if (!sweep->order || !sweep->outputs) {
         gradc_sweep_close(sweep);
         return gradc_fail_memory(error);

@@ -114,7 +114,7 @@ static int resume(struct run *run, const char *path) {
         run->record = checkpoint.record;
         run->record.batches = fresh.batches;
         checkpoint.record = fresh; /* freed with the checkpoint */
-        gradc_checkpoint_take(&checkpoint, false, run->session->state);
+        gradc_checkpoint_take(&checkpoint, false, gradc_session_change(run->session));
         if (run->best) {
             gradc_checkpoint_take(&checkpoint, true, run->best);
         }
@@ -169,7 +169,8 @@ static int write_checkpoint(struct run *run) {
     if (!run->options->checkpoint) {
         return GRADC_OK;
     }
-    return gradc_checkpoint_write(run->options->checkpoint, true, run->session->state, run->best,
+    return gradc_checkpoint_write(run->options->checkpoint, true,
+                                  gradc_session_state(run->session), run->best,
                                   &run->record, run->error);
 }
 
@@ -209,7 +210,7 @@ static int judge(struct run *run, double value) {
     record->waited = 0;
     int status = allocate_best(run);
     if (!status) {
-        memcpy(run->best, run->session->state, (size_t)gradc_program.state_bytes);
+        memcpy(run->best, gradc_session_state(run->session), (size_t)gradc_program.state_bytes);
     }
     return status;
 }
@@ -460,8 +461,8 @@ static int open_state(struct run *run) {
     int status = resume_or_begin(run);
     bool any = false;
     if (!status && run->options->has_rate) {
-        gradc_state_set(&gradc_states[gradc_program.rate_state], run->session->state, 0, 1,
-                        &run->options->rate);
+        gradc_state_set(&gradc_states[gradc_program.rate_state],
+                        gradc_session_change(run->session), 0, 1, &run->options->rate);
     }
     for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
         any |= run->record.columns[k].present;

@@ -1,4 +1,4 @@
-"""The instructions of a launch table as parts that a host can run.
+"""The instructions of a launch table as parts that a host can run, in Python or in C.
 
     launch a                          straight: a, counter 3 = 0, b, counter 3 = 1, b
     repeat 2 times with counter 3     loop while arena+64:
@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
-from gradc.compiler.launches import If, Instruction, Launch, Repeat, While
+from .launches import If, Instruction, Launch, Repeat, While
 
 LAUNCHES_MAXIMUM = 2048
 """Of a straight part with a loop that is written out: a captured graph keeps a few hundred bytes of
@@ -90,3 +91,16 @@ def _part(instruction: Instruction) -> Part:
                 written = ((SetCounter(slot, n), *work) for n in range(rounds))
                 return Straight(tuple(chain.from_iterable(written)))
     return Loop(instruction, body)
+
+
+def launches_of(*bodies: tuple[Part, ...]) -> list[Launch]:
+    """Every launch, once, in order."""
+    found: dict[int, Launch] = {}
+    waiting: list[Any] = [part for body in reversed(bodies) for part in reversed(body)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Launch):
+            found[id(part)] = part
+        for name in ("work", "body", "then", "otherwise"):
+            waiting += reversed(getattr(part, name, ()))
+    return list(found.values())

@@ -1,0 +1,91 @@
+/* Kernels of a linear regression with three weights, for binaries that run on the stand-in: what a
+ * device does in the launch tables of support_device_binary.py. */
+#include <stdint.h>
+#include <string.h>
+
+#define WEIGHTS 3
+
+/* Parameter n as a place. */
+static void *place(void *const *parameters, int n) {
+    uint64_t address;
+    memcpy(&address, parameters[n], sizeof address);
+    return (void *)(uintptr_t)address;
+}
+
+#define KERNEL(its_name)                                                                           \
+    int kernel_##its_name(const char *name, void *const *p, const uint32_t *sizes, int count,      \
+                          const unsigned *grid, const unsigned *block)
+#define UNUSED (void)name, (void)sizes, (void)count, (void)grid, (void)block
+
+/* What is summed up in the arena. */
+struct sums {
+    int64_t flag, left; /* whether the weights are to be changed; rows that are to be done */
+    float gradient[WEIGHTS], loss;
+};
+
+KERNEL(init) {
+    UNUSED;
+    memset(place(p, 0), 0, WEIGHTS * sizeof(float));
+    *(double *)place(p, 1) = 0.1;
+    return 0;
+}
+
+/* sums, frame, whether to train */
+KERNEL(begin) {
+    UNUSED;
+    struct sums *sums = place(p, 0);
+    int32_t trains;
+    memcpy(&trains, p[2], sizeof trains);
+    *sums = (struct sums){.flag = trains, .left = ((int64_t *)place(p, 1))[2]};
+    return 0;
+}
+
+/* sums, frame, order, x, y, w: one row, that of the loop's counter */
+KERNEL(row) {
+    UNUSED;
+    struct sums *sums = place(p, 0);
+    const int64_t *frame = place(p, 1), *order = place(p, 2);
+    int64_t row = order[frame[1] + frame[3]];
+    const float *x = (const float *)place(p, 3) + row * WEIGHTS, *w = place(p, 5);
+    float error = x[0] * w[0] + x[1] * w[1] + x[2] * w[2] - ((const float *)place(p, 4))[row];
+    for (int n = 0; n < WEIGHTS; n++) {
+        sums->gradient[n] += error * x[n];
+    }
+    sums->loss += error * error;
+    sums->left--;
+    return 0;
+}
+
+/* sums, frame, loss */
+KERNEL(tell) {
+    UNUSED;
+    const struct sums *sums = place(p, 0);
+    const int64_t *frame = place(p, 1);
+    ((float *)place(p, 2))[frame[0]] = sums->loss / (float)frame[2];
+    return 0;
+}
+
+/* sums, frame, w, rate, step */
+KERNEL(update) {
+    UNUSED;
+    const struct sums *sums = place(p, 0);
+    const int64_t *frame = place(p, 1);
+    float *w = place(p, 2), rate = (float)*(double *)place(p, 3);
+    for (int n = 0; n < WEIGHTS; n++) {
+        w[n] -= rate * sums->gradient[n] * 2 / (float)frame[2];
+    }
+    ++*(int64_t *)place(p, 4);
+    return 0;
+}
+
+/* frame, order, x, w, constant, z: all rows */
+KERNEL(predict) {
+    UNUSED;
+    const int64_t *frame = place(p, 0), *order = place(p, 1);
+    const float *w = place(p, 3), one = *(const float *)place(p, 4);
+    for (int64_t n = 0; n < frame[2]; n++) {
+        const float *x = (const float *)place(p, 2) + order[n] * WEIGHTS;
+        ((float *)place(p, 5))[n] = (x[0] * w[0] + x[1] * w[1] + x[2] * w[2]) * one;
+    }
+    return 0;
+}
