@@ -8,6 +8,8 @@
 #   make fuzz          random graphs through the whole pipeline, MINUTES=10
 #   make fuzz-trees    random programs of loops and choices, run in every way, MINUTES=10
 #   make fuzz-readers  mutated files through the native readers, MINUTES=10
+#   make test-triton   kernels for GPUs, without one: interpreted by Triton, and compiled by the lowest
+#                      and the highest version of it, each in an environment of its own
 #   make golden        rewrite the expected halves of tests/cases (and fail, so that it is looked at)
 #
 # PYTHON chooses the interpreter for .venv; PYTEST_ARGS goes to pytest, BENCH_ARGS to the benchmark:
@@ -22,6 +24,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench bench-all bench-aot fuzz fuzz-trees fuzz-readers
+.PHONY: test-triton
 .PHONY: lint format typecheck pytest golden clean
 
 help:
@@ -89,6 +92,20 @@ fuzz-readers: $(VENV)/.installed-dev
 golden: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --update-golden </dev/null
 
+# Interpreting and compiling are for two processes: Triton is imported for the one or the other.
+TRITONS := 3.6.0 3.9.0
+.PRECIOUS: .venv-triton/%/.installed
+.venv-triton/%/.installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet -e '.[dev]' triton==$*
+	touch $@
+
+test-triton: $(TRITONS:%=test-triton-%)
+
+test-triton-%: .venv-triton/%/.installed
+	.venv-triton/$*/bin/python -m pytest -n 2 tests/gpu/test_interpreted.py </dev/null
+	.venv-triton/$*/bin/python -m pytest -n 2 tests/gpu/test_cubins.py </dev/null
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-triton build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -67,7 +67,9 @@ Training keeps both in process, where a fit of full batches alone compiles the f
 binary has both only where the full form is held in registers (aot/code.py)."""
 _MODES = {"run": True, "evaluate": False, "predict": False}
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend"})
+BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend", "cuda": ".triton.backend"})
+GPU_NAMES = "sm_"
+"""What names of a GPU's architecture begin with; all other machines are CPUs."""
 DIGEST_DIGITS = 32  # 128 bits for each half of a fingerprint
 
 
@@ -75,7 +77,9 @@ DIGEST_DIGITS = 32  # 128 bits for each half of a fingerprint
 class CompileOptions:
     """Everything that changes generated code besides the graphs.
 
-    target     "cpu"; cpu: a name of cpu_llvm.target.TARGET_NAMES
+    target     "cpu" or "cuda"; "cuda:sm_90" names the architecture too
+    cpu        the machine: a name of cpu_llvm.target.TARGET_NAMES or triton.architecture.NAMES;
+               "native": this one
     precision  "float32": as written; "tf32", "bf16", "fp16": contractions multiply shorter numbers
                (passes/round_operands.py)
     verify     check every level between passes (debug switch GRADC_VERIFY=1)
@@ -90,6 +94,10 @@ class CompileOptions:
     dump: str = ""
 
     def __post_init__(self) -> None:
+        target, colon, machine = self.target.partition(":")
+        if colon and target in BACK_ENDS:
+            object.__setattr__(self, "target", target)
+            object.__setattr__(self, "cpu", machine)
         if self.target not in BACK_ENDS:
             known = ", ".join(BACK_ENDS)
             raise ArgumentError(f"unknown target {self.target!r}", facts=[f"known: {known}"])
@@ -432,9 +440,9 @@ def targets_of(target: str) -> tuple[str, ...]:
     return tuple(name + colon + machine for machine in machines.split(","))
 
 
-def machine_named(cpu: str, target: str = "cpu") -> Machine:
+def machine_named(name: str) -> Machine:
     """What passes know of a machine. Raises ArgumentError for an unknown name."""
-    return back_end(CompileOptions(target).target, cpu).machine
+    return back_end("cuda" if name.startswith(GPU_NAMES) else "cpu", name).machine
 
 
 def back_end(target: str, cpu: str) -> Backend:

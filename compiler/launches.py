@@ -111,7 +111,7 @@ class Repeat:
     count_bytes: int
     bounded: bool
     per_row: int
-    body: tuple[Instruction, ...]
+    body: Body
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class While:
     flag: Pointer
     counter: int | None
     extent: int | None
-    body: tuple[Instruction, ...]
+    body: Body
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,12 @@ class If:
     """One of two bodies, as `flag`, one byte, says."""
 
     flag: Pointer
-    then: tuple[Instruction, ...]
-    otherwise: tuple[Instruction, ...]
+    then: Body
+    otherwise: Body
 
 
 Instruction = Launch | Repeat | While | If
+Body = tuple[Instruction, ...]
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,9 @@ class LaunchTable:
 
     architecture: str
     functions: tuple[Function, ...]
-    before: tuple[Instruction, ...]
-    step: tuple[Instruction, ...]
-    after: tuple[Instruction, ...]
+    before: Body
+    step: Body
+    after: Body
     output_bytes: tuple[int, ...]
     rows_maximum: int
     frame_slots: int

@@ -54,6 +54,19 @@ CPU_FUSION = FusionLimits(
 record for all CPUs, whose bits are equal."""
 
 
+GPU_FUSION = FusionLimits(
+    neighbours_searched=8,
+    neighbour_members=64,
+    small_elements=65_536,
+    parallel_floor=128,
+    serial_ceiling_elements=8_192,
+    recomputed_nodes=8,
+    recomputed_operands=2,
+)
+"""What is right for a GPU, where a launch costs as much as reading a megabyte, arithmetic on what
+is read costs nothing, and a sum that few points share leaves most of the machine idle."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """One kind of machine.
@@ -67,6 +80,9 @@ class Machine:
                       equal where bits are to be equal
     refused_dtypes    that it does not compute with
     fusion            how large its kernels are; equal where bits are to be equal
+    runs_grids        whether kernels are run by programs of many threads, with a block of points
+                      each, and not by a few threads that walk loops
+    holds_loops       whether a loop over tiny steps may be one function that holds all in registers
     shared_work       work of all kernels together (loops/work.py) below which one thread does them
                       faster than several, which wait for each other between them
     """
@@ -78,4 +94,6 @@ class Machine:
     keeps_values: bool
     refused_dtypes: tuple[DType, ...]
     fusion: FusionLimits
+    runs_grids: bool
+    holds_loops: bool
     shared_work: int

@@ -17,6 +17,7 @@ from gradc.compiler.driver import CompiledProgram, options_from_environment
 from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
+from gradc.runtime.cuda.device import Device
 from gradc.runtime.executor import Executor
 from gradc.runtime.host import usable_cpus
 from gradc.runtime.plain_number import as_whole
@@ -139,7 +140,13 @@ def driver_program(
     precision: str,
     cpu: str = "native",
 ) -> Any:
-    """The compiler's program over these graphs; loads the back end, and not before."""
+    """The compiler's program over these graphs; loads the back end, and not before.
+
+    Raises DeviceError for the target "cuda", without the name of an architecture, where no device
+    is found that could say which it is.
+    """
+    if target == "cuda" and cpu == "native":
+        cpu = Device().architecture
     options = options_from_environment(target=target, precision=precision, cpu=cpu)
     return CompiledProgram(graphs, batch_dimension=batch_dimension, options=options)
 

@@ -18,6 +18,8 @@ NO_MACHINE = Machine(
     keeps_values=False,
     refused_dtypes=(),
     fusion=CPU_FUSION,
+    runs_grids=False,
+    holds_loops=False,
     shared_work=0,
 )
 """For passes over graphs alone, which ask for none: nothing may be taken for granted of it."""

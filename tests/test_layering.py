@@ -42,6 +42,8 @@ ALLOWED = {
 LATE_IMPORTS = {
     "gradc._training": ("gradc.compiler.aot.build",),
     "gradc.compiler.cpu_llvm.backend": ("gradc.compiler.cpu_llvm.entry",),
+    "gradc.compiler.triton.backend": ("gradc.compiler.triton",),
+    "gradc.compiler.triton.cubin": ("triton",),
     "gradc.cli": ("*",),
     "gradc.functional.einstein": ("opt_einsum",),
     "gradc.runtime.history": ("matplotlib",),

@@ -219,6 +219,8 @@ def test_a_list_names_its_machine_or_is_given_one() -> None:
     rest = {
         "refused_dtypes": (),
         "fusion": CPU_FUSION,
+        "runs_grids": False,
+        "holds_loops": True,
         "shared_work": v3.shared_work,
     }
     assert v3 == Machine("x86-64-v3", "the CPU", 32, 16, keeps_values=True, **rest)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from .emit_memory import MemoryEmitter
 from .emit_module import ModuleEmitter
 from .emit_values import AROUND_LOOPS, KERNEL
-from .values import Operand, Value, llvm_type
+from .values import Operand, Value, llvm_type, mangled
 
 __all__ = [
     "AROUND_LOOPS",
@@ -205,6 +205,22 @@ class FunctionEmitter(MemoryEmitter):
             self._phi(list(zip(pair, ends, strict=True)))
             for pair in zip(*branch.given, strict=True)
         ]
+
+    def call_shared(
+        self, name: str, function: Callable[..., Value], args: Sequence[Value]
+    ) -> Value:
+        """`function(f, *args)`, as a call of the module's one copy for these types and lanes."""
+        widest = max(args, key=lambda a: a.lanes)
+        kinds = [mangled(a.type, a.lanes) for a in args]
+        symbol = ".".join(["gradc", name, *(kinds if len(set(kinds)) > 1 else kinds[:1])])
+
+        def build() -> FunctionEmitter:
+            parameters = [(a.llvm, f"x{i}") for i, a in enumerate(args)]
+            body = FunctionEmitter(symbol, parameters, widest.llvm, "internal", "noinline nounwind")
+            body.ret(function(body, *(body.parameter(i) for i in range(len(args)))))
+            return body
+
+        return self.call_helper(widest, symbol, args, build)
 
     def reduce_lanes(self, value: Value, combine: Callable[[Value, Value], Value]) -> Value:
         """All lanes combined into a scalar: lane i with lane i + n/2, halving until one is left.

@@ -21,7 +21,7 @@ from ..backend import EmittedProgram
 from ..errors import CompileError
 from ..loops.canonical import canonical_kernel, canonical_text, structure
 from ..loops.ir import Kernel
-from ..loops.schedule import Nest, Tiles, Unrolled
+from ..loops.schedule import Grid, Nest, Products, Tiles, Unrolled
 from ..loops.work import work
 from ..program.ir import Program
 from ..program.tree import verify_tree
@@ -117,6 +117,8 @@ def _emit_kernel(kernel: Kernel) -> FunctionEmitter:
             return emit_nest(kernel, nest)
         case Tiles() as tiles:
             return emit_contraction(kernel, tiles)
+        case Grid() | Products():
+            problem, hint = "its schedule is one for a GPU", ""
         case Unrolled():
             problem, hint = "it is unrolled, but is in no resident loop", ""
         case None:

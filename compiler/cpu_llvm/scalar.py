@@ -27,7 +27,7 @@ from .emit import FunctionEmitter
 from .maths import division, error_function, exponential, gamma, logarithm, power, trigonometric
 from .maths.floats import INFINITY, absolute, copysign, is_nan, sqrt
 from .maths.philox import philox
-from .values import Value, llvm_type, mangled
+from .values import Value, llvm_type
 
 Emit = Callable[[FunctionEmitter, Sequence[Value], DType, DType], Value]
 Function = Callable[..., Value]
@@ -55,7 +55,7 @@ def _copy_or_call(
 ) -> Value:
     f.copies[name] += 1
     if f.copies[name] > f.most_copies:
-        return _call(f, name, function, args)
+        return f.call_shared(name, function, args)
     return function(f, *args)
 
 
@@ -66,7 +66,7 @@ def _outlined(name: str, function: Function, wide: bool = True) -> Emit:
         scalar = args[0].type
         through = "double" if wide else scalar
         values = [narrow(f, a, through) for a in args]
-        return narrow(f, _call(f, name, function, values), scalar)
+        return narrow(f, f.call_shared(name, function, values), scalar)
 
     return _floating(emit)
 
@@ -76,7 +76,9 @@ def _outlined_alone(name: str, function: Function) -> Emit:
 
     def emit(f: FunctionEmitter, args: Sequence[Value]) -> Value:
         alone = args[0].type == "double" and args[0].lanes == 1
-        return (_call if alone else _copy_or_call)(f, name, function, args)
+        if alone:
+            return f.call_shared(name, function, args)
+        return _copy_or_call(f, name, function, args)
 
     return _floating(emit)
 
@@ -91,31 +93,16 @@ def _floating(function: Callable[[FunctionEmitter, Sequence[Value]], Value]) -> 
     return emit
 
 
-def _call(f: FunctionEmitter, name: str, function: Function, args: Sequence[Value]) -> Value:
-    """Call of the module's one copy of this function for these types and lanes."""
-    widest = max(args, key=lambda a: a.lanes)
-    kinds = [mangled(a.type, a.lanes) for a in args]
-    symbol = ".".join(["gradc", name, *(kinds if len(set(kinds)) > 1 else kinds[:1])])
-
-    def build() -> FunctionEmitter:
-        parameters = [(a.llvm, f"x{i}") for i, a in enumerate(args)]
-        body = FunctionEmitter(symbol, parameters, widest.llvm, "internal", "noinline nounwind")
-        body.ret(function(body, *(body.parameter(i) for i in range(len(args)))))
-        return body
-
-    return f.call_helper(widest, symbol, args, build)
-
-
 def _pow_float(f: FunctionEmitter, args: Sequence[Value]) -> Value:
     if args[0].type == "double":
-        return _call(f, "pow", power.pow_double, args)
+        return f.call_shared("pow", power.pow_double, args)
     wide = [f.cast("fpext", a, "double") for a in args]
-    return f.cast("fptrunc", _call(f, "powf", power.pow_for_single, wide), "float")
+    return f.cast("fptrunc", f.call_shared("powf", power.pow_for_single, wide), "float")
 
 
 def _erf(f: FunctionEmitter, args: Sequence[Value]) -> Value:
     if args[0].type == "double":
-        return _call(f, "erf", error_function.erf, args)
+        return f.call_shared("erf", error_function.erf, args)
     return _copy_or_call(f, "erf", error_function.erf, args)
 
 
@@ -287,7 +274,7 @@ def _bitcast(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DT
 def _philox(f: FunctionEmitter, args: Sequence[Value], dtype: DType, result: DType) -> Value:
     if dtype is not int32:
         raise _refuse("philox", dtype)
-    return _call(f, "philox", philox, args)
+    return f.call_shared("philox", philox, args)
 
 
 SCALAR: Mapping[str, Emit] = every_primitive(

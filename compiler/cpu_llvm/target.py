@@ -75,6 +75,8 @@ class Target:
             keeps_values=True,
             refused_dtypes=(),
             fusion=CPU_FUSION,
+            runs_grids=False,
+            holds_loops=True,
             shared_work=_SHARED_WORK,
         )
 

@@ -13,6 +13,7 @@ In: a kernel with logical indices. Out: nothing, or a VerifyError that names the
   vector has 16 lanes times a power of two, columns of tiles are a multiple of 16. Tiles are for
   products that have elements, with the terms in the order of their loop, and their blocks are parts
   of what there is.
+* What a program on a GPU has side by side are powers of two.
 
 Whether a schedule is a good one is not asked here; a back end that cannot follow it refuses it.
 Where it is unrolled is for the program's verifier.
@@ -30,11 +31,18 @@ from typing import assert_never
 from ..errors import VerifyError
 from .ir import Axis, Kernel, Loop
 from .runs import Address, addresses_of, counted_axes
-from .schedule import FEWEST_LANES, LANES, Nest, Order, Run, Tiles, Unrolled
+from .schedule import FEWEST_LANES, LANES, Grid, Nest, Order, Products, Run, Tiles, Unrolled
 from .schedule_text import order_text, run_text, runs_text
 
 MOST_LANES = 256
 """Of a vector, which is written out in registers, and of the sides of a tile."""
+
+FEWEST_TILE_POINTS = 16
+"""Along each side of a tile of products on a GPU."""
+
+MOST_IN_PROGRAM, MOST_WARPS = 2**20, 32
+"""Elements side by side in a program on a GPU: what Triton takes; and warps: a block has no more
+threads."""
 
 
 def verify_schedule(kernel: Kernel) -> None:
@@ -61,6 +69,10 @@ class _ScheduleChecker:
                 self._check_nest("schedule nest", nest)
             case Tiles() as tiles:
                 self._check_tiles("schedule tiles", tiles)
+            case Grid() as grid:
+                self._check_grid("schedule grid", grid)
+            case Products() as products:
+                self._check_products("schedule products", products)
             case Unrolled():
                 pass
             case _:
@@ -149,7 +161,12 @@ class _ScheduleChecker:
             raise self._refuse(place, problem, f"its axes are {', '.join(names) or 'none'}")
         for run in order.runs:
             self._check_run(place, run)
-        if order.lanes not in (1, LANES):
+        if isinstance(self.kernel.schedule, Grid):
+            if order.lanes.bit_count() != 1 or order.lanes > self.kernel.schedule.terms:
+                terms = self.kernel.schedule.terms
+                problem = f"an order in blocks of {terms} terms has no {order.lanes} lanes"
+                raise self._refuse(place, problem)
+        elif order.lanes not in (1, LANES):
             raise self._refuse(place, f"an order has 1 or {LANES} lanes, not {order.lanes}")
         if order.lanes > 1 and (loop.running or any(store.takes_turns for store in loop.stores)):
             kind = "a running" if loop.running else "an accumulating"
@@ -157,7 +174,7 @@ class _ScheduleChecker:
         if loop.between is not None and (order.lanes > 1 or order.block is not None):
             raise self._refuse(place, "a loop between two numbers is walked point after point")
         for reduction in loop.reductions:
-            if reduction.combiner.position and len(order.runs) > 1:
+            if reduction.combiner.position and len(order.runs) > 1 and not order.as_one:
                 problem = f"{reduction.combiner} is along one run, not {runs_text(order.runs)}"
                 raise self._refuse(f"{place}, %{reduction.name}", problem)
         if order.wide and not (loop.running and any(r.is_rounded for r in loop.reductions)):
@@ -170,9 +187,11 @@ class _ScheduleChecker:
             return
         if loop.running or not any(r.is_rounded for r in loop.reductions):
             raise self._refuse(place, "only sums and products of floats have blocks")
-        if not 0 <= block.position < len(order.runs):
+        if not 0 <= block.position < (1 if order.as_one else len(order.runs)):
             raise self._refuse(place, f"no run has number {block.position}")
         run, is_last = order.runs[block.position], block.position == len(order.runs) - 1
+        if order.as_one:
+            run, is_last = tuple(name for run in order.runs for name in run), True
         each = -(-self._extent(run) // (order.lanes if is_last else 1))
         if not 0 < block.points < each:
             problem = f"blocks of {block.points} do not cut {run_text(run)}"
@@ -288,6 +307,35 @@ class _ScheduleChecker:
             raise self._refuse(place, "a product without an element has no tiles")
         self._check_blocks(place, tiles)
         self._check_depth(place, tiles, first.order)
+
+    def _check_grid(self, place: str, grid: Grid) -> None:
+        self._check_partition(place, grid.walk)
+        self._check_sizes(place, (grid.points, grid.terms), grid.warps)
+
+    def _check_products(self, place: str, products: Products) -> None:
+        self._check_partition(place, products.parallel_runs())
+        self._check_sizes(place, products.tile, products.warps)
+        first = self.kernel.loops[0]
+        sums = first.reductions and all(r.combiner.factors == 2 for r in first.reductions)
+        if not sums or first.order is None:
+            raise self._refuse(place, "they are of sums of products whose loop has an order")
+        if first.order.runs != products.terms or first.order.lanes > 1:
+            problem = f"terms {runs_text(products.terms)} are not its loop's order"
+            raise self._refuse(place, problem, order_text(first.order))
+        if not products.rows or not products.columns:
+            raise self._refuse(place, "there are no rows, or no columns")
+        if min(products.tile) < FEWEST_TILE_POINTS or products.stages < 1:
+            sizes = " x ".join(map(str, products.tile))
+            raise self._refuse(place, f"no tile is {sizes} in {products.stages} stages")
+
+    def _check_sizes(self, place: str, sizes: Sequence[int], warps: int) -> None:
+        """Of what a program has side by side."""
+        for size in (*sizes, warps):
+            if size < 1 or size.bit_count() != 1:
+                raise self._refuse(place, f"{size} is no power of two")
+        if math.prod(sizes) > MOST_IN_PROGRAM or warps > MOST_WARPS:
+            shown = " x ".join(map(str, sizes))
+            raise self._refuse(place, f"no program has {shown} elements and {warps} warps")
 
     def _check_blocks(self, place: str, tiles: Tiles) -> None:
         """Between two rounds of packing no more is worked on than there is."""

@@ -39,6 +39,8 @@ def combined_in_order(
 ) -> Array:
     """The reduction over the last `axes` dimensions, which are walked as runs of these extents."""
     extents = tuple(extents) or (1,)
+    if order.as_one:
+        extents = (math.prod(extents),)
     if reduction.combiner.position:
         return _position(reduction, _runs_first(terms[0], axes, (math.prod(extents),)))
     step = _Step(reduction)

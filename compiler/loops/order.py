@@ -130,3 +130,15 @@ def scatters_wide(dtype: DType, terms: int, updates: int, elements: int) -> bool
     """
     limit = SPARSE_SCATTER_TERMS if elements > SPARSE * updates else SCATTER_TERMS
     return dtype.is_float and dtype.bits < 64 and terms > limit
+
+
+def choose_joint_order(loop: Loop, runs: Sequence[WalkedRun], lanes: int) -> Order:
+    """The order of a loop whose runs are walked as one sequence of points, with so many lanes.
+
+    That of a running loop, or of one whose points take turns, has one lane, and is the same.
+    """
+    if loop.running:
+        return choose_order(loop, runs, 1)
+    named = tuple(run.run for run in runs)
+    block = _cut_loop(loop, [-(-points_of(loop.axes) // lanes)])
+    return Order(named, lanes, block, as_one=len(named) > 1)

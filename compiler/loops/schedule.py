@@ -1,10 +1,11 @@
 """How a kernel is run: the order of its sums, which decides bits, and its schedule, which does not.
 
-    order     ::= "order" run { "," run } [ "lanes" integer ] [ "blocks" integer "of" run ]
-                  [ "wide" ]
+    order     ::= "order" run { "," run } [ "as" "one" ] [ "lanes" integer ]
+                  [ "blocks" integer "of" run ] [ "wide" ]
     run       ::= axis name { "*" axis name }
     schedule  ::= "schedule" "nest" "{" { run line } "}" | "schedule" "tiles" "{" { tile line } "}"
-                | "schedule" "unrolled"
+                | "schedule" "grid" "{" { grid line } "}"
+                | "schedule" "products" "{" { product line } "}" | "schedule" "unrolled"
 
     schedule nest {              schedule tiles {
       walk i0, i1 * i2             outer i0   rows i1   columns i2   terms k0, k1
@@ -12,6 +13,14 @@
       abreast i0                   a in place   b packed rows
       ahead 2 of i0                blocks 5 x 8 x 784   each strip
       threads i0                   threads i2
+    }                            }
+
+On a machine that runs thousands of threads, programs share a kernel:
+
+    schedule grid {              schedule products {
+      walk i0, i1                  outer i0   rows i1   columns i2   terms k0, k1
+      block 4 x 256                tile 64 x 64 x 32 ieee
+      warps 4                      warps 4   stages 3
     }                            }
 
     Rows of tiles may be those of several banks: `rows i1 over i0`. Columns may be those of several
@@ -37,7 +46,9 @@ lane, if the run has lanes), with all points of the runs behind it. A block is c
 identity in the dtype of partial results (float32 where terms have 16 bits; see combiners.py), and
 what it comes to is added to, or multiplied with, a float64.
 A running sum or product stores every partial result; where `wide`, it is a float64 throughout, and
-what its stores read is rounded.
+what its stores read is rounded. The runs of a loop `as one` are one sequence of points, the last
+fastest: lanes and blocks are of all of it. Lanes are 16, but for a grid, where they are any power
+of two; there the tree over lanes is the hardware's, the same each time on one kind of GPU.
 """
 
 from __future__ import annotations
@@ -91,12 +102,14 @@ class Order:
     lanes   partial results along the last run: 1 or LANES
     block   how long float sums and products are cut; None: they are one block
     wide    in a running loop, whether float sums and products are float64 throughout
+    as_one  whether lanes and blocks are of all runs together, as of one; a block's position is 0
     """
 
     runs: tuple[Run, ...]
     lanes: int = 1
     block: SumBlock | None = None
     wide: bool = False
+    as_one: bool = False
 
     def renamed(self, names: AxisNames) -> Order:
         """The same order where axes have other names."""
@@ -217,6 +230,68 @@ class Tiles:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Programs on a GPU, each with some of the points of a kernel.
+
+    walk    the parallel axes as runs, from the outside in: all points, the last run fastest
+    points  that follow each other in the walk, and which one program has side by side
+    terms   of a loop that it has side by side, beside each of these points, at most; both are
+            powers of two
+    warps   of threads that share a program
+    """
+
+    walk: tuple[Run, ...]
+    points: int
+    terms: int
+    warps: int
+
+    def parallel_runs(self) -> tuple[Run, ...]:
+        return self.walk
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all threads take part."""
+        return True
+
+
+Precision = Literal["ieee", "tf32", "tf32x3"]
+"""How products of float32 are made: as written; in tensor cores, of operands that are cut to 11
+bits; in tensor cores, as three such products."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """A product on a GPU: each program has a tile of the results.
+
+    outer      parallel axes that no tile has two points of
+    rows       the runs that operand `a` has alone, as one, the last fastest; and so
+    columns    those of operand `b`, and
+    terms      the runs that are summed over
+    tile       rows, columns and terms that a program has side by side: powers of two
+    precision  of products of float32
+    warps      of threads that share a program
+    stages     of terms that are on their way at once
+    """
+
+    outer: tuple[Run, ...]
+    rows: tuple[Run, ...]
+    columns: tuple[Run, ...]
+    terms: tuple[Run, ...]
+    tile: tuple[int, int, int]
+    precision: Precision
+    warps: int
+    stages: int
+
+    def parallel_runs(self) -> tuple[Run, ...]:
+        return (*self.outer, *self.rows, *self.columns)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all threads take part."""
+        return True
+
+
+@dataclass(frozen=True)
 class Unrolled:
     """Every point written out as straight-line code, for one thread: in a resident loop."""
 
@@ -230,7 +305,7 @@ class Unrolled:
         return False
 
 
-Schedule = Nest | Tiles | Unrolled
+Schedule = Nest | Tiles | Grid | Products | Unrolled
 
 
 def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
@@ -258,6 +333,16 @@ def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
                 terms=renamed_runs(schedule.terms, names),
                 threads=None if schedule.threads is None else renamed_run(schedule.threads, names),
             )
+        case Grid():
+            return replace(schedule, walk=renamed_runs(schedule.walk, names))
+        case Products():
+            return replace(
+                schedule,
+                outer=renamed_runs(schedule.outer, names),
+                rows=renamed_runs(schedule.rows, names),
+                columns=renamed_runs(schedule.columns, names),
+                terms=renamed_runs(schedule.terms, names),
+            )
         case Unrolled():
             return schedule
         case _:
@@ -265,11 +350,11 @@ def renamed_schedule(schedule: Schedule, names: AxisNames) -> Schedule:
 
 
 def on_one_thread(schedule: Schedule) -> Schedule:
-    """The same schedule, of which thread 0 does all."""
+    """The same schedule, of which thread 0 does all; itself if it knows no threads."""
     match schedule:
         case Nest() | Tiles():
             return replace(schedule, threads=None)
-        case Unrolled():
+        case Grid() | Products() | Unrolled():
             return schedule
         case _:
             assert_never(schedule)

@@ -6,11 +6,25 @@ exactly what was printed; whether axes exist and fit is for check.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, assert_never
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, assert_never, cast, get_args
 
 from ..graph.text_cursor import Cursor
-from .schedule import Ahead, Nest, Order, Run, Schedule, Staging, SumBlock, Tiles, Unrolled
+from .schedule import (
+    Ahead,
+    Grid,
+    Nest,
+    Order,
+    Precision,
+    Products,
+    Run,
+    Schedule,
+    Staging,
+    SumBlock,
+    Tiles,
+    Unrolled,
+)
 
 INDENT = "  "
 
@@ -26,6 +40,8 @@ def runs_text(runs: Sequence[Run]) -> str:
 def order_text(order: Order) -> str:
     """`order i1 * i2 lanes 16 blocks 8 of i1 * i2`"""
     words = [f"order {runs_text(order.runs)}"]
+    if order.as_one:
+        words.append("as one")
     if order.lanes != 1:
         words.append(f"lanes {order.lanes}")
     if order.block is not None:
@@ -42,6 +58,10 @@ def schedule_lines(schedule: Schedule) -> list[str]:
             name, lines = "nest", _nest_lines(schedule)
         case Tiles():
             name, lines = "tiles", _tile_lines(schedule)
+        case Grid():
+            name, lines = "grid", _grid_lines(schedule)
+        case Products():
+            name, lines = "products", _product_lines(schedule)
         case Unrolled():
             return ["schedule unrolled"]
         case _:
@@ -81,12 +101,33 @@ def _tile_lines(tiles: Tiles) -> list[str]:
     ]
 
 
+def _grid_lines(grid: Grid) -> list[str]:
+    walk = [f"walk {runs_text(grid.walk)}"] if grid.walk else []
+    return [*walk, f"block {grid.points} x {grid.terms}", f"warps {grid.warps}"]
+
+
+def _product_lines(products: Products) -> list[str]:
+    outer = [f"outer {runs_text(products.outer)}"] if products.outer else []
+    return [
+        *outer,
+        f"rows {runs_text(products.rows)}",
+        f"columns {runs_text(products.columns)}",
+        f"terms {runs_text(products.terms)}",
+        f"tile {' x '.join(map(str, products.tile))} {products.precision}",
+        f"warps {products.warps}",
+        f"stages {products.stages}",
+    ]
+
+
 # -- parsing --------------------------------------------------------------------------------
 
 
 def parse_order(cursor: Cursor) -> Order:
     """An order behind the word `order`."""
     runs = _runs(cursor)
+    as_one = cursor.accept("as")
+    if as_one:
+        cursor.expect("one")
     lanes = cursor.integer("a number of lanes") if cursor.accept("lanes") else 1
     block = None
     if cursor.accept("blocks"):
@@ -97,7 +138,7 @@ def parse_order(cursor: Cursor) -> Order:
         if run not in runs:
             raise cursor.error(f"{run_text(run)} is no run of this order", start)
         block = SumBlock(runs.index(run), points)
-    return Order(runs, lanes, block, cursor.accept("wide"))
+    return Order(runs, lanes, block, cursor.accept("wide"), as_one)
 
 
 def parse_schedule(cursor: Cursor) -> Schedule:
@@ -106,10 +147,10 @@ def parse_schedule(cursor: Cursor) -> Schedule:
     kind = cursor.kind("word", "a kind of schedule").text
     if kind == "unrolled":
         return Unrolled()
-    if kind not in ("nest", "tiles"):
+    if kind not in _PARSERS:
         raise cursor.error(f"unknown kind of schedule {kind!r}", start)
     cursor.expect("{")
-    schedule: Schedule = _nest(cursor) if kind == "nest" else _tiles(cursor)
+    schedule = _PARSERS[kind](cursor)
     cursor.expect("}")
     return schedule
 
@@ -159,6 +200,38 @@ def _tiles(cursor: Cursor) -> Tiles:
     )  # fmt: skip
 
 
+def _grid(cursor: Cursor) -> Grid:
+    walk = _runs(cursor) if cursor.accept("walk") else ()
+    cursor.expect("block")
+    points, terms = _sizes(cursor, 2)
+    cursor.expect("warps")
+    return Grid(walk, points, terms, cursor.integer("a number of warps"))
+
+
+def _products(cursor: Cursor) -> Products:
+    outer = _runs(cursor) if cursor.accept("outer") else ()
+    rows, columns, terms = (_runs_behind(cursor, word) for word in ("rows", "columns", "terms"))
+    cursor.expect("tile")
+    tile = _sizes(cursor, 3)
+    start = cursor.token
+    precision = cursor.kind("word", "a precision").text
+    if precision not in get_args(Precision):
+        raise cursor.error(f"unknown precision {precision!r}", start)
+    cursor.expect("warps")
+    warps = cursor.integer("a number of warps")
+    cursor.expect("stages")
+    stages = cursor.integer("a number of stages")
+    return Products(
+        outer, rows, columns, terms, (tile[0], tile[1], tile[2]), cast(Precision, precision),
+        warps, stages,
+    )  # fmt: skip
+
+
+_PARSERS: Mapping[str, Callable[[Cursor], Schedule]] = MappingProxyType(
+    {"nest": _nest, "tiles": _tiles, "grid": _grid, "products": _products}
+)
+
+
 def _staging(cursor: Cursor) -> Staging:
     if cursor.accept("computed"):
         return Staging("computed")
@@ -188,6 +261,11 @@ def _sizes(cursor: Cursor, count: int) -> tuple[int, ...]:
 def _run_behind(cursor: Cursor, word: str) -> Run:
     cursor.expect(word)
     return _run(cursor)
+
+
+def _runs_behind(cursor: Cursor, word: str) -> tuple[Run, ...]:
+    cursor.expect(word)
+    return _runs(cursor)
 
 
 def _runs(cursor: Cursor) -> tuple[Run, ...]:

@@ -137,7 +137,9 @@ PIPELINE = check_pipeline(
             needs=(NOT_PLANNED, NO_SCHEDULES, IN_ORDER), makes=(PLANNED,), once=True,
         ),
         Pass(
-            "make_resident", PROGRAM_TO_PROGRAM, make_resident, after=("plan_memory",),
+            "make_resident", PROGRAM_TO_PROGRAM,
+            lambda program, s: make_resident(program) if s.machine.holds_loops else program,
+            after=("plan_memory",), reads=("machine",),
             needs=(NO_SCHEDULES, IN_ORDER, PLANNED),
         ),
         Pass(

@@ -15,6 +15,8 @@ a schedule on every kernel, and a decision for each kernel that says why, line b
 The orders decide bits; they follow from the kernel alone. A contraction (loops/contraction.py) is
 summed from first to last; else the generic nest says whether sums have lanes (scheduling/nest.py);
 in a resident loop they have none. The schedules are for speed, and follow from `machine` too.
+A machine that runs grids of programs has orders of its own, with as many lanes as a program has
+terms side by side (scheduling/grid.py).
 Kernels of one structure and cost are scheduled once: a deep model has hundreds of each. A program
 so small that its threads would wait most of the time is done by one of them.
 """
@@ -29,11 +31,12 @@ from ..loops.contraction import Contraction, find_contraction
 from ..loops.ir import Kernel
 from ..loops.order import choose_order, runs_in_order
 from ..loops.runs import Runs, find_runs
-from ..loops.schedule import LANES, Unrolled, on_one_thread
+from ..loops.schedule import LANES, Products, Unrolled, on_one_thread
 from ..loops.work import work
 from ..machine import Machine
 from ..program.ir import Decision, Program, kernels_in
 from ..scheduling.chosen import Chosen
+from ..scheduling.grid import choose_grid
 from ..scheduling.nest import NestChooser
 from ..scheduling.tiles import choose_tiles
 
@@ -80,6 +83,10 @@ def schedule_kernel(
 ) -> tuple[Kernel, Decision]:
     """One kernel with its orders and its schedule, and what was chosen, and why."""
     joined = find_runs(kernel)
+    if machine.runs_grids:
+        ordered, chosen = choose_grid(kernel, joined)
+        kind = "products" if isinstance(chosen.schedule, Products) else "grid"
+        return _scheduled(ordered, kind, chosen)
     runs = Runs(joined.parallel, tuple(map(runs_in_order, kernel.loops, joined.loops)))
     in_order = _ordered(kernel, runs, 1)
     if resident:

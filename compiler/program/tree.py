@@ -18,7 +18,7 @@ from typing import assert_never
 
 from ..errors import VerifyError
 from ..loops.ir import Axis, Kernel
-from ..loops.schedule import Nest, Tiles, Unrolled
+from ..loops.schedule import Grid, Nest, Products, Tiles, Unrolled
 from ..types import bool_, int32, int64
 from .ir import (
     Body,
@@ -119,7 +119,7 @@ def _verify_unrolled(body: Body, resident: bool) -> None:
         match instruction:
             case Kernel(name=name, schedule=Unrolled()) if not resident:
                 raise VerifyError(f"kernel {name} is unrolled, but is in no resident repeat")
-            case Kernel(name=name, schedule=Nest() | Tiles()) if resident:
+            case Kernel(name=name, schedule=Nest() | Tiles() | Grid() | Products()) if resident:
                 raise VerifyError(f"kernel {name} is in a resident repeat, but is not unrolled")
             case Kernel(name=name) if resident and (why := why_not_unrolled(instruction)):
                 raise VerifyError(f"kernel {name} is in a resident repeat", facts=[why])

@@ -1,0 +1,188 @@
+"""Triton text to cubins: Triton as a compiler and nothing else.
+
+In: the text of a kernel and the architecture. Out: a `Cubin`, with what a driver must be told.
+
+Triton is an optional extra, imported here when something is to be compiled and is not in the store;
+it needs neither a GPU nor PyTorch. Its own cache is not used: a cubin is kept in the store of the
+compiler's objects, under a key of its text, the architecture and Triton's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import linecache
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import CompileError
+from ..launches import ALIGNMENT_BYTES
+from ..object_cache import ObjectCache
+from .architecture import Architecture
+from .kernels import KernelText
+
+WARP = 32
+POINTER_BYTES = 8
+_SIZES = {"i64": 8, "i32": 4}
+_LENGTH_BYTES = 8
+_MODULE = "gradc.generated"
+_NAMES = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Cubin:
+    """A compiled kernel.
+
+    name            of its entry
+    threads         of a block
+    shared_bytes    of dynamic shared memory
+    scratch_bytes   of global scratch for each program
+    parameters      how large each parameter is, in order, scratch pointers included
+    """
+
+    code: bytes
+    name: str
+    threads: int
+    shared_bytes: int
+    scratch_bytes: int
+    parameters: tuple[int, ...]
+
+
+def compile_kernels(
+    kernels: Sequence[KernelText], architecture: Architecture, cache: ObjectCache
+) -> list[Cubin]:
+    """The cubins of kernels, those that are not in the cache compiled side by side."""
+    workers = max(1, min(len(kernels), os.cpu_count() or 1))
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda k: compile_kernel(k, architecture, cache), kernels))
+
+
+def compile_kernel(kernel: KernelText, architecture: Architecture, cache: ObjectCache) -> Cubin:
+    """The cubin of a kernel, from the cache where it has been compiled before."""
+    key = _key(kernel, architecture)
+    stored = cache.load(key)
+    found = None if stored is None else _unpacked(stored)
+    if found is None:
+        found = _compiled(kernel, architecture)
+        cache.store(key, _packed(found))
+    return found
+
+
+def triton_version() -> str:
+    """The version of Triton that is installed; "" without one."""
+    try:
+        return importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _key(kernel: KernelText, architecture: Architecture) -> str:
+    facts = asdict(kernel) | {"programs": (), "gpu": architecture.name, "triton": triton_version()}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _packed(cubin: Cubin) -> bytes:
+    facts = asdict(cubin)
+    del facts["code"]
+    header = json.dumps(facts).encode()
+    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + cubin.code
+
+
+def _unpacked(stored: bytes) -> Cubin | None:
+    """None for what `_packed` did not write."""
+    size = int.from_bytes(stored[:_LENGTH_BYTES], "little")
+    try:
+        facts = json.loads(stored[_LENGTH_BYTES : _LENGTH_BYTES + size])
+        facts["parameters"] = tuple(facts["parameters"])
+        return Cubin(stored[_LENGTH_BYTES + size :], **facts)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _compiled(kernel: KernelText, architecture: Architecture) -> Cubin:
+    compiled = compile_with_triton(kernel, architecture)
+    metadata = compiled.metadata
+    sizes = [_SIZES.get(kind, POINTER_BYTES) for _, kind in kernel.signature]
+    return Cubin(
+        compiled.asm["cubin"],
+        metadata.name,
+        WARP * metadata.num_warps,
+        metadata.shared,
+        metadata.global_scratch_size,
+        (*sizes, POINTER_BYTES, POINTER_BYTES),
+    )
+
+
+def compile_with_triton(kernel: KernelText, architecture: Architecture) -> Any:
+    """What Triton makes of a kernel: `asm` with all its stages, `metadata`.
+
+    Raises CompileError if there is no Triton, or it refuses the text.
+    """
+    try:
+        import triton.compiler
+        from triton.backends.compiler import GPUTarget
+    except ImportError as error:
+        raise CompileError(
+            "kernels for GPUs are compiled by Triton, which is not installed",
+            facts=[str(error)],
+            hint="pip install 'gradc[gpu]'",
+        ) from error
+    function = load_text(kernel.text)[kernel.name]
+    names = [name for name, _ in kernel.signature]
+    attributes = {
+        (names.index(name),): [["tt.divisibility", ALIGNMENT_BYTES]] for name in kernel.divisible
+    }
+    source = triton.compiler.ASTSource(
+        fn=function, signature=dict(kernel.signature), constexprs={}, attrs=attributes
+    )
+    options = {"num_warps": kernel.warps, "num_stages": kernel.stages, "enable_fp_fusion": False}
+    try:
+        with _own_cache():
+            target = GPUTarget("cuda", architecture.capability, WARP)
+            return triton.compiler.compile(source, target=target, options=options)
+    except Exception as error:  # Triton's own errors have no class in common
+        raise CompileError(
+            "Triton refuses the text of a kernel",
+            facts=[f"{type(error).__name__}: {str(error).strip()[-400:]}"],
+        ) from error
+
+
+def load_text(text: str) -> dict[str, Any]:
+    """The functions of a text by name.
+
+    triton.jit reads the source of a function, which linecache has of a file that is nowhere.
+    """
+    import triton
+    import triton.language
+
+    name = f"<{_MODULE} {hashlib.sha256(text.encode()).hexdigest()}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    functions: dict[str, Any] = {"__name__": _MODULE, "triton": triton, "tl": triton.language}
+    exec(compile(text, name, "exec"), functions)
+    return functions
+
+
+@contextmanager
+def _own_cache() -> Iterator[None]:
+    """Triton's cache in a folder of this process, which is gone with it."""
+    with _NAMES:
+        folder = os.environ.get("TRITON_CACHE_DIR")
+        if folder is None:
+            os.environ["TRITON_CACHE_DIR"] = _process_folder().name
+    yield
+
+
+_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _process_folder() -> tempfile.TemporaryDirectory[str]:
+    if not _FOLDERS:
+        _FOLDERS.append(tempfile.TemporaryDirectory(prefix="gradc-triton-"))
+    return _FOLDERS[0]

@@ -1,0 +1,207 @@
+"""Sums of products in tiles: matrix products, their gradients, convolutions, by tl.dot.
+
+The schedule (`Products` of loops/schedule.py) says which runs are rows, columns and terms. Rows are
+the points of several runs, one after the other, and so are columns and terms: an operand is read at
+the address that its expression gives for each of them, so windows of images are never copied out
+(an implicit matrix product), and an operand that is computed is computed as it is read. What is
+made of the sums, activations and updates of states among it, is computed on the tile before it is
+stored.
+
+A program has one tile of the results. Neighbouring programs have tiles of the same few rows, so
+that what they read is in the cache that all multiprocessors share. The sums of a long product are
+those of blocks, collected in float64, in the order of the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ..cpu_llvm.reductions import settled
+from ..cpu_llvm.values import Value
+from ..errors import CompileError
+from ..loops.build import ScalarBuilder
+from ..loops.flatten import flatten_kernel
+from ..loops.ir import Axis, Kernel, Reduction, Scalar, points_of
+from ..loops.schedule import Products, Run
+from .expressions import ExpressionEmitter, arange, full
+
+ROWS, COLUMNS, TERMS = "rows", "columns", "terms"
+_GROUP = 8
+"""Tiles of rows whose programs follow each other, for each tile of columns."""
+
+
+class ProductEmitter:
+    """Writes one kernel: `e` for what is made of the sums, twins of it for the operands."""
+
+    def __init__(self, kernel: Kernel, products: Products, e: ExpressionEmitter) -> None:
+        self.kernel, self.products, self.e, self.f = kernel, products, e, e.f
+        self.flat = flatten_kernel(kernel, ScalarBuilder())
+        self.a, self.b = e.twin(), e.twin()
+        axes = {axis.name: axis for axis in self.flat.axes}
+        axes |= {axis.name: axis for axis in self.flat.loops[0].axes}
+
+        def found(runs: Sequence[Run]) -> list[Axis]:
+            return [axes[run[0]] for run in runs]
+
+        self.outer, self.rows = found(products.outer), found(products.rows)
+        self.columns, self.terms = found(products.columns), found(products.terms)
+        self.sides = points_of(self.rows), points_of(self.columns)
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Along rows and along columns."""
+        rows, columns, _ = self.products.tile
+        return -(-self.sides[0] // rows), -(-self.sides[1] // columns)
+
+    @property
+    def programs(self) -> tuple[int, int, int]:
+        return self.tiles[0] * self.tiles[1] * points_of(self.outer), 1, 1
+
+    def emit(self) -> None:
+        self._bind_results()
+        sums = self._sums()
+        for reduction, value in zip(self.flat.loops[0].reductions, sums, strict=True):
+            value = settled(self.f, reduction, [value])
+            self.e.bind_reduced(reduction.name, value, frozenset((ROWS, COLUMNS)))
+        for loop in self.flat.loops[1:]:
+            self._store(loop.stores)
+
+    # -- which tile -------------------------------------------------------------------------
+
+    def _bind_results(self) -> None:
+        """The axes of the results, for the program's tile."""
+        f, (rows, columns, _) = self.f, self.products.tile
+        number = f.emit("tl.program_id(0).to(tl.int32)", "i32")
+        tile, outer = number, f.const("i32", 0)
+        if points_of(self.outer) > 1:
+            many = self.tiles[0] * self.tiles[1]
+            tile, outer = f.binary("srem", number, many), f.binary("sdiv", number, many)
+        down, across = self._tile_of(tile)
+        row = f.emit(f"{f.binary('mul', down, rows).name} + {arange(rows, 0, 2)}", "i32")
+        column = f.emit(f"{f.binary('mul', across, columns).name} + {arange(columns, 1, 2)}", "i32")
+        for each in (self.e, self.a, self.b):
+            each.bind_axes(self.outer, outer, frozenset(), "outer")
+        for each in (self.e, self.a):
+            self._bind(each, self.rows, row, ROWS, self.sides[0], rows)
+        for each in (self.e, self.b):
+            self._bind(each, self.columns, column, COLUMNS, self.sides[1], columns)
+
+    def _tile_of(self, tile: Value) -> tuple[Value, Value]:
+        """Which tile along rows and along columns: groups of a few rows, column after column."""
+        f, (down, across) = self.f, self.tiles
+        if down <= _GROUP or across == 1:
+            return f.binary("srem", tile, down), f.binary("sdiv", tile, down)
+        group = f.binary("sdiv", tile, _GROUP * across)
+        inside = f.binary("srem", tile, _GROUP * across)
+        first = f.binary("mul", group, _GROUP)
+        size = f.emit(f"tl.minimum({down} - {first.name}, {_GROUP})", "i32")
+        row = f.binary("add", first, f.binary("srem", inside, size))
+        return row, f.binary("sdiv", inside, size)
+
+    def _bind(
+        self,
+        e: ExpressionEmitter,
+        axes: Sequence[Axis],
+        point: Value,
+        lane: str,
+        count: int,
+        side: int,
+    ) -> None:
+        along = frozenset((lane,))
+        if count % side:
+            e.bind_mask(lane, self.f.compare("slt", point, count), along)
+        e.bind_axes(axes, point, along, lane)
+
+    # -- sums -------------------------------------------------------------------------------
+
+    def _sums(self) -> list[Value]:
+        """The tile of each sum."""
+        loop, f = self.flat.loops[0], self.f
+        order, (rows, columns, terms) = loop.order, self.products.tile
+        assert order is not None
+        depth = points_of(self.terms)
+        block = depth if order.block is None else order.block.points
+        if block < depth and block % terms:
+            raise CompileError(
+                "a product cannot follow the order of its loop",
+                operation=f"kernel {self.kernel.name}",
+                facts=[f"blocks of {block} terms, {terms} side by side"],
+            )
+
+        def zeros(kind: str) -> list[Value]:
+            return [f.emit(full((rows, columns), "0.0", kind), kind) for _ in loop.reductions]
+
+        if block >= depth:
+            sums = zeros("float")
+            if depth <= terms:
+                self._dots(loop.reductions, sums, f.const("i32", 0))
+            else:
+                with self._counted(f"range(0, {depth}, {terms})") as first:
+                    self._dots(loop.reductions, sums, first)
+            return sums
+        kept = zeros("double")
+        with self._counted(f"range(0, {depth}, {block})") as begin:
+            sums = zeros("float")
+            end = f"{begin.name} + {block}"
+            end = end if depth % block == 0 else f"min({end}, {depth})"
+            with self._counted(f"range({begin.name}, {end}, {terms})") as first:
+                self._dots(loop.reductions, sums, first)
+            for whole, part in zip(kept, sums, strict=True):
+                f.line(f"{whole.name} = {whole.name} + {part.name}.to(tl.float64)")
+        return kept
+
+    @contextmanager
+    def _counted(self, header: str) -> Iterator[Value]:
+        """A loop of the text; its number is an i32."""
+        f = self.f
+        count = f.fresh("n")
+        with f.within(f"for {count} in {header}:") as lines:
+            self.e.open(lines)
+            yield f.emit(f"{f.shown(f.const('i32', 0))} + {count}", "i32")
+            self.e.close()
+
+    def _dots(self, reductions: Sequence[Reduction], sums: Sequence[Value], first: Value) -> None:
+        """Add the products of the terms from `first` on."""
+        f, (rows, columns, terms) = self.f, self.products.tile
+        depth = points_of(self.terms)
+        for e, position in ((self.a, 1), (self.b, 0)):
+            text = arange(terms, position, 2)
+            term = f.emit(text if first.integer == 0 else f"{first.name} + {text}", "i32")
+            self._bind(e, self.terms, term, TERMS, depth, terms)
+        for reduction, total in zip(reductions, sums, strict=True):
+            left, right = reduction.value.args
+            a, b = (left, right) if self._has_rows(left) else (right, left)
+            first_operand = self._operand(self.a, a, (rows, terms))
+            second = self._operand(self.b, b, (terms, columns))
+            how = f'input_precision="{self.products.precision}"'
+            f.line(f"{total.name} = tl.dot({first_operand}, {second}, {total.name}, {how})")
+
+    def _has_rows(self, operand: Scalar) -> bool:
+        return not operand.axes.isdisjoint(self.rows)
+
+    def _operand(self, e: ExpressionEmitter, operand: Scalar, shape: tuple[int, int]) -> str:
+        """A tile of an operand, zero where there is none of it."""
+        value, lanes = e.value(operand), e.lanes(operand)
+        mask = e.mask(frozenset((ROWS, COLUMNS, TERMS)))
+        if mask is not None and operand.op != "load":
+            value = self.f.select(mask, value, 0.0)
+            lanes = lanes | {TERMS}
+        if len(lanes) < 2:
+            return self.f.emit(f"tl.broadcast_to({value.name}, {shape})", value.type).name
+        return value.name
+
+    # -- results ----------------------------------------------------------------------------
+
+    def _store(self, stores: Sequence[object]) -> None:
+        e = self.e
+        ready = []
+        for store in self.flat.stores:
+            if store in stores:
+                value, index = e.value(store.value), e.index(store.index[0])
+                place = e.place(store.buffer, index)
+                mask = e.mask(frozenset((ROWS, COLUMNS)))
+                ready.append((store, place, value, mask))
+        for store, place, value, mask in ready:
+            e.store(place, value, store.buffer.type.dtype, mask)
+        e.forget([b for store, *_ in ready for b in store.written])

@@ -1,0 +1,7 @@
+"""What needs Triton is run where it is installed: by `make test-triton`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+collect_ignore = [] if find_spec("triton") else ["test_interpreted.py", "test_cubins.py"]

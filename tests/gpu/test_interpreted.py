@@ -1,0 +1,145 @@
+"""What is compiled for GPUs computes what the reference evaluator does: run by `make test-triton`.
+
+In Triton's interpreter, which costs time for each operation of each program: so of an operation's
+examples some, evenly spread over its dtypes and shapes, and training steps of small models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from catalogue_example import Example
+from catalogue_examples import EXAMPLES
+from gpu.interpreted import run_interpreted
+from gpu_plan import plan_for_gpu
+from test_catalogue import SUMMING, assert_close, examples_of, reference
+
+import gradc as gc
+from gradc import nn, optim
+from gradc.compiler.driver import CompiledProgram, CompileOptions
+from gradc.compiler.ops import OP_WITH_NAME
+from gradc.compiler.ops.definition import Composed
+from gradc.compiler.ops.minibatch import ORDER
+from gradc.compiler.passes.decompose import decompose
+from gradc.compiler.passes.inline_functions import inline_functions
+from gradc.compiler.passes.specialize import specialize
+from gradc.compiler.program.evaluate import run_program
+from gradc.compiler.program.ir import Program
+
+Array = np.ndarray[Any, Any]
+MOST_EXAMPLES = 8
+MOST_ELEMENTS = 4_000
+"""Of operands: larger ones are for other tests."""
+
+
+def chosen() -> list[Any]:
+    """Some examples of each operation, evenly spread."""
+    cases: dict[str, list[Any]] = {}
+    for case in examples_of(EXAMPLES):
+        (example,) = case.values
+        if sum(operand.size for operand in example.operands) <= MOST_ELEMENTS:
+            cases.setdefault(example.operation, []).append(case)
+    return [
+        found[n * len(found) // min(len(found), MOST_EXAMPLES)]
+        for found in cases.values()
+        for n in range(min(len(found), MOST_EXAMPLES))
+    ]
+
+
+@pytest.mark.parametrize("example", chosen())
+def test_an_operation_gives_the_reference_value(example: Example) -> None:
+    example = replace(example, operands=tuple(a.copy() for a in example.operands))
+    graph, inputs, state = example.graph()
+    if isinstance(OP_WITH_NAME[example.operation].lowering, Composed):
+        graph = decompose(graph)
+    program = plan_for_gpu(inline_functions(specialize(graph, {}, training=True)))
+    found = run_interpreted(program, inputs, state)[0]["y"]
+    assert_close(found, reference(example), example.operation in SUMMING)
+
+
+def mlp() -> Any:
+    x, label = gc.input("x", ("batch", 50)), gc.input("label", ("batch",), gc.int32)
+    scores = nn.Sequential(nn.Linear(50, 64), nn.Tanh(), nn.Dropout(0.5), nn.Linear(64, 10))(x)
+    return gc.training(gc.cross_entropy(scores, label), optimizer=optim.Adam(lr=0.01))
+
+
+def normed() -> Any:
+    x, y = gc.input("x", ("batch", 40)), gc.input("y", ("batch", 8))
+    layers = (nn.Linear(40, 32), nn.LayerNorm(32), nn.GELU(), nn.BatchNorm1d(32), nn.Linear(32, 8))
+    loss = gc.mean((nn.Sequential(*layers)(x) - y) ** 2)
+    return gc.training(loss, optimizer=optim.SGD(lr=0.1, momentum=0.9))
+
+
+def convolutional() -> Any:
+    x, label = gc.input("x", ("batch", 3, 12, 12)), gc.input("label", ("batch",), gc.int32)
+    layers = (
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 16, 3, stride=2),
+        nn.ReLU(), nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+    loss = gc.cross_entropy(nn.Sequential(*layers)(x), label)
+    return gc.training(loss, optimizer=optim.SGD(lr=0.1))
+
+
+def recurrent() -> Any:
+    x, y = gc.input("x", ("batch", 5, 6)), gc.input("y", ("batch", 16))
+    outputs, _ = nn.LSTM(6, 16, batch_first=True)(x)
+    return gc.training(gc.mean((outputs[:, -1] - y) ** 2), optimizer=optim.SGD(lr=0.1))
+
+
+def embedded() -> Any:
+    token, y = gc.input("token", ("batch", 4), gc.int32), gc.input("y", ("batch", 8))
+    found = gc.mean(nn.Embedding(30, 8)(token), axis=1)
+    return gc.training(gc.mean((found - y) ** 2), optimizer=optim.SGD(lr=0.5))
+
+
+MODELS: Mapping[str, Callable[[], Any]] = {
+    "mlp": mlp, "normed": normed, "convolutional": convolutional, "recurrent": recurrent,
+    "embedded": embedded,
+}  # fmt: skip
+BATCH, SAMPLES, STEPS = 16, 40, 2
+
+
+def step_of(model: str, bounded: bool) -> Program:
+    driver = CompiledProgram(MODELS[model]().graphs, "batch", CompileOptions(target="cuda:sm_90"))
+    return driver.lowered("run", {"batch": BATCH}, bounded)
+
+
+def leaves_of(program: Program) -> tuple[dict[str, Array], dict[str, Array]]:
+    """A data set and states that a training may begin with."""
+    rng = np.random.default_rng(0)
+    inputs: dict[str, Array] = {}
+    for name, type in program.inputs:
+        if name == ORDER:
+            continue
+        shape = [SAMPLES if isinstance(extent, str) else extent for extent in type.shape]
+        whole = rng.integers(0, 8, shape) if type.dtype.is_integer else rng.standard_normal(shape)
+        inputs[name] = whole.astype(type.dtype.numpy)
+    state: dict[str, Array] = {}
+    for buffer in program.buffers:
+        if buffer.space == "state":
+            whole = rng.standard_normal(buffer.type.shape) * 0.2  # type: ignore[arg-type]
+            positive = "_sq" in buffer.name or "var" in buffer.name or "lr" in buffer.name
+            state[buffer.name] = abs(whole) if positive else whole
+            state[buffer.name] = state[buffer.name].astype(buffer.type.dtype.numpy)
+    return inputs, state
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_training_step_gives_the_losses_of_the_evaluator(model: str, bounded: bool) -> None:
+    program = step_of(model, bounded)
+    inputs, state = leaves_of(program)
+    order = np.random.default_rng(1).permutation(SAMPLES)[: STEPS * BATCH]
+    rows = BATCH - 3 if bounded else BATCH
+    inputs[ORDER] = order[:rows]
+    found = run_interpreted(program, inputs, state, rows=rows, count=STEPS, order=order)
+    wanted = run_program(program, inputs, state, rows=rows, count=STEPS, order=order)
+    for ours, theirs in zip(found, wanted, strict=True):
+        for name, array in ours.items():
+            np.testing.assert_allclose(
+                array, theirs[name], rtol=2e-5, atol=2e-6, err_msg=name, equal_nan=False
+            )
