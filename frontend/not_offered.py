@@ -48,7 +48,7 @@ LAYERS = frozenset(
 
 OPTIMIZERS = frozenset(
     """
-    Adafactor LBFGS Muon SparseAdam swa_utils
+    Adafactor Muon SparseAdam swa_utils
     """.split()
 )
 

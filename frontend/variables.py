@@ -255,6 +255,11 @@ def rate_state(rate: float) -> State:
     return _make(RATE, (), float64, float(rate), trained=False)
 
 
+def optimizer_array(name: str, shape: Any, dtype: DType) -> State:
+    """State of an optimizer in any type; it begins as zeros."""
+    return _make(name, shape, dtype, None, trained=False)
+
+
 def optimizer_state(name: str, like: Tensor, initial: Beginning = None) -> State:
     """State of an optimizer in the type of a parameter; it begins as zeros unless told."""
     return _make(name, like.shape, like.dtype, initial, trained=False)

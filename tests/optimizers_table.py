@@ -328,4 +328,17 @@ OPTIMIZERS: Mapping[str, Row] = {
     )),
 }  # fmt: skip
 
+EVALUATING: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]] = {
+    "LBFGS": (optim.LBFGS, (
+        {}, {"max_iter": 3, "history_size": 2}, {"line_search_fn": "strong_wolfe", "max_iter": 4},
+        {"line_search_fn": "strong_wolfe", "max_iter": 3, "max_eval": 2},
+        {"tolerance_grad": 1.0, "tolerance_change": 1e-3},
+    )),
+    "NewtonCG": (optim.NewtonCG, (
+        {}, {"line_search_fn": None, "max_iter": 3}, {"line_search_fn": None, "damping": 0.5},
+        {"max_eval": 2, "tolerance_grad": 1.0},
+    )),
+}  # fmt: skip
+"""Optimizers that evaluate the loss again in a step, and options: tests/test_second_order.py."""
+
 VARIANTS = [(name, options) for name, row in OPTIMIZERS.items() for options in row.variants]

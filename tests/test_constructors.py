@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from optimizers_table import OPTIMIZERS
+from optimizers_table import EVALUATING, OPTIMIZERS
 
 import gradc as gc
 from gradc import nn, optim
@@ -29,13 +29,15 @@ NEEDED = {
     "num_features": 3, "num_groups": 2, "num_channels": 4, "size": 3,
     "upscale_factor": 2, "downscale_factor": 2, "groups": 2, "axis": 1, "unflattened_size": (2, -1),
     "schedule": 0.1, "schedules": [0.1, 0.2], "nonlinearity": "relu", "pattern": "*",
-    "in_channels": 4, "out_channels": 4, "kernel_size": 3,
+    "optimizer": optim.SGD(), "in_channels": 4, "out_channels": 4, "kernel_size": 3,
 }  # fmt: skip
 
 
 def constructors() -> dict[str, tuple[Callable[..., Any], list[str]]]:
     found: dict[str, Any] = {f"nn.{n}": getattr(nn, n) for n in nn.__all__ if n != "functional"}
     found |= {f"optim.{name}": row.kind for name, row in OPTIMIZERS.items()}
+    found |= {f"optim.{name}": kind for name, (kind, _) in EVALUATING.items()}
+    found["optim.averaged"] = optim.averaged
     found |= {f"schedule.{n}": getattr(optim.schedule, n) for n in optim.schedule.__all__[1:]}
     found |= {"optim.group": optim.group, "init.calculate_gain": gc.init.calculate_gain}
     result = {}

@@ -109,10 +109,52 @@ def test_trajectories(name: str, options: dict[str, Any]) -> None:
         np.testing.assert_allclose(found[-1]["optimizer.ax.w"], mean, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", GRID)
+def rosenbrock(w: Any) -> Any:
+    after, before = w[1:], w[:-1]
+    return (100 * (after - before * before) ** 2 + (1 - before) ** 2).sum()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.1, "max_iter": 4, "history_size": 2},
+        {"lr": 0.01},
+        {"max_iter": 5, "tolerance_change": 1e-5, "tolerance_grad": 1e-3},
+        {"line_search_fn": "strong_wolfe", "max_iter": 5, "history_size": 3},
+        {"line_search_fn": "strong_wolfe", "max_iter": 3, "lr": 0.01},
+        {"line_search_fn": "strong_wolfe", "max_iter": 3, "lr": 20.0},
+        {"line_search_fn": "strong_wolfe", "max_iter": 3, "max_eval": 2},
+    ],
+    ids=str,
+)
+def test_lbfgs(options: dict[str, Any]) -> None:
+    start = np.array([-1.2, 1.0, 0.7, -0.3])
+    theirs = torch.tensor(start, requires_grad=True)
+    optimizer = torch.optim.LBFGS([theirs], **options)
+    w = gc.parameter("w", (4,), gc.float64, init=start)
+    trainer = gc.training(rosenbrock(w), optim.LBFGS(**options)).compile()
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = rosenbrock(theirs)
+        loss.backward()
+        return loss
+
+    for step in range(10):
+        wanted = float(optimizer.step(closure).detach())
+        assert trainer.step()["loss"] == pytest.approx(wanted, rel=1e-9), step
+        found = trainer.parameters["w"]
+        np.testing.assert_allclose(found, theirs.detach().numpy(), rtol=1e-8, err_msg=f"{step}")
+    for name in ("n_iter", "func_evals"):
+        assert int(trainer.state[f"optimizer.{name}.w"]) == optimizer.state[theirs][name]
+
+
+@pytest.mark.parametrize("name", [*GRID, "LBFGS"])
 def test_defaults_are_those_of_torch(name: str) -> None:
     defaults = getattr(torch.optim, name)([torch.zeros(1, requires_grad=True)]).defaults
     own = getattr(optim, name)()
+    if name == "LBFGS":
+        assert own.max_eval is None and defaults.pop("max_eval") == own.max_iter * 5 // 4
     shared = [option for option in defaults if hasattr(own, option)]
     assert {option: getattr(own, option) for option in shared} == {
         option: defaults[option] for option in shared

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layers_table import HOLDERS, LAYERS, LOSSES, OF_TWO
-from optimizers_table import OPTIMIZERS
+from optimizers_table import EVALUATING, OPTIMIZERS
 from schedules_table import LED, NOT_LED, NOT_OFFERED, SCHEDULES
 from slopes_table import CASES
 from support import steps, values
@@ -29,15 +29,19 @@ def classes(module: Any) -> dict[str, type]:
 
 def test_every_optimizer_has_a_row() -> None:
     offered = {n: k for n, k in classes(optim).items() if k is not optim.Optimizer}
-    assert {name: row.kind for name, row in OPTIMIZERS.items()} == offered
+    tables = {name: row.kind for name, row in OPTIMIZERS.items()}
+    assert tables | {name: kind for name, (kind, _) in EVALUATING.items()} == offered
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+KINDS = {name: (row.kind, row.variants) for name, row in OPTIMIZERS.items()} | {**EVALUATING}
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_every_option_of_an_optimizer_is_tried(name: str) -> None:
-    row = OPTIMIZERS[name]
-    tried = {option for variant in row.variants for option in variant}
+    kind, variants = KINDS[name]
+    tried = {option for variant in variants for option in variant}
     of_any = {"parameters", *inspect.signature(optim.Optimizer).parameters}
-    assert tried == {*inspect.signature(row.kind).parameters} - of_any - {"lr"}
+    assert tried == {*inspect.signature(kind).parameters} - of_any - {"lr"}
 
 
 def test_every_schedule_has_a_row() -> None:

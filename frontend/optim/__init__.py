@@ -10,6 +10,8 @@ from ..missing import public_names as _public_names
 from . import schedule as schedule
 from .adam import *
 from .adaptive import *
+from .lbfgs import *
+from .newton_cg import *
 from .optimizer import *
 from .sgd import *
 from .sign import *

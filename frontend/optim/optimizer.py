@@ -19,6 +19,7 @@ from gradc.compiler.types import float64
 from gradc.runtime.plain_number import plain
 
 from ..constructors import checked_constructor
+from ..functional.creation import constant as constant_tensor
 from ..functional.elementwise import negative
 from ..functional.inquiry import finfo
 from ..missing import missing_attribute
@@ -251,6 +252,20 @@ class Optimizer(metaclass=TakesParameters):
             except GradcError as error:
                 fail(ArgumentError, type(self).__name__, f"group {name}: {error.problem}")
 
+    def refuse_options_of_gradients(self) -> None:
+        """Raise ArgumentError for options that have no meaning where a step evaluates the loss
+        several times, and moves all parameters along one direction."""
+        for name, default in (("clip_norm", None), ("clip_value", None), ("accumulate", 1)):
+            given = getattr(self, name)
+            self.require(given == default, f"{name}= has no meaning: a step has several gradients")
+        options = [*self.groups, *(entry for entry in self.parameters or () if entry.options)]
+        self.require(not options, "groups have no meaning: all parameters move along one direction")
+
+    def require_line_search(self, name: str | None) -> None:
+        """Raise ArgumentError for a line search that is not offered."""
+        problem = f"line_search_fn is 'strong_wolfe' or None, not {name!r}"
+        self.require(name in (None, "strong_wolfe"), problem)
+
     def require(self, condition: bool, problem: str) -> None:
         """Raise ArgumentError with this optimizer's name unless the condition holds."""
         if not condition:
@@ -280,6 +295,11 @@ def averaged(optimizer: Any, decay: float | None = 0.999) -> Optimizer:
     if decay is not None and not 0.0 <= decay < 1.0:
         fail(ArgumentError, "averaged", f"decay is a number in 0 <= decay < 1, not {decay!r}")
     return replace(optimizer, averaging=Averaging(decay))
+
+
+def number_at(value: Rate, step: Tensor) -> Tensor:
+    """A rate in the step of this number, as a float64 scalar."""
+    return value.at(step) if isinstance(value, Schedule) else constant_tensor(value, float64)
 
 
 def signed(gradient: Tensor, maximize: bool) -> Tensor:
