@@ -26,7 +26,7 @@ FUNCTIONS = frozenset(
     isclose isin kron kthvalue lcm lerp logcumsumexp logspace masked_scatter median mode
     msort multi_head_attention_forward multinomial multiprocessing nan_to_num nanmedian
     nanquantile nextafter onnx pairwise_distance percentile pinv polar profiler qr quantile real
-    rot90 scaled_dot_product_attention scatter_reduce set_default_dtype set_num_threads
+    rot90 scatter_reduce set_default_dtype set_num_threads
     sinc slogdet solve sort std_mean svd sweep topk trace trapezoid trapz tril_indices
     triplet_margin_loss triu_indices uint16 uint32 uint64 unravel_index var_mean
     """.split()
@@ -37,11 +37,10 @@ LAYERS = frozenset(
     """
     AlphaDropout Bilinear CosineEmbeddingLoss CosineSimilarity CTCLoss DataParallel
     EmbeddingBag GaussianNLLLoss Hardshrink HingeEmbeddingLoss LazyConv2d LazyLinear
-    MarginRankingLoss MultiheadAttention MultiHeadAttention
+    MarginRankingLoss
     MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance ParameterDict ParameterList
     PoissonNLLLoss RReLU SoftMarginLoss Softmax2d Softmin Softshrink SyncBatchNorm
-    Tanhshrink Threshold Transformer TransformerDecoder TransformerDecoderLayer
-    TransformerEncoder TransformerEncoderLayer TripletMarginLoss
+    Tanhshrink Threshold TripletMarginLoss
     """.split()
 )
 """Classes of `gradc.nn`."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
 from gradc.compiler.ops.random import RANDOM_BITS, RANDOM_BITS_AT, STREAM
+from gradc.compiler.ops.reduction import CUMSUM
 from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
@@ -36,11 +37,11 @@ from .ranges import (
     rounded,
 )
 from .synonyms import spell_functions
-from .tensor import DTypeLike, ShapeLike, Tensor
+from .tensor import DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor, derive
 from .tracing import fail
 from .variables import seed_state, step_state
 
-__all__ = ["bernoulli", "bits", "normal", "randint", "uniform"]
+__all__ = ["bernoulli", "bits", "categorical", "normal", "randint", "uniform"]
 
 # Bits of the fraction that a uniform number gets: as many as the dtype holds exactly below 1.
 _FRACTION_BITS = {"float16": 11, "bfloat16": 8, "float32": 24}
@@ -138,6 +139,36 @@ def bernoulli(p: Number, shape: ShapeLike) -> Tensor:
         return Tensor(nodes.constant(count > 0, bool_, extents))
     # The bits as an unsigned number are below count: both sides less 2**31, to compare signed.
     return (bits(shape) ^ -(2**31)) < count - 2**31
+
+
+@_public
+def categorical(logits: TensorLike, axis: int = -1) -> Tensor:
+    """Along the axis, a place drawn with the probability softmax(logits); int64, without the axis.
+
+    One uniform number u is drawn for a row, and the answer is the first place whose sum of
+    exp(logits - greatest) up to and with it exceeds u times the whole sum. A temperature divides
+    the logits; -inf is never drawn. Of NaN the answer is a place, which means nothing.
+    Raises DTypeError for integers and ShapeError for an axis without elements.
+
+        token = gc.random.categorical(logits / temperature)
+
+    Source: inversion, as in Devroye, "Non-Uniform Random Variate Generation" (1986), III.2.
+    """
+    x = as_tensor(logits)
+    operation = "random.categorical"
+    if not x.dtype.is_float:
+        fail(DTypeError, operation, f"logits are floating-point, not {x.node.type}")
+    along = nodes.axis_of(axis, x.ndim, operation)
+    if x.shape[along] == 0:
+        fail(ShapeError, operation, f"axis {along} of {x.node.type} has no elements")
+    wide = x.astype(float32) if x.dtype.bits == 16 else x
+    odds = (wide - wide.max(axis=along, keepdims=True)).exp()
+    sums = derive(nodes.build(CUMSUM, odds.node, axis=along), odds)
+    whole = sums.max(axis=along, keepdims=True)
+    drawn = _unit(whole.node.type.shape, wide.dtype)
+    last = x.shape[along]
+    places = (sums <= drawn * whole).astype(int64).sum(axis=along)
+    return places if isinstance(last, str) else places.clip(0, last - 1)
 
 
 @_public

@@ -361,6 +361,12 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         (lambda: gc.one_hot(1, 2), np.array([0, 1])),
         (lambda: gc.one_hot([0], 0), np.zeros((1, 0), int)),
     ],
+    "scaled_dot_product_attention": [
+        (lambda: gc.scaled_dot_product_attention(ONE, ONE, ONE), ONE),
+        (lambda: gc.scaled_dot_product_attention(E, M, M), E),
+        (lambda: gc.scaled_dot_product_attention(M, E, E), 0 * M),
+    ],
+    "rotary_embedding": [(lambda: gc.rotary_embedding(M[:1, :2]), M[:1, :2])],
     "glu": [(lambda: gc.glu(Z), Z), (lambda: gc.glu(ZB, 0), ZB[:1])],
     "prelu": [(lambda: gc.prelu(Z, [0.1]), Z), (lambda: gc.prelu(S, 0.5), S)],
     "layer_norm": [

@@ -100,6 +100,53 @@ def _rms_norm(p: Mapping[str, Array], x: Array) -> Array:
     return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-3) * p["weight"]
 
 
+def _layered(p: Mapping[str, Array], name: str, x: Array) -> Array:
+    return _linear({"weight": p[f"{name}.weight"], "bias": p[f"{name}.bias"]}, x)
+
+
+def _swiglu(p: Mapping[str, Array], x: Array) -> Array:
+    gate = _layered(p, "w1", x)
+    return _layered(p, "w3", gate / (1 + np.exp(-gate)) * _layered(p, "w2", x))
+
+
+def _waves(p: Mapping[str, Array], x: Array) -> Array:
+    """Vaswani et al. (2017), section 3.5, element by element."""
+    y = x.astype(np.float64)
+    for position in range(x.shape[1]):
+        for i in range(x.shape[2] // 2):
+            angle = position / 10000 ** (2 * i / x.shape[2])
+            y[:, position, 2 * i] += np.sin(angle)
+            y[:, position, 2 * i + 1] += np.cos(angle)
+    return y
+
+
+def _attention(p: Mapping[str, Array], x: Array) -> Array:
+    """Two heads of self-attention, one batch and one head after the other."""
+    y = np.zeros_like(x, np.float64)
+    q, k, v = np.split(x @ p["in_proj_weight"].T + p["in_proj_bias"], 3, axis=-1)
+    each = x.shape[-1] // 2
+    for n in range(len(x)):
+        for features in (slice(0, each), slice(each, 2 * each)):
+            scores = np.exp(q[n, :, features] @ k[n, :, features].T / np.sqrt(each))
+            weights = scores / scores.sum(-1, keepdims=True)
+            y[n, :, features] = weights @ v[n, :, features]
+    return _layered(p, "out_proj", y)
+
+
+def _encoder_layer(p: Mapping[str, Array], x: Array) -> Array:
+    attention = {n.removeprefix("self_attn."): w for n, w in p.items()}
+    first, second = ({own: p[f"norm{n}.{own}"] for own in ("weight", "bias")} for n in (1, 2))
+    x = _layer_norm(first, x + _attention(attention, x))
+    inner = np.maximum(_layered(p, "linear1", x), 0)
+    return _layer_norm(second, x + _layered(p, "linear2", inner))
+
+
+ENCODER_NAMES = (
+    "self_attn.in_proj_weight", "self_attn.in_proj_bias", "self_attn.out_proj.weight",
+    "self_attn.out_proj.bias", "linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias",
+    "norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias",
+)  # fmt: skip
+
 LAYERS: Mapping[str, Row] = {
     "CELU": of("celu", nn.CELU), "ELU": of("elu", nn.ELU), "GELU": of("gelu", nn.GELU),
     "GLU": of("glu", nn.GLU), "SELU": of("selu", nn.SELU), "SiLU": of("silu", nn.SiLU),
@@ -147,6 +194,27 @@ LAYERS: Mapping[str, Row] = {
         lambda: nn.LayerNorm(6), parameters=("weight", "bias"), value=_layer_norm,
     ),
     "RMSNorm": Row(lambda: nn.RMSNorm(6, eps=1e-3), parameters=("weight",), value=_rms_norm),
+    "SwiGLU": Row(
+        lambda: nn.SwiGLU(6, 4),
+        parameters=("w1.weight", "w1.bias", "w2.weight", "w2.bias", "w3.weight", "w3.bias"),
+        value=_swiglu,
+    ),
+    "LearnedPositionalEmbedding": Row(
+        lambda: nn.LearnedPositionalEmbedding(7, 6), (2, 5, 6), ("weight",),
+        lambda p, x: x + p["weight"][:5],
+    ),
+    "SinusoidalPositionalEncoding": Row(
+        lambda: nn.SinusoidalPositionalEncoding(6), (2, 5, 6), value=_waves,
+    ),
+    "TransformerEncoderLayer": Row(
+        lambda: nn.TransformerEncoderLayer(6, 2, 5, batch_first=True), (2, 4, 6), ENCODER_NAMES,
+        _encoder_layer,
+    ),
+    "TransformerEncoder": Row(
+        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 5, batch_first=True), 1),
+        (2, 4, 6), tuple(f"layers.0.{name}" for name in ENCODER_NAMES),
+        lambda p, x: _encoder_layer({n.removeprefix("layers.0."): w for n, w in p.items()}, x),
+    ),
     "Sequential": Row(
         lambda: nn.Sequential(nn.Linear(6, 3), nn.Tanh()), parameters=("0.weight", "0.bias"),
         value=lambda p, x: np.tanh(x @ p["0.weight"].T + p["0.bias"]),
@@ -287,6 +355,11 @@ HOLDERS = {
     "ModuleList": "holds layers, which its owner calls",
     "ModuleDict": "holds layers, which its owner calls",
     **dict.fromkeys("RNN LSTM GRU".split(), "gives several tensors: test_recurrent.py"),
+    **dict.fromkeys(
+        "MultiheadAttention TransformerDecoderLayer TransformerDecoder Transformer "
+        "RotaryPositionalEmbedding".split(),
+        "takes several tensors: test_attention.py",
+    ),
     **dict.fromkeys("RNNCell LSTMCell GRUCell".split(), "takes a state: test_recurrent.py"),
 }
 OF_TWO = dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"), "test_unpooling")

@@ -34,7 +34,7 @@ def drawn(tensor: gc.Tensor) -> Any:
 
 
 def test_every_random_function_is_here() -> None:
-    assert gc.random.__all__ == ["bernoulli", "bits", "normal", "randint", "uniform"]
+    assert gc.random.__all__ == ["bernoulli", "bits", "categorical", "normal", "randint", "uniform"]
 
 
 INTERVALS = [

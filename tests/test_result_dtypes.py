@@ -208,6 +208,17 @@ TABLE: dict[str, Entry] = {
     "logsumexp": ("floating", lambda x, y: gc.logsumexp(x), lambda x, y: np.log(np.exp(x).sum())),
     "dropout": ("floating", lambda x, y: gc.dropout(x), lambda x, y: x),
     "glu": ("floating", lambda x, y: gc.glu(x, axis=0), lambda x, y: x[:1] * sigmoid(x[1:])),
+    "scaled_dot_product_attention": (
+        "floating", lambda x, y: gc.scaled_dot_product_attention(x, x, x),
+        lambda x, y: softmax(x @ x.T / np.sqrt(3)) @ x,
+    ),
+    "rotary_embedding": (
+        "floating", lambda x, y: gc.rotary_embedding(x[:, :2]),
+        lambda x, y: np.stack([
+            np.array([a * np.cos(t) - b * np.sin(t), b * np.cos(t) + a * np.sin(t)])
+            for t, (a, b) in enumerate(x[:, :2])
+        ]),
+    ),
     "layer_norm": (
         "floating", lambda x, y: gc.layer_norm(x, 3),
         lambda x, y: (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5),

@@ -54,6 +54,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "permute_dims": {"axes": (1, 0)},
     "prelu": {"weight": gc.constant(0.1)},
     "linear": {"weight": gc.constant(X)},
+    "scaled_dot_product_attention": {"query": x, "key": x, "value": x},
     "repeat": {"repeats": 2},
     "reshape": {"shape": (2, 6)},
     "broadcast_to": {"shape": (2, 3, 4)},

@@ -12,6 +12,7 @@ import typing as _typing
 from ..arguments import checked as _checked
 from ..missing import public_names as _public_names
 from ..synonyms import spell_functions as _spell_functions
+from .attention import *
 from .convolution import *
 from .creation import *
 from .einstein import *

@@ -9,6 +9,7 @@ from ..missing import namespace as _namespace
 from ..missing import public_names as _public_names
 from . import functional as functional
 from .activation import *
+from .attention import *
 from .batch_norm import *
 from .containers import *
 from .convolution import *
@@ -19,7 +20,9 @@ from .module import *
 from .normalization import *
 from .padding import *
 from .pooling import *
+from .position import *
 from .recurrent import *
+from .transformer import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
     __all__ = [*_public_names(globals()), "functional"]

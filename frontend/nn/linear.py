@@ -9,7 +9,7 @@ from gradc.compiler.errors import ArgumentError
 from gradc.compiler.types import DType, float32
 
 from .. import init
-from ..functional import dropout, embedding, flatten, linear, stop_gradient, where
+from ..functional import dropout, embedding, flatten, linear, silu, stop_gradient, where
 from ..functional.creation import arange
 from ..ranges import Number, WholeNumber, check_probability, count
 from ..tensor import Tensor, as_tensor
@@ -23,6 +23,7 @@ __all__ = [
     "Flatten",
     "Dropout",
     "Embedding",
+    "SwiGLU",
 ]
 
 
@@ -139,3 +140,31 @@ class Embedding(Module):
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}{padding}"
+
+
+class SwiGLU(Module):
+    """w3(silu(w1(x)) * w2(x)), three linear layers: the feed-forward part of many transformers.
+
+    w1, w2   [hidden_features, in_features]    w3   [out_features, hidden_features]
+
+    out_features   None: in_features
+    Source: Shazeer, "GLU Variants Improve Transformer" (2020), equation 6.
+    """
+
+    def __init__(
+        self,
+        in_features: WholeNumber,
+        hidden_features: WholeNumber,
+        out_features: int | None = None,
+        bias: bool = True,
+        dtype: Any = float32,
+    ) -> None:
+        out = in_features if out_features is None else out_features
+        self.w1 = Linear(in_features, hidden_features, bias, dtype)
+        self.w2 = Linear(in_features, hidden_features, bias, dtype)
+        self.w3 = Linear(hidden_features, out, bias, dtype)
+
+    def forward(self, input: Any) -> Tensor:
+        """input [..., in_features] to [..., out_features]."""
+        found: Tensor = self.w3(silu(self.w1(input)) * self.w2(input))
+        return found
