@@ -425,6 +425,15 @@ def test_rotated_products_depend_on_distances_alone() -> None:
     near(f(q=q, k=k, offset=0), f(q=q, k=k, offset=40), rtol=1e-10, atol=1e-12)
 
 
+def test_far_positions_are_turned_as_near_ones_in_float32() -> None:
+    """An angle of 1,000,000 has no digit left in float32 for what is beyond whole turns."""
+    x = rng.normal(size=(1, 64)).astype(np.float32)
+    at = gc.input("at", (), gc.int64)
+    rows = [gc.rotary_embedding(gc.constant(x), at + distance) for distance in (0, 3)]
+    f = gc.compile(gc.sum(rows[0] * rows[1]))
+    near(f(at=5), f(at=1_000_000), rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize(
     "make",
     [lambda: nn.SinusoidalPositionalEncoding(6), lambda: nn.LearnedPositionalEmbedding(9, 6)],

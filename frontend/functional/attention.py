@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
-from gradc.compiler.types import broadcast_shapes, float32, float64, int64
+from gradc.compiler.types import broadcast_shapes, float64, int64
 
 from .. import nodes
 from ..ranges import Number, check_numbers, check_probability
@@ -248,9 +248,9 @@ def rotary_embedding(
 def angles(x: Tensor, offset: Tensor, pairs: int, base: float) -> Tensor:
     """[..., length, pairs]: position / base ** (pair / pairs), for x [..., length, features].
 
-    Positions begin at the offset. In float64 for float64, else in float32.
+    Positions begin at the offset. In float64 always: an angle is whole turns and a rest, and for
+    the rest of position 100,000 float32 has two digits left.
     """
-    dtype = float64 if x.dtype == float64 else float32
     position = Tensor(nodes.iota(x.node.type.shape[-2:-1], 0, int64)) + offset.astype(int64)
-    rates = np.array([base ** (-i / pairs) for i in range(pairs)], dtype.numpy)
-    return position[..., None].astype(dtype) * as_tensor(rates)
+    rates = np.array([base ** (-i / pairs) for i in range(pairs)])
+    return position[..., None].astype(float64) * as_tensor(rates)
