@@ -50,6 +50,7 @@ from .runner import (
 from .segment_scatters import segment_scatters
 from .simplify import RULES
 from .specialize import specialize
+from .split_reductions import split_reductions
 from .split_residues import split_residues
 from .touch_rows import touch_rows
 from .widen_products import widen_products
@@ -129,7 +130,13 @@ PIPELINE = check_pipeline(
             after=("pad_in_place",), needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
-            "order_kernels", PROGRAM_TO_PROGRAM, order_kernels, after=("split_residues",),
+            "split_reductions", PROGRAM_TO_PROGRAM,
+            lambda program, s: split_reductions(program, s.machine), after=("split_residues",),
+            reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES), once=True,
+            inexact="terms are added in another order",
+        ),
+        Pass(
+            "order_kernels", PROGRAM_TO_PROGRAM, order_kernels, after=("split_reductions",),
             needs=(NOT_PLANNED, EDGES_KNOWN), makes=(IN_ORDER,),
         ),
         Pass(

@@ -293,7 +293,7 @@ def _rewritten(
     if wide is None:
         if not any(buffer in moved for buffer in kernel.reads):
             return kernel
-        return Rewriting(_Moved(k, moved, {})).kernel(kernel)
+        return Rewriting(Moved(k, moved, {})).kernel(kernel)
     (loop,) = kernel.loops
     axes = [_axis_of(index) for index in loop.stores[0].index]
     places: dict[Axis, Scalar] = {}
@@ -310,7 +310,7 @@ def _rewritten(
     index = tuple(k.index(0) if a is None else k.axis(longer.get(a, a)) for a in axes)
     stores: list[Store] = []
     for old, new in zip(
-        loop.stores, Rewriting(_Moved(k, moved, places)).loop(loop).stores, strict=True
+        loop.stores, Rewriting(Moved(k, moved, places)).loop(loop).stores, strict=True
     ):
         value = new.value
         if old.buffer in pads:
@@ -325,7 +325,7 @@ def _rewritten(
     )
 
 
-class _Moved:
+class Moved:
     """A rule that puts indices in the place of axes, and reads arrays where they lie now."""
 
     def __init__(

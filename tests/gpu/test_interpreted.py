@@ -21,6 +21,7 @@ from test_catalogue import SUMMING, assert_close, examples_of, reference
 import gradc as gc
 from gradc import nn, optim
 from gradc.compiler.driver import CompiledProgram, CompileOptions
+from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.ops import OP_WITH_NAME
 from gradc.compiler.ops.definition import Composed
 from gradc.compiler.ops.minibatch import ORDER
@@ -143,3 +144,32 @@ def test_a_training_step_gives_the_losses_of_the_evaluator(model: str, bounded: 
             np.testing.assert_allclose(
                 array, theirs[name], rtol=2e-5, atol=2e-6, err_msg=name, equal_nan=False
             )
+
+
+IN_PARTS = """
+graph f(%x: f32[4096, 10], %a: f32[4096, 24], %b: f32[4096, 40], %i: i32[4096]) {
+  %0 = sum %x {axes=[0]} : f32[10]
+  %1 = max %x {axes=[0, 1]} : f32[]
+  %2 = sum %i {axes=[0]} : i32[]
+  %3 = dot_general %a, %b {lhs_batch=[], lhs_contract=[0], rhs_batch=[], rhs_contract=[0]} : f32[24, 40]
+  %4 = tanh %3 : f32[24, 40]
+  return y=%0, z=%1, n=%2, p=%4
+}
+"""  # noqa: E501
+
+
+def test_sums_in_parts_give_the_bits_of_the_program() -> None:
+    program = plan_for_gpu(parse_graph(IN_PARTS))
+    assert sum(kernel.name.endswith("_parts") for kernel in program.kernels()) == 4
+    rng = np.random.default_rng(3)
+    inputs = {
+        name: rng.integers(0, 9, type.shape).astype(type.dtype.numpy)  # type: ignore[arg-type]
+        if type.dtype.is_integer
+        else rng.standard_normal(type.shape).astype(type.dtype.numpy)  # type: ignore[arg-type]
+        for name, type in program.inputs
+    }
+    found, _ = run_interpreted(program, inputs)
+    wanted, _ = run_program(program, inputs)
+    for name in ("y", "z", "n"):
+        np.testing.assert_array_equal(found[name], wanted[name])
+    np.testing.assert_allclose(found["p"], wanted["p"], rtol=1e-3, atol=1e-4)
