@@ -151,8 +151,8 @@ PIPELINE = check_pipeline(
         ),
         Pass(
             "choose_schedule", PROGRAM_TO_PROGRAM,
-            lambda program, s: choose_schedule(program, s.machine),
-            after=("make_resident",), reads=("machine",),
+            lambda program, s: choose_schedule(program, s.machine, s.precision),
+            after=("make_resident",), reads=("machine", "precision"),
             needs=(NO_SCHEDULES, IN_ORDER, PLANNED), once=True,
         ),
     )

@@ -39,10 +39,16 @@ from ..scheduling.chosen import Chosen
 from ..scheduling.grid import choose_grid
 from ..scheduling.nest import NestChooser
 from ..scheduling.tiles import choose_tiles
+from .settings import Precision
 
 
-def choose_schedule(program: Program, machine: Machine) -> Program:
-    """The program with orders and schedules; see the module docstring."""
+def choose_schedule(
+    program: Program, machine: Machine, precision: Precision = "float32"
+) -> Program:
+    """The program with orders and schedules; see the module docstring.
+
+    precision   of products, where a machine chooses how it multiplies
+    """
     decisions: list[Decision] = []
     chosen: dict[Hashable, tuple[Kernel, Decision]] = {}
     held = program.steps is not None and program.steps.resident
@@ -51,7 +57,7 @@ def choose_schedule(program: Program, machine: Machine) -> Program:
     def scheduled(kernel: Kernel) -> Kernel:
         key = (structure(kernel), kernel.flops, kernel in resident)
         if key not in chosen:
-            chosen[key] = schedule_kernel(kernel, machine, kernel in resident)
+            chosen[key] = schedule_kernel(kernel, machine, kernel in resident, precision)
         model, decision = chosen[key]
         decisions.append(replace(decision, subject=f"schedule {kernel.name}"))
         return kernel.run_as(model)
@@ -79,12 +85,12 @@ def _without_threads(decision: Decision, why: str) -> Decision:
 
 
 def schedule_kernel(
-    kernel: Kernel, machine: Machine, resident: bool = False
+    kernel: Kernel, machine: Machine, resident: bool = False, precision: Precision = "float32"
 ) -> tuple[Kernel, Decision]:
     """One kernel with its orders and its schedule, and what was chosen, and why."""
     joined = find_runs(kernel)
     if machine.runs_grids:
-        ordered, chosen = choose_grid(kernel, joined)
+        ordered, chosen = choose_grid(kernel, joined, precision)
         kind = "products" if isinstance(chosen.schedule, Products) else "grid"
         return _scheduled(ordered, kind, chosen)
     runs = Runs(joined.parallel, tuple(map(runs_in_order, kernel.loops, joined.loops)))

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..loops.contraction import Contraction, find_contraction
-from ..loops.ir import Kernel, Loop, points_of
+from ..loops.ir import Kernel, Loop, Reduction, Scalar, points_of
 from ..loops.order import choose_joint_order
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
 from ..loops.schedule import Grid, Products
-from ..types import float32
+from ..types import DType, float32
 from .chosen import Choice, Chosen, counted
 
 PROGRAMS = 256
@@ -49,6 +49,10 @@ MOST_CHOSEN_WARPS = 8
 FEWEST_SIDE = 16
 """Rows and columns of a product from which on tiles are worth their padding."""
 TILE_SIDE, TILE_TERMS = 64, 16
+WIDE_TILE_SIDE, WIDE_TILE_BYTES = 128, 128
+"""Of products in tensor cores, which are fast enough to need more of what they read: rows and
+columns, and the terms of one of them in bytes. Three such stages are 96 KiB, what the smallest
+multiprocessors have."""
 TILE_STAGES = 3
 
 
@@ -69,12 +73,26 @@ def lanes_of(loop: Loop, terms: int) -> int:
     return min(terms, power_of_two(points_of(loop.axes))) if takes_lanes(loop) else 1
 
 
-def choose_grid(kernel: Kernel, runs: Runs) -> tuple[Kernel, Chosen]:
-    """The kernel with its orders, and its schedule."""
+def short_operand(operand: Scalar) -> Scalar | None:
+    """The 16-bit float that an operand of a product is; None if it is longer."""
+    if operand.op != "cast" or not operand.args[0].dtype.is_float:
+        return None
+    return operand.args[0] if operand.args[0].dtype.bits == 16 else None
+
+
+def short_dtype(reductions: Sequence[Reduction]) -> DType | None:
+    """The dtype of 16 bits that all operands of these products have; None if they have not."""
+    found = [short_operand(operand) for r in reductions for operand in r.factors]
+    dtypes = {None if operand is None else operand.dtype for operand in found}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def choose_grid(kernel: Kernel, runs: Runs, precision: str = "float32") -> tuple[Kernel, Chosen]:
+    """The kernel with its orders, and its schedule; `precision` is that of products."""
     found = find_contraction(kernel, runs)
     why = _why_no_tiles(found) if isinstance(found, Contraction) else found
     if isinstance(found, Contraction) and not why:
-        return _products(kernel, runs, found)
+        return _products(kernel, runs, found, precision)
     chosen = _GridChooser(kernel, runs).chosen(why)
     assert isinstance(chosen.schedule, Grid)
     lanes = [lanes_of(loop, chosen.schedule.terms) for loop in kernel.loops]
@@ -104,11 +122,16 @@ def _why_no_tiles(c: Contraction) -> str:
     return ""
 
 
-def _products(kernel: Kernel, runs: Runs, c: Contraction) -> tuple[Kernel, Chosen]:
+def _products(kernel: Kernel, runs: Runs, c: Contraction, precision: str) -> tuple[Kernel, Chosen]:
     ordered = _ordered(kernel, runs, [1] * len(kernel.loops))
+    short = short_dtype([dot.reduction for dot in c.dots])
+    in_cores = short is not None or precision == "tf32"
+    if in_cores:  # which add in float32 throughout
+        ordered = _without_blocks(ordered)
     m, n = (math.prod(run.extent for run in found) for found in (c.m, c.n))
     batch = math.prod(run.extent for run in c.batch)
-    sides = [min(TILE_SIDE, power_of_two(side)) for side in (m, n)]
+    longest = WIDE_TILE_SIDE if in_cores else TILE_SIDE
+    sides = [min(longest, max(FEWEST_SIDE, power_of_two(side))) for side in (m, n)]
 
     def programs() -> int:
         return batch * -(-m // sides[0]) * -(-n // sides[1])
@@ -116,8 +139,11 @@ def _products(kernel: Kernel, runs: Runs, c: Contraction) -> tuple[Kernel, Chose
     while programs() < PROGRAMS and max(sides) > FEWEST_SIDE * 2:
         longer = 0 if sides[0] >= sides[1] else 1
         sides[longer] //= 2
-    terms = min(TILE_TERMS, max(FEWEST_SIDE, power_of_two(c.depth)))
-    warps = max(1, min(MOST_CHOSEN_WARPS // 2, sides[0] * sides[1] // ELEMENTS_OF_WARP))
+    size = 4 if short is None else short.size_bytes
+    most = WIDE_TILE_BYTES // size if in_cores else TILE_TERMS
+    terms = min(most, max(FEWEST_SIDE, power_of_two(c.depth)))
+    most_warps = MOST_CHOSEN_WARPS if max(sides) > TILE_SIDE else MOST_CHOSEN_WARPS // 2
+    warps = max(1, min(most_warps, sides[0] * sides[1] // ELEMENTS_OF_WARP))
     position = {axis: number for number, axis in enumerate(kernel.axes)}
 
     def walked(found: Sequence[WalkedRun]) -> tuple[tuple[str, ...], ...]:
@@ -127,11 +153,19 @@ def _products(kernel: Kernel, runs: Runs, c: Contraction) -> tuple[Kernel, Chose
     columns = (*walked(c.n[1:]), c.columns.run)
     schedule = Products(
         walked(c.batch), walked(c.m), columns, tuple(run.run for run in c.terms),
-        (sides[0], sides[1], terms), "ieee", warps, TILE_STAGES,
+        (sides[0], sides[1], terms), "tf32" if precision == "tf32" else "ieee", warps, TILE_STAGES,
     )  # fmt: skip
     sums = f"{m} x {n} sums of {c.depth} terms"
     reasons = {"tile": f"{counted(programs(), 'program')} of them", "warps": f"{sums}"}
     return ordered, Chosen(schedule, f"a product: {sums}", reasons)
+
+
+def _without_blocks(kernel: Kernel) -> Kernel:
+    loops = (
+        loop if loop.order is None else replace(loop, order=replace(loop.order, block=None))
+        for loop in kernel.loops
+    )
+    return replace(kernel, loops=tuple(loops))
 
 
 # -- grids ----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from ..loops.build import ScalarBuilder
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Kernel, Reduction, Scalar, points_of
 from ..loops.schedule import Products, Run
+from ..scheduling.grid import short_dtype, short_operand
 from .expressions import ExpressionEmitter, arange, full
 
 ROWS, COLUMNS, TERMS = "rows", "columns", "terms"
@@ -47,6 +48,7 @@ class ProductEmitter:
         self.outer, self.rows = found(products.outer), found(products.rows)
         self.columns, self.terms = found(products.columns), found(products.terms)
         self.sides = points_of(self.rows), points_of(self.columns)
+        self.is_short = short_dtype(self.flat.loops[0].reductions) is not None
 
     @property
     def tiles(self) -> tuple[int, int]:
@@ -172,6 +174,8 @@ class ProductEmitter:
         for reduction, total in zip(reductions, sums, strict=True):
             left, right = reduction.value.args
             a, b = (left, right) if self._has_rows(left) else (right, left)
+            if self.is_short:  # products of which are exact, and added in float32
+                a, b = short_operand(a) or a, short_operand(b) or b
             first_operand = self._operand(self.a, a, (rows, terms))
             second = self._operand(self.b, b, (terms, columns))
             how = f'input_precision="{self.products.precision}"'

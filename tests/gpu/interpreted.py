@@ -5,10 +5,10 @@ a driver follows it: addresses in blocks of bytes, a frame of numbers, loops and
 
 TRITON_INTERPRET=1 has to be set before Triton is imported. What the interpreter does not do as a
 GPU does is mended here: a fused multiply-add rounds once, a float32 is rounded to bfloat16 to
-nearest, a bound of a loop may be a tensor, a bool that is broadcast stays one, and a reduction with
-a function of its own is made as a tree of halves, on whole arrays. Its programs run one after the
-other, so races and missing barriers are not seen; nor are layouts, nor the precision of tensor
-cores.
+nearest, and a bfloat16 multiplied as a number; a bound of a loop may be a tensor, a bool that is
+broadcast stays one, and a reduction with a function of its own is made as a tree of halves, on
+whole arrays. Its programs run one after the other, so races and missing barriers are not seen; nor
+are layouts, nor the precision of tensor cores.
 """
 
 from __future__ import annotations
@@ -211,10 +211,21 @@ def _mend() -> None:
         ends = [np.moveaxis(p, 0, axis) if self.keep_dims else p[0] for p in parts]
         return [self.to_tensor(end, kind) for end, kind in zip(ends, kinds, strict=True)]
 
+    multiply = builder.create_dot
+
+    def create_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        a, b = (handle(_widened(x), tl.float32) if x.dtype == tl.bfloat16 else x for x in (a, b))
+        return multiply(self, a, b, *rest)
+
     interpreter._patch_lang_tensor = patched
     builder.create_fma, builder.create_splat = create_fma, create_splat
-    builder.cast_impl = cast_impl
+    builder.cast_impl, builder.create_dot = cast_impl, create_dot
     interpreter.ReduceOps.generic_reduce = reduced
+
+
+def _widened(bits: Any) -> Array:
+    """What numbers a bfloat16 tile holds, of which the interpreter has the bits."""
+    return (bits.data.astype(np.uint32) << 16).view(np.float32)
 
 
 _mend()

@@ -18,6 +18,7 @@ from support_examples import example_names
 from test_triton_text import emitted
 
 from gradc.compiler.driver import CompiledProgram, CompileOptions
+from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.triton.architecture import find_architecture
 from gradc.compiler.triton.cubin import compile_with_triton
 from gradc.compiler.triton.kernels import KernelText
@@ -67,12 +68,45 @@ def ptx(text: str, *passes: str) -> Iterator[str]:
 
 def test_elements_that_lie_together_are_read_four_at_once() -> None:
     text = """
-    program f rows 1 arena 8388608 {
-      buffer %x : f32[1048576] in arena at 0
-      buffer %y : f32[1048576] in arena at 4194304
+    program f rows 1 arena 0 {
+      input %x : f32[1048576]
+      output %y : f32[1048576]
+      buffer %x : f32[1048576] in input slot 0
+      buffer %y : f32[1048576] in output slot 0
       kernel k0 { parallel i in 1048576 loop { %y[i] = mul(%x[i], %x[i]) } }
     }
     """
     (found,) = ptx(text, "choose_schedule(cpu=sm_90)")
     assert "ld.global.v4.b32" in found and "st.global.v4.b32" in found
     assert "ld.global.b32" not in found
+
+
+PRODUCT = """
+graph f(%x: f32[1024, 512], %w: f32[512, 2048]) {
+  %0 = dot_general %x, %w {lhs_batch=[], lhs_contract=[1], rhs_batch=[], rhs_contract=[0]} : f32[1024, 2048]
+  %1 = tanh %0 : f32[1024, 2048]
+  return y=%1
+}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("precision", "instruction"),
+    [
+        ("float32", r"fma\.rn\.f32"),
+        ("tf32", r"wgmma\.mma_async\.sync\.aligned\.m64n\d+k8\.f32\.tf32"),
+        ("bf16", r"wgmma\.mma_async\.sync\.aligned\.m64n\d+k16\.f32\.bf16"),
+        ("fp16", r"wgmma\.mma_async\.sync\.aligned\.m64n\d+k16\.f32\.f16"),
+    ],
+)
+def test_products_are_made_by_the_instructions_of_their_precision(
+    precision: str, instruction: str, tmp_path: Path
+) -> None:
+    options = CompileOptions(target="cuda:sm_90", precision=precision)  # type: ignore[arg-type]
+    driver = CompiledProgram({"call": parse_graph(PRODUCT)}, None, options)
+    for kernel in emit_program(driver.lowered("call", {}, False), "sm_90").kernels:
+        if "tl.dot(" in kernel.text:
+            compiled = compile_with_triton(kernel, find_architecture("sm_90"))
+            assert re.search(instruction, compiled.asm["ptx"])
+            assert "wgmma" in compiled.asm["ptx"] or precision == "float32"
+            assert resources(compiled.asm["cubin"], tmp_path)["STACK"] == 0

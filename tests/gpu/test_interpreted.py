@@ -22,6 +22,7 @@ import gradc as gc
 from gradc import nn, optim
 from gradc.compiler.driver import CompiledProgram, CompileOptions
 from gradc.compiler.graph.text_parse import parse_graph
+from gradc.compiler.loops.schedule import Products
 from gradc.compiler.ops import OP_WITH_NAME
 from gradc.compiler.ops.definition import Composed
 from gradc.compiler.ops.minibatch import ORDER
@@ -173,3 +174,26 @@ def test_sums_in_parts_give_the_bits_of_the_program() -> None:
     for name in ("y", "z", "n"):
         np.testing.assert_array_equal(found[name], wanted[name])
     np.testing.assert_allclose(found["p"], wanted["p"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16", "fp16"])
+def test_products_of_each_precision(precision: str) -> None:
+    x, w = gc.input("x", (40, 70)), gc.input("w", (70, 50))
+    b = gc.input("b", (50,))
+    y = gc.tanh(x @ w + b)
+    graph = gc.graph({"y": y})
+    options = CompileOptions(target="cuda:sm_90", precision=precision)  # type: ignore[arg-type]
+    program = CompiledProgram({"call": parse_graph(str(graph))}, None, options).lowered(
+        "call", {}, False
+    )
+    products = [k for k in program.kernels() if isinstance(k.schedule, Products)]
+    assert len(products) == 1 and products[0].schedule is not None
+    assert products[0].schedule.precision == ("tf32" if precision == "tf32" else "ieee")
+    rng = np.random.default_rng(5)
+    inputs = {
+        name: (rng.standard_normal(type.shape) / 4).astype(np.float32)  # type: ignore[arg-type]
+        for name, type in program.inputs
+    }
+    found, _ = run_interpreted(program, inputs)
+    wanted, _ = run_program(program, inputs)
+    np.testing.assert_allclose(found["y"], wanted["y"], rtol=1e-5, atol=1e-6)
