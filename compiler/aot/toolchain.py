@@ -60,10 +60,11 @@ SMALLEST_FLAGS = (
     "--param=sccvn-max-alias-queries-per-access=10",
 )  # fmt: skip
 LINK_FLAGS = ("-pthread", "-s", "-Wl,--gc-sections", "-Wl,--hash-style=gnu", "-Wl,--build-id=none")
-# No code here has tables to unwind it: an index of them, or one for stubs, is of no use.
+# No code here has tables to unwind it: an index of them, or one for stubs, is of no use. Nor is
+# room in the table of the dynamic linker for what another tool might add to it.
 GNU_LINK_FLAGS = (
     "-Wl,-z,noseparate-code", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--as-needed",
-    "-Wl,--no-eh-frame-hdr", "-Wl,--no-ld-generated-unwind-info",
+    "-Wl,--no-eh-frame-hdr", "-Wl,--no-ld-generated-unwind-info", "-Wl,--spare-dynamic-tags=0",
 )  # fmt: skip
 ENTRY_OBJECT = "Scrt1.o"
 """What calls `main` of a position-independent executable: a part of the C library."""

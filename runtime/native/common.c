@@ -80,6 +80,7 @@ static int format_with(char *buffer, size_t size, const char *format, va_list ar
     return vsnprintf(buffer, size, format, arguments);
 }
 
+GRADC_UNGUARDED
 int gradc_format(char *buffer, size_t size, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -101,6 +102,7 @@ void gradc_fail_with(struct gradc_error *error, int status, const char *format, 
     error->status = status;
 }
 
+GRADC_UNGUARDED
 int gradc_fail(struct gradc_error *error, int status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -109,6 +111,7 @@ int gradc_fail(struct gradc_error *error, int status, const char *format, ...) {
     return status;
 }
 
+GRADC_UNGUARDED
 int gradc_fail_at(struct gradc_error *error, const char *prefix, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);

@@ -30,6 +30,14 @@
 #define GRADC_NO_FLOATS
 #endif
 
+/* Of a function whose own variables are single ones: none of them is written by an index or a
+ * length, so there is nothing to find out at its end. */
+#if defined(__has_attribute) && __has_attribute(no_stack_protector)
+#define GRADC_UNGUARDED __attribute__((no_stack_protector))
+#else
+#define GRADC_UNGUARDED
+#endif
+
 /* Exit status of an executable, result of a library call. */
 enum gradc_status {
     GRADC_OK = 0,

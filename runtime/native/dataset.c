@@ -6,13 +6,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "dataset.h"
 #include "npy.h"
 #include "ranges.h"
 #include "signals.h"
+#include "system.h"
 
 #define SAMPLES_MAXIMUM ((int64_t)1 << 48) /* so that products with them do not overflow */
 
@@ -227,7 +226,7 @@ void gradc_dataset_shuffled(const struct gradc_dataset *data) {
     for (int64_t n = 0; all > memory && n < data->inputs; n++) {
         const struct gradc_mapping *file = &data->owned[n].file;
         if (file->data) {
-            madvise((void *)(uintptr_t)file->data, file->size, MADV_RANDOM);
+            system_advise((void *)(uintptr_t)file->data, file->size, MADV_RANDOM);
         }
     }
 }

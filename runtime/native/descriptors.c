@@ -1,14 +1,14 @@
 /* The standard descriptors; see descriptors.h. */
 #include "descriptors.h"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include "system.h"
 
 unsigned gradc_descriptors_occupy(void) {
     unsigned occupied = 0;
     for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
         int way = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY;
-        if (fcntl(descriptor, F_GETFD) < 0 && open("/dev/null", way | O_CLOEXEC, 0) == descriptor) {
+        if (!system_is_open(descriptor) &&
+            system_open("/dev/null", way | O_CLOEXEC, 0) == descriptor) {
             occupied |= 1u << descriptor;
         }
     }
@@ -18,7 +18,7 @@ unsigned gradc_descriptors_occupy(void) {
 void gradc_descriptors_release(unsigned occupied) {
     for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
         if (occupied >> descriptor & 1) {
-            close(descriptor);
+            system_close(descriptor);
         }
     }
 }

@@ -9,13 +9,11 @@
 #include "file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "system.h"
 
 #define BUFFER_BYTES ((size_t)1 << 16)
 
@@ -28,50 +26,53 @@ static int fail_irregular(const char *path, struct gradc_error *error) {
     return gradc_fail_at(error, path, "not a regular file");
 }
 
+GRADC_UNGUARDED
 static int map_descriptor(struct gradc_mapping *mapping, const char *path, int descriptor,
                           struct gradc_error *error) {
     struct stat facts;
-    if (fstat(descriptor, &facts) < 0)
+    if (system_fstat(descriptor, &facts) < 0)
         return fail_read(path, error);
     if (!S_ISREG(facts.st_mode))
         return fail_irregular(path, error);
     mapping->size = (size_t)facts.st_size;
     if (!mapping->size)
         return GRADC_OK;
-    void *data = mmap(NULL, mapping->size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    void *data = system_map(descriptor, mapping->size);
     if (data == MAP_FAILED)
         return fail_read(path, error);
     mapping->data = data;
     return GRADC_OK;
 }
 
+GRADC_UNGUARDED
 int gradc_map(struct gradc_mapping *mapping, const char *path, struct gradc_error *error) {
     struct stat facts;
     *mapping = (struct gradc_mapping){0};
-    if (stat(path, &facts) < 0)
+    if (system_stat(path, &facts) < 0)
         return fail_read(path, error);
     if (!S_ISREG(facts.st_mode)) /* a device may do something when it is opened */
         return fail_irregular(path, error);
     /* O_NONBLOCK: what has become a pipe meanwhile is refused, not waited for. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int descriptor = system_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (descriptor < 0)
         return fail_read(path, error);
     int status = map_descriptor(mapping, path, descriptor, error);
-    close(descriptor);
+    system_close(descriptor);
     return status;
 }
 
 void gradc_unmap(struct gradc_mapping *mapping) {
     if (mapping->data)
-        munmap((void *)(uintptr_t)mapping->data, mapping->size);
+        system_unmap((void *)(uintptr_t)mapping->data, mapping->size);
     *mapping = (struct gradc_mapping){0};
 }
 
 /* Whether the partial file is the one that this writer made: without locks another writer may have
  * replaced it. */
+GRADC_UNGUARDED
 static bool is_own(const struct gradc_writer *writer) {
     struct stat facts;
-    return writer->partial && lstat(writer->partial, &facts) == 0 &&
+    return writer->partial && system_lstat(writer->partial, &facts) == 0 &&
            facts.st_dev == writer->device && facts.st_ino == writer->number;
 }
 
@@ -79,10 +80,10 @@ static bool is_own(const struct gradc_writer *writer) {
  * far: without one, nothing more is written. */
 void gradc_writer_abandon(struct gradc_writer *writer) {
     if (writer->descriptor >= 0)
-        close(writer->descriptor);
+        system_close(writer->descriptor);
     writer->descriptor = -1;
     if (is_own(writer))
-        unlink(writer->partial);
+        system_unlink(writer->partial);
     gradc_lock_release(&writer->lock);
     free(writer->name);
     free(writer->path);
@@ -99,9 +100,10 @@ static int give_up(struct gradc_writer *writer) {
     return GRADC_BAD_FILE;
 }
 
+GRADC_UNGUARDED
 static int check_target(const char *target, const char *path, struct gradc_error *error) {
     struct stat facts;
-    if (stat(target, &facts) == 0 && !S_ISREG(facts.st_mode)) { /* it would be replaced */
+    if (system_stat(target, &facts) == 0 && !S_ISREG(facts.st_mode)) { /* it would be replaced */
         errno = EISDIR;
         return S_ISDIR(facts.st_mode) ? gradc_fail_write(error, path) : fail_irregular(path, error);
     }
@@ -111,6 +113,7 @@ static int check_target(const char *target, const char *path, struct gradc_error
                                    "too long", suffix);
 }
 
+GRADC_UNGUARDED
 int gradc_writer_target(char **target, const char *path, struct gradc_error *error) {
     *target = gradc_path_follow(path);
     if (!*target)
@@ -125,15 +128,16 @@ int gradc_writer_target(char **target, const char *path, struct gradc_error *err
 
 /* Give the new file the old one's owner, if that is allowed. Returns the mode for it: another group
  * does not get the rights of the old one. */
+GRADC_UNGUARDED
 static mode_t take_owner(int descriptor, const struct stat *old) {
     struct stat new;
     mode_t mode = old->st_mode & 07777;
-    if (fstat(descriptor, &new) < 0)
+    if (system_fstat(descriptor, &new) < 0)
         return mode;
-    if (new.st_gid != old->st_gid && fchown(descriptor, (uid_t)-1, old->st_gid) < 0)
+    if (new.st_gid != old->st_gid && system_change_owner(descriptor, (uid_t)-1, old->st_gid) < 0)
         mode &= ~(mode_t)S_IRWXG;
     if (new.st_uid != old->st_uid) {
-        int ignored = fchown(descriptor, old->st_uid, (gid_t)-1);
+        int ignored = system_change_owner(descriptor, old->st_uid, (gid_t)-1);
         (void)ignored;
     }
     return mode;
@@ -141,23 +145,26 @@ static mode_t take_owner(int descriptor, const struct stat *old) {
 
 /* A new file with owner and mode of the one to be replaced; else the umask decides. -1 and errno if
  * that fails. */
+GRADC_UNGUARDED
 static int open_partial(const char *partial, const char *path) {
     struct stat old;
-    bool replaces = stat(path, &old) == 0;
-    if (unlink(partial) < 0 && errno != ENOENT) /* of a process that was killed */
+    bool replaces = system_stat(path, &old) == 0;
+    if (system_unlink(partial) < 0 && errno != ENOENT) /* of a process that was killed */
         return -1;
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-    int descriptor = open(partial, flags, replaces ? 0600 : 0666);
-    if (descriptor >= 0 && replaces && fchmod(descriptor, take_owner(descriptor, &old)) < 0) {
+    int descriptor = system_open(partial, flags, replaces ? 0600 : 0666);
+    if (descriptor >= 0 && replaces &&
+        system_change_mode(descriptor, take_owner(descriptor, &old)) < 0) {
         int reason = errno;
-        close(descriptor);
-        unlink(partial);
+        system_close(descriptor);
+        system_unlink(partial);
         errno = reason;
         return -1;
     }
     return descriptor;
 }
 
+GRADC_UNGUARDED
 int gradc_writer_open_locked(struct gradc_writer *writer, const char *path,
                              struct gradc_error *error) {
     *writer = (struct gradc_writer){
@@ -185,13 +192,14 @@ int gradc_writer_open_locked(struct gradc_writer *writer, const char *path,
     }
     struct stat facts = {0};
     writer->partial = partial;
-    if (fstat(writer->descriptor, &facts) < 0)
+    if (system_fstat(writer->descriptor, &facts) < 0)
         return give_up(writer);
     writer->device = facts.st_dev;
     writer->number = facts.st_ino;
     return GRADC_OK;
 }
 
+GRADC_UNGUARDED
 int gradc_writer_open(struct gradc_writer *writer, const char *path, struct gradc_error *error) {
     struct gradc_lock lock = {0};
     char *target;
@@ -211,7 +219,7 @@ int gradc_writer_open(struct gradc_writer *writer, const char *path, struct grad
 
 bool gradc_write_all(int descriptor, const void *data, size_t length) {
     for (const char *from = data; length;) {
-        ssize_t written = write(descriptor, from, length);
+        ssize_t written = system_write(descriptor, from, length);
         if (written < 0 && errno != EINTR)
             return false;
         if (written > 0) {
@@ -247,26 +255,29 @@ int gradc_writer_add(struct gradc_writer *writer, const void *data, size_t size)
 
 /* Write what is left to the disk and close the file: -1 and errno if that fails. */
 static int finish(struct gradc_writer *writer) {
-    while (fsync(writer->descriptor) < 0)
+    while (system_sync(writer->descriptor) < 0)
         if (errno != EINTR)
             return -1;
     int descriptor = writer->descriptor;
     writer->descriptor = -1;
-    return close(descriptor) < 0 && errno != EINTR ? -1 : 0;
+    return system_close(descriptor) < 0 && errno != EINTR ? -1 : 0;
 }
 
 /* Give the file a second name, so that it never lacks its own: -1 and errno if that fails. Somebody
  * may take it away at any moment; then there is none to keep. */
+GRADC_UNGUARDED
 static int keep_old(const char *path) {
     struct stat facts;
-    if (stat(path, &facts) != 0)
+    if (system_stat(path, &facts) != 0)
         return 0;
     char *previous = gradc_path_with(path, ".previous");
     if (!previous)
         return -1;
-    int result = unlink(previous);
+    int result = system_unlink(previous);
     if (result == 0 || errno == ENOENT)
-        result = link(path, previous) == 0 ? 0 : rename(path, previous); /* no hard links there */
+        result = system_link(path, previous) == 0
+                     ? 0
+                     : system_rename(path, previous); /* no hard links there */
     int reason = errno;
     free(previous);
     errno = reason;
@@ -278,10 +289,10 @@ static void sync_folder(char *path) {
     char *slash = strrchr(path, '/');
     if (slash)
         slash[1] = 0;
-    int descriptor = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int descriptor = system_open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (descriptor >= 0) {
-        fsync(descriptor);
-        close(descriptor);
+        system_sync(descriptor);
+        system_close(descriptor);
     }
 }
 
@@ -295,6 +306,7 @@ static bool folder_exists(char *path) {
     return exists;
 }
 
+GRADC_UNGUARDED
 int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
     if (writer->descriptor < 0 || flush(writer))
         return GRADC_BAD_FILE;
@@ -308,7 +320,8 @@ int gradc_writer_commit(struct gradc_writer *writer, bool keep_previous) {
         gradc_writer_abandon(writer);
         return GRADC_BAD_FILE;
     }
-    if ((keep_previous && keep_old(writer->path) < 0) || rename(writer->partial, writer->path) < 0)
+    if ((keep_previous && keep_old(writer->path) < 0) ||
+        system_rename(writer->partial, writer->path) < 0)
         return give_up(writer);
     free(writer->partial);
     writer->partial = NULL;

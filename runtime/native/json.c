@@ -242,6 +242,7 @@ bool gradc_json_null(struct gradc_json *json) {
     return word(json, "null") || fail(json, "expected null");
 }
 
+GRADC_UNGUARDED
 bool gradc_json_skip(struct gradc_json *json) {
     struct gradc_text text = {0};
     bool ignored;

@@ -2,17 +2,12 @@
 #include "lock.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "path.h"
+#include "system.h"
 
 #define TRIES 100 /* a lock that was just given back is gone from its folder */
 #define NANOSECONDS_TO_NAME 10000000 /* a holder that has just come writes its number within that */
@@ -32,29 +27,30 @@ static int take(int descriptor) {
 
 bool gradc_lock_descriptor(int descriptor) {
     struct stat facts;
-    if (fstat(descriptor, &facts) < 0 || !S_ISREG(facts.st_mode))
+    if (system_fstat(descriptor, &facts) < 0 || !S_ISREG(facts.st_mode))
         return true;
     return take(descriptor) != EWOULDBLOCK;
 }
 
 /* Whether the open file is the one of this name. */
+GRADC_UNGUARDED
 static bool is_at(int descriptor, const char *path) {
     struct stat here, there;
-    return fstat(descriptor, &here) == 0 && lstat(path, &there) == 0 &&
+    return system_fstat(descriptor, &here) == 0 && system_lstat(path, &there) == 0 &&
            here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
 /* -1 and errno if that fails; EINVAL for what is no regular file. */
 static int open_lock(const char *path) {
     int flags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-    int descriptor = open(path, O_RDWR | O_CREAT | flags, 0666);
+    int descriptor = system_open(path, O_RDWR | O_CREAT | flags, 0666);
     if (descriptor < 0 && errno == EACCES) { /* another user's; locks need no right to write */
-        descriptor = open(path, O_RDONLY | flags, 0);
+        descriptor = system_open(path, O_RDONLY | flags, 0);
         errno = descriptor < 0 && errno == ENOENT ? EACCES : errno;
     }
     struct stat facts;
-    if (descriptor >= 0 && (fstat(descriptor, &facts) < 0 || !S_ISREG(facts.st_mode))) {
-        close(descriptor);
+    if (descriptor >= 0 && (system_fstat(descriptor, &facts) < 0 || !S_ISREG(facts.st_mode))) {
+        system_close(descriptor);
         errno = EINVAL;
         return -1;
     }
@@ -63,15 +59,16 @@ static int open_lock(const char *path) {
 
 /* Say who has the lock. */
 static int fail_held(int descriptor, const char *name, struct gradc_error *error) {
-    static const struct timespec pause = {.tv_nsec = NANOSECONDS_TO_NAME};
     long long number = 0;
     for (int tries = 0; tries < 3 && !number; tries++) {
         char digits[32] = {0};
-        ssize_t length = pread(descriptor, digits, sizeof digits - 1, 0);
+        ssize_t length = system_read_at(descriptor, digits, sizeof digits - 1, 0);
         number = length > 0 ? strtoll(digits, NULL, 10) : 0;
-        if (number < 1 || number > INT32_MAX || (kill((pid_t)number, 0) < 0 && errno == ESRCH)) {
+        bool valid = number >= 1 && number <= INT32_MAX;
+        if (!valid || (system_kill((pid_t)number, 0) < 0 && errno == ESRCH)) {
             number = 0; /* it was killed, and another one has the lock now */
-            ppoll(NULL, 0, &pause, NULL);
+            struct timespec pause = {.tv_nsec = NANOSECONDS_TO_NAME};
+            system_poll(NULL, 0, &pause, NULL);
         }
     }
     if (number && number != getpid())
@@ -87,8 +84,8 @@ static int try_lock(struct gradc_lock *lock, const char *name, struct gradc_erro
         char digits[32];
         int length = gradc_format(digits, sizeof digits, "%ld\n", (long)getpid());
         /* A full disk may refuse the number; the lock holds without it. */
-        int ignored = ftruncate(descriptor, 0);
-        ignored |= pwrite(descriptor, digits, (size_t)length, 0) < 0;
+        int ignored = system_truncate(descriptor, 0);
+        ignored |= system_write_at(descriptor, digits, (size_t)length, 0) < 0;
         (void)ignored;
         lock->descriptor = descriptor;
         return GRADC_OK;
@@ -96,9 +93,9 @@ static int try_lock(struct gradc_lock *lock, const char *name, struct gradc_erro
     if (descriptor >= 0 && reason == EWOULDBLOCK)
         fail_held(descriptor, name, error);
     if (descriptor >= 0)
-        close(descriptor);
+        system_close(descriptor);
     if (descriptor >= 0 && has_no_locks(reason)) {
-        unlink(lock->path);
+        system_unlink(lock->path);
         lock->missing = reason;
         return GRADC_OK;
     }
@@ -128,9 +125,9 @@ int gradc_lock_take(struct gradc_lock *lock, const char *target, const char *nam
 void gradc_lock_release(struct gradc_lock *lock) {
     if (lock->path && lock->descriptor >= 0) {
         if (is_at(lock->descriptor, lock->path))
-            unlink(lock->path);
+            system_unlink(lock->path);
         flock(lock->descriptor, LOCK_UN); /* a child of fork has the descriptor too */
-        close(lock->descriptor);
+        system_close(lock->descriptor);
     }
     free(lock->path);
     *lock = (struct gradc_lock){.descriptor = -1};

@@ -11,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "file.h"
 #include "log.h"
 #include "metrics.h"
+#include "system.h"
 
 #define NANOSECONDS_BETWEEN_WRITES 100000000
 #define TEXT_BYTES_MAXIMUM 65536
@@ -100,12 +100,12 @@ static int open_file(struct gradc_metrics *metrics, size_t kept, struct gradc_er
         return gradc_fail_write(error, metrics->path);
     }
     if (!gradc_lock_descriptor(metrics->descriptor)) {
-        close(metrics->descriptor);
+        system_close(metrics->descriptor);
         return gradc_fail_at(error, metrics->path, "%s process is writing this file", "another");
     }
     /* What is no regular file cannot be cut, and has nothing that stays. */
-    int ignored = ftruncate(metrics->descriptor, (off_t)kept);
-    ignored |= lseek(metrics->descriptor, (off_t)kept, SEEK_SET) < 0;
+    int ignored = system_truncate(metrics->descriptor, (off_t)kept);
+    ignored |= system_seek(metrics->descriptor, (off_t)kept) < 0;
     (void)ignored;
     if (kept) {
         gradc_text_clear(&metrics->text);
@@ -211,5 +211,6 @@ int gradc_metrics_close(struct gradc_metrics *metrics, struct gradc_error *error
     }
     int status = flush_log(metrics, error);
     gradc_text_free(&metrics->text);
-    return close(metrics->descriptor) < 0 && !status ? gradc_fail_write(error, metrics->path) : status;
+    bool closed = system_close(metrics->descriptor) == 0;
+    return closed || status ? status : gradc_fail_write(error, metrics->path);
 }

@@ -5,8 +5,8 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "system.h"
 
 #define LINKS_MAXIMUM 40 /* as Linux: path_resolution(7) */
 
@@ -15,7 +15,7 @@ static const char suffixes[3][10] = {".partial", ".previous", ".lock"};
 
 bool gradc_file_exists(const char *path) {
     struct stat facts;
-    return stat(path, &facts) == 0;
+    return system_stat(path, &facts) == 0;
 }
 
 char *gradc_path_with(const char *path, const char *suffix) {
@@ -31,7 +31,7 @@ char *gradc_path_with(const char *path, const char *suffix) {
 /* Where the link `path` points to, seen from here, in fresh memory; null and errno. */
 static char *target_of(const char *path) {
     char target[PATH_MAX];
-    ssize_t length = readlink(path, target, sizeof target - 1);
+    ssize_t length = system_readlink(path, target, sizeof target - 1);
     if (length < 0)
         return NULL;
     target[length] = 0;
@@ -50,7 +50,9 @@ static char *target_of(const char *path) {
 char *gradc_path_follow(const char *path) {
     char *here = gradc_path_with(path, "");
     struct stat facts;
-    for (int links = 0; here && lstat(here, &facts) == 0 && S_ISLNK(facts.st_mode); links++) {
+    for (int links = 0;
+         here && system_lstat(here, &facts) == 0 && S_ISLNK(facts.st_mode);
+         links++) {
         char *next = links < LINKS_MAXIMUM ? target_of(here) : NULL;
         int reason = links < LINKS_MAXIMUM ? errno : ELOOP;
         free(here);
@@ -71,7 +73,7 @@ const char *gradc_path_too_long(const char *path) {
     struct stat facts;
     for (int n = 0; n < 3; n++) {
         char *beside = gradc_path_with(path, suffixes[n]);
-        bool too_long = beside && lstat(beside, &facts) < 0 && errno == ENAMETOOLONG;
+        bool too_long = beside && system_lstat(beside, &facts) < 0 && errno == ENAMETOOLONG;
         free(beside);
         if (too_long)
             return suffixes[n];
@@ -93,7 +95,7 @@ struct gradc_place gradc_place_of(const char *path, const char *suffix) {
     free(target);
     if (!whole)
         return place;
-    if (stat(whole, &facts) == 0) {
+    if (system_stat(whole, &facts) == 0) {
         if (!S_ISREG(facts.st_mode)) {
             free(whole);
             return place;
@@ -104,7 +106,7 @@ struct gradc_place gradc_place_of(const char *path, const char *suffix) {
     place.name = gradc_path_with(slash ? slash + 1 : whole, "");
     if (slash)
         slash[1] = 0;
-    place.folder = stat(slash ? whole : ".", &facts) == 0;
+    place.folder = system_stat(slash ? whole : ".", &facts) == 0;
     place.folder_device = facts.st_dev;
     place.folder_number = facts.st_ino;
     free(whole);
@@ -114,7 +116,7 @@ struct gradc_place gradc_place_of(const char *path, const char *suffix) {
 struct gradc_place gradc_place_of_descriptor(int descriptor) {
     struct gradc_place place = {0};
     struct stat facts;
-    if (fstat(descriptor, &facts) == 0 && S_ISREG(facts.st_mode)) {
+    if (system_fstat(descriptor, &facts) == 0 && S_ISREG(facts.st_mode)) {
         find_file(&place, &facts);
         place.name = gradc_path_with("", "");
     }

@@ -6,12 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "log.h"
 #include "progress.h"
 #include "signals.h"
+#include "system.h"
 
 #define NANOSECONDS_BETWEEN_LINES 500000000
 #define NANOSECONDS_BETWEEN_DISPLAYS 100000000
@@ -44,9 +43,10 @@ int gradc_print(struct gradc_text *text, struct gradc_error *error) {
     return written ? GRADC_OK : error->status;
 }
 
+GRADC_UNGUARDED
 int64_t gradc_clock(void) {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    system_clock(&time);
     return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
@@ -67,9 +67,10 @@ void gradc_describe(struct gradc_text *text, const struct gradc_record *record, 
 }
 
 /* Columns of the terminal that standard error is, 0 if it is none. */
+GRADC_UNGUARDED
 static int terminal_columns(void) {
     struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0) {
+    if (system_control(STDERR_FILENO, TIOCGWINSZ, &size) < 0) {
         return 0;
     }
     return size.ws_col > 1 ? size.ws_col : DEFAULT_COLUMNS;
@@ -117,6 +118,7 @@ static void cut(struct gradc_text *text) {
     }
 }
 
+GRADC_UNGUARDED
 static void show(struct gradc_progress *progress, const struct gradc_record *record, int64_t now) {
     struct gradc_text text = {0};
     if (!progress->terminal && record->epoch == progress->shown_epoch) {

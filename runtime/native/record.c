@@ -193,6 +193,7 @@ static bool read_float(struct record_reader *reader, double *value) {
 }
 
 /* All of an array into a column that is empty. */
+GRADC_UNGUARDED
 static bool read_column(struct record_reader *reader, struct gradc_column *column) {
     bool valid = gradc_json_array(&reader->json);
     while (valid && gradc_json_item(&reader->json)) {

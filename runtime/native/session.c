@@ -125,6 +125,7 @@ static void call_entry(const struct gradc_session *session, int kind,
 #endif
 }
 
+GRADC_UNGUARDED
 void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
                        const void *const *inputs, const int64_t *order, bool same_rows,
                        int64_t count, int64_t rows, void *const *outputs) {

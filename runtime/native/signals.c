@@ -8,11 +8,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "common.h"
 #include "signals.h"
+#include "system.h"
 
 static const int stops[] = {SIGINT, SIGTERM, SIGBUS, SIGILL};
 static volatile sig_atomic_t received, received_at; /* in tenths of a second */
@@ -22,7 +21,7 @@ static const char *read_now;
 static char unfinished[PATH_MAX]; /* a copy, because the path may be freed at any moment */
 
 static void say(const char *text) {
-    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    ssize_t ignored = system_write(STDERR_FILENO, text, strlen(text));
     (void)ignored;
 }
 
@@ -40,12 +39,13 @@ static void end_with_message(int number, siginfo_t *facts, void *context) {
     say(number == SIGBUS ? path : "this CPU lacks an instruction; build with --cpu portable\n");
     say(number == SIGBUS ? ": cannot be read to its end; was it cut short while in use?\n" : "");
     if (unfinished[0]) {
-        unlink(unfinished);
+        system_unlink(unfinished);
     }
-    _exit(GRADC_BAD_FILE);
+    system_exit(GRADC_BAD_FILE);
 }
 
 /* Without SA_RESTART: a call that waits returns, so that the run can look at what has come. */
+GRADC_UNGUARDED
 static void handle(int number, void (*handler)(int)) {
     struct sigaction action = {.sa_handler = handler}, previous;
     /* What the parent has ignored, as a shell does for jobs in the background, stays so. */
@@ -56,13 +56,14 @@ static void handle(int number, void (*handler)(int)) {
 
 /* A second interrupt ends the process at once. Not one that comes with the first: `timeout` and
  * others signal a process and then its group. */
+GRADC_UNGUARDED
 static void note(int number) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    system_clock(&now);
     sig_atomic_t tenth = (sig_atomic_t)(now.tv_sec % 10000000 * 10 + now.tv_nsec / 100000000);
     if (number == SIGINT && received == SIGINT && tenth - received_at > 3) {
         handle(SIGINT, SIG_DFL);
-        kill(getpid(), SIGINT);
+        system_kill(getpid(), SIGINT);
     }
     if (!received) {
         received_at = tenth;
@@ -71,13 +72,14 @@ static void note(int number) {
 }
 
 /* What an instruction raises cannot be ignored, and is told whatever the parent has set. */
+GRADC_UNGUARDED
 static void handle_fault(int number) {
     struct sigaction action = {.sa_sigaction = end_with_message, .sa_flags = SA_SIGINFO};
     sigaction(number, &action, NULL);
 }
 
 void gradc_signals_install(const char *name) {
-    sigset_t ours;
+    system_signals ours = 0; /* a parent may have blocked them */
     program_name = name;
     handle(SIGINT, note);
     handle(SIGTERM, note);
@@ -85,11 +87,10 @@ void gradc_signals_install(const char *name) {
     handle_fault(SIGILL);
     handle(SIGXFSZ, SIG_IGN);
     handle(SIGPIPE, SIG_IGN);
-    sigemptyset(&ours); /* a parent may have blocked them */
     for (size_t n = 0; n < sizeof stops / sizeof *stops; n++) {
-        sigaddset(&ours, stops[n]);
+        ours |= system_signal(stops[n]);
     }
-    pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+    system_mask(SIG_UNBLOCK, &ours, NULL);
 }
 
 void gradc_signals_watch(struct gradc_watched *file) {

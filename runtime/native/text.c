@@ -39,6 +39,7 @@ void gradc_text_add(struct gradc_text *text, const char *string) {
     gradc_text_append(text, string, strlen(string));
 }
 
+GRADC_UNGUARDED
 void gradc_text_print(struct gradc_text *text, const char *format, ...) {
     size_t room = 64;
     while (reserve(text, room)) {

@@ -8,14 +8,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "checkpoint.h"
 #include "metrics.h"
 #include "progress.h"
 #include "signals.h"
 #include "sweep.h"
+#include "system.h"
 #include "training.h"
 
 struct run {
@@ -404,7 +403,7 @@ static int take_checkpoint(struct run *run) {
         }
         return GRADC_OK;
     }
-    if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode)) {
+    if (system_stat(path, &facts) == 0 && !S_ISREG(facts.st_mode)) {
         return gradc_fail_at(run->error, path, "not a regular file");
     }
     int status = gradc_writer_target(&target, path, run->error);
