@@ -533,6 +533,7 @@ NO_SLOPE: Mapping[str, str] = {
     ),
     **dict.fromkeys(("accuracy", "floor_divide"), "counts, without a derivative"),
     "stop_gradient": "has no slope by definition",
+    "cg": "takes a function: its slopes are asked for in tests/test_solvers.py",
     **dict.fromkeys(
         "can_cast finfo iinfo isdtype result_type".split(), "answers about dtypes"
     ),

@@ -190,3 +190,11 @@ def test_gradc_train(name: str, cache: Path) -> None:
     file = str(EXAMPLES / f"{name}.py")
     text = run([sys.executable, "-c", CLI, "train", file, "--epochs", "1"], cache)
     assert found(r"^loss (\S+)", text)[0] > 0
+
+
+def test_fixed_point(cache: Path) -> None:
+    text = run_example("fixed_point", cache)
+    first, last = found(r"^loss ([\d.]+) -> ([\d.]+)$", text)
+    assert last < 0.05 * first
+    assert found(r"^accuracy ([\d.]+)$", text)[0] > 0.98
+    assert found(r"^gradient against differences: ([\de-]+)$", text)[0] < 1e-5

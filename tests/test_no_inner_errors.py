@@ -287,6 +287,13 @@ OTHERS |= {
     "map": (
         lambda v: gc.map(v, X), lambda v: gc.map(lambda x: x, v), lambda v: gc.map(lambda x: v, X),
     ),
+    "cg": (
+        lambda v: gc.cg(v, gc.ones(3)), lambda v: gc.cg(lambda x: x, v),
+        lambda v: gc.cg(lambda x: v, gc.ones(3)), lambda v: gc.cg(gc.eye(3), v),
+        lambda v: gc.cg(lambda x: x, gc.ones(3), v), lambda v: gc.cg(gc.eye(3), gc.ones(3), tol=v),
+        lambda v: gc.cg(gc.eye(3), gc.ones(3), atol=v),
+        lambda v: gc.cg(gc.eye(3), gc.ones(3), maxiter=v),
+    ),
     "while_loop": (
         lambda v: gc.while_loop(v, lambda c: c, 1.0),
         lambda v: gc.while_loop(lambda c: v, lambda c: c, 1),

@@ -18,11 +18,7 @@ from ..functional.gather import take
 from ..loops import cond, while_loop
 from ..tensor import Tensor
 from ..variables import State, optimizer_array
-from .gradients import averages
-from .line_search import Point, strong_wolfe
-from .optimizer import Optimizer, Rate, number_at
-from .problem import Problem
-from .vectors import (
+from ..vectors import (
     Vector,
     chosen,
     dot,
@@ -34,6 +30,10 @@ from .vectors import (
     scaled,
     total,
 )
+from .gradients import averages
+from .line_search import Point, strong_wolfe
+from .optimizer import Optimizer, Rate, number_at
+from .problem import Problem
 
 __all__ = [
     "LBFGS",

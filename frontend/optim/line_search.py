@@ -22,7 +22,7 @@ from ..functional.creation import constant
 from ..functional.elementwise import abs, maximum, minimum, sqrt, where
 from ..loops import while_loop
 from ..tensor import Tensor
-from .vectors import Vector, chosen, dot, largest, moved, number
+from ..vectors import Vector, chosen, dot, largest, moved, number
 
 C1, C2 = 1e-4, 0.9
 TOLERANCE = 1e-9

@@ -14,11 +14,11 @@ from ..loops import while_loop
 from ..tensor import Tensor
 from ..transforms import hvp
 from ..variables import State
+from ..vectors import Vector, chosen, dot, largest, moved, negated, number, scaled
 from .gradients import averages
 from .line_search import Point, strong_wolfe
 from .optimizer import Optimizer, Rate, number_at
 from .problem import Problem
-from .vectors import Vector, chosen, dot, largest, moved, negated, number, scaled
 
 __all__ = [
     "NewtonCG",

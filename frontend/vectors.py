@@ -10,9 +10,9 @@ import functools
 
 from gradc.compiler.types import float32, float64, promote
 
-from ..functional.creation import constant
-from ..functional.elementwise import abs, maximum, where
-from ..tensor import Tensor
+from .functional.creation import constant
+from .functional.elementwise import abs, maximum, where
+from .tensor import Tensor
 
 Vector = list[Tensor]
 
