@@ -22,11 +22,12 @@ from gradc.compiler.graph.ir import Node
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.schedule import Ahead, Nest, Order, SumBlock
 from gradc.compiler.ops.broadcast import broadcast, sum_
+from gradc.compiler.ops.comparison import and_, cast, eq, lt
 from gradc.compiler.ops.contraction import dot_general
 from gradc.compiler.ops.elementwise import add, mul, sub, tanh
 from gradc.compiler.ops.indexing import take
 from gradc.compiler.ops.reduction import max_, prod
-from gradc.compiler.ops.source import input_, state
+from gradc.compiler.ops.source import input_, iota, state
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.types import DType, bfloat16, float32, float64, int32, int64
@@ -66,6 +67,19 @@ def test_dtypes(dtype: DType) -> None:
     x, v = input_("x", (50, 12), dtype), input_("v", (12,), dtype)
     arrays = {"x": random_array(rng, (50, 12), dtype), "v": random_array(rng, (12,), dtype)}
     outputs: dict[str, Node] = {"y": sum_(mul(x, broadcast(v, (50, 12), (1,))), (1,))}
+    assert _is_abreast(scheduled(plan(graph_of(outputs))))
+    assert_compiled(outputs, arrays, threads=(1, 2))
+
+
+def test_terms_that_depend_on_where_their_row_stands() -> None:
+    """Each of the rows side by side, though one of them has said where its elements lie."""
+    rng = np.random.default_rng(0)
+    x, v = input_("x", (37,), int32), input_("v", (20,), int32)
+    arrays = {name: rng.integers(0, 9, n).astype(np.int32) for name, n in (("x", 37), ("v", 20))}
+    own, other = broadcast(x, (37, 20), (0,)), broadcast(v, (37, 20), (1,))
+    earlier = lt(iota((37, 20), 1, int32), iota((37, 20), 0, int32))
+    both = and_(eq(own, other), earlier)
+    outputs: dict[str, Node] = {"y": sum_(cast(both, int32), (1,))}
     assert _is_abreast(scheduled(plan(graph_of(outputs))))
     assert_compiled(outputs, arrays, threads=(1, 2))
 

@@ -205,6 +205,49 @@ def test_gathers_and_scatters(axis: int, index_dtype: DType) -> None:
     assert_compiled(outputs, arrays, threads=(1, 2, 3))
 
 
+@pytest.mark.parametrize("dtype", [float64, float32, int32], ids=str)
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (2, 1)], ids=str)
+def test_one_element_that_all_updates_go_to(shape: tuple[int, ...], dtype: DType) -> None:
+    """Loops without an axis read what the loops before them have stored: not what was there."""
+    rng = np.random.default_rng(0)
+    many = (*shape[:-1], 300)
+    x, u = input_("x", shape, dtype), input_("u", many, dtype)
+    arrays = {name: random_array(rng, s, dtype) for name, s in (("x", shape), ("u", many))}
+    nowhere = constant(0, int64, many)
+    outputs = {"y": scatter_add(x, nowhere, u, len(shape) - 1)}
+    assert_compiled(outputs, arrays, threads=(1, 2))
+
+
+STAGES = """\
+program f rows 1 arena 64 {
+  input %x : f32[1]
+  output %y : f32[1]
+  buffer %x : f32[1] in input slot 0
+  buffer %t : f32[1] in arena at 0
+  buffer %y : f32[1] in output slot 0
+  kernel k {
+    loop {
+      %t[0] = add(%x[0], 1.0 : f32)
+    }
+    loop {
+      %t[0] = mul(%t[0], 3.0 : f32)
+    }
+    loop {
+      %y[0] = mul(%t[0], 3.0 : f32)
+    }
+  }
+}
+"""
+
+
+def test_what_a_loop_has_stored_is_read_again() -> None:
+    program = scheduled(parse_program(STAGES))
+    arrays = {"x": np.array([2.0], np.float32)}
+    found = run_compiled(program, arrays)
+    assert_same_bits(program, found, arrays)
+    assert found[0]["y"] == 27
+
+
 def test_rows_that_a_loop_gathers_are_not_fetched_ahead() -> None:
     """A bag of rows, one after the other: none of them is that of a later bag."""
     rng = np.random.default_rng(0)

@@ -137,7 +137,8 @@ class AbreastEmitter:
         roots = self.loop.roots
         e.hoist(roots, (self.axis,))
         stepping = self._stepping(roots)
-        pointers = {load: e.pointer(load) for load in stepping}
+        with e.level():  # what is found on the way is of the first row alone
+            pointers = {load: e.pointer(load) for load in stepping}
         result: Sums = {name: [] for name in state}
         for row in range(LANES):
             with e.level():

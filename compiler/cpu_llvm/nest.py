@@ -17,7 +17,7 @@ from ..artifact import LINE_BYTES
 from ..errors import CompileError
 from ..loops.build import ScalarBuilder, step_along
 from ..loops.flatten import flatten_kernel
-from ..loops.ir import Axis, Kernel, Loop, Reduction, Scalar, walk
+from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, walk
 from ..loops.order import runs_wide
 from ..loops.schedule import Nest, SumBlock
 from ..loops.schedule_text import order_text
@@ -57,7 +57,7 @@ class NestEmitter:
         self.kernel = kernel
         self.context = context
         self.f = context.f
-        self.e = ExpressionEmitter(context, nest.width, _counted(kernel))
+        self.e = ExpressionEmitter(context, nest.width, _changing(kernel))
         axes = {axis.name: axis for axis in kernel.axes}
         axes |= {axis.name: axis for loop in kernel.loops for axis in loop.axes}
         self.outer = [axes[run[0]] for run in nest.walk]
@@ -201,7 +201,9 @@ class NestEmitter:
             elif loop.axes:
                 self._loop(loop)
             else:
-                self._bind_results(loop, self.step(loop, self._identities(loop)))
+                with self.e.level():
+                    results = self.step(loop, self._identities(loop))
+                self._bind_results(loop, results)
 
     def _loop(self, loop: Loop) -> None:
         """One inner loop: accumulators start at the identity and end bound to their names."""
@@ -371,7 +373,9 @@ class NestEmitter:
         wide, lanes = [r for r in loop.reductions if runs_wide(loop, r)], self.lanes(loop)
         state |= {r.name: kept_identity(self.f, r, lanes) for r in wide}
         if axis is None:
-            self._bind_results(loop, self._step_running(loop, state))
+            with self.e.level():
+                after = self._step_running(loop, state)
+            self._bind_results(loop, after)
             return
         carried = _values(state)
         with (
@@ -392,9 +396,14 @@ class NestEmitter:
         return self.kernel.roots
 
 
-def _counted(kernel: Kernel) -> frozenset[Scalar]:
-    """The counts in memory that stores raise, and all that is made of them."""
+def _changing(kernel: Kernel) -> frozenset[Scalar]:
+    """What the kernel reads after it has written it, and all that is made of that: counts in memory
+    that stores raise, and what loops have stored that come before."""
     found = {store.counting for store in kernel.stores if store.counting is not None}
+    written: set[Buffer] = set()
+    for loop in kernel.loops:
+        found |= {load for load in loop.loads if load.payload in written}
+        written |= {buffer for store in loop.stores for buffer in store.written}
     made: set[Scalar] = set()
     for scalar in kernel.scalars if found else ():
         if scalar in found or not made.isdisjoint(scalar.args):

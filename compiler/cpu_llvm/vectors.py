@@ -51,11 +51,11 @@ class ExpressionEmitter:
     """Emits scalar expressions of one kernel into one function, `width` lanes at a time."""
 
     def __init__(
-        self, context: KernelContext, width: int = LANES, counted: frozenset[Scalar] = frozenset()
+        self, context: KernelContext, width: int = LANES, changing: frozenset[Scalar] = frozenset()
     ) -> None:
-        """counted: what is made of counts, which change from point to point (loops/ir.py)."""
+        """changing: what is made of memory that the kernel has written before it is read."""
         self.context = context
-        self.counted = counted
+        self.changing = changing
         self.width = width
         self.f = context.f
         self.lanes: Lanes | None = None
@@ -111,7 +111,7 @@ class ExpressionEmitter:
     def _is_fixed(self, scalar: Scalar, changing: frozenset[Axis]) -> bool:
         if scalar.axes & changing or not scalar.axes <= self._points.keys():
             return False
-        if scalar in self.counted:
+        if scalar in self.changing:
             return False
         return all(name in self._reduced for name in scalar.reduced)
 
