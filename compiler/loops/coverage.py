@@ -8,13 +8,16 @@ In: a kernel. Out: those of its buffers that have a store whose index runs over 
                               in full once that loop has ended, if it has a row for each iteration
     accumulate %t[...] = ...  adds to what is there: not
 
+What a kernel reads of a buffer that it has written in full by then is nothing of what the buffer
+held before: `read_from_before`.
+
 An index that is anything else is taken as one that leaves something. Along a bounded axis the rows
 beyond those that are there are never read, so it counts as one that runs over its whole extent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 from .ir import Axis, Buffer, Kernel, Scalar, Store, walk
 
@@ -28,6 +31,40 @@ def written_in_full(kernel: Kernel, counters: Set[Axis] = frozenset()) -> frozen
     counters   of loops that are taken together with the kernel: each runs from start to end
     """
     return frozenset(store.buffer for store in kernel.stores if _covers(store, counters))
+
+
+def read_from_before(kernel: Kernel) -> frozenset[Buffer]:
+    """The buffers of which the kernel reads what they held when it began; others it reads after a
+    loop of its own has written them in full, each point what it has written itself."""
+    found: set[Buffer] = set()
+    own: dict[Buffer, list[Store]] = {}
+    for loop in kernel.loops:
+        for load in loop.loads:
+            if not any(_is_own(load, store, kernel) for store in own.get(load.payload, ())):
+                found.add(load.payload)
+        for store in loop.stores:
+            if store.accumulate and store.buffer not in own:
+                found.add(store.buffer)
+        if loop.between is None and kernel.when is None:
+            for store in loop.stores:
+                if _covers(store, frozenset()):
+                    own.setdefault(store.buffer, []).append(store)
+    return frozenset(found | {guard.payload for guard in _loads_of(kernel.ends)})
+
+
+def _is_own(load: Scalar, store: Store, kernel: Kernel) -> bool:
+    """Whether a load reads what its own point of the parallel axes has stored, no other's."""
+    parallel = set(kernel.axes)
+    return all(
+        read is written
+        for read, written in zip(load.args, store.index, strict=True)
+        if not parallel.isdisjoint(written.axes)
+    )
+
+
+def _loads_of(roots: Iterable[Scalar]) -> list[Scalar]:
+    seen: set[Scalar] = set()
+    return [s for root in roots for s in walk(root, seen) if s.op == "load"]
 
 
 def touched_bytes(kernel: Kernel, buffer: Buffer) -> int:

@@ -27,7 +27,7 @@ from functools import cached_property
 from typing import Any, assert_never
 
 from ..errors import VerifyError
-from ..loops.coverage import affine_form, written_in_full
+from ..loops.coverage import affine_form, read_from_before, written_in_full
 from ..loops.ir import Axis, Buffer, Kernel, Scalar
 from ..loops.one_to_one import is_one_to_one, moving
 from ..program.ir import (
@@ -171,7 +171,9 @@ class _Check:
                 raise VerifyError(f"plan: {over}", facts=[f"{who} reads it"])
 
     def _kernel(self, kernel: Kernel, state: _State) -> None:
-        self._read(f"kernel {kernel.name}", kernel.reads, state)
+        before = read_from_before(kernel)
+        read = [buffer for buffer in kernel.reads if buffer in before]
+        self._read(f"kernel {kernel.name}", read, state)
         accesses, full = _Accesses(kernel), written_in_full(kernel)
         for buffer in kernel.writes:
             if buffer.space == "arena":

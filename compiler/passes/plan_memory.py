@@ -63,7 +63,10 @@ def _clusters(position_of: Mapping[Kernel, int], lives: Lives) -> list[list[Buff
     for kernel, position in position_of.items():
         results = [b for b in kernel.writes if b.space == "arena" and lives[b][0] == position]
         dying = [
-            b for b in kernel.reads if b.space == "arena" and lives[b][0] < lives[b][1] == position
+            b
+            for b in kernel.reads
+            if b.space == "arena" and lives[b][0] < lives[b][1] == position
+            if b not in kernel.writes
         ]
         if not results or not dying:
             continue

@@ -16,10 +16,11 @@ has one where it begins and one where it ends.
 
 A buffer is live from where it is first touched to where it is last; and all through a loop if what
 it holds when an iteration begins is needed, in that iteration, in a later one or behind the loop.
-It is needed unless it is written in full before it is read: by a kernel, or by a loop that has an
-iteration for each row of a stack (loops/coverage.py). Two bodies of a
-choice have positions of their own, so what lives in one of them alone may lie where something of
-the other does. In the loop over steps, what nothing beside it touches lives for one step.
+It is needed unless it is written in full before it is read: by a kernel, maybe by earlier loops of
+the one that reads it, or by a loop that has an iteration for each row of a stack
+(loops/coverage.py). Two bodies of a choice have positions of their own, so what lives in one of
+them alone may lie where something of the other does. In the loop over steps, what nothing beside it
+touches lives for one step.
 Source: live variables, as in Aho et al., Compilers (2006), section 9.2.5, on a tree.
 """
 
@@ -30,7 +31,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from ..loops.coverage import written_in_full
+from ..loops.coverage import read_from_before, written_in_full
 from ..loops.ir import Axis, Buffer, Kernel
 from .ir import (
     Body,
@@ -119,6 +120,7 @@ class _Finder:
     carried: dict[Instruction, Live] = field(default_factory=dict)
     inside: dict[Instruction, set[Buffer]] = field(default_factory=dict)
     full: dict[Kernel, frozenset[Buffer]] = field(default_factory=dict)
+    reads: dict[Kernel, frozenset[Buffer]] = field(default_factory=dict)
     count: int = 0
 
     # -- forwards ---------------------------------------------------------------------------
@@ -130,6 +132,7 @@ class _Finder:
             self.position[instruction] = self._next()
             if isinstance(instruction, Kernel):
                 self.full[instruction] = written_in_full(instruction)
+                self.reads[instruction] = read_from_before(instruction)
                 touched |= self._touch(instruction.writes + instruction.reads)
                 continue
             inside = self._touch(tests_of(instruction))
@@ -166,8 +169,9 @@ class _Finder:
     def _before(self, instruction: Instruction, after: Live) -> Live:
         tests = frozenset(b for b in tests_of(instruction) if b.space == "arena")
         match instruction:
-            case Kernel(reads=reads):
-                return after - self.full[instruction] | {b for b in reads if b.space == "arena"}
+            case Kernel():
+                needed = {b for b in self.reads[instruction] if b.space == "arena"}
+                return after - self.full[instruction] | needed
             case Repeat(body=body) | While(body=body):
                 head = self._at_head(instruction, body, after, tests)
                 if not runs_at_least_once(instruction):
