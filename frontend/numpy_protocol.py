@@ -49,6 +49,8 @@ _METHODS = {
     ("logical_or", "reduce"): "any",
     ("add", "accumulate"): "cumulative_sum",
     ("multiply", "accumulate"): "cumulative_prod",
+    ("maximum", "accumulate"): "cummax",
+    ("minimum", "accumulate"): "cummin",
     ("multiply", "outer"): "outer",
 }
 

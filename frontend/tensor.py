@@ -19,7 +19,7 @@ from gradc.compiler.ops import arithmetic, comparison, elementwise, reduction
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.types import DType, Shape, dtype_of, float32, product
 
-from . import nodes, reductions
+from . import nodes, ordering, reductions
 from .arguments import OPERANDS, public_methods
 from .dimensions import element_count, with_dimensions
 from .indexing import index
@@ -40,6 +40,7 @@ DTypeLike: TypeAlias = Any  # a gradc or NumPy dtype, or the name of one
     "__getitem__", "transpose", "permute", "reshape", "flatten", "squeeze", "expand_dims",
     "broadcast_to", "astype",
     "sum", "prod", "mean", "var", "std", "max", "min", "all", "any", "argmax", "argmin",
+    "sort", "argsort",
     "abs", "square", "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "relu",
     "clip",
 )  # fmt: skip
@@ -140,7 +141,10 @@ class Tensor:
         self._no_value("array", "compile the tensor and call it: gc.compile(tensor)(...)")
 
     def __iter__(self) -> NoReturn:
-        self._no_value("iter", "gc.unstack(x) gives the slices; x[i] and gc.take pick some of them")
+        hint = "gc.unstack(x) gives the slices; x[i] and gc.take pick some of them"
+        if ordering.is_ordered(self.node):
+            hint = "gc.sort gives the values alone; gc.argsort(x) gives their positions"
+        self._no_value("iter", hint)
 
     def __len__(self) -> int:
         if not self.shape or isinstance(self.shape[0], str):
@@ -438,6 +442,16 @@ class Tensor:
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Position of the first least element along axis (None: of all, row-major)."""
         return derive(reductions.position(reduction.ARGMIN, self.node, axis, keepdims), self)
+
+    # ------------------------------------------------------------ order
+
+    def sort(self, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        """The elements in order along an axis, as a new tensor: see gc.sort."""
+        return derive(ordering.ordered(self.node, axis, descending), self)
+
+    def argsort(self, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        """The positions of the elements in the order of `sort`, as int64."""
+        return derive(ordering.order(self.node, axis, descending, "argsort")[0], self)
 
     # ------------------------------------------------------------ elementwise methods
 

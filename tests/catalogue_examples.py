@@ -22,6 +22,7 @@ from catalogue_regions import (
     while_examples,
 )
 from catalogue_segments import counting_examples, segment_examples
+from catalogue_sorting import SORTING_EXAMPLES
 from catalogue_windows import window_examples
 
 from gradc.compiler.errors import GradcError
@@ -575,12 +576,13 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(("max", "min"), reduction(NUMBERS, empty=False)),
     **dict.fromkeys(("any", "all"), reduction((bool_,), empty=True)),
     **dict.fromkeys(("argmax", "argmin"), along_axis(NUMBERS, empty=False)),
-    **dict.fromkeys(("cumsum", "cumprod"), along_axis(NUMBERS, empty=True)),
+    **dict.fromkeys("cumsum cumprod cummax cummin".split(), along_axis(NUMBERS, empty=True)),
     "index_range": index_range_examples,
     **dict.fromkeys(("take", "index_add"), take_examples),
     **dict.fromkeys(("take_along_axis", "scatter_add"), along_examples),
     "counting_order": counting_examples,
     "segment_sum": segment_examples,
+    **SORTING_EXAMPLES,
     "sample": sample_examples,
     "dot_general": dot_examples,
     **dict.fromkeys(("conv_general", "conv_weights"), convolution_examples),

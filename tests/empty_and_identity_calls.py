@@ -293,7 +293,31 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         (lambda: gc.searchsorted(Z, V), np.zeros(3, int)),
         (lambda: gc.searchsorted(V, Z), NONE_OF),
         (lambda: gc.searchsorted(np.sort(V), S), np.array(0)),
+        (lambda: gc.searchsorted(np.zeros((2, 0)), M), np.zeros((2, 3), int)),
     ],
+    "bucketize": [(lambda: gc.bucketize(V, Z), np.zeros(3, int))],
+    "digitize": [(lambda: gc.digitize(Z, V), NONE_OF)],
+    "sort": [
+        (lambda: gc.sort(Z), Z),
+        (lambda: gc.sort(ZB, 1), ZB),
+        (lambda: gc.sort(ZB, 0), ZB),
+        (lambda: gc.sort(ONE), ONE),
+    ],
+    "argsort": [(lambda: gc.argsort(Z), NONE_OF), (lambda: gc.argsort(ONE, 0), [[0]])],
+    "msort": [(lambda: gc.msort(E), E)],
+    "topk": [(lambda: gc.topk(Z, 0)[0], Z), (lambda: gc.topk(V, 0)[1], NONE_OF)],
+    "kthvalue": [(lambda: gc.kthvalue(ONE, 1, keepdims=True)[0], ONE)],
+    "mode": [(lambda: gc.mode(ONE), ONE[0]), (lambda: gc.mode(E, 1), Z)],
+    "median": [(lambda: gc.median(S), S), (lambda: gc.median(E, 1), Z)],
+    "nanmedian": [(lambda: gc.nanmedian(ONE, keepdims=True), ONE)],
+    **{
+        name: [
+            (lambda f=name: getattr(gc, f)(S, 0), S),
+            (lambda f=name: getattr(gc, f)(M, []), Z),
+            (lambda f=name: getattr(gc, f)(ONE, [1, 1], 1), [[0.4], [0.4]]),
+        ]
+        for name in ("quantile", "nanquantile", "percentile", "nanpercentile")
+    },
     "softmax": [
         (lambda: gc.softmax(Z), Z),
         (lambda: gc.softmax(ZB, 1), ZB),

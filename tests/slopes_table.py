@@ -319,6 +319,49 @@ REDUCTIONS: Mapping[str, Sequence[Case]] = {
     ],
     **{name: CUMULATED_SUMS for name in ("cumsum", "cumulative_sum")},
     **{name: CUMULATED_PRODUCTS for name in ("cumprod", "cumulative_prod")},
+    # Of equal elements PyTorch too picks the last one passed; of NaN that which was met.
+    "cummax": [
+        unary([1.0, 3.0, 2.0, 3.0], [1, 3, 3, 3], [1, 2, 0, 1]),
+        unary([1.0, NAN, 2.0, INF], [1, NAN, NAN, NAN], [1, 3, 0, 0]),
+    ],
+    "cummin": [
+        unary([3.0, 1.0, 2.0, 1.0], [3, 1, 1, 1], [1, 2, 0, 1]),
+        unary([1.0, -INF, 2.0], [1, -INF, -INF], [1, 2, 0]),
+    ],
+}  # fmt: skip
+
+_PART = unary([1.0, 2.0, INF, 4.0], 3.0, [0, 0.5, 0, 0.5], q=0.5)
+_NAN_PART = unary([1.0, NAN, 3.0], 2.0, [0.5, 0, 0.5], q=0.5)
+_PERCENT = unary([1.0, 2.0, INF, 4.0], 3.0, [0, 0.5, 0, 0.5], q=50.0)
+_NAN_PERCENT = unary([1.0, NAN, 3.0], 2.0, [0.5, 0, 0.5], q=50.0)
+_NO_PART = unary([1.0, NAN, 3.0], NAN, [0, 1, 0], q=0.25)
+
+ORDERS: Mapping[str, Sequence[Case]] = {
+    **{
+        name: [
+            Case(([3.0, 1.0, INF, 1.0],), [1, 1, 3, INF], ([3, 1, 4, 2],), cotangent=[1, 2, 3, 4]),
+            Case(([NAN, 1.0, -INF],), [-INF, 1, NAN], ([3, 2, 1],), cotangent=[1, 2, 3]),
+        ]
+        for name in ("sort", "msort")
+    },
+    "topk": [
+        Case(([3.0, 1.0, INF, 3.0],), [INF, 3], ([2, 0, 1, 0],), {"k": 2}, cotangent=[1, 2]),
+        Case(([3.0, NAN, INF],), [NAN], ([0, 1, 0],), {"k": 1}),
+    ],
+    "kthvalue": [unary([3.0, 1.0, INF, 2.0], 2.0, [0, 0, 0, 1], k=2)],
+    "median": [
+        unary([3.0, 1.0, INF, 2.0], 2.0, [0, 0, 0, 1]),
+        unary([3.0, NAN, 1.0], NAN, [0, 1, 0]),
+    ],
+    "nanmedian": [
+        unary([3.0, NAN, 1.0], 1.0, [0, 0, 1]), unary([NAN, NAN], NAN, [1, 0]),
+    ],
+    # Of equal elements the first: PyTorch's is the last.
+    "mode": [unary([1.0, 2.0, 2.0, 3.0], 2.0, [0, 1, 0, 0])],
+    "quantile": [_PART, _NO_PART, unary([5.0, -INF], -INF, [0, 1], q=0.0)],
+    "nanquantile": [_PART, _NAN_PART],
+    "percentile": [_PERCENT],
+    "nanpercentile": [_PERCENT, _NAN_PERCENT],
 }  # fmt: skip
 
 
@@ -451,7 +494,7 @@ PICTURES: Mapping[str, Sequence[Case]] = {
     },
 }  # fmt: skip
 
-TABLES = (ELEMENTWISE, ACTIVATIONS, LAYERS, REDUCTIONS, LOSSES, PICTURES)
+TABLES = (ELEMENTWISE, ACTIVATIONS, LAYERS, REDUCTIONS, ORDERS, LOSSES, PICTURES)
 CASES: Mapping[str, Sequence[Case]] = {n: c for table in TABLES for n, c in table.items()}
 
 _IJ = [[0, 1], [1, 0]]
@@ -525,10 +568,10 @@ NO_SLOPE: Mapping[str, str] = {
         "makes a tensor of constants",
     ),
     **dict.fromkeys(
-        "all any argmax argmin bitwise_and bitwise_invert bitwise_left_shift bitwise_or "
-        "bitwise_right_shift bitwise_xor equal greater greater_equal isfinite isinf isnan less "
-        "less_equal logical_and logical_not logical_or logical_xor not_equal one_hot searchsorted "
-        "signbit".split(),
+        "all any argmax argmin argsort bitwise_and bitwise_invert bitwise_left_shift bitwise_or "
+        "bitwise_right_shift bitwise_xor bucketize digitize equal greater greater_equal isfinite "
+        "isinf isnan less less_equal logical_and logical_not logical_or logical_xor not_equal "
+        "one_hot searchsorted signbit".split(),
         "gives integers or bools",
     ),
     **dict.fromkeys(("accuracy", "floor_divide"), "counts, without a derivative"),

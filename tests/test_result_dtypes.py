@@ -116,6 +116,34 @@ TABLE: dict[str, Entry] = {
         "int64", lambda x, y: gc.searchsorted(gc.cumsum(x[0]), y),
         lambda x, y: np.searchsorted(x[0].cumsum(), y),
     ),
+    "cummax": ("same", lambda x, y: gc.cummax(x, 1), lambda x, y: np.maximum.accumulate(x, 1)),
+    "cummin": ("same", lambda x, y: gc.cummin(x, 1), lambda x, y: np.minimum.accumulate(x, 1)),
+    # order
+    **plain("sort", rule="same"),
+    "msort": ("same", lambda x, y: gc.msort(x), lambda x, y: np.sort(x, 0)),
+    "argsort": ("int64", lambda x, y: gc.argsort(x), lambda x, y: x.argsort(kind="stable")),
+    "topk": ("same", lambda x, y: gc.topk(x, 2)[0], lambda x, y: np.sort(x)[:, :0:-1]),
+    "kthvalue": ("same", lambda x, y: gc.kthvalue(x, 2)[0], lambda x, y: np.sort(x)[:, 1]),
+    "mode": ("same", lambda x, y: gc.mode(x[1]), lambda x, y: x[1, 0]),
+    "median": ("same", lambda x, y: gc.median(x), lambda x, y: np.sort(x.ravel())[2]),
+    "nanmedian": ("same", lambda x, y: gc.nanmedian(x), lambda x, y: np.sort(x.ravel())[2]),
+    **{
+        name: (
+            "floating", lambda x, y, n=name, q=q: getattr(gc, n)(x, q),
+            lambda x, y: np.quantile(x, 0.5),
+        )
+        for name, q in {
+            "quantile": 0.5, "nanquantile": 0.5, "percentile": 50, "nanpercentile": 50,
+        }.items()
+    },
+    "bucketize": (
+        "int64", lambda x, y: gc.bucketize(y, gc.cumsum(x[0])),
+        lambda x, y: np.searchsorted(x[0].cumsum(), y),
+    ),
+    "digitize": (
+        "int64", lambda x, y: gc.digitize(y, gc.cumsum(x[0])),
+        lambda x, y: np.digitize(y, x[0].cumsum()),
+    ),
     # movement
     **plain("zeros_like", "ones_like", rule="same"),
     "empty_like": ("same", lambda x, y: gc.empty_like(x), lambda x, y: 0 * x),

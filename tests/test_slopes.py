@@ -56,6 +56,7 @@ def built(
     ]
     call = getattr(gc, name) if function is None else function
     y = call(*operands, **(case.options if function is None else {}))
+    y = y[0] if isinstance(y, tuple) else y  # the values, not where they stand
     wanted = [t for t, slope in zip(operands, case.slopes, strict=True) if slope is not None]
     given = np.ones(np.shape(case.value)) if case.cotangent is None else np.asarray(case.cotangent)
     cotangent = gc.constant(given.astype(y.dtype.numpy))

@@ -24,12 +24,13 @@ from ..ops.broadcast import BROADCAST, broadcast
 from ..ops.checkpoint import CHECKPOINT
 from ..ops.contraction import DOT_GENERAL
 from ..ops.definition import Cumulate, Elementwise, Part, Reduce
-from ..ops.indexing import INDEX_RANGE, TAKE, TAKE_ALONG_AXIS
+from ..ops.indexing import INDEX_RANGE, SCATTER_ADD, TAKE, TAKE_ALONG_AXIS
 from ..ops.movement import RESHAPE, TRANSPOSE, transpose
 from ..ops.reduction import ARGMAX, ARGMIN
 from ..ops.region import region, region_input, results
 from ..ops.scan import SCAN, element_of, split
 from ..ops.slicing import CONCATENATE, PAD, SLICE
+from ..ops.sorting import ARGSORT, RADIX_ORDER, SEARCHSORTED
 from ..types import Extent
 
 
@@ -190,6 +191,14 @@ def _take(node: Node, given: Values, places: Extent) -> Values | None:
     return (Value(_to_front(taken, axis), True),)
 
 
+def _searchsorted(node: Node, given: Values, places: Extent) -> Values:
+    """A table of one axis that is the same at all places serves all values."""
+    table, values = given
+    shared = not table.batched and table.node.type.rank == 1
+    first = table.node if shared else everywhere(table, places)
+    return _one(node, first, everywhere(values, places))
+
+
 def _cond(node: Node, given: Values, places: Extent) -> Values | None:
     """Where all places choose alike."""
     predicate, *operands = given
@@ -245,9 +254,13 @@ def _exchanged(x: Node) -> Node:
     return transpose(x, (1, 0, *range(2, x.type.rank)))
 
 
+_ALONG = (
+    ARGMAX, ARGMIN, ARGSORT, CONCATENATE, RADIX_ORDER, SCATTER_ADD, TAKE_ALONG_AXIS,
+)  # fmt: skip
+
 _RULES: Mapping[str, Callable[[Node, Values, Extent], Values | None]] = MappingProxyType(
     {
-        **dict.fromkeys((op.name for op in (ARGMAX, ARGMIN, CONCATENATE, TAKE_ALONG_AXIS)), _along),
+        **dict.fromkeys((op.name for op in _ALONG), _along),
         INDEX_RANGE.name: _elementwise,
         BROADCAST.name: _spread,
         RESHAPE.name: _reshape,
@@ -256,6 +269,7 @@ _RULES: Mapping[str, Callable[[Node, Values, Extent], Values | None]] = MappingP
         PAD.name: _pad,
         DOT_GENERAL.name: _dot,
         TAKE.name: _take,
+        SEARCHSORTED.name: _searchsorted,
         COND.name: _cond,
         CHECKPOINT.name: _checkpoint,
         SCAN.name: _scan,

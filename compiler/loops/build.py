@@ -261,6 +261,7 @@ class Context:
     attributes the node's attributes
     extents    the real extent of each axis of the result: a constant, or `rows` where bounded
     read       read(operand number, index) -> the element there
+    operand_extents  operand_extents(operand number) -> the real extent of each of its axes
     """
 
     index: tuple[Scalar, ...]
@@ -269,3 +270,4 @@ class Context:
     attributes: Mapping[str, Any]
     extents: tuple[Scalar, ...]
     read: Callable[[int, tuple[Scalar, ...]], Scalar]
+    operand_extents: Callable[[int], tuple[Scalar, ...]]

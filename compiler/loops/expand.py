@@ -22,6 +22,7 @@ from ..ops.definition import (
     InMemory,
     MustBeSettled,
     Part,
+    RadixOrder,
     Reduce,
     Scan,
     ScatterAdd,
@@ -114,6 +115,7 @@ class Expander:
                     node.attributes,
                     self.run_time_extents(node.type.shape),
                     lambda number, at: self._value(node.inputs[number], at, stop, memo),
+                    lambda number: self.run_time_extents(node.inputs[number].type.shape),
                 )
                 return body(self.k, context)
             case (
@@ -122,6 +124,7 @@ class Expander:
                 | Cumulate()
                 | ScatterAdd()
                 | CountingOrder()
+                | RadixOrder()
                 | SegmentSum()
                 | Part()
                 | Scan()

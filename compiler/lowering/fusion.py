@@ -53,6 +53,7 @@ from ..ops.definition import (
     InMemory,
     MustBeSettled,
     Part,
+    RadixOrder,
     Reduce,
     Scan,
     ScatterAdd,
@@ -339,7 +340,7 @@ class _Fuser:
                     return self._join(node, group, index)
         return self._start(node, axes, self._index_of(axes))
 
-    def _start_whole(self, node: Node, lowering: ScatterAdd | CountingOrder) -> Group:
+    def _start_whole(self, node: Node, lowering: ScatterAdd | CountingOrder | RadixOrder) -> Group:
         axes = self._axes(node.type.shape)
         return self._start(node, axes, self._index_of(axes))
 
@@ -548,6 +549,7 @@ _PLACING: Callable[..., Callable[[_Fuser, Node, Any], Group]] = per_lowering(
         Cumulate: _Fuser._start_cumulation,
         ScatterAdd: _Fuser._start_whole,
         CountingOrder: _Fuser._start_whole,
+        RadixOrder: _Fuser._start_whole,
         SegmentSum: _Fuser._start_segments,
         InMemory: _Fuser._refuse,
         MustBeSettled: _Fuser._refuse,

@@ -33,6 +33,7 @@ from ..ops.definition import (
     InMemory,
     MustBeSettled,
     Part,
+    RadixOrder,
     Reduce,
     Scan,
     ScatterAdd,
@@ -80,6 +81,7 @@ class Kind(enum.Enum):
     CUMULATE = "cumulate"
     SCATTER = "scatter"
     ORDER = "order"
+    RADIX = "order by digits"
     SEGMENTS = "segments"
     REGION = "loop or choice"
 
@@ -89,7 +91,7 @@ class Kind(enum.Enum):
         match self:
             case Kind.MAP | Kind.REDUCE | Kind.CONTRACT | Kind.SEGMENTS:
                 return True
-            case Kind.CUMULATE | Kind.SCATTER | Kind.ORDER | Kind.REGION:
+            case Kind.CUMULATE | Kind.SCATTER | Kind.ORDER | Kind.RADIX | Kind.REGION:
                 return False
             case _:
                 assert_never(self)
@@ -98,10 +100,12 @@ class Kind(enum.Enum):
     def has_full_members(self) -> bool:
         """Whether what is computed for each point of all axes may join, or only for outer ones."""
         match self:
-            case Kind.MAP | Kind.REDUCE | Kind.CUMULATE | Kind.SCATTER | Kind.ORDER | Kind.REGION:
-                return True
             case Kind.CONTRACT | Kind.SEGMENTS:
                 return False
+            case Kind.MAP | Kind.REDUCE | Kind.CUMULATE | Kind.SCATTER:
+                return True
+            case Kind.ORDER | Kind.RADIX | Kind.REGION:
+                return True
             case _:
                 assert_never(self)
 
@@ -132,6 +136,7 @@ CONTRACTION = GroupingRule(Kind.CONTRACT, has_prologue=True)
 CUMULATION = GroupingRule(Kind.CUMULATE, has_prologue=True)
 SCATTER = GroupingRule(Kind.SCATTER, has_prologue=True)
 ORDER = GroupingRule(Kind.ORDER, has_prologue=True)
+RADIX = GroupingRule(Kind.RADIX, has_prologue=True)
 SEGMENTS = GroupingRule(Kind.SEGMENTS, has_prologue=True)
 REGION = GroupingRule(Kind.REGION)
 NOT_COMPUTED = GroupingRule(None)
@@ -147,6 +152,7 @@ grouping_rule = per_lowering(
         Cumulate: CUMULATION,
         ScatterAdd: SCATTER,
         CountingOrder: ORDER,
+        RadixOrder: RADIX,
         SegmentSum: SEGMENTS,
         InMemory: NOT_COMPUTED,
         MustBeSettled: NOT_COMPUTED,

@@ -171,9 +171,14 @@ def keeps_axes(node: Node, operand: Node) -> bool:
             read.append(at)
         return k.constant(0, types[number].dtype)
 
-    extents = tuple(k.index(int(extent)) for extent in result.shape)
-    index = tuple(k.axis(axis) for axis in axes)
-    lowering.body(k, Context(index, result, tuple(types), node.attributes, extents, note))
+    def extents(type: TensorType) -> tuple[Scalar, ...]:
+        return tuple(k.index(int(extent)) for extent in type.shape)
+
+    context = Context(
+        tuple(k.axis(axis) for axis in axes), result, tuple(types), node.attributes,
+        extents(result), note, lambda number: extents(types[number]),
+    )  # fmt: skip
+    lowering.body(k, context)
     return all(scalar.axes <= {axes[d]} for at in read for d, scalar in enumerate(at))
 
 

@@ -4,7 +4,7 @@ In: a `Grouping`. Out: a `Program`, kernels in group order, with the edges that 
 kernels must keep. Each step takes what the ones before it returned:
 
     values.py    the scalar of every member, and what is read from memory
-    scatter.py   the kernels that are made in one piece, and counting.py
+    scatter.py   the kernels that are made in one piece, and counting.py, radix.py
     regions.py   loops and choices, whose bodies are lowered here again
     (here)       stores: outputs, and what is read from memory
     updates.py   stores into states, copies for those that cannot be in place
@@ -25,6 +25,7 @@ from ..program.ir import Body, Program, kernels_in
 from ..types import static_shape
 from .counting import counting_order
 from .groups import Group, Grouping, Kind
+from .radix import radix_order
 from .regions import Lowered, Outputs, Region, lower_region
 from .scatter import scatter
 from .stages import Placement, running_kernel, staged_kernel
@@ -87,7 +88,7 @@ def _computed(places: Places) -> dict[Group, Computed]:
     Buffers of what is read are numbered in this order.
     """
     groups = places.grouping.groups
-    whole = {Kind.SCATTER: scatter, Kind.ORDER: counting_order}
+    whole = {Kind.SCATTER: scatter, Kind.ORDER: counting_order, Kind.RADIX: radix_order}
     apart = (*whole, Kind.REGION)
     found: dict[Group, Computed] = {}
     found |= {g: compute_values(g, places) for g in groups if g.kind not in apart}

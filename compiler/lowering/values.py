@@ -31,6 +31,7 @@ from ..ops.definition import (
     InMemory,
     MustBeSettled,
     Part,
+    RadixOrder,
     Reduce,
     Scan,
     ScatterAdd,
@@ -198,6 +199,7 @@ class _Computing:
         node: Node,
         lowering: ScatterAdd
         | CountingOrder
+        | RadixOrder
         | InMemory
         | MustBeSettled
         | Part
@@ -238,6 +240,7 @@ _COMPUTING: Callable[..., Callable[[_Computing, Node, Any, Index], Scalar]] = pe
         Cumulate: _Computing._cumulation,
         ScatterAdd: _Computing._refuse,
         CountingOrder: _Computing._refuse,
+        RadixOrder: _Computing._refuse,
         SegmentSum: _Computing._segment_sum,
         InMemory: _Computing._refuse,
         MustBeSettled: _Computing._refuse,

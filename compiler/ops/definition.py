@@ -206,6 +206,19 @@ class CountingOrder:
 
 
 @dataclass(frozen=True)
+class RadixOrder:
+    """The positions of the operand's integers along an axis, sorted by number, equal ones as they
+    come.
+
+    axis   `axis(**attributes)`
+    bits   `bits(**attributes)`: how many of the last bits of each are the number
+    """
+
+    axis: Callable[..., int]
+    bits: Callable[..., int]
+
+
+@dataclass(frozen=True)
 class SegmentSum:
     """Sums of the first operand over segments of an axis, which the second operand cuts.
 
@@ -265,6 +278,7 @@ Lowering = (
     | Contract
     | ScatterAdd
     | CountingOrder
+    | RadixOrder
     | SegmentSum
     | Part
     | Scan

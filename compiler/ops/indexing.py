@@ -9,7 +9,8 @@
 `take_along_axis` and `scatter_add`, whose indices have the rank of x and, beside the axis, extents
 up to those of x. A negative index counts from the end, and what is then out of range is clamped, in
 all four alike: no index reaches memory outside x. Equal indices add in the row-major order
-of the updates. The indexed axis of x has no named dimension, because its extent is computed with.
+of the updates. The axis of x that `take` and `index_add` index has no named dimension; the other
+two count along one as many elements as there are rows.
 
     index_range      y = x, which is said to hold indices of a known range
 
@@ -28,7 +29,7 @@ from ..graph.ir import Node, apply
 from ..loops.build import Context, ScalarBuilder
 from ..loops.ir import Scalar
 from ..reference import wide_dtype
-from ..types import TensorType, int64, static_shape
+from ..types import TensorType, int64
 from .definition import (
     NO_FLAGS,
     RECOMPUTABLE,
@@ -47,14 +48,17 @@ from .source import zeros_like
 Array = np.ndarray[Any, Any]
 
 
-def _check_indexed(x: TensorType, indices: TensorType, axis: int) -> list[str]:
-    """Raises unless `indices` may index axis `axis` of x. Returns the facts for other errors."""
+def _check_indexed(x: TensorType, indices: TensorType, axis: int, named: bool = False) -> list[str]:
+    """Raises unless `indices` may index axis `axis` of x. Returns the facts for other errors.
+
+    named   whether the axis may have a named dimension
+    """
     facts = [f"operand is {x}", f"indices are {indices}"]
     if not indices.dtype.is_integer:
         raise DTypeError("indices are not integers", facts=facts)
     if not 0 <= axis < x.rank:
         raise ShapeError(f"axis {axis} is out of range for rank {x.rank}", facts=facts)
-    if isinstance(x.shape[axis], str):
+    if isinstance(x.shape[axis], str) and not named:
         problem = f"axis {axis} has a named dimension, which is not indexed"
         raise ShapeError(problem, facts=facts)
     if x.shape[axis] == 0 and 0 not in indices.shape:
@@ -79,10 +83,10 @@ def _settled(indices: Array, extent: int) -> Array:
     return np.clip(np.where(wide < 0, wide + extent, wide), 0, max(extent - 1, 0))
 
 
-def _settled_scalar(k: ScalarBuilder, index: Scalar, extent: int) -> Scalar:
+def _settled_scalar(k: ScalarBuilder, index: Scalar, extent: Scalar) -> Scalar:
     """The same in a kernel, folded where the range of the index proves it unnecessary."""
     wide = k.cast(index, int64)
-    from_end = k.add(wide, k.index(extent))
+    from_end = k.add(wide, extent)
     return clamped(k, k.select(k.at_least(wide, 0), wide, from_end), extent)
 
 
@@ -143,7 +147,7 @@ def _take_gradient(dy: Node, y: Node, x: Node, indices: Node, axis: int) -> tupl
 def _take_body(k: ScalarBuilder, context: Context) -> Scalar:
     axis: int = context.attributes["axis"]
     after = axis + context.operands[1].rank
-    extent = static_shape(context.operands[0].shape)[axis]
+    extent = context.operand_extents(0)[axis]
     found = _settled_scalar(k, context.read(1, context.index[axis:after]), extent)
     return context.read(0, (*context.index[:axis], found, *context.index[after:]))
 
@@ -232,7 +236,7 @@ def index_add(x: Node, indices: Node, updates: Node, axis: int) -> Node:
 
 
 def _infer_take_along_axis(x: TensorType, indices: TensorType, axis: int) -> TensorType:
-    facts = _check_indexed(x, indices, axis)
+    facts = _check_indexed(x, indices, axis, named=True)
     if indices.rank != x.rank:
         raise ShapeError("indices and operand differ in rank", facts=facts)
     for other, (count, extent) in enumerate(zip(indices.shape, x.shape, strict=True)):
@@ -263,7 +267,7 @@ def _take_along_axis_gradient(
 
 def _take_along_axis_body(k: ScalarBuilder, context: Context) -> Scalar:
     axis: int = context.attributes["axis"]
-    extent = static_shape(context.operands[0].shape)[axis]
+    extent = context.operand_extents(0)[axis]
     found = _settled_scalar(k, context.read(1, context.index), extent)
     return context.read(0, (*context.index[:axis], found, *context.index[axis + 1 :]))
 
@@ -289,7 +293,7 @@ def take_along_axis(x: Node, indices: Node, axis: int) -> Node:
 def _infer_scatter_add(
     x: TensorType, indices: TensorType, updates: TensorType, axis: int
 ) -> TensorType:
-    facts = _check_indexed(x, indices, axis)
+    facts = _check_indexed(x, indices, axis, named=True)
     _check_updates(x, updates, _infer_take_along_axis(x, indices, axis), facts)
     return x
 

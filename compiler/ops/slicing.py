@@ -27,8 +27,15 @@ from .source import constant, zeros_like
 Numbers = tuple[int, ...]
 
 
-def clamped(k: ScalarBuilder, index: Scalar, extent: int) -> Scalar:
-    """The index, moved into 0 .. extent - 1 unless its range proves it there already."""
+def clamped(k: ScalarBuilder, index: Scalar, extent: int | Scalar) -> Scalar:
+    """The index, moved into 0 .. extent - 1 unless its range proves it there already.
+
+    extent   a number that is known, or one at run time
+    """
+    if not isinstance(extent, int):
+        if extent.op != "constant":
+            return k.max(k.min(index, k.sub(extent, k.index(1))), k.index(0))
+        extent = int(extent.payload)
     if extent == 1:
         return k.index(0)
     low, high = index_range(index)

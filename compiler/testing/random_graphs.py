@@ -45,6 +45,7 @@ from ..types import (
 )
 from .random_regions import REGION_MAKERS
 from .random_segments import SEGMENT_MAKERS
+from .random_sorting import SORTING_MAKERS
 from .random_statistics import STATISTICS_MAKERS
 from .random_windows import WINDOW_MAKERS
 from .values import random_array
@@ -572,7 +573,7 @@ _MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = Mapping
         "broadcast": _broadcast,
         **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), _reduction),
         **dict.fromkeys(("argmax", "argmin"), _along_axis),
-        **dict.fromkeys(("cumsum", "cumprod"), _cumulation),
+        **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin"), _cumulation),
         "reshape": _reshape,
         "transpose": _transpose,
         "slice": _slice,
@@ -591,6 +592,7 @@ _MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = Mapping
         "sample": _sample,
         **REGION_MAKERS,
         **SEGMENT_MAKERS,
+        **SORTING_MAKERS,
         **STATISTICS_MAKERS,
         **WINDOW_MAKERS,
     }

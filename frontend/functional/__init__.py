@@ -27,7 +27,9 @@ from .metrics import *
 from .neural import *
 from .normalization import *
 from .pooling import *
+from .quantiles import *
 from .sampling import *
+from .sorting import *
 from .statistics import *
 from .unpooling import *
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradc.compiler.errors import ArgumentError, ShapeError
+from gradc.compiler.errors import ShapeError
 from gradc.compiler.ops.definition import OpDef
+from gradc.compiler.ops.extremes import CUMMAX, CUMMIN
 from gradc.compiler.ops.reduction import CUMPROD, CUMSUM
-from gradc.compiler.types import dtype_of, int64
+from gradc.compiler.types import bool_, dtype_of, int64, uint8
 
 from .. import nodes
 from ..tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
-from .elementwise import isnan, logical_not, where
 
 __all__ = [
     "sum",
@@ -30,11 +30,12 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
-    "searchsorted",
     "cumulative_sum",
     "cumulative_prod",
     "cumsum",
     "cumprod",
+    "cummax",
+    "cummin",
 ]
 
 
@@ -112,28 +113,6 @@ def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     return as_tensor(x).argmin(axis, keepdims)
 
 
-def searchsorted(x1: TensorLike, x2: TensorLike, side: str = "left") -> Tensor:
-    """Where each element of x2 goes in the ascending x1, as int64.
-
-    x1    [n]      ascending
-    side  "left": before equal elements; "right": behind them
-
-    NaN comes last, as in a sorted array: it goes behind all numbers, and among NaNs of x1 before or
-    behind them. Every element of x2 is compared with every element of x1.
-    """
-    if side not in ("left", "right"):
-        fail(ArgumentError, "searchsorted", f"side is 'left' or 'right', not {side!r}")
-    table, values = as_tensor(x1), as_tensor(x2)
-    if table.ndim != 1:
-        fail(ShapeError, "searchsorted", f"x1 has one axis, not {table.node.type}")
-    column = values.reshape((*values.shape, 1))
-    below = table < column if side == "left" else table <= column
-    if column.dtype.is_float:
-        numbers = logical_not(isnan(table)) if side == "left" and table.dtype.is_float else True
-        below = where(isnan(column), numbers, below)
-    return below.astype(int64).sum(axis=-1)
-
-
 def cumulative_sum(
     x: TensorLike, axis: int | None = None, dtype: DTypeLike | None = None, reverse: bool = False
 ) -> Tensor:
@@ -166,6 +145,29 @@ def cumprod(
 ) -> Tensor:
     """`cumulative_prod` by its NumPy name."""
     return cumulative_prod(x, axis, dtype, reverse)
+
+
+def cummax(x: TensorLike, axis: int | None = None, reverse: bool = False) -> Tensor:
+    """The greatest element up to each along an axis, which may be omitted for one axis.
+
+    reverse   from the end of the axis
+
+    From a NaN on it is NaN. The gradient goes to the element that each result is, of equal ones to
+    that which was passed last. The values alone, not PyTorch's pair.
+    """
+    return _running(CUMMAX, x, axis, reverse, "cummax")
+
+
+def cummin(x: TensorLike, axis: int | None = None, reverse: bool = False) -> Tensor:
+    """The least element up to each along an axis; see `cummax`."""
+    return _running(CUMMIN, x, axis, reverse, "cummin")
+
+
+def _running(op: OpDef, x: TensorLike, axis: int | None, reverse: bool, operation: str) -> Tensor:
+    tensor = as_tensor(x)
+    if not tensor.dtype.is_bool:
+        return _cumulated(op, tensor, axis, tensor.dtype, reverse, operation)
+    return _cumulated(op, tensor, axis, uint8, reverse, operation).astype(bool_)
 
 
 def _cumulated(
