@@ -12,8 +12,8 @@ nodes of the `run` graph like any other.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from .functional.metrics import Ratio
 from .graphs import Assembler, state_updates
 from .not_offered import without
 from .objectives import Objective, objective_updates, objectives_of, total_loss
+from .optim.loss_scale import LossScale, loss_scale
 from .optim.optimizer import Optimizer
 from .ranges import count
 from .synonyms import spelled
@@ -58,6 +59,7 @@ class TrainingProgram(Attributes):
     metrics, outputs  names
     ratios            those of "loss" and the metrics that are a ratio (gc.ratio)
     learning_rate     the number that leads the optimizer's rate; None where no one number does
+    scaled            makes the graphs that scale the loss (optim/loss_scale.py); None: these do
     """
 
     _hints = PROGRAM
@@ -69,6 +71,9 @@ class TrainingProgram(Attributes):
     ratios: tuple[str, ...]
     outputs: tuple[str, ...]
     learning_rate: float | None
+    scaled: Callable[[], Mapping[str, Graph]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def __repr__(self) -> str:
         types = [TensorType(dtype_of(field.dtype), field.shape) for field in self.inputs]
@@ -99,7 +104,7 @@ class TrainingProgram(Attributes):
                       another `batch_size`, or a batch of more rows, is refused
         """
         with collector_paused():
-            program, fixed = self.bound(dims, batch, "compile")
+            program, fixed = self._in(precision).bound(dims, batch, "compile")
             artifact = driver_program(program.graphs, program.batch_dimension, target, precision)
             return Trainer(
                 artifact,
@@ -113,6 +118,12 @@ class TrainingProgram(Attributes):
                 {kind: program._reads(graph) for kind, graph in program.graphs.items()},
                 program.ratios,
             )
+
+    def _in(self, precision: str) -> TrainingProgram:
+        """This program as it is trained in a precision: in "fp16" its loss is scaled."""
+        if precision != "fp16" or self.scaled is None:
+            return self
+        return replace(self, graphs=self.scaled(), scaled=None)
 
     def _reads(self, graph: Graph) -> Reads:
         """Which inputs an entry point of this graph reads, and whether it has rows."""
@@ -177,7 +188,7 @@ class TrainingProgram(Attributes):
         batch = None if batch is None else count(batch, "batch", "build")
         if batch is not None and not batched:
             fail(ArgumentError, "build", "batch has no meaning: there is no batch dimension")
-        program, batch = self.bound(dims, batch, "build")
+        program, batch = self._in(precision).bound(dims, batch, "build")
         path, place = Path(checked_path("out", out, "build")), here()
         declaration = Declaration(
             _model_name(path, kind),
@@ -246,8 +257,9 @@ def training(
         for name, value in columns.items()
     ]
     reported += [(f"{name} (divisor)", value.denominator) for name, value in ratios.items()]
+    predicted = list((outputs or {}).items())
     with collector_paused():
-        graphs = _graphs(objectives, reported, list((outputs or {}).items()))
+        graphs = _graphs(objectives, reported, predicted)
     states = [node.attributes["name"] for node in graphs["run"].states]
     return TrainingProgram(
         graphs,
@@ -257,6 +269,7 @@ def training(
         tuple(ratios),
         tuple(outputs or {}),
         objectives[0].optimizer.leading_rate if RATE in states else None,
+        lambda: _graphs(objectives, reported, predicted, loss_scale()),
     )
 
 
@@ -264,15 +277,19 @@ def _graphs(
     objectives: Sequence[Objective],
     reported: Sequence[tuple[str, Tensor]],
     predicted: Sequence[tuple[str, Tensor]],
+    scale: LossScale | None = None,
 ) -> dict[str, Graph]:
-    """The four graphs; see the module docstring."""
+    """The four graphs; see the module docstring.
+
+    scale   of the losses, if they are scaled
+    """
     losses = [objective.loss for objective in objectives]
     tensors = [*losses, *(t for _, t in (*reported, *predicted))]
     assembler = Assembler("training")
     step = step_state()
     assembler.reserve(seed_state(), step)
     assembler.settle(t.node for t in tensors)
-    updates = _updates(objectives, step, reported, predicted)
+    updates = _updates(objectives, step, scale, reported, predicted)
     assembler.settle(state for state, _ in updates)
     assembler.settle(value for _, value in updates)
     states = list(assembler.states)
@@ -298,13 +315,14 @@ def _graph(
 def _updates(
     objectives: Sequence[Objective],
     step: State,
+    scale: LossScale | None,
     reported: Sequence[tuple[str, Tensor]],
     predicted: Sequence[tuple[str, Tensor]],
 ) -> list[tuple[Node, Node]]:
     """Pairs (state, new value): parameters, optimizer state, other state, and the step."""
     updates = [
         (state.node, nodes.cast(value.node, state.dtype))
-        for state, value in objective_updates(objectives, step)
+        for state, value in objective_updates(objectives, step, scale)
     ]
     losses = [objective.loss.node for objective in objectives]
     trained = [*losses, *(t.node for _, t in reported), *(value for _, value in updates)]

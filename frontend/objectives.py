@@ -15,6 +15,7 @@ from typing import Any
 from gradc.compiler.errors import ArgumentError, described
 from gradc.compiler.graph.ir import topological
 
+from .optim.loss_scale import LossScale
 from .optim.optimizer import Optimizer
 from .optim.problem import Problem
 from .tensor import Tensor
@@ -123,16 +124,26 @@ def total_loss(objectives: Sequence[Objective]) -> Tensor:
     return first
 
 
-def objective_updates(objectives: Sequence[Objective], step: State) -> list[tuple[State, Tensor]]:
+def objective_updates(
+    objectives: Sequence[Objective], step: State, scale: LossScale | None = None
+) -> list[tuple[State, Tensor]]:
     """New values of the parameters and of the optimizers' state.
 
-    step   the steps done
+    step    the steps done
+    scale   of the losses, if they are scaled
     """
     found: list[tuple[State, Tensor]] = []
+    gradients: list[Tensor] = []
     for objective in objectives:
-        problem = Problem("training", objective.loss, objective.parameters())
+        factor = None if scale is None else scale.factor
+        problem = Problem("training", objective.loss, objective.parameters(), factor)
         optimizer = objective.optimizer
+        if scale is not None and type(optimizer).step_updates is not Optimizer.step_updates:
+            problem_text = f"{type(optimizer).__name__} does not scale its loss"
+            hint = 'precision="bf16" needs no scale'
+            fail(ArgumentError, "training", f'precision "fp16": {problem_text}', hint=hint)
         if len(objectives) == 1:
             optimizer = optimizer.with_rate_state()
-        found += optimizer.step_updates(problem, step)
-    return found
+        found += optimizer.step_updates(problem, step if scale is None else scale.updates)
+        gradients += [gradient for _, gradient in problem.gradients()]
+    return found if scale is None else scale.guarded(found, gradients)

@@ -136,6 +136,85 @@ def test_a_binary_in_bf16_gives_the_bits_of_fit(tmp_path: Path) -> None:
         np.testing.assert_array_equal(stored[name], value)
 
 
+# -- scaled losses --------------------------------------------------------------------------------
+
+
+def scaled_program(factor: float, optimizer: optim.Optimizer) -> tuple[Any, dict[str, Array]]:
+    """A loss whose gradients are `factor` times as large as they are meant to be."""
+    x, t = gc.input("x", ("batch", 20)), gc.input("t", ("batch",), gc.int32)
+    model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 4))
+    made = gc.training(gc.cross_entropy(model(x), t) * factor, optimizer)
+    rows = np.random.default_rng(3).normal(size=(128, 20)).astype(np.float32)
+    return made, {"x": rows, "t": rows[:, :4].argmax(1).astype(np.int32)}
+
+
+def number(trainer: Any, name: str) -> float:
+    return float(trainer.state[f"optimizer.{name}"])
+
+
+def test_small_gradients_survive_float16() -> None:
+    """1e-6 of a gradient is nothing in float16, but for the scale."""
+    losses = []
+    for precision in ("float32", "fp16"):
+        made, data = scaled_program(1e-6, optim.Adam(lr=1e-2, eps=1e-20))
+        trainer = made.compile(precision=precision)
+        losses.append(trainer.fit(data, batch_size=32, epochs=20)["loss"])
+    assert losses[1][-1] < 0.05 * losses[1][0]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-2)
+    assert number(trainer, "loss_scale") == 2.0**16 and number(trainer, "updates") == 80
+
+
+def test_steps_that_overflow_change_nothing_but_the_scale() -> None:
+    made, data = scaled_program(1e6, optim.SGD(lr=1e-7, momentum=0.9))
+    trainer = made.compile(precision="fp16")
+    first = {name: np.array(value) for name, value in trainer.parameters.items()}
+    batch = {name: value[:32] for name, value in data.items()}
+    scales = [2.0**16]
+    while number(trainer, "updates") == 0:
+        trainer.step(**batch)
+        scales.append(number(trainer, "loss_scale"))
+        if number(trainer, "updates") == 0:
+            for name, value in first.items():
+                np.testing.assert_array_equal(trainer.parameters[name], value)
+                assert not np.any(trainer.state[f"optimizer.momentum.{name}"])
+    halved = [2.0**16 / 2**i for i in range(len(scales) - 1)]
+    assert scales == [*halved, halved[-1]] and 3 < len(scales) < 20
+    history = trainer.fit(data, batch_size=32, epochs=30)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert np.isfinite(trainer.parameters["0.weight"]).all()
+
+
+def test_the_scale_grows_after_many_finite_steps() -> None:
+    w = gc.parameter("w", (1,), init=gc.init.ones)
+    made = gc.training(gc.sum(w @ w), optim.SGD(lr=1e-5))
+    trainer = made.compile(precision="fp16")
+    trainer.fit({}, epochs=2000)  # 2**16 is no float16: the first step halves it
+    assert number(trainer, "loss_scale") == 2.0**15 and number(trainer, "steps_finite") == 1999
+    trainer.fit({}, epochs=1)
+    assert number(trainer, "loss_scale") == 2.0**16 and number(trainer, "steps_finite") == 0
+    assert number(trainer, "updates") == 2000
+
+
+def test_scaled_updates_are_those_of_the_optimizer() -> None:
+    """Powers of two round nothing: where no factor is rounded, the bits are those of float32."""
+    results = []
+    for precision in ("float32", "fp16"):
+        w = gc.parameter("w", (3, 3), init=np.arange(9.0).reshape(3, 3) / 8)
+        x = gc.input("x", (3, 3))
+        made = gc.training(gc.sum(x @ w), optim.SGD(lr=0.25, clip_norm=5.0))
+        trainer = made.compile(precision=precision)
+        for _ in range(1 if precision == "float32" else 2):  # 2**16, the first scale, overflows
+            trainer.step(x=np.eye(3))
+        results.append(trainer.parameters["w"])
+    np.testing.assert_array_equal(*results)
+
+
+def test_optimizers_that_evaluate_the_loss_themselves_do_not_scale_it() -> None:
+    made, _ = scaled_program(1.0, optim.LBFGS())
+    with pytest.raises(gc.ArgumentError, match=r"LBFGS does not scale its loss\n.*\n.*bf16"):
+        made.compile(precision="fp16")
+
+
 # -- tensors of 16 bits ---------------------------------------------------------------------------
 
 FUNCTIONS = {

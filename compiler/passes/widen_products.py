@@ -14,6 +14,8 @@ sees that both operands are such.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..graph.ir import Graph, Node, apply
 from ..ops.comparison import cast
 from ..ops.definition import Contract
@@ -31,5 +33,6 @@ def _widened(node: Node) -> Node:
     dtype = node.type.dtype
     if not dtype.is_float or dtype.bits != 16:
         return node
-    wide = apply(node.op, *(cast(operand, float32) for operand in node.inputs), **node.attributes)
+    options: Any = node.attributes
+    wide = apply(node.op, *(cast(operand, float32) for operand in node.inputs), **options)
     return cast(wide, dtype)

@@ -24,11 +24,13 @@ class Problem:
 
     operation    in whose name errors are told
     parameters   those that the loss reads and the optimizer changes
+    scale        what the loss is multiplied by while it is differentiated (loss_scale.py); None: 1
     """
 
     operation: str
     loss: Tensor
     parameters: Sequence[State]
+    scale: Tensor | None = None
 
     def at(self, values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The loss, as float64, and its gradients, where the parameters have other values.
@@ -52,12 +54,16 @@ class Problem:
     @functools.cached_property
     def _smooth(self) -> list[tuple[State, Tensor]]:
         one = nodes.constant(1.0, self.loss.dtype)
+        slope = one if self.scale is None else self.scale.astype(self.loss.dtype).node
         with located(self.operation):
-            found = vjp_nodes(self.loss.node, [p.node for p in self.parameters], one)
+            found = vjp_nodes(self.loss.node, [p.node for p in self.parameters], slope)
             refuse_pullbacks([node for node in found if node is not None], self.operation)
         pairs = zip(self.parameters, found, strict=True)
         smooth = [(p, Tensor(g, self.loss.declared)) for p, g in pairs if g is not None]
         if not smooth:
             facts = [f"it reads {', '.join(p.name for p in self.parameters)}"]
             fail(ArgumentError, self.operation, "the loss has no slope in any parameter", facts)
-        return smooth
+        if self.scale is None:
+            return smooth
+        by = 1.0 / self.scale
+        return [(parameter, g * by.astype(g.dtype)) for parameter, g in smooth]
