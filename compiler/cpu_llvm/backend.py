@@ -1,8 +1,9 @@
 """The CPU back end as the driver sees it (compiler/backend.py): programs in, loaded code out.
 
-The driver asks for a back end by the name of its target and imports it then; nothing else of this
-folder is imported from outside. What emits code is imported when code is to be emitted: a program
-whose code is in the cache does without.
+The driver asks for a back end by the name of its target and imports it then. Of the rest of this
+folder, what is written for any emitter is used by other back ends: values, primitives, combiners,
+elementary functions (triton/text.py). What emits code is imported when code is to be emitted: a
+program whose code is in the cache does without.
 """
 
 from __future__ import annotations

@@ -72,7 +72,11 @@ GRAPH_PASSES = FixedPoint(
             inexact="terms are added in another order",
         ),
         Pass("fold_constants", GRAPH_TO_GRAPH, fold_constants, after=("specialize",)),
-        Pass("segment_scatters", GRAPH_TO_GRAPH, segment_scatters, after=("specialize",)),
+        Pass(
+            "segment_scatters", GRAPH_TO_GRAPH,
+            lambda graph, s: segment_scatters(graph, s.machine.runs_grids),
+            after=("specialize",), reads=("machine",),
+        ),
         Pass("simplify", GRAPH_TO_GRAPH, RULES, after=("fold_constants",)),
         Pass("cse", GRAPH_TO_GRAPH, eliminate_common_subexpressions, after=("simplify",)),
         Pass(

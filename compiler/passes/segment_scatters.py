@@ -13,6 +13,16 @@ all, so that the table of sums is nowhere; threads share rows; and where a row h
 may be left to do (touch_rows.py). Terms are added in the same order with the same roundings: no bit
 changes. What is sorted is one number for each term; scatters by the same numbers share it.
 
+A machine that runs grids has thousands of points at once and is slow at what goes one after the
+other, as counting does. There the keys are compared with each other, and each with every row:
+
+    starts    starts[r] is how many keys are below r
+    order     key i stands at starts[key i] and as many places on as there are equal keys before it;
+              order[p] is the one that stands at p
+
+That is as many comparisons as there are keys squared, twice, and keys times rows; up to
+MOST_COMPARED of them, all scatters of enough terms are made so.
+
 Left as they are: scatters onto something else; those of short slices, where sorting costs more than
 adding does; small tables, which stay in a cache; and those of few rows for their terms, whose table
 costs less than reading the terms in another order than they lie in.
@@ -25,12 +35,13 @@ from typing import Any
 
 from ..graph.ir import Graph, Node
 from ..ops.arithmetic import add, maximum, minimum
-from ..ops.comparison import cast, lt, where
-from ..ops.indexing import INDEX_ADD, index_add
+from ..ops.broadcast import broadcast, sum_
+from ..ops.comparison import and_, cast, eq, lt, where
+from ..ops.indexing import INDEX_ADD, index_add, take
 from ..ops.movement import reshape
 from ..ops.reduction import cumsum
 from ..ops.segments import counting_order, segment_sum
-from ..ops.source import CONSTANT, constant, constant_like, ones_like
+from ..ops.source import CONSTANT, constant, constant_like, iota, ones_like, zeros_like
 from ..types import Shape, int32, int64, product
 
 SHORTEST_SLICE = 32
@@ -43,17 +54,28 @@ MOST_TERMS_FOR_A_ROW = 2
 """On average. With 4,096 terms of 128 elements a table of 4,000 rows takes 85 % of the time as sums
 by row, one of 1,000 rows as long, one of 256 rows 108 %."""
 
+FEWEST_COMPARED = 128
+MOST_COMPARED = 2**33
+"""Terms of a scatter that is made by comparing, and comparisons: a GPU of 2022 makes about 2^33 in
+a millisecond, and adds 2^10 terms in it one after the other."""
+
 MOST_POSITIONS = 2**31 - 1
 """What an i32 counts."""
 
 
-def segment_scatters(graph: Graph) -> Graph:
-    """The graph with such scatters as sums by row; see the module docstring."""
-    return graph.rewrite(_segmented)
+def segment_scatters(graph: Graph, by_comparing: bool = False) -> Graph:
+    """The graph with such scatters as sums by row; see the module docstring.
+
+    by_comparing   whether keys are compared and not counted
+    """
+    return graph.rewrite(lambda node: _segmented(node, by_comparing))
 
 
-def _segmented(node: Node) -> Node:
-    if node.op is not INDEX_ADD or not _is_worth_it(node):
+def _segmented(node: Node, by_comparing: bool) -> Node:
+    if node.op is not INDEX_ADD:
+        return node
+    compared = by_comparing and _can_be_compared(node)
+    if not compared and not _is_worth_it(node):
         return node
     _, indices, updates = node.inputs
     axis = _axis(node)
@@ -62,9 +84,21 @@ def _segmented(node: Node) -> Node:
     rows = node.type.shape[axis]
     assert isinstance(rows, int), "the axis that is indexed has no name"
     keys = _keys(reshape(indices, (count,)), rows)
-    starts = _starts(keys, rows)
+    starts = _starts_by_comparing(keys, rows) if compared else _starts(keys, rows)
+    order = _order_by_comparing(keys, starts) if compared else counting_order(keys, starts)
     flat = reshape(updates, (*shape[:axis], count, *shape[after:]))
-    return segment_sum(flat, starts, counting_order(keys, starts), axis)
+    return segment_sum(flat, starts, order, axis)
+
+
+def _can_be_compared(node: Node) -> bool:
+    x, indices, _ = node.inputs
+    if not _is_zero(x) or (x.type.dtype.is_float and x.type.dtype.bits < 32):
+        return False
+    count = _known(indices.type.shape)
+    rows = _known(x.type.shape[_axis(node) : _axis(node) + 1])
+    if x.type.dtype.is_bool or max(count, rows) >= MOST_POSITIONS:
+        return False
+    return count >= FEWEST_COMPARED and count * (2 * count + rows) <= MOST_COMPARED
 
 
 def _is_worth_it(node: Node) -> bool:
@@ -111,3 +145,25 @@ def _starts(keys: Node, rows: int) -> Node:
         constant(0, int32, (rows + 1,)), add(keys, ones_like(keys)), ones_like(keys), 0
     )
     return cumsum(counts, 0)
+
+
+def _starts_by_comparing(keys: Node, rows: int) -> Node:
+    """The same, of each row by itself."""
+    shape = (rows + 1, *keys.type.shape)
+    return _count(lt(broadcast(keys, shape, (1,)), iota(shape, 0, int32)))
+
+
+def _order_by_comparing(keys: Node, starts: Node) -> Node:
+    """The positions of the keys, sorted by key, equal ones as they come."""
+    (count,) = keys.type.shape
+    shape = (count, count)
+    here, there = iota(shape, 0, int32), iota(shape, 1, int32)
+    equal = eq(broadcast(keys, shape, (0,)), broadcast(keys, shape, (1,)))
+    place = add(take(starts, keys, 0), _count(and_(equal, lt(there, here))))
+    stands = eq(broadcast(place, shape, (1,)), here)
+    return sum_(where(stands, there, zeros_like(there)), (1,))
+
+
+def _count(flags: Node) -> Node:
+    """How many are true along the last axis."""
+    return sum_(cast(flags, int32), (1,))

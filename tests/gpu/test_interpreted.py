@@ -93,7 +93,7 @@ def recurrent() -> Any:
 
 
 def embedded() -> Any:
-    token, y = gc.input("token", ("batch", 4), gc.int32), gc.input("y", ("batch", 8))
+    token, y = gc.input("token", ("batch", 12), gc.int32), gc.input("y", ("batch", 8))
     found = gc.mean(nn.Embedding(30, 8)(token), axis=1)
     return gc.training(gc.mean((found - y) ** 2), optimizer=optim.SGD(lr=0.5))
 
