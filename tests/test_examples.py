@@ -81,6 +81,15 @@ def test_adding(cache: Path) -> None:
     assert all(abs(float(value) - float(answer)) < 0.3 for value, answer in answers)
 
 
+def test_char_transformer(cache: Path) -> None:
+    text = run_example("char_transformer", cache, "--steps", "60")
+    (held_out,) = found(r"^held out: (\S+) nats per character$", text)
+    assert held_out < 2.9  # the frequencies of characters alone: 3.2
+    for start in ("The class of the", "If the exception"):
+        written = text.split(f"\n{start}|")[1][:112]
+        assert written.isascii() and len(set(written)) > 8
+
+
 def test_plane_fit(cache: Path) -> None:
     text = run_example("plane_fit", cache)
     (difference,) = found(r"^largest difference: (.+)$", text)

@@ -38,6 +38,7 @@ EXAMPLE_CASES = {
     "lenet": ("lenet", 16, 2, 40),
     "cifar_cnn": ("cifar_cnn", 8, 1, 20),
     "cifar2": ("cifar2", 64, 2, 150),
+    "char_transformer": ("char_transformer", 8, 1, 20),
     "plane_fit": ("plane_fit", 32, 5, 200),
     "xor": ("xor", 4, 50, 4),
 }

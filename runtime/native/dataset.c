@@ -159,10 +159,10 @@ static int open_array(struct gradc_dataset *data, int64_t n,
     return status;
 }
 
-/* Whether the input must be given; who trains gives all. */
+/* Whether the input must be given: what outputs alone read is not needed in training. */
 static bool is_needed(enum gradc_kind kind, int64_t input) {
     const struct gradc_reads *reads = &gradc_program.reads[kind];
-    bool found = kind == GRADC_RUN;
+    bool found = false;
     for (uint32_t n = 0; n < reads->count; n++) {
         found |= gradc_numbers[reads->inputs + n] == input;
     }
