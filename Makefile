@@ -104,6 +104,7 @@ test-triton: $(TRITONS:%=test-triton-%)
 
 test-triton-%: .venv-triton/%/.installed
 	.venv-triton/$*/bin/python -m pytest -n 2 tests/gpu/test_interpreted.py </dev/null
+	.venv-triton/$*/bin/python -m pytest -n 2 tests/gpu/test_training.py </dev/null
 	.venv-triton/$*/bin/python -m pytest -n 2 tests/gpu/test_cubins.py </dev/null
 
 clean:

@@ -93,12 +93,12 @@ def by_evaluator(case: Case, folder: Path) -> Outcome:
     return Outcome(losses, {name: state[name] for name in trained})
 
 
-def in_process(threads: int) -> Callable[[Case, Path], Outcome]:
+def in_process(threads: int, target: str = "cpu") -> Callable[[Case, Path], Outcome]:
     """Compiled in this process, on so many threads."""
 
     def train(case: Case, folder: Path) -> Outcome:
         file = folder / f"jit{threads}.safetensors"
-        trainer = case.program.compile(threads=threads, seed=case.seed)
+        trainer = case.program.compile(target=target, threads=threads, seed=case.seed)
         history = trainer.fit(
             case.data,
             batch_size=case.batch if case.program.batch_dimension else None,
@@ -115,14 +115,41 @@ def as_executable(threads: int) -> Callable[[Case, Path], Outcome]:
 
     def train(case: Case, folder: Path) -> Outcome:
         file = folder / f"aot{threads}.safetensors"
-        command = [str(case.executable(folder)), "--quiet", f"--threads={threads}"]
-        command += [f"--seed={case.seed}", f"--epochs={case.epochs}", f"--checkpoint={file}"]
-        command += files(folder, case.data)
+        command = [str(case.executable(folder)), f"--threads={threads}"]
+        command += arguments(case, folder, file)
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return outcome_of(file)
 
     return train
+
+
+def arguments(case: Case, folder: Path, checkpoint: Path) -> list[str]:
+    """What an executable is told."""
+    words = ["--quiet", f"--seed={case.seed}", f"--epochs={case.epochs}"]
+    return [*words, f"--checkpoint={checkpoint}", *files(folder, case.data)]
+
+
+def on_device(case: Case, folder: Path) -> Outcome:
+    """In this process on a device that is interpreted; only where Triton is: see gpu/device.py."""
+    from gpu.device import TARGET, interpreted_device
+
+    with interpreted_device(folder / "device") as device:
+        outcome = in_process(1, TARGET)(case, folder)
+    assert not device.errors and device["faults"] == 0, device.fault
+    assert device["graph_launches"] > 0
+    return outcome
+
+
+def as_device_executable(case: Case, folder: Path) -> Outcome:
+    """Built, and run on such a device."""
+    from gpu.device import interpreted_device, run_executable
+
+    file, out = folder / "device.safetensors", folder / f"{case.name}-device"
+    batch = case.batch if case.program.batch_dimension else None
+    with interpreted_device(folder / "executable"):
+        assert run_executable(case.program, batch, arguments(case, folder, file), out) == 0
+    return outcome_of(file)
 
 
 def outcome_of(file: Path) -> Outcome:
@@ -142,3 +169,11 @@ WAYS = (
     Way("executable, 1 thread", "cpu", as_executable(1)),
     Way("executable, 2 threads", "cpu", as_executable(2)),
 )
+
+DEVICE_WAYS = (
+    Way("evaluator", "numpy", by_evaluator),
+    Way("cpu, 1 thread", "cpu", in_process(1)),
+    Way("device", "gpu", on_device),
+    Way("executable for a device", "gpu", as_device_executable),
+)
+"""The ways of a device, beside those that they are compared with: run by `make test-triton`."""

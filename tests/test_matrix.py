@@ -7,12 +7,13 @@ files too, between the ways that promise it (docs/determinism.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from matrix import WAYS, Case, Outcome
+from matrix import WAYS, Case, Outcome, Way
 from support_examples import example_names
 
 import gradc as gc
@@ -108,9 +109,9 @@ def assert_same_bits(one: Outcome, other: Outcome, between: str) -> None:
         assert one.file == other.file, f"{between}: checkpoint files"
 
 
-def run_all_ways(case: Case, folder: Path) -> None:
+def run_all_ways(case: Case, folder: Path, ways: Sequence[Way] = WAYS) -> None:
     first_of: dict[str, tuple[str, Outcome]] = {}
-    for way in WAYS:
+    for way in ways:
         outcome = way.train(case, folder)
         known = first_of.setdefault(way.bits, (way.name, outcome))
         assert_same_bits(known[1], outcome, f"{case.name}: {known[0]} and {way.name}")

@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("triton") else ["test_interpreted.py", "test_cubins.py"]
+_TESTS = ["test_interpreted.py", "test_training.py", "test_cubins.py"]
+collect_ignore = [] if find_spec("triton") else _TESTS
