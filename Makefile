@@ -10,6 +10,7 @@
 #   make fuzz-readers  mutated files through the native readers, MINUTES=10
 #   make test-triton   kernels for GPUs, without one: interpreted by Triton, and compiled by the lowest
 #                      and the highest version of it, each in an environment of its own
+#   make test-gpu      what needs an NVIDIA GPU, and the benchmark on it beside its rivals
 #   make golden        rewrite the expected halves of tests/cases (and fail, so that it is looked at)
 #
 # PYTHON chooses the interpreter for .venv; PYTEST_ARGS goes to pytest, BENCH_ARGS to the benchmark:
@@ -24,7 +25,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench bench-all bench-aot fuzz fuzz-trees fuzz-readers
-.PHONY: test-triton
+.PHONY: test-triton test-gpu
 .PHONY: lint format typecheck pytest golden clean
 
 help:
@@ -106,6 +107,14 @@ test-triton-%: .venv-triton/%/.installed
 	.venv-triton/$*/bin/python -m pytest -n 2 tests/gpu/test_interpreted.py </dev/null
 	.venv-triton/$*/bin/python -m pytest -n 2 tests/gpu/test_training.py </dev/null
 	.venv-triton/$*/bin/python -m pytest -n 2 tests/gpu/test_cubins.py </dev/null
+
+$(VENV)/.installed-gpu: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet -e '.[dev,gpu]'
+	touch $@
+
+test-gpu: $(VENV)/.installed-gpu
+	$(BIN)/python -m pytest -m gpu tests/test_device.py </dev/null
+	$(BIN)/python benchmarks/gpu.py $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-triton build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,9 +15,9 @@ from gradc import nn, optim
 class Runner:
     """`epochs(n)` trains n epochs; `losses(n)` gives the first n losses, unshuffled."""
 
-    def __init__(self, workload: Workload, threads: int) -> None:
+    def __init__(self, workload: Workload, threads: int, target: str = "cpu") -> None:
         self.workload, self.data = workload, workload.data()
-        self.trainer = build(workload).compile(target="cpu", threads=threads, seed=0)
+        self.trainer = build(workload).compile(target=target, threads=threads, seed=0)
         for name, value in workload.parameters().items():
             self.trainer.parameters[name] = value
 

@@ -14,6 +14,7 @@ class Runner:
     fused          the optimizer's update in one call of its own code, for all parameters
     channels_last  images and weights with the channel as the innermost axis
     compiled       model, loss and update through torch.compile, in its default mode
+    device         where it runs; on a device torch.compile's code is replayed as CUDA graphs
     """
 
     def __init__(
@@ -23,24 +24,28 @@ class Runner:
         fused: bool = False,
         channels_last: bool = False,
         compiled: bool = False,
+        device: str = "cpu",
     ) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         self.workload = workload
         self.order = torch.channels_last if channels_last else torch.contiguous_format
-        self.data = {name: torch.from_numpy(array) for name, array in workload.data().items()}
+        self.device = device
+        arrays = workload.data()
+        self.data = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         self.data["x"] = self.data["x"].contiguous(memory_format=self.order)
         if workload.loss == "cross_entropy":
             self.data["y"] = self.data["y"].long()
-        self.model = build(workload)
+        self.model = build(workload).to(device)
         if channels_last:
             self.model = self.model.to(memory_format=self.order)
         self.optimizer = optimizer_of(workload, self.model, fused)
         self.loss = nn.CrossEntropyLoss() if workload.loss == "cross_entropy" else nn.MSELoss()
         self.forward, self.update = self.loss_of, self.optimizer.step
         if compiled:
-            self.forward = torch.compile(self.loss_of)
-            self.update = torch.compile(lambda: self.optimizer.step())
+            mode = "default" if device == "cpu" else "reduce-overhead"
+            self.forward = torch.compile(self.loss_of, mode=mode)
+            self.update = torch.compile(lambda: self.optimizer.step(), mode=mode)
 
     def loss_of(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         loss: torch.Tensor = self.loss(self.model(x), y)
@@ -61,7 +66,8 @@ class Runner:
     def losses(self, steps: int) -> list[float]:
         w, found = self.workload, []
         for step in range(steps):
-            rows = torch.arange(step * w.batch, (step + 1) * w.batch) % w.samples
+            rows = torch.arange(step * w.batch, (step + 1) * w.batch, device=self.device)
+            rows %= w.samples
             found.append(float(self.step(rows if w.shuffled else None).detach()))
         return found
 
@@ -69,10 +75,12 @@ class Runner:
         w = self.workload
         for _ in range(count):
             if w.shuffled:
-                for rows in torch.randperm(w.samples).split(w.batch):
+                for rows in torch.randperm(w.samples, device=self.device).split(w.batch):
                     self.step(rows)
             else:
                 self.step(None)
+        if self.device != "cpu":
+            torch.cuda.synchronize()
 
 
 def optimizer_of(workload: Workload, model: nn.Module, fused: bool) -> torch.optim.Optimizer:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,15 @@ def test_an_unknown_benchmark_is_refused() -> None:
         [sys.executable, FOLDER / "run_all.py", "speed"], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 2 and "no benchmark 'speed'; there are aot, compile" in done.stderr
+
+
+def test_a_benchmark_of_gpus_says_that_there_is_none() -> None:
+    done = subprocess.run(
+        [sys.executable, FOLDER / "gpu.py"], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "GRADC_CUDA_DRIVER": "/nowhere/libcuda.so.1"},
+    )  # fmt: skip
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("gpu.py measures on an NVIDIA GPU, and there is none: ")
 
 
 def test_figures_of_one_class_are_compared() -> None:
