@@ -5,7 +5,8 @@ that nobody meant: the value under a mask, metres taken for feet. So whatever en
 array (inputs, constants, initial values, assigned state) comes through here.
 
     taken      ndarrays of numbers in any byte order, memory layout and alignment, memory maps,
-               numbers and nested lists of them, other libraries' arrays that `__array__` gives so
+               numbers and nested lists of them, other libraries' arrays that `__array__` gives so,
+               or `__dlpack__`, from a device of CUDA too
     refused    masked arrays; np.matrix, whose `*` is another one; every other subclass of ndarray,
                and what has a unit; structured and record arrays; dates; objects, such as missing
                values of pandas; sparse matrices; what its own library refuses to give, such as a
@@ -22,6 +23,7 @@ import numpy as np
 from gradc.compiler.errors import DTypeError, GradcError
 
 from .arena import Array
+from .cuda.dlpack import copied_from_device, lies_on_device
 
 _NUMBERS = (bool, int, float)
 _PLAIN = (np.ndarray, np.memmap)
@@ -41,8 +43,10 @@ def plain_array(value: Any, what: str) -> Array:
     """
     if type(value) is not np.ndarray:
         check_type(value, what)
+        if lies_on_device(value):
+            return copied_from_device(value, what)
     try:
-        array = np.asarray(value)
+        array = np.asarray(value) if not _gives_dlpack_alone(value) else np.from_dlpack(value)
     except GradcError:
         raise
     except Exception as error:  # of another library: whatever its __array__ raises
@@ -55,6 +59,10 @@ def plain_array(value: Any, what: str) -> Array:
         problem = f"{what} is an array of {content} ({array.dtype}), not of numbers"
         raise DTypeError(problem, hint=hint)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _gives_dlpack_alone(value: Any) -> bool:
+    return hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
 
 
 def check_type(value: Any, what: str) -> None:

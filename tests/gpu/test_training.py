@@ -18,8 +18,8 @@ from test_matrix import assert_close, example, random_case, run_all_ways  # noqa
 
 EPOCHS = 2
 EXAMPLES = {"xor": ("xor", 4, 20, 4), "plane_fit": ("plane_fit", 32, 2, 80)}
-SEEDS = (1, 4)
-"""Of random programs: small ones, the one in float64."""
+SEEDS = (5, 12)
+"""Of random programs: small ones, one of them in float64."""
 
 
 def case_of(model: str) -> Case:
