@@ -207,3 +207,12 @@ def test_fixed_point(cache: Path) -> None:
     assert last < 0.05 * first
     assert found(r"^accuracy ([\d.]+)$", text)[0] > 0.98
     assert found(r"^gradient against differences: ([\de-]+)$", text)[0] < 1e-5
+
+
+def test_ensemble(cache: Path) -> None:
+    text = run_example("ensemble", cache)
+    first, last = found(r"^median loss ([\d.]+) -> ([\d.]+)$", text)
+    assert last < 0.01 * first
+    good, bad = (found(rf"^rate {r}: +(\d+)% have learned$", text)[0] for r in ("0.20", "2.00"))
+    assert good > 70 and bad == 0
+    assert found(r"^(\d+) million steps per second$", text)[0] > 0

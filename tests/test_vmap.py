@@ -13,6 +13,7 @@ from support_loops import GIVEN, H, U, W, X, near
 
 import gradc as gc
 from gradc import nn
+from gradc.compiler.autodiff import batching
 from gradc.compiler.autodiff.batching import Value, batched_region, everywhere
 from gradc.compiler.graph.ir import Graph, all_nodes
 from gradc.compiler.graph.verify import verify_graph
@@ -24,9 +25,19 @@ from gradc.compiler.testing.values import described, evaluate_leaves, random_arr
 PLACES = 2
 
 
+def small(graph: Graph) -> bool:
+    """Whether all contractions may be sums of products."""
+    return all(batching._is_small(n) for n in all_nodes(graph) if n.op.name == "dot_general")
+
+
+@pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("seed", range(200))
-def test_places_of_random_graphs_are_computed_alike(seed: int) -> None:
-    """Some of the inputs differ from place to place, the others and constants do not."""
+def test_places_of_random_graphs_are_computed_alike(
+    seed: int, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of the inputs differ from place to place, the others and constants do not. Inside, the
+    axis is the first or, where that is possible, the last."""
+    monkeypatch.setattr(batching, "_is_better_last", lambda graph, _: last and small(graph))
     grown = specialize(seeded_graph(seed, regions=seed % 2 == 1), {"batch": 3}, True)
     leaves = (*grown.inputs, *grown.states)
     body = Graph("body", leaves, (), grown.outputs)
@@ -153,3 +164,31 @@ def test_errors_name_the_facts_and_the_line(what: str) -> None:
         call()
     assert str(caught.value).startswith(text), str(caught.value)
     assert "test_vmap.py" in str(caught.value)
+
+
+def test_small_networks_train_side_by_side() -> None:
+    """By an innermost loop over places: each ends where it would alone. Without contractions."""
+    rng = np.random.default_rng(0)
+    starts = rng.normal(size=(16, 2, 3))
+    rows, wanted = rng.normal(size=(5, 2)), rng.normal(size=(5,))
+
+    def train(w: gc.Tensor, rate: gc.Tensor) -> gc.Tensor:
+        def step(w: gc.Tensor, x: gc.Tensor) -> tuple[gc.Tensor, None]:
+            loss = gc.mean(gc.square(gc.tanh(gc.constant(rows) @ w).sum(axis=1) - wanted - x))
+            return w - rate * gc.grad(loss, w), None
+
+        return gc.scan(step, w, gc.constant(np.arange(7.0)))[0]
+
+    rates = np.linspace(0.01, 0.2, 16)
+    together = gc.vmap(train)(gc.constant(starts), gc.constant(rates))
+    found = gc.compile(together)()
+    for place in range(16):
+        alone = gc.compile(train(gc.constant(starts[place]), gc.constant(rates[place])))()
+        near(found[place], alone, rtol=1e-12)
+    names = [node.op.name for node in all_nodes(gc.graph(together).graph)]
+    assert names.count("scan") == 1 and "dot_general" not in names
+    few = gc.vmap(train)(gc.constant(starts[:4]), gc.constant(rates[:4]))
+    assert "dot_general" in [node.op.name for node in all_nodes(gc.graph(few).graph)]
+    wide = gc.vmap(lambda w, r: gc.scan(lambda c, _: (c @ c * r, None), w, length=2)[0])
+    large = wide(gc.constant(rng.normal(size=(16, 32, 32))), gc.constant(rates))
+    assert "dot_general" in [node.op.name for node in all_nodes(gc.graph(large).graph)]
