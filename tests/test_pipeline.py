@@ -63,7 +63,7 @@ def test_a_list_of_passes_runs_each_once() -> None:
                     "widen_products, fold_constants, segment_scatters, simplify, cse, "
                     "move_invariants, prune_regions, dce, copy_roots, fuse, touch_rows, "
                     "keep_values, pad_in_place, "
-                    "split_residues, split_reductions, order_kernels, plan_memory, "
+                    "split_residues, narrow_buffers, split_reductions, order_kernels, plan_memory, "
                     "make_resident, choose_schedule\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),

@@ -24,6 +24,7 @@ from .keep_values import keep_values
 from .make_resident import make_resident
 from .merge_regions import merge_regions
 from .move_invariants import move_invariants
+from .narrow_buffers import narrow_buffers
 from .order_kernels import order_kernels
 from .pad_in_place import pad_in_place
 from .plan_memory import plan_memory
@@ -134,8 +135,13 @@ PIPELINE = check_pipeline(
             after=("pad_in_place",), needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
+            "narrow_buffers", PROGRAM_TO_PROGRAM,
+            lambda program, s: narrow_buffers(program, s.machine), after=("split_residues",),
+            reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES),
+        ),
+        Pass(
             "split_reductions", PROGRAM_TO_PROGRAM,
-            lambda program, s: split_reductions(program, s.machine), after=("split_residues",),
+            lambda program, s: split_reductions(program, s.machine), after=("narrow_buffers",),
             reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES), once=True,
             inexact="terms are added in another order",
         ),

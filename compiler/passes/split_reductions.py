@@ -37,17 +37,12 @@ from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Store, dense_layou
 from ..loops.rewrite import Rewriting
 from ..machine import Machine
 from ..program.ir import Body, Instruction, Program
+from ..scheduling.grid import PROGRAMS, programs_of
 from ..types import TensorType
 from .pad_in_place import Moved
 
-PROGRAMS = 256
-"""As many as keep a machine busy that runs grids (scheduling/grid.py)."""
-
 FEWEST_TERMS = 512
 """Of a part: fewer would not be worth the second kernel."""
-
-POINTS_OF_SUM, POINTS_OF_PRODUCT = 32, 1_024
-"""Points that one program has of plain sums, and of sums of products: those of a tile."""
 
 
 def split_reductions(program: Program, machine: Machine) -> Program:
@@ -103,10 +98,8 @@ def _cut(kernel: Kernel) -> _Cut | None:
     loop = kernel.loops[0]
     if kernel.ends or not _may_be_cut(loop):
         return None
-    points, terms = points_of(kernel.axes), points_of(loop.axes)
-    products = any(r.combiner.factors == 2 for r in loop.reductions)
-    programs = -(-points // (POINTS_OF_PRODUCT if products else POINTS_OF_SUM))
-    wanted = min(PROGRAMS // max(1, programs), terms // FEWEST_TERMS)
+    most = points_of(loop.axes) // FEWEST_TERMS
+    wanted = min(PROGRAMS // max(1, programs_of(kernel)), most) if most > 1 else 0
     best: _Cut | None = None
     for axis in loop.axes:
         parts = 0 if axis.bounded else _divisor(axis.extent, wanted)

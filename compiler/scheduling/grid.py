@@ -22,7 +22,7 @@ from ..loops.contraction import Contraction, find_contraction
 from ..loops.ir import Kernel, Loop, Reduction, Scalar, points_of
 from ..loops.order import choose_joint_order
 from ..loops.primitives import PRIMITIVES, Weight
-from ..loops.runs import Address, Runs, WalkedRun, addresses_of
+from ..loops.runs import Address, Runs, WalkedRun, addresses_of, find_runs
 from ..loops.schedule import Grid, Products
 from ..types import DType, float32
 from .chosen import Choice, Chosen, counted
@@ -53,6 +53,8 @@ WIDE_TILE_SIDE, WIDE_TILE_BYTES = 128, 128
 """Of products in tensor cores, which are fast enough to need more of what they read: rows and
 columns, and the terms of one of them in bytes. Three such stages are 96 KiB, what the smallest
 multiprocessors have."""
+CORE_SIDE = 64
+"""Rows that the tensor cores of sm_90 take at once: fewer are left to slower instructions."""
 TILE_STAGES = 3
 
 
@@ -99,6 +101,23 @@ def choose_grid(kernel: Kernel, runs: Runs, precision: str = "float32") -> tuple
     return _ordered(kernel, runs, lanes), chosen
 
 
+def programs_of(kernel: Kernel) -> int:
+    """How many programs would run a kernel that has no schedule yet."""
+    _, chosen = choose_grid(kernel, find_runs(kernel))
+    match chosen.schedule:
+        case Grid(points=points):
+            return -(-points_of(kernel.axes) // points)
+        case Products() as products:
+            extents = {axis.name: axis.extent for axis in kernel.axes}
+            rows, columns, outer = (
+                math.prod(extents[name] for run in runs for name in run)
+                for runs in (products.rows, products.columns, products.outer)
+            )
+            return outer * -(-rows // products.tile[0]) * -(-columns // products.tile[1])
+        case _:
+            raise AssertionError("a grid, or products")
+
+
 def _ordered(kernel: Kernel, runs: Runs, lanes: Sequence[int]) -> Kernel:
     loops = tuple(
         replace(loop, order=choose_joint_order(loop, walked, number)) if loop.axes else loop
@@ -136,7 +155,8 @@ def _products(kernel: Kernel, runs: Runs, c: Contraction, precision: str) -> tup
     def programs() -> int:
         return batch * -(-m // sides[0]) * -(-n // sides[1])
 
-    while programs() < PROGRAMS and max(sides) > FEWEST_SIDE * 2:
+    shortest = CORE_SIDE if in_cores else FEWEST_SIDE * 2
+    while programs() < PROGRAMS and max(sides) > shortest:
         longer = 0 if sides[0] >= sides[1] else 1
         sides[longer] //= 2
     size = 4 if short is None else short.size_bytes
