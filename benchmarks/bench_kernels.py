@@ -35,9 +35,8 @@ class Case:
     @property
     def result_elements(self) -> int:
         first = self.shapes[0]
-        return {"sum_all": 1, "sum_rows": first[0], "sum_columns": first[-1]}.get(
-            self.kind, int(np.prod(first))
-        )
+        few = {"sum_all": 1, "sum_rows": first[0], "sum_columns": first[-1], "topk": 10 * first[0]}
+        return few.get(self.kind, int(np.prod(first)))
 
     @property
     def bytes_moved(self) -> int:
@@ -58,6 +57,14 @@ CASES = {
         Case("sum of rows 4096 x 1024", "sum_rows", (ROWS,)),
         Case("sum of columns 4096 x 1024", "sum_columns", (ROWS,)),
         Case("sum of all 4096 x 1024", "sum_all", (ROWS,)),
+        *(
+            Case(f"sort rows {rows} x {count}", "sort", ((rows, count),))
+            for rows, count in ((1, 1_000_000), (64, 32_000), (4096, 256), (4096, 32))
+        ),
+        *(
+            Case(f"greatest 10 of rows {rows} x {count}", "topk", ((rows, count),))
+            for rows, count in ((64, 32_000), (4096, 256))
+        ),
         _product(64, 64, 64), _product(256, 256, 256), _product(512, 512, 512),
         _product(1024, 1024, 1024), _product(64, 1024, 3072), _product(64, 10, 128),
     )
@@ -79,6 +86,8 @@ def gradc_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], N
         "sum_rows": lambda x: gc.sum(x, axis=1),
         "sum_columns": lambda x: gc.sum(x, axis=0),
         "sum_all": gc.sum,
+        "sort": gc.sort,
+        "topk": lambda x: gc.topk(x, 10).values,
         "matmul": gc.matmul,
     }
     graph = gc.compile({"y": bodies[case.kind](*inputs)}, threads=threads).graph
@@ -101,6 +110,7 @@ def torch_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], N
 
     torch.set_num_threads(threads)
     x = [torch.from_numpy(array) for array in arrays]
+    places = torch.empty(0, dtype=torch.int64)
     out = {
         "add": lambda o: torch.add(x[0], x[1], out=o),
         "tanh": lambda o: torch.tanh(x[0], out=o),
@@ -109,6 +119,8 @@ def torch_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], N
         "sum_rows": lambda o: torch.sum(x[0], 1, out=o),
         "sum_columns": lambda o: torch.sum(x[0], 0, out=o),
         "sum_all": lambda o: torch.sum(x[0]),
+        "sort": lambda o: torch.sort(x[0], dim=-1, stable=True, out=(o, places)),
+        "topk": lambda o: torch.topk(x[0], 10, out=(o, places)),
         "matmul": lambda o: torch.mm(x[0], x[1], out=o),
     }[case.kind]
     result = torch.empty(0)

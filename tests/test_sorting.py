@@ -102,11 +102,11 @@ def test_long_rows_on_any_number_of_threads(count: int, dtype: DType) -> None:
 @pytest.mark.parametrize("rows", [1, 4, 9])
 def test_along_each_axis_of_a_batch(axis: int, rows: int) -> None:
     """The rows that are there, and none of what lies behind them."""
-    x = input_("x", ("batch", 40, 3), float32)
+    x = input_("x", ("batch", 80, 3), float32)
     order = argsort(x, axis)
     outputs = {"sorted": take_along_axis(x, order, axis), "order": order}
     graph = decompose(graph_of(outputs))
-    array = unsorted(RNG(rows), float32, (rows, 40, 3))
+    array = unsorted(RNG(rows), float32, (rows, 80, 3))
     found = run_compiled(plan(graph, {"batch": 9}), {"x": array}, rows=rows)[0]
     np.testing.assert_array_equal(found["order"], np.argsort(array, axis, kind="stable"))
     wanted = np.take_along_axis(array, found["order"], axis)
@@ -127,7 +127,7 @@ def test_places_in_a_batch(rows: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
-@pytest.mark.parametrize("extent", [1025, 4099, 60_000])
+@pytest.mark.parametrize("extent", [130, 1025, 60_000])
 def test_the_first_of_many_are_those_of_all(count: int, extent: int) -> None:
     """Ties everywhere: blocks with equal leasts, and the last block filled with greatest keys."""
     rng = RNG(extent)
@@ -287,7 +287,7 @@ def test_mistakes(number: int) -> None:
 # -- gradients and transforms ---------------------------------------------------------------
 
 SMOOTH: dict[str, Callable[[gc.Tensor], gc.Tensor]] = {
-    "sort": lambda x: gc.sort(x, descending=True) * gc.arange(40.0),
+    "sort": lambda x: gc.sort(x, descending=True) * gc.arange(80.0),
     "sorted columns": lambda x: gc.sort(x, 0) ** 3,
     "topk": lambda x: gc.topk(x, 4)[0] ** 2,
     "kthvalue": lambda x: gc.kthvalue(x, 7)[0] ** 2,
@@ -304,8 +304,8 @@ SMOOTH: dict[str, Callable[[gc.Tensor], gc.Tensor]] = {
 def test_gradients(name: str) -> None:
     """Against differences along a direction, to second order."""
     rng = RNG(5)
-    at, along = rng.standard_normal((3, 40)), rng.standard_normal((3, 40))
-    x, v = gc.input("x", (3, 40), gc.float64), gc.input("v", (3, 40), gc.float64)
+    at, along = rng.standard_normal((3, 80)), rng.standard_normal((3, 80))
+    x, v = gc.input("x", (3, 80), gc.float64), gc.input("v", (3, 80), gc.float64)
     y = gc.sum(SMOOTH[name](x))
     slope = gc.grad(y, x)
     curve = gc.grad(gc.sum(slope * v), x)
@@ -323,20 +323,20 @@ def test_gradients(name: str) -> None:
 
 def test_sorting_in_loops() -> None:
     """Carried, scanned, and of all places at once."""
-    xs = gc.input("xs", (6, 50), gc.float64)
+    xs = gc.input("xs", (6, 90), gc.float64)
 
     def step(carry: gc.Tensor, x: gc.Tensor) -> Any:
         carry = gc.sort(carry * 0.5 + x)
         return carry, (carry[3], gc.topk(x, 2))
 
-    last, (third, best) = gc.scan(step, gc.zeros((50,), gc.float64), xs)
-    slope = gc.grad(gc.sum(last * gc.arange(50.0)), xs)
-    mapped = gc.vmap(lambda x: gc.grad(gc.sum(gc.sort(x) * gc.arange(50.0)), x))(xs)
+    last, (third, best) = gc.scan(step, gc.zeros((90,), gc.float64), xs)
+    slope = gc.grad(gc.sum(last * gc.arange(90.0)), xs)
+    mapped = gc.vmap(lambda x: gc.grad(gc.sum(gc.sort(x) * gc.arange(90.0)), x))(xs)
     places = gc.vmap(lambda table, x: gc.searchsorted(table, x))(gc.sort(xs), xs)
-    array = RNG(6).standard_normal((6, 50))
+    array = RNG(6).standard_normal((6, 90))
     run = gc.compile([last, third, best, slope, mapped, places])
     found = run(xs=array)
-    carry, thirds = np.zeros(50), []
+    carry, thirds = np.zeros(90), []
     for row in array:
         carry = np.sort(carry * 0.5 + row)
         thirds.append(carry[3])
@@ -346,8 +346,8 @@ def test_sorting_in_loops() -> None:
     rank = np.argsort(np.argsort(array))
     np.testing.assert_array_equal(found[4], rank)
     np.testing.assert_array_equal(found[5], rank)
-    along, h = RNG(7).standard_normal((6, 50)), 1e-6
-    ends = [np.sum(run(xs=array + s * h * along)[0] * np.arange(50.0)) for s in (1, -1)]
+    along, h = RNG(7).standard_normal((6, 90)), 1e-6
+    ends = [np.sum(run(xs=array + s * h * along)[0] * np.arange(90.0)) for s in (1, -1)]
     np.testing.assert_allclose(np.sum(found[3] * along), (ends[0] - ends[1]) / (2 * h), rtol=1e-6)
 
 
@@ -363,7 +363,7 @@ def trimmed(width: int) -> Any:
 
 
 @needs_compiler
-@pytest.mark.parametrize("width", [3, 50])
+@pytest.mark.parametrize("width", [3, 90])
 def test_all_ways_of_training_agree(width: int, tmp_path: Path) -> None:
     """Along the batch, whose last one is shorter, and along an axis of the weights."""
     rng = RNG(width)
