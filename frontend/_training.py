@@ -12,6 +12,7 @@ nodes of the `run` graph like any other.
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ from .ranges import count
 from .synonyms import spelled
 from .tensor import Tensor
 from .tracing import fail, here
-from .variables import RATE, State, seed_state, step_state
+from .variables import RATE, State, StateCell, seed_state, step_state
 
 SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")
 
@@ -59,6 +60,7 @@ class TrainingProgram(Attributes):
     metrics, outputs  names
     ratios            those of "loss" and the metrics that are a ratio (gc.ratio)
     learning_rate     the number that leads the optimizer's rate; None where no one number does
+    cells             of the parameters that it trains
     scaled            makes the graphs that scale the loss (optim/loss_scale.py); None: these do
     """
 
@@ -74,6 +76,7 @@ class TrainingProgram(Attributes):
     scaled: Callable[[], Mapping[str, Graph]] | None = field(
         default=None, repr=False, compare=False
     )
+    cells: tuple[StateCell, ...] = field(default=(), repr=False, compare=False)
 
     def __repr__(self) -> str:
         types = [TensorType(dtype_of(field.dtype), field.shape) for field in self.inputs]
@@ -106,7 +109,7 @@ class TrainingProgram(Attributes):
         with collector_paused():
             program, fixed = self._in(precision).bound(dims, batch, "compile")
             artifact = driver_program(program.graphs, program.batch_dimension, target, precision)
-            return Trainer(
+            trainer = Trainer(
                 artifact,
                 program.inputs,
                 program.batch_dimension,
@@ -118,6 +121,9 @@ class TrainingProgram(Attributes):
                 {kind: program._reads(graph) for kind, graph in program.graphs.items()},
                 program.ratios,
             )
+        for cell in self.cells:
+            cell.trained_by = weakref.ref(trainer)
+        return trainer
 
     def _in(self, precision: str) -> TrainingProgram:
         """This program as it is trained in a precision: in "fp16" its loss is scaled."""
@@ -270,6 +276,7 @@ def training(
         tuple(outputs or {}),
         objectives[0].optimizer.leading_rate if RATE in states else None,
         lambda: _graphs(objectives, reported, predicted, loss_scale()),
+        tuple(p.cell for objective in objectives for p in objective.parameters()),
     )
 
 
@@ -324,6 +331,12 @@ def _updates(
         (state.node, nodes.cast(value.node, state.dtype))
         for state, value in objective_updates(objectives, step, scale)
     ]
+    changed = {p.cell for objective in objectives for p in objective.parameters()}
+    for cell in changed:
+        if cell.update is not None:
+            problem = f"parameter {cell.name!r} has an optimizer and an update of its own"
+            hint = "gc.update is for parameters that no optimizer changes: train=, gc.frozen"
+            fail(ArgumentError, "training", problem, hint=hint)
     losses = [objective.loss.node for objective in objectives]
     trained = [*losses, *(t.node for _, t in reported), *(value for _, value in updates)]
     updates += state_updates(trained, [t.node for _, t in predicted])

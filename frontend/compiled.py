@@ -6,7 +6,8 @@ function that reads state (parameters) has a state of its own, made from the see
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
 from gradc.runtime.cuda.device import Device
 from gradc.runtime.executor import Executor
+from gradc.runtime.finite import level_outside
 from gradc.runtime.host import usable_cpus
 from gradc.runtime.plain_number import as_whole
 from gradc.runtime.spellings import FUNCTION
@@ -31,6 +33,7 @@ from .ranges import count
 from .structure import unflatten_like
 from .synonyms import spelled
 from .tracing import fail, located
+from .variables import StateCell
 
 
 class Function(Attributes):
@@ -67,12 +70,12 @@ class Function(Attributes):
     @property
     def parameters(self) -> StateView:
         """Trained state by name: reading copies, assignment checks and writes."""
-        return StateView(self._executor.state, trained=True)
+        return StateView(self._executor.visible_state, trained=True)
 
     @property
     def state(self) -> StateView:
         """State that is not trained, by name."""
-        return StateView(self._executor.state, trained=False)
+        return StateView(self._executor.visible_state, trained=False)
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{n.attributes['name']}: {n.type}" for n in self.graph.inputs)
@@ -80,7 +83,7 @@ class Function(Attributes):
         return f"<gradc function ({inputs}) -> ({outputs})>"
 
 
-@without("memory_budget", "state")
+@without("memory_budget")
 @spelled
 def compile(
     structure: Any,
@@ -91,6 +94,7 @@ def compile(
     training: bool = False,
     dims: Mapping[str, int] | None = None,
     batch: int | None = None,
+    state: Any = None,
 ) -> Function:
     """Compile tensors in any structure of lists, tuples and dicts, or a graph from gc.parse.
 
@@ -103,10 +107,15 @@ def compile(
     training   the mode; in training every call is a step: it updates state, and random numbers
                move on. In evaluation a call with equal inputs gives equal results
     dims       values of named dimensions, fixed now; batch=64 is short for dims={"batch": 64}
+    state      a trainer, or another compiled function, with which it has in common all state that
+               both know by name: what one learns or updates, the other computes with. None: state
+               of its own, made from the seed; a warning names parameters that a trainer has trained
     """
     with located("compile"):
         target, precision = text("target", target), text("precision", precision)
         training = flag("training", training)
+        owner = _owner_of(state)
+    cells: Collection[StateCell] = ()
     if isinstance(structure, ProgramText):
         graph, initial = structure.graph, structure.initial
         structure = {name: name for name, _ in graph.outputs}
@@ -116,7 +125,7 @@ def compile(
             graph = Graph(graph.name, graph.inputs, graph.states, graph.outputs)
     else:
         graph, assembler = assemble(structure, "compile", training)
-        states = list(assembler.states)
+        states, cells = list(assembler.states), assembler.cells.values()
         initial = assembler.initial_graph(states) if states else None
         structure = unflatten_like(structure, [name for name, _ in graph.outputs])
     bound = bound_dimensions([graph], dims, batch, "compile")
@@ -130,7 +139,35 @@ def compile(
         executor.initialize(seed)
     elif SEED_STATE in executor.state:  # a graph given as text: all other state begins as zeros
         executor.state[SEED_STATE] = np.int64(seed)
+    if owner is not None:
+        with located("compile"):
+            executor.share(owner, {str(u.state.attributes["name"]) for u in graph.updates})
+    else:
+        _warn_of_trained(cells)
     return Function(graph, executor, structure)
+
+
+def _owner_of(state: Any) -> Executor | None:
+    """The program whose state `state=` names."""
+    if state is None:
+        return None
+    found = getattr(state, "_executor" if isinstance(state, Function) else "executor", None)
+    if not isinstance(found, Executor):
+        problem = f"state is a trainer or a compiled function, not {described(state)}"
+        fail(ArgumentError, "compile", problem)
+    return found
+
+
+def _warn_of_trained(cells: Collection[StateCell]) -> None:
+    """A program that computes with the first values of what has been trained is seldom meant."""
+    found = {cell.name: cell.trained_by() for cell in cells if cell.trained_by is not None}
+    trained = {name: trainer for name, trainer in found.items() if trainer and trainer.record.step}
+    if trained:
+        first, *more = trained
+        names = first + (f" and {len(more)} more" if more else "")
+        text = f"compile: the parameters {names} begin anew, as before they were trained; write "
+        text += "gc.compile(..., state=trainer) to compute with what a trainer has learned"
+        warnings.warn(text, UserWarning, stacklevel=level_outside())
 
 
 def driver_program(

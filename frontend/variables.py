@@ -55,9 +55,13 @@ class StateCell:
     """What is known about one state beside its type. Two tensors of one state share the cell.
 
     trainable   whether optimizers may change it, if it is a parameter
+    trained_by  the last trainer that was made to change it, if it still is there
     """
 
-    __slots__ = ("attribute", "given_name", "initial", "owner", "revisions", "trainable", "update")
+    __slots__ = (
+        "attribute", "given_name", "initial", "owner", "revisions", "trainable", "trained_by",
+        "update",
+    )  # fmt: skip
 
     def __init__(self, given_name: str, initial: Beginning) -> None:
         self.given_name = given_name
@@ -65,6 +69,7 @@ class StateCell:
         self.owner: Owner | None = None
         self.attribute = ""
         self.trainable = True
+        self.trained_by: Callable[[], Any] | None = None
         self.update: Tensor | None = None
         self.revisions = 0  # how many calls have asked for one
 
@@ -209,11 +214,14 @@ def state(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -
 def update(state: Tensor, value: Any) -> None:
     """After each training step `state` takes `value`; all updates see the old values.
 
-    A state has one update: a later call replaces an earlier one. Evaluation updates nothing.
+    A state has one update: a later call replaces an earlier one. Evaluation updates nothing. A
+    parameter takes one too, in programs whose optimizer does not change it: those of gc.compile
+    with `training=True`, and of gc.training where it is frozen or another's.
     """
     refuse_in_regions("update", "a state is not updated in a loop or a branch", _CARRIED)
-    if not isinstance(state, State) or state.trained:
-        fail(ArgumentError, "update", "the first argument is a state made by gc.state")
+    if not isinstance(state, State):
+        problem = "the first argument is a state of gc.state or gc.parameter"
+        fail(ArgumentError, "update", problem)
     new = as_tensor(value)
     if new.shape != state.shape:
         facts = [f"state {state.name!r} is {state.node.type}, the value {new.node.type}"]

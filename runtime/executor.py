@@ -9,7 +9,7 @@ share its state and exclude each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +25,7 @@ from .host import Host
 from .index_ranges import check_index_ranges
 from .inputs import Expected, bound_shape, check_inputs, expect, fits_exactly
 from .place import Call, Place
+from .shared_state import NamedState, SharedState
 
 NO_DIMS: Mapping[str, int] = MappingProxyType({})
 
@@ -39,8 +40,21 @@ class Executor:
         self.place = _place_of(artifact, threads)
         self.state = self.place.state
         self.lock = self.place.lock
+        self.shared: SharedState | None = None
         self._plans: dict[tuple[tuple[str, int], ...], _CallPlan] = {}
         self._last_plan: _CallPlan | None = None
+
+    @property
+    def visible_state(self) -> NamedState:
+        """The state, that which is another program's included."""
+        return self.state if self.shared is None else self.shared
+
+    def share(self, owner: Executor, written: Collection[str]) -> None:
+        """From now on have in common with another program what both know by name.
+
+        written   names of states that this program updates
+        """
+        self.shared = SharedState(self.state, owner, frozenset(written))
 
     def initialize(self, seed: int, dims: Mapping[str, int] | None = None) -> None:
         """Fill the state block from the seed, through the "init" entry point."""
@@ -93,7 +107,12 @@ class Executor:
             plan = self._last_plan
             if plan is None or plan.fields is not fields or not plan.takes(values, dims):
                 plan = self._last_plan = self._plan_for(fields, values, dims)
-            return plan.run()
+            if self.shared is None:
+                return plan.run()
+            self.shared.fetch()
+            results = plan.run()
+            self.shared.give()
+            return results
 
     def _plan_for(
         self, fields: Sequence[TensorField], values: Mapping[str, Any], dims: Mapping[str, int]

@@ -59,10 +59,10 @@ class LossWatch:
     def _tell(self, problem: str) -> None:
         if not self._told:
             self._told = True
-            warnings.warn(f"fit: {problem}; {_HINT}", RuntimeWarning, stacklevel=_level_outside())
+            warnings.warn(f"fit: {problem}; {_HINT}", RuntimeWarning, stacklevel=level_outside())
 
 
-def _level_outside() -> int:
+def level_outside() -> int:
     """The `stacklevel` that names the line which called gradc, seen from the caller."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_own(frame):

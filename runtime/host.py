@@ -116,6 +116,7 @@ class HostCall:
             arguments.first_step = first_step
             arguments.count = count
             arguments.rows = rows
+            host.state.version += 1
             self._function(self._address)
 
 

@@ -18,7 +18,11 @@ class State(Mapping[str, Array]):
     """The named state in one aligned block; reading copies, writing checks and converts.
 
     Arrays go in and out in the logical layout of `StateField.shape`, whatever the physical order.
+
+    version   another number whenever values may have changed
     """
+
+    version = 0
 
     def __init__(self, fields: Sequence[StateField], size_bytes: int) -> None:
         self.fields = {field.name: field for field in fields}
@@ -38,6 +42,7 @@ class State(Mapping[str, Array]):
                 f"state {name!r} has shape {list(field.shape)}, not {list(array.shape)}"
             )
         view[...] = array.reshape(view.shape)
+        self.version += 1
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.fields)
@@ -51,6 +56,7 @@ class State(Mapping[str, Array]):
     def clear(self) -> None:
         """Set every byte to zero."""
         self._block[:] = 0
+        self.version += 1
 
     def snapshot(self) -> bytes:
         """All of the block, to be given to `restore`."""
@@ -59,6 +65,7 @@ class State(Mapping[str, Array]):
     def restore(self, snapshot: bytes) -> None:
         """The block as it was when the snapshot was taken."""
         self._block[:] = np.frombuffer(snapshot, np.uint8)
+        self.version += 1
 
     def arrays_of(self, snapshot: bytes) -> dict[str, Array]:
         """The named arrays that a snapshot holds, in their logical layout."""

@@ -10,6 +10,7 @@ from gradc.compiler.attributes import Attributes
 from gradc.compiler.errors import ArgumentError
 
 from .arena import Array
+from .shared_state import NamedState
 from .state import State
 
 
@@ -19,7 +20,7 @@ class StateView(Attributes, Mapping[str, Array]):
     prefix   what the names of those begin with that are shown, without it
     """
 
-    def __init__(self, state: State, trained: bool, prefix: str = "") -> None:
+    def __init__(self, state: NamedState, trained: bool, prefix: str = "") -> None:
         self._state, self._what = state, "parameter" if trained or prefix else "state"
         fields = [f for f in state.fields.values() if f.trained == trained]
         shown = [f.name.removeprefix(prefix) for f in fields if f.name.startswith(prefix)]

@@ -41,7 +41,6 @@ def test_no_other_spelling_of_an_offered_name_is_called_missing(namespace: str) 
 NOT_OFFERED: dict[str, Callable[[], Any]] = {
     "compile: memory_budget=": lambda: gc.compile(gc.ones(2), memory_budget=100),  # type: ignore
     "compile: memory_budget= ": lambda: _program().compile(memory_budget=100),
-    "compile: state=": lambda: gc.compile(gc.ones(2), state=None),  # type: ignore[call-arg]
 }
 
 

@@ -47,7 +47,7 @@ HEAD, BASE = {"head.weight", "head.bias"}, {"base.weight", "base.bias"}
 @pytest.mark.parametrize(
     ("train", "wanted"),
     [("head.*", HEAD), (["*.bias", "head.*"], {*HEAD, "base.bias"}), ("*", {*HEAD, *BASE})],
-    ids=str,
+    ids=["head", "biases and head", "all"],
 )
 def test_patterns(train: Any, wanted: set[str]) -> None:
     assert changed(gc.training(loss_of(Pair()), optim.Adam(lr=0.1), train=train)) == wanted

@@ -93,6 +93,7 @@ class DeviceCall:
             return
         place = self._place
         with place.lock, self._device as device:
+            place.state.version += 1
             try:
                 self._upload(first_step, count)
                 if self._replay is None or self._arena_address != place.arena.address:
