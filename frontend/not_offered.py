@@ -47,7 +47,7 @@ LAYERS = frozenset(
 
 OPTIMIZERS = frozenset(
     """
-    Adafactor Muon SparseAdam swa_utils
+    Adafactor SparseAdam swa_utils
     """.split()
 )
 
