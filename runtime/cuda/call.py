@@ -42,13 +42,16 @@ class DeviceCall:
         inputs: Sequence[Array],
         order: Array | None,
         outputs: Sequence[Array],
+        shares: bool = True,
     ) -> None:
+        """shares: whether inputs that other calls have too are on the device once."""
         self.entry = entry
         self.inputs, self.order, self.outputs = list(inputs), order, list(outputs)
         self._place, self._program = place, program
-        device = self._device = place.device
+        device = self.device = place.device
         names = [f"input {field.name!r}" for field in entry.inputs]
-        self._held = [place.hold(a, what) for a, what in zip(self.inputs, names, strict=True)]
+        hold = place.hold if shares else place.block_for
+        self._held = [hold(a, what) for a, what in zip(self.inputs, names, strict=True)]
         self._starts = [0] * len(self.inputs)
         self._first_rows = [0] * len(self.inputs)
         self._unread = set(range(len(self.inputs)))
@@ -89,28 +92,31 @@ class DeviceCall:
         self._same_rows = True
 
     def run(self, first_step: int, count: int, rows: int) -> None:
-        if count < 1:
-            return
-        place = self._place
-        with place.lock, self._device as device:
-            place.state.version += 1
+        with self._place.lock, self.device as device:
             try:
-                self._upload(first_step, count)
-                if self._replay is None or self._arena_address != place.arena.address:
-                    self._replay = self._packed()
-                self._replay.run(self._lines.of(count, rows, self._same_rows), count, rows)
-                sizes = self._program.table.output_bytes
-                for result, array, size in zip(self._results, self.outputs, sizes, strict=True):
-                    result.download(_bytes(array)[: count * size])
+                self.start(first_step, count, rows)
             finally:
                 # Also where it was interrupted: the device reads what this call owns.
                 device.synchronize()
+
+    def start(self, first_step: int, count: int, rows: int) -> None:
+        """Put a run on the stream, with the device current; outputs are there when it is done."""
+        if count < 1:
+            return
+        self._place.state.version += 1
+        self._upload(first_step, count)
+        if self._replay is None or self._arena_address != self._place.arena.address:
+            self._replay = self._packed()
+        self._replay.run(self._lines.of(count, rows, self._same_rows), count, rows)
+        sizes = self._program.table.output_bytes
+        for result, array, size in zip(self._results, self.outputs, sizes, strict=True):
+            result.download(_bytes(array)[: count * size])
 
     def _take_own(self, position: int, array: Array) -> None:
         """A block of this call's alone: what is there may belong to other calls too."""
         if self._place.is_shared(self._held[position]):
             what = f"input {self.entry.inputs[position].name!r}"
-            with self._device:
+            with self.device:
                 self._held[position] = self._place.block_for(array, what)
             self._replay = None
 
@@ -129,7 +135,7 @@ class DeviceCall:
         if self._order_block is None or numbers.nbytes > self._order_block.size_bytes:
             self._order_block = None  # its room may be needed
             room = max(numbers.nbytes, self.order.nbytes)  # of any run that takes it
-            self._order_block = Block(self._device, room, "the order of the samples")
+            self._order_block = Block(self.device, room, "the order of the samples")
             self._replay = None
         self._order_block.upload(numbers)
 

@@ -21,6 +21,10 @@ from .call import DeviceCall
 from .device import Block, Device
 from .program import DeviceProgram, Modules
 from .state import DeviceState
+from .streamed import StreamedCall
+
+DATA_PART = 0.9
+"""Of the memory that is free, how much data may take: the order of the samples needs some too."""
 
 
 class Cuda:
@@ -43,11 +47,20 @@ class Cuda:
         inputs: Sequence[Array],
         order: Array | None,
         outputs: Sequence[Array],
-    ) -> DeviceCall:
+    ) -> DeviceCall | StreamedCall:
         with self.lock, self.device:
             program = self._program(entry)
             self.arena.reserve(program.arena_bytes)
-            return DeviceCall(self, entry, program, inputs, order, outputs)
+            kind = DeviceCall if self._fits(entry, inputs, outputs) else StreamedCall
+            return kind(self, entry, program, inputs, order, outputs)
+
+    def _fits(self, entry: EntryPoint, inputs: Sequence[Array], outputs: Sequence[Array]) -> bool:
+        """Whether the data sets of a call, and what it makes of them, have room as a whole."""
+        pairs = zip(entry.inputs, inputs, strict=True)
+        gathered = [array for field, array in pairs if field.gathered_axis is not None]
+        needed = sum(array.nbytes for array in gathered if self._held(array) is None)
+        needed += sum(array.nbytes for array in outputs)
+        return not gathered or needed <= DATA_PART * self.device.free_bytes()[0]
 
     def _program(self, entry: EntryPoint) -> DeviceProgram:
         if not isinstance(entry.code, bytes):
@@ -58,17 +71,21 @@ class Cuda:
 
     def hold(self, array: Array, what: str) -> Block:
         """Room for an array; calls that are made for the same one share it."""
-        known, block = self._shared.get(id(array), (None, None))
-        if known is not None and known() is array and block is not None:
-            found = block()
-            if found is not None:
-                return found
+        found = self._held(array)
+        if found is not None:
+            return found
         made = self.block_for(array, what)
         gone = [key for key, (_, block) in self._shared.items() if block() is None]
         for key in gone:
             del self._shared[key]
         self._shared[id(array)] = (weakref.ref(array), weakref.ref(made))
         return made
+
+    def _held(self, array: Array) -> Block | None:
+        """The room that the array has already."""
+        known, block = self._shared.get(id(array), (None, None))
+        is_known = known is not None and known() is array and block is not None
+        return block() if is_known and block is not None else None
 
     def is_shared(self, block: Block) -> bool:
         """Whether calls that are made later may get this block too."""

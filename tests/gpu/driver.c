@@ -358,8 +358,8 @@ int cuStreamCreate(void **handle, unsigned flags) {
     return SUCCESS;
 }
 
-static int flush(struct stream *stream) {
-    int status = stream_flush(stream);
+static int flush(struct stream *stream, size_t count) {
+    int status = stream_flush(stream, count);
     if (status) {
         failed = status;
     }
@@ -368,7 +368,7 @@ static int flush(struct stream *stream) {
 
 int cuStreamSynchronize(void *handle) {
     int status = handle ? quiet() : INVALID_HANDLE;
-    return status ? status : flush(handle);
+    return status ? status : flush(handle, SIZE_MAX);
 }
 
 int cuStreamDestroy_v2(void *handle) {
@@ -544,9 +544,14 @@ int cuGraphExecDestroy(void *exec) {
 
 /* ---------------------------------------------------------------- events */
 
+struct event {
+    struct stream *stream; /* null: it was never recorded */
+    size_t after;          /* how much of the stream's work is before it */
+};
+
 int cuEventCreate(void **event, unsigned flags) {
     (void)flags;
-    *event = malloc(1);
+    *event = calloc(1, sizeof(struct event));
     counts.events++;
     return ready();
 }
@@ -557,12 +562,22 @@ int cuEventDestroy_v2(void *event) {
     return SUCCESS;
 }
 
-int cuEventRecord(void *event, void *stream) {
-    return event && stream ? ready() : INVALID_HANDLE;
+int cuEventRecord(void *handle, void *on) {
+    struct stream *stream = on;
+    if (!handle || !stream) {
+        return INVALID_HANDLE;
+    }
+    *(struct event *)handle = (struct event){stream, stream->done + stream->waiting.count};
+    return ready();
 }
 
-int cuEventSynchronize(void *event) {
-    return event ? quiet() : INVALID_HANDLE;
+int cuEventSynchronize(void *handle) {
+    const struct event *event = handle;
+    int status = event ? quiet() : INVALID_HANDLE;
+    if (status || !event->stream || event->after <= event->stream->done) {
+        return status;
+    }
+    return flush(event->stream, event->after - event->stream->done);
 }
 
 int cuEventElapsedTime(float *milliseconds, void *begin, void *end) {

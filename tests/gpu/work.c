@@ -162,10 +162,18 @@ static int list_run(const struct list *list) {
     return status;
 }
 
-int stream_flush(struct stream *stream) {
-    struct list list = stream->waiting;
-    stream->waiting = (struct list){0};
-    int status = list_run(&list);
-    list_free(&list);
+int stream_flush(struct stream *stream, size_t count) {
+    struct list *waiting = &stream->waiting;
+    int status = SUCCESS;
+    count = count < waiting->count ? count : waiting->count;
+    for (size_t n = 0; n < count; n++) {
+        status = status ? status : run(&waiting->work[n]);
+        work_free(&waiting->work[n]);
+    }
+    waiting->count -= count;
+    if (waiting->count) {
+        memmove(waiting->work, waiting->work + count, waiting->count * sizeof *waiting->work);
+    }
+    stream->done += count;
     return status;
 }

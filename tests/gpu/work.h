@@ -30,6 +30,7 @@ struct list {
 
 struct stream {
     struct list waiting;
+    size_t done; /* pieces of work that have run */
     struct list *captured; /* null: no capture */
     bool spoilt;           /* something was done that cannot be captured */
 };
@@ -37,8 +38,8 @@ struct stream {
 int work_add(struct list *list, struct work work);
 void list_free(struct list *list);
 struct list *list_copy(const struct list *list);
-/* Run all that waits on a stream. */
-int stream_flush(struct stream *stream);
+/* Run the first pieces of work that wait on a stream; all of them where there are fewer. */
+int stream_flush(struct stream *stream, size_t count);
 /* The parameters of a launch, copied as the driver copies them. */
 unsigned char *work_copy_values(const struct function *function, void *const *parameters);
 /* Run what stands for the kernel. */
