@@ -13,8 +13,10 @@ import gradc as gc
 from gradc import nn, optim
 from gradc.compiler import launches
 from gradc.compiler.driver import CompiledProgram, CompileOptions
-from gradc.compiler.errors import ArgumentError, CompileError
+from gradc.compiler.errors import ArgumentError, CompileError, VerifyError
 from gradc.compiler.launches import Pointer
+from gradc.compiler.loops.check import verify_kernel
+from gradc.compiler.loops.text import parse_kernel, print_kernel
 from gradc.compiler.ops import CATALOGUE, OP_WITH_NAME
 from gradc.compiler.ops.definition import Composed
 from gradc.compiler.opt import optimize_text
@@ -202,3 +204,60 @@ def test_gpus_have_names() -> None:
     assert CompileOptions(target="cuda:sm_80").cpu == "sm_80"
     with pytest.raises(ArgumentError, match="unknown GPU 'sm_75'"):
         gc.compile(gc.ones(2), target="cuda:sm_75")
+
+
+WRONG = {
+    "block 3 x 4": "3 is no power of two",
+    "block 1048576 x 4": "no program has 1048576 x 4 elements and 4 warps",
+    "block 8 x 2": "an order in blocks of 2 terms has no 4 lanes",
+}
+
+
+@pytest.mark.parametrize("block", WRONG)
+def test_grids_that_nobody_can_follow_are_refused(block: str) -> None:
+    text = f"""
+    buffer %x : f32[64, 4] in arena
+    buffer %y : f32[64] in arena
+    kernel k0 {{
+      parallel i in 64
+      loop j in 4 order j lanes 4 {{ %r = sum(%x[i, j]) : f32 }}
+      loop {{ %y[i] = %r }}
+      schedule grid {{ walk i {block} warps 4 }}
+    }}
+    """
+    with pytest.raises(VerifyError, match=WRONG[block]):
+        verify_kernel(parse_kernel(text))
+
+
+PRODUCTS = """
+buffer %x : f32[64, 32] in arena
+buffer %w : f32[32, 64] in arena
+buffer %y : f32[64, 64] in arena
+kernel k0 {
+  parallel i in 64
+  parallel j in 64
+  loop k in 32 order k { %r = dot(mul(%x[i, k], %w[k, j])) : f32 }
+  loop { %y[i, j] = %r }
+  schedule products { rows i columns j terms k tile 32 x 64 x 16 ieee warps 4 stages 3 }
+}
+"""
+
+
+def test_products_are_printed_as_they_are_parsed() -> None:
+    kernel = parse_kernel(PRODUCTS)
+    verify_kernel(kernel)
+    assert parse_kernel(print_kernel(kernel)).schedule == kernel.schedule
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("32 x 64 x 16", "8 x 64 x 16", "no tile is 8 x 64 x 16 in 3 stages"),
+        ("columns j", "columns i", "it walks i, i"),
+        ("order k", "order k lanes 16", "terms k are not its loop's order"),
+        ("dot(mul(%x[i, k], %w[k, j]))", "sum(%x[i, k])", "they are of sums of products"),
+    ],
+)
+def test_products_that_nobody_can_follow_are_refused(old: str, new: str, problem: str) -> None:
+    with pytest.raises(VerifyError, match=problem):
+        verify_kernel(parse_kernel(PRODUCTS.replace(old, new)))

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..loops.contraction import Contraction, find_contraction
-from ..loops.ir import Kernel, Loop, Reduction, Scalar, points_of
+from ..loops.ir import Kernel, Loop, Reduction, Scalar, points_of, walk
 from ..loops.order import choose_joint_order
 from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of, find_runs
@@ -159,8 +159,7 @@ def _products(kernel: Kernel, runs: Runs, c: Contraction, precision: str) -> tup
     while programs() < PROGRAMS and max(sides) > shortest:
         longer = 0 if sides[0] >= sides[1] else 1
         sides[longer] //= 2
-    size = 4 if short is None else short.size_bytes
-    most = WIDE_TILE_BYTES // size if in_cores else TILE_TERMS
+    most = WIDE_TILE_BYTES // _loaded_bytes(c) if in_cores else TILE_TERMS
     terms = min(most, max(FEWEST_SIDE, power_of_two(c.depth)))
     most_warps = MOST_CHOSEN_WARPS if max(sides) > TILE_SIDE else MOST_CHOSEN_WARPS // 2
     warps = max(1, min(most_warps, sides[0] * sides[1] // ELEMENTS_OF_WARP))
@@ -178,6 +177,13 @@ def _products(kernel: Kernel, runs: Runs, c: Contraction, precision: str) -> tup
     sums = f"{m} x {n} sums of {c.depth} terms"
     reasons = {"tile": f"{counted(programs(), 'program')} of them", "warps": f"{sums}"}
     return ordered, Chosen(schedule, f"a product: {sums}", reasons)
+
+
+def _loaded_bytes(c: Contraction) -> int:
+    """Of the longest element that operands are read from memory as."""
+    seen: set[Scalar] = set()
+    loads = (s for dot in c.dots for x in (dot.a, dot.b) for s in walk(x, seen) if s.op == "load")
+    return max((load.dtype.size_bytes for load in loads if load.dtype.is_float), default=4)
 
 
 def _without_blocks(kernel: Kernel) -> Kernel:

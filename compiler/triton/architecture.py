@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ..errors import ArgumentError
 from ..machine import GPU_FUSION, Machine
 
 PREFIX = "sm_"
-NAMES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+KIB = 1_024
+SHARED_BYTES = MappingProxyType(
+    {
+        "sm_80": 163 * KIB, "sm_86": 99 * KIB, "sm_89": 99 * KIB,
+        "sm_90": 227 * KIB, "sm_100": 227 * KIB, "sm_120": 99 * KIB,
+    }
+)  # fmt: skip
+"""Shared memory that one block may have, by architecture. Source: CUDA C++ Programming Guide, table
+of technical specifications per compute capability."""
+
+NAMES = tuple(SHARED_BYTES)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One architecture; `capability` is 90 for sm_90."""
+    """One architecture; `capability` is 90 for sm_90, `shared_bytes` what a block may have."""
 
     name: str
     capability: int
+    shared_bytes: int
 
     @property
     def machine(self) -> Machine:
@@ -45,4 +57,4 @@ def find_architecture(name: str) -> Architecture:
             facts=[f"known: {', '.join(NAMES)}"],
             hint='gc.compile(y, target="cuda:sm_90") names one',
         )
-    return Architecture(name, int(name.removeprefix(PREFIX)))
+    return Architecture(name, int(name.removeprefix(PREFIX)), SHARED_BYTES[name])

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import CompileError
@@ -107,7 +107,19 @@ def _unpacked(stored: bytes) -> Cubin | None:
 
 
 def _compiled(kernel: KernelText, architecture: Architecture) -> Cubin:
-    compiled = compile_with_triton(kernel, architecture)
+    """With fewer stages than the schedule has, where they do not fit the shared memory."""
+    for stages in range(kernel.stages, 0, -1):
+        compiled = compile_with_triton(replace(kernel, stages=stages), architecture)
+        if compiled.metadata.shared <= architecture.shared_bytes:
+            break
+    else:
+        raise CompileError(
+            "a kernel needs more shared memory than a block may have",
+            facts=[
+                f"it needs {compiled.metadata.shared} bytes in one stage",
+                f"{architecture.name} has {architecture.shared_bytes}",
+            ],
+        )
     metadata = compiled.metadata
     sizes = [_SIZES.get(kind, POINTER_BYTES) for _, kind in kernel.signature]
     return Cubin(

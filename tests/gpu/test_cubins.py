@@ -19,14 +19,23 @@ from test_triton_text import emitted
 
 from gradc.compiler.driver import CompiledProgram, CompileOptions
 from gradc.compiler.graph.text_parse import parse_graph
-from gradc.compiler.triton.architecture import find_architecture
-from gradc.compiler.triton.cubin import compile_with_triton
+from gradc.compiler.object_cache import ObjectCache
+from gradc.compiler.triton.architecture import NAMES, find_architecture
+from gradc.compiler.triton.cubin import compile_kernel, compile_with_triton
 from gradc.compiler.triton.kernels import KernelText
 from gradc.compiler.triton.program import emit_program
 
 ARCHITECTURES = ("sm_80", "sm_90")
 EXAMPLES = {"digits": 64, "lenet": 64, "xor": 4, "adding": 50, "resnet20": 128, "plane_fit": 16}
 """By name, with the size of a batch."""
+
+PRODUCT = """
+graph f(%x: f32[1024, 512], %w: f32[512, 2048]) {
+  %0 = dot_general %x, %w {lhs_batch=[], lhs_contract=[1], rhs_batch=[], rhs_contract=[0]} : f32[1024, 2048]
+  %1 = tanh %0 : f32[1024, 2048]
+  return y=%1
+}
+"""  # noqa: E501
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
@@ -60,6 +69,17 @@ def test_kernels_of_examples_compile_without_spills(
         assert found["REG"] < 255
 
 
+@pytest.mark.parametrize("architecture", NAMES)
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_products_fit_every_architecture(precision: str, architecture: str) -> None:
+    options = CompileOptions(target=f"cuda:{architecture}", precision=precision)  # type: ignore[arg-type]
+    driver = CompiledProgram({"call": parse_graph(PRODUCT)}, None, options)
+    gpu = find_architecture(architecture)
+    for kernel in emit_program(driver.lowered("call", {}, False), architecture).kernels:
+        cubin = compile_kernel(kernel, gpu, ObjectCache(None))
+        assert 0 <= cubin.shared_bytes <= gpu.shared_bytes and cubin.threads >= 32
+
+
 def ptx(text: str, *passes: str) -> Iterator[str]:
     for kernel in emitted(text, *passes).kernels:
         compiled: Any = compile_with_triton(kernel, find_architecture("sm_90"))
@@ -79,15 +99,6 @@ def test_elements_that_lie_together_are_read_four_at_once() -> None:
     (found,) = ptx(text, "choose_schedule(cpu=sm_90)")
     assert "ld.global.v4.b32" in found and "st.global.v4.b32" in found
     assert "ld.global.b32" not in found
-
-
-PRODUCT = """
-graph f(%x: f32[1024, 512], %w: f32[512, 2048]) {
-  %0 = dot_general %x, %w {lhs_batch=[], lhs_contract=[1], rhs_batch=[], rhs_contract=[0]} : f32[1024, 2048]
-  %1 = tanh %0 : f32[1024, 2048]
-  return y=%1
-}
-"""  # noqa: E501
 
 
 @pytest.mark.parametrize(
