@@ -1,7 +1,9 @@
 """What the machine itself can do: multiply-adds per second and copy bandwidth, measured.
 
-The peak is that of independent chains of vector fused multiply-adds, written as LLVM IR: 24 chains
-hide the latency of every current core. Each thread runs a copy of it at the same time. Copy
+The peak is that of independent chains of vector fused multiply-adds, written as LLVM IR: enough to
+hide the latency of every current core (two a cycle, four or five cycles each), and no more than
+stay in registers beside the factor: of more, a machine with 16 would measure its loads and stores.
+Each thread runs a copy of it at the same time. Copy
 bandwidth counts bytes read and bytes written, on arrays of the size that is asked for.
 """
 
@@ -17,7 +19,6 @@ import numpy as np
 from gradc.compiler.cpu_llvm.jit import process_engine
 from gradc.compiler.cpu_llvm.target import compile_module, find_target
 
-CHAINS = 24
 ITERATIONS = 4_000_000
 
 
@@ -27,11 +28,12 @@ class FmaLoop:
     def __init__(self) -> None:
         target = find_target("native")
         lanes = target.vector_bytes // 4
-        payload = compile_module(_fma_text(lanes), target)
+        chains = target.machine.vector_registers * 3 // 4
+        payload = compile_module(_fma_text(lanes, chains), target)
         self._loaded = process_engine().load(payload, ["fma_loop"])
         kind = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64)
         self._function = kind(self._loaded.address("fma_loop"))
-        self.flops_per_thread = 2.0 * lanes * CHAINS * ITERATIONS
+        self.flops_per_thread = 2.0 * lanes * chains * ITERATIONS
 
     def gflops(self, threads: int) -> float:
         """GFLOP/s of so many threads together; ctypes releases the interpreter's lock."""
@@ -47,9 +49,9 @@ class FmaLoop:
         return threads * self.flops_per_thread / (time.perf_counter() - started) / 1e9
 
 
-def _fma_text(lanes: int) -> str:
+def _fma_text(lanes: int, chains: int) -> str:
     vector = f"<{lanes} x float>"
-    names = [f"%a{n}" for n in range(CHAINS)]
+    names = [f"%a{n}" for n in range(chains)]
     phis = [f"  {name} = phi {vector} [ %x, %entry ], [ {name}.next, %body ]" for name in names]
     steps = [
         f"  {name}.next = call {vector} @llvm.fma.v{lanes}f32"
@@ -57,7 +59,7 @@ def _fma_text(lanes: int) -> str:
         for name in names
     ]
     total, sums = "%a0.next", []
-    for n in range(1, CHAINS):
+    for n in range(1, chains):
         sums.append(f"  %s{n} = fadd {vector} {total}, %a{n}.next")
         total = f"%s{n}"
     return "\n".join([

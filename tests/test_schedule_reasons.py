@@ -138,6 +138,32 @@ def test_reasons_of_choices(kernel: Kernel, line: str, why: str) -> None:
     assert re.search(why, found[line]), found[line]
 
 
+def terms(m: int, n: int, depth: int) -> Kernel:
+    """A product whose sums have so many terms."""
+    return product(m, n, **{", 40]": f", {depth}]", "in 40": f"in {depth}", "[40,": f"[{depth},"})
+
+
+@pytest.mark.parametrize(
+    ("kernel", "facts"),
+    [
+        (terms(64, 256, 256), "across lines, 32 fit their sets, many pages, and that for 11 tiles"),
+        (terms(128, 96, 40), "across lines, and that for 22 tiles"),
+        (terms(64, 96, 40), None),
+        (terms(16, 256, 256), None),
+    ],
+)
+def test_rows_of_b_that_are_slow_to_read_are_packed_where_a_tile_has_no_time_for_them(
+    kernel: Kernel, facts: str | None
+) -> None:
+    """Of 16 registers; of 32 a tile has so many FMAs for a row that it waits for none."""
+    narrow = reasons(kernel, "x86-64-v3")
+    assert "b in place" in reasons(kernel, "x86-64-v4")
+    if facts is None:
+        assert "b in place" in narrow
+    else:
+        assert narrow["b packed rows"].endswith(facts)
+
+
 def test_reasons_of_many_products() -> None:
     x, w = input_("x", (20, 64, 48), float32), input_("w", (20, 48, 64), float32)
     found = reasons_of(dot_general(x, w, (0,), (0,), (2,), (1,)))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..artifact import LINE_BYTES
 from ..loops.contraction import Contraction, Spread, steps_in_memory
 from ..loops.index_form import StripStep
 from ..loops.ir import PAGE_BYTES, Scalar
@@ -56,6 +57,14 @@ CALL_CYCLES, TILE_CYCLES = 100, 10
 MANY_PAGES = 48
 """Terms that each lie on a page of its own: more than the processor has addresses of at hand."""
 MANY_STRIPS = 4
+WAY_BYTES, WAYS = 4_096, 8
+"""Of a first-level cache: lines so far apart share a set, which has room for so many lines."""
+FEW_REGISTERS = 16
+"""With so many vector registers a tile has few FMAs to a term, and no time for slow loads."""
+PACK_CYCLES, CROSSING, CROWDED, OVERCROWDED, PAGED = 7.0, 0.5, 0.3, 0.7, 0.2
+"""What packing a row of `b` takes there, and what it saves in each tile where vectors lie across
+lines, where rows do not fit the sets that they share, four times as many even, and where they are
+on many pages. Measured on a Zen 3 core, tiles of 6 x 16."""
 MANY_POINTS = 8
 """A batch axis with so many points is shared among threads, and so many parts split evenly."""
 
@@ -392,9 +401,27 @@ class _Chooser:
             return Choice(Staging("in place"), f"{apart}: as if it were packed")
         elif self.each.what == "tile" and self.b_bytes > HALF_CACHE:
             why = f"{self.b_bytes} bytes are read again for each tile"
+        elif self.tiles * sum((found := self._hindrances(operand, steps)).values()) > PACK_CYCLES:
+            why = f"{apart}: {', '.join(found)}, and that for {self.tiles} tiles"
         else:
             return Choice(Staging("in place"), apart)
         return Choice(self._packed(steps, self.columns), why)
+
+    def _hindrances(self, operand: Scalar, steps: _Steps) -> dict[str, float]:
+        """What makes rows of `b` slow to read in place, and the cycles that a tile loses with each
+        (see PACK_CYCLES)."""
+        if self.machine.vector_registers > FEW_REGISTERS:
+            return {}
+        apart, terms = steps.by_term * self.size, min(self.block_terms, self.c.depth)
+        fit = WAYS * WAY_BYTES // max(LINE_BYTES, math.gcd(apart, WAY_BYTES))
+        ours = operand.payload.space in ("arena", "state")
+        found = {
+            # A user's array may begin anywhere.
+            "across lines": CROSSING if not ours or apart % LINE_BYTES else 0.0,
+            f"{fit} fit their sets": OVERCROWDED if terms >= 4 * fit else CROWDED * (terms > fit),
+            "many pages": PAGED if apart * terms > MANY_PAGES * PAGE_BYTES else 0.0,
+        }
+        return {fact: cycles for fact, cycles in found.items() if cycles}
 
     def _apart(self, part: str, steps: _Steps) -> str:
         by_part, by_term = steps.by_part * self.size, steps.by_term * self.size
