@@ -59,6 +59,7 @@ if _typing.TYPE_CHECKING:
     from gradc.runtime.trainer import Trainer
 
     from . import data
+    from ._sweep import Sweep, SweepRun, sweep
     from ._training import TrainingProgram, training
     from .compiled import Function, compile
 
@@ -67,9 +68,12 @@ _LATE = {
     "EarlyStopping": "gradc.runtime",
     "Function": "gradc.compiled",
     "History": "gradc.runtime",
+    "Sweep": "gradc._sweep",
+    "SweepRun": "gradc._sweep",
     "Trainer": "gradc.runtime",
     "TrainingProgram": "gradc._training",
     "compile": "gradc.compiled",
+    "sweep": "gradc._sweep",
     "training": "gradc._training",
 }
 

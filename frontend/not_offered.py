@@ -27,7 +27,7 @@ FUNCTIONS = frozenset(
     multi_head_attention_forward multinomial multiprocessing nan_to_num
     nextafter onnx pairwise_distance pinv polar profiler qr real
     rot90 scatter_reduce set_default_dtype set_num_threads
-    sinc slogdet solve std_mean svd sweep trace trapezoid trapz tril_indices
+    sinc slogdet solve std_mean svd trace trapezoid trapz tril_indices
     triplet_margin_loss triu_indices uint16 uint32 uint64 unravel_index var_mean
     """.split()
 )

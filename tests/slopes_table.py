@@ -582,7 +582,7 @@ NO_SLOPE: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         "checkpoint compile cond custom_gradient frozen grad graph hessian hvp input jacobian jvp "
-        "map parameter parse scan state training update vjp vmap while_loop".split(),
+        "map parameter parse scan state sweep training update vjp vmap while_loop".split(),
         "declares, transforms or runs",
     ),
 }  # fmt: skip

@@ -47,6 +47,7 @@ LATE_IMPORTS = {
     "gradc.cli": ("*",),
     "gradc.functional.einstein": ("opt_einsum",),
     "gradc.runtime.history": ("matplotlib",),
+    "gradc._sweep": ("matplotlib",),
     "gradc.runtime.progress": ("rich",),
 }
 

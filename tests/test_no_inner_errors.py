@@ -309,7 +309,7 @@ OTHERS |= {
         lambda v: gc.cond(True, lambda x: x, lambda x: x, v),
     ),
 }  # fmt: skip
-ELSEWHERE = {"training"}  # which has tests of its own
+ELSEWHERE = {"sweep", "training"}  # which have tests of their own
 
 
 def test_every_public_function_is_called_here() -> None:

@@ -17,17 +17,6 @@ def _program(**options: Any) -> Any:
     return gc.training(gc.sum(w * w), optimizer=optim.SGD(lr=0.1), **options)
 
 
-@pytest.mark.parametrize(
-    "name",
-    "sweep".split(),
-)
-def test_names_that_are_not_offered_say_so(name: str) -> None:
-    if hasattr(gc, name):
-        pytest.fail(f"gc.{name} exists: test what it does, and take it off this list")
-    with pytest.raises(AttributeError, match=f"'{name}'.*does not offer it"):
-        getattr(gc, name)
-
-
 @pytest.mark.parametrize("namespace", [n for n in not_offered.NAMES if n != "gradc"])
 def test_no_other_spelling_of_an_offered_name_is_called_missing(namespace: str) -> None:
     """Keras's Conv2D is offered, as nn.Conv2d: an error says so. `gradc` has names of both kinds,
