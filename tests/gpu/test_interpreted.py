@@ -16,12 +16,14 @@ from catalogue_example import Example
 from catalogue_examples import EXAMPLES
 from gpu.interpreted import run_interpreted
 from gpu_plan import plan_for_gpu
+from support_passes import optimized
 from test_catalogue import SUMMING, assert_close, examples_of, reference
 
 import gradc as gc
 from gradc import nn, optim
 from gradc.compiler.driver import CompiledProgram, CompileOptions
 from gradc.compiler.graph.text_parse import parse_graph
+from gradc.compiler.graph.text_print import print_graph
 from gradc.compiler.loops.schedule import Products
 from gradc.compiler.ops import OP_WITH_NAME
 from gradc.compiler.ops.definition import Composed
@@ -31,6 +33,8 @@ from gradc.compiler.passes.inline_functions import inline_functions
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
+from gradc.compiler.testing.random_graphs import seeded_graph
+from gradc.compiler.testing.values import random_leaves, same_values
 
 Array = np.ndarray[Any, Any]
 MOST_EXAMPLES = 8
@@ -197,3 +201,15 @@ def test_products_of_each_precision(precision: str) -> None:
     found, _ = run_interpreted(program, inputs)
     wanted, _ = run_program(program, inputs)
     np.testing.assert_allclose(found["y"], wanted["y"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_random_graph_keeps_its_values(seed: int) -> None:
+    graph = seeded_graph(seed, ring=True)
+    leaves = random_leaves(graph, np.random.default_rng(seed), False, {"batch": 3})
+    program = plan_for_gpu(optimized(specialize(graph, {"batch": 3}, training=True)))
+    found = run_interpreted(program, leaves, leaves)
+    wanted = run_program(program, leaves, leaves)
+    for ours, theirs in zip(found, wanted, strict=True):
+        for name, array in ours.items():
+            assert same_values(theirs[name], array, False), f"{name}\n{print_graph(graph)}"
