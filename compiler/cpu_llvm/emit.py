@@ -216,7 +216,7 @@ class FunctionEmitter(MemoryEmitter):
 
         def build() -> FunctionEmitter:
             parameters = [(a.llvm, f"x{i}") for i, a in enumerate(args)]
-            body = FunctionEmitter(symbol, parameters, widest.llvm, "internal", "noinline nounwind")
+            body = FunctionEmitter(symbol, parameters, widest.llvm, "internal", AROUND_LOOPS)
             body.ret(function(body, *(body.parameter(i) for i in range(len(args)))))
             return body
 

@@ -32,12 +32,14 @@ def whole_units(f: FunctionEmitter, length: Value, unit: int) -> Value:
 
 
 def blocks(
-    e: ExpressionEmitter, axis: Axis, low: Value, high: Value, always_whole: bool
-) -> Iterator[None]:
+    e: ExpressionEmitter, axis: Axis, low: Value, high: Value, always_whole: bool,
+    once: bool = False,
+) -> Iterator[None]:  # fmt: skip
     """Emit the caller's body for whole blocks of lanes, then once for the rest, masked.
 
     low            a multiple of the number of lanes
     always_whole   the caller knows that nothing is ever left over
+    once           if something may be, all blocks are masked, by the same code
     """
     f = e.f
     exact = low.integer is not None and high.integer is not None
@@ -47,6 +49,12 @@ def blocks(
         whole = low
     else:
         whole = f.binary("add", low, whole_units(f, f.binary("sub", high, low), e.width))
+    if once and whole not in (low, high):
+        with f.loop(low, high, e.width) as loop, e.level():
+            mask = lanes_left(e, f.binary("sub", high, loop.index))
+            e.vectorise(axis, loop.index, mask, aligned=True)
+            yield
+        return
     if whole != low:
         with f.loop(low, whole, e.width) as loop, e.level():
             e.vectorise(axis, loop.index, None, aligned=True)

@@ -17,7 +17,7 @@ from ..artifact import LINE_BYTES
 from ..errors import CompileError
 from ..loops.build import ScalarBuilder, step_along
 from ..loops.flatten import flatten_kernel
-from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, walk
+from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, points_of, walk
 from ..loops.order import runs_wide
 from ..loops.schedule import Nest, SumBlock
 from ..loops.schedule_text import order_text
@@ -39,13 +39,21 @@ from .reductions import (
 from .shares import own_share
 from .vectors import ExpressionEmitter
 
+FEW_POINTS = 1_024
+"""A kernel with no more is short code. Long functions are called, never written out: other such
+kernels call the same ones. Whole blocks of lanes and what is left after them are the same loop,
+whose lanes are masked. Neither changes a bit, nor a time that could be measured."""
+
 
 def emit_nest(kernel: Kernel, nest: Nest) -> FunctionEmitter:
     """The kernel as one function with the signature of context.py."""
     f = new_kernel_function(kernel.name)
+    few = points_of(kernel.axes) * max(points_of(loop.axes) for loop in kernel.loops) <= FEW_POINTS
+    if few:
+        f.most_copies = 0
     flat = flatten_kernel(kernel, ScalarBuilder())
     if all(axis.extent for axis in flat.axes):
-        NestEmitter(flat, KernelContext(f, kernel.buffers), nest).emit()
+        NestEmitter(flat, KernelContext(f, kernel.buffers), nest, few).emit()
     f.ret()
     return f
 
@@ -53,8 +61,11 @@ def emit_nest(kernel: Kernel, nest: Nest) -> FunctionEmitter:
 class NestEmitter:
     """Emits one flattened kernel."""
 
-    def __init__(self, kernel: Kernel, context: KernelContext, nest: Nest) -> None:
-        self.kernel = kernel
+    def __init__(
+        self, kernel: Kernel, context: KernelContext, nest: Nest, few: bool = False
+    ) -> None:
+        """few   it has no more than FEW_POINTS"""
+        self.kernel, self.few = kernel, few
         self.context = context
         self.f = context.f
         self.e = ExpressionEmitter(context, nest.width, _changing(kernel))
@@ -126,7 +137,7 @@ class NestEmitter:
             AbreastEmitter(self, axis).emit(low, high)
         elif axis is self.vector_axis:
             whole = not axis.bounded and axis.extent % self.e.width == 0
-            for _ in blocks(self.e, axis, low, high, whole):
+            for _ in blocks(self.e, axis, low, high, whole, self.few):
                 self._fetch_ahead(rest)
                 self._parallel(rest, split)
         else:
@@ -259,19 +270,26 @@ class NestEmitter:
         limit: Value,
         size: int,
     ) -> dict[str, Accumulator]:
-        """Walk the first axis in blocks of `size` points, and what is left as one more."""
+        """Walk the first axis in blocks of `size` points, and what is left as one more.
+
+        Without lanes along the axis that is a shorter block of the same loop."""
         f, length = self.f, self.f.const("i64", size)
         at_once = chains(loop, axes[0], self.lanes(loop))
         if at_once > 1:
             return InterleavedBlocks(self, loop, size, at_once).walk(state)
         whole = whole_units(f, limit, size)
+        if whole.integer is None and axes[0] is not self.vector_axis:
+            whole = limit
         if whole.integer != 0:
             carried = _values(state)
             with f.loop(0, whole, size, carried=carried) as emitted, self.e.level():
                 before = _unpack(state, emitted.carried)
+                if whole is limit:
+                    left = f.binary("sub", limit, emitted.index)
+                    length = f.intrinsic("llvm.smin", "i64", left, length)
                 emitted.next(_values(self._add_block(loop, axes, before, emitted.index, length)))
             state = _unpack(state, emitted.results)
-        if whole.integer is None or whole.integer != limit.integer:
+        if whole is not limit and (whole.integer is None or whole.integer != limit.integer):
             left = f.binary("sub", limit, whole)
             state = self._add_block(loop, axes, state, whole, left)
         return state
@@ -304,6 +322,8 @@ class NestEmitter:
         if axis is not self.vector_axis:
             return self._carried(loop, rest, axis, low, high, 1, state, None)
         whole = whole_units(f, length, self.e.width)
+        if self.few and length.integer is None:
+            return self._carried(loop, rest, axis, low, high, self.e.width, state, None, True)
         end = f.binary("add", low, whole, "nsw")
         if whole.integer != 0:
             state = self._carried(loop, rest, axis, low, end, self.e.width, state, None)
@@ -323,13 +343,17 @@ class NestEmitter:
         step: int,
         state: dict[str, Accumulator],
         masked: tuple[Value, int | None] | None,
+        each: bool = False,
     ) -> dict[str, Accumulator]:
-        """masked: the mask, if not all lanes are on, and how many are, if that is known"""
+        """masked: the mask, if not all lanes are on, and how many are, if that is known
+        each: every block of lanes has a mask of its own"""
         carried = _values(state)
         with self.f.loop(low, high, step, carried=carried) as emitted:
             with self.e.level():
                 if axis is self.vector_axis:
                     mask, first = masked or (None, None)
+                    if each:
+                        mask = lanes_left(self.e, self.f.binary("sub", high, emitted.index))
                     self.e.vectorise(axis, emitted.index, mask, aligned=True, first=first)
                 else:
                     self.e.bind(axis, emitted.index)

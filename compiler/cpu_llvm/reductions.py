@@ -29,7 +29,7 @@ from ..loops.combiners import (
 from ..loops.ir import Reduction
 from ..types import DType
 from .casts import narrow, widen
-from .emit import FunctionEmitter, Value, llvm_type
+from .emit import KERNEL, FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
 
 Accumulator = list[Value]
@@ -173,7 +173,7 @@ def _best_of(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Ac
     parameters = [(values.llvm, "values"), (positions.llvm, "positions"), ("ptr", "best")]
 
     def build() -> FunctionEmitter:
-        g = FunctionEmitter(name, parameters, linkage="internal", attributes="nounwind")
+        g = FunctionEmitter(name, parameters, linkage="internal", attributes=KERNEL)
         # A bfloat is written as the i16 of its bits: a parameter's text does not tell which it is.
         found = [Value(g.parameter(n).name, v.type, v.lanes) for n, v in enumerate(lanes)]
         while found[0].lanes > 1:

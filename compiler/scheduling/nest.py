@@ -145,8 +145,27 @@ class NestChooser:
             if not candidates:
                 return Choice(None, "along every axis lanes would have to be gathered")
         best = min(reversed(candidates), key=self._cost)
+        if self._copies_gathered(best):
+            return Choice(None, "what is gathered is copied, one element at a time")
         together = sum(lies_together(best, address) for address in self.addresses)
         return Choice(best, f"{together} of {len(self.addresses)} addresses lie together")
+
+    def _copies_gathered(self, run: WalkedRun) -> bool:
+        """Whether the kernel but copies elements that lie where data say for each lane.
+
+        Nothing is computed in vectors then, and gathering them first takes as long as the copies.
+        """
+        if any(loop.reductions for loop in self.kernel.loops):
+            return False
+        stores = [store for loop in self.kernel.loops for store in loop.stores]
+        copied = [s.value for s in stores if s.value.op == "load" and not s.takes_turns]
+        return len(copied) == len(stores) and all(
+            any(
+                s.op == "load" and not s.axes.isdisjoint(run.axes)
+                for s in walk_scalars(value.args[0], set())
+            )
+            for value in copied
+        )
 
     def _cost(self, run: WalkedRun) -> float:
         counted = [a for a in self.addresses if run is not self.inner or run.is_used_by(a)]

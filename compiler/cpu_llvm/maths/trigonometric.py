@@ -10,7 +10,7 @@ Inverse functions go through one kernel, the angle of a point: no two of them ca
 
 from __future__ import annotations
 
-from ..emit import FunctionEmitter
+from ..emit import AROUND_LOOPS, FunctionEmitter
 from ..values import Value
 from .floats import (
     INFINITY,
@@ -73,9 +73,7 @@ def _build_reduce_large() -> FunctionEmitter:
     """void(x, quadrant, r, rest, count): reduce every finite x of 2^30 or more, lane by lane."""
     names = ["x", "quadrant", "r", "rest"]
     parameters = [("ptr noalias", name) for name in names] + [("i64", "count")]
-    f = FunctionEmitter(
-        _REDUCE_LARGE, parameters, linkage="internal", attributes="nounwind noinline"
-    )
+    f = FunctionEmitter(_REDUCE_LARGE, parameters, linkage="internal", attributes=AROUND_LOOPS)
     arrays = [f.parameter(i) for i in range(4)]
     with f.loop(0, f.parameter(4)) as loop:
         cells = [f.gep(array, loop.index, "i64") for array in arrays]
