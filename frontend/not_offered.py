@@ -20,14 +20,14 @@ FUNCTIONS = frozenset(
     addcdiv addcmul addmm addmv allclose amp angle array_equal backends baddbmm
     bincount cartesian_prod cdist cholesky combinations complex128
     complex64 conj convolve corrcoef correlate cov ctc_loss
-    det diag diagonal diff distributed eig eigh embedding_bag erfinv fft float8_e4m3fn
+    det diag distributed eig eigh embedding_bag erfinv fft float8_e4m3fn
     frac func gcd get_default_dtype get_num_threads gradient heaviside histc
     histogram i0 imag index_copy index_fill int4 interp inv inverse is_floating_point is_tensor
-    isclose isin kron lcm lerp logcumsumexp logspace masked_scatter
-    multi_head_attention_forward multinomial multiprocessing nan_to_num
+    isclose isin lcm lerp logcumsumexp logspace masked_scatter
+    multi_head_attention_forward multinomial multiprocessing
     nextafter onnx pairwise_distance pinv polar profiler qr real
     rot90 scatter_reduce set_default_dtype set_num_threads
-    sinc slogdet solve std_mean svd trace trapezoid trapz tril_indices
+    sinc slogdet solve std_mean svd trapezoid trapz tril_indices
     triplet_margin_loss triu_indices uint16 uint32 uint64 unravel_index var_mean
     """.split()
 )

@@ -236,7 +236,6 @@ _FUNCTIONS = {
     "mv": "write gc.matmul(x, y)",
     "dot": "write gc.vecdot(x, y) for vectors, x @ y for matrices",
     "inner": "write gc.vecdot(x, y)",
-    "cross": "write gc.einsum, or x[..., 1] * y[..., 2] - x[..., 2] * y[..., 1] and so on",
     "norm": "write gc.sqrt(gc.sum(x * x, axis))",
     "linalg": "matrix products are gc.matmul, gc.vecdot, gc.tensordot and gc.einsum",
     "amax": "write gc.max(x, axis)",
@@ -297,7 +296,6 @@ _FUNCTIONS = {
     "numel": "write x.size",
     "is_tensor": "write isinstance(x, gc.Tensor)",
     "is_floating_point": 'write gc.isdtype(x.dtype, "real floating")',
-    "nan_to_num": "write gc.where(gc.isnan(x), 0, x)",
     "lerp": "write x + weight * (y - x)",
     "addmm": "write x + y @ z",
     "Size": "a shape is a tuple",
@@ -478,6 +476,7 @@ ARGUMENTS = {
 
 ARGUMENTS_OF: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
     ("permute_dims", "tensordot", "transpose"): {"axes": ("dims",)},
+    ("diagonal", "trace"): {"axis1": ("dim1",), "axis2": ("dim2",)},
     ("swapaxes",): {"axis1": ("dim0", "axis0"), "axis2": ("dim1",)},
     (
         "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift",

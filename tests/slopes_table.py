@@ -319,6 +319,15 @@ REDUCTIONS: Mapping[str, Sequence[Case]] = {
     ],
     **{name: CUMULATED_SUMS for name in ("cumsum", "cumulative_sum")},
     **{name: CUMULATED_PRODUCTS for name in ("cumprod", "cumulative_prod")},
+    "nansum": [unary([1.0, NAN, INF], INF, [1, 0, 1])],
+    "nanmean": [unary([1.0, NAN, 3.0], 2.0, [0.5, 0, 0.5])],
+    "nan_to_num": [
+        unary([1.0, NAN, INF, -INF], [1, 7, 8, 9], [1, 0, 0, 0], nan=7.0, posinf=8.0, neginf=9.0)
+    ],
+    "diff": [unary([1.0, 4.0, INF], [3, INF], [-1, 0, 1])],
+    "trace": [unary([[1.0, 2.0], [3.0, INF]], INF, [[1, 0], [0, 1]])],
+    "kron": [binary([1.0, INF], [2.0, 3.0], [2, 3, INF, INF], [5, 5], [INF, INF])],
+    "cross": [binary([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0, 0, 1], [1, 0, -1], [0, 1, -1])],
     # Of equal elements PyTorch too picks the last one passed; of NaN that which was met.
     "cummax": [
         unary([1.0, 3.0, 2.0, 3.0], [1, 3, 3, 3], [1, 2, 0, 1]),
@@ -505,6 +514,7 @@ LINEAR: Mapping[str, Callable[[gc.Tensor], Any]] = {
     "broadcast_to": lambda x: gc.broadcast_to(x, (3, 2, 2)),
     "concat": lambda x: gc.concat([x, x]),
     "concatenate": lambda x: gc.concatenate([x, x], axis=1),
+    "diagonal": lambda x: gc.diagonal(x, 1),
     "einsum": lambda x: gc.einsum("ij->ji", x),
     "expand_dims": lambda x: gc.expand_dims(x, axis=0),
     "flatten": gc.flatten,

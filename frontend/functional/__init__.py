@@ -26,6 +26,7 @@ from .manipulation import *
 from .metrics import *
 from .neural import *
 from .normalization import *
+from .not_numbers import *
 from .pooling import *
 from .quantiles import *
 from .sampling import *

@@ -9,8 +9,10 @@ from gradc.compiler.types import broadcast_shapes
 
 from .. import nodes
 from ..arguments import whole
+from ..dimensions import refuse_named
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail, located
+from .manipulation import roll
 
 __all__ = [
     "matmul",
@@ -18,6 +20,10 @@ __all__ = [
     "tensordot",
     "vecdot",
     "outer",
+    "kron",
+    "cross",
+    "diagonal",
+    "trace",
 ]
 
 
@@ -88,3 +94,57 @@ def outer(x: TensorLike, y: TensorLike) -> Tensor:
     if a.ndim != 1 or b.ndim != 1:
         fail(ShapeError, "outer", f"operands are vectors, not {a.node.type} and {b.node.type}")
     return a[:, None] * b[None, :]
+
+
+def kron(x: TensorLike, y: TensorLike) -> Tensor:
+    """The Kronecker product: each element of x times all of y. Of few axes the first have extent 1.
+
+    The extents are products; none is a named dimension.
+    """
+    a, b = as_tensor(x), as_tensor(y)
+    rank = max(a.ndim, b.ndim)
+    first, second = ((1,) * (rank - t.ndim) + t.node.type.shape for t in (a, b))
+    for t in (a, b):
+        for axis, extent in enumerate(t.node.type.shape):
+            if isinstance(extent, str):
+                refuse_named("kron", axis, extent)
+    a = a.reshape([e for extent in first for e in (extent, 1)])
+    b = b.reshape([e for extent in second for e in (1, extent)])
+    return (a * b).reshape([int(m) * int(n) for m, n in zip(first, second, strict=True)])
+
+
+def cross(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
+    """The cross product of vectors of three elements along an axis; other axes broadcast."""
+    a, b = as_tensor(x), as_tensor(y)
+    facts = [f"x is {a.node.type}, y {b.node.type}"]
+    for t in (a, b):
+        if t.shape[nodes.axis_of(axis, t.ndim, "cross")] != 3:
+            fail(ShapeError, "cross", f"vectors have 3 elements along axis {axis}", facts)
+    after, before = (lambda t: roll(t, -1, axis)), (lambda t: roll(t, 1, axis))
+    return after(a) * before(b) - before(a) * after(b)
+
+
+def diagonal(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The elements x[.., i, i + offset, ..] of two axes, as the last axis of the result."""
+    tensor = as_tensor(x)
+    first, second = (nodes.axis_of(a, tensor.ndim, "diagonal") for a in (axis1, axis2))
+    if first == second:
+        fail(ArgumentError, "diagonal", f"axis1 and axis2 are both {first}")
+    rest = [a for a in range(tensor.ndim) if a not in (first, second)]
+    moved = tensor.permute([*rest, first, second])
+    kept = moved.node.type.shape[:-2]
+    for axis in (first, second):
+        if isinstance(extent := tensor.node.type.shape[axis], str):
+            refuse_named("diagonal", axis, extent)
+    rows, columns = (int(extent) for extent in moved.node.type.shape[-2:])
+    length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    start = offset if offset >= 0 else -offset * columns
+    flat = moved.reshape([*kept, rows * columns])
+    if length == 0:
+        return flat[..., :0]
+    return flat[..., start : start + (length - 1) * (columns + 1) + 1 : columns + 1]
+
+
+def trace(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The sum of a diagonal; integers and bools in int64."""
+    return diagonal(x, offset, axis1, axis2).sum(-1)

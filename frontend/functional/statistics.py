@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradc.compiler.errors import ShapeError
+from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.ops.definition import OpDef
 from gradc.compiler.ops.extremes import CUMMAX, CUMMIN
 from gradc.compiler.ops.reduction import CUMPROD, CUMSUM
@@ -36,6 +36,7 @@ __all__ = [
     "cumprod",
     "cummax",
     "cummin",
+    "diff",
 ]
 
 
@@ -184,3 +185,19 @@ def _cumulated(
     direction = {"reverse": True} if reverse else {}
     along = nodes.axis_of(axis, tensor.ndim, operation)
     return derive(nodes.build(op, tensor.astype(wanted).node, axis=along, **direction), tensor)
+
+
+def diff(x: TensorLike, n: int = 1, axis: int = -1) -> Tensor:
+    """Differences of neighbours along an axis, taken n times: x[.., i + 1, ..] - x[.., i, ..].
+
+    Of bools, whether neighbours differ.
+    """
+    tensor = as_tensor(x)
+    if n < 0:
+        fail(ArgumentError, "diff", f"n is at least 0, not {n}")
+    along = nodes.axis_of(axis, tensor.ndim, "diff")
+    before = (slice(None),) * along
+    for _ in range(n):
+        later, earlier = tensor[(*before, slice(1, None))], tensor[(*before, slice(None, -1))]
+        tensor = later != earlier if tensor.dtype.is_bool else later - earlier
+    return tensor

@@ -1,0 +1,49 @@
+"""NaN left out, or replaced by numbers."""
+
+from __future__ import annotations
+
+from ..tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor, floating
+from .elementwise import isnan, logical_not, where
+from .inquiry import finfo
+
+__all__ = [
+    "nan_to_num",
+    "nansum",
+    "nanmean",
+]
+
+
+def nansum(
+    x: TensorLike, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+) -> Tensor:
+    """Sum of the elements that are not NaN; 0 of none. No gradient flows to NaN."""
+    return _without(as_tensor(x)).sum(axis, dtype, keepdims)
+
+
+def nanmean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Mean of the elements that are not NaN; NaN where there are none. No gradient flows to NaN."""
+    tensor = floating(x)
+    count = logical_not(isnan(tensor)).sum(axis, keepdims=keepdims)
+    return _without(tensor).sum(axis, keepdims=keepdims) / count.astype(tensor.dtype)
+
+
+def nan_to_num(
+    x: TensorLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """x with numbers in place of NaN and infinities: for these, the ends of the dtype by default.
+
+    No gradient flows to what is replaced. Integers and bools have nothing to replace.
+    """
+    tensor = as_tensor(x)
+    if not tensor.dtype.is_float:
+        return tensor
+    ends = finfo(tensor.dtype)
+    high = float(ends.max) if posinf is None else posinf
+    low = float(ends.min) if neginf is None else neginf
+    finite = where(tensor == float("inf"), high, where(tensor == -float("inf"), low, tensor))
+    return where(isnan(tensor), nan, finite)
+
+
+def _without(x: Tensor) -> Tensor:
+    """x with 0 in place of NaN."""
+    return where(isnan(x), 0, x) if x.dtype.is_float else x
