@@ -47,7 +47,7 @@ LAYERS = frozenset(
 
 OPTIMIZERS = frozenset(
     """
-    Adafactor SparseAdam swa_utils
+    Adafactor Muon SparseAdam swa_utils
     """.split()
 )
 

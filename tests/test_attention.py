@@ -141,6 +141,24 @@ def test_slopes_by_differences(options: dict[str, Any]) -> None:
         near((slope * way).sum(), (up - down) / 2e-6, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["attention", "gelu"])
+def test_written_slopes_have_slopes_of_their_own(name: str) -> None:
+    """The gradients are formulas, not the composition's: second order and forward mode too."""
+    x, way = gc.input("x", (3, 4), F64), gc.input("way", (3, 4), F64)
+    calls = {
+        "attention": lambda: gc.scaled_dot_product_attention(x, x * 0.5, gc.sin(x)),
+        "gelu": lambda: gc.gelu(x * 2.0),
+    }
+    y = (calls[name]() ** 3).sum()
+    g = gc.grad(y, x)
+    f = gc.compile({"g": g, "h": gc.hvp(y, x, way), "t": gc.jvp(y, x, way)})
+    point, along = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    found = f(x=point, way=along)
+    up, down = (f(x=point + h * along, way=along)["g"] for h in (1e-6, -1e-6))
+    near(found["h"], (up - down) / 2e-6, rtol=1e-6, atol=1e-7)
+    near(found["t"], (found["g"] * along).sum(), rtol=1e-11)
+
+
 def test_named_lengths() -> None:
     arrays = operands()
     q = gc.input("q", ("batch", HEADS, "length", 4), F64)

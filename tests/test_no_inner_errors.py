@@ -175,11 +175,12 @@ def affordable(tensor: gc.Tensor) -> bool:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        elements = 1
-        for extent in node.type.shape:
-            elements *= BATCH if isinstance(extent, str) else extent
-        if elements > ELEMENTS_EVALUATED:
-            return False
+        for part in node.type.parts:  # several of a loop, or of what has a gradient of its own
+            elements = 1
+            for extent in part.shape:
+                elements *= BATCH if isinstance(extent, str) else extent
+            if elements > ELEMENTS_EVALUATED:
+                return False
         waiting += node.inputs
     return True
 
@@ -188,7 +189,9 @@ def evaluated(tensors: list[gc.Tensor]) -> None:
     """The reference value has the type that was promised."""
     graph, _ = assemble(tensors, "test", training=False)
     shapes = [
-        shape for n in graph.nodes() for shape in (n.type.shape, n.attributes.get("shape", ()))
+        shape
+        for n in graph.nodes()
+        for shape in (*(part.shape for part in n.type.parts), n.attributes.get("shape", ()))
     ]
     names = {e: BATCH for shape in shapes for e in shape if isinstance(e, str)}
     graph = specialize(graph, names, training=False)

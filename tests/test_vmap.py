@@ -126,6 +126,25 @@ def test_loops_and_branches_at_every_place() -> None:
     near(values(gc.vmap(run)(H), **GIVEN), [expected(row) for row in GIVEN["h"]], rtol=1e-13)
 
 
+def test_gradients_that_somebody_wrote_at_every_place() -> None:
+    """gelu and attention have such; batched, there is no loop, and slopes are those of each row."""
+    x = gc.input("x", (3, 4, 5), gc.float64)
+
+    def total(part: gc.Tensor) -> gc.Tensor:
+        y = gc.scaled_dot_product_attention(part, gc.gelu(part), part, is_causal=True)
+        return (y * y).sum()
+
+    def slope(part: gc.Tensor) -> gc.Tensor:
+        return gc.grad(total(part), part)
+
+    value = np.random.default_rng(3).normal(size=(3, 4, 5))
+    for fn in (total, slope):
+        batched = gc.vmap(fn)(x)
+        assert "scan" not in str(gc.graph(batched))
+        both = gc.compile([batched, gc.map(fn, x)])(x=value)
+        np.testing.assert_allclose(both[0], both[1], rtol=1e-12, atol=1e-14)
+
+
 def test_every_place_draws_numbers_of_its_own() -> None:
     drawn = gc.vmap(lambda x: gc.random.bits((3,)) + x)(gc.zeros((4,), gc.int32))
     np.testing.assert_array_equal(values(drawn, seed=3), values(gc.random.bits((4, 3)), seed=3))

@@ -29,6 +29,7 @@ from ..ops.branch import COND
 from ..ops.broadcast import BROADCAST, broadcast, sum_
 from ..ops.checkpoint import CHECKPOINT
 from ..ops.contraction import DOT_GENERAL
+from ..ops.custom_gradient import CUSTOM_GRADIENT
 from ..ops.definition import Cumulate, Elementwise, Part, Reduce
 from ..ops.indexing import INDEX_RANGE, SCATTER_ADD, TAKE, TAKE_ALONG_AXIS
 from ..ops.movement import RESHAPE, TRANSPOSE, transpose
@@ -327,6 +328,20 @@ def _checkpoint(node: Node, given: Values, places: Places) -> Values:
     return tuple(Value(part, True) for part in results(several))
 
 
+def _custom_gradient(node: Node, given: Values, places: Places) -> Values:
+    """Values as they are; the pullback of all places together."""
+    a: Any = node.attributes
+    ys, xs = given[: a["results"]], given[a["results"] : a["results"] + a["wrt"]]
+    captures = given[a["results"] + a["wrt"] :]
+    whole = [Value(_everywhere(value, places), True) for value in (*ys, *xs)]
+    floats = [value for value in whole[: len(ys)] if value.node.type.dtype.is_float]
+    pullback = _inside(node, "pullback", [*floats, *captures], places)
+    operands = (value.node for value in (*whole, *captures))
+    attributes = {**a, "pullback": pullback}
+    several = apply(CUSTOM_GRADIENT, *operands, source=node.source, **attributes)
+    return tuple(Value(part, True) for part in results(several))
+
+
 def _inside(node: Node, name: str, given: Sequence[Value], places: Places) -> Graph:
     """A region of the node for these operands, all of whose results have the axis."""
     graph = node.attributes[name]
@@ -383,6 +398,7 @@ _RULES: Mapping[str, Callable[[Node, Values, Places], Values | None]] = MappingP
         SEARCHSORTED.name: _searchsorted,
         COND.name: _cond,
         CHECKPOINT.name: _checkpoint,
+        CUSTOM_GRADIENT.name: _custom_gradient,
         SCAN.name: _scan,
     }
 )

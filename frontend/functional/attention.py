@@ -7,6 +7,7 @@ Ainslie et al., "GQA" (2023); Su et al., "RoFormer" (2021), equation 34.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, describ
 from gradc.compiler.types import broadcast_shapes, float64, int64
 
 from .. import nodes
+from ..functions import custom_gradient
 from ..ranges import Number, check_numbers, check_probability
 from ..tensor import Tensor, TensorLike, as_tensor, derive, floating
 from ..tracing import fail, located
@@ -172,10 +174,21 @@ def _product(x: Tensor, y: Tensor, grouped: bool) -> Tensor:
 def _weights(scores: Tensor, guarded: bool) -> Tensor:
     """The softmax of the last axis; guarded: of a row that is all -inf it is 0.
 
-    The row's greatest is then 0 and its sum 1, so that neither value nor slope is NaN.
+    The row's greatest is then 0 and its sum 1, so that neither value nor slope is NaN. The slope is
+    written with the weights, p (dp - sum(p dp)), so that these alone are kept for it.
     """
     if scores.shape[-1] == 0:
         return scores
+
+    def softmax(scores: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        p = _normalised(scores, guarded)
+        return p, lambda dp: p * (dp - (p * dp).sum(axis=-1, keepdims=True))
+
+    found: Any = custom_gradient(softmax)(scores)
+    return found
+
+
+def _normalised(scores: Tensor, guarded: bool) -> Tensor:
     greatest = each.stop_gradient(scores.max(axis=-1, keepdims=True))
     if guarded:
         greatest = each.where(greatest == float("-inf"), 0, greatest)

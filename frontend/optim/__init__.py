@@ -11,7 +11,6 @@ from . import schedule as schedule
 from .adam import *
 from .adaptive import *
 from .lbfgs import *
-from .muon import *
 from .newton_cg import *
 from .optimizer import *
 from .sgd import *
