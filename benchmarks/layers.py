@@ -64,10 +64,10 @@ class Linear:
     outputs: int
 
     def after(self, shape: Shape) -> Shape:
-        return (self.outputs,)
+        return (*shape[:-1], self.outputs)
 
     def multiply_adds(self, shape: Shape) -> float:
-        return float(self.inputs * self.outputs)
+        return float(math.prod(shape[:-1]) * self.inputs * self.outputs)
 
     def values(self, rng: np.random.Generator) -> dict[str, Array]:
         weight = _uniform(rng, (self.outputs, self.inputs), self.inputs)
@@ -124,7 +124,7 @@ class BatchNorm(_Unweighted):
 
 @dataclass(frozen=True)
 class Activation(_Unweighted):
-    """name   "Tanh", "ReLU" or "Sigmoid" """
+    """name   "Tanh", "ReLU", "Sigmoid" or "GELU" """
 
     name: str
 
@@ -185,6 +185,91 @@ class Residual(_Unweighted):
                 return self.main(x) + self.shortcut(x)
 
         return Sum(model(nn, self.main), model(nn, self.shortcut))
+
+
+@dataclass(frozen=True)
+class Tokens(_Unweighted):
+    """Numbers of words [length] to the sum of a row for each word and one for each position."""
+
+    words: int
+    length: int
+    wide: int
+
+    def after(self, shape: Shape) -> Shape:
+        return (self.length, self.wide)
+
+    def values(self, rng: np.random.Generator) -> dict[str, Array]:
+        """Of deviation 0.02: Radford et al., "Improving Language Understanding" (2018)."""
+        shapes = {
+            "words.weight": (self.words, self.wide),
+            "places.weight": (self.length, self.wide),
+        }
+        return {n: (0.02 * rng.standard_normal(s)).astype(np.float32) for n, s in shapes.items()}
+
+    def module(self, nn: Any) -> Any:
+        class Sum(nn.Module):  # type: ignore[misc]
+            def __init__(self, words: Any, places: Any) -> None:
+                super().__init__()
+                self.words, self.places = words, places
+
+            def forward(self, x: Any) -> Any:
+                return self.words(x) + self.places.weight
+
+        places = nn.Embedding(self.length, self.wide)
+        return Sum(nn.Embedding(self.words, self.wide), places)
+
+
+@dataclass(frozen=True)
+class LayerNorm(_Unweighted):
+    """Over the last axis, with PyTorch's epsilon of 1e-5."""
+
+    features: int
+
+    def values(self, rng: np.random.Generator) -> dict[str, Array]:
+        ones, zeros = np.ones(self.features, np.float32), np.zeros(self.features, np.float32)
+        return {"weight": ones, "bias": zeros}
+
+    def module(self, nn: Any) -> Any:
+        return nn.LayerNorm(self.features)
+
+
+@dataclass(frozen=True)
+class Attention(_Unweighted):
+    """Causal self-attention: one product makes queries, keys and values, another ends it."""
+
+    wide: int
+    heads: int
+
+    def multiply_adds(self, shape: Shape) -> float:
+        """All of the scores count, masked ones too."""
+        return float(shape[0] * self.wide * (4 * self.wide + 2 * shape[0]))
+
+    def values(self, rng: np.random.Generator) -> dict[str, Array]:
+        first, last = Linear(self.wide, 3 * self.wide), Linear(self.wide, self.wide)
+        pairs = (("qkv", first), ("out", last))
+        return {f"{name}.{n}": v for name, own in pairs for n, v in own.values(rng).items()}
+
+    def module(self, nn: Any) -> Any:
+        wide, heads = self.wide, self.heads
+
+        class SelfAttention(nn.Module):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.qkv, self.out = nn.Linear(wide, 3 * wide), nn.Linear(wide, wide)
+
+            def forward(self, x: Any) -> Any:
+                all_three = self.qkv(x)
+                batch, length, _ = x.shape
+                q, k, v = (
+                    all_three[..., n * wide : (n + 1) * wide]
+                    .reshape((batch, length, heads, wide // heads))
+                    .permute(0, 2, 1, 3)
+                    for n in range(3)
+                )
+                mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+                return self.out(mixed.permute(0, 2, 1, 3).reshape((batch, length, wide)))
+
+        return SelfAttention()
 
 
 def model(nn: Any, layers: tuple[Layer, ...]) -> Any:

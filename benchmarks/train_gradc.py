@@ -44,14 +44,16 @@ def load_all() -> None:
 
 def build(workload: Workload) -> Any:
     """The training program: model, loss and optimizer."""
-    x = gc.input("x", ("batch", *workload.shape))
+    x = gc.input("x", ("batch", *workload.shape), gc.int32 if workload.is_text else gc.float32)
     found = layers.model(nn, workload.layers)(x)
     if workload.loss == "reconstruction":
         loss = gc.mse_loss(found, x)
     elif workload.loss == "mse":
         loss = gc.mse_loss(found, gc.input("y", ("batch", *workload.outputs)))
     else:
-        loss = gc.cross_entropy(found, gc.input("y", ("batch",), gc.int32))
+        y = gc.input("y", ("batch", *workload.outputs[:-1]), gc.int32)
+        loss = gc.cross_entropy(found.reshape((-1, workload.outputs[-1])), y.reshape(-1))
     how = workload.optimizer
-    optimizer = optim.Adam(lr=how.lr) if how.kind == "Adam" else optim.SGD(how.lr, how.momentum)
+    adam = {"Adam": optim.Adam, "AdamW": optim.AdamW}.get(how.kind)
+    optimizer = optim.SGD(how.lr, how.momentum) if adam is None else adam(lr=how.lr)
     return gc.training(loss, optimizer=optimizer)

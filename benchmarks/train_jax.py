@@ -15,14 +15,17 @@ from jax import lax
 from layers import (
     Activation,
     Array,
+    Attention,
     BatchNorm,
     Conv,
     Flatten,
     GlobalMean,
     Layer,
+    LayerNorm,
     Linear,
     MaxPool,
     Residual,
+    Tokens,
     walk,
 )
 from workloads import Optimizer, Workload
@@ -34,7 +37,13 @@ IMAGES = ("NHWC", "HWIO", "NHWC")
 EPSILON, MOVE = 1e-5, 0.1  # of batch norm
 BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 ORDERED_EPOCHS = 64
-ACTIVATIONS = {"Tanh": jnp.tanh, "ReLU": jax.nn.relu, "Sigmoid": jax.nn.sigmoid}
+WEIGHT_DECAY = 0.01  # of AdamW
+ACTIVATIONS = {
+    "Tanh": jnp.tanh,
+    "ReLU": jax.nn.relu,
+    "Sigmoid": jax.nn.sigmoid,
+    "GELU": functools.partial(jax.nn.gelu, approximate=False),
+}
 _map = jax.tree_util.tree_map
 
 
@@ -118,8 +127,9 @@ def first_state(workload: Workload) -> State:
         elif isinstance(layer, Linear) and image:
             parameters[f"{name}.weight"] = jnp.asarray(_by_points(given[f"{name}.weight"], image))
             image = ()
-    kept = {"SGD": lambda: _map(jnp.zeros_like, parameters), "Adam": lambda: _adam(parameters)}
-    return parameters, kept[workload.optimizer.kind](), statistics
+    momentum = workload.optimizer.kind == "SGD"
+    kept = _map(jnp.zeros_like, parameters) if momentum else _adam(parameters)
+    return parameters, kept, statistics
 
 
 def _by_points(weight: Array, image: tuple[int, ...]) -> Array:
@@ -157,6 +167,13 @@ def apply(
                 x = lax.reduce_window(x, -jnp.inf, lax.max, windows, windows, "VALID")
             case GlobalMean():
                 x = x.mean((1, 2), keepdims=True)
+            case Tokens():
+                x = parameters[f"{name}.words.weight"][x] + parameters[f"{name}.places.weight"]
+            case LayerNorm():
+                x = x - x.mean(-1, keepdims=True)
+                x = x * lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON) * weight + bias
+            case Attention(heads=heads):
+                x = _attention(name, parameters, x, heads)
             case Flatten():
                 x = x.reshape(x.shape[0], -1)
             case Residual(main=main, shortcut=shortcut):
@@ -166,6 +183,17 @@ def apply(
             case _:
                 raise TypeError(f"no such layer in JAX: {layer}")
     return x, moved
+
+
+def _attention(name: str, parameters: Tree, x: Any, heads: int) -> Any:
+    """By jax.nn's function, on [batch, length, heads, features]."""
+    own = {
+        n: parameters[f"{name}.{n}"] for n in ("qkv.weight", "qkv.bias", "out.weight", "out.bias")
+    }
+    parts = x @ own["qkv.weight"].T + own["qkv.bias"]
+    q, k, v = (part.reshape(*x.shape[:2], heads, -1) for part in jnp.split(parts, 3, axis=-1))
+    mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    return mixed.reshape(x.shape) @ own["out.weight"].T + own["out.bias"]
 
 
 def _batch_norm(
@@ -188,7 +216,7 @@ def loss_of(workload: Workload, parameters: Tree, statistics: Tree, x: Any, y: A
     """The loss, and the statistics that moved."""
     found, moved = apply(workload.layers, parameters, statistics, x)
     if workload.loss == "cross_entropy":
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(found), y[:, None], 1)
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(found), y[..., None], -1)
         return -jnp.mean(chosen), moved
     return jnp.mean(jnp.square(found - y)), moved
 
@@ -203,7 +231,7 @@ def train_step(workload: Workload, state: State, x: Any, y: Any) -> tuple[State,
 
 
 def update(how: Optimizer, parameters: Tree, g: Tree, kept: Any) -> tuple[Tree, Any]:
-    """PyTorch's SGD: v = momentum v + g, p = p - lr v; its Adam."""
+    """PyTorch's SGD: v = momentum v + g, p = p - lr v; its Adam, and AdamW."""
     if how.kind == "SGD":
         if how.momentum:
             kept = g = _map(lambda v, d: how.momentum * v + d, kept, g)
@@ -214,7 +242,9 @@ def update(how: Optimizer, parameters: Tree, g: Tree, kept: Any) -> tuple[Tree, 
     v = _map(lambda v, d: BETA2 * v + (1 - BETA2) * d * d, v, g)
     size, spread = how.lr / (1 - BETA1**t), 1 / jnp.sqrt(1 - BETA2**t)
 
+    decay = how.lr * WEIGHT_DECAY if how.kind == "AdamW" else 0.0
+
     def moved(p: Any, m: Any, v: Any) -> Any:
-        return p - size * m / (jnp.sqrt(v) * spread + ADAM_EPSILON)
+        return p - decay * p - size * m / (jnp.sqrt(v) * spread + ADAM_EPSILON)
 
     return _map(moved, parameters, m, v), (m, v, t)

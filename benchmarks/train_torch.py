@@ -48,7 +48,11 @@ class Runner:
             self.update = torch.compile(lambda: self.optimizer.step(), mode=mode)
 
     def loss_of(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        loss: torch.Tensor = self.loss(self.model(x), y)
+        found = self.model(x)
+        if self.workload.loss == "cross_entropy":
+            found = found.flatten(0, -2)
+            y = y.flatten()
+        loss: torch.Tensor = self.loss(found, y)
         return loss
 
     def step(self, rows: torch.Tensor | None) -> torch.Tensor:
@@ -86,8 +90,9 @@ class Runner:
 def optimizer_of(workload: Workload, model: nn.Module, fused: bool) -> torch.optim.Optimizer:
     """PyTorch chooses between its two unfused forms by itself."""
     how, chosen = workload.optimizer, True if fused else None
-    if how.kind == "Adam":
-        return torch.optim.Adam(model.parameters(), lr=how.lr, fused=chosen)
+    adam = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}.get(how.kind)
+    if adam is not None:
+        return adam(model.parameters(), lr=how.lr, fused=chosen)
     return torch.optim.SGD(model.parameters(), lr=how.lr, momentum=how.momentum, fused=chosen)
 
 

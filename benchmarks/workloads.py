@@ -12,15 +12,18 @@ import numpy as np
 from layers import (
     Activation,
     Array,
+    Attention,
     BatchNorm,
     Conv,
     Flatten,
     GlobalMean,
     Layer,
+    LayerNorm,
     Linear,
     MaxPool,
     Residual,
     Shape,
+    Tokens,
     perceptron,
     shape_after,
     walk,
@@ -32,7 +35,7 @@ XOR = (((0.0, 0.0), (0.0,)), ((0.0, 1.0), (1.0,)), ((1.0, 0.0), (1.0,)), ((1.0, 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """PyTorch's SGD (momentum 0: none) or Adam, with its defaults for the rest."""
+    """PyTorch's SGD (momentum 0: none), Adam or AdamW, with its defaults for the rest."""
 
     kind: str
     lr: float
@@ -43,7 +46,7 @@ class Optimizer:
 class Workload:
     """One model and how it is trained.
 
-    shape    of one sample: (features,) or (channels, height, width)
+    shape    of one sample: (features,) or (channels, height, width); (length,) of a text
     loss     "cross_entropy" (integer labels), "mse", or "reconstruction": the mean squared error
              against the input itself
     samples  a multiple of `batch`, so that every step has a full batch
@@ -78,6 +81,11 @@ class Workload:
         return len(self.shape) == 3
 
     @property
+    def is_text(self) -> bool:
+        """Numbers of words, and for each the one that is to be said there."""
+        return isinstance(self.layers[0], Tokens)
+
+    @property
     def is_tiny(self) -> bool:
         return self.flops_per_step < TINY_FLOPS
 
@@ -86,7 +94,7 @@ class Workload:
         """Of the convolutions and linear layers alone: forward, both gradients; no gradient of the
         data."""
         work = [layer.multiply_adds(shape) for _, layer, shape in walk(self.layers, self.shape)]
-        first = next((w for w in work if w), 0.0)
+        first = 0.0 if self.is_text else next((w for w in work if w), 0.0)
         return 2 * self.batch * (3 * sum(work) - first)
 
     def data(self) -> dict[str, Array]:
@@ -95,6 +103,9 @@ class Workload:
             x, y = (np.array(column, np.float32) for column in zip(*self.table, strict=True))
             return {"x": x, "y": y}
         rng = np.random.default_rng(1)
+        if self.is_text:
+            pair = rng.integers(0, self.outputs[-1], (2, self.samples, *self.shape))
+            return {"x": pair[0].astype(np.int32), "y": pair[1].astype(np.int32)}
         x = rng.standard_normal((self.samples, *self.shape)).astype(np.float32)
         if self.loss == "reconstruction":
             return {"x": rng.random(x.shape).astype(np.float32)}
@@ -151,6 +162,19 @@ def _resnet20() -> tuple[Layer, ...]:
             found += [Residual(main, shortcut), Activation("ReLU")]
             inputs = outputs
     return (*found, GlobalMean(), Flatten(), Linear(64, 10))
+
+
+def _gpt(blocks: int) -> Workload:
+    """Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), made small."""
+    wide, heads, length, words = 128, 4, 128, 256
+    found: list[Layer] = [Tokens(words, length, wide)]
+    for _ in range(blocks):
+        wider = (Linear(wide, 4 * wide), Activation("GELU"), Linear(4 * wide, wide))
+        found.append(Residual((LayerNorm(wide), Attention(wide, heads))))
+        found.append(Residual((LayerNorm(wide), *wider)))
+    layers = (*found, LayerNorm(wide), Linear(wide, words))
+    optimizer = Optimizer("AdamW", 3e-4)
+    return Workload(f"gpt of {blocks} blocks", (length,), layers, "cross_entropy", optimizer, 8, 64)
 
 
 def _stack(
@@ -218,6 +242,8 @@ WORKLOADS = {
         Workload(
             "resnet20", _IMAGE, _resnet20(), "cross_entropy", Optimizer("SGD", 1e-2, 0.9), 64, 128,
         ),
+        _gpt(4),
+        _gpt(12),
     )
 }  # fmt: skip
 """Models that people train."""

@@ -275,34 +275,6 @@ def lion(
     return rule
 
 
-def muon(
-    lr: Any, weight_decay: float = 0.1, momentum: float = 0.95, nesterov: bool = True,
-    ns_coefficients: tuple[float, ...] = (3.4445, -4.7750, 2.0315), eps: float = 1e-7,
-    ns_steps: int = 5, adjust_lr_fn: str | None = None, maximize: bool = False,
-) -> Rule:  # fmt: skip
-    """torch.optim.Muon, algorithm box."""
-    buffer: Any = 0.0
-
-    def rule(w: Array, g: Array, t: int) -> Array:
-        nonlocal buffer
-        g = -g if maximize else g
-        buffer = momentum * buffer + (1 - momentum) * g
-        x = momentum * buffer + (1 - momentum) * g if nesterov else buffer
-        rows, columns = x.shape
-        x = x / max(np.linalg.norm(x), eps)
-        a, b, c = ns_coefficients
-        for _ in range(ns_steps):
-            inner = x.T @ x if rows > columns else x @ x.T
-            change = b * inner + c * inner @ inner
-            x = a * x + (x @ change if rows > columns else change @ x)
-        ratio = max(1, rows / columns) ** 0.5
-        if adjust_lr_fn == "match_rms_adamw":
-            ratio = 0.2 * max(rows, columns) ** 0.5
-        return w * (1 - _rate(lr, t) * weight_decay) - ratio * _rate(lr, t) * x
-
-    return rule
-
-
 def adamw(lr: Any, weight_decay: float = 1e-2, **options: Any) -> Rule:
     return adam(lr, weight_decay=weight_decay, decoupled_weight_decay=True, **options)
 
@@ -368,14 +340,5 @@ EVALUATING: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]
     )),
 }  # fmt: skip
 """Optimizers that evaluate the loss again in a step, and options: tests/test_second_order.py."""
-
-OF_MATRICES: Mapping[str, Row] = {
-    "Muon": Row(optim.Muon, muon, (
-        {}, {"momentum": 0.5, "nesterov": False},
-        {"ns_steps": 2, "ns_coefficients": (1.5, -0.5, 0)},
-        {"adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0}, {"maximize": True, "eps": 1e-3},
-    )),
-}  # fmt: skip
-"""Optimizers of parameters with two axes alone: tests/test_muon.py."""
 
 VARIANTS = [(name, options) for name, row in OPTIMIZERS.items() for options in row.variants]

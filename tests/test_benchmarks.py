@@ -92,7 +92,7 @@ def test_work_and_parameters_of_known_models(benchmarks: None) -> None:
     known = module("workloads").WORKLOADS
     counts = {
         name: sum(value.size for value in known[name].parameters().values())
-        for name in ("xor 2-2-1", "linear regression 10-1", "lenet", "resnet20")
+        for name in ("xor 2-2-1", "linear regression 10-1", "lenet", "resnet20", "gpt of 4 blocks")
     }
     # 0.27 million (He et al. 2015, table 6) and shortcuts of 16 x 32 + 32 x 64 + norms of 96
     assert counts == {
@@ -100,11 +100,14 @@ def test_work_and_parameters_of_known_models(benchmarks: None) -> None:
         "linear regression 10-1": 11,
         "lenet": 44_426,
         "resnet20": 269_722 + 16 * 32 + 32 * 64 + 2 * (32 + 64),
+        "gpt of 4 blocks": 4 * (12 * 128**2 + 13 * 128) + 128 * (256 + 128 + 2 + 256) + 256,
     }
     assert known["linear regression 10-1"].flops_per_step == 4 * 1000 * 10
     first, second = 24 * 24 * 6 * 25, 8 * 8 * 16 * 150
     dense = 256 * 120 + 120 * 84 + 84 * 10
     assert known["lenet"].flops_per_step == 64 * (4 * first + 6 * (second + dense))
+    block = 12 * 128**2 + 2 * 128 * 128  # of one position, masked scores counted too
+    assert known["gpt of 4 blocks"].flops_per_step == 6 * 8 * 128 * (4 * block + 128 * 256)
 
 
 def test_every_workload_says_one_thing(benchmarks: None) -> None:
@@ -118,7 +121,8 @@ def test_every_workload_says_one_thing(benchmarks: None) -> None:
         shape = workload.shape
         for _, layer, given in layers.walk(workload.layers, workload.shape):
             if isinstance(layer, layers.Linear):
-                assert given == (layer.inputs,), workload.name
+                positions = workload.shape if workload.is_text else ()
+                assert given == (*positions, layer.inputs), workload.name
             if isinstance(layer, layers.Conv | layers.BatchNorm):
                 assert given[0] == getattr(layer, "inputs", getattr(layer, "channels", 0))
         shape = layers.shape_after(workload.layers, workload.shape)

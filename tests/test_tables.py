@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layers_table import HOLDERS, LAYERS, LOSSES, OF_TWO
-from optimizers_table import EVALUATING, OF_MATRICES, OPTIMIZERS
+from optimizers_table import EVALUATING, OPTIMIZERS
 from schedules_table import LED, NOT_LED, NOT_OFFERED, SCHEDULES
 from slopes_table import CASES
 from support import steps, values
@@ -29,12 +29,11 @@ def classes(module: Any) -> dict[str, type]:
 
 def test_every_optimizer_has_a_row() -> None:
     offered = {n: k for n, k in classes(optim).items() if k is not optim.Optimizer}
-    tables = {name: row.kind for name, row in (*OPTIMIZERS.items(), *OF_MATRICES.items())}
+    tables = {name: row.kind for name, row in OPTIMIZERS.items()}
     assert tables | {name: kind for name, (kind, _) in EVALUATING.items()} == offered
 
 
-ROWS = {**OPTIMIZERS, **OF_MATRICES}
-KINDS = {name: (row.kind, row.variants) for name, row in ROWS.items()} | {**EVALUATING}
+KINDS = {name: (row.kind, row.variants) for name, row in OPTIMIZERS.items()} | {**EVALUATING}
 
 
 @pytest.mark.parametrize("name", KINDS)
