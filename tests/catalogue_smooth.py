@@ -15,6 +15,7 @@ from catalogue_convolutions import convolution_examples
 from catalogue_example import Example, generator, sample_array
 from catalogue_examples import (
     along_examples,
+    again_examples,
     broadcast_examples,
     concatenate_examples,
     deviation_examples,
@@ -119,6 +120,7 @@ SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
     "pow": smooth_pow,
     "where": smooth_where,
     "cast": smooth_cast,
+    "again": floats_only(again_examples),
     "broadcast": floats_only(broadcast_examples),
     "reshape": floats_only(reshape_examples),
     "transpose": floats_only(transpose_examples),

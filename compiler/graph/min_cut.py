@@ -51,6 +51,16 @@ class _Network:
                     waiting.append(there)
         return level
 
+    def leading_on(self) -> set[int]:
+        """The vertices from which there is capacity left to the sink."""
+        found, waiting = {_SINK}, [_SINK]
+        while waiting:
+            here = waiting.pop()
+            before = [v for v in self.left[here] if self.left[v][here] > 0 and v not in found]
+            found.update(before)
+            waiting += before
+        return found
+
     def saturate(self) -> dict[int, int]:
         """Fill the network. Returns the vertices that are still reached."""
         while _SINK in (level := self.levels()):
@@ -92,6 +102,7 @@ def values_to_keep(
     operands: Mapping[Value, Sequence[Value]],
     fixed: Collection[Value],
     wanted: Collection[Value],
+    latest: bool = False,
 ) -> list[Value]:
     """The values to keep, in the order of `sizes`; see the module docstring.
 
@@ -99,6 +110,8 @@ def values_to_keep(
     operands  what each is computed from; operands that are no values can always be had
     fixed     cannot be computed from their operands, or should not be
     wanted    at least one way to each must have a finite size
+    latest    of several cuts of the least size that nearest to what is wanted, of which the least
+              is left to compute; else that nearest to what is fixed
     """
     network = _Network()
     infinite = float("inf")
@@ -114,5 +127,7 @@ def values_to_keep(
                 network.edge(stands[operand], arrives[value], bound)
     for value in wanted:
         network.edge(stands[value], _SINK, bound)
-    reached = network.saturate()
+    reached: Collection[int] = network.saturate()
+    if latest:
+        reached = set(range(len(network.left))) - network.leading_on()
     return [v for v in sizes if arrives[v] in reached and stands[v] not in reached]

@@ -78,6 +78,7 @@ from .groups import (
     is_leaf,
     is_pointwise,
     is_recomputable,
+    read_by,
 )
 from .image_layouts import image_orders, is_turned, wanted_orders
 from .region_graphs import region_graphs
@@ -115,7 +116,7 @@ class _Fuser:
         self.grouping = grouping
         self.limits = limits
         self.k = grouping.k
-        self.readers = grouping.graph.readers()
+        self.readers = _readers(grouping.graph)
         self.inlined_size: dict[Node, int] = {}
         self.expanded: dict[Node, int] = {}  # what a reader writes out of a node that has no group
         self.stage: dict[Node, int] = {}  # reductions one above the other, in the node's group
@@ -326,6 +327,8 @@ class _Fuser:
             other = self.grouping.group_of.get(producer)
             if other is not None and other is not group:
                 group.require(other)
+        for other in self.grouping.awaited(node) - {group}:
+            group.require(other)
 
     def _place_pointwise(self, node: Node, lowering: Elementwise | Indexed) -> Group:
         g = self.grouping
@@ -466,7 +469,7 @@ class _Fuser:
 
     def _fits(self, node: Node, reads: Iterable[tuple[Node, Index]], group: Group) -> bool:
         """Whether everything `node` reads is in memory before `group` or in its registers."""
-        others: set[Group] = set()
+        others = self.grouping.awaited(node) - {group}
         for producer, at in reads:
             home = self.grouping.group_of[producer]
             if home is not group:
@@ -560,6 +563,14 @@ _PLACING: Callable[..., Callable[[_Fuser, Node, Any], Group]] = per_lowering(
     },
 )
 """What places a node of each class of lowering."""
+
+
+def _readers(graph: Graph) -> dict[Node, list[Node]]:
+    """For every node those that read elements of it."""
+    return {
+        node: [reader for reader in readers if node in read_by(reader)]
+        for node, readers in graph.readers().items()
+    }
 
 
 def _not_settled() -> CompileError:

@@ -20,6 +20,7 @@ from ..graph.ir import Graph, Literal, Node
 from ..loops.build import ScalarBuilder
 from ..loops.expand import Expander, Index
 from ..loops.ir import Axis, Buffer, Scalar, dense_layout, spaced_layout
+from ..ops.again import AGAIN
 from ..ops.definition import (
     RECOMPUTABLE,
     VIEW,
@@ -264,6 +265,11 @@ def array_in_memory(node: Node) -> Literal | None:
     return lowering.array(**node.attributes) if isinstance(lowering, Constant) else None
 
 
+def read_by(node: Node) -> tuple[Node, ...]:
+    """The operands whose elements it is made of: all, but for what merely has to come first."""
+    return node.inputs[:1] if node.op is AGAIN else node.inputs
+
+
 def is_pointwise(node: Node) -> bool:
     return grouping_rule(node.op.lowering).is_pointwise
 
@@ -376,15 +382,41 @@ class Grouping:
         return self._producers[node]
 
     def _found_producers(self, node: Node) -> Iterator[Node]:
-        stack, seen = list(node.inputs), set(node.inputs)
+        stack = list(read_by(node))
+        seen = set(stack)
         while stack:
             operand = stack.pop()
             if self.is_transparent(operand):
-                fresh = [i for i in operand.inputs if i not in seen]
+                fresh = [i for i in read_by(operand) if i not in seen]
                 seen.update(fresh)
                 stack.extend(fresh)
             else:
                 yield operand
+
+    def awaited(self, node: Node) -> set[Group]:
+        """The groups that must run first though `node`, or what it is written out of or computes
+        again, reads nothing of theirs (ops/again.py)."""
+        if not self._has_again:
+            return set()
+        found: set[Group] = set()
+        stack, seen = [node], {node}
+        while stack:
+            current = stack.pop()
+            if current.op is AGAIN:
+                (_, after) = current.inputs
+                ends = (after,) if after in self.group_of else self.producers(after)
+                found.update(self.group_of[end] for end in ends if end in self.group_of)
+            fresh = {i for i in read_by(current) if self._is_written_out(i)} - seen
+            seen |= fresh
+            stack += fresh
+        return found
+
+    def _is_written_out(self, node: Node) -> bool:
+        return node in self.recomputed or self.is_transparent(node)
+
+    @cached_property
+    def _has_again(self) -> bool:
+        return any(node.op is AGAIN for node in self.graph.nodes())
 
     def reads(self, node: Node, index: Index) -> list[tuple[Node, Index]]:
         """Every (grouped node, index) that computing element `index` of a pointwise node reads."""

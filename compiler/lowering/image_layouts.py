@@ -25,7 +25,7 @@ from ..loops.ir import Axis, Scalar
 from ..ops.definition import Contract, Elementwise, Indexed
 from ..ops.movement import RESHAPE, reshape_groups
 from ..types import Shape, TensorType
-from .groups import is_free
+from .groups import is_free, read_by
 from .leaves import Order
 
 FEWEST_CHANNELS = 4
@@ -149,7 +149,7 @@ def _is_wide(type: TensorType, order: Order) -> bool:
 def _is_combined(node: Node, operand: Node) -> bool:
     """Whether elements of the operand are what elements of the node at like places are made of."""
     lowering = node.op.lowering
-    if not isinstance(lowering, Elementwise | Indexed) or operand not in node.inputs:
+    if not isinstance(lowering, Elementwise | Indexed) or operand not in read_by(node):
         return False
     return operand.type.rank == node.type.rank and keeps_axes(node, operand)
 
@@ -157,7 +157,7 @@ def _is_combined(node: Node, operand: Node) -> bool:
 def keeps_axes(node: Node, operand: Node) -> bool:
     """Whether each axis of the operand is read along the same axis of the node."""
     lowering = node.op.lowering
-    if isinstance(lowering, Elementwise):
+    if isinstance(lowering, Elementwise) or operand not in read_by(node):
         return True
     if not isinstance(lowering, Indexed) or operand.type.rank != node.type.rank:
         return False

@@ -21,7 +21,8 @@ from typing import assert_never
 
 from ..graph.ir import Node
 from ..loops.ir import Buffer, Kernel, dense_layout
-from ..program.ir import Body, Program, kernels_in
+from ..ops.again import AGAIN
+from ..program.ir import Body, Decision, Program, kernels_in
 from ..types import static_shape
 from .counting import counting_order
 from .groups import Group, Grouping, Kind
@@ -46,7 +47,7 @@ def lower(grouping: Grouping, name: str, rows_maximum: int, bounded: bool) -> Pr
         tuple((label, node.type) for label, node in graph.outputs),
         rows_maximum,
         bounded,
-        decisions=lowered.decisions,
+        decisions=_kept_decisions(grouping) + lowered.decisions,
     )
     return replace(program, buffers=program.named_buffers())
 
@@ -62,12 +63,31 @@ def lower_groups(grouping: Grouping, outputs: Outputs) -> Lowered:
     kernels = [kernel for body in items for kernel in kernels_in(body)]
     states = {grouping.leaf_buffers[update.state] for update in grouping.graph.updates}
     edges, decisions = _dependences(items) | _write_after_read(kernels, states), updates.decisions
+    edges |= _awaited(grouping, dict(zip(grouping.groups, made, strict=True)))
     for one in computed.values():
         if isinstance(one, Region):
             edges |= one.lowered.edges
             decisions += one.lowered.decisions
     body = tuple(instruction for item in items for instruction in item)
     return Lowered(body, frozenset(edges), decisions)
+
+
+def _kept_decisions(grouping: Grouping) -> tuple[Decision, ...]:
+    """What is kept for the gradient to compute other values of again, and when it does."""
+    waiting: dict[Node, set[Group]] = defaultdict(set)
+    for node in grouping.graph.nodes():
+        if node.op is AGAIN:
+            waiting[node.inputs[0]] |= grouping.awaited(node)
+    return tuple(
+        Decision(
+            f"keep {grouping.allot(kept).name}",
+            "other values are computed of it again",
+            f"{kept.op.name} {kept.type}; later than "
+            + ", ".join(group.name for group in sorted(groups, key=lambda g: g.number)),
+        )
+        for kept, groups in waiting.items()
+        if kept in grouping.group_of
+    )
 
 
 def _outputs(grouping: Grouping) -> dict[Node, tuple[Buffer, ...]]:
@@ -127,6 +147,18 @@ def _made(
             return lowered.body
         case _:
             assert_never(computed)
+
+
+def _awaited(grouping: Grouping, made: Mapping[Group, Body]) -> set[tuple[str, str]]:
+    """What is computed again waits until it is wanted (ops/again.py)."""
+    return {
+        (first.name, then.name)
+        for node, group in grouping.group_of.items()
+        for other in grouping.awaited(node)
+        if other is not group
+        for first in kernels_in(made[other])
+        for then in kernels_in(made[group])
+    }
 
 
 def _write_after_read(kernels: Sequence[Kernel], states: set[Buffer]) -> set[tuple[str, str]]:

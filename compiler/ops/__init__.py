@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from . import (
+    again,
     arithmetic,
     branch,
     broadcast,
@@ -62,6 +63,7 @@ CATALOGUE: tuple[OpDef, ...] = (
     comparison.WHERE,
     comparison.CAST,
     comparison.STOP_GRADIENT,
+    again.AGAIN,
     arithmetic.ADD,
     arithmetic.SUB,
     arithmetic.MUL,

@@ -38,6 +38,7 @@ from .properties import (
     ROOTS_COMPUTED,
 )
 from .prune_regions import prune_regions
+from .recompute import recompute
 from .round_operands import round_operands
 from .runner import (
     GRAPH_TO_GRAPH,
@@ -115,6 +116,11 @@ PIPELINE = check_pipeline(
             "copy_roots", GRAPH_TO_GRAPH, copy_roots, after=("simplify",), makes=(ROOTS_COMPUTED,),
         ),
         Pass(
+            "recompute", GRAPH_TO_GRAPH, recompute, after=("cse", "copy_roots"), reads=("form",),
+            needs=(ROOTS_COMPUTED,), once=True,
+            outside="what is kept for a gradient crosses the border between two parts of a graph",
+        ),
+        Pass(
             "fuse", GRAPH_TO_PROGRAM, fuse, after=("dce", "copy_roots"),
             reads=("form", "leaves", "machine"), needs=(ROOTS_COMPUTED,),
         ),
@@ -169,5 +175,6 @@ PIPELINE = check_pipeline(
 )  # fmt: skip
 
 PASSES = tuple(passes_of(PIPELINE))
-GRAPH_STEPS = tuple(s for s in PIPELINE if {p.levels for p in passes_of([s])} == {GRAPH_TO_GRAPH})
-PROGRAM_STEPS = PIPELINE[len(GRAPH_STEPS) :]
+_FORMED = next(n for n, s in enumerate(PIPELINE) for p in passes_of([s]) if "form" in p.reads)
+GRAPH_STEPS, PROGRAM_STEPS = PIPELINE[:_FORMED], PIPELINE[_FORMED:]
+"""What all forms of a program share, and what is done for each."""

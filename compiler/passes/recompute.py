@@ -1,0 +1,291 @@
+"""Recomputation: what the gradient needs and is cheap to make again is not kept for it.
+
+    before   %c = conv ...   %r = relu(norm(%c))   %l = the loss, by way of %r
+             %dw = conv_weights %r, %dy            %r is kept all through the later layers
+    after    %0 = again %c, %dy   %1 = relu(norm(%0))
+             %dw = conv_weights %1, %dy            %c is kept; %r is computed again, late
+
+In: a graph that trains: one with updates. What its outputs are made of is the forward part, the
+rest the backward one. Of the values that the backward part reads of the forward one, those are
+kept whose bytes are least, such that all others can be computed of them by cheap operations: a
+minimum cut (graph/min_cut.py), and of several that which computes the least. What is computed
+again is a copy of its operations, so that its values have the same bits; it waits for the operand
+beside which it is read first (ops/again.py), and is fused into what reads it. Whether relu lets a
+gradient through is read off its result where that is read anyway.
+
+Left alone: what a core's own cache holds and is kept; regions, which have passes of their own
+(merge_regions.py); and what is made of large states, which the steps update.
+Source: Chen et al., Training deep nets with sublinear memory cost (2016); the cut between forward
+and backward parts as in He and Yu, Transcending runtime-memory tradeoffs in checkpointing by being
+fusion aware (2023).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..graph.ir import Graph, Node, apply, topological
+from ..graph.min_cut import values_to_keep
+from ..lowering.groups import is_free, is_leaf, is_recomputable
+from ..ops.again import again
+from ..ops.comparison import LE, WHERE
+from ..ops.source import CONSTANT, STATE
+from ..types import TensorType, TupleType, factors
+from .settings import Settings
+
+SMALL_ELEMENTS = 32 << 10
+"""What has fewer is kept: it lies in a core's own cache, and costs nothing to read again."""
+
+SMALL_SHARE = 32
+"""So is what has so many times fewer than the largest value."""
+
+MOST_OPERANDS = 4
+"""At most so many kept values are read, each at about the size of the result, to make one again:
+the memory traffic that storing and loading it saves, twice over."""
+
+MOST_OPERATIONS = 64
+"""At most so many operations are done again for one value: about what vectors of a core compute
+while it waits for so many operands."""
+
+
+def recompute(graph: Graph, settings: Settings) -> Graph:
+    """The graph with cheap values computed again where its gradient reads them."""
+    if not graph.updates or not graph.outputs:
+        return graph
+    border = _Border(_signs_of_results(graph), settings.form.maxima)
+    return _Rewriting(border, border.kept()).graph() if border.wanted else graph
+
+
+# -- signs ----------------------------------------------------------------------------------
+
+
+def _signs_of_results(graph: Graph) -> Graph:
+    """The graph whose backward part reads `r <= 0` for `x <= 0` where r = relu(x) is read too.
+
+    r is 0 where x <= 0, and x elsewhere: NaN where x is NaN, which is not <= 0.
+    """
+    forward = set(topological([node for _, node in graph.outputs]))
+    backward = [n for n in graph.nodes() if n not in forward and not is_leaf(n)]
+    read = {operand for node in backward for operand in node.inputs}
+    signs = {
+        node.inputs[0]: apply(LE, node, node.inputs[1], source=node.source)
+        for node in forward
+        if node in read and node.inputs and node.inputs[0] in read and _is_relu(node)
+    }
+    if not signs:
+        return graph
+    new: dict[Node, Node] = {}
+    for node in backward:
+        inputs = tuple(signs.get(o) or new.get(o, o) for o in node.inputs)
+        new[node] = node.with_inputs(inputs)
+    return graph.replace_roots(new)
+
+
+def _is_relu(node: Node) -> bool:
+    """where(x <= 0, 0, x)"""
+    if node.op is not WHERE:
+        return False
+    negative, zero, x = node.inputs
+    return negative.op is LE and negative.inputs == (x, zero) and _is_zero(zero)
+
+
+def _is_zero(node: Node) -> bool:
+    return node.op is CONSTANT and node.attributes["value"] == 0.0
+
+
+# -- what is read across the border ---------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Border:
+    """Where the backward part of a graph reads of the forward one.
+
+    maxima   of named dimensions that are left
+    """
+
+    graph: Graph
+    maxima: Mapping[str, int]
+
+    @cached_property
+    def forward(self) -> frozenset[Node]:
+        """What outputs are made of, leaves included."""
+        return frozenset(topological([node for _, node in self.graph.outputs]))
+
+    @cached_property
+    def aside(self) -> frozenset[Node]:
+        """What is made of forward values by cheap operations, and no output of it: masks."""
+        found: set[Node] = set()
+        for node in self.graph.nodes():
+            if node not in self.forward and not is_leaf(node) and _is_cheap(node):
+                if all(o in self.forward or o in found or is_leaf(o) for o in node.inputs):
+                    found.add(node)
+        return frozenset(found)
+
+    def is_backward(self, node: Node) -> bool:
+        return not (node in self.forward or node in self.aside or is_leaf(node))
+
+    def bytes(self, node: Node) -> int:
+        return sum(map(self._bytes, node.type.parts))
+
+    def _bytes(self, type: TensorType) -> int:
+        return self._elements(type) * type.dtype.size_bytes
+
+    def _elements(self, type: TensorType) -> int:
+        own = (factors(extent) for extent in type.shape)
+        extents = (one.number * math.prod(self.maxima.get(n, 1) for n in one.names) for one in own)
+        return math.prod(extents)
+
+    def elements(self, node: Node) -> int:
+        return max(map(self._elements, node.type.parts), default=0)
+
+    @cached_property
+    def least(self) -> int:
+        """What has fewer elements is kept."""
+        largest = max((self.elements(n) for n in self.forward if not is_leaf(n)), default=0)
+        return max(SMALL_ELEMENTS, largest // SMALL_SHARE)
+
+    @cached_property
+    def at_hand(self) -> frozenset[Node]:
+        """In memory anyway, or so small that it is kept, or a view of that."""
+        found: set[Node] = set()
+        for node in self.graph.nodes():
+            is_view = is_free(node) and all(o in found for o in node.inputs)
+            if is_leaf(node) or is_view or self.elements(node) < self.least:
+                found.add(node)
+        return frozenset(found)
+
+    @cached_property
+    def values(self) -> Mapping[Node, float]:
+        """The bytes of what may be kept or computed again, operands first."""
+        return {
+            node: math.inf if isinstance(node.type, TupleType) else float(self.bytes(node))
+            for node in self.graph.nodes()
+            if (node in self.forward or node in self.aside) and node not in self.at_hand
+        }
+
+    @cached_property
+    def levels(self) -> Mapping[Node, int]:
+        """How many nodes stand one above the other in each."""
+        found: dict[Node, int] = {}
+        for node in self.graph.nodes():
+            found[node] = 1 + max((found[o] for o in node.inputs), default=0)
+        return found
+
+    @cached_property
+    def wanted(self) -> Mapping[Node, Node]:
+        """What the backward part reads, each with what it waits for: of the operands of the
+        backward part beside which it is read, the one that is there first."""
+        found: dict[Node, Node] = {}
+        for node in filter(self.is_backward, self.graph.nodes()):
+            beside = list(filter(self.is_backward, node.inputs))
+            if not beside:
+                continue
+            last = max(beside, key=self.levels.__getitem__)
+            for operand in node.inputs:
+                if operand in self.values:
+                    first = found.setdefault(operand, last)
+                    if self.levels[last] < self.levels[first]:
+                        found[operand] = last
+        return found
+
+    def kept(self) -> frozenset[Node]:
+        """What is kept though some of it might be computed again."""
+        operands = {node: node.inputs for node in self.values}
+        fixed = self._fixed()
+        return frozenset(
+            values_to_keep(self.values, operands, fixed, list(self.wanted), latest=True)
+        )
+
+    def _fixed(self) -> set[Node]:
+        """What is not computed again, whatever that saves."""
+        fixed: set[Node] = set()
+        read: dict[Node, frozenset[Node]] = {}
+        done: dict[Node, frozenset[Node]] = {}
+        for node in self.values:
+            inner = [o for o in node.inputs if o in self.values]
+            again = [o for o in inner if o not in fixed]
+            reads = frozenset(o for o in inner if o in fixed).union(*(read[o] for o in again))
+            work = frozenset({node}).union(*(done[o] for o in again))
+            traffic = sum(min(1.0, self.values[r] / self.values[node]) for r in reads)
+            if not _is_cheap(node) or self._reads_large_state(node):
+                fixed.add(node)
+            elif traffic > MOST_OPERANDS or len(work) > MOST_OPERATIONS:
+                fixed.add(node)
+            read[node], done[node] = reads, work
+        return fixed
+
+    def _reads_large_state(self, node: Node) -> bool:
+        """Whether it is made of a state at about its own size: of a parameter, that is, which the
+        kernel of its gradient could then not update."""
+        states = (operand for operand in node.inputs if operand.op is STATE)
+        return any(SMALL_SHARE * self.bytes(state) >= self.bytes(node) for state in states)
+
+
+def _is_cheap(node: Node) -> bool:
+    return is_free(node) or is_recomputable(node)
+
+
+# -- copies ---------------------------------------------------------------------------------
+
+
+class _Rewriting:
+    """The backward part on copies of what is not kept.
+
+    Copies wait for nodes of the backward part, which read other copies, so that nodes are made in
+    the order of their levels.
+    """
+
+    def __init__(self, border: _Border, kept: frozenset[Node]) -> None:
+        self.border, self.kept = border, kept
+        self._copies: dict[Node, Node] = {}
+        self._new: dict[Node, Node] = {}
+
+    def graph(self) -> Graph:
+        """Where nothing is computed again, that of the border itself."""
+        border = self.border
+        for node in sorted(border.graph.nodes(), key=border.levels.__getitem__):
+            if border.is_backward(node):
+                inputs = tuple(self._read(operand) for operand in node.inputs)
+                self._new[node] = node.with_inputs(inputs)
+        return border.graph.replace_roots(self._new)
+
+    def _read(self, node: Node) -> Node:
+        """What the backward part reads in the place of a node."""
+        if node in self._new:
+            return self._new[node]
+        after = self.border.wanted.get(node)
+        if after is None or not self._is_lost(node):
+            return node
+        if node not in self._copies:
+            self._copies[node] = self._copy(node, self._new[after])
+        return self._copies[node]
+
+    def _is_lost(self, node: Node) -> bool:
+        """Whether it is to be computed again: it is made of what is kept by way of what is not."""
+        if self._is_there(node):
+            return False
+        return node in self.border.forward or any(map(self._is_lost, node.inputs))
+
+    def _is_there(self, node: Node) -> bool:
+        return node in self.kept or node not in self.border.values
+
+    def _copy(self, node: Node, after: Node) -> Node:
+        """The node computed of what is there, read once `after` is there too."""
+        if self._is_there(node):
+            is_written = is_leaf(node) or not node.inputs
+            return node if is_written else again(node, after)
+        copies: dict[Node, Node] = {}
+        stack = [node]
+        while stack:
+            current = stack[-1]
+            missing = [o for o in current.inputs if not self._is_there(o) and o not in copies]
+            stack += missing
+            if not missing:
+                stack.pop()
+                copies[current] = current.with_inputs(
+                    tuple(copies.get(o) or self._copy(o, after) for o in current.inputs)
+                )
+        return copies[node]
