@@ -14,8 +14,8 @@ from accuracy import ACCURACY
 from catalogue_convolutions import convolution_examples
 from catalogue_example import Example, generator, sample_array
 from catalogue_examples import (
-    along_examples,
     again_examples,
+    along_examples,
     broadcast_examples,
     concatenate_examples,
     deviation_examples,

@@ -248,7 +248,8 @@ class _Rewriting:
         border = self.border
         for node in sorted(border.graph.nodes(), key=border.levels.__getitem__):
             if border.is_backward(node):
-                inputs = tuple(self._read(operand) for operand in node.inputs)
+                is_first = not any(map(border.is_backward, node.inputs))
+                inputs = node.inputs if is_first else tuple(map(self._read, node.inputs))
                 self._new[node] = node.with_inputs(inputs)
         return border.graph.replace_roots(self._new)
 

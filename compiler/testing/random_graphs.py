@@ -63,8 +63,8 @@ NESTED = 0.3  # how often a region may hold others
 PLANTED = 0.3  # how often an instance of a rule is built, if rules are given
 RING = frozenset(
     "add sub mul neg abs maximum minimum eq ne lt le gt ge and or xor not where stop_gradient "
-    "constant iota extent broadcast sum reshape transpose slice pad concatenate max min any all "
-    "cumsum take take_along_axis index_add scatter_add dot_general conv_general "
+    "again constant iota extent broadcast sum reshape transpose slice pad concatenate max min "
+    "any all cumsum take take_along_axis index_add scatter_add dot_general conv_general "
     "conv_weights".split()
 )
 _SAID: dict[str, Any] = {"low": 0, "high": 3, "ignored": (-1,), "reader": "take"}
@@ -310,6 +310,11 @@ def _where(grower: Grower, op: OpDef) -> Node | None:
         return None
     condition = grower.like(x.type.with_dtype(bool_))
     return apply(op, condition, x, grower.like(x.type))
+
+
+def _again(grower: Grower, op: OpDef) -> Node | None:
+    x, after = (grower.node(lambda type: True) for _ in range(2))
+    return None if x is None or after is None else apply(op, x, after)
 
 
 def _cast(grower: Grower, op: OpDef) -> Node | None:
@@ -565,6 +570,7 @@ def _sample(grower: Grower, op: OpDef) -> Node | None:
 _MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = MappingProxyType(
     {
         "where": _where,
+        "again": _again,
         "cast": _cast,
         "constant": _constant,
         "iota": _iota,
