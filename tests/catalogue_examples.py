@@ -249,16 +249,6 @@ def slice_examples(name: str) -> list[Example]:
     ]
 
 
-def again_examples(name: str) -> list[Example]:
-    """Values of all dtypes, once another is there that has another shape or the same."""
-    rng = generator(name)
-    made = [Example(name, all_pairs(special_array(d), special_array(float32))) for d in DTYPES]
-    for shape, other in (((), (3,)), ((17, 3), ()), ((2, 3), (2, 3)), ((4,), (2, 0, 3))):
-        pair = sample_array(rng, float32, shape), sample_array(rng, float32, other)
-        made.append(Example(name, pair))
-    return made
-
-
 def pad_examples(name: str) -> list[Example]:
     rng = generator(name)
     cases = [
@@ -569,9 +559,8 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "iota": iota_examples,
     "extent": fixed(*({"shape": shape} for shape in SHAPES), {"shape": (2, 3), "least": 6}),
     "training": fixed({}),
-    **elementwise_examples(),
+    **elementwise_examples() | {"again": binary(DTYPES)},
     "where": where_examples,
-    "again": again_examples,
     "cast": cast_examples,
     "broadcast": broadcast_examples,
     "sum": reduction(DTYPES, empty=True),

@@ -14,7 +14,6 @@ from accuracy import ACCURACY
 from catalogue_convolutions import convolution_examples
 from catalogue_example import Example, generator, sample_array
 from catalogue_examples import (
-    again_examples,
     along_examples,
     broadcast_examples,
     concatenate_examples,
@@ -120,7 +119,7 @@ SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
     "pow": smooth_pow,
     "where": smooth_where,
     "cast": smooth_cast,
-    "again": floats_only(again_examples),
+    "again": smooth_binary,
     "broadcast": floats_only(broadcast_examples),
     "reshape": floats_only(reshape_examples),
     "transpose": floats_only(transpose_examples),

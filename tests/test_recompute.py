@@ -14,12 +14,14 @@ from support_passes import NO_MACHINE
 import gradc as gc
 from gradc import nn, optim
 from gradc.compiler.driver import CompiledProgram
-from gradc.compiler.graph.ir import Graph, Node, Update
+from gradc.compiler.graph.ir import Graph, Node, Update, apply
 from gradc.compiler.graph.min_cut import values_to_keep
 from gradc.compiler.graph.verify import verify_graph
 from gradc.compiler.lowering.groups import is_leaf
-from gradc.compiler.ops.again import AGAIN
+from gradc.compiler.ops.again import AGAIN, again
+from gradc.compiler.ops.elementwise import EXP
 from gradc.compiler.ops.minibatch import ORDER
+from gradc.compiler.ops.source import input_
 from gradc.compiler.passes import GRAPH_STEPS
 from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.recompute import recompute
@@ -29,7 +31,7 @@ from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.program.ir import Program
 from gradc.compiler.testing.random_graphs import seeded_graph
 from gradc.compiler.testing.values import evaluate_leaves, random_leaves, same_values
-from gradc.compiler.types import TupleType
+from gradc.compiler.types import TupleType, float32, float64
 
 PASS = importlib.import_module("gradc.compiler.passes.recompute")
 SETTINGS = Settings(NO_MACHINE, form=Form())
@@ -219,3 +221,20 @@ def test_of_equal_cuts_the_latest_computes_the_least() -> None:
     assert values_to_keep(sizes, operands, {"a"}, ["c"]) == ["a"]
     assert values_to_keep(sizes, operands, {"a"}, ["c"], latest=True) == ["c"]
     assert values_to_keep({**sizes, "b": 2.0}, operands, {"a"}, ["c"], latest=True) == ["b"]
+
+
+# -- the operation --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [(), (3,), (2, 3), (4, 1), (0,)])
+def test_what_comes_first_may_have_any_shape(after: tuple[int, ...]) -> None:
+    """It is not read, and says nothing of how the result lies or is typed."""
+    x = input_("x", (2, 3), float32)
+    other = input_("other", after, float64)
+    node = again(x, apply(EXP, other))
+    graph = Graph("f", (x, other), (), (("y", apply(EXP, node)),))
+    values = {"x": np.ones((2, 3), np.float32), "other": np.full(after, np.nan)}
+    program = plan(graph)
+    found = run_compiled(program, values, {})
+    assert_same_bits(program, found, values, {})
+    assert np.allclose(found[0]["y"], np.e)

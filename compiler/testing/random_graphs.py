@@ -312,11 +312,6 @@ def _where(grower: Grower, op: OpDef) -> Node | None:
     return apply(op, condition, x, grower.like(x.type))
 
 
-def _again(grower: Grower, op: OpDef) -> Node | None:
-    x, after = (grower.node(lambda type: True) for _ in range(2))
-    return None if x is None or after is None else apply(op, x, after)
-
-
 def _cast(grower: Grower, op: OpDef) -> Node | None:
     x = grower.node(lambda type: True)
     return None if x is None else apply(op, x, dtype=grower.pick(grower.dtypes))
@@ -570,7 +565,7 @@ def _sample(grower: Grower, op: OpDef) -> Node | None:
 _MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = MappingProxyType(
     {
         "where": _where,
-        "again": _again,
+        "again": lambda grower, op: apply(op, *(grower.pick(grower.nodes) for _ in range(2))),
         "cast": _cast,
         "constant": _constant,
         "iota": _iota,
