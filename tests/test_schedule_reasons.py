@@ -164,6 +164,23 @@ def test_rows_of_b_that_are_slow_to_read_are_packed_where_a_tile_has_no_time_for
         assert narrow["b packed rows"].endswith(facts)
 
 
+def test_a_wide_operand_with_its_terms_side_by_side_has_the_rows_and_results_are_turned() -> None:
+    """Not where sums are short, rows do not fill vectors, or a result reads what is its own."""
+    x, w = input_("x", (64, 512), float32), input_("w", (1024, 512), float32)
+    y = dot_general(x, w, (), (), (1,), (1,))
+    found = reasons_of(y)
+    turned = "a product: 1024 x 64 sums of 512 terms; results are turned, not the larger operand"
+    assert found["tiles"] == turned
+    assert "b packed columns" in found
+    other = input_("other", (64, 1024), float32)
+    assert reasons_of(add(y, other))["tiles"] == "a product: 64 x 1024 sums of 512 terms"
+    ragged = dot_general(input_("x", (60, 512), float32), w, (), (), (1,), (1,))
+    assert reasons_of(ragged)["tiles"] == "a product: 60 x 1024 sums of 512 terms"
+    few, narrow = input_("x", (64, 128), float32), input_("w", (1024, 128), float32)
+    product_of_few = dot_general(few, narrow, (), (), (1,), (1,))
+    assert reasons_of(product_of_few)["tiles"] == "a product: 64 x 1024 sums of 128 terms"
+
+
 def test_reasons_of_many_products() -> None:
     x, w = input_("x", (20, 64, 48), float32), input_("w", (20, 48, 64), float32)
     found = reasons_of(dot_general(x, w, (0,), (0,), (2,), (1,)))

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from ..types import DType, float32
 from .address import flat_address
 from .build import ScalarBuilder, Step, step_along
-from .ir import Kernel, Loop, Reduction, Scalar
+from .ir import Kernel, Loop, Reduction, Scalar, walk
 from .runs import Address, Runs, WalkedRun, addresses_of, counted_axes
 from .schedule import LANES, MOST_ROWS, Order
 
@@ -78,6 +78,8 @@ class Contraction:
     dots     each sum with its two operands
     updates  whether it is a state that what is made of the sums is stored into
     spread   how a few columns of many groups can share vectors, if they can
+    turns    whether rows and columns may trade places, and only what is stored be turned: it lies
+             together along the columns, and nothing else has an element for each sum
     """
 
     batch: tuple[WalkedRun, ...]
@@ -87,6 +89,7 @@ class Contraction:
     dots: tuple[Dot, ...]
     updates: bool
     spread: Spread | None = None
+    turns: bool = False
 
     @property
     def dtype(self) -> DType:
@@ -192,7 +195,28 @@ def _sorted_runs(kernel: Kernel, runs: Runs) -> Contraction | str:
         tuple(dots),
         store.buffer.space == "state",
     )
-    return _why_not_by_size(found) or replace(found, spread=_spread(kernel, found))
+    why = _why_not_by_size(found)
+    return why or replace(found, spread=_spread(kernel, found), turns=_turns(kernel, found))
+
+
+def _turns(kernel: Kernel, c: Contraction) -> bool:
+    """Whether rows and columns may trade places (see Contraction)."""
+    one_of_each = len(c.dots) == len(c.m) == len(c.n) == 1 and not c.batch and not c.updates
+    if not one_of_each or c.rows.bounded or c.columns.bounded:
+        return False
+    for loop in kernel.loops[1:]:
+        for store in loop.stores:
+            address = Address(store.buffer, store.index)
+            along = c.rows.step(address), c.columns.step(address)
+            if store.accumulate or store.buffer.type.dtype is not c.dtype or along[1] != 1:
+                return False
+            if along[0] == 1:
+                return False
+        seen: set[Scalar] = set()
+        for read in (s for root in loop.roots for s in walk(root, seen) if s.op == "load"):
+            if all(read.axes & set(run.axes) for run in (c.rows, c.columns)):
+                return False
+    return True
 
 
 def _groups_of_one(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..artifact import LINE_BYTES
-from ..loops.contraction import Contraction, Spread, steps_in_memory
+from ..loops.contraction import Contraction, Dot, Spread, steps_in_memory
 from ..loops.index_form import StripStep
 from ..loops.ir import PAGE_BYTES, Scalar
 from ..loops.runs import WalkedRun
@@ -49,6 +49,8 @@ WAITING_BYTES = 131_072
 SPREAD_COLUMNS, SPREAD_ROWS = 16, 14
 """Of a tile whose columns are groups: those of one vector, or of several narrow ones, and its rows
 times these."""
+TURNED = 4
+"""Turning a result takes as long as packing so many elements by columns. Measured on Zen 3."""
 MANY_BLOCKS = 8
 FEWEST_SUMS = 8
 """In a tile: so many FMAs are under way at once."""
@@ -71,11 +73,38 @@ MANY_POINTS = 8
 
 def choose_tiles(contraction: Contraction, order: Order, machine: Machine) -> Chosen:
     """How a contraction, whose sums have this order, is run on a machine: `Tiles`, and why."""
+    if contraction.turns and _pays_turning(contraction, machine):
+        (dot,) = contraction.dots
+        dots = (Dot(dot.reduction, dot.b, dot.a),)
+        turned = replace(contraction, m=contraction.n, n=contraction.m, dots=dots, turns=False)
+        chosen = _Chooser(turned, order, machine).chosen()
+        return replace(chosen, why=f"{chosen.why}; results are turned, not the larger operand")
     apart = _Chooser(contraction, order, machine)
     if contraction.spread is None or contraction.spread.columns is contraction.columns:
         return apart.chosen()
     spread = _Chooser(_with_spread_columns(contraction, contraction.spread), order, machine)
     return spread.chosen() if spread.can_spread() else apart.chosen()
+
+
+def _pays_turning(c: Contraction, machine: Machine) -> bool:
+    """Whether it takes less to turn the results, and to pack the operand that has the few rows,
+    than to pack the other, whose terms lie together, as columns. The few become columns, and
+    have to fill tiles as rows did."""
+    (dot,) = c.dots
+    steps = [
+        steps_in_memory(operand, (run, *c.terms))
+        for operand, run in ((dot.a, c.rows), (dot.b, c.columns))
+    ]
+    if any(operand.dtype is not c.dtype for operand in (dot.a, dot.b)):
+        return False
+    for found in steps:
+        if isinstance(found, str) or any(isinstance(step, StripStep) for step in found):
+            return False
+        if found[0] == 1 or found[-1] != 1:
+            return False
+    m, n = c.rows.extent, c.columns.extent
+    full = m % max(LANES, 2 * machine.vector_bytes // c.dtype.size_bytes) == 0
+    return full and c.depth * (n - m) >= TURNED * m * n
 
 
 def _with_spread_columns(c: Contraction, spread: Spread) -> Contraction:
