@@ -15,7 +15,7 @@ from gradc.compiler.inspect import schedule_table
 from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.loops.schedule import Nest, Tiles, Unrolled
 from gradc.compiler.loops.schedule_text import schedule_lines
-from gradc.compiler.ops.broadcast import sum_
+from gradc.compiler.ops.broadcast import broadcast, sum_
 from gradc.compiler.ops.contraction import dot_general
 from gradc.compiler.ops.elementwise import add, exp
 from gradc.compiler.ops.movement import transpose
@@ -179,6 +179,11 @@ def test_a_wide_operand_with_its_terms_side_by_side_has_the_rows_and_results_are
     few, narrow = input_("x", (64, 128), float32), input_("w", (1024, 128), float32)
     product_of_few = dot_general(few, narrow, (), (), (1,), (1,))
     assert reasons_of(product_of_few)["tiles"] == "a product: 64 x 1024 sums of 128 terms"
+
+
+def test_a_scalar_is_copied_in_vectors() -> None:
+    found = reasons_of(broadcast(input_("x", (), float32), (100,), ()))
+    assert "vector i0 by 64" in found
 
 
 def test_reasons_of_many_products() -> None:

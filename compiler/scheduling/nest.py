@@ -162,7 +162,8 @@ class NestChooser:
         return len(copied) == len(stores) and all(
             any(
                 s.op == "load" and not s.axes.isdisjoint(run.axes)
-                for s in walk_scalars(value.args[0], set())
+                for index in value.args  # none of a scalar
+                for s in walk_scalars(index, set())
             )
             for value in copied
         )
