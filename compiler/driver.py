@@ -48,6 +48,7 @@ from .lowering.choose_layouts import choose_layouts
 from .lowering.leaves import StateLayout, field_bytes, large_constants, lay_out_state
 from .machine import Machine
 from .manifest import content_key, pack, unpack
+from .memory.budget import within_budget
 from .object_cache import ObjectCache, default_cache
 from .passes import GRAPH_STEPS, PROGRAM_STEPS
 from .passes.gather_minibatches import gathered_axis
@@ -65,6 +66,8 @@ BOUNDED_KINDS = ("evaluate", "predict")
 """Entry points with the bounded form alone, which serves full batches too: one to compile, not two.
 Training keeps both in process, where a fit of full batches alone compiles the full form alone; a
 binary has both only where the full form is held in registers (aot/code.py)."""
+BUDGETED_KINDS = ("run", "call")
+"""Entry points whose arena `memory_budget` limits: others keep nothing for a gradient."""
 _MODES = {"run": True, "evaluate": False, "predict": False}
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 BACK_ENDS = MappingProxyType({"cpu": ".cpu_llvm.backend", "cuda": ".triton.backend"})
@@ -82,6 +85,7 @@ class CompileOptions:
                "native": this one
     precision  "float32": as written; "tf32", "bf16", "fp16": contractions multiply shorter numbers
                (passes/round_operands.py)
+    memory_budget  most bytes of the arena of a training step or a function; None: any number
     verify     check every level between passes (debug switch GRADC_VERIFY=1)
     dump       a directory for every pass's result, numbered and parseable, one folder per variant;
                switches reading the cache off (debug switch GRADC_DUMP=DIR)
@@ -90,6 +94,7 @@ class CompileOptions:
     target: str = "cpu"
     cpu: str = "native"
     precision: Precision = "float32"
+    memory_budget: int | None = None
     verify: bool = False
     dump: str = ""
 
@@ -280,10 +285,16 @@ class CompiledProgram:
             leaves=Leaves(self.state, self._large_constants),
         )
         report = PassReport()
-        program = run_passes(
-            graph, PROGRAM_STEPS, settings, verify=self.options.verify, dump=dump, report=report
-        )
-        assert isinstance(program, Program)
+
+        def planned(effort: int) -> Program:
+            again = replace(settings, effort=effort)
+            verify = self.options.verify
+            made = run_passes(graph, PROGRAM_STEPS, again, verify=verify, dump=dump, report=report)
+            assert isinstance(made, Program)
+            return made
+
+        budget = self.options.memory_budget if kind in BUDGETED_KINDS else None
+        program = planned(0) if budget is None else within_budget(planned, budget)
         marks.update({record.name: record.time_us / 1e6 for record in report.records})
         self.programs[key, machine.name] = program
         return program

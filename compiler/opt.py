@@ -57,6 +57,7 @@ class Given:
     dims: dict[str, int] = field(default_factory=dict)
     training: bool | None = None
     precision: Precision | None = None
+    effort: int = 0
     maxima: dict[str, int] = field(default_factory=dict)
     cpu: str | None = None
 
@@ -68,7 +69,7 @@ class Given:
         form = Form(rows, bool(self.maxima), self.over is not None, self.maxima)
         machine = machine_named(self.cpu or cpu)
         precision = self.precision or "float32"
-        return Settings(machine, self.over, self.dims, self.training, precision, form)
+        return Settings(machine, self.over, self.dims, self.training, precision, self.effort, form)
 
 
 @dataclass(frozen=True)
@@ -188,8 +189,17 @@ def _reader(setting: Setting) -> tuple[str, Reader] | None:
             return None
         case "machine":
             return "cpu=name", _take_cpu
+        case "effort":
+            return "effort=number", _take_effort
         case _:
             assert_never(setting)
+
+
+def _take_effort(key: str, value: str, given: Given) -> bool:
+    if key != "effort" or not value.isdecimal():
+        return False
+    given.effort = int(value)
+    return True
 
 
 def _take_over(key: str, value: str, given: Given) -> bool:

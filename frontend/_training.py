@@ -37,7 +37,6 @@ from . import nodes
 from .compiled import bound_dimensions, check_seed, driver_program, fields_of, thread_count
 from .functional.metrics import Ratio
 from .graphs import Assembler, state_updates
-from .not_offered import without
 from .objectives import Objective, objective_updates, objectives_of, total_loss
 from .optim.loss_scale import LossScale, loss_scale
 from .optim.optimizer import Optimizer
@@ -86,7 +85,6 @@ class TrainingProgram(Attributes):
         parts += [f"predicts {', '.join(self.outputs)}"] if self.outputs else []
         return f"<gc.TrainingProgram {'; '.join(parts)}>"
 
-    @without("memory_budget")
     @spelled
     def compile(
         self,
@@ -96,6 +94,7 @@ class TrainingProgram(Attributes):
         precision: str = "float32",
         dims: Mapping[str, int] | None = None,
         batch: int | None = None,
+        memory_budget: int | str | None = None,
     ) -> Trainer:
         """A trainer with initial parameters made from the seed. See gc.compile for arguments.
 
@@ -105,10 +104,13 @@ class TrainingProgram(Attributes):
                       it) fixes the batch size: data sets of any length are cut into batches of so
                       many rows, and a smaller one runs as a ragged batch, as in a training binary;
                       another `batch_size`, or a batch of more rows, is refused
+        memory_budget  most bytes of a step's arena, or a text: "512 MB". What the gradient needs is
+                      computed again to stay under it, products too, to the same bits; a step that
+                      cannot raises ArgumentError when it is compiled, with the least that was found
         """
         with collector_paused():
             program, fixed = self._in(precision).bound(dims, batch, "compile")
-            artifact = driver_program(program.graphs, program.batch_dimension, target, precision)
+            artifact = program._driver(target, precision, memory_budget)
             trainer = Trainer(
                 artifact,
                 program.inputs,
@@ -124,6 +126,11 @@ class TrainingProgram(Attributes):
         for cell in self.cells:
             cell.trained_by = weakref.ref(trainer)
         return trainer
+
+    def _driver(self, target: str, precision: str, memory_budget: int | str | None) -> Any:
+        """The compiler's program; see driver_program."""
+        given = self.graphs, self.batch_dimension, target, precision
+        return driver_program(*given, memory_budget=memory_budget)
 
     def _in(self, precision: str) -> TrainingProgram:
         """This program as it is trained in a precision: in "fp16" its loss is scaled."""
@@ -168,6 +175,7 @@ class TrainingProgram(Attributes):
         platform: str = "host",
         precision: str = "float32",
         dims: Mapping[str, int] | None = None,
+        memory_budget: int | str | None = None,
     ) -> list[Path]:
         """Build a program that trains without Python; returns the files made.
 
@@ -183,6 +191,7 @@ class TrainingProgram(Attributes):
                    "x86_64-linux-gnu", "aarch64-linux-gnu"
         precision  "float32", as in `compile`
         dims       values of other named dimensions; that of the batch dimension is `batch`
+        memory_budget  as in `compile`
 
         The same seed and data give the same bits as `compile` and `fit` with this batch size.
         Needs a C compiler, or the ziglang package. Raises ArgumentError, CompileError with what
@@ -208,10 +217,8 @@ class TrainingProgram(Attributes):
         native = Path(gradc.runtime.__file__).parent / "native"
         try:
             options = BuildOptions(kind, cpu, platform)
-            compiled = [
-                driver_program(program.graphs, program.batch_dimension, machine, precision)
-                for machine in targets_of(target)
-            ]
+            targets = targets_of(target)
+            compiled = [program._driver(one, precision, memory_budget) for one in targets]
             return build(compiled[0], declaration, path, options, native, compiled[1:])
         except ArgumentError as error:
             raise error.located("build", place) from None

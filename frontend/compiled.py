@@ -28,8 +28,7 @@ from gradc.runtime.state_view import StateView
 
 from .arguments import flag, text
 from .graphs import ProgramText, assemble, dimension_names, free_dimensions
-from .not_offered import without
-from .ranges import count
+from .ranges import bytes_of, count
 from .structure import unflatten_like
 from .synonyms import spelled
 from .tracing import fail, located
@@ -83,7 +82,6 @@ class Function(Attributes):
         return f"<gradc function ({inputs}) -> ({outputs})>"
 
 
-@without("memory_budget")
 @spelled
 def compile(
     structure: Any,
@@ -95,18 +93,19 @@ def compile(
     dims: Mapping[str, int] | None = None,
     batch: int | None = None,
     state: Any = None,
+    memory_budget: int | str | None = None,
 ) -> Function:
     """Compile tensors in any structure of lists, tuples and dicts, or a graph from gc.parse.
 
     target     "cpu"
     threads    at most this many; None: every CPU that this process may use
     seed       makes initial state, and the random numbers of every call
-    precision  "float32": every operation in the dtypes of its operands, as written. "bf16", "fp16":
-               products of matrices and convolutions of float32 numbers multiply factors rounded to
-               16 bits, and add in float32; "tf32": a target may round them (docs/precision.md)
+    precision  "float32": all in the dtypes of operands. "bf16", "fp16": products and convolutions
+               of float32 multiply factors rounded to 16 bits; "tf32": see docs/precision.md
     training   the mode; in training every call is a step: it updates state, and random numbers
                move on. In evaluation a call with equal inputs gives equal results
     dims       values of named dimensions, fixed now; batch=64 is short for dims={"batch": 64}
+    memory_budget  most bytes of the arena, or a text: "512 MB"; less than it needs is refused
     state      a trainer, or another compiled function, with which it has in common all state that
                both know by name: what one learns or updates, the other computes with. None: state
                of its own, made from the seed; a warning names parameters that a trainer has trained
@@ -128,11 +127,10 @@ def compile(
         states, cells = list(assembler.states), assembler.cells.values()
         initial = assembler.initial_graph(states) if states else None
         structure = unflatten_like(structure, [name for name, _ in graph.outputs])
-    bound = bound_dimensions([graph], dims, batch, "compile")
-    graph = specialize(graph, bound, training=training)
+    graph = specialize(graph, bound_dimensions([graph], dims, batch, "compile"), training=training)
     graphs = {"call": graph} if initial is None else {"call": graph, "init": initial}
     with located("compile"):
-        program = driver_program(graphs, None, target, precision)
+        program = driver_program(graphs, None, target, precision, memory_budget=memory_budget)
     executor = Executor(program, thread_count(threads, "compile"))
     seed = check_seed(seed, "compile")
     if initial is not None:
@@ -176,6 +174,7 @@ def driver_program(
     target: str,
     precision: str,
     cpu: str = "native",
+    memory_budget: int | str | None = None,
 ) -> Any:
     """The compiler's program over these graphs; loads the back end, and not before.
 
@@ -184,7 +183,10 @@ def driver_program(
     """
     if target == "cuda" and cpu == "native":
         cpu = Device().architecture
-    options = options_from_environment(target=target, precision=precision, cpu=cpu)
+    budget = None if memory_budget is None else bytes_of(memory_budget, "memory_budget", "compile")
+    options = options_from_environment(
+        target=target, precision=precision, cpu=cpu, memory_budget=budget
+    )
     return CompiledProgram(graphs, batch_dimension=batch_dimension, options=options)
 
 

@@ -1,19 +1,13 @@
 """What the public contract or PyTorch names and this version does not offer: told by name.
 
-A name that is missing from a namespace is refused by `__getattr__`; an argument by the function
-that will take it. Both say "this version does not offer it": it is no typing mistake.
+A name that is missing from a namespace is refused by `__getattr__`, which says "this version does
+not offer it": it is no typing mistake.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ParamSpec, TypeVar
-
-from gradc.compiler.errors import ArgumentError
-
-from .tracing import fail
 
 FUNCTIONS = frozenset(
     """
@@ -76,27 +70,3 @@ NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """Names by namespace."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def check_arguments(operation: str, names: tuple[str, ...], given: Mapping[str, Any]) -> None:
-    """Raise ArgumentError for a given argument that is one of these."""
-    for name in names:
-        if name in given:
-            fail(ArgumentError, operation, f"{name}=: this version does not offer it")
-
-
-def without(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator for a function that refuses these arguments."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            check_arguments(function.__name__, names, kwargs)
-            return function(*args, **kwargs)
-
-        return checked
-
-    return decorate

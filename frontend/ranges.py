@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,21 @@ def count(value: Any, name: str, operation: str, least: int = 1) -> int:
         problem = f"{name} is an integer of at least {least}, not {described(value)}"
         fail(ArgumentError, operation, problem)
     return found
+
+
+_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def bytes_of(value: Any, name: str, operation: str) -> int:
+    """A number of bytes, or a text of a number and a unit, as bytes: 512_000_000, "512 MB"."""
+    if not isinstance(value, str):
+        return count(value, name, operation)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)", value.strip())
+    if found is None or found[2] not in _UNITS:
+        problem = f"{name} is a number of bytes or a text such as '512 MB', not {value!r}"
+        fail(ArgumentError, operation, problem, [f"units: {', '.join(_UNITS)}"])
+    return int(float(found[1]) * _UNITS[found[2]])
 
 
 def check_numbers(operation: str, **numbers: Any) -> list[float]:

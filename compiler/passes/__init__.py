@@ -116,7 +116,8 @@ PIPELINE = check_pipeline(
             "copy_roots", GRAPH_TO_GRAPH, copy_roots, after=("simplify",), makes=(ROOTS_COMPUTED,),
         ),
         Pass(
-            "recompute", GRAPH_TO_GRAPH, recompute, after=("cse", "copy_roots"), reads=("form",),
+            "recompute", GRAPH_TO_GRAPH, recompute, after=("cse", "copy_roots"),
+            reads=("form", "effort"),
             needs=(ROOTS_COMPUTED,), once=True,
             outside="what is kept for a gradient crosses the border between two parts of a graph",
         ),

@@ -13,6 +13,9 @@ again is a copy of its operations, so that its values have the same bits; it wai
 beside which it is read first (ops/again.py), and is fused into what reads it. Whether relu lets a
 gradient through is read off its result where that is read anyway.
 
+That is what costs no time. A budget of bytes (memory/budget.py) asks for more: for all operations
+that are no products, and for products.
+
 Left alone: what a core's own cache holds and is kept; regions, which have passes of their own
 (merge_regions.py); and what is made of large states, which the steps update.
 Source: Chen et al., Training deep nets with sublinear memory cost (2016); the cut between forward
@@ -29,9 +32,10 @@ from functools import cached_property
 
 from ..graph.ir import Graph, Node, apply, topological
 from ..graph.min_cut import values_to_keep
-from ..lowering.groups import is_free, is_leaf, is_recomputable
+from ..lowering.groups import is_free, is_leaf, is_pointwise, is_recomputable
 from ..ops.again import again
 from ..ops.comparison import LE, WHERE
+from ..ops.definition import Contract, Cumulate, Reduce
 from ..ops.source import CONSTANT, STATE
 from ..types import TensorType, TupleType, factors
 from .settings import Settings
@@ -52,10 +56,17 @@ while it waits for so many operands."""
 
 
 def recompute(graph: Graph, settings: Settings) -> Graph:
-    """The graph with cheap values computed again where its gradient reads them."""
+    """The graph with values computed again where its gradient reads them.
+
+    What may be done again grows with `settings.effort`:
+    0     what costs no time: cheap operations, on what is large
+    1     every operation that computes each element by itself, on what is of any size
+    2     reductions over axes too
+    3..7  and products, each once for all that is made of it: at most 1 to 5 of them for one value
+    """
     if not graph.updates or not graph.outputs:
         return graph
-    border = _Border(_signs_of_results(graph), settings.form.maxima)
+    border = _Border(_signs_of_results(graph), settings.form.maxima, settings.effort)
     return _Rewriting(border, border.kept()).graph() if border.wanted else graph
 
 
@@ -108,6 +119,7 @@ class _Border:
 
     graph: Graph
     maxima: Mapping[str, int]
+    effort: int
 
     @cached_property
     def forward(self) -> frozenset[Node]:
@@ -145,7 +157,7 @@ class _Border:
     def least(self) -> int:
         """What has fewer elements is kept."""
         largest = max((self.elements(n) for n in self.forward if not is_leaf(n)), default=0)
-        return max(SMALL_ELEMENTS, largest // SMALL_SHARE)
+        return max(0 if self.effort else SMALL_ELEMENTS, largest // SMALL_SHARE)
 
     @cached_property
     def at_hand(self) -> frozenset[Node]:
@@ -201,6 +213,7 @@ class _Border:
 
     def _fixed(self) -> set[Node]:
         """What is not computed again, whatever that saves."""
+        most_products = max(0, self.effort - 2)
         fixed: set[Node] = set()
         read: dict[Node, frozenset[Node]] = {}
         done: dict[Node, frozenset[Node]] = {}
@@ -210,18 +223,36 @@ class _Border:
             reads = frozenset(o for o in inner if o in fixed).union(*(read[o] for o in again))
             work = frozenset({node}).union(*(done[o] for o in again))
             traffic = sum(min(1.0, self.values[r] / self.values[node]) for r in reads)
-            if not _is_cheap(node) or self._reads_large_state(node):
+            products = sum(map(_is_product, work))
+            if not self._may_be_again(node) or products > most_products:
                 fixed.add(node)
-            elif traffic > MOST_OPERANDS or len(work) > MOST_OPERATIONS:
+            elif self._reads_large_state(node):
+                fixed.add(node)
+            elif not self.effort and (traffic > MOST_OPERANDS or len(work) > MOST_OPERATIONS):
                 fixed.add(node)
             read[node], done[node] = reads, work
         return fixed
 
+    def _may_be_again(self, node: Node) -> bool:
+        """Whether its operation may be done again; see recompute."""
+        lowering = node.op.lowering
+        if _is_cheap(node) or (self.effort >= 1 and is_pointwise(node)):
+            return True
+        if self.effort >= 2 and isinstance(lowering, Reduce | Cumulate):
+            return True
+        return self.effort >= 3 and _is_product(node)
+
     def _reads_large_state(self, node: Node) -> bool:
         """Whether it is made of a state at about its own size: of a parameter, that is, which the
         kernel of its gradient could then not update."""
+        if _is_product(node):
+            return False
         states = (operand for operand in node.inputs if operand.op is STATE)
         return any(SMALL_SHARE * self.bytes(state) >= self.bytes(node) for state in states)
+
+
+def _is_product(node: Node) -> bool:
+    return isinstance(node.op.lowering, Contract)
 
 
 def _is_cheap(node: Node) -> bool:
@@ -241,11 +272,13 @@ class _Rewriting:
     def __init__(self, border: _Border, kept: frozenset[Node]) -> None:
         self.border, self.kept = border, kept
         self._copies: dict[Node, Node] = {}
+        self._products: dict[Node, Node] = {}  # what each waits for, and all that is made of it
         self._new: dict[Node, Node] = {}
 
     def graph(self) -> Graph:
         """Where nothing is computed again, that of the border itself."""
         border = self.border
+        self._await_products()
         for node in sorted(border.graph.nodes(), key=border.levels.__getitem__):
             if border.is_backward(node):
                 is_first = not any(map(border.is_backward, node.inputs))
@@ -273,6 +306,30 @@ class _Rewriting:
     def _is_there(self, node: Node) -> bool:
         return node in self.kept or node not in self.border.values
 
+    def _await_products(self) -> None:
+        """A product is done again once, for all that is made of it: before the first of that."""
+        border = self.border
+        for node, after in border.wanted.items():
+            stack = [node] if self._is_lost(node) else []
+            seen = set(stack)
+            while stack:
+                current = stack.pop()
+                if _is_product(current):
+                    first = self._products.setdefault(current, after)
+                    if border.levels[after] < border.levels[first]:
+                        self._products[current] = after
+                fresh = {o for o in current.inputs if not self._is_there(o)} - seen
+                seen |= fresh
+                stack += fresh
+
+    def _product(self, node: Node) -> Node:
+        """The one copy of a product."""
+        if node not in self._copies:
+            after = self._new[self._products[node]]
+            inputs = tuple(self._copy(operand, after) for operand in node.inputs)
+            self._copies[node] = node.with_inputs(inputs)
+        return self._copies[node]
+
     def _copy(self, node: Node, after: Node) -> Node:
         """The node computed of what is there, read once `after` is there too."""
         if self._is_there(node):
@@ -282,6 +339,9 @@ class _Rewriting:
         stack = [node]
         while stack:
             current = stack[-1]
+            if current in self._products:
+                copies[stack.pop()] = self._product(current)
+                continue
             missing = [o for o in current.inputs if not self._is_there(o) and o not in copies]
             stack += missing
             if not missing:

@@ -13,7 +13,9 @@ from typing import Literal
 from ..artifact import StateField
 from ..machine import Machine
 
-Setting = Literal["batch_dimension", "dims", "training", "precision", "form", "leaves", "machine"]
+Setting = Literal[
+    "batch_dimension", "dims", "training", "precision", "form", "leaves", "machine", "effort"
+]
 """What a pass may read: a part of the record below."""
 
 
@@ -58,6 +60,7 @@ class Settings:
     dims             extents by name, for specialize; names left out stay open
     training         the mode, for specialize; None: it stays open
     precision        of contractions
+    effort           how much recompute may do again; see there
     """
 
     machine: Machine
@@ -65,5 +68,6 @@ class Settings:
     dims: Mapping[str, int] = field(default_factory=dict)
     training: bool | None = None
     precision: Precision = "float32"
+    effort: int = 0
     form: Form = field(default_factory=Form)
     leaves: Leaves = field(default_factory=Leaves)
