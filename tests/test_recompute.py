@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,21 @@ from support_passes import NO_MACHINE
 import gradc as gc
 from gradc import nn, optim
 from gradc.compiler.driver import CompiledProgram
-from gradc.compiler.graph.ir import Graph, Node, Update, apply
+from gradc.compiler.graph.ir import Graph, Node, apply
 from gradc.compiler.graph.min_cut import values_to_keep
 from gradc.compiler.graph.verify import verify_graph
-from gradc.compiler.lowering.groups import is_leaf
 from gradc.compiler.ops.again import AGAIN, again
 from gradc.compiler.ops.elementwise import EXP
 from gradc.compiler.ops.minibatch import ORDER
 from gradc.compiler.ops.source import input_
 from gradc.compiler.passes import GRAPH_STEPS
-from gradc.compiler.passes.copy_roots import copy_roots
 from gradc.compiler.passes.recompute import recompute
 from gradc.compiler.passes.runner import run_passes
 from gradc.compiler.passes.settings import Form, Settings
-from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.program.ir import Program
 from gradc.compiler.testing.random_graphs import seeded_graph
 from gradc.compiler.testing.values import evaluate_leaves, random_leaves, same_values
-from gradc.compiler.types import TupleType, float32, float64
+from gradc.compiler.types import float32, float64
 
 PASS = importlib.import_module("gradc.compiler.passes.recompute")
 SETTINGS = Settings(NO_MACHINE, form=Form())
@@ -48,35 +46,6 @@ def computed_again(graph: Graph) -> list[Node]:
 
 
 # -- random graphs --------------------------------------------------------------------------
-
-
-def two_parts(seed: int) -> Graph:
-    """A random graph of which some values are the forward part, and all else that the states can
-    take is the other."""
-    graph = copy_roots(specialize(seeded_graph(seed, size=60), {"batch": 3}, training=True))
-    made = [n for n in graph.nodes() if not is_leaf(n) and not isinstance(n.type, TupleType)]
-    last = {node.type: node for node in made}
-    updates = tuple(Update(s, last[s.type]) for s in graph.states if s.type in last)
-    outputs = tuple((f"y{n}", node) for n, node in enumerate(made[: len(made) // 2][-3:]))
-    return Graph(graph.name, graph.inputs, graph.states, outputs, updates)
-
-
-@pytest.mark.usefixtures("nothing_is_small")
-def test_random_graphs_keep_every_bit() -> None:
-    """Whatever stands on either side of the border."""
-    changed = 0
-    for seed in range(250):
-        graph = two_parts(seed)
-        after = recompute(graph, SETTINGS)
-        if not computed_again(after):
-            continue
-        changed += 1
-        verify_graph(after)
-        leaves = random_leaves(graph, np.random.default_rng(seed), False, {})
-        before, found = (evaluate_leaves(g, leaves, {}, True) for g in (graph, after))
-        for one, other in ((before.outputs, found.outputs), (before.state, found.state)):
-            assert all(same_values(one[name], other[name], True) for name in one), seed
-    assert changed >= 5
 
 
 def random_net(seed: int) -> Any:
@@ -100,15 +69,37 @@ def random_net(seed: int) -> Any:
     return gc.training(gc.mse_loss(values[-1], t), optimizer=optim.SGD(lr=0.1, momentum=0.9))
 
 
+def settled(made: Any) -> Graph:
+    """The graph of a step as the pass is given it."""
+    driver = CompiledProgram(made.graphs)
+    graph = run_passes(made.graphs["run"], GRAPH_STEPS, driver._settings("run", {}))
+    assert isinstance(graph, Graph)
+    return graph
+
+
+@pytest.mark.usefixtures("nothing_is_small")
+@pytest.mark.parametrize("effort", [0, 2, 5])
+def test_random_nets_keep_every_bit(effort: int) -> None:
+    """By the evaluator, however much is computed again."""
+    changed = 0
+    for seed in range(16):
+        graph = settled(random_net(seed))
+        after = recompute(graph, replace(SETTINGS, effort=effort))
+        verify_graph(after)
+        changed += bool(computed_again(after))
+        leaves = random_leaves(graph, np.random.default_rng(seed), False, {})
+        before, found = (evaluate_leaves(g, leaves, {}, True) for g in (graph, after))
+        for one, other in ((before.outputs, found.outputs), (before.state, found.state)):
+            assert all(same_values(one[name], other[name], True) for name in one), seed
+    assert changed >= 6
+
+
 @pytest.mark.usefixtures("nothing_is_small")
 def test_random_nets_keep_every_bit_when_compiled() -> None:
     """A step of the network, whose gradient reads again what it did not keep."""
     changed = 0
     for seed in range(4):
-        made = random_net(seed)
-        driver = CompiledProgram(made.graphs)
-        graph = run_passes(made.graphs["run"], GRAPH_STEPS, driver._settings("run", {}))
-        assert isinstance(graph, Graph)
+        graph = settled(random_net(seed))
         after = recompute(graph, SETTINGS)
         changed += bool(computed_again(after))
         leaves = random_leaves(graph, np.random.default_rng(seed), False, {})

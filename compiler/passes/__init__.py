@@ -117,7 +117,7 @@ PIPELINE = check_pipeline(
         ),
         Pass(
             "recompute", GRAPH_TO_GRAPH, recompute, after=("cse", "copy_roots"),
-            reads=("form", "effort"),
+            reads=("effort", "form"),
             needs=(ROOTS_COMPUTED,), once=True,
             outside="what is kept for a gradient crosses the border between two parts of a graph",
         ),

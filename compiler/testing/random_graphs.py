@@ -63,13 +63,13 @@ NESTED = 0.3  # how often a region may hold others
 PLANTED = 0.3  # how often an instance of a rule is built, if rules are given
 RING = frozenset(
     "add sub mul neg abs maximum minimum eq ne lt le gt ge and or xor not where stop_gradient "
-    "again constant iota extent broadcast sum reshape transpose slice pad concatenate max min "
+    "constant iota extent broadcast sum reshape transpose slice pad concatenate max min "
     "any all cumsum take take_along_axis index_add scatter_add dot_general conv_general "
     "conv_weights".split()
 )
 _SAID: dict[str, Any] = {"low": 0, "high": 3, "ignored": (-1,), "reader": "take"}
 # Values of these would be of no use to a graph, or come with another operation.
-LEAVES = frozenset(["input", "state", "result", "stream"])
+LEAVES = frozenset(["input", "state", "result", "stream", "again"])
 
 _Item = TypeVar("_Item")
 
@@ -565,7 +565,6 @@ def _sample(grower: Grower, op: OpDef) -> Node | None:
 _MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = MappingProxyType(
     {
         "where": _where,
-        "again": lambda grower, op: apply(op, *(grower.pick(grower.nodes) for _ in range(2))),
         "cast": _cast,
         "constant": _constant,
         "iota": _iota,
