@@ -88,14 +88,21 @@ class OpenRegion:
 
     def _inside(self, roots: Sequence[Node]) -> set[Node]:
         """Nodes of the region: its inputs, what the function made, and what the compiler made of
-        either, or of nothing."""
-        inside = set(self.inputs)
+        either, or of nothing but constants.
+
+        What reads a constant beside a tensor from outside is outside: if it counted as the
+        region's, all that lies before would be copied into each region, and in regions behind
+        others twice as often each time.
+        """
+        inside, constants = set(self.inputs), set[Node]()
         for node in topological(roots):
-            settled = isinstance(node.op.lowering, InMemory | MustBeSettled)
-            from_nothing = not node.inputs and not settled
-            if node in self._made or from_nothing or any(i in inside for i in node.inputs):
+            if node in self._made or any(i in inside for i in node.inputs):
                 inside.add(node)
-        return inside
+            elif isinstance(node.op.lowering, InMemory | MustBeSettled):
+                continue
+            elif all(i in constants for i in node.inputs):
+                constants.add(node)
+        return inside | constants
 
     def closed(self, name: str, results: Sequence[Node], captures: Sequence[Node]) -> Graph:
         """The region: from the inputs and the captures to the results."""

@@ -21,6 +21,7 @@ from gradc.compiler import driver
 from gradc.compiler.cpu_llvm import entry
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.driver import CompiledProgram
+from gradc.compiler.graph.ir import all_nodes
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.passes import GRAPH_STEPS
 from gradc.compiler.passes.plan_memory import plan_memory
@@ -344,3 +345,25 @@ def test_a_long_function_is_called_where_it_is_used_often() -> None:
     assert "@gradc.sin" not in few
     assert many.count("call <16 x float> @gradc.sin.v16f32") >= 24
     assert many.count("define internal <16 x float> @gradc.sin.v16f32") == 1
+
+
+@pytest.mark.parametrize("kind", ["gelu", "attention", "scan"])
+def test_regions_behind_each_other_hold_no_copies(kind: str) -> None:
+    """Twice as many layers are twice as many nodes, those in regions counted: what a region reads
+    of outside is handed to it, also where it was made with a constant."""
+    x = gc.input("x", (4, 8))
+
+    def layer(y: gc.Tensor) -> gc.Tensor:
+        y = y * 0.5 + 1.0
+        if kind == "scan":
+            return y + gc.scan(lambda c, _: (c * y, None), y, None, length=3)[0]
+        return gc.gelu(y) if kind == "gelu" else gc.scaled_dot_product_attention(y, y, y)
+
+    sizes = []
+    for layers in (3, 6, 12):
+        y = x
+        for _ in range(layers):
+            y = layer(y)
+        made = gc.graph({"slope": gc.grad(gc.sum(y), x)}).graph
+        sizes.append(len(list(all_nodes(made))))
+    assert sizes[2] - sizes[1] < 2.2 * (sizes[1] - sizes[0])
