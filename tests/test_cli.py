@@ -102,7 +102,7 @@ def test_opt(folder: Path) -> None:
         (("frobnicate",), 2, "No such command"),
         (("train", "model.py", "--epochs", "-1"), 2, "--epochs"),
         (("train", "model.py", "--resume"), 2, "--resume needs --checkpoint"),
-        (("train", "model.py", "--target", "tpu"), 2, "'tpu' is not 'cpu'"),
+        (("train", "model.py", "--target", "tpu"), 2, "'tpu' is not one of 'cpu', 'cuda'"),
         (("train", "none.py"), 1, "none.py: no such file"),
         (("train", "empty.py"), 1, "empty.py defines no `program`"),
         (("train", "number.py"), 1, "`program` is of type int, not the result of gc.training"),
