@@ -43,6 +43,19 @@ def bytes_of(value: Any, name: str, operation: str) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
+MOST_LAYERS = 10_000
+"""Of one kind behind each other: each has parameters of its own, which are made at once."""
+
+
+def layer_count(value: Any, name: str, operation: str) -> int:
+    """`value` as a number of layers, 1 to MOST_LAYERS."""
+    found = count(value, name, operation)
+    if found > MOST_LAYERS:
+        problem = f"{name} is at most {MOST_LAYERS}, not {described(value)}"
+        fail(ArgumentError, operation, problem)
+    return found
+
+
 def check_numbers(operation: str, **numbers: Any) -> list[float]:
     """The arguments as Python floats. Raises ArgumentError unless they are finite numbers."""
     found = []

@@ -95,6 +95,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: optim.schedule.sequential(3, [1]),  # type: ignore
         "sequential: schedules is a list, not 3",
     ),
+    "layers": (lambda: nn.LSTM(2, 2, 10**400), "LSTM: num_layers is at most 10000"),
+    "blocks": (
+        lambda: nn.Transformer(4, 1, num_decoder_layers=10**6),
+        "Transformer: num_layers is at most 10000, not 1000000",
+    ),
     "norm": (
         lambda: nn.LayerNorm("a"),
         "LayerNorm: normalized_shape is an integer or a list of integers, not 'a'",

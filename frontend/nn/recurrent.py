@@ -19,7 +19,7 @@ from .. import init
 from ..functional import concatenate, dropout, linear, permute_dims, relu, sigmoid, stack, tanh
 from ..functional.creation import zeros
 from ..loops import scan
-from ..ranges import Number, WholeNumber, check_probability, count
+from ..ranges import Number, WholeNumber, check_probability, count, layer_count
 from ..tensor import Tensor, as_tensor
 from ..tracing import fail
 from ..variables import Beginning, State, parameter
@@ -281,7 +281,7 @@ class _Layers(_Recurrent):
         name = type(self).__name__
         self.kind = kind
         self._sizes(input_size, hidden_size)
-        self.num_layers = count(num_layers, "num_layers", name)
+        self.num_layers = layer_count(num_layers, "num_layers", name)
         self.batch_first, self.bidirectional = batch_first, bidirectional
         self.dropout = check_probability(dropout, name)
         directions = ("", "_reverse") if bidirectional else ("",)

@@ -17,7 +17,7 @@ from .. import init
 from ..functional import dropout, gelu, relu, where
 from ..functional.attention import later
 from ..functional.creation import zeros
-from ..ranges import Number, WholeNumber, check_probability, count
+from ..ranges import Number, WholeNumber, check_probability, count, layer_count
 from ..tensor import Tensor, as_tensor
 from ..tracing import fail
 from ..variables import Beginning
@@ -203,7 +203,7 @@ class _Stack(Module):
 
     def _set_up(self, layer: Any, num_layers: Any, norm: Any) -> None:
         name = type(self).__name__
-        self.num_layers = count(num_layers, "num_layers", name)
+        self.num_layers = layer_count(num_layers, "num_layers", name)
         for what, given in (("the layer", layer), ("norm", norm)):
             if not isinstance(given, Module) and not (given is None and what == "norm"):
                 fail(ArgumentError, name, f"{what} is a module, not {described(given)}")
