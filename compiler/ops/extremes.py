@@ -11,33 +11,19 @@ ones, and of NaN, to that which was passed last, as in PyTorch.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ..errors import DTypeError
 from ..graph.ir import Node, apply
 from ..loops import combiners
-from ..loops.combiners import Combiner
-from ..reference import rounding_once
-from ..types import TensorType, int64
-from .arithmetic import number_type
-from .broadcast import reduced_shape
+from ..types import int64
 from .comparison import eq, isnan, or_, where
-from .definition import NO_FLAGS, Cumulate, OpDef, per_operand_element
-from .form import Kind, Optional
+from .definition import OpDef
 from .indexing import scatter_add
+from .reduction import cumulation
 from .source import constant_like, iota, zeros_like
 
 FURTHER = 2**62
 """Than any position."""
-
-
-def _cumulation_type(x: TensorType, *, axis: int, reverse: bool = False) -> TensorType:
-    reduced_shape(x, (axis,))
-    if x.dtype.is_bool:
-        raise DTypeError(f"needs numbers, not {x}")
-    return number_type(x)
 
 
 def _gradient(
@@ -51,31 +37,8 @@ def _gradient(
     return (scatter_add(zeros_like(x), chosen, dy, axis),)
 
 
-def _running(name: str, combiner: Combiner, reference: np.ufunc) -> OpDef:
-    def evaluate(x: Any, *, axis: int, reverse: bool = False) -> Any:
-        ordered = np.flip(x, axis) if reverse else x
-        found = reference.accumulate(ordered, axis=axis)
-        return np.flip(found, axis) if reverse else found
-
-    return OpDef(
-        name=name,
-        operands=("x",),
-        attributes={"axis": Kind.INTEGER, "reverse": Optional(Kind.FLAG)},
-        infer=_cumulation_type,
-        evaluate=rounding_once(evaluate),
-        gradient=_gradient,
-        lowering=Cumulate(
-            combiner,
-            lambda *, axis, reverse=False: axis,
-            lambda *, axis, reverse=False: reverse,
-        ),
-        cost=per_operand_element(1),
-        flags=NO_FLAGS,
-    )
-
-
-CUMMAX = _running("cummax", combiners.MAX, np.maximum)
-CUMMIN = _running("cummin", combiners.MIN, np.minimum)
+CUMMAX = cumulation("cummax", combiners.MAX, np.maximum, _gradient)
+CUMMIN = cumulation("cummin", combiners.MIN, np.minimum, _gradient)
 
 
 def cummax(x: Node, axis: int, reverse: bool = False) -> Node:

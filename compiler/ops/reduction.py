@@ -244,7 +244,12 @@ def _cumprod_gradient_by_element(dy: Node, x: Node, axis: int, reverse: bool) ->
     return sum_(where(has_it, mul(every, products), zeros_like(every)), (axis + 1,))
 
 
-def _cumulation(name: str, combiner: Combiner, reference: np.ufunc, gradient: Any) -> OpDef:
+def cumulation(name: str, combiner: Combiner, reference: np.ufunc, gradient: Any) -> OpDef:
+    """The record of an operation that combines all elements up to each along an axis.
+
+    reference   whose `accumulate` gives the value
+    """
+
     def evaluate(x: Any, *, axis: int, reverse: bool = False) -> Any:
         ordered = np.flip(x, axis) if reverse else x
         found = reference.accumulate(ordered, axis=axis, dtype=wide_dtype(x))
@@ -267,8 +272,8 @@ def _cumulation(name: str, combiner: Combiner, reference: np.ufunc, gradient: An
     )
 
 
-CUMSUM = _cumulation("cumsum", combiners.SUM, np.add, _cumsum_gradient)
-CUMPROD = _cumulation("cumprod", combiners.PROD, np.multiply, _cumprod_gradient)
+CUMSUM = cumulation("cumsum", combiners.SUM, np.add, _cumsum_gradient)
+CUMPROD = cumulation("cumprod", combiners.PROD, np.multiply, _cumprod_gradient)
 
 
 # -- builders -------------------------------------------------------------------------------
