@@ -115,20 +115,10 @@ def run_compiled(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs by name and the new state by name, computed by machine code."""
     code, workspace_bytes = code_of(scheduled(program, target), target)
-    states = [b for b in program.buffers if b.space == "state"]
-    block = _aligned(max((b.offset_bytes + b.size_bytes for b in states), default=0))
-    for buffer in states:
-        place = _physical(block, buffer)
-        place[...] = np.reshape((state or {})[buffer.name], place.shape)
-    arrays = [_padded(np.asarray(inputs[n]), t, program, rows) for n, t in program.inputs]
-    outputs = [
-        np.zeros((count, *_maximum(type.shape, program)), type.dtype.numpy)
-        for _, type in program.outputs
-    ]
-    numbers = np.zeros(1, np.int64) if order is None else np.ascontiguousarray(order)
-    arena = _aligned(aligned_arena_bytes(program.arena_bytes) + threads * workspace_bytes)
-    arena[...] = 0xFF
-    tables = [_pointers(arrays), _pointers(outputs)]
+    arena_bytes = aligned_arena_bytes(program.arena_bytes) + threads * workspace_bytes
+    memory = CallMemory(program, inputs, state, rows, count, order, arena_bytes)
+    block, arena, numbers = memory.state, memory.arena, memory.order
+    tables = [_pointers(memory.inputs), _pointers(memory.outputs)]
     pool = _pool(target).address(POOL[0])
     made = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)(pool)(threads) if threads > 1 else None
     arguments = Arguments(
@@ -139,14 +129,53 @@ def run_compiled(
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("gradc_test"))(ctypes.addressof(arguments))
     if made is not None:
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_pool(target).address(POOL[1]))(made)
-    repeats = program.steps is not None
-    named = {}
-    for (name, type), array in zip(program.outputs, outputs, strict=True):
-        cut = tuple(slice(rows) if isinstance(e, str) else slice(None) for e in type.shape)
-        named[name] = array[(slice(None), *cut)] if repeats else array[0][cut]
-    return named, {
-        b.name: _physical(block, b).copy().reshape(static_shape(b.type.shape)) for b in states
-    }
+    return memory.results()
+
+
+class CallMemory:
+    """What one call of a program works on, and what is in it after the call.
+
+    arena   begins as 0xFF: who reads what nobody wrote gets NaN
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        inputs: Mapping[str, Array],
+        state: Mapping[str, Array] | None,
+        rows: int,
+        count: int,
+        order: Array | None,
+        arena_bytes: int,
+    ) -> None:
+        self._program, self._rows = program, rows
+        self._states = [b for b in program.buffers if b.space == "state"]
+        ends = (b.offset_bytes + b.size_bytes for b in self._states)
+        self.state = _aligned(max(ends, default=0))
+        for buffer in self._states:
+            place = _physical(self.state, buffer)
+            place[...] = np.reshape((state or {})[buffer.name], place.shape)
+        self.inputs = [_padded(np.asarray(inputs[n]), t, program, rows) for n, t in program.inputs]
+        self.outputs = [
+            np.zeros((count, *_maximum(type.shape, program)), type.dtype.numpy)
+            for _, type in program.outputs
+        ]
+        self.order = np.zeros(1, np.int64) if order is None else np.ascontiguousarray(order)
+        self.arena = _aligned(arena_bytes)
+        self.arena[...] = 0xFF
+
+    def results(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Outputs by name, and the state by name."""
+        program, named = self._program, {}
+        repeats = program.steps is not None
+        for (name, type), array in zip(program.outputs, self.outputs, strict=True):
+            extents = (slice(self._rows if isinstance(e, str) else None) for e in type.shape)
+            cut = tuple(extents)
+            named[name] = array[(slice(None), *cut)] if repeats else array[0][cut]
+        return named, {
+            b.name: _physical(self.state, b).copy().reshape(static_shape(b.type.shape))
+            for b in self._states
+        }
 
 
 def assert_same_bits(

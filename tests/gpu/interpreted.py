@@ -17,13 +17,13 @@ import os
 
 os.environ["TRITON_INTERPRET"] = "1"
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import triton.language as tl
 import triton.runtime.interpreter as interpreter
-from support_cpu import _aligned, _maximum, _padded, _physical
+from support_cpu import CallMemory
 
 from gradc.compiler import launches
 from gradc.compiler.launches import Pointer
@@ -32,7 +32,6 @@ from gradc.compiler.program.ir import Program
 from gradc.compiler.reference import bfloat16_of
 from gradc.compiler.triton.cubin import load_text
 from gradc.compiler.triton.program import ProgramText, emit_program
-from gradc.compiler.types import static_shape
 
 Array = np.ndarray[Any, Any]
 NAMES = {
@@ -80,50 +79,22 @@ def run_interpreted(
     text: ProgramText | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs by name and the new state by name."""
-    states = [b for b in program.buffers if b.space == "state"]
-    block = _aligned(max((b.offset_bytes + b.size_bytes for b in states), default=0))
-    for buffer in states:
-        place = _physical(block, buffer)
-        place[...] = np.reshape((state or {})[buffer.name], place.shape)
-    arrays = [_padded(np.asarray(inputs[n]), t, program, rows) for n, t in program.inputs]
-    outputs = [
-        np.zeros((count, *_maximum(type.shape, program)), type.dtype.numpy)
-        for _, type in program.outputs
-    ]
-    arena = _aligned(program.arena_bytes)
-    arena[...] = 0xFF
-    numbers = np.zeros(1, np.int64) if order is None else np.ascontiguousarray(order)
-    emitted = text or emit_program(program, "sm_90")
-    _Run(emitted, block, arena, arrays, outputs, numbers, rows).run(count)
-    repeats = program.steps is not None
-    named = {}
-    for (name, type), array in zip(program.outputs, outputs, strict=True):
-        cut = tuple(slice(rows) if isinstance(e, str) else slice(None) for e in type.shape)
-        named[name] = array[(slice(None), *cut)] if repeats else array[0][cut]
-    return named, {
-        b.name: _physical(block, b).copy().reshape(static_shape(b.type.shape)) for b in states
-    }
+    memory = CallMemory(program, inputs, state, rows, count, order, program.arena_bytes)
+    _Run(text or emit_program(program, "sm_90"), memory, rows).run(count)
+    return memory.results()
 
 
 class _Run:
     """One call of an entry point."""
 
-    def __init__(
-        self,
-        text: ProgramText,
-        state: Array,
-        arena: Array,
-        inputs: Sequence[Array],
-        outputs: Sequence[Array],
-        order: Array,
-        rows: int,
-    ) -> None:
+    def __init__(self, text: ProgramText, memory: CallMemory, rows: int) -> None:
         self.table, self.kernels, self.rows = text.table, text.kernels, rows
         self.frame = np.zeros(text.table.frame_slots, np.int64)
         constants = np.frombuffer(text.table.constants or b"\0", np.uint8).copy()
         self.memory = {
-            "state": [state], "arena": [arena], "order": [order], "frame": [self.frame],
-            "table": [constants], "input": inputs, "output": outputs,
+            "state": [memory.state], "arena": [memory.arena], "order": [memory.order],
+            "frame": [self.frame], "table": [constants], "input": memory.inputs,
+            "output": memory.outputs,
         }  # fmt: skip
         self.functions = [load_text(kernel.text)[kernel.name] for kernel in text.kernels]
 
