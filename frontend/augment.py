@@ -24,7 +24,7 @@ import math
 from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError, described
-from gradc.compiler.types import int64
+from gradc.compiler.types import DType, float32, float64, int64
 from gradc.runtime.plain_number import as_real
 
 from . import random
@@ -127,8 +127,9 @@ class _Moved(Augmentation):
 
     def changed(self, x: Tensor) -> Tensor:
         high, wide = (extent_along(x, axis, type(self).__name__) for axis in (2, 3))
-        rows = arange(high, dtype=x.dtype).reshape((1, high, 1)) - (high - 1) / 2
-        columns = arange(wide, dtype=x.dtype).reshape((1, 1, wide)) - (wide - 1) / 2
+        wide_dtype = _dtype_of_places(x)
+        rows = arange(high, dtype=wide_dtype).reshape((1, high, 1)) - (high - 1) / 2
+        columns = arange(wide, dtype=wide_dtype).reshape((1, 1, wide)) - (wide - 1) / 2
         down, right = self.places(x, rows, columns)
         shape = (x.shape[0], high, wide)
         places = (down + (high - 1) / 2, right + (wide - 1) / 2)
@@ -143,9 +144,15 @@ class _Moved(Augmentation):
         raise NotImplementedError
 
 
+def _dtype_of_places(x: Tensor) -> DType:
+    """In which pixels are counted: bfloat16 has no number between 256 and 258."""
+    return float64 if x.dtype == float64 else float32
+
+
 def _one(x: Tensor, low: Number, high: Number) -> Tensor:
-    """The same, fit for places: [batch, 1, 1]."""
-    return _each(x, low, high).reshape((x.shape[0], 1, 1))
+    """A number for every picture, fit for places: [batch, 1, 1]."""
+    drawn = random.uniform((x.shape[0], 1, 1), dtype=_dtype_of_places(x))
+    return drawn * (high - low) + low
 
 
 class RandomTranslate(_Moved):
@@ -299,7 +306,7 @@ class RandomCrop(Augmentation):
             first = each.where(training, drawn, free // 2)
             shape = (1, extent, 1) if axis == 2 else (1, 1, extent)
             place = first + arange(extent, dtype=int64).reshape(shape)
-            places.append(place.astype(x.dtype).broadcast_to((x.shape[0], *wanted)))
+            places.append(place.astype(_dtype_of_places(x)).broadcast_to((x.shape[0], *wanted)))
         return sampled(padded, places, "nearest", "border")
 
 

@@ -167,6 +167,18 @@ def grey() -> Array:
     return np.einsum("nchw,c->nhw", X.astype(np.float64), [0.299, 0.587, 0.114])[:, None]
 
 
+@pytest.mark.parametrize("dtype", [gc.bfloat16, gc.float16])
+def test_wide_pictures_of_16_bits_are_cut_where_they_should_be(dtype: Any) -> None:
+    """Places are counted in float32: bfloat16 has no 257."""
+    wide = (np.arange(600) % 250).reshape(1, 1, 1, 600).astype(dtype.numpy)
+    images = gc.input("images", (1, 1, 1, 600), dtype)
+    for module in (augment.RandomCrop((1, 590), padding=0), augment.RandomTranslate((0, 0.02))):
+        found = gc.compile(module(images), training=True, seed=5)(images=wide)
+        assert found.dtype == dtype.numpy
+        inner = found[0, 0, 0, 20:-20].astype(int)
+        np.testing.assert_array_equal((np.diff(inner)) % 250, 1)
+
+
 def test_colours() -> None:
     brightness = factors(trained(augment.RandomBrightness(0.3)), np.zeros_like(X))
     middle = grey().mean((2, 3), keepdims=True)

@@ -53,7 +53,8 @@ def grid_sample(
     padding_mode    what lies beyond the edge: "zeros", "border" (the nearest element), "reflection"
     align_corners   -1 and 1 are the centres of the outermost elements, not their outer edges
 
-    Differentiable in both tensors; "nearest" is constant in the grid.
+    Differentiable in both tensors; "nearest" is constant in the grid. The result has the input's
+    dtype.
 
     Raises ShapeError unless the grid has a batch like the input's and as many numbers for a place
     as the picture has axes; ArgumentError for another mode.
@@ -154,7 +155,7 @@ def sampled(
                 value = value * weight.reshape((batch, 1, math.prod(out)))
         total = value if total is None else total + value
     assert total is not None
-    return total.reshape((*x.shape[:2], *out))
+    return total.reshape((*x.shape[:2], *out)).astype(x.dtype)
 
 
 _Taps = list[tuple[Tensor, Tensor | None]]
