@@ -259,6 +259,27 @@ def test_sums_of_short_numbers_are_long() -> None:
     assert float(gc.compile(x @ x)(x=ones)) == float(HALVES["bf16"].type(3000))
 
 
+MEANS = {
+    "mean": (gc.mean, lambda a: a.mean()),
+    "nanmean": (gc.nanmean, lambda a: a.mean()),
+    "var": (gc.var, lambda a: a.var()),
+    "mse_loss": (lambda x: gc.mse_loss(x, 0 * x), lambda a: (a * a).mean()),
+    "avg_pool1d": (lambda x: gc.avg_pool1d(x[None, None], len(x))[0, 0, 0], lambda a: a.mean()),
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+@pytest.mark.parametrize("precision", HALVES)
+def test_means_of_more_than_float16_can_count(name: str, precision: str) -> None:
+    """float16 ends at 65504: neither the sum nor the number of terms is one of its own."""
+    function, reference = MEANS[name]
+    a = RNG.uniform(0.5, 1.5, 70_001).astype(HALVES[precision])
+    dtype = {"bf16": gc.bfloat16, "fp16": gc.float16}[precision]
+    found = float(gc.compile(function(gc.input("x", a.shape, dtype)))(x=a))
+    epsilon = 2.0**-8 if precision == "bf16" else 2.0**-11
+    assert abs(found / reference(a.astype(np.float64)) - 1) <= epsilon
+
+
 @pytest.mark.parametrize("dtype", [gc.bfloat16, gc.float16])
 def test_layers_of_16_bit_parameters_train(dtype: Any) -> None:
     x, t = gc.input("x", ("batch", 8), dtype), gc.input("t", ("batch", 1), dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gradc.compiler.types import float32
+
 from ..tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor, floating
 from .elementwise import isnan, logical_not, where
 from .inquiry import finfo
@@ -23,8 +25,11 @@ def nansum(
 def nanmean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean of the elements that are not NaN; NaN where there are none. No gradient flows to NaN."""
     tensor = floating(x)
+    # float16 holds neither the sum of 70,000 ones nor their number.
+    wide = tensor.astype(float32) if tensor.dtype.bits == 16 else tensor
     count = logical_not(isnan(tensor)).sum(axis, keepdims=keepdims)
-    return _without(tensor).sum(axis, keepdims=keepdims) / count.astype(tensor.dtype)
+    mean = _without(wide).sum(axis, keepdims=keepdims) / count.astype(wide.dtype)
+    return mean.astype(tensor.dtype)
 
 
 def nan_to_num(
