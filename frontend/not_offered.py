@@ -52,13 +52,6 @@ RANDOM = frozenset(
     """.split()
 )
 
-DATA = frozenset(
-    """
-    CIFAR100 ConcatDataset FashionMNIST ImageFolder IterableDataset random_split RandomSampler
-    Sampler Subset WeightedRandomSampler
-    """.split()
-)
-
 NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "gradc": FUNCTIONS | LAYERS | OPTIMIZERS,
@@ -66,7 +59,6 @@ NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
         "gradc.nn.functional": FUNCTIONS,
         "gradc.optim": OPTIMIZERS,
         "gradc.random": RANDOM,
-        "gradc.data": DATA,
     }
 )
 """Names by namespace."""

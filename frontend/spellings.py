@@ -421,10 +421,23 @@ _DATA = {
     "DataLoader": "trainer.fit takes arrays and makes batches; it takes PyTorch's DataLoader too",
     "Dataset": "trainer.fit takes arrays, or any iterable of {input: array}",
     "TensorDataset": "trainer.fit takes arrays: fit({name: array})",
+    "IterableDataset": "trainer.fit takes any iterable of {input: array} batches",
     "CIFAR10": "write data.load_cifar10(folder)",
+    "CIFAR100": "write data.load_cifar100(folder)",
     "MNIST": "write data.load_idx(path)",
     "cifar10": "write data.load_cifar10(folder)",
     "mnist": "write data.load_idx(path)",
+    "Subset": "index the arrays: {name: array[rows]}",
+    "ConcatDataset": "join the arrays: np.concatenate([first, second])",
+    "Sampler": "trainer.fit visits each sample once an epoch; for others index the arrays",
+    "RandomSampler": "trainer.fit(shuffle=True) visits samples in a new order every epoch",
+    "SequentialSampler": "trainer.fit(shuffle=False) visits samples in order",
+    "WeightedRandomSampler": "draw the rows: rng.choice(n, n, p=weights), and index the arrays",
+    "read_csv": "write data.load_csv(path, label=column)",
+    "loadtxt": "write data.load_csv(path, header=False)",
+    "genfromtxt": "write data.load_csv(path, missing=nan)",
+    "load": "write data.load_npy(path) or data.load_npz(path)",
+    "train_test_split": "write data.random_split(arrays, [0.75, 0.25])",
 }
 
 _AUGMENTATIONS = {

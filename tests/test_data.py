@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from gradc.compiler.errors import ArgumentError, FileError
-from gradc.data import CIFAR10_CLASSES, load_cifar10, load_idx
+from gradc.data import (
+    CIFAR10_CLASSES,
+    CIFAR100_CLASSES,
+    CIFAR100_SUPERCLASSES,
+    load_cifar10,
+    load_cifar100,
+    load_idx,
+)
 
 RECORD_BYTES = 3073
 
@@ -179,3 +186,44 @@ def test_idx_damaged_compression(tmp_path: Path) -> None:
 def test_idx_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"cannot read .*none: No such file"):
         load_idx(tmp_path / "none")
+
+
+# -- CIFAR-100 ----------------------------------------------------------------------------------
+
+
+def _records100(labels: list[tuple[int, int]]) -> np.ndarray:
+    records = np.random.default_rng(0).integers(0, 256, (len(labels), 3074), np.uint8)
+    records[:, :2] = labels
+    return records
+
+
+def test_cifar100(tmp_path: Path) -> None:
+    assert len(CIFAR100_CLASSES) == len(set(CIFAR100_CLASSES)) == 100
+    assert len(CIFAR100_SUPERCLASSES) == len(set(CIFAR100_SUPERCLASSES)) == 20
+    assert list(CIFAR100_CLASSES) == sorted(CIFAR100_CLASSES)
+    records = _records100([(19, 99), (0, 55), (2, 54)])
+    (tmp_path / "train.bin").write_bytes(records.tobytes())
+    (tmp_path / "test.bin").write_bytes(_records100([(1, 1)]).tobytes())
+    images, labels = load_cifar100(tmp_path)
+    assert images.shape == (3, 3, 32, 32) and labels.tolist() == [99, 55, 54]
+    assert np.array_equal(images.reshape(3, -1), records[:, 2:])
+    assert load_cifar100(tmp_path, labels="coarse")[1].tolist() == [19, 0, 2]
+    assert load_cifar100(tmp_path, split="test")[1].tolist() == [1]
+    chosen, numbered = load_cifar100(tmp_path, ["orchid", 55])
+    assert CIFAR100_CLASSES[54] == "orchid" and CIFAR100_CLASSES[55] == "otter"
+    assert numbered.tolist() == [1, 0] and np.array_equal(chosen, images[1:])
+
+
+def test_cifar100_wrong_files_and_arguments(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(_records100([(20, 5), (1, 100)]).tobytes())
+    with pytest.raises(FileError, match="record 0 has label 20\n  labels are 0 to 19"):
+        load_cifar100(path)
+    path.write_bytes(_records100([(19, 5), (1, 100)]).tobytes())
+    with pytest.raises(FileError, match="record 1 has label 100\n  labels are 0 to 99"):
+        load_cifar100(path, labels="coarse")
+    path.write_bytes(_records([1, 2]).tobytes())
+    with pytest.raises(FileError, match=r"is not a CIFAR-100 binary file\n.*a record has 3074"):
+        load_cifar100(path)
+    with pytest.raises(ArgumentError, match="unknown labels 'all'\n  known: fine, coarse"):
+        load_cifar100(path, labels="all")

@@ -21,6 +21,8 @@ import numpy as np
 
 from gradc.compiler.errors import FileError
 
+from .files import damaged, opened
+
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1 << 20
@@ -38,22 +40,16 @@ def load_idx(path: str | os.PathLike[str]) -> Array:
     than the header says.
     """
     file = Path(path)
-    try:
-        with file.open("rb") as raw:
-            compressed = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            if not compressed:
-                return _read(file, raw)
+    with opened(file, "load_idx") as raw:
+        compressed = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        if not compressed:
+            return _read(file, raw)
+        try:
             with gzip.open(raw) as unpacked:
                 return _read(file, unpacked)  # type: ignore[arg-type]
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(file, f"its compressed data is broken: {error}") from error
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(
-            f"cannot read {file}: {error.strerror or error}", operation="load_idx"
-        ) from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise _damaged(file, f"its compressed data is broken: {error}") from error
 
 
 def _read(file: Path, stream: BinaryIO) -> Array:
@@ -91,4 +87,4 @@ def _read_up_to(stream: BinaryIO, size_bytes: int) -> bytes:
 
 
 def _damaged(file: Path, fact: str) -> FileError:
-    return FileError(f"{file} is damaged", operation="load_idx", facts=[fact])
+    return damaged(file, fact, "load_idx")
