@@ -11,6 +11,7 @@
 #   make test-triton   kernels for GPUs, without one: interpreted by Triton, and compiled by the lowest
 #                      and the highest version of it, each in an environment of its own
 #   make test-gpu      what needs an NVIDIA GPU, and the benchmark on it beside its rivals
+#   make book          the documents and the reference of all names as pages: build/site/index.html
 #   make golden        rewrite the expected halves of tests/cases (and fail, so that it is looked at)
 #
 # PYTHON chooses the interpreter for .venv; PYTEST_ARGS goes to pytest, BENCH_ARGS to the benchmark:
@@ -19,14 +20,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TREE := frontend compiler runtime pytest_gradc.py tests examples benchmarks
+TREE := frontend compiler runtime pytest_gradc.py tests examples benchmarks docs/reference.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench bench-all bench-aot fuzz fuzz-trees fuzz-readers
 .PHONY: test-triton test-gpu
-.PHONY: lint format typecheck pytest golden clean
+.PHONY: book lint format typecheck pytest golden clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +52,9 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/digits.py
 
 test: lint typecheck pytest
+
+book: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(TREE)

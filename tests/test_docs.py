@@ -21,7 +21,7 @@ from gradc.compiler.opt import optimize_text
 from gradc.compiler.testing.cases import MACHINE
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MARKER = re.compile(r"^// ---- after (.*)\n", re.MULTILINE)
 
@@ -76,4 +76,6 @@ def test_cases_in_documents(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        if target.startswith("reference/"):
+            continue  # made while the book is built, and checked then
         assert (document.parent / target).exists(), target

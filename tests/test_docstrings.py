@@ -1,0 +1,51 @@
+"""Examples in docstrings of public names run, and print what they say they print."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradc as gc
+from gradc import nn, optim
+
+NAMESPACES: dict[str, Any] = {
+    "gc": gc,
+    "nn": nn,
+    "optim": optim,
+    "optim.schedule": optim.schedule,
+    "init": gc.init,
+    "random": gc.random,
+    "augment": gc.augment,
+    "data": gc.data,
+}
+
+
+def examples_of(spelling: str, described: Any) -> Iterator[doctest.DocTest]:
+    """Those of an object, and of a class's own public methods."""
+    parts = {spelling: described}
+    if inspect.isclass(described):
+        own = {n: m for n, m in vars(described).items() if not n.startswith("_")}
+        parts |= {f"{spelling}.{name}": getattr(described, name) for name in own}
+    for name, part in parts.items():
+        text = inspect.getdoc(part) or ""
+        names = {"gc": gc, "np": np, "nn": nn, "optim": optim}
+        found = doctest.DocTestParser().get_doctest(text, names, name, None, 0)
+        if found.examples:
+            yield found
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_examples_print_what_they_say(namespace: str) -> None:
+    module = NAMESPACES[namespace]
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
+    failures: list[str] = []
+    for name in module.__all__:
+        for example in examples_of(f"{namespace}.{name}", getattr(module, name)):
+            runner.run(example, out=failures.append)
+    assert not failures, "".join(failures)
