@@ -26,7 +26,7 @@ fusion aware (2023).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -128,10 +128,25 @@ class _Border:
 
     @cached_property
     def aside(self) -> frozenset[Node]:
-        """What is made of forward values by cheap operations, and no output of it: masks."""
+        """What is made of forward values element by element, and no output is made of: masks; and
+        slopes, which are computed where their function is: what is dear among them counts if what
+        comes back is combined with it, for else it is what goes back first."""
+        cheap, all_found = self._made_of_forward(_is_cheap), self._made_of_forward(_is_by_element)
+        readers, found = self.graph.readers(), set(cheap)
+        ahead = self.forward | all_found
+        for node in reversed(list(readers)):
+            if node in all_found and any(
+                reader in found or not all(o in ahead or is_leaf(o) for o in reader.inputs)
+                for reader in readers[node]
+            ):
+                found.add(node)
+        return frozenset(found)
+
+    def _made_of_forward(self, counts: Callable[[Node], bool]) -> frozenset[Node]:
+        """What operations that count make of forward values alone, beside the forward part."""
         found: set[Node] = set()
         for node in self.graph.nodes():
-            if node not in self.forward and not is_leaf(node) and _is_cheap(node):
+            if node not in self.forward and not is_leaf(node) and counts(node):
                 if all(o in self.forward or o in found or is_leaf(o) for o in node.inputs):
                     found.add(node)
         return frozenset(found)
@@ -257,6 +272,10 @@ def _is_product(node: Node) -> bool:
 
 def _is_cheap(node: Node) -> bool:
     return is_free(node) or is_recomputable(node)
+
+
+def _is_by_element(node: Node) -> bool:
+    return is_free(node) or is_pointwise(node)
 
 
 # -- copies ---------------------------------------------------------------------------------
