@@ -49,6 +49,9 @@ SEED_STATE = "gradc.seed"
 """The state that holds the seed of a program's random numbers, i64[]."""
 RATE_STATE = "optimizer.lr"
 """The state that leads the learning rate, f64[], in programs that have one."""
+WATCHED_STATE = "optimizer.watched"
+"""What the names of states begin with that the entry point "epoch" reads, f64[] each; a number
+follows, from 0 on."""
 AVERAGED_STATE = "optimizer.averaged."
 """What the names of averages of parameters begin with; the parameter's name follows."""
 

@@ -189,7 +189,7 @@ class CompiledProgram:
         Programs with equal fingerprints continue each other's runs. The target is no part of it: a
         run may go on elsewhere. All CPUs give the same bits, a GPU others, as close as sums are.
         """
-        parts = (("evaluate", "call"), ("run",))
+        parts = (("evaluate", "call"), ("run", "epoch"))
         return "-".join(self._digest(kinds) for kinds in parts)
 
     def _digest(self, kinds: tuple[str, ...]) -> str:

@@ -1,11 +1,12 @@
-"""gc.training: a loss, an optimizer and metrics become one training program of four graphs.
+"""gc.training: a loss, an optimizer and metrics become one training program, of several graphs.
 
     run        loss and metrics; updates of parameters, optimizer state, other state and the step
     evaluate   loss and metrics
     predict    outputs
     init       updates of every state from its initialiser
+    epoch      updates at the end of an epoch, in programs with such schedules (optim/plateau.py)
 
-All four declare the same states in the same order. No optimizer code runs in Python: an update is
+All declare the same states in the same order. No optimizer code runs in Python: an update is
 nodes of the `run` graph like any other.
 """
 
@@ -40,6 +41,7 @@ from .graphs import Assembler, state_updates
 from .objectives import Objective, objective_updates, objectives_of, total_loss
 from .optim.loss_scale import LossScale, loss_scale
 from .optim.optimizer import Optimizer
+from .optim.rates import Rates
 from .ranges import count
 from .synonyms import spelled
 from .tensor import Tensor
@@ -59,6 +61,8 @@ class TrainingProgram(Attributes):
     metrics, outputs  names
     ratios            those of "loss" and the metrics that are a ratio (gc.ratio)
     learning_rate     the number that leads the optimizer's rate; None where no one number does
+    rates             states that lead rates, by label (optim/rates.py)
+    monitors          columns that schedules watch, in the order of their states
     cells             of the parameters that it trains
     scaled            makes the graphs that scale the loss (optim/loss_scale.py); None: these do
     """
@@ -72,6 +76,8 @@ class TrainingProgram(Attributes):
     ratios: tuple[str, ...]
     outputs: tuple[str, ...]
     learning_rate: float | None
+    rates: Mapping[str, str] = field(default_factory=dict)
+    monitors: tuple[str, ...] = ()
     scaled: Callable[[], Mapping[str, Graph]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -122,6 +128,8 @@ class TrainingProgram(Attributes):
                 fixed,
                 {kind: program._reads(graph) for kind, graph in program.graphs.items()},
                 program.ratios,
+                program.rates,
+                program.monitors,
             )
         for cell in self.cells:
             cell.trained_by = weakref.ref(trainer)
@@ -213,6 +221,7 @@ class TrainingProgram(Attributes):
             program.outputs,
             (batch or DEFAULT_BATCH_SIZE) if batched else None,
             program.learning_rate,
+            program.monitors,
         )
         native = Path(gradc.runtime.__file__).parent / "native"
         try:
@@ -256,13 +265,14 @@ def training(
     Every parameter that the loss reads is trained, but for those that are frozen; where the
     optimizer was given a list of parameters, those of the list.
     """
-    objectives = objectives_of(loss, optimizer, train)
+    objectives, rates = _led(objectives_of(loss, optimizer, train))
     total = total_loss(objectives)
     if isinstance(loss, (list, tuple)):
         own = {f"loss_{number}": objective.loss for number, objective in enumerate(objectives)}
         _check_free(own, metrics)
         metrics = {**own, **(metrics or {})}
     _check(metrics, outputs)
+    _check_monitors(rates.monitors, ["loss", *(metrics or {})])
     columns = {"loss": total, **{name: _metric(m) for name, m in (metrics or {}).items()}}
     ratios = {name: value for name, value in columns.items() if isinstance(value, Ratio)}
     reported = [
@@ -272,7 +282,7 @@ def training(
     reported += [(f"{name} (divisor)", value.denominator) for name, value in ratios.items()]
     predicted = list((outputs or {}).items())
     with collector_paused():
-        graphs = _graphs(objectives, reported, predicted)
+        graphs = _graphs(objectives, rates, reported, predicted)
     states = [node.attributes["name"] for node in graphs["run"].states]
     return TrainingProgram(
         graphs,
@@ -282,18 +292,31 @@ def training(
         tuple(ratios),
         tuple(outputs or {}),
         objectives[0].optimizer.leading_rate if RATE in states else None,
-        lambda: _graphs(objectives, reported, predicted, loss_scale()),
+        {label: name for label, name in rates.labels.items() if name in states},
+        rates.monitors,
+        lambda: _graphs(objectives, rates, reported, predicted, loss_scale()),
         tuple(p.cell for objective in objectives for p in objective.parameters()),
     )
 
 
+def _led(objectives: Sequence[Objective]) -> tuple[list[Objective], Rates]:
+    """The objectives, the rates of their optimizers led by states, and these."""
+    rates, several = Rates(), len(objectives) > 1
+    led = [
+        replace(objective, optimizer=rates.lead(objective.optimizer, number if several else None))
+        for number, objective in enumerate(objectives)
+    ]
+    return led, rates
+
+
 def _graphs(
     objectives: Sequence[Objective],
+    rates: Rates,
     reported: Sequence[tuple[str, Tensor]],
     predicted: Sequence[tuple[str, Tensor]],
     scale: LossScale | None = None,
 ) -> dict[str, Graph]:
-    """The four graphs; see the module docstring.
+    """The graphs; see the module docstring.
 
     scale   of the losses, if they are scaled
     """
@@ -306,13 +329,16 @@ def _graphs(
     updates = _updates(objectives, step, scale, reported, predicted)
     assembler.settle(state for state, _ in updates)
     assembler.settle(value for _, value in updates)
+    ends = [(s.node, v.node) for s, v in rates.epoch_updates(list(assembler.states))]
+    assembler.settle(node for pair in ends for node in pair)
     states = list(assembler.states)
-    return {
+    graphs = {
         "run": _graph(assembler, "run", reported, states, updates),
         "evaluate": _graph(assembler, "evaluate", reported, states),
         "predict": _graph(assembler, "predict", predicted, states),
         "init": assembler.initial_graph(states),
     }
+    return graphs | ({"epoch": _graph(assembler, "epoch", (), states, ends)} if ends else {})
 
 
 def _graph(
@@ -379,6 +405,15 @@ def _check(metrics: Mapping[str, Tensor] | None, outputs: Mapping[str, Tensor] |
             problem = f"a metric cannot be named {name!r}"
             fact = f"the history has a column of that name for {name.partition('_')[2]!r}"
             fail(ArgumentError, "training", problem, hint=f"call it something else: {fact}")
+
+
+def _check_monitors(monitors: Sequence[str], columns: Sequence[str]) -> None:
+    """Schedules watch columns that there are."""
+    for name in monitors:
+        if name.removeprefix("validation_") not in columns:
+            problem = f"plateau cannot monitor {name!r}"
+            known = [*columns, *(f"validation_{column}" for column in columns)]
+            fail(ArgumentError, "training", problem, [f"known: {', '.join(map(repr, known))}"])
 
 
 def _metric(tensor: Tensor) -> Tensor:

@@ -142,8 +142,6 @@ def objective_updates(
             problem_text = f"{type(optimizer).__name__} does not scale its loss"
             hint = 'precision="bf16" needs no scale'
             fail(ArgumentError, "training", f'precision "fp16": {problem_text}', hint=hint)
-        if len(objectives) == 1:
-            optimizer = optimizer.with_rate_state()
         found += optimizer.step_updates(problem, step if scale is None else scale.updates)
         gradients += [gradient for _, gradient in problem.gradients()]
     return found if scale is None else scale.guarded(found, gradients)

@@ -17,6 +17,7 @@ import numpy as np
 
 from gradc.compiler.artifact import RATE_STATE as RATE
 from gradc.compiler.artifact import SEED_STATE as SEED
+from gradc.compiler.artifact import WATCHED_STATE as WATCHED
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops.source import INPUT, STATE
@@ -258,9 +259,14 @@ def step_state() -> State:
     return _make(STEP, (), int64, None, trained=False)
 
 
-def rate_state(rate: float) -> State:
+def rate_state(rate: float, name: str = RATE) -> State:
     """The number that leads the optimizer's learning rate, in float64."""
-    return _make(RATE, (), float64, float(rate), trained=False)
+    return _make(name, (), float64, float(rate), trained=False)
+
+
+def watched_state(number: int) -> State:
+    """What an epoch came to in one of the columns that schedules watch, in float64."""
+    return _make(f"{WATCHED}{number}", (), float64, None, trained=False)
 
 
 def optimizer_array(name: str, shape: Any, dtype: DType) -> State:

@@ -32,7 +32,7 @@ class FitOptions:
     checkpoint: str | os.PathLike[str] | None = None
     checkpoint_every: int | None = None
     resume: bool = False
-    learning_rate: float | None = None
+    learning_rate: float | Mapping[str, float] | None = None
     restart: bool = False
     stop_on_nan: bool = False
     metrics_file: str | os.PathLike[str] | None = None
@@ -47,8 +47,10 @@ class FitOptions:
             object.__setattr__(self, "progress", checked_flag("progress", self.progress, "fit"))
         if self.epochs is None:
             raise ArgumentError("epochs is a positive integer, not None", operation="fit")
-        if self.learning_rate is not None:
-            check_rate(self.learning_rate)
+        given = self.learning_rate
+        for rate in given.values() if isinstance(given, Mapping) else [given]:
+            if rate is not None:
+                check_rate(rate)
         if self.early_stopping is not None and not isinstance(self.early_stopping, EarlyStopping):
             raise ArgumentError(
                 f"early_stopping is not {self.early_stopping!r}",

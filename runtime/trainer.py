@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import RATE_STATE, SEED_STATE, Artifact, TensorField
+from gradc.compiler.artifact import SEED_STATE, Artifact, TensorField
 from gradc.compiler.attributes import Attributes
 from gradc.compiler.errors import ArgumentError
 
@@ -49,20 +49,22 @@ from .checkpoint import (
 )
 from .columns import Columns
 from .epoch import Epoch
+from .evaluation import Batches, Evaluation
 from .executor import Executor
 from .file_names import exists, previous_of
 from .file_write import locked
 from .finite import state_not_finite
-from .fit_options import FitOptions, check_files_stay, check_rate, fit_options
+from .fit_options import FitOptions, check_files_stay, fit_options
 from .given_data import iterable_of, merged
 from .history import History
 from .metrics_file import MetricsFile
 from .one_fit import OneFit
 from .option_values import checked_count, checked_flag, checked_path
-from .pace import Interrupts, Pace
+from .pace import Interrupts
 from .plain_number import as_whole
 from .prediction import predictions
 from .progress import open_progress
+from .rates import LearningRates, Watching
 from .record import RunRecord
 from .sources import ArraySource, BatchSource, Source, checked_batch
 from .spellings import TRAINER
@@ -102,19 +104,25 @@ class Trainer(Attributes):
         batch: int | None = None,
         reads: Mapping[str, Reads] = MappingProxyType({}),
         ratios: tuple[str, ...] = (),
+        rates: Mapping[str, str] = MappingProxyType({}),
+        monitors: tuple[str, ...] = (),
     ) -> None:
         """metrics are names as outputs are: the entries "run" and "evaluate" give the loss, then
-        the metrics, then the denominators of `ratios`. batch: rows where one size is compiled."""
+        the metrics, then the denominators of `ratios`. batch: rows where one size is compiled.
+        rates: states by label; monitors: columns that schedules watch."""
         self.artifact = artifact
         self.executor = Executor(artifact, threads)
         self.executor.initialize(seed)
         self._declared = Declared(inputs, batch_dimension, reads)
         self._columns = Columns(("loss", *metrics), ratios)
         self._outputs = outputs
+        self._rates = LearningRates(self.executor, rates)
+        self._watching = Watching(self.executor, monitors)
         self._seed = seed
         self._largest = LargestBatch(batch or 0, fixed=batch is not None)
         self._step = BatchCalls(self.executor, "run", self._declared, self._largest)
-        self._evaluate_batch = BatchCalls(self.executor, "evaluate", self._declared, self._largest)
+        calls = BatchCalls(self.executor, "evaluate", self._declared, self._largest)
+        self._evaluation = Evaluation(self._columns, calls)
         self._standing = Standing(self._fresh_record())
         self._run: Callable[[], Run | None] = lambda: None  # the last one, if it is not gone
         self._fits = OneFit()
@@ -144,33 +152,40 @@ class Trainer(Attributes):
         """The number that leads the optimizer's learning rate: a constant rate, or the first
         argument of a schedule. Assign to replace it from the next step on; checkpoints keep it.
 
-        Raises ArgumentError where the program has no one such number.
+        Raises ArgumentError where the program has no one such number: see `learning_rates`.
         """
-        return float(self.executor.state[self._rate_state()])
+        return self._rates[self._rates.only()]
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        check_rate(rate)
-        self.executor.state[self._rate_state()] = np.float64(rate)
+        self._rates[self._rates.only()] = rate
 
-    def _rate_state(self) -> str:
-        field = self.executor.state.fields.get(RATE_STATE)
-        if field is None or field.trained or field.shape:
-            raise ArgumentError(
-                "the learning rate of this program is fixed",
-                facts=["no one number leads it: groups or a sequence of schedules set it"],
-            )
-        return RATE_STATE
+    @property
+    def learning_rates(self) -> LearningRates:
+        """All numbers that lead learning rates, by name: reading gives floats, assignment replaces
+        one from the next step on.
+
+            trainer.learning_rates["loss"] = 1e-3          # as trainer.learning_rate = 1e-3
+            trainer.learning_rates["*.bias"] *= 0.5        # of optim.group("*.bias", lr=...)
+            trainer.learning_rates["loss_1"]               # of the second of several losses
+
+        The second dict of a list of parameters is "params_1"; groups of the second of several
+        losses are "loss_1 *.bias".
+        """
+        return self._rates
 
     @fitting(_BY_NAME)
     def step(self, data: Mapping[str, Any] | None = None, /, **batch: Any) -> dict[str, float]:
         """Train on one batch; returns the loss and the metrics before the update.
 
-        Takes the arrays by name, or as {input: array}.
+        Takes the arrays by name, or as {input: array}. Schedules that watch a number
+        (optim.schedule.plateau) take the step for an epoch.
         """
         given = batch if data is None else checked_batch(merged(data, batch, "step"), "step")
         outputs, _ = self._step.run(given)
-        return self._columns.of_batch(outputs)
+        values = self._columns.of_batch(outputs)
+        self._watching.tell(values)
+        return values
 
     @fitting(_AS_MAPPING)
     def fit(
@@ -186,7 +201,7 @@ class Trainer(Attributes):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
         resume: bool = False,
-        learning_rate: float | None = None,
+        learning_rate: float | Mapping[str, float] | None = None,
         restart: bool = False,
         stop_on_nan: bool = False,
         metrics_file: str | os.PathLike[str] | None = None,
@@ -210,9 +225,9 @@ class Trainer(Attributes):
                           the end; Ctrl-C writes it too before KeyboardInterrupt is raised. Nobody
                           else may write it meanwhile: see docs/checkpoint_format.md
         resume            go on from the checkpoint, bit for bit; without the file, start anew
-        learning_rate     as if assigned to `trainer.learning_rate`, after the checkpoint was read.
-                          Without it a resumed run keeps the checkpoint's rate, whatever `lr=` the
-                          program was made with
+        learning_rate     as if assigned to `trainer.learning_rate`, after the checkpoint was read;
+                          a dict, to `trainer.learning_rates`. Without it a resumed run keeps the
+                          checkpoint's rate, whatever `lr=` the program was made with
         restart           begin a new run on the state as it is: epoch 0's order, an empty history
         stop_on_nan       raise NonFiniteError at the first loss that is not finite; the checkpoint
                           stays as it was last written, the trainer's state is not usable. Without
@@ -279,11 +294,11 @@ class Trainer(Attributes):
         )  # fmt: skip
         monitored = None if stopping is None else (options.monitor, stopping.mode)
         if wanted.learning_rate is not None:
-            self._rate_state()  # there is one to be set
+            self._rates.check(wanted.learning_rate)  # there is one to be set
 
         def validate(interrupts: Interrupts) -> list[float]:
             assert held_out is not None
-            return self._means(held_out, interrupts)
+            return self._evaluation.means(held_out, interrupts)
 
         last = self._run()
         if last is not None:
@@ -305,12 +320,14 @@ class Trainer(Attributes):
             standing.go_on(fresh, self.executor.state)
             standing.monitor(monitored)
             if wanted.learning_rate is not None:
-                self.learning_rate = wanted.learning_rate
+                self._rates.set(wanted.learning_rate)
             begun = standing.record.epoch
             if not wanted.resume:
                 options = replace(options, epochs=begun + wanted.epochs)
             shown = functools.partial(open_progress, wanted.progress, options.epochs, begun)
-            run = Run(self.executor, source, options, standing, validate, shown, log)
+            run = Run(
+                self.executor, source, options, standing, validate, shown, self._watching, log
+            )
             run.keep_open(files.pop_all())
         self._run, self._standing = weakref.ref(run), standing
         return run
@@ -347,7 +364,7 @@ class Trainer(Attributes):
         batch_size = checked_count("batch_size", batch_size, "evaluate")
         opened = self._open_evaluation(merged(data, arrays, "evaluate"), batch_size)
         with self._drawing(seed, "evaluate"):
-            return dict(zip(self._columns.names, self._means(opened, None), strict=True))
+            return dict(zip(self._columns.names, self._evaluation.means(opened, None), strict=True))
 
     @fitting(_BY_NAME)
     def predict(
@@ -550,50 +567,11 @@ class Trainer(Attributes):
             self._largest.including(rows)
         return batching(data, rows, False, operation)
 
-    def _open_evaluation(self, data: Data, batch_size: int | None) -> Sweep | _Batches:
+    def _open_evaluation(self, data: Data, batch_size: int | None) -> Sweep | Batches:
         if not isinstance(data, Mapping):
-            return _Batches(iterable_of(data, "evaluate"))
+            return Batches(iterable_of(data, "evaluate"))
         opened = open_data_set(self._declared, "evaluate", data, "evaluate")
         wanted = batch_size if opened.batch_dimension is not None else None
         batches = self._evaluation_batches(opened, wanted, "evaluate")
         capacity = min(max(1, batches.full), CALL_STEPS_MAXIMUM)
         return Sweep(self.executor, "evaluate", opened, batches, capacity)
-
-    def _means(self, data: Sweep | _Batches, interrupts: Interrupts | None) -> list[float]:
-        """Loss and metrics over all of the data."""
-        sums, total = self._columns.zeros(), 0
-        for outputs, done, rows in self._evaluated(data):
-            self._columns.add(sums, outputs, rows)
-            total += done * rows
-            if interrupts is not None:
-                interrupts.check()
-        if not total:
-            raise ArgumentError("the iterable gave no batches", operation="evaluate")
-        return self._columns.values(sums, total)
-
-    def _evaluated(self, data: Sweep | _Batches) -> Iterator[tuple[Any, int, int]]:
-        if isinstance(data, _Batches):
-            first_row = 0
-            for batch in data.batches:
-                outputs, rows = self._evaluate_batch.run(
-                    checked_batch(batch, "evaluate"), first_row
-                )
-                first_row += rows
-                yield outputs, 1, rows
-            return
-        order = np.arange(max(1, data.samples), dtype=np.int64)
-        pace, first = Pace(), 0
-        while first < data.batches.steps:
-            pace.start()
-            wanted = min(pace.steps, data.batches.steps - first)
-            outputs, done, rows = data.run(order, first, wanted)
-            pace.stop(done)
-            first += done
-            yield outputs, done, rows
-
-
-class _Batches:
-    """An iterable of batches to evaluate, iterated anew each time."""
-
-    def __init__(self, batches: Iterable[Mapping[str, Any]]) -> None:
-        self.batches = batches

@@ -28,6 +28,7 @@ from .finite import LossWatch, first_not_finite
 from .metrics_file import MetricsFile
 from .pace import Interrupted, Interrupts, Pace
 from .progress import Progress
+from .rates import Watching
 from .sources import Piece, Source
 from .standing import Standing
 from .stopping import EarlyStopping
@@ -80,6 +81,7 @@ class Run:
         standing: Standing,
         validate: Callable[[Interrupts], list[float]],
         progress: Callable[[], Progress],
+        watching: Watching,
         metrics_file: MetricsFile | None = None,
     ) -> None:
         stopping = options.early_stopping
@@ -89,7 +91,7 @@ class Run:
             standing.best = None
         self._executor, self._source, self._options = executor, source, options
         self._validate, self._open_progress = validate, progress
-        self._metrics_file = metrics_file
+        self._metrics_file, self._watching = metrics_file, watching
         self._pace, self._interrupts = Pace(), Interrupts()
         self._watch = LossWatch(options.stop_on_nan)
         self._files = ExitStack()
@@ -248,7 +250,7 @@ class Run:
         options = self._options
         each_epoch_writes = options.checkpoint is not None and options.checkpoint_every is None
         looked_at = options.has_validation or options.early_stopping or options.each_epoch
-        if looked_at or each_epoch_writes or self._progress.each_epoch:
+        if looked_at or self._watching or each_epoch_writes or self._progress.each_epoch:
             return 1
         return options.epochs - self.record.epoch
 
@@ -273,6 +275,7 @@ class Run:
             record.history.setdefault(name, Column()).append(value)
         record.epoch, record.position, record.rows = record.epoch + 1, 0, 0
         record.sums = options.columns.zeros()
+        self._watching.tell(dict(columns))
         if options.early_stopping is not None:
             self._judge(options.early_stopping, dict(columns)[self._monitor])
 

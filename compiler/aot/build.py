@@ -27,7 +27,7 @@ from .description import description_text
 from .header import ALL_FUNCTIONS, header_text, library_text
 from .model import Declaration, Model, check_declaration, describe_model
 from .runtime_objects import runtime_objects
-from .tables import tables_text
+from .tables import MONITORS, tables_text
 from .toolchain import HOST, Toolchain, find_toolchain, run_command
 
 KINDS = ("executable", "library", "object")
@@ -156,9 +156,10 @@ class _Build:
         """The result and what belongs beside it, in the build's folder."""
         is_library = self.options.kind != "executable"
         sources = self._sources(is_library)
+        flags = [f"-D{MONITORS}"] if self.model.watched else []
         objects = [
             *self._written(self.code.objects),
-            *self.toolchain.compile(sources, self.folder, self.native),
+            *self.toolchain.compile(sources, self.folder, self.native, flags),
             *runtime_objects(
                 self.toolchain,
                 self.native,
@@ -166,6 +167,7 @@ class _Build:
                 self.folder,
                 self.cache,
                 isinstance(self.code, DeviceCode),
+                flags,
             ),
         ]
         if not is_library:

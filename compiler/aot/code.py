@@ -4,6 +4,7 @@
     run          trains, on any number of rows up to the batch
     evaluate     the same
     predict      the same
+    epoch        revises states at the end of an epoch, in programs that do
     run_ragged   trains on fewer rows than the batch, where `run` does not
 
 In process a program trains in two forms, one of them for full batches alone. Where the other one
@@ -25,14 +26,14 @@ from typing import Any
 
 from ..artifact import EntryPoint
 from ..backend import Backend, LinkedModule
-from ..driver import CompiledProgram, back_end
+from ..driver import LOOPING_KINDS, CompiledProgram, back_end
 from ..errors import CompileError, GradcError
 from ..loops.schedule import Order
 from ..machine import Machine
 from ..passes.make_resident import is_tiny
 from ..program.ir import Program
 
-_HALVES = (("run",), ("init", "evaluate", "predict"))
+_HALVES = (("run",), ("init", "evaluate", "predict", "epoch"))
 """Kinds of graphs, about equal work in each half."""
 
 
@@ -151,8 +152,10 @@ class _Half:
         """Entry points by name, as programs planned for a machine: any computes the same bits."""
         found, dimension = {}, self._program.batch_dimension
         for kind in self._kinds:
+            if kind not in self._program.graphs:
+                continue
             dims: dict[str, int] = {}
-            if dimension is not None and self._batch is not None and kind != "init":
+            if dimension is not None and self._batch is not None and kind in LOOPING_KINDS:
                 dims[dimension] = self._batch
             bounded = self._program.is_bounded(kind, kind == "run")
             found[kind] = self._program.lowered(kind, dims, bounded, machine)

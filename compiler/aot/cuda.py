@@ -1,6 +1,7 @@
 """The code of a binary for a device of CUDA: its entry points as launch tables.
 
-    init, run, evaluate, predict, run_ragged     as in code.py; `run` takes full batches alone
+    init, run, evaluate, predict, epoch, run_ragged
+                                     as in code.py; `run` takes full batches alone
 
 In: the same program compiled for one architecture or several. Out: a `DeviceCode`, and of it the
 generated C: tables as runtime/native/cuda.h has them, and modules as data of the assembler's.
@@ -13,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..artifact import EntryPoint
-from ..driver import CompiledProgram
+from ..driver import LOOPING_KINDS, CompiledProgram
 from ..errors import ArgumentError
 from ..launch_parts import Choice, Loop, Part, SetCounter, Straight, launches_of, parts_of
 from ..launches import Launch, LaunchTable, Pointer, Repeat, unpack
 from .code import Code, CodeVersion
 from .tables import quoted
 
-ENTRIES = ("init", "run", "evaluate", "predict", "run_ragged")
-"""In the order of gradc_entries of the C runtime."""
+ENTRIES = ("init", "run", "evaluate", "predict", "epoch", "run_ragged")
+"""In the order of gradc_entries of the C runtime; "epoch" is in some programs alone."""
 FIRST_EXACT_MAJOR = 9
 """From this major version on code is made with instructions that one version alone has."""
 
@@ -87,9 +88,9 @@ def _entries(program: CompiledProgram, batch: int | None) -> Iterator[tuple[str,
     dims = {} if dimension is None or batch is None else {dimension: batch}
     for name in ENTRIES:
         kind = name.partition("_")[0]
-        if name != "run_ragged" or dims:
+        if kind in program.graphs and (name != "run_ragged" or dims):
             bounded = name == "run_ragged"
-            yield name, program.variant(kind, {} if kind == "init" else dims, bounded)
+            yield name, program.variant(kind, dims if kind in LOOPING_KINDS else {}, bounded)
 
 
 # ---------------------------------------------------------------- as C
@@ -124,7 +125,7 @@ def _version_text(number: int, version: DeviceVersion) -> list[str]:
     lines += [f"    gradc_module_{number}_{n}," for n in range(count)] or ["    0,"]
     lines.append("};")
     rows = []
-    for name in ENTRIES:
+    for name in [n for n in ENTRIES if n in version.tables or n == "run_ragged"]:
         found = name if name in version.tables else "run"
         if name in version.tables:
             prefix = f"{name}_{number}"

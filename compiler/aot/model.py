@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..artifact import EntryPoint, IndexRange, StateField, TensorField
+from ..artifact import WATCHED_STATE, EntryPoint, IndexRange, StateField, TensorField
 from ..driver import LOOPING_KINDS, CompiledProgram
 from ..errors import ArgumentError
 
@@ -54,6 +54,7 @@ class Declaration:
     outputs   of predict
     batch     samples of a full batch, None for a program without a batch dimension
     rate      the number that leads the learning rate, None where it cannot be replaced
+    monitors  the columns that states watch, by number; see artifact.WATCHED_STATE
     """
 
     name: str
@@ -63,6 +64,7 @@ class Declaration:
     outputs: tuple[str, ...]
     batch: int | None
     rate: float | None
+    monitors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,12 @@ class Model:
     @property
     def outputs(self) -> tuple[TensorField, ...]:
         return self.entries["predict"].outputs
+
+    @property
+    def watched(self) -> dict[int, str]:
+        """By the position of a state the column that it watches."""
+        names = {f"{WATCHED_STATE}{n}": name for n, name in enumerate(self.declaration.monitors)}
+        return {n: names[f.name] for n, f in enumerate(self.state) if f.name in names}
 
     def state_index(self, name: str) -> int:
         """Position of a state, -1 where there is none of this name."""

@@ -32,15 +32,17 @@ def runtime_objects(
     folder: Path,
     cache: ObjectCache,
     cuda: bool = False,
+    more: Sequence[str] = (),
 ) -> list[Path]:
     """Objects of the runtime for an executable or a library, written into `folder`.
 
     native   the folder of the C sources
     cuda     whether it runs launch tables on a device
+    more     flags of the compiler that this program's tables are compiled with too
     """
     left_out = EXECUTABLE_ONLY if library else LIBRARY_ONLY
     left_out |= frozenset() if cuda else CUDA_ONLY
-    flags = [CUDA_FLAG] if cuda else []
+    flags = [*more, *[CUDA_FLAG] * cuda]
     sources = [path for path in sorted(native.glob("*.c")) if path.stem not in left_out]
     if not sources:
         raise CompileError(f"the C runtime is missing: {native} holds no sources")

@@ -22,7 +22,10 @@ from ..artifact import (
 from .code import CodeVersion
 from .model import Model
 
-_KINDS = (("INIT", "init"), ("RUN", "run"), ("EVALUATE", "evaluate"), ("PREDICT", "predict"))
+_KINDS = ("init", "run", "evaluate", "predict", "epoch")
+"""In the order of enum gradc_kind; the last is in some programs alone."""
+MONITORS = "GRADC_MONITORS"
+"""Defined where C is compiled for these."""
 
 
 def tables_text(
@@ -49,6 +52,7 @@ def tables_text(
         writer.states(),
         writer.columns(),
         writer.ranges(),
+        writer.watched(),
         writer.constants(),
         writer.codes(versions),
         *([writer.entries(versions)] if functions else []),
@@ -131,9 +135,10 @@ class _TableWriter:
     def ranges(self) -> str:
         names = [field.name for field in self.model.inputs]
         kinds: dict[IndexRange, list[str]] = {}
-        for name, kind in _KINDS:
+        for kind in _KINDS:
             for wanted in self.model.ranges.get(kind, ()):
-                kinds.setdefault(replace(wanted, source=""), []).append(f"1 << GRADC_{name}")
+                bit = f"1 << GRADC_{kind.upper()}"
+                kinds.setdefault(replace(wanted, source=""), []).append(bit)
         self.range_count = len(kinds)
         rows = [
             f"    {{.reader = {self.string(wanted.reader)}, .cut = {self._cut(wanted)}, "
@@ -144,6 +149,16 @@ class _TableWriter:
             for wanted, read in kinds.items()
         ]
         return _array("struct gradc_range gradc_ranges", rows)
+
+    def watched(self) -> str:
+        """The states that hold what an epoch came to; nothing where there are none."""
+        results = self.model.declaration.results
+        rows = [
+            f"    {{.state = {state}, .result = {results.index(name.removeprefix('validation_'))}, "
+            f".held_out = {int(name.startswith('validation_'))}}},"
+            for state, name in self.model.watched.items()
+        ]
+        return _array("struct gradc_monitor gradc_monitors", rows) if rows else ""
 
     def _cut(self, wanted: IndexRange) -> int:
         if wanted.cut is None:
@@ -162,7 +177,7 @@ class _TableWriter:
     def entries(self, versions: Sequence[CodeVersion]) -> str:
         """The table of distances to entry points, which C has no constants for."""
         last = "run_ragged" if "run_ragged" in self.model.entries else "run"
-        listed = [kind for _, kind in _KINDS] + [last]
+        listed = [kind for kind in _KINDS if kind in self.model.entries] + [last]
         rows = [f".long {v.symbol(entry)} - gradc_entries" for v in versions for entry in listed]
         lines = [
             '.section .rodata.gradc_entries, "a"', ".balign 4", ".globl gradc_entries",
@@ -173,9 +188,11 @@ class _TableWriter:
     def program(self, description: str, versions: int) -> str:
         model, declared = self.model, self.model.declaration
         reads, names = [], [field.name for field in model.inputs]
-        for name, kind in _KINDS:
+        for kind in [kind for kind in _KINDS if kind in model.entries]:
             read = [names.index(field.name) for field in model.entries[kind].inputs]
-            reads.append(f"        [GRADC_{name}] = {{{self.numbers(read)}, {len(read)}}},")
+            place = f"[GRADC_{kind.upper()}]"
+            reads.append(f"        {place} = {{{self.numbers(read)}, {len(read)}}},")
+        monitors = [f"    .monitor_count = {len(model.watched)},"] if model.watched else []
         return "\n".join(
             [
                 "const struct gradc_program gradc_program = {",
@@ -190,6 +207,7 @@ class _TableWriter:
                 "    .reads = {",
                 *reads,
                 "    },",
+                *monitors,
                 f"    .range_count = {self.range_count},",
                 f"    .input_count = {len(model.inputs)}, .output_count = {len(model.outputs)},",
                 f"    .result_count = {len(model.results)}, .scalar_count = {len(model.scalars)},",

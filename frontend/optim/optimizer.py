@@ -26,7 +26,7 @@ from ..missing import missing_attribute
 from ..spellings import OPTIMIZER
 from ..tensor import Tensor
 from ..tracing import fail
-from ..variables import Beginning, State, optimizer_state, rate_state
+from ..variables import Beginning, State, optimizer_state
 from .gradients import Averaging, accumulated, averages, clipped, turn_of
 from .parameter_list import TakesParameters, is_listed, options_of
 from .problem import Problem
@@ -190,20 +190,6 @@ class Optimizer(metaclass=TakesParameters):
                 problem = f"group {entry.pattern!r} matches no parameter"
                 facts = [f"parameters: {', '.join(names)}"]
                 fail(ArgumentError, type(self).__name__, problem, facts)
-
-    def with_rate_state(self) -> Optimizer:
-        """This optimizer, its learning rate led by the state `optimizer.lr`.
-
-        A finished program can then be given another rate, and a checkpoint knows which. Rates of
-        groups stay numbers. Without one number that leads the rate nothing changes.
-        """
-        schedule, lead = self._rate(), self.leading_rate
-        if schedule is None or lead is None:
-            return self
-        state = rate_state(lead)
-        led = Schedule(lambda t, _: schedule.formula(t, state), lead, schedule.text)
-        changed: dict[str, Any] = {"lr": led}
-        return replace(self, **changed)
 
     @property
     def leading_rate(self) -> float | None:

@@ -5,6 +5,9 @@ Formulas are the closed forms of PyTorch's schedulers of the same names, countin
 
 A schedule's *lead* is its first argument (`start`, `max_lr`, `value`): the number that a finished
 program lets its user replace, `--lr` on a command line. The other arguments stay as they are.
+
+One schedule moves with epochs instead, by what they came to: `plateau`. Its lead is a state that
+falls (plateau.py).
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from ..missing import namespace
 from ..synonyms import spell_functions
 from ..tensor import Tensor
 from ..tracing import fail
+from .plateau import Plateau
 
 Lead = float | Tensor
 
@@ -40,11 +43,13 @@ class Schedule(Attributes):
     formula   from t, a float64 scalar tensor, and the lead, a number or another, to the value
     lead      see the module docstring; None where no one number leads
     text      how it was made, for people
+    plateau   the rule by which the lead falls when an epoch ends, if there is one
     """
 
     formula: Callable[[Tensor, Lead], Tensor]
     lead: float | None
     text: str
+    plateau: Plateau | None = None
 
     def at(self, step: Tensor, lead: Tensor | None = None) -> Tensor:
         """The value at a step's number, as a float64 scalar; `lead` replaces the schedule's."""
@@ -56,9 +61,13 @@ class Schedule(Attributes):
 
 
 def _made(
-    formula: Callable[[Tensor, Lead], Tensor], lead: float | None, name: str, *options: object
+    formula: Callable[[Tensor, Lead], Tensor],
+    lead: float | None,
+    name: str,
+    *options: object,
+    plateau: Plateau | None = None,
 ) -> Schedule:
-    return Schedule(formula, lead, f"{name}({', '.join(map(repr, options))})")
+    return Schedule(formula, lead, f"{name}({', '.join(map(repr, options))})", plateau)
 
 
 def _check_steps(name: str, option: str, value: int) -> None:
@@ -228,7 +237,8 @@ def warmup(schedule: Schedule | float, steps: int, start_factor: float = 1.0 / 3
         done = fn.minimum(t, steps) / steps
         return inner.formula(t, lead) * (start_factor + (1.0 - start_factor) * done)
 
-    return _made(formula, inner.lead, "warmup", schedule, steps, start_factor)
+    options = schedule, steps, start_factor
+    return _made(formula, inner.lead, "warmup", *options, plateau=inner.plateau)
 
 
 def sequential(schedules: Sequence[Schedule | float], milestones: Sequence[int]) -> Schedule:
@@ -239,7 +249,7 @@ def sequential(schedules: Sequence[Schedule | float], milestones: Sequence[int])
     if len(milestones) != len(schedules) - 1 or list(milestones) != sorted(milestones):
         problem = f"{len(schedules)} schedules need {len(schedules) - 1} rising milestones"
         fail(ArgumentError, "sequential", problem, [f"milestones: {list(milestones)}"])
-    parts = [_as_schedule(schedule) for schedule in schedules]
+    parts = _formulas(schedules, "sequential")
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
         result = parts[0].at(t)
@@ -250,17 +260,74 @@ def sequential(schedules: Sequence[Schedule | float], milestones: Sequence[int])
     return _made(formula, None, "sequential", list(schedules), list(milestones))
 
 
-def plateau(start: float, factor: float = 0.1, patience: int = 10) -> NoReturn:
-    """Not offered: it depends on the loss of an epoch, and schedules here on the step alone."""
-    fail(
-        ArgumentError,
-        "plateau",
-        "this version has no schedule that depends on the loss",
-        [
-            "schedules: constant, cosine, cosine_restarts, exponential, linear, multi_step,"
-            " one_cycle, polynomial, sequential, step, warmup"
-        ],
+def plateau(
+    start: float,
+    mode: str = "min",
+    factor: float = 0.1,
+    patience: int = 10,
+    threshold: float = 1e-4,
+    threshold_mode: str = "rel",
+    cooldown: int = 0,
+    min_lr: float = 0.0,
+    eps: float = 1e-8,
+    monitor: str = "validation_loss",
+) -> Schedule:
+    """`start`, times `factor` whenever a number has not improved for more than `patience` epochs.
+
+        rate = optim.schedule.plateau(0.1, factor=0.5, patience=3)
+        program = gc.training(loss, optim.SGD(lr=rate))
+        trainer = program.compile()
+        trainer.fit(data, validation=held_out, epochs=100)
+        trainer.learning_rate                       # what it has come to
+
+    mode            "min": less is better, as of losses; "max": more, as of accuracies
+    threshold, threshold_mode   an improvement is by more than this: "rel", a share of the best
+                    value; "abs", a difference
+    cooldown        epochs after a fall that are not counted
+    min_lr, eps     it never falls below min_lr, nor by less than eps
+    monitor         the column of the history that is watched: "validation_loss",
+                    "validation_accuracy"...; without validation data, that of training
+
+    Looked at after each epoch of `fit`, `epochs` and of executables; in a loop of `trainer.step`,
+    or of a library's `step`, after each step. The rate is a state: a checkpoint keeps it, and in a
+    run that was stopped and resumed it falls at the same epochs. `trainer.learning_rate` reads and
+    sets it. Unlike other schedules it is no formula of steps and has no part in `sequential` and
+    `chained`; `warmup` takes it.
+    Source: torch.optim.lr_scheduler.ReduceLROnPlateau, with its arguments and defaults.
+    """
+    for option, value, known in (
+        ("mode", mode, ("min", "max")),
+        ("threshold_mode", threshold_mode, ("rel", "abs")),
+    ):
+        if value not in known:
+            problem = f"{option} is {known[0]!r} or {known[1]!r}, not {value!r}"
+            fail(ArgumentError, "plateau", problem)
+    if not 0.0 <= factor < 1.0:
+        fail(ArgumentError, "plateau", f"factor is a number in 0 <= factor < 1, not {factor!r}")
+    for option, epochs in (("patience", patience), ("cooldown", cooldown)):
+        if not 0 <= epochs <= STEPS_MAXIMUM:
+            problem = f"{option} is an integer of at least 0, not {described(epochs)}"
+            fail(ArgumentError, "plateau", problem)
+    rule = Plateau(
+        mode, factor, patience, threshold, threshold_mode, cooldown, min_lr, eps, monitor
     )
+
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        if not isinstance(lead, Tensor):
+            problem = "its rate is a state, which options of an optimizer have alone"
+            fail(ArgumentError, "plateau", problem, hint="write optim.SGD(lr=plateau(...))")
+        return lead
+
+    return _made(formula, start, "plateau", start, mode, factor, patience, plateau=rule)
+
+
+def _formulas(schedules: Sequence[Schedule | float], name: str) -> list[Schedule]:
+    """Schedules each of which is a formula of steps."""
+    parts = [_as_schedule(schedule) for schedule in schedules]
+    if any(part.plateau is not None for part in parts):
+        problem = "a plateau is no formula of steps"
+        fail(ArgumentError, name, problem, hint="write warmup(plateau(...), steps), or it alone")
+    return parts
 
 
 def _as_schedule(value: Schedule | float) -> Schedule:

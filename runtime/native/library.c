@@ -128,6 +128,12 @@ static int step(struct gradc_library *library, int64_t rows, const void *const *
     for (int64_t k = 0; results && k < gradc_program.result_count; k++) {
         results[k] = gradc_quotient(library->results, k, 0);
     }
+#ifdef GRADC_MONITORS
+    for (int64_t k = 0; k < gradc_program.result_count; k++) {
+        library->sums[k] = gradc_quotient(library->results, k, 0);
+    }
+    gradc_session_end_epoch(&library->session, library->sums, false);
+#endif
     return GRADC_OK;
 }
 

@@ -60,7 +60,18 @@ struct gradc_state_field {
     bool trained;  /* a parameter */
 };
 
-enum gradc_kind { GRADC_INIT, GRADC_RUN, GRADC_EVALUATE, GRADC_PREDICT, GRADC_KINDS };
+/* GRADC_MONITORS is defined, here and for the tables, in binaries that revise states when an epoch
+ * ends: of what is for it, others have nothing. */
+enum gradc_kind {
+    GRADC_INIT,
+    GRADC_RUN,
+    GRADC_EVALUATE,
+    GRADC_PREDICT,
+#ifdef GRADC_MONITORS
+    GRADC_EPOCH,
+#endif
+    GRADC_KINDS
+};
 
 /* The inputs that an entry point reads, as indices of gradc_inputs, in its own order. */
 struct gradc_reads {
@@ -76,6 +87,13 @@ struct gradc_range {
     uint32_t ignored; /* numbers */
     uint8_t input, ignored_count;
     uint8_t kinds; /* a bit for each enum gradc_kind that reads it so */
+};
+
+/* A state that is to hold what an epoch came to: a result, of validation if there is any. */
+struct gradc_monitor {
+    uint32_t state;
+    uint8_t result;
+    bool held_out;
 };
 
 /* The code made for one kind of CPU. All versions of a program give the same bits. */
@@ -97,6 +115,9 @@ struct gradc_program {
     int64_t workspace_bytes; /* of each thread, behind the arena */
     int64_t range_count;
     int64_t code_count;
+#ifdef GRADC_MONITORS
+    int64_t monitor_count;
+#endif
     struct gradc_reads reads[GRADC_KINDS];
 };
 
@@ -110,6 +131,7 @@ extern const struct gradc_state_field gradc_states[];
 extern const uint32_t gradc_column_keys[];   /* of results, then validation_ results: canonical JSON */
 extern const uint8_t gradc_columns_sorted[]; /* indices of gradc_column_keys in sorted order */
 extern const struct gradc_range gradc_ranges[];
+extern const struct gradc_monitor gradc_monitors[];
 extern const void *const gradc_constants[];
 extern const struct gradc_code gradc_codes[]; /* best first */
 /* Of each version of the code, GRADC_ENTRIES: for each enum gradc_kind, then `run` for fewer rows

@@ -148,6 +148,20 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
     call_entry(session, kind, &arguments);
 }
 
+#ifdef GRADC_MONITORS
+void gradc_session_end_epoch(struct gradc_session *session, const double *results,
+                             bool validates) {
+    unsigned char *state = gradc_session_change(session);
+    for (int64_t n = 0; n < gradc_program.monitor_count; n++) {
+        const struct gradc_monitor *monitor = &gradc_monitors[n];
+        int64_t moved = monitor->held_out && validates ? gradc_program.result_count : 0;
+        gradc_state_set(&gradc_states[monitor->state], state, 0, 1,
+                        &results[monitor->result + moved]);
+    }
+    gradc_session_run(session, GRADC_EPOCH, NULL, NULL, false, 1, 1, NULL);
+}
+#endif
+
 int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t rows) {
     int64_t bytes = gradc_dtypes[field->dtype].size;
     for (; axis < field->rank; axis++) {

@@ -35,6 +35,14 @@ void gradc_session_run(struct gradc_session *session, enum gradc_kind kind,
                        const void *const *inputs, const int64_t *order, bool same_rows,
                        int64_t count, int64_t rows, void *const *outputs);
 
+/* Revise the state at the end of an epoch that came to these results; behind them, if
+ * `validates`, those of validation. */
+#ifdef GRADC_MONITORS
+void gradc_session_end_epoch(struct gradc_session *session, const double *results, bool validates);
+#else
+#define gradc_session_end_epoch(session, results, validates) ((void)0)
+#endif
+
 /* The state in the host's memory, as the last run left it; and to be changed, for the next one. A
  * binary for a device has another copy there, and moves data sets to it once, of so many samples. */
 #ifdef GRADC_CUDA

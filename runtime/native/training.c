@@ -243,6 +243,7 @@ static int end_epoch(struct run *run) {
     if (status) {
         return status;
     }
+    gradc_session_end_epoch(run->session, means, run->options->validates);
     for (int64_t k = 0; k < (run->options->validates ? 2 : 1) * results; k++) {
         gradc_column_add(&record->columns[k], means[k]);
     }
@@ -450,8 +451,10 @@ static int open_sweeps(struct run *run) {
     }
     run->training.shuffle = !options->no_shuffle;
     run->training.seed = run->record.seed;
+#ifndef GRADC_MONITORS
     run->crosses = !options->validates && !options->patience && !run->training.tail &&
                    (!options->checkpoint || options->every);
+#endif
     return status;
 }
 
