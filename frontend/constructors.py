@@ -72,6 +72,12 @@ def _schedules(name: str, value: Any) -> list[Any]:
     return [_schedule(f"each of {name}", item) for item in _iterable(name, value)]
 
 
+def _callable(name: str, value: Any) -> Any:
+    if not callable(value):
+        raise ArgumentError(f"{name} is a function, not {described(value)}")
+    return value
+
+
 TABLE: Mapping[str, Check] = MappingProxyType(
     CHECKS
     | {
@@ -88,6 +94,7 @@ TABLE: Mapping[str, Check] = MappingProxyType(
         "Sequence[Schedule | float]": _schedules,
         "Sequence[int]": lambda name, value: list(wholes(name, value)),
         "Beginning": anything,
+        "Function": _callable,
     }
 )
 

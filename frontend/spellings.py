@@ -348,31 +348,31 @@ _OPTIMIZERS = {
 }
 
 _STEPS = ", counted in optimizer steps, not epochs"
-_OF_STEPS = "this version does not offer it: a schedule depends on the number of steps alone"
 
 _SCHEDULES = {
     "StepLR": f"write optim.schedule.step(start, step_size, gamma){_STEPS}",
     "MultiStepLR": f"write optim.schedule.multi_step(start, milestones, gamma){_STEPS}",
     "LinearLR": (
-        "write optim.schedule.linear(start, end, steps) or "
+        "write optim.schedule.linear_factor(start, start_factor, end_factor, total_iters) or "
         f"optim.schedule.warmup(schedule, steps){_STEPS}"
     ),
-    "ConstantLR": (
-        "write optim.schedule.sequential([start * factor, start], [total_iters])" + _STEPS
-    ),
+    "ConstantLR": f"write optim.schedule.constant_factor(start, factor, total_iters){_STEPS}",
     "ExponentialLR": f"write optim.schedule.exponential(start, gamma){_STEPS}",
     "PolynomialLR": f"write optim.schedule.polynomial(start, total_iters, power){_STEPS}",
     "CosineAnnealingLR": f"write optim.schedule.cosine(start, T_max, eta_min){_STEPS}",
     "CosineAnnealingWarmRestarts": (
         f"write optim.schedule.cosine_restarts(start, T_0, T_mult, eta_min){_STEPS}"
     ),
+    "CyclicLR": f"write optim.schedule.cyclic(base_lr, max_lr, step_size_up){_STEPS}",
     "OneCycleLR": f"write optim.schedule.one_cycle(max_lr, total_steps){_STEPS}",
     "SequentialLR": f"write optim.schedule.sequential(schedules, milestones){_STEPS}",
-    "ReduceLROnPlateau": _OF_STEPS,
-    "LambdaLR": "this version does not offer it: schedules are formulas, see help(optim.schedule)",
-    "MultiplicativeLR": "this version does not offer it; see help(optim.schedule)",
-    "CyclicLR": "this version does not offer it; optim.schedule.one_cycle makes one cycle",
-    "ChainedScheduler": "this version does not offer it; see optim.schedule.sequential and warmup",
+    "ChainedScheduler": f"write optim.schedule.chained(schedules){_STEPS}",
+    "ReduceLROnPlateau": "write lr=optim.schedule.plateau(start, mode, factor, patience)",
+    "LambdaLR": f"write optim.schedule.function(start, lr_lambda){_STEPS}",
+    "MultiplicativeLR": (
+        "write optim.schedule.function(start, lr_lambda), of which lr_lambda(t) is the whole "
+        f"factor{_STEPS}"
+    ),
     "LRScheduler": "write optim.schedule.Schedule",
     "CosineDecay": f"write optim.schedule.cosine(start, T_max, eta_min){_STEPS}",
     "ExponentialDecay": f"write optim.schedule.exponential(start, gamma){_STEPS}",

@@ -173,14 +173,22 @@ TARGET = TensorField("target", "float32", (2,))
 
 
 class DescentArtifact(FakeArtifact):
-    """Gradient descent on |w - target|^2 without a batch dimension; `target` may be absent."""
+    """Gradient descent on |w - target|^2 without a batch dimension; `target` may be absent.
 
-    def __init__(self, with_target: bool) -> None:
+    watches   it has an entry point "epoch", which adds what is watched to `told`
+    """
+
+    def __init__(self, with_target: bool, watches: bool = False) -> None:
         super().__init__("descent")
         self.state = (
             StateField("w", "float32", (2,), 0, (0,), 0, True),
             StateField("gradc.step", "int64", (), 64, (), 0, False),
         )
+        if watches:
+            self.state += (
+                StateField("optimizer.watched0", "float64", (), 128, (), 0, False),
+                StateField("told", "float64", (), 192, (), 0, False),
+            )
         self.inputs = (TARGET,) if with_target else ()
 
     def _build(self, kind: str, rows_maximum: int, bounded: bool) -> EntryPoint:
@@ -190,6 +198,10 @@ class DescentArtifact(FakeArtifact):
             w = _array(arguments.state, np.float32, (2,))
             if kind == "init":
                 w[...] = 1
+                return
+            if kind == "epoch":
+                watched, told = _array(arguments.state + 128, np.float64, (9,))[[0, 8]]
+                _array(arguments.state + 192, np.float64, (1,))[0] = told + watched
                 return
             target = np.zeros(2, np.float32)
             if self.inputs:
@@ -204,7 +216,7 @@ class DescentArtifact(FakeArtifact):
         function = _ENTRY(entry)
         self._kept.append(function)
         shape = (2,) if kind == "predict" else ()
-        outputs = () if kind == "init" else (TensorField("output", "float32", shape),)
+        outputs = () if kind in ("init", "epoch") else (TensorField("output", "float32", shape),)
         inputs = self.inputs if kind in ("run", "evaluate") else ()
         return EntryPoint(
             kind, inputs, outputs, 0, 0, 1, bounded, f"descent_{kind}",

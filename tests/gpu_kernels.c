@@ -1,5 +1,7 @@
 /* Kernels of a linear regression with three weights, for binaries that run on the stand-in: what a
  * device does in the launch tables of support_device_binary.py. */
+#include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -27,6 +29,24 @@ KERNEL(init) {
     UNUSED;
     memset(place(p, 0), 0, WEIGHTS * sizeof(float));
     *(double *)place(p, 1) = 0.1;
+    return 0;
+}
+
+/* best: the worst number so far */
+KERNEL(worst) {
+    UNUSED;
+    *(double *)place(p, 0) = (double)INFINITY;
+    return 0;
+}
+
+/* watched, best, bad, rate: schedule.plateau(factor=0.5, patience=0, threshold=0.05) */
+KERNEL(epoch) {
+    UNUSED;
+    double value = *(double *)place(p, 0), *best = place(p, 1), *bad = place(p, 2);
+    bool better = value < *best * 0.95;
+    *best = better ? value : *best;
+    *(double *)place(p, 3) *= better ? 1 : 0.5;
+    *bad = 0;
     return 0;
 }
 

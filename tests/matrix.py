@@ -17,6 +17,7 @@ from support import initial_state, typed_inputs
 from support_binary import files
 
 from gradc._training import TrainingProgram
+from gradc.compiler.artifact import WATCHED_STATE
 from gradc.compiler.graph.evaluate import evaluate
 from gradc.runtime.checkpoint import read_checkpoint
 from gradc.runtime.shuffle import order
@@ -70,11 +71,12 @@ def by_evaluator(case: Case, folder: Path) -> Outcome:
     state = initial_state(case.program.graphs["init"], case.seed)
     samples = len(next(iter(case.data.values()))) if case.program.batch_dimension else 1
     batch = min(case.batch, samples)
-    losses = []
+    losses: list[float] = []
+    ends = case.program.graphs.get("epoch")
     for epoch in range(case.epochs):
         whole = batch == samples
         rows = np.arange(samples) if whole else order(samples, case.seed, epoch)
-        total = divisor = 0.0
+        sums: dict[str, float] = {}
         for start in range(0, samples, batch):
             taken = rows[start : start + batch]
             arrays = {
@@ -82,13 +84,19 @@ def by_evaluator(case: Case, folder: Path) -> Outcome:
                 for name, array in case.data.items()
             }
             outputs, state = evaluate(graph, typed_inputs(graph, arrays), state, training=True)
-            if "loss" in outputs:
-                total += float(outputs["loss"]) * len(taken)
-                divisor += len(taken)
-            else:
-                total += float(outputs["loss (dividend)"])
-                divisor += float(outputs["loss (divisor)"])
-        losses.append(total / divisor)
+            for name, value in outputs.items():
+                is_part = name.endswith((" (dividend)", " (divisor)"))
+                weight = 1 if is_part else len(taken) / samples
+                sums[name] = sums.get(name, 0.0) + float(value) * weight
+        if "loss" not in sums:
+            sums["loss"] = sums["loss (dividend)"] / sums["loss (divisor)"]
+        losses.append(sums["loss"])
+        if ends is not None:
+            watched = {
+                f"{WATCHED_STATE}{n}": np.float64(sums[name.removeprefix("validation_")])
+                for n, name in enumerate(case.program.monitors)
+            }
+            _, state = evaluate(ends, {}, {**state, **watched})
     trained = [str(n.attributes["name"]) for n in graph.states if n.attributes["trained"]]
     return Outcome(losses, {name: state[name] for name in trained})
 

@@ -7,13 +7,15 @@ from gradc import nn, optim
 from gradc._training import TrainingProgram
 
 
-def small_program(name: str = "w", inner: bool = False) -> TrainingProgram:
+def small_program(
+    name: str = "w", inner: bool = False, rate: float | optim.schedule.Schedule = 0.1
+) -> TrainingProgram:
     """Linear regression with a name of one's choice, to tell programs apart."""
     x, y = gc.input("x", ("batch", 3)), gc.input("y", ("batch",))
     w = gc.parameter(name, (3,), init=gc.init.zeros)
     z = x @ w
     outputs = {"z": z, "turned": gc.permute_dims(x, (1, 0)) * 2} if inner else {"z": z}
-    return gc.training(gc.mse_loss(z, y), optim.SGD(lr=0.1), outputs=outputs)
+    return gc.training(gc.mse_loss(z, y), optim.SGD(lr=rate), outputs=outputs)
 
 
 def wide_program() -> TrainingProgram:

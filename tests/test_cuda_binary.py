@@ -40,12 +40,14 @@ from gradc.compiler.launches import (
     While,
     pack,
 )
+from gradc.optim import schedule
 from gradc.runtime.checkpoint import read_checkpoint
 from gradc.runtime.cuda.driver import LIBRARY_VARIABLE
 
 __all__ = ["stand_in_library"]
 
 BATCH = 8
+Instructions = tuple[Instruction, ...]
 COUNTER = FIRST_COUNTER_SLOT
 ARENA, FRAME, ORDER, X, Y, TABLE = (
     Pointer("arena"), Pointer("frame"), Pointer("order"), Pointer("input"), Pointer("input", 1),
@@ -81,7 +83,7 @@ class _OnDevice(CompiledProgram):
         if kind == "evaluate":  # as long as rows are left
             loop = While(Pointer("arena", 0, 8), COUNTER, BATCH + 1, (row,))
         update = _launch("update", ARENA, FRAME, w, rate, step)
-        steps: dict[str, tuple[Instruction, ...]] = {
+        steps: dict[str, Instructions] = {
             "init": (_launch("init", w, rate),),
             "run": (
                 _launch("begin", ARENA, FRAME, 1),
@@ -96,8 +98,23 @@ class _OnDevice(CompiledProgram):
             ),
             "predict": (_launch("predict", FRAME, ORDER, X, w, TABLE, out),),
         }
-        bytes_of_step = {"init": (), "predict": (4 * BATCH,)}.get(kind, (4,))
+        bytes_of_step = {"init": (), "epoch": (), "predict": (4 * BATCH,)}.get(kind, (4,))
+        steps |= self._more(steps)
         return _packed(steps[kind], bytes_of_step, self.architecture)
+
+    def _more(self, steps: Mapping[str, Instructions]) -> dict[str, Instructions]:
+        return {}
+
+
+class _Falling(_OnDevice):
+    """The same, at a rate that falls."""
+
+    def _more(self, steps: Mapping[str, Instructions]) -> dict[str, Instructions]:
+        lr = "optimizer.lr"
+        names = ("optimizer.watched0", f"{lr}.best", f"{lr}.bad_epochs", lr)
+        places = [self._place(name) for name in names]
+        init = (*steps["init"], _launch("worst", places[1]))
+        return {"init": init, "epoch": (_launch("epoch", *places),)}
 
 
 class _Older(_OnDevice):
@@ -135,9 +152,11 @@ def _packed(step: tuple[Instruction, ...], outputs: tuple[int, ...], architectur
 
 
 def _build(out: Path, *programs: type[CompiledProgram], **options: Any) -> Path:
-    program = small_program()
+    program = small_program(rate=options.pop("rate", 0.1))
     compiled = [kind(program.graphs, program.batch_dimension) for kind in programs]
-    declaration = Declaration("fit", program.inputs, ("loss",), (), program.outputs, BATCH, 0.1)
+    declaration = Declaration(
+        "fit", program.inputs, ("loss",), (), program.outputs, BATCH, 0.1, program.monitors
+    )
     native = Path(gradc.runtime.__file__ or "").parent / "native"
     build(compiled[0], declaration, out, BuildOptions(**options), native, compiled[1:])
     return out
@@ -220,6 +239,22 @@ def test_it_trains_as_the_host_does(binaries: _Binaries, words: str, tmp_path: P
     assert int(report["graph_launches"]) > int(report["captures"]) > 0
     kinds = ("faults", "blocks", "pinned", "modules", "streams", "graphs", "execs", "contexts")
     assert {kind: report[kind] for kind in kinds} == dict.fromkeys(kinds, "0"), report["fault"]
+
+
+def test_a_rate_falls_as_on_the_host(binaries: _Binaries, tmp_path: Path) -> None:
+    """At the end of an epoch the state is in the host's memory for a moment, and back."""
+    rate, rates = schedule.plateau(0.1, factor=0.5, patience=0, threshold=0.05), []
+    for kind in (CompiledProgram, _Falling):
+        binary, file = _build(tmp_path / kind.__name__, kind, rate=rate), tmp_path / "file"
+        binaries.run(binary, "--epochs=9", f"--checkpoint={file}", *binaries.held_out)
+        read = read_checkpoint(file)
+        assert read.record is not None
+        last = list(read.record.history["validation_loss"])[-1]
+        assert read.tensors["optimizer.watched0"] == last
+        rates.append(float(read.tensors["optimizer.lr"]))
+    assert rates[0] == rates[1] < 0.1
+    report = binaries.report()
+    assert report["faults"] == "0", report["fault"]
 
 
 def test_resumed_it_ends_with_the_same_bytes(binaries: _Binaries, tmp_path: Path) -> None:

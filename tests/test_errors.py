@@ -194,7 +194,7 @@ def bad_option() -> None:
 
 
 def plateau() -> None:
-    optim.schedule.plateau(0.1)
+    optim.schedule.plateau(0.1, mode="less")
 
 
 def build() -> None:
@@ -462,10 +462,8 @@ CASES: dict[Callable[[], None], tuple[type[Exception], str]] = {
     ),
     plateau: (
         gc.ArgumentError,
-        "plateau: this version has no schedule that depends on the loss\n"
-        "  schedules: constant, cosine, cosine_restarts, exponential, linear, multi_step,"
-        " one_cycle, polynomial, sequential, step, warmup\n"
-        "  at {place} in plateau: optim.schedule.plateau(0.1)",
+        "plateau: mode is 'min' or 'max', not 'less'\n"
+        '  at {place} in plateau: optim.schedule.plateau(0.1, mode="less")',
     ),
     build: (
         gc.ArgumentError,

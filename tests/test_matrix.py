@@ -155,6 +155,34 @@ def test_pictures_train_alike_in_every_way(tmp_path: Path) -> None:
     run_all_ways(pictures_case(), tmp_path)
 
 
+def plateau_case() -> Case:
+    """Rates that fall at the end of an epoch, one of a group, one behind a warm-up."""
+    x, y = gc.input("x", ("batch", 5)), gc.input("y", ("batch", 2))
+    net = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 2))
+    rate = schedule.plateau(0.3, factor=0.5, patience=0, threshold=0.05, cooldown=1)
+    own = schedule.plateau(0.2, "max", 0.25, 1, threshold_mode="abs", monitor="error")
+    groups = [optim.group("*.bias", lr=schedule.warmup(own, 4), weight_decay=0.01)]
+    error = net(x) - y
+    program = gc.training(
+        gc.mean(error**2), optim.SGD(lr=rate, momentum=0.5, groups=groups),
+        metrics={"error": gc.mean(gc.abs(error))},
+    )  # fmt: skip
+    rng = np.random.default_rng(8)
+    data = {
+        "x": rng.normal(size=(45, 5)).astype(np.float32),
+        "y": rng.normal(size=(45, 2)).astype(np.float32),
+    }
+    return Case("plateau", program, data, 8, 12, 3)
+
+
+def test_falling_rates_train_alike_in_every_way(tmp_path: Path) -> None:
+    case = plateau_case()
+    run_all_ways(case, tmp_path)
+    trainer = case.program.compile(seed=case.seed)
+    trainer.fit(case.data, batch_size=case.batch, epochs=case.epochs)
+    assert trainer.learning_rates["loss"] < 0.3 and trainer.learning_rates["*.bias"] < 0.2
+
+
 @pytest.mark.parametrize("seed", range(RANDOM_PROGRAMS))
 def test_random_programs_train_alike_in_every_way(seed: int, tmp_path: Path) -> None:
     run_all_ways(random_case(seed), tmp_path)

@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 import gradc as gc
-from gradc import not_offered, optim, spellings
+from gradc import not_offered, spellings
 
 
 @pytest.mark.parametrize("namespace", [n for n in not_offered.NAMES if n != "gradc"])
@@ -23,5 +23,3 @@ def test_no_other_spelling_of_an_offered_name_is_called_missing(namespace: str) 
 def test_other_targets_are_refused() -> None:
     with pytest.raises(gc.ArgumentError, match="unknown target 'tpu'"):
         gc.compile(gc.ones(2), target="tpu")
-    with pytest.raises(gc.ArgumentError, match="no schedule that depends on the loss"):
-        optim.schedule.plateau(0.1)

@@ -194,6 +194,23 @@ def test_programs_without_a_batch_dimension(with_target: bool) -> None:
         fitted.fit(data, batch_size=4)
 
 
+@pytest.mark.parametrize("validated", [True, False])
+def test_what_is_watched_is_told_after_every_epoch(validated: bool) -> None:
+    artifact = DescentArtifact(True, watches=True)
+    data, held_out = {"target": np.array([3.0, 4.0])}, {"target": np.array([2.0, 2.0])}
+    trainer = Trainer(artifact, artifact.inputs, None, (), (), 0, 1, monitors=("validation_loss",))
+    history = trainer.fit(data, epochs=12, validation=held_out if validated else None)
+    assert [call for call in artifact.calls if call[0] == "epoch"] == [("epoch", 1, 1)] * 12
+    column = history["validation_loss" if validated else "loss"]
+    assert trainer.state["optimizer.watched0"] == column[-1]
+    told = 0.0
+    for value in column:
+        told += value
+    assert float(trainer.state["told"]) == told
+    step = trainer.step(data)
+    assert float(trainer.state["told"]) == told + step["loss"]
+
+
 def test_a_generator_lasts_one_epoch() -> None:
     def generated() -> Iterator[dict[str, Any]]:
         yield from _batches(made_data(20), 8)

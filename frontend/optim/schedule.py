@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,14 @@ from gradc.compiler.types import float64
 from .. import functional as fn
 from ..constructors import checked_constructor
 from ..missing import namespace
+from ..open_regions import called
 from ..synonyms import spell_functions
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
 from ..tracing import fail
 from .plateau import Plateau
 
 Lead = float | Tensor
+Function = Callable[[Tensor], Any]
 
 STEPS_MAXIMUM = 2**53  # beyond, float64 no longer tells steps apart
 
@@ -97,6 +100,52 @@ def linear(start: float, end: float, steps: int) -> Schedule:
         return (1.0 - done) * lead + done * end
 
     return _made(formula, start, "linear", start, end, steps)
+
+
+def constant_factor(start: float, factor: float = 1.0 / 3.0, total_iters: int = 5) -> Schedule:
+    """start * factor for the first total_iters steps, then start: torch's ConstantLR."""
+    _check_steps("constant_factor", "total_iters", total_iters)
+
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        return lead * fn.where(t < total_iters, fn.constant(factor, float64), 1.0)
+
+    return _made(formula, start, "constant_factor", start, factor, total_iters)
+
+
+def linear_factor(
+    start: float,
+    start_factor: float = 1.0 / 3.0,
+    end_factor: float = 1.0,
+    total_iters: int = 5,
+) -> Schedule:
+    """`start` times a factor from start_factor to end_factor over total_iters steps: LinearLR."""
+    _check_steps("linear_factor", "total_iters", total_iters)
+
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        done = fn.minimum(t, total_iters) / total_iters
+        return lead * (start_factor + (end_factor - start_factor) * done)
+
+    return _made(formula, start, "linear_factor", start, start_factor, end_factor, total_iters)
+
+
+def function(start: float, lr_lambda: Function) -> Schedule:
+    """start * lr_lambda(t), as torch's LambdaLR. The function is called once, to be compiled.
+
+        rate = optim.schedule.function(0.1, lambda t: 1.0 / (1.0 + 0.01 * t))
+
+    lr_lambda   takes the step's number, f64[], and returns a number of that shape; it is written
+                with gc's functions: gc.where(t < 10, t / 10, 1.0), gc.sqrt(t)
+    """
+
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        factor = called("function", "lr_lambda", lr_lambda, t)
+        made = as_tensor(factor).astype(float64)
+        if made.shape:
+            problem = f"lr_lambda returns one number, not {made.node.type}"
+            fail(ArgumentError, "function", problem)
+        return lead * made
+
+    return _made(formula, start, "function", start, lr_lambda)
 
 
 def step(start: float, step_size: int, gamma: float = 0.1) -> Schedule:
@@ -172,6 +221,42 @@ def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.
         return _cosine(lead, eta_min, (t - begin) / fn.where(begun, np.array(lengths), 0.0).max())
 
     return _made(formula, start, "cosine_restarts", start, T_0, T_mult, eta_min)
+
+
+def cyclic(
+    base_lr: float,
+    max_lr: float,
+    step_size_up: int = 2000,
+    step_size_down: int | None = None,
+    mode: str = "triangular",
+    gamma: float = 1.0,
+) -> Schedule:
+    """From base_lr up to max_lr in step_size_up steps and down in step_size_down, again and again.
+
+    mode   "triangular": always as high; "triangular2": half as high in every further cycle;
+           "exp_range": gamma^t as high
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), as torch's
+    CyclicLR.
+    """
+    _check_steps("cyclic", "step_size_up", step_size_up)
+    down = step_size_up if step_size_down is None else step_size_down
+    _check_steps("cyclic", "step_size_down", down)
+    if mode not in ("triangular", "triangular2", "exp_range"):
+        problem = f"mode is 'triangular', 'triangular2' or 'exp_range', not {mode!r}"
+        fail(ArgumentError, "cyclic", problem)
+    total = step_size_up + down
+
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        cycle, within = fn.floor(t / total), fn.remainder(t, total)
+        height = fn.where(within <= step_size_up, within / step_size_up, (total - within) / down)
+        if mode == "triangular2":
+            height = height * _power(0.5, cycle)
+        elif mode == "exp_range":
+            height = height * _power(gamma, t)
+        return lead + (max_lr - lead) * height
+
+    return _made(formula, base_lr, "cyclic", base_lr, max_lr, step_size_up, down, mode, gamma)
 
 
 def one_cycle(
@@ -258,6 +343,32 @@ def sequential(schedules: Sequence[Schedule | float], milestones: Sequence[int])
         return result
 
     return _made(formula, None, "sequential", list(schedules), list(milestones))
+
+
+def chained(schedules: Sequence[Schedule | float]) -> Schedule:
+    """The first schedule, times the factors by which the others differ from their first arguments.
+
+        rate = optim.schedule.chained([
+            optim.schedule.cosine(0.1, T_max=1000), optim.schedule.linear_factor(1.0, 0.01),
+        ])
+
+    As torch's ChainedScheduler, whose schedulers multiply one rate, each by a factor of its own.
+    """
+    first, *more = _formulas(schedules, "chained") or [constant(0.0)]
+    if not schedules:
+        fail(ArgumentError, "chained", "the list of schedules is empty")
+    for part in (first, *more):
+        if not part.lead:
+            problem = f"no number leads {part}: a factor is a value divided by that number"
+            fail(ArgumentError, "chained", problem)
+
+    def formula(t: Tensor, lead: Lead) -> Tensor:
+        result = first.formula(t, lead)
+        for part in more:
+            result = result * (part.at(t) / float(part.lead or 1.0))
+        return result
+
+    return _made(formula, first.lead, "chained", list(schedules))
 
 
 def plateau(
@@ -348,11 +459,16 @@ def _cosine(start: Lead, end: float, done: Tensor) -> Tensor:
 
 __all__ = [
     "Schedule",
+    "chained",
     "constant",
+    "constant_factor",
     "cosine",
     "cosine_restarts",
+    "cyclic",
     "exponential",
+    "function",
     "linear",
+    "linear_factor",
     "multi_step",
     "one_cycle",
     "plateau",
