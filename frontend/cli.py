@@ -1,4 +1,4 @@
-"""The command line: gradc train | build | inspect | opt.
+"""The command line: gradc train | build | inspect | opt | convert.
 
 FILE is a Python file that defines `program` (from gc.training) at top level and, for `train`, a
 function `data()` that returns {"train": {...}, "validation": {...}}.
@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
+import numpy as np
 
 from gradc.compiler.aot.build import CPUS, KINDS
 from gradc.compiler.aot.toolchain import HOST, PLATFORMS
@@ -260,6 +261,59 @@ def opt(
             write_file(output, result)
 
     _guarded(run)
+
+
+@app.command()
+@click.argument("source", type=_PATH)
+@click.option("-o", "--output", type=_PATH, required=True, help="the folder to write to")
+@click.option("--label", metavar="COLUMN", help="of a table: the column of the labels")
+@click.option("--columns", metavar="A,B,...", help="of a table: those to keep")
+@click.option("--header/--no-header", default=None, help="of a table: whether names come first")
+@click.option("--delimiter", help="of a table: between cells")
+@click.option("--dtype", default="float32", help="of a table: of its features")
+@click.option("--missing", type=float, help="of a table: what a missing cell counts as")
+@click.option("--size", metavar="HxW", help="of pictures: what all are brought to")
+@click.option("--grey", is_flag=True, help="of pictures: one channel")
+@click.option("--split", default="train", help="of CIFAR: train or test")
+def convert(source: Path, output: Path, size: str | None, **options: Any) -> None:
+    """Write SOURCE as the .npy files that training binaries and --data read.
+
+    SOURCE is a table (.csv, .tsv, .txt), a .npz archive, a .npy or idx file, a folder of CIFAR-10
+    or CIFAR-100, or a folder that holds a folder of PNG or JPEG pictures for each class.
+    """
+
+    def run() -> None:
+        from .data.conversion import convert as write
+
+        if options["columns"] is not None:
+            options["columns"] = [_column(name) for name in options["columns"].split(",")]
+        options["label"] = _column(options["label"])
+        options["dtype"] = _dtype(options["dtype"])
+        for path in write(source, output, size=_size(size), **options):
+            click.echo(f"{path}  {path.stat().st_size:,} bytes")
+
+    _guarded(run)
+
+
+def _column(name: str | None) -> str | int | None:
+    """A column by its name, or by its place where that is a number."""
+    return int(name) if name is not None and name.lstrip("-").isdecimal() else name
+
+
+def _dtype(name: str) -> Any:
+    try:
+        return np.dtype(name)
+    except TypeError:
+        raise ArgumentError(f"--dtype takes the name of a dtype, not {name!r}") from None
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not height.isdecimal() or not width.isdecimal():
+        raise ArgumentError(f"--size takes HEIGHTxWIDTH, not {text!r}")
+    return int(height), int(width)
 
 
 # ---------------------------------------------------------------- files

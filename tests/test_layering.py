@@ -45,6 +45,8 @@ LATE_IMPORTS = {
     "gradc.compiler.triton.backend": ("gradc.compiler.triton",),
     "gradc.compiler.triton.cubin": ("triton",),
     "gradc.cli": ("*",),
+    "gradc.data.images": ("PIL",),
+    "gradc.data.remote": ("pooch",),
     "gradc.functional.einstein": ("opt_einsum",),
     "gradc.runtime.history": ("matplotlib",),
     "gradc._sweep": ("matplotlib",),
@@ -53,6 +55,7 @@ LATE_IMPORTS = {
 
 # What `import gradc` must not load.
 HEAVY = ("llvmlite", "opt_einsum", "triton", "torch", "jax", "rich", "matplotlib", "click", "scipy")
+HEAVY += ("PIL", "pooch", "requests")
 
 DATA_SUFFIXES = (".c", ".h", ".typed")
 

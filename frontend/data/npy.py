@@ -10,6 +10,7 @@ Source: NumPy Enhancement Proposal 1, "A Simple File Format for NumPy Arrays".
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import zipfile
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gradc.compiler.errors import ArgumentError, FileError
+from gradc.runtime.file_write import write_atomically
 
 from .files import damaged, opened
 
@@ -96,6 +98,23 @@ def load_npz(path: str | os.PathLike[str], names: Sequence[str] | None = None) -
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError,
                 RuntimeError) as error:  # fmt: skip
             raise damaged(path, f"as an archive: {error}", "load_npz") from error
+
+
+def header_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """What a .npy file of a row-major array begins with."""
+    stream = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
+    return stream.getvalue()
+
+
+def save_npy(path: str | os.PathLike[str], array: Array) -> None:
+    """Write an array, row-major, as a whole: a reader sees the old file or the new one."""
+    rows = np.require(array, requirements=("C",))
+    data = rows.reshape(-1).view(np.uint8).data
+    write_atomically(path, (header_of(rows.shape, rows.dtype), data), keeps_previous=False)
 
 
 def _read_archive(archive: zipfile.ZipFile, path: Any, names: Sequence[str] | None) -> Any:
