@@ -80,8 +80,9 @@ from .groups import (
     is_recomputable,
     read_by,
 )
-from .image_layouts import image_orders, is_turned, wanted_orders
+from .image_layouts import is_turned, wanted_orders
 from .region_graphs import region_graphs
+from .view_layouts import value_orders
 
 
 def group_nodes(
@@ -99,7 +100,7 @@ def group_nodes(
     that no kernel computes: one that an earlier pass must settle.
     """
     expander = Expander(ScalarBuilder(), maxima)
-    return _grouped(Grouping(graph, expander, leaf_buffers, image_orders(graph)), limits)
+    return _grouped(Grouping(graph, expander, leaf_buffers, value_orders(graph)), limits)
 
 
 def _grouped(grouping: Grouping, limits: FusionLimits) -> Grouping:
@@ -436,7 +437,7 @@ class _Fuser:
                 type = outer.expander.static(node.type)
                 layout = dense_layout(static_shape(type.shape))
                 leaves[node] = Buffer(f"{prefix}{space}{number}", type, layout, space, number)
-        inner = Grouping(graph, outer.expander, leaves, image_orders(graph))
+        inner = Grouping(graph, outer.expander, leaves, value_orders(graph))
         inner.prefix, inner.depth = prefix, outer.depth + 1
         return _grouped(inner, self.limits)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
-from gradc.compiler.types import broadcast_shapes, float64, int64
+from gradc.compiler.types import broadcast_shapes, float32, float64, int64
 
 from .. import nodes
 from ..functions import custom_gradient
@@ -150,7 +150,7 @@ def attend(
         factor = each.rsqrt(features)
     else:
         (factor,) = check_numbers(_SDPA, scale=scale)
-    scores = _product(q * factor, k.mT, grouped)
+    scores = _scores(q, k, factor, grouped)
     if added is not None:
         scores = scores + added.astype(scores.dtype)
     if forbidden is not None:
@@ -158,6 +158,14 @@ def attend(
     weights = _weights(scores, guarded)
     weights = dropout(weights, check_probability(p, _SDPA))
     return _product(weights, v, grouped), weights
+
+
+def _scores(q: Tensor, k: Tensor, factor: Any, grouped: bool) -> Tensor:
+    """Scaled once they are summed, so that both operands, and those of their gradients, are read as
+    they lie; but numbers of 16 bits before, for there the sums may be beyond the largest."""
+    if q.dtype.size_bytes < float32.size_bytes:
+        return _product(q * factor, k.mT, grouped)
+    return _product(q, k.mT, grouped) * factor
 
 
 def _product(x: Tensor, y: Tensor, grouped: bool) -> Tensor:
