@@ -88,6 +88,8 @@ TABLE: Mapping[str, Check] = MappingProxyType(
         "Sequence[Group]": _iterable,
         "Iterable[Module]": _iterable,
         "Mapping[str, Module] | None": optional(_mapping),
+        "Iterable[Any]": _iterable,
+        "Mapping[str, Any] | None": optional(_mapping),
         "Rate": _rate,
         "Averaging | None": anything,
         "Schedule | float": _schedule,

@@ -14,27 +14,24 @@ FUNCTIONS = frozenset(
     addcdiv addcmul addmm addmv allclose amp angle array_equal backends baddbmm
     bincount cartesian_prod cdist cholesky combinations complex128
     complex64 conj convolve corrcoef correlate cov ctc_loss
-    det diag distributed eig eigh embedding_bag erfinv fft float8_e4m3fn
+    det diag distributed eig eigh erfinv fft float8_e4m3fn
     frac func gcd get_default_dtype get_num_threads gradient heaviside histc
     histogram i0 imag index_copy index_fill int4 interp inv inverse is_floating_point is_tensor
     isclose isin lcm lerp logcumsumexp logspace masked_scatter
     multi_head_attention_forward multinomial multiprocessing
-    nextafter onnx pairwise_distance pinv polar profiler qr real
+    nextafter onnx pinv polar profiler qr real
     rot90 scatter_reduce set_default_dtype set_num_threads
     sinc slogdet solve std_mean svd trapezoid trapz tril_indices
-    triplet_margin_loss triu_indices uint16 uint32 uint64 unravel_index var_mean
+    triu_indices uint16 uint32 uint64 unravel_index var_mean
     """.split()
 )
 """Functions and methods of tensors."""
 
 LAYERS = frozenset(
     """
-    AlphaDropout Bilinear CosineEmbeddingLoss CosineSimilarity CTCLoss DataParallel
-    EmbeddingBag GaussianNLLLoss Hardshrink HingeEmbeddingLoss LazyConv2d LazyLinear
-    MarginRankingLoss
-    MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance ParameterDict ParameterList
-    PoissonNLLLoss RReLU SoftMarginLoss Softmax2d Softmin Softshrink SyncBatchNorm
-    Tanhshrink Threshold TripletMarginLoss
+    AdaptiveLogSoftmaxWithLoss CTCLoss DataParallel FractionalMaxPool2d FractionalMaxPool3d
+    LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
+    LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyLinear SyncBatchNorm
     """.split()
 )
 """Classes of `gradc.nn`."""

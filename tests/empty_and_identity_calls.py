@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from empty_and_identity_losses import OF_LOSSES
 
 import gradc as gc
 
@@ -555,38 +556,7 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
         ]
         for d in (1, 2, 3)
     },
-    "cross_entropy": [
-        (lambda: gc.cross_entropy(E, NONE_OF, reduction="none"), Z),
-        (lambda: gc.cross_entropy(E, NONE_OF), np.array(NAN)),
-        (lambda: gc.cross_entropy(E, NONE_OF, reduction="sum"), np.array(0.0)),
-        (lambda: gc.cross_entropy(V, 0), -np.log(np.exp(V[0]) / np.exp(V).sum())),
-    ],
-    "nll_loss": [
-        (lambda: gc.nll_loss(E, NONE_OF, reduction="none"), Z),
-        (lambda: gc.nll_loss(E, NONE_OF), np.array(NAN)),
-        (lambda: gc.nll_loss(V, 1), np.array(-1.0)),
-    ],
-    **{
-        name: [
-            (lambda n=name: getattr(gc, n)(Z, Z), np.array(NAN)),
-            (lambda n=name: getattr(gc, n)(Z, Z, reduction="sum"), np.array(0.0)),
-            (lambda n=name: getattr(gc, n)(ZB, ZB, reduction="none"), ZB),
-        ]
-        for name in (
-            "binary_cross_entropy",
-            "binary_cross_entropy_with_logits",
-            "mse_loss",
-            "l1_loss",
-            "smooth_l1_loss",
-            "huber_loss",
-            "kl_div",
-            "hinge_embedding_loss",
-        )
-    },
-    "gaussian_nll_loss": [
-        (lambda: gc.gaussian_nll_loss(Z, Z, Z), np.array(NAN)),
-        (lambda: gc.gaussian_nll_loss(Z, Z, Z, reduction="none"), Z),
-    ],
+    **OF_LOSSES,
     "ratio": [
         (lambda: gc.ratio(E.sum(), 2.0), np.array(0.0)),
         (lambda: gc.ratio(E.sum(), E.sum()), np.array(NAN)),

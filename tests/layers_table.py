@@ -157,6 +157,16 @@ LAYERS: Mapping[str, Row] = {
     "ReLU": of("relu", nn.ReLU), "ReLU6": of("relu6", nn.ReLU6), "Tanh": of("tanh", nn.Tanh),
     "Sigmoid": of("sigmoid", nn.Sigmoid), "Softplus": of("softplus", nn.Softplus),
     "Softsign": of("softsign", nn.Softsign), "Dropout": of("dropout", nn.Dropout),
+    "AlphaDropout": of("alpha_dropout", nn.AlphaDropout), "RReLU": of("rrelu", nn.RReLU),
+    "FeatureAlphaDropout": of("feature_alpha_dropout", nn.FeatureAlphaDropout),
+    "Hardshrink": of("hardshrink", nn.Hardshrink), "Softmin": of("softmin", nn.Softmin),
+    "Softshrink": of("softshrink", nn.Softshrink), "Tanhshrink": of("tanhshrink", nn.Tanhshrink),
+    "Threshold": Row(
+        lambda: nn.Threshold(0.5, 20.0), value=lambda p, x: np.where(x > 0.5, x, 20.0)
+    ),
+    "Softmax2d": Row(
+        nn.Softmax2d, (2, 3, 2, 2), value=lambda p, x: np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    ),
     "Identity": Row(nn.Identity, value=lambda p, x: x),
     "Flatten": Row(nn.Flatten, (2, 3, 4), value=lambda p, x: x.reshape(2, 12)),
     "PReLU": Row(
@@ -166,6 +176,10 @@ LAYERS: Mapping[str, Row] = {
     "Linear": Row(lambda: nn.Linear(6, 3), parameters=("weight", "bias"), value=_linear),
     "Embedding": Row(
         lambda: nn.Embedding(7, 3), (5,), ("weight",), lambda p, x: p["weight"][x], whole=7
+    ),
+    "EmbeddingBag": Row(
+        lambda: nn.EmbeddingBag(7, 3), (4, 5), ("weight",), lambda p, x: p["weight"][x].mean(1),
+        whole=7,
     ),
     "Conv1d": Row(
         lambda: nn.Conv1d(3, 4, 3), (2, 3, 9), ("weight", "bias"), _along(_convolved(1, 0), 1),
@@ -293,6 +307,14 @@ PICTURES: Mapping[str, Row] = {
     "Upsample": Row(
         lambda: nn.Upsample(scale_factor=2), (1, 2, 3), value=lambda p, x: x.repeat(2, axis=2)
     ),
+    "UpsamplingNearest2d": Row(
+        lambda: nn.UpsamplingNearest2d(scale_factor=2), (1, 2, 3, 2),
+        value=lambda p, x: x.repeat(2, axis=2).repeat(2, axis=3),
+    ),
+    "UpsamplingBilinear2d": Row(
+        lambda: nn.UpsamplingBilinear2d((1, 3)), (2, 3, 1, 2),
+        value=lambda p, x: np.stack([x[..., 0], x.mean(-1), x[..., 1]], -1),
+    ),
     "GroupNorm": Row(lambda: nn.GroupNorm(3, 6), (2, 6, 4), ("weight", "bias"), _groups),
     "LocalResponseNorm": Row(
         lambda: nn.LocalResponseNorm(1, 0.5, 2.0, 3.0), (2, 6, 4),
@@ -354,6 +376,8 @@ HOLDERS = {
     "Module": "the base class",
     "ModuleList": "holds layers, which its owner calls",
     "ModuleDict": "holds layers, which its owner calls",
+    "ParameterList": "holds parameters, which its owner reads: test_nn.py",
+    "ParameterDict": "holds parameters, which its owner reads: test_nn.py",
     **dict.fromkeys("RNN LSTM GRU".split(), "gives several tensors: test_recurrent.py"),
     **dict.fromkeys(
         "MultiheadAttention TransformerDecoderLayer TransformerDecoder Transformer "
@@ -362,20 +386,38 @@ HOLDERS = {
     ),
     **dict.fromkeys("RNNCell LSTMCell GRUCell".split(), "takes a state: test_recurrent.py"),
 }
-OF_TWO = dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"), "test_unpooling")
+OF_TWO = {
+    **dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"), "test_unpooling"),
+    **dict.fromkeys(("Bilinear", "CosineSimilarity", "PairwiseDistance"), "test_distances"),
+}
 """Layers of two operands, and the tests of their own."""
 
 
 @dataclass(frozen=True)
 class Loss:
     """layer     the class of `gc.nn`; empty where there is none
-    labelled  whether the target is class numbers
-    call      the loss of a prediction and a target
+    call      the loss of its operands
+    kind      "pair": a prediction and a target of one shape, and a loss for every element
+              "labels": scores, and class numbers
+              "rows": as a pair, and a loss for every row
+              "own": operands of its own, made of one f64[4, 3] by `operands`
     """
 
     layer: str
     call: Callable[..., gc.Tensor]
-    labelled: bool = False
+    kind: str = "pair"
+    operands: Callable[[gc.Tensor], tuple[Any, ...]] | None = None
+
+    def given(self, x: gc.Tensor) -> tuple[Any, ...]:
+        """Operands that make sense, of x: f64[4, 3]."""
+        p = gc.sigmoid(x)
+        if self.operands is not None:
+            return self.operands(p)
+        return p, gc.constant([2, 0, 1, 1]) if self.kind == "labels" else p * 0.5
+
+
+def _three(x: gc.Tensor) -> tuple[Any, ...]:
+    return x, x * 2.0, x * x
 
 
 LOSSES: Mapping[str, Loss] = {
@@ -388,8 +430,32 @@ LOSSES: Mapping[str, Loss] = {
         "BCEWithLogitsLoss", gc.binary_cross_entropy_with_logits
     ),
     "kl_div": Loss("KLDivLoss", gc.kl_div),
-    "hinge_embedding_loss": Loss("", gc.hinge_embedding_loss),
-    "gaussian_nll_loss": Loss("", lambda x, t, **o: gc.gaussian_nll_loss(x, t, x, **o)),
-    "cross_entropy": Loss("CrossEntropyLoss", gc.cross_entropy, labelled=True),
-    "nll_loss": Loss("NLLLoss", gc.nll_loss, labelled=True),
-}
+    "hinge_embedding_loss": Loss("HingeEmbeddingLoss", gc.hinge_embedding_loss),
+    "gaussian_nll_loss": Loss(
+        "GaussianNLLLoss", lambda x, t, *v, **o: gc.gaussian_nll_loss(x, t, *(v or [x]), **o),
+        operands=_three,
+    ),
+    "poisson_nll_loss": Loss("PoissonNLLLoss", gc.poisson_nll_loss),
+    "soft_margin_loss": Loss("SoftMarginLoss", gc.soft_margin_loss),
+    "cross_entropy": Loss("CrossEntropyLoss", gc.cross_entropy, "labels"),
+    "nll_loss": Loss("NLLLoss", gc.nll_loss, "labels"),
+    "multi_margin_loss": Loss(
+        "MultiMarginLoss", gc.multi_margin_loss, "own", lambda x: (x, gc.constant([2, 0, 1, 1]))
+    ),
+    "multilabel_margin_loss": Loss(
+        "MultiLabelMarginLoss", gc.multilabel_margin_loss, "own",
+        lambda x: (x, gc.constant([[2, 0, -1], [1, -1, -1], [-1, 0, 0], [0, 1, 2]])),
+    ),
+    "multilabel_soft_margin_loss": Loss(
+        "MultiLabelSoftMarginLoss", gc.multilabel_soft_margin_loss, "rows"
+    ),
+    "margin_ranking_loss": Loss("MarginRankingLoss", gc.margin_ranking_loss, "own", _three),
+    "cosine_embedding_loss": Loss(
+        "CosineEmbeddingLoss", gc.cosine_embedding_loss, "own",
+        lambda x: (x, x * x, gc.constant([1, -1, 0, 1])),
+    ),
+    "triplet_margin_loss": Loss("TripletMarginLoss", gc.triplet_margin_loss, "own", _three),
+    "triplet_margin_with_distance_loss": Loss(
+        "TripletMarginWithDistanceLoss", gc.triplet_margin_with_distance_loss, "own", _three
+    ),
+}  # fmt: skip

@@ -9,33 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from slopes_case import BIG, INF, LN_2, NAN, PI, S20, Case, binary, unary
+from slopes_of_losses import LOSSES
+
 import gradc as gc
-
-INF = math.inf
-NAN = math.nan
-PI = math.pi
-LN_2 = math.log(2.0)
-
-
-@dataclass(frozen=True)
-class Case:
-    """Operands; the value; per operand its slope, or None for one that is given as a constant.
-
-    options     keywords, the same for the function and for the module of that meaning
-    """
-
-    operands: Sequence[Any]
-    value: Any
-    slopes: Sequence[Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    cotangent: Any = None
-
-
-def unary(x: list[float], value: list[float], slope: list[float], **options: Any) -> Case:
-    return Case((x,), value, (slope,), options)
 
 
 def _of(axes: int, row: list[list[float]]) -> Any:
@@ -45,16 +24,10 @@ def _of(axes: int, row: list[list[float]]) -> Any:
     return [row]
 
 
-def binary(a: Any, b: Any, value: Any, da: Any, db: Any, **options: Any) -> Case:
-    return Case((a, b), value, (da, db), options)
-
-
 _EULER = 0.5772156649015329
 _ZETA_3 = 1.2020569031595942
 _ROOT_PI = math.sqrt(PI)
-_S20 = 1 / (1 + math.exp(-20.0))
 _SELU = 1.0507009873554805 * 1.6732632423543773
-_BIG = 1000.0
 _STEPS = unary([0.0, 0.25, INF], [0.0, 0.0, INF], [0.0, 0.0, 0.0])
 
 ELEMENTWISE: Mapping[str, Sequence[Case]] = {
@@ -97,7 +70,7 @@ ELEMENTWISE: Mapping[str, Sequence[Case]] = {
     "sqrt": [unary([0.0, 4.0, INF], [0.0, 2.0, INF], [INF, 0.25, 0.0])],
     "square": [unary([0.0, INF, -INF], [0.0, INF, INF], [0.0, INF, -INF])],
     "tan": [unary([0.0, PI / 4], [0.0, 1.0], [1.0, 2.0])],
-    "tanh": [unary([0.0, INF, -INF, _BIG], [0.0, 1.0, -1.0, 1.0], [1.0, 0.0, 0.0, 0.0])],
+    "tanh": [unary([0.0, INF, -INF, BIG], [0.0, 1.0, -1.0, 1.0], [1.0, 0.0, 0.0, 0.0])],
     "trunc": [_STEPS],
     "clip": [
         Case(
@@ -186,23 +159,46 @@ ACTIVATIONS: Mapping[str, Sequence[Case]] = {
         Case(([1e30, -1e30],), [1e30, 0], ([1, 0],), {"approximate": "tanh"}),
         Case(([1e30, -1e30],), [1e30, 0], ([1, 0],), {}),
     ],
-    "silu": [unary([0.0, _BIG, -_BIG], [0, _BIG, 0], [0.5, 1, 0])],
-    "mish": [unary([0.0, _BIG, -_BIG], [0, _BIG, 0], [0.6, 1, 0])],
+    "silu": [unary([0.0, BIG, -BIG], [0, BIG, 0], [0.5, 1, 0])],
+    "mish": [unary([0.0, BIG, -BIG], [0, BIG, 0], [0.6, 1, 0])],
     "softplus": [
-        unary([0.0, 20.0, _BIG, -_BIG, INF, -INF], [LN_2, 20.000000002061153, _BIG, 0, INF, 0],
-              [0.5, _S20, 1, 0, 1, 0]),
+        unary([0.0, 20.0, BIG, -BIG, INF, -INF], [LN_2, 20.000000002061153, BIG, 0, INF, 0],
+              [0.5, S20, 1, 0, 1, 0]),
     ],
     "softsign": [unary([0.0, 99.0, -99.0], [0.0, 0.99, -0.99], [1.0, 1e-4, 1e-4])],
     "sigmoid": [
-        unary([0.0, _BIG, -_BIG, INF, -INF], [0.5, 1, 0, 1, 0], [0.25, 0, 0, 0, 0])
+        unary([0.0, BIG, -BIG, INF, -INF], [0.5, 1, 0, 1, 0], [0.25, 0, 0, 0, 0])
     ],
     "logsigmoid": [
-        unary([0.0, _BIG, -_BIG, INF, -INF], [-LN_2, 0, -_BIG, 0, -INF], [0.5, 0, 1, 0, 1])
+        unary([0.0, BIG, -BIG, INF, -INF], [-LN_2, 0, -BIG, 0, -INF], [0.5, 0, 1, 0, 1])
     ],
-    "glu": [unary([1.0, 2.0, _BIG, -_BIG], [1.0, 0.0], [1.0, 0.0, 0.0, 0.0])],
+    "threshold": [
+        Case(([0.5, 1.0, INF, -INF],), [20, 1, INF, 20], ([0, 1, 1, 0],),
+             {"threshold": 0.5, "value": 20.0}),
+        Case(([NAN],), [NAN], ([1],), {"threshold": 0.0, "value": 0.0}),
+    ],
+    "hardshrink": [
+        unary([0.5, -0.5, 0.0, 2.0, INF, -INF], [0, 0, 0, 2, INF, -INF], [0, 0, 0, 1, 1, 1]),
+        unary([0.0, 0.5], [0.0, 0.5], [1, 1], lambd=-1.0),
+    ],
+    "softshrink": [
+        unary([0.5, -0.5, 0.0, 2.0, INF, -INF], [0, 0, 0, 1.5, INF, -INF], [0, 0, 0, 1, 1, 1]),
+        unary([0.0, 2.0], [0.0, 2.0], [0, 1], lambd=0.0),
+    ],
+    "tanhshrink": [unary([0.0, 50.0, INF, -INF], [0, 49, INF, -INF], [0, 1, 1, 1])],
+    "rrelu": [
+        unary([0.0, -0.0, 2.0, -4.0, INF, -INF], [0, 0, 2, -1, INF, -INF],
+              [0.25, 0.25, 1, 0.25, 1, 0.25], lower=0.125, upper=0.375),
+        unary([-1.0], [-0.5], [0.5], lower=0.5, upper=0.5),
+    ],
+    **{
+        name: [unary([[0.0, INF, -INF]], [[0, INF, -INF]], [[1, 1, 1]])]
+        for name in ("alpha_dropout", "feature_alpha_dropout")
+    },
+    "glu": [unary([1.0, 2.0, BIG, -BIG], [1.0, 0.0], [1.0, 0.0, 0.0, 0.0])],
     "softmax": [
         Case(([0.0, -INF, 0.0],), [0.5, 0, 0.5], ([0.25, 0, -0.25],), cotangent=[1, 0, 0]),
-        Case(([_BIG, -_BIG],), [1, 0], ([0, 0],), cotangent=[1, 0]),
+        Case(([BIG, -BIG],), [1, 0], ([0, 0],), cotangent=[1, 0]),
         unary([-INF, -INF], [NAN, NAN], [NAN, NAN]),
     ],
     "softmin": [Case(([0.0, INF, 0.0],), [0.5, 0, 0.5], ([-0.25, 0, 0.25],), cotangent=[1, 0, 0])],
@@ -213,7 +209,7 @@ ACTIVATIONS: Mapping[str, Sequence[Case]] = {
     ],
     "logsumexp": [
         unary([0.0, -INF, 0.0], LN_2, [0.5, 0, 0.5]),
-        unary([_BIG, -_BIG], _BIG, [1, 0]),
+        unary([BIG, -BIG], BIG, [1, 0]),
         # PyTorch's slope in an infinite element that is the greatest is NaN.
         unary([-INF, -INF], -INF, [0, 0]),
         unary([0.0, 1e4, INF], INF, [0, 0, 0]),
@@ -258,6 +254,12 @@ LAYERS: Mapping[str, Sequence[Case]] = {
         Case(([[0.0, 0.0]], [[3.0, 4.0]]), [0.0], ([[6e7, 8e7]], [[0.0, 0.0]])),
         Case(([[0.0]], [[0.0]]), [0.0], ([[0.0]], [[0.0]])),
     ],
+    "pairwise_distance": [
+        binary([[4.0, 0.0]], [[1.0, 4.0]], [5.0], [[0.6, -0.8]], [[-0.6, 0.8]], eps=0.0),
+        binary([[1.0, 2.0]], [[1.0, 2.0]], [0.0], [[0, 0]], [[0, 0]], eps=0.0),
+        binary([[1.0, 2.0]], [[1.0, 2.0]], [4.0], [[1, 1]], [[-1, -1]], p=1.0, eps=2.0),
+        binary([[1.0, 6.0]], [[1.0, 2.0]], [4.0], [[0, 1]], [[0, -1]], p=INF, eps=0.0),
+    ],
     "scaled_dot_product_attention": [
         Case(([[1.0]], [[2.0], [3.0]], [[5.0], [7.0]]), [[0.0]],
              ([[0]], [[0], [0]], [[0], [0]]), {"attn_mask": [[False, False]]}),
@@ -282,7 +284,24 @@ LAYERS: Mapping[str, Sequence[Case]] = {
     "conv_transpose3d": [
         binary([[[[[INF]]]]], [[[[[2.0]]]]], [[[[[INF]]]]], [[[[[2]]]]], [[[[[INF]]]]]),
     ],
-    "embedding": [Case(([1, 1], [[INF], [0.0]]), [[0], [0]], (None, [[0], [2]]))],
+    "embedding": [
+        Case(([1, 1], [[INF], [0.0]]), [[0], [0]], (None, [[0], [2]])),
+        Case(([1, 0, 1], [[2.0], [3.0]]), [[3], [2], [3]], (None, [[1], [0]]), {"padding_idx": -1}),
+        Case(([1, 0, 1], [[2.0], [3.0]]), [[3], [2], [3]], (None, [[1], [1]]),
+             {"scale_grad_by_freq": True}),
+    ],
+    "embedding_bag": [
+        Case(([[1, 1], [1, 2]], [[INF], [0.0], [4.0]]), [[0], [2]], (None, [[0], [1.5], [0.5]])),
+        # Of equal rows the first has the slope.
+        Case(([[1, 2], [0, 0]], [[-INF], [4.0], [4.0]]), [[4], [-INF]], (None, [[1], [1], [0]]),
+             {"mode": "max"}),
+        # Nothing but padding: an empty bag.
+        Case(([[0, 0]], [[INF], [1.0]]), [[0]], (None, [[0], [0]]), {"padding_idx": 0}),
+    ],
+    "bilinear": [
+        Case(([[INF, 0.0]], [[1.0]], [[[1.0], [2.0]]]), [[INF]],
+             ([[1, 2]], [[INF]], [[[INF], [0]]])),
+    ],
     "dropout": [unary([0.0, INF, -INF], [0, INF, -INF], [1, 1, 1])],
     "matmul": [binary([[INF, 0.0]], [[1.0], [2.0]], [[INF]], [[1, 2]], [[INF], [0]])],
     "tensordot": [binary([INF, 0.0], [1.0, 2.0], INF, [1, 2], [INF, 0], axes=1)],
@@ -373,81 +392,6 @@ ORDERS: Mapping[str, Sequence[Case]] = {
     "nanpercentile": [_PERCENT, _NAN_PERCENT],
 }  # fmt: skip
 
-
-def loss(*operands: Any, value: Any, slopes: Sequence[Any], **options: Any) -> Case:
-    return Case(operands, value, slopes, {"reduction": "none", **options})
-
-
-LOSSES: Mapping[str, Sequence[Case]] = {
-    "mse_loss": [loss([INF, 0.0], [0.0, 0.0], value=[INF, 0], slopes=([INF, 0], [-INF, 0]))],
-    "l1_loss": [
-        loss([INF, 0.0, -INF], [0.0] * 3, value=[INF, 0, INF], slopes=([1, 0, -1], [-1, 0, 1]))
-    ],
-    "smooth_l1_loss": [
-        loss([INF, 0.0, 1.0, -1.0, -INF], [0.0] * 5, value=[INF, 0, 0.5, 0.5, INF],
-             slopes=([1, 0, 1, -1, -1], [-1, 0, -1, 1, 1])),
-        loss([INF, 0.0], [0.0] * 2, value=[INF, 0], slopes=([1, 0], None), beta=0.0),
-    ],
-    "huber_loss": [
-        loss([INF, 0.0, 2.0, -2.0, -INF], [0.0] * 5, value=[INF, 0, 2, 2, INF],
-             slopes=([2, 0, 2, -2, -2], [-2, 0, -2, 2, 2]), delta=2.0),
-        loss([4.0, 0.0], [0.0, 0.0], value=[8, 0], slopes=([4, 0], None), delta=INF),
-    ],
-    "binary_cross_entropy": [
-        Case(([0.0, 0.0, 1.0, 1.0, 0.25], [0.0, 1.0, 0.0, 1.0, 1.0]),
-             [0, 100, 100, 0, 2 * LN_2],
-             ([0, -1e12, 1e12, 0, -4], [100, 100, -100, -100, math.log(3.0)]),
-             {"reduction": "none"}),
-        loss([0.0, 1.0], [0.0, 1.0], value=[0, 0], slopes=([0, 0], None)),
-        Case(([0.0, 1.0], [0.0, 1.0]), 0.0, ([0, 0], None)),
-    ],
-    "binary_cross_entropy_with_logits": [
-        loss([_BIG, -_BIG, 0.0, _BIG, -_BIG], [1.0, 0.0, 0.5, 0.0, 1.0],
-             value=[0, 0, LN_2, _BIG, _BIG],
-             slopes=([0, 0, 0, 1, -1], [-_BIG, _BIG, 0, -_BIG, _BIG])),
-        loss([_BIG, -_BIG, 0.0], [1.0, 0.0, 1.0], value=[0, 0, 3 * LN_2],
-             slopes=([0, 0, -1.5], [-_BIG, 3 * _BIG, 2 * LN_2]), pos_weight=3.0),
-        # PyTorch's value is NaN except at the third.
-        loss([INF, -INF, INF, -INF], [1.0, 0.0, 0.0, 1.0], value=[0, 0, INF, INF],
-             slopes=([0, 0, 1, -1], None)),
-        Case(([-20.0, 20.0], [0.0, 1.0]), 2.0611536203e-09,
-             ([0.5 * (1 - _S20), -0.5 * (1 - _S20)], None)),
-    ],
-    "kl_div": [
-        # In a target of 0 PyTorch's slope is NaN; with a score of -inf its value is too.
-        loss([-INF, -1.0], [0.0, 0.5], value=[0, 0.5 * (1 - LN_2)],
-             slopes=([0, -0.5], [0, 2 - LN_2])),
-        loss([-1.0, -2.0], [-INF, 0.0], value=[0, 2], slopes=([0, -1], [0, 3]), log_target=True),
-        loss([-1.0], [-1.0], value=[NAN], slopes=(None, None)),
-    ],
-    "hinge_embedding_loss": [
-        loss([1.0, 1.0, 0.5, 2.0, INF], [-1, 1, -1, -1, -1], value=[0, 1, 0.5, 0, 0],
-             slopes=([-1, 1, -1, 0, 0], None)),
-        loss([0.25, 2.0], [0, 0], value=[1.0, 2.0], slopes=([0, 1], None)),
-    ],
-    "gaussian_nll_loss": [
-        loss([1.0, 2.0], [1.0, 0.0], [0.0, 4.0],
-             value=[0.5 * math.log(1e-6), 0.5 * (math.log(4.0) + 1)],
-             slopes=([0, 0.5], [0, -0.5], None)),
-        Case(([1.0, 2.0], [1.0, 0.0], [0.0, INF]), [0.5 * math.log(1e-6), INF],
-             (None, None, [5e5, 0]), {"reduction": "none"}),
-    ],
-    "cross_entropy": [
-        Case(([[0.0, -INF, 0.0]], [0]), LN_2, ([[-0.5, 0, 0.5]], None)),
-        Case(([[_BIG, -_BIG]], [1]), 2 * _BIG, ([[1, -1]], None)),
-        Case(([[0.0, -INF]], [1]), INF, ([[1, -1]], None)),
-        # With 0 * -inf PyTorch's value is NaN.
-        Case(([[0.0, -INF, 0.0]], [[0.5, 0.0, 0.5]]), LN_2, ([[0, 0, 0]], [[LN_2, 0, LN_2]])),
-        # A batch of ignored rows: the mean of nothing, which moves nothing.
-        Case(([[0.0, 1.0]], [-100]), NAN, ([[0, 0]], None)),
-        Case(([[-INF, -INF]], [0]), NAN, ([[NAN, NAN]], None)),
-    ],
-    "nll_loss": [
-        Case(([[-INF, -1.0]], [1]), 1.0, ([[0, -1]], None)),
-        Case(([[-INF, -1.0]], [0]), INF, ([[-1, 0]], None)),
-        Case(([[-1.0, -1.0]], [-100]), NAN, ([[0, 0]], None)),
-    ],
-}  # fmt: skip
 
 _ROW = [[0.0, -0.0, 2.0, 2.0, -INF, -INF]]
 _ROW_NAN = [[NAN, 1.0, NAN, INF]]
@@ -586,6 +530,7 @@ NO_SLOPE: Mapping[str, str] = {
     ),
     **dict.fromkeys(("accuracy", "floor_divide"), "counts, without a derivative"),
     "stop_gradient": "has no slope by definition",
+    "gumbel_softmax": "draws its value: its slopes are asked for in tests/test_thresholds.py",
     "cg": "takes a function: its slopes are asked for in tests/test_solvers.py",
     **dict.fromkeys(
         "can_cast finfo iinfo isdtype result_type".split(), "answers about dtypes"

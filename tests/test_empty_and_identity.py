@@ -38,6 +38,7 @@ SHAPE_KEEPING = (
     *(n for n in records(1) if n not in UNARY),
     "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid",
     "mish", "relu", "relu6", "rsqrt", "selu", "silu", "softplus", "softsign", "dropout",
+    "alpha_dropout", "hardshrink", "rrelu", "softshrink", "tanhshrink",
 )  # fmt: skip
 
 

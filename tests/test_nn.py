@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
 import pytest
-from support import initial_state, values
+from support import initial_state, steps, values
 
 import gradc as gc
 from gradc import nn, optim
@@ -85,6 +86,51 @@ def test_containers() -> None:
         layers[7]
     with pytest.raises(gc.ArgumentError, match="would contain itself"):
         layers.append(layers)
+
+
+def test_a_slice_of_a_container_holds_the_same_layers() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    first = model[:2]
+    assert isinstance(first, nn.Sequential) and len(first) == 2 and len(model) == 3
+    assert first[0] is model[0] and model[0].weight.name == "0.weight"
+    assert names(model[1:](x)) == ["2.weight", "2.bias"]
+    kept = nn.ModuleDict({"a": nn.Linear(1, 1)})
+    kept.update({"b": nn.Tanh()})
+    assert kept.keys() == ["a", "b"] and kept.values() == [kept["a"], kept["b"]]
+
+
+class Held(nn.Module):
+    def __init__(self) -> None:
+        made = (gc.parameter("p", (n,), init=gc.init.ones) for n in (1, 2))
+        self.several = nn.ParameterList(made)
+        self.by_name = nn.ParameterDict({"scale": gc.parameter("q", (4,), init=gc.init.ones)})
+
+    def forward(self, input: gc.Tensor) -> gc.Tensor:
+        return input * self.by_name["scale"] * self.several[0] + gc.sum(self.several[-1])
+
+
+def test_lists_and_dicts_of_parameters() -> None:
+    model = Held()
+    expected = ["several.0", "several.1", "by_name.scale"]
+    assert [name for name, _ in model.named_parameters()] == expected
+    assert [p.name for p in copy.deepcopy(model).parameters()] == expected
+    program = gc.training(gc.sum(model(x)), optim.SGD(lr=0.5))
+    after = steps(program, [{"x": np.ones((3, 4))}])[-1]
+    np.testing.assert_array_equal(after["by_name.scale"], [-0.5] * 4)
+    np.testing.assert_array_equal(after["several.1"], [-5.0, -5.0])
+    several = model.several.append(gc.parameter("r", (2, 2)))
+    assert len(several) == 3 and list(several)[2].name == "several.2"
+    model.by_name["shift"] = gc.parameter("s", ())
+    assert "shift" in model.by_name and len(model.by_name) == 2
+    assert repr(nn.ParameterList([gc.parameter("p", (2,))])) == "ParameterList(f32[2])"
+    with pytest.raises(gc.ArgumentError, match="no parameter at 3; there are 3"):
+        several[3]
+    with pytest.raises(gc.ArgumentError, match="no parameter 'a'"):
+        model.by_name["a"]
+    with pytest.raises(gc.ArgumentError, match="element 0 is ndarray, not a parameter"):
+        nn.ParameterList([np.ones(2)])
+    with pytest.raises(gc.ArgumentError, match=r"without a dot: 'a\.b'"):
+        model.by_name["a.b"] = gc.parameter("t", ())
 
 
 def test_text() -> None:

@@ -32,11 +32,15 @@ def test_functions_are_names_of_gc() -> None:
     families = [
         functional.attention,
         functional.convolution,
+        functional.distances,
+        functional.embeddings,
         functional.images,
         functional.losses,
+        functional.margins,
         functional.neural,
         functional.normalization,
         functional.pooling,
+        functional.thresholds,
         functional.unpooling,
     ]
     assert set(nn.functional.__all__) == {name for own in families for name in own.__all__}

@@ -271,6 +271,24 @@ TABLE: dict[str, Entry] = {
         "floating", gc.cosine_similarity,
         lambda x, y: (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1)),
     ),
+    "pairwise_distance": (
+        "floating", lambda x, y: gc.pairwise_distance(x, y, eps=0.0),
+        lambda x, y: np.sqrt(((x - y) ** 2).sum(1)),
+    ),
+    "bilinear": (
+        "number", lambda x, y: gc.bilinear(x[:, :1], y, x[:, None, :]),
+        lambda x, y: x[:, :1] * (y @ x.T),
+    ),
+    "embedding_bag": (
+        "floating", lambda x, y: gc.embedding_bag(gc.constant([[1, 0]]), x),
+        lambda x, y: x.mean(0, keepdims=True),
+    ),
+    "threshold": (
+        "floating", lambda x, y: gc.threshold(x, 1, 7), lambda x, y: np.where(x > 1, x, 7),
+    ),
+    "tanhshrink": ("floating", lambda x, y: gc.tanhshrink(x), lambda x, y: x - np.tanh(x)),
+    **plain("hardshrink", "softshrink", "rrelu", "alpha_dropout", "feature_alpha_dropout",
+            "gumbel_softmax", rule="floating", numpy=False),
     "ratio": (
         "floating", lambda x, y: gc.ratio(x.max(), y.max()), lambda x, y: x.max() / y.max(),
     ),
@@ -279,11 +297,27 @@ TABLE: dict[str, Entry] = {
     # losses take floating-point predictions
     **plain("binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss",
             "smooth_l1_loss", "huber_loss", "kl_div", "hinge_embedding_loss",
+            "poisson_nll_loss", "soft_margin_loss", "multilabel_soft_margin_loss",
             rule="float only", operands=2, numpy=False),
     "gaussian_nll_loss": ("float only", lambda x, y: gc.gaussian_nll_loss(x, y, y), None),
     "cross_entropy": (
         "float only", lambda x, y: gc.cross_entropy(x, gc.constant([2, 0])),
         lambda x, y: -np.log(softmax(x)[[0, 1], [2, 0]]).mean(),
+    ),
+    **{
+        name: ("float only", lambda x, y, n=name: getattr(gc, n)(x, y, x), None)
+        for name in ("margin_ranking_loss", "triplet_margin_loss",
+                     "triplet_margin_with_distance_loss")
+    },
+    "cosine_embedding_loss": (
+        "float only", lambda x, y: gc.cosine_embedding_loss(x, y, gc.constant([1, -1])), None
+    ),
+    "multi_margin_loss": (
+        "float only", lambda x, y: gc.multi_margin_loss(x, gc.constant([2, 0])), None
+    ),
+    "multilabel_margin_loss": (
+        "float only",
+        lambda x, y: gc.multilabel_margin_loss(x, gc.constant([[2, 0, -1], [1, -1, 0]])), None,
     ),
     "nll_loss": (
         "float only", lambda x, y: gc.nll_loss(x, gc.constant([2, 0])),

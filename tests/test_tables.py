@@ -55,7 +55,7 @@ def test_every_layer_and_loss_has_a_row() -> None:
     assert not losses & set(LAYERS)
     assert {*LAYERS, *HOLDERS, *OF_TWO, *losses} == set(classes(nn))
     assert all((Path(__file__).parent / f"{tests}.py").exists() for tests in OF_TWO.values())
-    assert set(LOSSES) == set(functional.losses.__all__)
+    assert set(LOSSES) == {*functional.losses.__all__, *functional.margins.__all__}
 
 
 def test_every_metric_has_its_slope_and_value() -> None:
@@ -113,15 +113,13 @@ def test_a_copy_of_a_layer_has_parameters_of_its_own(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n, loss in LOSSES.items() if loss.layer])
 def test_a_loss_and_its_layer_are_one(name: str) -> None:
-    x = gc.input("x", (4, 3), gc.float64)
-    probabilities = gc.sigmoid(x)
-    target: Any = gc.constant([2, 0, 1, 1]) if LOSSES[name].labelled else probabilities * 0.5
+    operands = LOSSES[name].given(gc.input("x", (4, 3), gc.float64))
     kind = getattr(nn, LOSSES[name].layer)
     given = RNG.normal(size=(4, 3))
     for reduction in ("mean", "sum", "none"):
-        ours = kind(reduction=reduction)(probabilities, target)
-        theirs = LOSSES[name].call(probabilities, target, reduction=reduction)
+        ours = kind(reduction=reduction)(*operands)
+        theirs = LOSSES[name].call(*operands, reduction=reduction)
         found, expected = values([ours, theirs], x=given)
         assert found.dtype == np.float64 and (found.shape == ()) == (reduction != "none")
         np.testing.assert_array_equal(found, expected)
-    assert kind()(probabilities, target).shape == ()
+    assert kind()(*operands).shape == ()

@@ -15,14 +15,17 @@ from ..synonyms import spell_functions as _spell_functions
 from .attention import *
 from .convolution import *
 from .creation import *
+from .distances import *
 from .einstein import *
 from .elementwise import *
+from .embeddings import *
 from .gather import *
 from .images import *
 from .inquiry import *
 from .linalg import *
 from .losses import *
 from .manipulation import *
+from .margins import *
 from .metrics import *
 from .neural import *
 from .normalization import *
@@ -32,6 +35,7 @@ from .quantiles import *
 from .sampling import *
 from .sorting import *
 from .statistics import *
+from .thresholds import *
 from .unpooling import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above

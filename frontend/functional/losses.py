@@ -33,6 +33,7 @@ __all__ = [
     "kl_div",
     "hinge_embedding_loss",
     "gaussian_nll_loss",
+    "poisson_nll_loss",
 ]
 
 
@@ -62,7 +63,7 @@ def cross_entropy(
     scores, labels = as_tensor(input), as_tensor(target)
     _check_scores(scores, labels, "cross_entropy")
     axis = 1 if scores.ndim > 1 else 0
-    factors = _class_weights(weight, scores, axis, "cross_entropy")
+    factors = class_weights(weight, scores, axis, "cross_entropy")
     if not 0.0 <= label_smoothing <= 1.0:
         problem = f"label_smoothing lies in 0 to 1, not {label_smoothing}"
         fail(ArgumentError, "cross_entropy", problem)
@@ -76,7 +77,7 @@ def cross_entropy(
     loss = log_sum - each.where(chosen, shifted, 0).sum(axis=axis)
     loss = loss if own_weight is None else loss * own_weight
     if label_smoothing:
-        classes = _class_count(scores, axis, "cross_entropy")
+        classes = class_count(scores, axis, "cross_entropy")
         if factors is None:
             smooth = classes * log_sum - shifted.sum(axis=axis)
         else:
@@ -95,14 +96,14 @@ def _soft_cross_entropy(
 ) -> Tensor:
     """Cross-entropy with a target distribution per row."""
     if label_smoothing:
-        classes = _class_count(scores, axis, "cross_entropy")
+        classes = class_count(scores, axis, "cross_entropy")
         target = target * (1.0 - label_smoothing) + label_smoothing / classes
     logarithms = log_softmax(scores, axis)
     # A class that a score of -inf masks and the target gives nothing costs nothing.
     masked = (target == 0) & each.isinf(logarithms)
     terms = each.where(masked, 0, logarithms) * target
     loss = -(terms if factors is None else terms * factors).sum(axis=axis)
-    return _reduce(loss, reduction, "cross_entropy")
+    return reduced(loss, reduction, "cross_entropy")
 
 
 def nll_loss(
@@ -118,7 +119,7 @@ def nll_loss(
         fail(DTypeError, "nll_loss", f"labels are class numbers, not {labels.node.type}")
     _check_scores(scores, labels, "nll_loss")
     axis = 1 if scores.ndim > 1 else 0
-    factors = _class_weights(weight, scores, axis, "nll_loss")
+    factors = class_weights(weight, scores, axis, "nll_loss")
     chosen = one_hot_mask(labels, scores.shape[axis], axis, "nll_loss", (ignore_index,))
     own_weight = None if factors is None else each.where(chosen, factors, 0).sum(axis=axis)
     loss = -each.where(chosen, scores, 0).sum(axis=axis)
@@ -153,7 +154,7 @@ def _classes_last(scores: Tensor, labels: Tensor, operation: str) -> str:
     return f"classes are axis 1: gc.{operation}({flat}), or gc.{operation}({moved})"
 
 
-def _class_weights(
+def class_weights(
     weight: TensorLike | None, scores: Tensor, axis: int, operation: str
 ) -> Tensor | None:
     """A factor for every score."""
@@ -167,7 +168,7 @@ def _class_weights(
     return column.broadcast_to(scores.shape)
 
 
-def _class_count(scores: Tensor, axis: int, operation: str) -> int:
+def class_count(scores: Tensor, axis: int, operation: str) -> int:
     extent = scores.shape[axis]
     if isinstance(extent, str):
         fail(ShapeError, operation, f"the class axis is the named dimension {extent!r}")
@@ -194,7 +195,7 @@ def _reduce_labelled(
     if counted is not None:
         loss = each.where(counted, loss, 0)
     if reduction != "mean" or (counted is None and own_weight is None):
-        return _reduce(loss, reduction, operation)
+        return reduced(loss, reduction, operation)
     parts = counted.astype(loss.dtype) if own_weight is None and counted is not None else own_weight
     assert parts is not None
     if own_weight is not None and counted is not None:
@@ -202,7 +203,7 @@ def _reduce_labelled(
     return ratio(loss.sum(), parts.sum())
 
 
-def _reduce(loss: Tensor, reduction: str, operation: str) -> Tensor:
+def reduced(loss: Tensor, reduction: str, operation: str) -> Tensor:
     if reduction == "mean":
         return loss.mean()
     if reduction == "sum":
@@ -212,63 +213,114 @@ def _reduce(loss: Tensor, reduction: str, operation: str) -> Tensor:
     return loss
 
 
-def _pair(input: TensorLike, target: TensorLike, operation: str) -> tuple[Tensor, Tensor]:
-    """Prediction and target, of one shape: a broadcast here is nearly always a mistake."""
+def pair(
+    input: TensorLike, target: TensorLike, operation: str, as_given: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Prediction and target, of one shape: a broadcast here is nearly always a mistake.
+
+    as_given   whether a target of integers stays one
+    """
     x, y = as_tensor(input), as_tensor(target)
     if x.shape != y.shape:
         facts = [f"input is {x.node.type}, target {y.node.type}"]
         fail(ShapeError, operation, "input and target differ in shape", facts)
     if not x.dtype.is_float:
         fail(DTypeError, operation, f"the input is not floating point: {x.node.type}")
-    return x, y.astype(x.dtype) if not y.dtype.is_float else y
+    return x, y if as_given or y.dtype.is_float else y.astype(x.dtype)
 
 
-def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """(input - target)^2."""
-    x, y = _pair(input, target, "mse_loss")
-    return _reduce((x - y).square(), reduction, "mse_loss")
+def mse_loss(
+    input: TensorLike,
+    target: TensorLike,
+    reduction: str = "mean",
+    weight: TensorLike | None = None,
+) -> Tensor:
+    """(input - target)^2.
+
+    weight   a factor per element, in the shape of the input; a mean divides by their sum
+    """
+    x, y = pair(input, target, "mse_loss")
+    return _weighted_mean((x - y).square(), weight, reduction, "mse_loss")
 
 
-def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """|input - target|."""
-    x, y = _pair(input, target, "l1_loss")
-    return _reduce(each.abs(x - y), reduction, "l1_loss")
+def l1_loss(
+    input: TensorLike,
+    target: TensorLike,
+    reduction: str = "mean",
+    weight: TensorLike | None = None,
+) -> Tensor:
+    """|input - target|.
+
+    weight   a factor per element, in the shape of the input; a mean divides by their sum
+    """
+    x, y = pair(input, target, "l1_loss")
+    return _weighted_mean(each.abs(x - y), weight, reduction, "l1_loss")
+
+
+def _weighted_mean(
+    loss: Tensor, weight: TensorLike | None, reduction: str, operation: str
+) -> Tensor:
+    """The loss, with weights the mean that divides by them."""
+    if weight is None:
+        return reduced(loss, reduction, operation)
+    factor = _factors(weight, loss, operation)
+    if reduction == "mean":
+        return ratio((loss * factor).sum(), factor.sum())
+    return reduced(loss * factor, reduction, operation)
+
+
+def _factors(weight: TensorLike, loss: Tensor, operation: str) -> Tensor:
+    """A weight for every element of the loss."""
+    factor = as_tensor(weight)
+    if factor.shape != loss.shape:
+        facts = [f"the loss is {loss.node.type}, weight {factor.node.type}"]
+        fail(ShapeError, operation, "weight has not the shape of the input", facts)
+    return factor.astype(loss.dtype)
 
 
 def smooth_l1_loss(
     input: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
     """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2."""
-    x, y = _pair(input, target, "smooth_l1_loss")
+    x, y = pair(input, target, "smooth_l1_loss")
     check_reals("smooth_l1_loss", beta=beta)
     if beta < 0:
         fail(ArgumentError, "smooth_l1_loss", f"beta is not negative, not {beta}")
     if beta == 0:
-        return _reduce(each.abs(x - y), reduction, "smooth_l1_loss")
+        return reduced(each.abs(x - y), reduction, "smooth_l1_loss")
     difference = x - y
     distance = each.abs(difference)
     near = distance < beta
     small = each.where(near, difference, 0)  # the slope of an infinite square is 0 * inf
     loss = each.where(near, small * small * (0.5 / beta), distance - 0.5 * beta)
-    return _reduce(loss, reduction, "smooth_l1_loss")
+    return reduced(loss, reduction, "smooth_l1_loss")
 
 
 def huber_loss(
-    input: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0
+    input: TensorLike,
+    target: TensorLike,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: TensorLike | None = None,
 ) -> Tensor:
-    """d^2 / 2 where d = |input - target| <= delta, else delta * (d - delta / 2)."""
-    x, y = _pair(input, target, "huber_loss")
+    """d^2 / 2 where d = |input - target| <= delta, else delta * (d - delta / 2).
+
+    weight   a factor per element, in the shape of the input; a mean divides by the elements
+    """
+    x, y = pair(input, target, "huber_loss")
     check_reals("huber_loss", delta=delta)
     if delta <= 0:
         fail(ArgumentError, "huber_loss", f"delta is positive, not {delta}")
     difference = x - y
     if math.isinf(delta):
-        return _reduce(0.5 * (difference * difference), reduction, "huber_loss")
-    distance = each.abs(difference)
-    near = distance <= delta
-    small = each.where(near, difference, 0)  # the slope of an infinite square is 0 * inf
-    loss = each.where(near, 0.5 * (small * small), delta * (distance - 0.5 * delta))
-    return _reduce(loss, reduction, "huber_loss")
+        loss = 0.5 * (difference * difference)
+    else:
+        distance = each.abs(difference)
+        near = distance <= delta
+        small = each.where(near, difference, 0)  # the slope of an infinite square is 0 * inf
+        loss = each.where(near, 0.5 * (small * small), delta * (distance - 0.5 * delta))
+    loss = loss if weight is None else loss * _factors(weight, loss, "huber_loss")
+    return reduced(loss, reduction, "huber_loss")
 
 
 def binary_cross_entropy(
@@ -284,20 +336,20 @@ def binary_cross_entropy(
     The slope in p is PyTorch's too, (p - t) / max(p (1 - p), 1e-12): 0 where p is t.
     """
     name = "binary_cross_entropy"
-    p, t = _pair(input, target, name)
+    p, t = pair(input, target, name)
     (p, p_dtype), (t, t_dtype) = wide(p), wide(t)
     edge, fixed = p * (1.0 - p) < _LEAST_VARIANCE, each.stop_gradient(p)
     inside = each.where(edge, fixed, p)
     yes, no = each.log(inside).clip(-100.0), each.log1p(-inside).clip(-100.0)
     at_edge = each.stop_gradient(p - t) / _LEAST_VARIANCE * each.where(edge, p - fixed, 0)
     loss = ((t - 1.0) * no - t * yes + at_edge).astype(promote(p_dtype, t_dtype))
-    return _reduce(_weighted(loss, weight, name), reduction, name)
+    return reduced(weighted(loss, weight, name), reduction, name)
 
 
 _LEAST_VARIANCE = 1e-12  # of p (1 - p), as in PyTorch's derivative of binary_cross_entropy
 
 
-def _weighted(loss: Tensor, weight: TensorLike | None, operation: str) -> Tensor:
+def weighted(loss: Tensor, weight: TensorLike | None, operation: str) -> Tensor:
     """The loss times a weight that broadcasts to its shape, and not the other way round."""
     if weight is None:
         return loss
@@ -328,7 +380,7 @@ def binary_cross_entropy_with_logits(
     log(1 + exp(-|x|)), so that nothing cancels. An infinite score that is right costs 0.
     """
     name = "binary_cross_entropy_with_logits"
-    x, t = _pair(input, target, name)
+    x, t = pair(input, target, name)
     above = x > 0
     tail = each.log1p(each.exp(each.where(above, -x, x)))
     share = t
@@ -340,7 +392,7 @@ def binary_cross_entropy_with_logits(
     slope = each.where(above, 1.0 - t, -share)
     sure = each.isinf(x) & (slope == 0)
     loss = slope * each.where(sure, 0, x) + tail
-    return _reduce(_weighted(loss, weight, name), reduction, name)
+    return reduced(weighted(loss, weight, name), reduction, name)
 
 
 def kl_div(
@@ -352,14 +404,14 @@ def kl_div(
 
     reduction   also "batchmean": the sum divided by the first extent
     """
-    x, t = _pair(input, target, "kl_div")
+    x, t = pair(input, target, "kl_div")
     nothing = t == (-math.inf if log_target else 0)
     x, t = each.where(nothing, 0, x), each.where(nothing, 0 if log_target else 1, t)
     logarithm, share = (t, each.exp(t)) if log_target else (each.log(t), t)
     loss = each.where(nothing, 0, share * (logarithm - x))
     if reduction == "batchmean":
         return loss.sum(axis=tuple(range(1, loss.ndim))).mean() if loss.ndim > 1 else loss.mean()
-    return _reduce(loss, reduction, "kl_div")
+    return reduced(loss, reduction, "kl_div")
 
 
 def hinge_embedding_loss(
@@ -369,10 +421,10 @@ def hinge_embedding_loss(
 
     At x = margin the slope is -1, as in PyTorch.
     """
-    x, t = _pair(input, target, "hinge_embedding_loss")
+    x, t = pair(input, target, "hinge_embedding_loss")
     check_reals("hinge_embedding_loss", margin=margin)
     loss = each.where(t == 1, 0, (margin - x).clip(0.0)) + each.where(t == -1, 0, x)
-    return _reduce(loss, reduction, "hinge_embedding_loss")
+    return reduced(loss, reduction, "hinge_embedding_loss")
 
 
 def gaussian_nll_loss(
@@ -390,7 +442,7 @@ def gaussian_nll_loss(
     Where var is less than eps (also below 0, which PyTorch refuses) the value is that of eps, and
     the slope goes through to var, as in PyTorch.
     """
-    x, t = _pair(input, target, "gaussian_nll_loss")
+    x, t = pair(input, target, "gaussian_nll_loss")
     check_reals("gaussian_nll_loss", eps=eps)
     if eps <= 0:
         fail(ArgumentError, "gaussian_nll_loss", f"eps is positive, not {eps}")
@@ -400,7 +452,7 @@ def gaussian_nll_loss(
     variance = at_least(variance, eps)
     loss = 0.5 * (each.log(variance) + (x - t).square() / variance)
     loss = loss + 0.5 * math.log(2.0 * math.pi) if full else loss
-    return _reduce(loss.astype(dtype), reduction, "gaussian_nll_loss")
+    return reduced(loss.astype(dtype), reduction, "gaussian_nll_loss")
 
 
 def _variance(var: Tensor, x: Tensor) -> Tensor:
@@ -413,3 +465,29 @@ def _variance(var: Tensor, x: Tensor) -> Tensor:
         return var.reshape((*var.shape, 1))
     facts = [f"input is {x.node.type}, var {var.node.type}"]
     fail(ShapeError, "gaussian_nll_loss", "var does not fit the input", facts)
+
+
+def poisson_nll_loss(
+    input: TensorLike,
+    target: TensorLike,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Tensor:
+    """rate - target * log(rate), the negative log-likelihood of counts without log(target!).
+
+    log_input   whether the input is the logarithm of the rate; else log(input + eps) is taken
+    full        adds Stirling's t log(t) - t + log(2 pi t) / 2 for log(t!) where the target t > 1
+    """
+    name = "poisson_nll_loss"
+    x, t = pair(input, target, name)
+    check_reals(name, eps=eps)
+    dtype = promote(x.dtype, t.dtype)
+    (x, _), (t, _) = wide(x), wide(t)
+    loss = each.exp(x) - t * x if log_input else x - t * each.log(x + eps)
+    if full:
+        more = each.where(t > 1, t, 2)
+        stirling = more * each.log(more) - more + 0.5 * each.log((2.0 * math.pi) * more)
+        loss = loss + each.where(t > 1, stirling, 0)
+    return reduced(loss.astype(dtype), reduction, name)

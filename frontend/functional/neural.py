@@ -12,7 +12,7 @@ from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError, described
 from gradc.compiler.ops.slicing import PAD
-from gradc.compiler.types import DType, float32, int64, promote
+from gradc.compiler.types import DType, float32, int64
 
 from .. import nodes, random, reductions
 from ..dimensions import refuse_named
@@ -23,9 +23,8 @@ from ..tensor import Axis, ShapeLike, Tensor, TensorLike, as_tensor, derive, flo
 from ..tracing import fail
 from . import elementwise as each
 from .creation import training_mode
-from .gather import take
-from .guards import at_least, root, wide
-from .manipulation import broadcast_arrays, concat, flip
+from .guards import wide
+from .manipulation import concat, flip
 from .statistics import sum as total
 
 __all__ = [
@@ -53,13 +52,11 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "linear",
-    "embedding",
+    "bilinear",
     "one_hot",
     "dropout",
     "layer_norm",
     "rms_norm",
-    "normalize",
-    "cosine_similarity",
     "pad",
 ]
 
@@ -313,16 +310,28 @@ def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None
     return product + shift
 
 
-def embedding(input: TensorLike, weight: TensorLike) -> Tensor:
-    """The rows of weight [classes, features] whose numbers are in input.
+def bilinear(
+    input1: TensorLike, input2: TensorLike, weight: TensorLike, bias: TensorLike | None = None
+) -> Tensor:
+    """y[..., k] = input1 @ weight[k] @ input2 + bias[k].
 
-    Raises ArgumentError for a constant number that is not in 0 to classes - 1; arrays are checked
-    when they enter the program.
+    input1  [..., in1]    input2  [..., in2]    weight  [out, in1, in2]    bias  [out]
     """
-    table, index = as_tensor(weight), as_tensor(input)
-    if index.dtype.is_integer and table.ndim:
-        index = derive(from_zero(index.node, table.shape[0], "embedding"), index)
-    return take(table, index, axis=0)
+    x1, x2, w = as_tensor(input1), as_tensor(input2), as_tensor(weight)
+    facts = [f"input1 is {x1.node.type}, input2 {x2.node.type}, weight {w.node.type}"]
+    if not (x1.ndim and x2.ndim) or x1.shape[:-1] != x2.shape[:-1]:
+        fail(ShapeError, "bilinear", "input1 and input2 differ in more than their last axis", facts)
+    if w.ndim != 3 or (x1.shape[-1], x2.shape[-1]) != w.shape[1:]:
+        fail(ShapeError, "bilinear", "the inputs and weight do not fit", facts)
+    left = derive(nodes.contract("bilinear", x1.node, w.node, ((x1.ndim - 1,), (1,))), x1, w)
+    y = total(left * x2[..., None, :], axis=-1, dtype=left.dtype)
+    if bias is None:
+        return y
+    shift = as_tensor(bias)
+    if not nodes.stretches_to(shift.shape, y.shape):
+        facts = [f"the product is {y.node.type}, bias {shift.node.type}"]
+        fail(ShapeError, "bilinear", "bias has not one number per output", facts)
+    return y + shift
 
 
 def one_hot(tensor: TensorLike, num_classes: int) -> Tensor:
@@ -450,50 +459,6 @@ def _normalized_axes(x: Tensor, shape: ShapeLike, operation: str) -> tuple[int, 
         problem = f"the last axes of {x.node.type} are not {nodes.show(wanted)}"
         fail(ShapeError, operation, problem)
     return tuple(range(x.ndim - len(wanted), x.ndim))
-
-
-def normalize(input: TensorLike, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Tensor:
-    """x divided by the larger of eps and its p-norm along an axis.
-
-    Where the norm is 0 its slope is 0 (PyTorch's subgradient), so that the slope of a row of zeros
-    is 1 / eps. 16-bit floats are normalised in float32 and rounded once.
-    """
-    x, dtype = wide(input)
-    check_reals("normalize", p=p, eps=eps)
-    return (x / _norm(x, p, axis).clip(eps)).astype(dtype)
-
-
-def _norm(x: Tensor, p: float, axis: int) -> Tensor:
-    """The p-norm along an axis that is kept; slope 0 at 0."""
-    if p == 2.0:
-        return root((x * x).sum(axis=axis, keepdims=True))
-    if p == 0.0:
-        return (x != 0).astype(x.dtype).sum(axis=axis, keepdims=True)
-    size = each.abs(x)
-    if p == 1.0:
-        return size.sum(axis=axis, keepdims=True)
-    if math.isinf(p):
-        return (size.max if p > 0 else size.min)(axis=axis, keepdims=True)
-    zero = size == 0
-    powers = each.where(zero, 0.0 if p > 0 else math.inf, each.where(zero, 1, size) ** p)
-    summed = powers.sum(axis=axis, keepdims=True)
-    none = summed == 0
-    return each.where(none, 0, each.where(none, 1, summed) ** (1.0 / p))
-
-
-def cosine_similarity(x1: TensorLike, x2: TensorLike, axis: int = 1, eps: float = 1e-8) -> Tensor:
-    """Product of x1 and x2 along an axis over the product of their norms, each at least eps.
-
-    x1 and x2 broadcast together first. Where a norm is less than eps the slope is that of the norm
-    all the same, as in PyTorch, which clamps the squared norm out of the sight of gradients.
-    """
-    check_reals("cosine_similarity", eps=eps)
-    (a, first), (b, second) = wide(x1), wide(x2)
-    unit = [
-        x / each.sqrt(at_least((x * x).sum(axis=axis, keepdims=True), eps * eps))
-        for x in broadcast_arrays(a, b)
-    ]
-    return total(unit[0] * unit[1], axis=axis).astype(promote(first, second))
 
 
 def pad(

@@ -13,6 +13,8 @@ from .attention import *
 from .batch_norm import *
 from .containers import *
 from .convolution import *
+from .distance import *
+from .embedding import *
 from .images import *
 from .linear import *
 from .loss import *

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from gradc.compiler.errors import ShapeError
 from gradc.compiler.types import float32
 
 from .. import functional, init
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
+from ..tracing import fail
 from ..variables import Beginning, parameter
 from .module import Module
 
@@ -34,6 +36,13 @@ __all__ = [
     "LogSoftmax",
     "GLU",
     "PReLU",
+    "Hardshrink",
+    "Softshrink",
+    "Tanhshrink",
+    "Threshold",
+    "RReLU",
+    "Softmin",
+    "Softmax2d",
 ]
 
 
@@ -196,6 +205,73 @@ class LogSoftmax(_Activation):
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
+
+
+class Softmin(_Activation):
+    """softmax(-x) along an axis."""
+
+    function = staticmethod(functional.softmin)
+    option_names = ("axis",)
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+
+class Softmax2d(Module):
+    """softmax over the channels of [batch, channels, height, width], or that without a batch."""
+
+    def forward(self, input: Any) -> Tensor:
+        """For every point of the picture, shares of its channels."""
+        x = as_tensor(input)
+        if x.ndim not in (3, 4):
+            fail(ShapeError, "Softmax2d", f"input is {x.node.type}, which has not 3 or 4 axes")
+        return functional.softmax(x, -3)
+
+
+class Hardshrink(_Activation):
+    """x where |x| > lambd, else 0."""
+
+    function = staticmethod(functional.hardshrink)
+    option_names = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        self.lambd = lambd
+
+
+class Softshrink(_Activation):
+    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+
+    function = staticmethod(functional.softshrink)
+    option_names = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        self.lambd = lambd
+
+
+class Tanhshrink(_Activation):
+    """x - tanh(x)."""
+
+    function = staticmethod(functional.tanhshrink)
+
+
+class Threshold(_Activation):
+    """x where x > threshold, else value."""
+
+    function = staticmethod(functional.threshold)
+    option_names = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float) -> None:
+        self.threshold, self.value = threshold, value
+
+
+class RReLU(_Activation):
+    """leaky_relu with slopes drawn in training, uniform in lower to upper. See gc.rrelu."""
+
+    function = staticmethod(functional.rrelu)
+    option_names = ("lower", "upper")
+
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3) -> None:
+        self.lower, self.upper = lower, upper
 
 
 class GLU(_Activation):

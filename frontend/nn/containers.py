@@ -1,19 +1,23 @@
-"""Modules that hold modules."""
+"""Modules that hold modules, or parameters."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gradc.compiler.errors import ArgumentError
 
 from ..tracing import fail
+from ..variables import State
 from .module import Module
 
 __all__ = [
     "Sequential",
     "ModuleList",
     "ModuleDict",
+    "ParameterList",
+    "ParameterDict",
 ]
 
 
@@ -55,8 +59,14 @@ class _Numbered(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(list(self._modules.values()))
 
-    def __getitem__(self, position: int) -> Module:
-        """The module at a position, counted from the end if negative."""
+    def __getitem__(self, position: Any) -> Any:
+        """The module at a position, counted from the end if negative; of a slice a container of
+        the same modules."""
+        if isinstance(position, slice):
+            part = list(self._modules.values())[position]
+            made = copy.copy(self)
+            object.__setattr__(made, "_modules", {str(n): m for n, m in enumerate(part)})
+            return made
         if not isinstance(position, int) or not -len(self) <= position < len(self):
             problem = f"no module at {position!r}; there are {len(self)}"
             fail(ArgumentError, type(self).__name__, problem)
@@ -87,31 +97,126 @@ class ModuleList(_Numbered):
         self.extend(modules)
 
 
-class ModuleDict(Module):
+class _Named(Module):
+    """Modules or parameters by name."""
+
+    def _entries(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __getitem__(self, name: str) -> Any:
+        entries = self._entries()
+        if name not in entries:
+            known = ", ".join(map(repr, entries)) or "none"
+            kind = type(self).__name__
+            what = kind.removesuffix("Dict").lower()
+            fail(ArgumentError, kind, f"no {what} {name!r}", [f"known: {known}"])
+        return entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries()
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._entries()))
+
+    def keys(self) -> list[str]:
+        """Names."""
+        return list(self._entries())
+
+    def values(self) -> list[Any]:
+        """What the names stand for."""
+        return list(self._entries().values())
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Names and what they stand for."""
+        return list(self._entries().items())
+
+    def update(self, entries: Mapping[str, Any]) -> None:
+        """Add entries, or replace those of the same names."""
+        for name, entry in dict(entries).items():
+            self[name] = entry
+
+
+class ModuleDict(_Named):
     """A dict of modules that registers them; it has no forward of its own."""
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
-        for name, module in (modules or {}).items():
-            self.add_module(name, module)
+        self.update(modules or {})
+
+    def _entries(self) -> dict[str, Any]:
+        return self._modules
 
     def __setitem__(self, name: str, module: Module) -> None:
         self.add_module(name, module)
 
-    def __getitem__(self, name: str) -> Module:
-        if name not in self._modules:
-            known = ", ".join(map(repr, self._modules)) or "none"
-            fail(ArgumentError, "ModuleDict", f"no module {name!r}", [f"known: {known}"])
-        return self._modules[name]
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._modules
+# ---------------------------------------------------------------- parameters
+
+
+def _checked_state(container: str, name: str, value: Any) -> State:
+    if isinstance(value, State):
+        return value
+    problem = f"element {name} is {type(value).__name__}, not a parameter"
+    hint = "parameters are made by gc.parameter(name, shape, init=...)"
+    fail(ArgumentError, container, problem, hint=hint)
+
+
+class ParameterList(Module):
+    """A list of parameters that registers them by position; it has no forward of its own.
+
+        self.scales = nn.ParameterList([gc.parameter("s", (3,)) for _ in range(4)])
+
+    names them scales.0 to scales.3.
+    """
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        self.extend(values)
+
+    def append(self, value: Any) -> Any:
+        """Add a parameter at the end; returns the list."""
+        name = str(len(self))
+        self._register(name, _checked_state("ParameterList", name, value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> Any:
+        """Add parameters at the end; returns the list."""
+        for value in values:
+            self.append(value)
+        return self
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self._states)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._modules))
+    def __iter__(self) -> Iterator[State]:
+        return iter(list(self._states.values()))
 
-    def items(self) -> list[tuple[str, Module]]:
-        """Names and modules."""
-        return list(self._modules.items())
+    def __getitem__(self, position: int) -> State:
+        """The parameter at a position, counted from the end if negative."""
+        if not isinstance(position, int) or not -len(self) <= position < len(self):
+            problem = f"no parameter at {position!r}; there are {len(self)}"
+            fail(ArgumentError, "ParameterList", problem)
+        return list(self._states.values())[position]
+
+    def extra_repr(self) -> str:
+        return ", ".join(str(state.node.type) for state in self)
+
+
+class ParameterDict(_Named):
+    """A dict of parameters that registers them by name; it has no forward of its own."""
+
+    def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
+        self.update(parameters or {})
+
+    def _entries(self) -> dict[str, Any]:
+        return self._states
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            problem = f"a parameter's name is a string, not empty and without a dot: {name!r}"
+            fail(ArgumentError, "ParameterDict", problem)
+        self._register(name, _checked_state("ParameterDict", name, value))
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}: {state.node.type}" for name, state in self.items())

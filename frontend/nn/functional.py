@@ -5,11 +5,15 @@ import typing as _typing
 from .. import functional as _functional
 from ..functional.attention import *
 from ..functional.convolution import *
+from ..functional.distances import *
+from ..functional.embeddings import *
 from ..functional.images import *
 from ..functional.losses import *
+from ..functional.margins import *
 from ..functional.neural import *
 from ..functional.normalization import *
 from ..functional.pooling import *
+from ..functional.thresholds import *
 from ..functional.unpooling import *
 from ..missing import namespace as _namespace
 from ..missing import public_names as _public_names

@@ -22,6 +22,9 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "FeatureAlphaDropout",
+    "UpsamplingNearest2d",
+    "UpsamplingBilinear2d",
 ]
 
 _LEAST = {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0, "output_size": 1}
@@ -146,6 +149,20 @@ class Upsample(_Rearranging):
         self._keep(recompute_scale_factor=recompute_scale_factor)
 
 
+class UpsamplingNearest2d(Upsample):
+    """A picture at another resolution, by repeating its points."""
+
+    def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
+        super().__init__(size, scale_factor)
+
+
+class UpsamplingBilinear2d(Upsample):
+    """A picture at another resolution, linear between its points, corners on corners."""
+
+    def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
+        super().__init__(size, scale_factor, "bilinear", True)
+
+
 class _ChannelDropout(_Rearranging):
     options = ("p",)
 
@@ -169,3 +186,9 @@ class Dropout3d(_ChannelDropout):
     """In training whole channels are dropped. See gc.dropout3d."""
 
     function = staticmethod(functional.dropout3d)
+
+
+class FeatureAlphaDropout(_ChannelDropout):
+    """In training whole channels are saturated. See gc.feature_alpha_dropout."""
+
+    function = staticmethod(functional.feature_alpha_dropout)

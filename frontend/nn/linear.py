@@ -1,28 +1,26 @@
-"""Linear layers, embeddings, and the layers that only reshape or drop."""
+"""Linear layers, and the layers that only reshape or drop."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from gradc.compiler.errors import ArgumentError
-from gradc.compiler.types import DType, float32
+from gradc.compiler.types import float32
 
 from .. import init
-from ..functional import dropout, embedding, flatten, linear, silu, stop_gradient, where
-from ..functional.creation import arange
+from ..functional import alpha_dropout, bilinear, dropout, flatten, linear, silu
 from ..ranges import Number, WholeNumber, check_probability, count
 from ..tensor import Tensor, as_tensor
-from ..tracing import fail
 from ..variables import Beginning, parameter
 from .module import Module
 
 __all__ = [
     "Linear",
+    "Bilinear",
     "Identity",
     "Flatten",
     "Dropout",
-    "Embedding",
+    "AlphaDropout",
     "SwiGLU",
 ]
 
@@ -61,6 +59,46 @@ class Linear(Module):
     def extra_repr(self) -> str:
         has_bias = self.bias is not None
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={has_bias}"
+
+
+class Bilinear(Module):
+    """y[..., k] = input1 @ weight[k] @ input2 + bias[k].
+
+    weight  [out_features, in1_features, in2_features]   uniform in +-1/sqrt(in1_features)
+    bias    [out_features]                               the same
+    """
+
+    def __init__(
+        self,
+        in1_features: WholeNumber,
+        in2_features: WholeNumber,
+        out_features: WholeNumber,
+        bias: bool = True,
+        dtype: Any = float32,
+        weight_init: Beginning = None,
+        bias_init: Beginning = None,
+    ) -> None:
+        self.in1_features = count(in1_features, "in1_features", "Bilinear")
+        self.in2_features = count(in2_features, "in2_features", "Bilinear")
+        self.out_features = count(out_features, "out_features", "Bilinear")
+        bound = 1.0 / math.sqrt(self.in1_features)
+        begins = init.uniform(-bound, bound)
+        shape = (self.out_features, self.in1_features, self.in2_features)
+        weight_init = begins if weight_init is None else weight_init
+        self.weight = parameter("weight", shape, dtype, weight_init)
+        self.bias = None
+        if bias:
+            bias_init = begins if bias_init is None else bias_init
+            self.bias = parameter("bias", (self.out_features,), dtype, bias_init)
+
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        """input1 [..., in1_features] and input2 [..., in2_features] to [..., out_features]."""
+        return bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        names = ("in1_features", "in2_features", "out_features")
+        shown = ", ".join(f"{name}={getattr(self, name)}" for name in names)
+        return f"{shown}, bias={self.bias is not None}"
 
 
 class Identity(Module):
@@ -102,44 +140,12 @@ class Dropout(Module):
         return f"p={self.p}"
 
 
-class Embedding(Module):
-    """The rows of weight [num_embeddings, embedding_dim] by number; weight begins normal(0, 1).
-
-    padding_idx   this row begins as zeros and gets no gradient
-    """
-
-    def __init__(
-        self,
-        num_embeddings: WholeNumber,
-        embedding_dim: WholeNumber,
-        padding_idx: int | None = None,
-        dtype: Any = float32,
-        weight_init: Beginning = None,
-    ) -> None:
-        rows = count(num_embeddings, "num_embeddings", "Embedding")
-        shape = (rows, count(embedding_dim, "embedding_dim", "Embedding"))
-        if padding_idx is not None and not -rows <= padding_idx < rows:
-            fail(ArgumentError, "Embedding", f"padding_idx {padding_idx} is out of range")
-        self.padding_idx = None if padding_idx is None else padding_idx % rows
-        if weight_init is None:
-            weight_init = init.normal if padding_idx is None else self._padded_normal
-        self.weight = parameter("weight", shape, dtype, weight_init)
-
-    def _padded_normal(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
-        rows = arange(shape[0])[:, None]
-        return where(rows == self.padding_idx, 0, init.normal.values(shape, dtype))
+class AlphaDropout(Dropout):
+    """dropout for networks of SELU, which keeps mean 0 and variance 1. See gc.alpha_dropout."""
 
     def forward(self, input: Any) -> Tensor:
-        """Row numbers [...] to rows [..., embedding_dim]."""
-        numbers = as_tensor(input)
-        rows = embedding(numbers, self.weight)
-        if self.padding_idx is None:
-            return rows
-        return where((numbers == self.padding_idx)[..., None], stop_gradient(rows), rows)
-
-    def extra_repr(self) -> str:
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.weight.shape[0]}, {self.weight.shape[1]}{padding}"
+        """The input with elements saturated; in evaluation the input itself."""
+        return alpha_dropout(input, self.p)
 
 
 class SwiGLU(Module):

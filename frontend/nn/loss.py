@@ -18,6 +18,17 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "KLDivLoss",
+    "HingeEmbeddingLoss",
+    "GaussianNLLLoss",
+    "PoissonNLLLoss",
+    "MarginRankingLoss",
+    "CosineEmbeddingLoss",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
+    "MultiMarginLoss",
+    "MultiLabelMarginLoss",
+    "SoftMarginLoss",
+    "MultiLabelSoftMarginLoss",
 ]
 
 
@@ -144,3 +155,148 @@ class KLDivLoss(_Loss):
     def forward(self, input: Any, target: Any) -> Tensor:
         """The loss of log-probabilities and target distribution."""
         return losses.kl_div(input, target, **self.options)
+
+
+class HingeEmbeddingLoss(_Loss):
+    """See gc.hinge_embedding_loss."""
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        self.options = {"margin": margin, "reduction": reduction}
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        """The loss of distances and targets 1 or -1."""
+        return losses.hinge_embedding_loss(input, target, **self.options)
+
+
+class GaussianNLLLoss(_Loss):
+    """See gc.gaussian_nll_loss."""
+
+    def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        self.options = {"full": full, "eps": eps, "reduction": reduction}
+
+    def forward(self, input: Any, target: Any, var: Any) -> Tensor:
+        """The loss of expectation, target and variance."""
+        return losses.gaussian_nll_loss(input, target, var, **self.options)
+
+
+class PoissonNLLLoss(_Loss):
+    """See gc.poisson_nll_loss."""
+
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        eps: float = 1e-8,
+        reduction: str = "mean",
+    ) -> None:
+        self.options = {"log_input": log_input, "full": full, "eps": eps, "reduction": reduction}
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        """The loss of rates and counts."""
+        return losses.poisson_nll_loss(input, target, **self.options)
+
+
+class MarginRankingLoss(_Loss):
+    """See gc.margin_ranking_loss."""
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        self.options = {"margin": margin, "reduction": reduction}
+
+    def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
+        """The loss of two scores and which is to be greater."""
+        return losses.margin_ranking_loss(input1, input2, target, **self.options)
+
+
+class CosineEmbeddingLoss(_Loss):
+    """See gc.cosine_embedding_loss."""
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        self.options = {"margin": margin, "reduction": reduction}
+
+    def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
+        """The loss of two vectors and whether they are to be alike."""
+        return losses.cosine_embedding_loss(input1, input2, target, **self.options)
+
+
+class TripletMarginLoss(_Loss):
+    """See gc.triplet_margin_loss."""
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        self.options = {"margin": margin, "p": p, "eps": eps, "swap": swap, "reduction": reduction}
+
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor:
+        """The loss of an anchor, one like it and one unlike."""
+        return losses.triplet_margin_loss(anchor, positive, negative, **self.options)
+
+
+class TripletMarginWithDistanceLoss(_Loss):
+    """See gc.triplet_margin_with_distance_loss."""
+
+    def __init__(
+        self,
+        distance_function: Any = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        self.options = {
+            "distance_function": distance_function,
+            "margin": margin,
+            "swap": swap,
+            "reduction": reduction,
+        }
+
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor:
+        """The loss of an anchor, one like it and one unlike."""
+        return losses.triplet_margin_with_distance_loss(anchor, positive, negative, **self.options)
+
+
+class MultiMarginLoss(_Loss):
+    """See gc.multi_margin_loss."""
+
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: TensorLike | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        self.options = {"p": p, "margin": margin, "weight": weight, "reduction": reduction}
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        """The loss of scores and labels."""
+        return losses.multi_margin_loss(input, target, **self.options)
+
+
+class MultiLabelMarginLoss(_Loss):
+    """See gc.multilabel_margin_loss."""
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        """The loss of scores and lists of labels."""
+        return losses.multilabel_margin_loss(input, target, **self.options)
+
+
+class SoftMarginLoss(_Loss):
+    """See gc.soft_margin_loss."""
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        """The loss of scores and targets 1 or -1."""
+        return losses.soft_margin_loss(input, target, **self.options)
+
+
+class MultiLabelSoftMarginLoss(_Loss):
+    """See gc.multilabel_soft_margin_loss."""
+
+    def __init__(self, weight: TensorLike | None = None, reduction: str = "mean") -> None:
+        self.options = {"weight": weight, "reduction": reduction}
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        """The loss of scores and targets."""
+        return losses.multilabel_soft_margin_loss(input, target, **self.options)

@@ -91,12 +91,16 @@ class Module:
         self._states.pop(name, None)
         self._modules.pop(name, None)
         if isinstance(value, State):
-            self._states[name] = value
-            if value.cell.owner is None:
-                value.cell.owner, value.cell.attribute = self, name
+            self._register(name, value)
         elif isinstance(value, Module):
             self.add_module(name, value)
         object.__setattr__(self, name, value)
+
+    def _register(self, name: str, state: State) -> None:
+        """Let `name` lead to a state, which is named by its first place."""
+        self._states[name] = state
+        if state.cell.owner is None:
+            state.cell.owner, state.cell.attribute = self, name
 
     def _check_settable(self, name: str, value: Any) -> None:
         """A layer of this package has the attributes that it was made with, and a container takes
