@@ -46,6 +46,7 @@ from .functional import *
 from .functions import checkpoint, custom_gradient, vmap
 from .graphs import graph, parse
 from .loops import cond, map, scan, while_loop
+from .penalties import elastic_penalty, l1_penalty, l2_penalty
 from .solvers import cg
 from .tensor import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, vjp

@@ -438,7 +438,12 @@ _DATA = {
     "loadtxt": "write data.load_csv(path, header=False)",
     "genfromtxt": "write data.load_csv(path, missing=nan)",
     "load": "write data.load_npy(path) or data.load_npz(path)",
-    "train_test_split": "write data.random_split(arrays, [0.75, 0.25])",
+    "train_test_split": "write data.random_split(arrays, [0.75, 0.25]), with stratify= labels",
+    "KFold": "write data.k_fold(arrays, folds)",
+    "StratifiedKFold": "write data.k_fold(arrays, folds, stratify=labels)",
+    "StandardScaler": "write scaling = data.standard_scaling(train), then scaling(x)",
+    "MinMaxScaler": "write scaling = data.range_scaling(train), then scaling(x)",
+    "Normalize": "write scaling = data.standard_scaling(train), then scaling(x)",
 }
 
 _AUGMENTATIONS = {

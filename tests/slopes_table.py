@@ -532,6 +532,7 @@ NO_SLOPE: Mapping[str, str] = {
     "stop_gradient": "has no slope by definition",
     "gumbel_softmax": "draws its value: its slopes are asked for in tests/test_thresholds.py",
     "cg": "takes a function: its slopes are asked for in tests/test_solvers.py",
+    **{f"{kind}_penalty": "has tests/test_penalties.py" for kind in ("l1", "l2", "elastic")},
     **dict.fromkeys(
         "can_cast finfo iinfo isdtype result_type".split(), "answers about dtypes"
     ),

@@ -262,6 +262,9 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], ...]] = {
 }  # fmt: skip
 OTHERS |= {
     "frozen": (lambda v: gc.frozen(v), lambda v: gc.frozen([v])),
+    "l1_penalty": (lambda v: gc.l1_penalty(v, 0.1), lambda v: gc.l1_penalty(X, v)),
+    "l2_penalty": (lambda v: gc.l2_penalty([v], 0.1), lambda v: gc.l2_penalty(X, v)),
+    "elastic_penalty": (lambda v: gc.elastic_penalty(X, v, v),),
     "vmap": (
         lambda v: gc.vmap(v), lambda v: gc.vmap(lambda x: x * 2.0, axis=v)(X),
         lambda v: gc.vmap(lambda x: v)(X), lambda v: gc.vmap(lambda x: x)(v),

@@ -13,13 +13,15 @@ from .idx import load_idx
 from .images import Pictures, load_images
 from .npy import load_npy, load_npz
 from .remote import cifar10, cifar100, fashion_mnist, mnist
-from .split import random_split
+from .scaling import Scaling, range_scaling, standard_scaling
+from .split import k_fold, random_split
 from .table import Table, load_csv
 
 __all__ = [
-    "CIFAR10_CLASSES", "CIFAR100_CLASSES", "CIFAR100_SUPERCLASSES", "Pictures", "Table", "cifar10",
-    "cifar100", "convert", "fashion_mnist", "load_cifar10", "load_cifar100", "load_csv",
-    "load_idx", "load_images", "load_npy", "load_npz", "mnist", "random_split",
+    "CIFAR10_CLASSES", "CIFAR100_CLASSES", "CIFAR100_SUPERCLASSES", "Pictures", "Scaling", "Table",
+    "cifar10", "cifar100", "convert", "fashion_mnist", "k_fold", "load_cifar10", "load_cifar100",
+    "load_csv", "load_idx", "load_images", "load_npy", "load_npz", "mnist", "random_split",
+    "range_scaling", "standard_scaling",
 ]  # fmt: skip
 
 __getattr__, __dir__ = namespace(globals())
