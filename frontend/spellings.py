@@ -429,7 +429,7 @@ _DATA = {
     "ImageFolder": "write data.load_images(folder)",
     "image_dataset_from_directory": "write data.load_images(folder, size=(height, width))",
     "Subset": "index the arrays: {name: array[rows]}",
-    "ConcatDataset": "join the arrays: np.concatenate([first, second])",
+    "ConcatDataset": "np.concatenate joins arrays; data.Rows([first, second]) reads files by rows",
     "Sampler": "trainer.fit visits each sample once an epoch; for others index the arrays",
     "RandomSampler": "trainer.fit(shuffle=True) visits samples in a new order every epoch",
     "SequentialSampler": "trainer.fit(shuffle=False) visits samples in order",

@@ -9,7 +9,7 @@ bounded form alone; the artefact gives it for both.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,10 @@ from .arena import Array
 from .executor import Executor, allocate_outputs
 from .index_ranges import check_index_ranges
 from .inputs import Expected, check_inputs, expect, fits_exactly
+from .mapping import advise
 from .place import Call
+from .plain_array import plain_array
+from .rows import Rows
 
 EVALUATION_ROWS = 256  # batch size where the caller has named none
 CALL_STEPS_MAXIMUM = 16_384  # iterations in one call: their outputs, as float64 too, stay cached
@@ -107,14 +110,75 @@ class LargestBatch:
         return self.rows
 
 
+class StreamedRows:
+    """A data set some of whose inputs are read by rows; a batch is made of all of them."""
+
+    def __init__(
+        self,
+        inputs: Sequence[TensorField],
+        batch_dimension: str | None,
+        values: Mapping[str, Any],
+        operation: str,
+    ) -> None:
+        of_batch = {field.name for field in inputs if batch_dimension in field.shape[:1]}
+        self._whole = {name: value for name, value in values.items() if name not in of_batch}
+        self._rows = {
+            name: value if isinstance(value, Rows) else plain_array(value, f"input {name!r}")
+            for name, value in values.items()
+            if name in of_batch
+        }
+        declared = {field.name for field in inputs}
+        for name, value in self._whole.items():
+            if isinstance(value, Rows) and name in declared:
+                raise ArgumentError(
+                    f"input {name!r} is given by rows, but is no input with rows of its own",
+                    operation=operation,
+                    hint="np.asarray(rows) reads all of it",
+                )
+        lengths = {n: value.shape[0] if value.ndim else 0 for n, value in self._rows.items()}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(
+                f"inputs disagree on dimension {batch_dimension!r}",
+                operation=operation,
+                facts=[f"{n!r} axis 0 has extent {length}" for n, length in lengths.items()],
+            )
+        self.samples = next(iter(lengths.values()), 0)
+
+    @property
+    def arrays(self) -> list[Any]:
+        """The inputs that have rows."""
+        return list(self._rows.values())
+
+    def batch(self, numbers: Array) -> dict[str, Any]:
+        """The inputs of the samples of these numbers."""
+        return self._whole | {name: value[numbers] for name, value in self._rows.items()}
+
+
+class StreamedBatches:
+    """The batches of a streamed data set in the order of its rows, from the first on each time."""
+
+    def __init__(self, rows: StreamedRows, batch_size: int) -> None:
+        self._rows, self._batch_size = rows, batch_size
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        advise(self._rows.arrays, in_order=True)
+        for first in range(0, self._rows.samples, self._batch_size):
+            end = min(first + self._batch_size, self._rows.samples)
+            yield self._rows.batch(np.arange(first, end))
+
+
 @dataclass(frozen=True)
 class DataSet:
-    """Arrays of the declared dtypes. `samples` is 0 where the program has no batch dimension."""
+    """Arrays of the declared dtypes. `samples` is 0 where the program has no batch dimension.
+
+    streamed   what was given, where some of it is read by rows: then `arrays` hold one sample
+    """
 
     arrays: dict[str, Array]
     dims: dict[str, int]
     samples: int
     batch_dimension: str | None
+    streamed: StreamedRows | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +203,10 @@ def open_data_set(
 ) -> DataSet:
     """Check arrays for an entry point of this kind against the declaration."""
     batch = declared.batch_dimension
+    streamed = None
+    if kind != "predict" and any(isinstance(value, Rows) for value in values.values()):
+        streamed = StreamedRows(declared.inputs, batch, values, operation)
+        values = streamed.batch(np.zeros(1, np.int64))
     arrays, dims = declared.check(kind, values, operation)
     if batch is None:
         return DataSet(arrays, dims, 0, None)
@@ -151,6 +219,8 @@ def open_data_set(
             )
     if not dims.get(batch):
         raise ArgumentError("the data set has no samples", operation=operation)
+    if streamed is not None:
+        return DataSet(arrays, dims, streamed.samples, batch, streamed)
     return DataSet(arrays, dims, dims[batch], batch)
 
 

@@ -16,10 +16,13 @@ from .sources import checked_batch
 
 
 class Batches:
-    """An iterable of batches to evaluate, iterated anew each time."""
+    """An iterable of batches to evaluate, iterated anew each time; with calls of its own, or
+    through those of the trainer."""
 
-    def __init__(self, batches: Iterable[Mapping[str, Any]]) -> None:
-        self.batches = batches
+    def __init__(
+        self, batches: Iterable[Mapping[str, Any]], calls: BatchCalls | None = None
+    ) -> None:
+        self.batches, self.calls = batches, calls
 
 
 class Evaluation:
@@ -45,9 +48,9 @@ class Evaluation:
 
     def _evaluated(self, data: Sweep | Batches) -> Iterator[tuple[Any, int, int]]:
         if isinstance(data, Batches):
-            first_row = 0
+            first_row, calls = 0, data.calls or self._call
             for batch in data.batches:
-                outputs, rows = self._call.run(checked_batch(batch, "evaluate"), first_row)
+                outputs, rows = calls.run(checked_batch(batch, "evaluate"), first_row)
                 first_row += rows
                 yield outputs, 1, rows
             return

@@ -15,6 +15,7 @@ from .calls import unknown_argument
 from .file_names import NamedFile, check_distinct, mapped_file
 from .option_values import checked_count, checked_flag, checked_path
 from .plain_number import as_real
+from .rows import Rows
 from .stopping import EarlyStopping
 
 
@@ -78,8 +79,9 @@ def check_files_stay(options: FitOptions, data: Any) -> None:
         uses.append(NamedFile("metrics_file", options.metrics_file, True))
     for arrays in (data, options.validation) if uses else ():
         for name, array in arrays.items() if isinstance(arrays, Mapping) else ():
-            file = mapped_file(array)
-            uses += [] if file is None else [NamedFile(f"input {name!r}", file, False)]
+            for part in array.parts if isinstance(array, Rows) else (array,):
+                file = mapped_file(part)
+                uses += [] if file is None else [NamedFile(f"input {name!r}", file, False)]
     check_distinct(uses)
 
 

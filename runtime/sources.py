@@ -18,6 +18,7 @@ from gradc.compiler.errors import ArgumentError
 from .arena import Array
 from .batches import CALL_STEPS_MAXIMUM, BatchCalls, Batching, DataSet, Sweep
 from .executor import Executor
+from .mapping import advise
 from .record import RunRecord
 from .shuffle import orders
 
@@ -71,6 +72,7 @@ class ArraySource:
         self._gathered = data.batch_dimension is not None
         self._order: Array | None = None
         self._order_epochs = range(0)
+        advise(data.arrays.values(), in_order=not self._shuffle)
 
     def run(self, record: RunRecord, steps: int, epochs: int, left: int) -> Piece:
         batches, steps_left = self._batches, self._batches.steps - record.position
@@ -128,6 +130,32 @@ class ArraySource:
             return self._order
         start = (epoch - self._order_epochs.start) * self.samples
         return self._order[start : start + self.samples]
+
+
+class StreamedSource:
+    """A data set that is read by rows, visited in the order that it has in memory."""
+
+    def __init__(self, data: DataSet, batches: Batching, shuffle: bool, calls: BatchCalls) -> None:
+        """calls: of batches of at most that size, whatever else the trainer was given before."""
+        assert data.streamed is not None
+        self.samples, self.steps_per_epoch = data.samples, batches.steps
+        self._rows, self._batches, self._calls = data.streamed, batches, calls
+        self._shuffle = shuffle and not batches.is_whole(data)
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
+
+    def run(self, record: RunRecord, steps: int, epochs: int, left: int) -> Piece:
+        first = record.position * self._batches.batch_size
+        if record.position >= self._batches.steps:
+            return Piece((), 0, 0, 0, True)
+        if self._epoch != record.epoch:
+            self._order = np.arange(self.samples, dtype=np.int64)
+            if self._shuffle:
+                self._order = orders(self.samples, record.seed, record.epoch, 1)[0]
+            self._epoch = record.epoch
+            advise(self._rows.arrays, in_order=not self._shuffle)
+        numbers = self._order[first : first + self._batches.batch_size]
+        outputs, rows = self._calls.run(self._rows.batch(numbers))
+        return Piece(outputs, 1, rows, 0, record.position + 1 == self._batches.steps)
 
 
 class BatchSource:

@@ -32,6 +32,7 @@ from .batches import (
     Declared,
     LargestBatch,
     Reads,
+    StreamedBatches,
     Sweep,
     batching,
     check_last_batch,
@@ -66,7 +67,7 @@ from .prediction import predictions
 from .progress import open_progress
 from .rates import LearningRates, Watching
 from .record import RunRecord
-from .sources import ArraySource, BatchSource, Source, checked_batch
+from .sources import ArraySource, BatchSource, Source, StreamedSource, checked_batch
 from .spellings import TRAINER
 from .standing import Standing, standing_of
 from .state_view import StateView, averages_of
@@ -543,7 +544,13 @@ class Trainer(Attributes):
             self._largest.including(rows)
         record.samples, record.batch_size = opened.samples, min(rows, opened.samples)
         record.shuffle, record.drop_last = shuffle, drop_last
+        if opened.streamed is not None:
+            return StreamedSource(opened, batches, shuffle, self._calls("run", rows)), record
         return ArraySource(self.executor, opened, batches, shuffle), record
+
+    def _calls(self, kind: str, rows: int) -> BatchCalls:
+        """Calls of batches of that size, compiled for it, as those of a data set in memory are."""
+        return BatchCalls(self.executor, kind, self._declared, LargestBatch(rows))
 
     def _batch_size(self, data: DataSet, wanted: int | None, default: int, operation: str) -> int:
         if data.batch_dimension is not None:
@@ -573,5 +580,8 @@ class Trainer(Attributes):
         opened = open_data_set(self._declared, "evaluate", data, "evaluate")
         wanted = batch_size if opened.batch_dimension is not None else None
         batches = self._evaluation_batches(opened, wanted, "evaluate")
+        if opened.streamed is not None:
+            rows = batches.batch_size
+            return Batches(StreamedBatches(opened.streamed, rows), self._calls("evaluate", rows))
         capacity = min(max(1, batches.full), CALL_STEPS_MAXIMUM)
         return Sweep(self.executor, "evaluate", opened, batches, capacity)
