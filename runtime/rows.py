@@ -37,12 +37,10 @@ class Rows(Attributes):
     Raises ArgumentError, DTypeError or ShapeError for parts that are none or that differ, and for a
     function that gives another number of rows.
 
-        import numpy as np
-        from gradc import data
-
-        parts = [np.zeros((3, 2), np.uint8), np.full((5, 2), 255, np.uint8)]
-        pixels = data.Rows(parts, convert=lambda x: x.astype(np.float32) / 255)
-        print(pixels.shape, pixels.dtype, pixels[[7, 0]])
+    >>> parts = [np.zeros((3, 2), np.uint8), np.full((5, 2), 255, np.uint8)]
+    >>> pixels = gc.data.Rows(parts, convert=lambda x: x.astype(np.float32) / 255)
+    >>> pixels.shape, str(pixels.dtype), pixels[[7, 0]].tolist()
+    ((8, 2), 'float32', [[1.0, 1.0], [0.0, 0.0]])
     """
 
     def __init__(self, parts: Any, convert: Any = None) -> None:

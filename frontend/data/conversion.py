@@ -56,11 +56,11 @@ def convert(
 
     Raises what the readers raise, and FileError for a file that cannot be written.
 
-        import numpy as np
-        from gradc import data
-
-        np.savez("both.npz", x=np.zeros((4, 2)), y=np.arange(4))
-        print([path.name for path in data.convert("both.npz", "arrays")])
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> np.savez(folder + "/both.npz", x=np.zeros((4, 2)), y=np.arange(4))
+    >>> [path.name for path in gc.data.convert(folder + "/both.npz", folder)]
+    ['x.npy', 'y.npy']
     """
     given, target = Path(source), Path(folder)
     classes: tuple[str, ...] = ()

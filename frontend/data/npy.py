@@ -56,12 +56,11 @@ def load_npy(path: str | os.PathLike[str], *, memory_map: bool = False) -> Array
     Raises FileError for a missing file, one that is cut short or longer than it says, an array
     that is not of numbers, and for a mapped array in Fortran order or another byte order.
 
-        import numpy as np
-        from gradc import data
-
-        np.save("pixels.npy", np.zeros((100, 64), np.float32))
-        pixels = data.load_npy("pixels.npy", memory_map=True)
-        print(pixels.shape, pixels.dtype)
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/pixels.npy"
+    >>> np.save(path, np.zeros((100, 64), np.float32))
+    >>> gc.data.load_npy(path, memory_map=True).shape
+    (100, 64)
     """
     with opened(path, "load_npy") as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -90,6 +89,12 @@ def load_npz(path: str | os.PathLike[str], names: Sequence[str] | None = None) -
 
     Raises FileError for a missing or damaged archive, one that is encrypted, and for an array that
     is not of numbers; ArgumentError for a name that it does not hold.
+
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/digits.npz"
+    >>> np.savez(path, pixels=np.zeros((3, 64)), labels=np.arange(3))
+    >>> {name: array.shape for name, array in gc.data.load_npz(path).items()}
+    {'pixels': (3, 64), 'labels': (3,)}
     """
     with opened(path, "load_npz") as stream:
         try:

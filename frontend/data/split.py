@@ -37,12 +37,10 @@ def random_split(
     Raises ArgumentError for lengths that do not come to all rows, ShapeError for arrays of
     different lengths and labels that are not one for each row.
 
-        import numpy as np
-        from gradc import data
-
-        whole = {"x": np.arange(10.0), "y": np.arange(10) // 8}
-        train, held_out = data.random_split(whole, [0.5, 0.5], seed=1, stratify="y")
-        print(len(train["x"]), train["y"].sum(), held_out["y"].sum())
+    >>> whole = {"x": np.arange(10.0), "y": np.arange(10) // 8}
+    >>> train, held_out = gc.data.random_split(whole, [0.5, 0.5], seed=1, stratify="y")
+    >>> len(train["x"]), int(train["y"].sum()), int(held_out["y"].sum())
+    (5, 1, 1)
     """
     given, total = _checked(arrays, "random_split")
     counts = _counts(lengths, total)

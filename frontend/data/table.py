@@ -79,12 +79,12 @@ def load_csv(
     file, text that is not UTF-8 or not CSV, rows of other lengths, cells that are no numbers or do
     not fit the dtype, each with its line and column; ArgumentError for an unknown column.
 
-        from gradc import data
-
-        with open("iris.csv", "w") as file:
-            file.write("petal_length,petal_width,species\\n1.4,0.2,setosa\\n4.7,1.4,versicolor\\n")
-        table = data.load_csv("iris.csv", label="species")
-        print(table.features.shape, table.names, table.labels, table.classes)
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "iris.csv")
+    >>> size = path.write_text("length,width,species\\n1.4,0.2,setosa\\n4.7,1.4,versicolor\\n")
+    >>> table = gc.data.load_csv(path, label="species")
+    >>> table.features.shape, table.names, table.labels.tolist(), table.classes
+    ((2, 2), ('length', 'width'), [0, 1], ('setosa', 'versicolor'))
     """
     kind = np.dtype(dtype)
     if kind.kind not in "fiu":
