@@ -30,6 +30,13 @@ class SweepRun:
     """One training: its options, its seed, what it came to, and the trainer.
 
     value   the lowest number of the monitored column; NaN where none is finite
+
+    >>> w = gc.parameter("w", (), init=gc.init.ones)
+    >>> loss = gc.square(w - gc.mean(gc.input("x", ("batch",))))
+    >>> make = lambda lr: gc.training(loss, optim.SGD(lr=lr))
+    >>> table = gc.sweep(make, {"lr": [0.5]}, {"x": [3.0]}, epochs=3)
+    >>> table.best.options, table.best.value, table.best.trainer.parameters["w"]
+    ({'lr': 0.5}, 0.0, array(3., dtype=float32))
     """
 
     options: Mapping[str, Any]
@@ -43,6 +50,14 @@ class Sweep(Sequence[SweepRun]):
     """The runs of a sweep, in the order of the grid.
 
     monitor   the column of the histories by which runs are compared
+
+    >>> x = gc.input("x", ("batch",))
+    >>> def make(lr):
+    ...     w = gc.parameter("w", (), init=gc.init.ones)
+    ...     return gc.training(gc.square(w - gc.mean(x)), optim.SGD(lr=lr))
+    >>> table = gc.sweep(make, {"lr": [0.1, 0.5]}, {"x": [3.0, 3.0]}, epochs=3)
+    >>> table.to_dict()["lr"], table.best.options
+    ([0.1, 0.5], {'lr': 0.5})
     """
 
     def __init__(self, runs: Sequence[SweepRun], monitor: str) -> None:
@@ -126,6 +141,14 @@ def sweep(
                   there is validation, else the loss
 
     Raises ArgumentError for a grid that is none, and whatever a run raises.
+
+    >>> x, y = gc.input("x", ("batch", 2)), gc.input("y", ("batch", 1))
+    >>> def make(lr):
+    ...     return gc.training(gc.mse_loss(nn.Linear(2, 1)(x), y), optim.SGD(lr=lr))
+    >>> rows = np.random.default_rng(0).normal(size=(64, 2))
+    >>> table = gc.sweep(make, {"lr": [1e-4, 0.1]}, {"x": rows, "y": rows[:, :1]}, epochs=5)
+    >>> table.best.options
+    {'lr': 0.1}
     """
     runs: list[SweepRun] = []
     column = monitor or ("validation_loss" if fit.get("validation") is not None else "loss")

@@ -65,6 +65,12 @@ class TrainingProgram(Attributes):
     monitors          columns that schedules watch, in the order of their states
     cells             of the parameters that it trains
     scaled            makes the graphs that scale the loss (optim/loss_scale.py); None: these do
+
+    >>> w = gc.parameter("w", (), init=gc.init.ones)
+    >>> program = gc.training(gc.square(w - 3.0), optim.SGD(lr=0.5))
+    >>> one, other = program.compile(), program.compile()
+    >>> one.step()["loss"], one.step()["loss"], other.step()["loss"]
+    (4.0, 0.0, 4.0)
     """
 
     _hints = PROGRAM
@@ -264,6 +270,14 @@ def training(
 
     Every parameter that the loss reads is trained, but for those that are frozen; where the
     optimizer was given a list of parameters, those of the list.
+
+    >>> x, y = gc.input("x", ("batch", 2)), gc.input("y", ("batch", 1))
+    >>> program = gc.training(gc.mse_loss(nn.Linear(2, 1)(x), y), optim.SGD(lr=0.1))
+    >>> trainer = program.compile(seed=0)
+    >>> rows = np.random.default_rng(0).normal(size=(64, 2))
+    >>> history = trainer.fit({"x": rows, "y": rows[:, :1]}, batch_size=16, epochs=20)
+    >>> history["loss"][-1] < 1e-3
+    True
     """
     objectives, rates = _led(objectives_of(loss, optimizer, train))
     total = total_loss(objectives)
@@ -275,11 +289,7 @@ def training(
     _check_monitors(rates.monitors, ["loss", *(metrics or {})])
     columns = {"loss": total, **{name: _metric(m) for name, m in (metrics or {}).items()}}
     ratios = {name: value for name, value in columns.items() if isinstance(value, Ratio)}
-    reported = [
-        (f"{name} (dividend)", ratios[name].numerator) if name in ratios else (name, value)
-        for name, value in columns.items()
-    ]
-    reported += [(f"{name} (divisor)", value.denominator) for name, value in ratios.items()]
+    reported = _reported(columns, ratios)
     predicted = list((outputs or {}).items())
     with collector_paused():
         graphs = _graphs(objectives, rates, reported, predicted)
@@ -297,6 +307,17 @@ def training(
         lambda: _graphs(objectives, rates, reported, predicted, loss_scale()),
         tuple(p.cell for objective in objectives for p in objective.parameters()),
     )
+
+
+def _reported(
+    columns: Mapping[str, Tensor], ratios: Mapping[str, Ratio]
+) -> list[tuple[str, Tensor]]:
+    """What a step reports: each column, of a ratio its dividend, and the divisors at the end."""
+    reported = [
+        (f"{name} (dividend)", ratios[name].numerator) if name in ratios else (name, value)
+        for name, value in columns.items()
+    ]
+    return [*reported, *((f"{name} (divisor)", ratios[name].denominator) for name in ratios)]
 
 
 def _led(objectives: Sequence[Objective]) -> tuple[list[Objective], Rates]:

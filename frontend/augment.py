@@ -29,11 +29,13 @@ from gradc.runtime.plain_number import as_real
 
 from . import random
 from .functional import elementwise as each
+from .functional.activation import sigmoid
 from .functional.creation import arange, ones, training_mode
 from .functional.manipulation import flip, roll
-from .functional.neural import one_hot, pad, sigmoid
+from .functional.neural import one_hot, pad
 from .functional.sampling import PADDING_MODES, sampled
 from .functional.statistics import cumulative_sum, mean, sum
+from .functional.trigonometry import cos, sin, tan
 from .functional.windows import extent_along
 from .missing import namespace
 from .nn.module import Module
@@ -159,6 +161,9 @@ class RandomTranslate(_Moved):
     """Moved by whole pixels, up to a part of each side, up or down and left or right.
 
     translate   the largest part of (height, width), or of both
+
+    >>> gc.augment.RandomTranslate(0.1)(gc.input("pictures", ("batch", 1, 28, 28))).shape
+    ('batch', 1, 28, 28)
     """
 
     options = ("translate", "padding_mode")
@@ -179,7 +184,11 @@ class RandomTranslate(_Moved):
 
 
 class RandomRotate(_Moved):
-    """Turned around the middle, by up to so many degrees either way, or by (low, high)."""
+    """Turned around the middle, by up to so many degrees either way, or by (low, high).
+
+    >>> gc.augment.RandomRotate(15.0)(gc.input("pictures", ("batch", 1, 28, 28))).shape
+    ('batch', 1, 28, 28)
+    """
 
     options = ("degrees", "padding_mode")
 
@@ -190,12 +199,16 @@ class RandomRotate(_Moved):
 
     def places(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         angle = _one(x, *(math.radians(degrees) for degrees in self.range))
-        cosine, sine = each.cos(angle), each.sin(angle)
+        cosine, sine = cos(angle), sin(angle)
         return columns * sine + rows * cosine, columns * cosine - rows * sine
 
 
 class RandomScale(_Moved):
-    """Larger or smaller around the middle, by a factor from (low, high), or 1 more or less."""
+    """Larger or smaller around the middle, by a factor from (low, high), or 1 more or less.
+
+    >>> gc.augment.RandomScale((0.9, 1.1))(gc.input("pictures", ("batch", 1, 28, 28))).shape
+    ('batch', 1, 28, 28)
+    """
 
     options = ("scale", "padding_mode")
 
@@ -215,6 +228,9 @@ class RandomShear(_Moved):
     """Every row moved sideways by its distance from the middle times the tangent of an angle.
 
     degrees   the largest angle either way, or (low, high); between -90 and 90
+
+    >>> gc.augment.RandomShear(10.0)(gc.input("pictures", ("batch", 1, 28, 28))).shape
+    ('batch', 1, 28, 28)
     """
 
     options = ("degrees", "padding_mode")
@@ -228,7 +244,7 @@ class RandomShear(_Moved):
 
     def places(self, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         angle = _one(x, *(math.radians(degrees) for degrees in self.range))
-        return rows, columns - rows * each.tan(angle)
+        return rows, columns - rows * tan(angle)
 
 
 class RandomLensDistortion(_Moved):
@@ -238,6 +254,9 @@ class RandomLensDistortion(_Moved):
                lines outwards in the middle (barrel), a negative one inwards (pincushion)
 
     Source: Brown, "Decentering Distortion of Lenses" (1966), the first radial term.
+
+    >>> gc.augment.RandomLensDistortion(0.1)(gc.input("pictures", ("batch", 1, 28, 28))).shape
+    ('batch', 1, 28, 28)
     """
 
     options = ("strength", "padding_mode")
@@ -258,6 +277,11 @@ class RandomMirror(Augmentation):
     """Mirrored with probability p, left and right exchanged; `vertical`: top and bottom.
 
     Not for what has a hand: letters and digits (a mirrored 2 is no 2), traffic signs, arrows.
+
+    >>> mirror = gc.augment.RandomMirror(p=1.0)
+    >>> picture = gc.constant([[[[1.0, 2.0, 3.0]]]])
+    >>> gc.compile(mirror(picture), training=True)()[0, 0], gc.compile(mirror(picture))()[0, 0]
+    (array([[3., 2., 1.]], dtype=float32), array([[1., 2., 3.]], dtype=float32))
     """
 
     options = ("p", "vertical")
@@ -277,6 +301,11 @@ class RandomCrop(Augmentation):
     padding   rows and columns on every side
 
     In evaluation it is the middle of the picture, which is all of it where size is None.
+
+    >>> gc.augment.RandomCrop(padding=4)(gc.input("pictures", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 32, 32)
+    >>> gc.augment.RandomCrop(28, padding=0)(gc.input("pictures", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 28, 28)
     """
 
     options = ("size", "padding")
@@ -314,7 +343,11 @@ class RandomCrop(Augmentation):
 
 
 class RandomBrightness(Augmentation):
-    """Every picture times a factor: 1 more or less `brightness`, or from (low, high)."""
+    """Every picture times a factor: 1 more or less `brightness`, or from (low, high).
+
+    >>> gc.augment.RandomBrightness(0.2)(gc.input("pictures", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 32, 32)
+    """
 
     options = ("brightness",)
 
@@ -327,7 +360,11 @@ class RandomBrightness(Augmentation):
 
 
 class RandomContrast(Augmentation):
-    """Every picture's distance from its mean grey times a factor around 1, or from (low, high)."""
+    """Every picture's distance from its mean grey times a factor around 1, or from (low, high).
+
+    >>> gc.augment.RandomContrast(0.2)(gc.input("pictures", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 32, 32)
+    """
 
     options = ("contrast",)
 
@@ -346,6 +383,9 @@ class RandomSaturation(Augmentation):
     saturation   the factor is 1 more or less this, or from (low, high): 0 is grey
 
     Pictures of one channel have no colour and stay as they are.
+
+    >>> gc.augment.RandomSaturation(0.2)(gc.input("pictures", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 32, 32)
     """
 
     options = ("saturation",)
@@ -363,7 +403,11 @@ class RandomSaturation(Augmentation):
 
 
 class RandomNoise(Augmentation):
-    """Normal noise of this standard deviation, for every element its own."""
+    """Normal noise of this standard deviation, for every element its own.
+
+    >>> gc.augment.RandomNoise(0.05)(gc.input("pictures", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 32, 32)
+    """
 
     options = ("std",)
 
@@ -408,6 +452,10 @@ class Cutout(Augmentation):
 
     Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with
     Cutout" (2017).
+
+    >>> pictures = gc.input("pictures", ("batch", 3, 32, 32))
+    >>> gc.augment.Cutout(8)(pictures).shape
+    ('batch', 3, 32, 32)
     """
 
     options = ("length", "fill")
@@ -444,6 +492,12 @@ class Mixup(Module):
     become rows with a single 1. A batch is mixed with itself, moved on by one picture.
 
     Source: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization" (2018).
+
+    >>> images = gc.input("images", ("batch", 3, 32, 32))
+    >>> labels = gc.input("labels", ("batch",), gc.int32)
+    >>> mixed, rows = gc.augment.Mixup(num_classes=10)(images, labels)
+    >>> mixed.shape, rows.shape
+    (('batch', 3, 32, 32), ('batch', 10))
     """
 
     def __init__(self, alpha: Number = 0.2, num_classes: int | None = None) -> None:

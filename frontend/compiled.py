@@ -39,6 +39,11 @@ class Function(Attributes):
     """A compiled function. Call it with its inputs by name; it returns fresh arrays.
 
     graph   what was compiled
+
+    >>> x = gc.input("x", ("batch", 2))
+    >>> f = gc.compile(nn.Linear(2, 3)(x), seed=0)
+    >>> f(x=np.zeros((4, 2))).shape, list(f.parameters), list(f.inputs)
+    ((4, 3), ['weight', 'bias'], ['x'])
     """
 
     _hints = FUNCTION
@@ -109,24 +114,17 @@ def compile(
     state      a trainer, or another compiled function, with which it has in common all state that
                both know by name: what one learns or updates, the other computes with. None: state
                of its own, made from the seed; a warning names parameters that a trainer has trained
+
+    >>> x = gc.input("x", ("batch", 2))
+    >>> f = gc.compile({"sum": x.sum(axis=1), "largest": x.max()})
+    >>> f(x=[[1.0, 2.0], [3.0, 4.0]])
+    {'sum': array([3., 7.], dtype=float32), 'largest': array(4., dtype=float32)}
     """
     with located("compile"):
         target, precision = text("target", target), text("precision", precision)
         training = flag("training", training)
         owner = _owner_of(state)
-    cells: Collection[StateCell] = ()
-    if isinstance(structure, ProgramText):
-        graph, initial = structure.graph, structure.initial
-        structure = {name: name for name, _ in graph.outputs}
-        if [*structure] == [str(i) for i in range(len(structure))]:
-            structure = "0" if len(structure) == 1 else [*structure]
-        if not training:
-            graph = Graph(graph.name, graph.inputs, graph.states, graph.outputs)
-    else:
-        graph, assembler = assemble(structure, "compile", training)
-        states, cells = list(assembler.states), assembler.cells.values()
-        initial = assembler.initial_graph(states) if states else None
-        structure = unflatten_like(structure, [name for name, _ in graph.outputs])
+    graph, initial, structure, cells = _assembled(structure, training)
     graph = specialize(graph, bound_dimensions([graph], dims, batch, "compile"), training=training)
     graphs = {"call": graph} if initial is None else {"call": graph, "init": initial}
     with located("compile"):
@@ -143,6 +141,25 @@ def compile(
     else:
         _warn_of_trained(cells)
     return Function(graph, executor, structure)
+
+
+def _assembled(
+    structure: Any, training: bool
+) -> tuple[Graph, Graph | None, Any, Collection[StateCell]]:
+    """The graph, that of first values, names of outputs in the structure, and the states' cells."""
+    if isinstance(structure, ProgramText):
+        graph = structure.graph
+        names: Any = {name: name for name, _ in graph.outputs}
+        if [*names] == [str(i) for i in range(len(names))]:
+            names = "0" if len(names) == 1 else [*names]
+        if not training:
+            graph = Graph(graph.name, graph.inputs, graph.states, graph.outputs)
+        return graph, structure.initial, names, ()
+    graph, assembler = assemble(structure, "compile", training)
+    states = list(assembler.states)
+    initial = assembler.initial_graph(states) if states else None
+    names = unflatten_like(structure, [name for name, _ in graph.outputs])
+    return graph, initial, names, assembler.cells.values()
 
 
 def _owner_of(state: Any) -> Executor | None:

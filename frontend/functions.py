@@ -38,6 +38,11 @@ def checkpoint(fn: F) -> F:
     computing that twice. Tensors among the arguments, in tuples, lists and dicts too, are what is
     kept; parameters that fn reads are in memory anyway. It returns tensors in any structure.
     In a scan it says that a step keeps its carry alone: gc.scan(gc.checkpoint(step), init, xs).
+
+    >>> x = gc.input("x", (3,))
+    >>> y = gc.checkpoint(lambda v: gc.sum(gc.exp(gc.sin(v))))(x)
+    >>> gc.compile(gc.grad(y, x))(x=[0.0, 1.0, 2.0]).round(4)
+    array([ 1.    ,  1.2534, -1.0331], dtype=float32)
     """
     _check_function("checkpoint", fn)
 
@@ -76,6 +81,13 @@ def custom_gradient(fn: F) -> F:
     arguments alone, not to other tensors that fn reads.
     Raises ShapeError or DTypeError, when the function is called, if a gradient has not the type of
     its argument.
+
+    >>> @gc.custom_gradient
+    ... def through(x):
+    ...     return gc.round(x), lambda dy: dy
+    >>> x = gc.input("x", (2,))
+    >>> gc.compile(gc.grad(gc.sum(through(x)), x))(x=[0.2, 0.7])
+    array([1., 1.], dtype=float32)
     """
     _check_function("custom_gradient", fn)
 
@@ -107,6 +119,12 @@ def vmap(fn: F, axis: Any = 0) -> F:
     gc.map does, random numbers included, by operations with one more axis where there are such:
     compiler/autodiff/batching.py says of which operations. Tensors from outside are whole.
     Raises ShapeError where an argument has no such axis, or their extents differ.
+
+    >>> def energy(w):
+    ...     return gc.sum(w * w)
+    >>> many = gc.vmap(energy)
+    >>> gc.compile(many(gc.constant([[1.0, 2.0], [3.0, 4.0]])))()
+    array([ 5., 25.], dtype=float32)
     """
     _check_function("vmap", fn)
 

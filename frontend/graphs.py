@@ -211,7 +211,14 @@ class ProgramText(Attributes):
 
 @spelled
 def graph(structure: Any) -> ProgramText:
-    """The graph of a structure of tensors. print() shows it as text, which gc.parse reads back."""
+    """The graph of a structure of tensors. print() shows it as text, which gc.parse reads back.
+
+    >>> print(gc.graph(gc.exp(gc.input("x", (3,)))))
+    graph main(%x: f32[3]) {
+      %0 = exp %x : f32[3]
+      return %0
+    }
+    """
     graph, assembler = assemble(structure, "graph", training=True)
     initial = assembler.initial_graph(list(assembler.states)) if assembler.states else None
     return ProgramText(graph, initial)
@@ -223,6 +230,10 @@ def parse(text: Text, file: Text = "<text>") -> ProgramText:
     """A graph from its text. Raises IRSyntaxError, whose text begins FILE:LINE:COLUMN.
 
     file   what messages name: where the text was read
+
+    >>> text = str(gc.graph({"y": 2 * gc.input("x", (2,))}))
+    >>> gc.compile(gc.parse(text))(x=[1.0, 2.0])
+    {'y': array([2., 4.], dtype=float32)}
     """
     return ProgramText(parse_graph(text, file))
 

@@ -92,6 +92,12 @@ def scan(
     iteration to the next. Derivatives exist in reverse and forward mode, of any order.
     Raises ShapeError or DTypeError if a carry changes its type, ArgumentError if it changes its
     structure.
+
+    >>> def add(total, value):
+    ...     return total + value, total + value
+    >>> last, sums = gc.scan(add, gc.constant(0.0), gc.constant([1.0, 2.0, 3.0]))
+    >>> gc.compile([last, sums])()
+    [array(6., dtype=float32), array([1., 3., 6.], dtype=float32)]
     """
     return _scanned("scan", fn, init, xs, length, flag("reverse", reverse))
 
@@ -102,6 +108,9 @@ def map(fn: Callable[..., Any], xs: Any) -> Any:
 
     fn  takes one element, in the structure of xs; returns tensors in any structure
     xs  a tensor, or tensors in tuples, lists and dicts, all with one leading extent
+
+    >>> gc.compile(gc.map(lambda row: gc.sum(row), gc.constant([[1.0, 2.0], [3.0, 4.0]])))()
+    array([3., 7.], dtype=float32)
     """
     scanned = leaves_of("map", xs)
     if not scanned.tensors:
@@ -238,6 +247,11 @@ def while_loop(
 
     Derivatives exist in forward mode, and with a bound in reverse mode: gc.grad without one raises
     GradientError.
+
+    >>> far = lambda root: gc.abs(root * root - 2.0) > 1e-6
+    >>> root = gc.while_loop(far, lambda root: (root + 2.0 / root) / 2, gc.constant(1.0))
+    >>> gc.compile(root)()
+    array(1.4142135, dtype=float32)
     """
     carried = leaves_of("while_loop", init)
     if not carried.tensors:
@@ -291,6 +305,11 @@ def cond(
     operands   tensors, or tensors in tuples, lists and dicts
 
     Only one of the two is computed; so in the gradient, which computes its values again.
+
+    >>> x = gc.input("x", ())
+    >>> y = gc.cond(x > 0, lambda v: gc.sqrt(v), lambda v: -v, x)
+    >>> gc.compile(y)(x=9.0), gc.compile(y)(x=-2.0)
+    (array(3., dtype=float32), array(2., dtype=float32))
     """
     chosen = _predicate("cond", predicate, "the predicate")
     taken = [leaves_of("cond", operand) for operand in operands]

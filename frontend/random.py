@@ -65,7 +65,11 @@ def _check_order(operation: str, shape: Any, names: str, *numbers: Any) -> None:
 
 @_public
 def bits(shape: ShapeLike) -> Tensor:
-    """32 random bits per element, as int32. Every call draws from a stream of its own."""
+    """32 random bits per element, as int32. Every call draws from a stream of its own.
+
+    >>> gc.random.bits((4,)).dtype
+    gradc.int32
+    """
     extents = nodes.check_shape(shape, "random.bits")
     seed, step = seed_state().node, step_state().node
     # The stream is given by graphs.py, one per node; until then two nodes differ by identity.
@@ -86,6 +90,10 @@ def uniform(
     16-bit floats have steps of 2**-11 (float16) and 2**-8 (bfloat16). The limits hold in the dtype:
     what rounds to `high` becomes the number below it. Raises ArgumentError unless low < high are
     finite numbers between which the dtype has a number and whose distance it holds.
+
+    >>> values = gc.compile(gc.random.uniform((1000,), -1.0, 1.0), seed=0)()
+    >>> bool(values.min() >= -1 and values.max() < 1)
+    True
     """
     _check_order("random.uniform", shape, "low, high", low, high)
     wanted = _float_dtype(dtype, "random.uniform")
@@ -112,6 +120,10 @@ def normal(
     The farthest values are 5.77 (float64: 8.57) deviations from the mean. Raises ArgumentError for
     a negative deviation, and where these values are not finite in the dtype.
     Source: Box and Muller, "A Note on the Generation of Random Normal Deviates" (1958).
+
+    >>> noise = gc.compile(gc.random.normal((1000,), mean=5.0), seed=0)()
+    >>> round(float(noise.mean()), 1), round(float(noise.std()), 1)
+    (5.0, 1.0)
     """
     _check_order("random.normal", shape, "mean, std", mean, std)
     wanted = _float_dtype(dtype, "random.normal")
@@ -132,6 +144,9 @@ def bernoulli(p: Number, shape: ShapeLike) -> Tensor:
     """A bool that is true with probability p, rounded to a multiple of 2**-32.
 
     Never for p = 0, always for p = 1.
+
+    >>> gc.compile(gc.random.bernoulli(0.5, (4,)), seed=0)()
+    array([ True, False,  True, False])
     """
     count = round(check_probability(p, "random.bernoulli") * 2**32)
     if count in (0, 2**32):
@@ -153,6 +168,9 @@ def categorical(logits: TensorLike, axis: int = -1) -> Tensor:
         token = gc.random.categorical(logits / temperature)
 
     Source: inversion, as in Devroye, "Non-Uniform Random Variate Generation" (1986), III.2.
+
+    >>> gc.compile(gc.random.categorical(gc.constant([[0.0, 1e4], [1e4, 0.0]])))()
+    array([1, 0])
     """
     x = as_tensor(logits)
     operation = "random.categorical"
@@ -181,6 +199,9 @@ def randint(
     Raises ArgumentError unless low < high are integers and the dtype holds low to high - 1.
     Source: Lemire, "Fast Random Integer Generation in an Interval" (2019), without its rejection:
     more random bits take its place.
+
+    >>> gc.compile(gc.random.randint(0, 10, (5,)), seed=0)()
+    array([3, 9, 0, 7, 9])
     """
     wanted = dtype_of(dtype)
     if not wanted.is_integer:

@@ -50,6 +50,11 @@ class Tensor:
     node      the graph node that computes it
     declared  inputs that a program with this result takes though the node does not read them:
               the inputs of a function whose derivative is constant
+
+    >>> x = gc.input("x", ("batch", 3))
+    >>> y = (2 * x.exp()).sum(axis=1)
+    >>> y.shape, y.dtype
+    (('batch',), gradc.float32)
     """
 
     __slots__ = ("declared", "node")

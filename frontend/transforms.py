@@ -35,6 +35,14 @@ def grad(y: Tensor, wrt: Any) -> Any:
     """The gradient of the scalar y: for every tensor of `wrt` a tensor of its shape.
 
     Raises GradientError if y is not a floating-point scalar.
+
+    >>> x = gc.input("x", (2,))
+    >>> y = gc.sum(x**3)
+    >>> gc.compile(gc.grad(y, x))(x=[1.0, 2.0])
+    array([ 3., 12.], dtype=float32)
+    >>> (slope,) = gc.grad(y, [x])
+    >>> gc.compile(gc.grad(gc.sum(slope), x))(x=[1.0, 2.0])
+    array([ 6., 12.], dtype=float32)
     """
     tensors, rebuild = _tensors(wrt, "grad")
     _require_scalar(y, "grad")
@@ -44,7 +52,12 @@ def grad(y: Tensor, wrt: Any) -> Any:
 
 @spelled
 def vjp(y: Tensor, wrt: Any, cotangent: Any) -> Any:
-    """The product of `cotangent`, which has y's shape, with the Jacobian of y."""
+    """The product of `cotangent`, which has y's shape, with the Jacobian of y.
+
+    >>> x = gc.input("x", (2,))
+    >>> gc.compile(gc.vjp(x * x, x, [1.0, 10.0]))(x=[3.0, 4.0])
+    array([ 6., 80.], dtype=float32)
+    """
     tensors, rebuild = _tensors(wrt, "vjp")
     _require_float(y, "vjp")
     seed = _fitted(cotangent, y, "vjp", "cotangent")
@@ -54,7 +67,12 @@ def vjp(y: Tensor, wrt: Any, cotangent: Any) -> Any:
 
 @spelled
 def jvp(y: Tensor, wrt: Any, tangent: Any) -> Tensor:
-    """The derivative of y where every tensor of `wrt` moves along its tangent; y's shape."""
+    """The derivative of y where every tensor of `wrt` moves along its tangent; y's shape.
+
+    >>> x = gc.input("x", (2,))
+    >>> gc.compile(gc.jvp(x * x, x, gc.constant([1.0, 0.0])))(x=[3.0, 4.0])
+    array([6., 0.], dtype=float32)
+    """
     tensors, _ = _tensors(wrt, "jvp")
     _require_float(y, "jvp")
     tangents = _matching(tangent, tensors, "jvp", "tangent")
@@ -66,7 +84,12 @@ def jvp(y: Tensor, wrt: Any, tangent: Any) -> Tensor:
 
 @spelled
 def hvp(y: Tensor, wrt: Any, vector: Any) -> Any:
-    """The Hessian of the scalar y times a vector, which has the structure and shapes of `wrt`."""
+    """The Hessian of the scalar y times a vector, which has the structure and shapes of `wrt`.
+
+    >>> x = gc.input("x", (2,))
+    >>> gc.compile(gc.hvp(x[0] * x[1] ** 2, x, gc.constant([1.0, 0.0])))(x=[1.0, 2.0])
+    array([0., 4.], dtype=float32)
+    """
     tensors, rebuild = _tensors(wrt, "hvp")
     _require_scalar(y, "hvp")
     vectors = _matching(vector, tensors, "hvp", "vector")
@@ -79,7 +102,13 @@ def hvp(y: Tensor, wrt: Any, vector: Any) -> Any:
 @spelled
 def jacobian(y: Tensor, wrt: Any) -> Any:
     """d y / d x for every x of `wrt`, of shape y.shape + x.shape. One reverse pass per element
-    of y: meant for few outputs."""
+    of y: meant for few outputs.
+
+    >>> x = gc.input("x", (2,))
+    >>> gc.compile(gc.jacobian(gc.stack([x[0] * x[1], x[0]]), x))(x=[3.0, 4.0])
+    array([[4., 3.],
+           [1., 0.]], dtype=float32)
+    """
     tensors, rebuild = _tensors(wrt, "jacobian")
     _require_float(y, "jacobian")
     with located("jacobian"):
@@ -94,6 +123,11 @@ def hessian(y: Tensor, wrt: Any) -> Any:
 
     For a structure: the structure, each leaf x replaced by the structure of d2 y / (dx dz) over
     all z, each of shape x.shape + z.shape.
+
+    >>> x = gc.input("x", (2,))
+    >>> gc.compile(gc.hessian(x[0] * x[1] ** 2, x))(x=[1.0, 2.0])
+    array([[0., 4.],
+           [4., 2.]], dtype=float32)
     """
     tensors, rebuild = _tensors(wrt, "hessian")
     _require_scalar(y, "hessian")

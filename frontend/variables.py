@@ -147,7 +147,13 @@ class State(Tensor):
 
 @spelled
 def input(name: str, shape: Any, dtype: Any = float32) -> Tensor:
-    """A named input of the program. A shape entry is an integer or the name of a dimension."""
+    """A named input of the program. A shape entry is an integer or the name of a dimension.
+
+    >>> gc.input("images", ("batch", 3, 32, 32)).shape
+    ('batch', 3, 32, 32)
+    >>> gc.input("labels", ("batch",), gc.int32).dtype
+    gradc.int32
+    """
     _check_name(name, "input")
     _check_not_reserved(name, "input")
     extents, wanted = nodes.check_shape(shape, "input"), _known_dtype(dtype, "input")
@@ -167,6 +173,10 @@ def parameter(
                returns one of them; without one the parameter begins as zeros
     trainable  False: it is listed and saved as any parameter, and no optimizer changes it, like
                one that gc.frozen has frozen
+
+    >>> w = gc.parameter("w", (2,), init=np.array([1.0, 2.0], np.float32))
+    >>> gc.compile(3 * w)()
+    array([3., 6.], dtype=float32)
     """
     made = _declare(name, shape, dtype, init, trained=True, operation="parameter")
     with located("parameter"):
@@ -184,6 +194,13 @@ def frozen(parameters: Any) -> Any:
 
     Gradients flow through a frozen layer to what lies before it. Running statistics, which are no
     parameters, go on. Without freezing: gc.training(loss, optimizer, train="head.*").
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    >>> body = gc.frozen(model[0])
+    >>> loss = gc.mean(gc.square(model(gc.input("x", ("batch", 4))) - 1.0))
+    >>> trainer = gc.training(loss, optim.SGD(lr=0.1)).compile()
+    >>> list(trainer.parameters)
+    ['0.weight', '0.bias', '2.weight', '2.bias']
     """
     found: list[Any]
     other = (type, str, bytes, Mapping, np.ndarray)
@@ -207,7 +224,14 @@ def frozen(parameters: Any) -> Any:
 
 @spelled
 def state(name: str, shape: Any, dtype: Any = float32, init: Beginning = None) -> State:
-    """A state that is not trained: `gc.update` says what it becomes after a training step."""
+    """A state that is not trained: `gc.update` says what it becomes after a training step.
+
+    >>> calls = gc.state("calls", (), gc.int64, init=gc.init.zeros)
+    >>> gc.update(calls, calls + 1)
+    >>> count = gc.compile(calls + 1, training=True)
+    >>> int(count()), int(count())
+    (1, 2)
+    """
     return _declare(name, shape, dtype, init, trained=False, operation="state")
 
 
@@ -218,6 +242,12 @@ def update(state: Tensor, value: Any) -> None:
     A state has one update: a later call replaces an earlier one. Evaluation updates nothing. A
     parameter takes one too, in programs whose optimizer does not change it: those of gc.compile
     with `training=True`, and of gc.training where it is frozen or another's.
+
+    >>> mean = gc.state("mean", (), init=gc.init.zeros)
+    >>> gc.update(mean, 0.9 * mean + 0.1 * gc.input("x", ()))
+    >>> follow = gc.compile(1.0 * mean, training=True)
+    >>> [round(float(follow(x=1.0)), 2) for _ in range(3)]
+    [0.0, 0.1, 0.19]
     """
     refuse_in_regions("update", "a state is not updated in a loop or a branch", _CARRIED)
     if not isinstance(state, State):

@@ -25,6 +25,13 @@ class History(Attributes, dict[str, Sequence[float]]):
 
     A checkpoint keeps a few thousand numbers of a column. After `fit(resume=True)` from one with
     more epochs, those that it kept are here, and all since: `epochs(name)` tells which they are.
+
+    >>> w = gc.parameter("w", (), init=gc.init.ones)
+    >>> loss = gc.square(w - gc.mean(gc.input("x", ("batch",))))
+    >>> trainer = gc.training(loss, optim.SGD(lr=0.5)).compile()
+    >>> history = trainer.fit({"x": [3.0, 3.0]}, batch_size=2, epochs=2)
+    >>> history["loss"], history.best_epoch
+    ([4.0, 0.0], 1)
     """
 
     _hints = HISTORY

@@ -27,6 +27,15 @@ class EarlyStopping(Attributes):
     mode           "min" for losses, "max" for accuracies
 
     A number that is not finite is never an improvement.
+
+    >>> x, y = gc.input("x", ("batch", 2)), gc.input("y", ("batch", 1))
+    >>> trainer = gc.training(gc.mse_loss(nn.Linear(2, 1)(x), y), optim.SGD(lr=0.1)).compile(seed=0)
+    >>> rows = np.random.default_rng(0).normal(size=(80, 2))
+    >>> train, held_out = ({"x": part, "y": part[:, :1]} for part in (rows[:64], rows[64:]))
+    >>> stop = gc.EarlyStopping(patience=2, min_delta=1e-4)
+    >>> history = trainer.fit(train, epochs=500, validation=held_out, early_stopping=stop)
+    >>> len(history["loss"]) < 100
+    True
     """
 
     patience: int

@@ -87,6 +87,17 @@ class Trainer(Attributes):
 
     artifact   the compiled program
     executor   runs it, and holds the state
+
+    >>> x, y = gc.input("x", ("batch", 2)), gc.input("y", ("batch", 1))
+    >>> line = nn.Linear(2, 1)(x)
+    >>> program = gc.training(gc.mse_loss(line, y), optim.SGD(lr=0.1), outputs={"line": line})
+    >>> trainer = program.compile(seed=0)
+    >>> rows = np.random.default_rng(0).normal(size=(64, 2))
+    >>> history = trainer.fit({"x": rows, "y": rows[:, :1]}, batch_size=16, epochs=30)
+    >>> trainer.predict(x=[[1.0, 0.0], [0.0, 1.0]])["line"].round(1).ravel().tolist()
+    [1.0, 0.0]
+    >>> trainer.parameters["weight"].shape
+    (1, 2)
     """
 
     _hints = TRAINER

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import gradc as gc
 from gradc import nn, optim
+from gradc.compiler.types import DType
 
 NAMESPACES: dict[str, Any] = {
     "gc": gc,
@@ -21,7 +23,6 @@ NAMESPACES: dict[str, Any] = {
     "init": gc.init,
     "random": gc.random,
     "augment": gc.augment,
-    "data": gc.data,
 }
 
 
@@ -39,8 +40,28 @@ def examples_of(spelling: str, described: Any) -> Iterator[doctest.DocTest]:
             yield found
 
 
+def is_described(described: Any) -> bool:
+    """Functions and classes, but for errors; constants, dtypes and modules speak for themselves."""
+    is_error = inspect.isclass(described) and issubclass(described, Exception)
+    return callable(described) and not isinstance(described, DType) and not is_error
+
+
 @pytest.mark.parametrize("namespace", NAMESPACES)
-def test_examples_print_what_they_say(namespace: str) -> None:
+def test_every_function_has_an_example(namespace: str) -> None:
+    module = NAMESPACES[namespace]
+    public = {name: getattr(module, name) for name in module.__all__}
+    described = {name: found for name, found in public.items() if is_described(found)}
+    bare = [
+        name for name, found in described.items() if ">>> " not in (inspect.getdoc(found) or "")
+    ]
+    assert not bare
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_examples_print_what_they_say(
+    namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for those that write files
     module = NAMESPACES[namespace]
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     runner = doctest.DocTestRunner(optionflags=flags, verbose=False)

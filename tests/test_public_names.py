@@ -30,6 +30,7 @@ def test_functions_are_names_of_gc() -> None:
     assert set(functional.__all__) <= set(gc.__all__)
     assert all(getattr(gc, name) is getattr(functional, name) for name in functional.__all__)
     families = [
+        functional.activation,
         functional.attention,
         functional.convolution,
         functional.distances,

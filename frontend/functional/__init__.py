@@ -12,7 +12,9 @@ import typing as _typing
 from ..arguments import checked as _checked
 from ..missing import public_names as _public_names
 from ..synonyms import spell_functions as _spell_functions
+from .activation import *
 from .attention import *
+from .comparison import *
 from .convolution import *
 from .creation import *
 from .distances import *
@@ -36,6 +38,7 @@ from .sampling import *
 from .sorting import *
 from .statistics import *
 from .thresholds import *
+from .trigonometry import *
 from .unpooling import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above

@@ -23,6 +23,7 @@ from ..tracing import fail, located
 from . import elementwise as each
 from .manipulation import concat, flip
 from .neural import dropout
+from .trigonometry import cos, sin
 
 __all__ = [
     "rotary_embedding",
@@ -61,6 +62,10 @@ def scaled_dot_product_attention(
     Raises ShapeError for extents that do not fit, DTypeError for a mask of integers.
 
         gc.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    >>> q, k, v = (gc.input(name, ("batch", 4, 10, 16)) for name in "qkv")
+    >>> gc.scaled_dot_product_attention(q, k, v, is_causal=True).shape
+    ('batch', 4, 10, 16)
     """
     q, k, v = floating(query), floating(key), floating(value)
     check_shapes(_SDPA, q, k, v, enable_gqa)
@@ -238,6 +243,12 @@ def rotary_embedding(
     Source: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding" (2021).
 
         q = gc.rotary_embedding(q, offset=position)
+
+    >>> x = gc.constant(np.ones((1, 1, 3, 2), np.float32))
+    >>> gc.compile(gc.rotary_embedding(x))()[0, 0].round(3)
+    array([[ 1.   ,  1.   ],
+           [-0.301,  1.382],
+           [-1.325,  0.493]], dtype=float32)
     """
     x, first = floating(input), as_tensor(offset)
     operation = "rotary_embedding"
@@ -258,7 +269,7 @@ def rotary_embedding(
     pairs = x.reshape((*x.shape[:-1], *paired))
     side = derive(nodes.iota(paired, axis + 2, int64), x)
     sign = each.where(side == 0, -1.0, 1.0).astype(x.dtype)
-    cosine, sine = each.cos(angle).astype(x.dtype), each.sin(angle).astype(x.dtype)
+    cosine, sine = cos(angle).astype(x.dtype), sin(angle).astype(x.dtype)
     turned = pairs * cosine + flip(pairs, axis=axis) * (sign * sine)
     if turned.ndim != pairs.ndim or turned.shape != pairs.shape:
         facts = [f"offset is {first.node.type}, the input {x.node.type}"]

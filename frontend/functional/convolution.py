@@ -44,7 +44,11 @@ def conv1d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """conv2d along one axis: input [batch, in, length], weight [out, in / groups, length]."""
+    """conv2d along one axis: input [batch, in, length], weight [out, in / groups, length].
+
+    >>> gc.compile(gc.conv1d([[1.0, 2.0, 4.0, 8.0]], [[[-1.0, 1.0]]]))()
+    array([[1., 2., 4.]], dtype=float32)
+    """
     return _convolved("conv1d", 1, (input, weight, bias), (stride, padding, dilation, groups))
 
 
@@ -73,7 +77,9 @@ def conv2d(
     (height of the window - 1) - 1) // stride + 1. Raises ShapeError where channels, groups and
     extents do not fit. Sums go over the window first, then over its channels.
 
-        gc.conv2d(gc.input("x", ("batch", 3, 32, 32)), w, padding=1)
+    >>> x, w = gc.input("x", ("batch", 3, 32, 32)), gc.input("w", (16, 3, 3, 3))
+    >>> gc.conv2d(x, w, padding=1).shape
+    ('batch', 16, 32, 32)
     """
     return _convolved("conv2d", 2, (input, weight, bias), (stride, padding, dilation, groups))
 
@@ -87,7 +93,12 @@ def conv3d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """conv2d along three axes: input [batch, in, depth, height, width]."""
+    """conv2d along three axes: input [batch, in, depth, height, width].
+
+    >>> x, w = gc.input("x", ("batch", 1, 8, 8, 8)), gc.input("w", (4, 1, 3, 3, 3))
+    >>> gc.conv3d(x, w, padding="same").shape
+    ('batch', 4, 8, 8, 8)
+    """
     return _convolved("conv3d", 3, (input, weight, bias), (stride, padding, dilation, groups))
 
 
@@ -101,7 +112,11 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
-    """conv_transpose2d along one axis."""
+    """conv_transpose2d along one axis.
+
+    >>> gc.compile(gc.conv_transpose1d([[1.0, 2.0]], [[[1.0, 1.0, 1.0]]], stride=2))()
+    array([[1., 1., 3., 2., 2.]], dtype=float32)
+    """
     options = stride, padding, output_padding, groups, dilation
     return _transposed("conv_transpose1d", 1, (input, weight, bias), options)
 
@@ -127,6 +142,10 @@ def conv_transpose2d(
     The result is [batch, out, height', width'] with height' = (height - 1) stride - 2 padding +
     dilation * (height of the window - 1) + output_padding + 1. Raises ShapeError where channels,
     groups and extents do not fit.
+
+    >>> x, w = gc.input("x", ("batch", 8, 16, 16)), gc.input("w", (8, 3, 4, 4))
+    >>> gc.conv_transpose2d(x, w, stride=2, padding=1).shape
+    ('batch', 3, 32, 32)
     """
     options = stride, padding, output_padding, groups, dilation
     return _transposed("conv_transpose2d", 2, (input, weight, bias), options)
@@ -142,7 +161,12 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
-    """conv_transpose2d along three axes."""
+    """conv_transpose2d along three axes.
+
+    >>> x, w = gc.input("x", ("batch", 8, 4, 4, 4)), gc.input("w", (8, 1, 2, 2, 2))
+    >>> gc.conv_transpose3d(x, w, stride=2).shape
+    ('batch', 1, 8, 8, 8)
+    """
     options = stride, padding, output_padding, groups, dilation
     return _transposed("conv_transpose3d", 3, (input, weight, bias), options)
 

@@ -48,60 +48,104 @@ def _dtype(dtype: Any, default: DType) -> DType:
 
 
 def constant(value: Any, dtype: DTypeLike | None = None) -> Tensor:
-    """A tensor with fixed values: a number, nested lists of numbers, or an array."""
+    """A tensor with fixed values: a number, nested lists of numbers, or an array.
+
+    >>> gc.compile(2 * gc.constant([1.0, 2.0]))()
+    array([2., 4.], dtype=float32)
+    >>> gc.constant(np.arange(3)).dtype
+    gradc.int64
+    """
     if isinstance(value, Tensor):
         return value if dtype is None else value.astype(dtype)
     return Tensor(nodes.constant(value, None if dtype is None else dtype_of(dtype)))
 
 
 def asarray(value: Any, dtype: DTypeLike | None = None) -> Tensor:
-    """A tensor of a number, nested lists, an array, or a tensor."""
+    """A tensor of a number, nested lists, an array, or a tensor.
+
+    >>> gc.asarray([1, 2, 3], dtype=gc.float32).dtype
+    gradc.float32
+    """
     return constant(value, dtype)
 
 
 def full(
     shape: ShapeLike, fill_value: bool | int | float, dtype: DTypeLike | None = None
 ) -> Tensor:
-    """A tensor filled with one number."""
+    """A tensor filled with one number.
+
+    >>> gc.compile(gc.full((2, 3), 7.0))()
+    array([[7., 7., 7.],
+           [7., 7., 7.]], dtype=float32)
+    """
     wanted = None if dtype is None else dtype_of(dtype)
     return Tensor(nodes.constant(fill_value, wanted, nodes.check_shape(shape, "full")))
 
 
 def zeros(shape: ShapeLike, dtype: DTypeLike | None = None) -> Tensor:
-    """A tensor of zeros; float32 unless a dtype is given."""
+    """A tensor of zeros; float32 unless a dtype is given.
+
+    >>> gc.compile(gc.zeros((2, 3)))()
+    array([[0., 0., 0.],
+           [0., 0., 0.]], dtype=float32)
+    """
     return full(shape, 0, _dtype(dtype, float32))
 
 
 def empty(shape: ShapeLike, dtype: DTypeLike | None = None) -> Tensor:
-    """The same as `zeros`: a program has no uninitialised values."""
+    """The same as `zeros`: a program has no uninitialised values.
+
+    >>> gc.empty((2, 3)).shape
+    (2, 3)
+    """
     return zeros(shape, dtype)
 
 
 def empty_like(x: TensorLike, dtype: DTypeLike | None = None) -> Tensor:
-    """The same as `zeros_like`."""
+    """The same as `zeros_like`.
+
+    >>> gc.empty_like(gc.input("x", ("batch", 3))).shape
+    ('batch', 3)
+    """
     return zeros_like(x, dtype)
 
 
 def ones(shape: ShapeLike, dtype: DTypeLike | None = None) -> Tensor:
-    """A tensor of ones; float32 unless a dtype is given."""
+    """A tensor of ones; float32 unless a dtype is given.
+
+    >>> gc.compile(gc.ones(3, dtype=gc.int32))()
+    array([1, 1, 1], dtype=int32)
+    """
     return full(shape, 1, _dtype(dtype, float32))
 
 
 def full_like(
     x: TensorLike, fill_value: bool | int | float, dtype: DTypeLike | None = None
 ) -> Tensor:
-    """A tensor of one number with the shape and dtype of x."""
+    """A tensor of one number with the shape and dtype of x.
+
+    >>> gc.full_like(gc.input("x", ("batch", 3)), 0.5).shape
+    ('batch', 3)
+    """
     like = as_tensor(x)
     return full(like.shape, fill_value, _dtype(dtype, like.dtype))
 
 
 def zeros_like(x: TensorLike, dtype: DTypeLike | None = None) -> Tensor:
-    """Zeros with the shape and dtype of x."""
+    """Zeros with the shape and dtype of x.
+
+    >>> gc.zeros_like(gc.input("x", ("batch", 3))).shape
+    ('batch', 3)
+    """
     return full_like(x, 0, dtype)
 
 
 def ones_like(x: TensorLike, dtype: DTypeLike | None = None) -> Tensor:
-    """Ones with the shape and dtype of x."""
+    """Ones with the shape and dtype of x.
+
+    >>> gc.ones_like(gc.input("x", ("batch", 3), gc.int32)).dtype
+    gradc.int32
+    """
     return full_like(x, 1, dtype)
 
 
@@ -114,6 +158,11 @@ def arange(
     """start, start + step, ... up to but without stop; `arange(n)` starts at 0.
 
     `arange(x.shape[0])` counts along a named dimension: 0, 1, ... one less than its value.
+
+    >>> gc.compile(gc.arange(5))()
+    array([0, 1, 2, 3, 4])
+    >>> gc.compile(gc.arange(1.0, 2.0, 0.25))()
+    array([1.  , 1.25, 1.5 , 1.75], dtype=float32)
     """
     if isinstance(stop, Dimension) and start == 0:
         start, stop = stop, None
@@ -174,6 +223,9 @@ def linspace(
     """num equally spaced values from start to stop, stop itself included unless endpoint=False.
 
     Values of an integer dtype are rounded down, as in NumPy.
+
+    >>> gc.compile(gc.linspace(0.0, 1.0, 5))()
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
     if num < 0:
         fail(ArgumentError, "linspace", f"num is not negative, not {described(num)}")
@@ -194,7 +246,12 @@ def linspace(
 def eye(
     n_rows: Extent, n_cols: Extent | None = None, k: int = 0, dtype: DTypeLike | None = None
 ) -> Tensor:
-    """Ones on diagonal k (above the main one if positive), zeros elsewhere."""
+    """Ones on diagonal k (above the main one if positive), zeros elsewhere.
+
+    >>> gc.compile(gc.eye(2, 3))()
+    array([[1., 0., 0.],
+           [0., 1., 0.]], dtype=float32)
+    """
     shape = nodes.check_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
     _check_diagonal(k, "eye")
     row, column = (Tensor(nodes.iota(shape, axis, int64)) for axis in (0, 1))
@@ -222,12 +279,22 @@ def _check_diagonal(k: int, operation: str) -> None:
 
 
 def tril(x: TensorLike, k: int = 0) -> Tensor:
-    """x with zeros above diagonal k."""
+    """x with zeros above diagonal k.
+
+    >>> gc.compile(gc.tril([[1, 2], [3, 4]]))()
+    array([[1, 0],
+           [3, 4]])
+    """
     return _triangle(x, k, True, "tril")
 
 
 def triu(x: TensorLike, k: int = 0) -> Tensor:
-    """x with zeros below diagonal k."""
+    """x with zeros below diagonal k.
+
+    >>> gc.compile(gc.triu([[1, 2], [3, 4]], k=1))()
+    array([[0, 2],
+           [0, 0]])
+    """
     return _triangle(x, k, False, "triu")
 
 
@@ -235,6 +302,12 @@ def meshgrid(*arrays: TensorLike, indexing: str = "xy") -> list[Tensor]:
     """Coordinate grids of one-dimensional tensors; "ij" for matrix order, "xy" for pictures.
 
     A scalar is an axis of one element.
+
+    >>> x, y = gc.meshgrid([1, 2, 3], [10, 20])
+    >>> gc.compile([x, y])()
+    [array([[1, 2, 3],
+           [1, 2, 3]]), array([[10, 10, 10],
+           [20, 20, 20]])]
     """
     if indexing not in ("xy", "ij"):
         fail(ArgumentError, "meshgrid", f"indexing is 'xy' or 'ij', not {indexing!r}")

@@ -43,6 +43,12 @@ def einsum(subscripts: Any, *operands: Any) -> Tensor:
     `einsum(x, [0, 1], y, [1, 2], [0, 2])`, with numbers for letters, means the same.
 
     Raises ArgumentError for subscripts that do not parse, ShapeError for operands they do not fit.
+
+    >>> a, b = gc.input("a", ("batch", 3, 4)), gc.input("b", (4, 5))
+    >>> gc.einsum("bij,jk->bik", a, b).shape
+    ('batch', 3, 5)
+    >>> gc.compile(gc.einsum("ii->", [[1.0, 2.0], [3.0, 4.0]]))()
+    array(5., dtype=float32)
     """
     inputs, output, arrays = _parsed(subscripts, operands)
     tensors = [as_tensor(x) for x in arrays]

@@ -16,6 +16,7 @@ from gradc.compiler.ops.definition import OpDef
 from .. import nodes
 from ..tensor import Tensor, TensorLike, as_tensor, binary, derive, floating, operand_of, unary
 from ..tracing import fail
+from .comparison import isinf
 
 __all__ = [
     "add",
@@ -47,18 +48,6 @@ __all__ = [
     "log10",
     "log1p",
     "logaddexp",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "atan2",
-    "sinh",
-    "cosh",
-    "asinh",
-    "acosh",
-    "atanh",
     "erf",
     "erfc",
     "lgamma",
@@ -68,25 +57,6 @@ __all__ = [
     "ceil",
     "trunc",
     "round",
-    "equal",
-    "not_equal",
-    "less",
-    "less_equal",
-    "greater",
-    "greater_equal",
-    "isnan",
-    "isinf",
-    "isfinite",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "logical_not",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-    "bitwise_invert",
-    "bitwise_left_shift",
-    "bitwise_right_shift",
     "where",
     "stop_gradient",
 ]
@@ -95,32 +65,57 @@ __all__ = [
 
 
 def add(x: TensorLike, y: TensorLike) -> Tensor:
-    """x + y."""
+    """x + y.
+
+    >>> gc.compile(gc.add([1.0, 2.0], [[10.0], [20.0]]))()
+    array([[11., 12.],
+           [21., 22.]], dtype=float32)
+    """
     return binary(arithmetic.ADD, x, y)
 
 
 def subtract(x: TensorLike, y: TensorLike) -> Tensor:
-    """x - y."""
+    """x - y.
+
+    >>> gc.compile(gc.subtract([3.0, 5.0], 1.0))()
+    array([2., 4.], dtype=float32)
+    """
     return binary(arithmetic.SUB, x, y)
 
 
 def multiply(x: TensorLike, y: TensorLike) -> Tensor:
-    """x * y."""
+    """x * y.
+
+    >>> gc.compile(gc.multiply([1.0, 2.0], [3.0, 4.0]))()
+    array([3., 8.], dtype=float32)
+    """
     return binary(arithmetic.MUL, x, y)
 
 
 def divide(x: TensorLike, y: TensorLike) -> Tensor:
-    """x / y in floating point; integers are divided in float32."""
+    """x / y in floating point; integers are divided in float32.
+
+    >>> gc.compile(gc.divide([1.0, -1.0], [4.0, 0.0]))()
+    array([0.25, -inf], dtype=float32)
+    """
     return binary(arithmetic.DIV, x, y, floating=True)
 
 
 def floor_divide(x: TensorLike, y: TensorLike) -> Tensor:
-    """The quotient rounded down. An integer divided by zero gives 0."""
+    """The quotient rounded down. An integer divided by zero gives 0.
+
+    >>> gc.compile(gc.floor_divide([7, -7], 2))()
+    array([ 3, -4])
+    """
     return binary(arithmetic.FLOOR_DIV, x, y)
 
 
 def remainder(x: TensorLike, y: TensorLike) -> Tensor:
-    """x - floor(x / y) * y, which has the sign of y. An integer modulo zero gives 0."""
+    """x - floor(x / y) * y, which has the sign of y. An integer modulo zero gives 0.
+
+    >>> gc.compile(gc.remainder([7, -7], 3))()
+    array([1, 2])
+    """
     return binary(arithmetic.MOD, x, y)
 
 
@@ -128,17 +123,28 @@ def pow(x: TensorLike, y: TensorLike) -> Tensor:
     """x to the power of y.
 
     At x = 0 the slope in y is 0 for y >= 0 and -inf for y < 0; at y = 0 the slope in x is 0.
+
+    >>> gc.compile(gc.pow([2.0, 9.0], [3.0, 0.5]))()
+    array([8., 3.], dtype=float32)
     """
     return as_tensor(x) ** y
 
 
 def maximum(x: TensorLike, y: TensorLike) -> Tensor:
-    """The greater of two elements; NaN if one is NaN. Of bools, whether one is true."""
+    """The greater of two elements; NaN if one is NaN. Of bools, whether one is true.
+
+    >>> gc.compile(gc.maximum([1.0, 5.0, np.nan], 3.0))()
+    array([ 3.,  5., nan], dtype=float32)
+    """
     return _extremum(arithmetic.MAXIMUM, comparison.OR, x, y)
 
 
 def minimum(x: TensorLike, y: TensorLike) -> Tensor:
-    """The lesser of two elements; NaN if one is NaN. Of bools, whether both are true."""
+    """The lesser of two elements; NaN if one is NaN. Of bools, whether both are true.
+
+    >>> gc.compile(gc.minimum([1.0, 5.0], 3.0))()
+    array([1., 3.], dtype=float32)
+    """
     return _extremum(arithmetic.MINIMUM, comparison.AND, x, y)
 
 
@@ -149,27 +155,47 @@ def _extremum(op: OpDef, of_bools: OpDef, x: TensorLike, y: TensorLike) -> Tenso
 
 
 def negative(x: TensorLike) -> Tensor:
-    """-x."""
+    """-x.
+
+    >>> gc.compile(gc.negative([1.0, -2.0]))()
+    array([-1.,  2.], dtype=float32)
+    """
     return unary(arithmetic.NEG, x)
 
 
 def positive(x: TensorLike) -> Tensor:
-    """x."""
+    """x.
+
+    >>> gc.compile(gc.positive([1.0, -2.0]))()
+    array([ 1., -2.], dtype=float32)
+    """
     return as_tensor(x)
 
 
 def abs(x: TensorLike) -> Tensor:
-    """|x|. The gradient at 0 is 0."""
+    """|x|. The gradient at 0 is 0.
+
+    >>> gc.compile(gc.abs([-3, 4]))()
+    array([3, 4])
+    """
     return unary(arithmetic.ABS, x)
 
 
 def sign(x: TensorLike) -> Tensor:
-    """-1, 0 or 1; NaN stays."""
+    """-1, 0 or 1; NaN stays.
+
+    >>> gc.compile(gc.sign([-3.0, 0.0, 4.0]))()
+    array([-1.,  0.,  1.], dtype=float32)
+    """
     return unary(arithmetic.SIGN, x)
 
 
 def signbit(x: TensorLike) -> Tensor:
-    """Whether the sign bit is set, that of -0.0 and of NaN included; floating point."""
+    """Whether the sign bit is set, that of -0.0 and of NaN included; floating point.
+
+    >>> gc.compile(gc.signbit([-3.0, -0.0, 0.0]))()
+    array([ True,  True, False])
+    """
     value = as_tensor(x)
     if not value.dtype.is_float:
         fail(DTypeError, "signbit", f"a floating-point dtype is needed, not {value.dtype.name}")
@@ -177,27 +203,47 @@ def signbit(x: TensorLike) -> Tensor:
 
 
 def square(x: TensorLike) -> Tensor:
-    """x * x."""
+    """x * x.
+
+    >>> gc.compile(gc.square([3.0, -4.0]))()
+    array([ 9., 16.], dtype=float32)
+    """
     return binary(arithmetic.MUL, x, x)
 
 
 def reciprocal(x: TensorLike) -> Tensor:
-    """1 / x."""
+    """1 / x.
+
+    >>> gc.compile(gc.reciprocal([4.0, -2.0]))()
+    array([ 0.25, -0.5 ], dtype=float32)
+    """
     return binary(arithmetic.DIV, 1, as_tensor(x), floating=True)
 
 
 def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
-    """x limited to min <= x <= max; a limit that is None does not apply."""
+    """x limited to min <= x <= max; a limit that is None does not apply.
+
+    >>> gc.compile(gc.clip([-1.0, 0.5, 2.0], 0.0, 1.0))()
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
     return as_tensor(x).clip(min, max)
 
 
 def hypot(x: TensorLike, y: TensorLike) -> Tensor:
-    """sqrt(x * x + y * y) without overflow in between; both slopes are 0 where both are 0."""
+    """sqrt(x * x + y * y) without overflow in between; both slopes are 0 where both are 0.
+
+    >>> gc.compile(gc.hypot([3.0, 1e30], [4.0, 1e30]))()
+    array([5.0000000e+00, 1.4142135e+30], dtype=float32)
+    """
     return binary(elementwise.HYPOT, x, y, floating=True)
 
 
 def copysign(x: TensorLike, y: TensorLike) -> Tensor:
-    """|x| with the sign of y."""
+    """|x| with the sign of y.
+
+    >>> gc.compile(gc.copysign([3.0, -4.0], -1.0))()
+    array([-3., -4.], dtype=float32)
+    """
     return binary(arithmetic.COPYSIGN, x, y, floating=True)
 
 
@@ -205,47 +251,83 @@ def copysign(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 def sqrt(x: TensorLike) -> Tensor:
-    """Square root; NaN for x < 0, slope infinite at 0."""
+    """Square root; NaN for x < 0, slope infinite at 0.
+
+    >>> gc.compile(gc.sqrt([4.0, 2.0, -1.0]))()
+    array([2.       , 1.4142135,       nan], dtype=float32)
+    """
     return unary(elementwise.SQRT, x, floating=True)
 
 
 def rsqrt(x: TensorLike) -> Tensor:
-    """1 / sqrt(x)."""
+    """1 / sqrt(x).
+
+    >>> gc.compile(gc.rsqrt([4.0, 0.25]))()
+    array([0.5, 2. ], dtype=float32)
+    """
     return reciprocal(sqrt(x))
 
 
 def exp(x: TensorLike) -> Tensor:
-    """e to the power of x."""
+    """e to the power of x.
+
+    >>> gc.compile(gc.exp([0.0, 1.0, -np.inf]))()
+    array([1.      , 2.718282, 0.      ], dtype=float32)
+    """
     return unary(elementwise.EXP, x, floating=True)
 
 
 def exp2(x: TensorLike) -> Tensor:
-    """2 to the power of x."""
+    """2 to the power of x.
+
+    >>> gc.compile(gc.exp2([3.0, -1.0]))()
+    array([8. , 0.5], dtype=float32)
+    """
     return unary(elementwise.EXP2, x, floating=True)
 
 
 def expm1(x: TensorLike) -> Tensor:
-    """exp(x) - 1, exact near 0."""
+    """exp(x) - 1, exact near 0.
+
+    >>> gc.compile(gc.expm1([1e-10, 1.0]))()
+    array([1.0000000e-10, 1.7182819e+00], dtype=float32)
+    """
     return unary(elementwise.EXPM1, x, floating=True)
 
 
 def log(x: TensorLike) -> Tensor:
-    """Natural logarithm."""
+    """Natural logarithm.
+
+    >>> gc.compile(gc.log([1.0, np.e, 0.0]))()
+    array([  0.,   1., -inf], dtype=float32)
+    """
     return unary(elementwise.LOG, x, floating=True)
 
 
 def log2(x: TensorLike) -> Tensor:
-    """Logarithm to base 2."""
+    """Logarithm to base 2.
+
+    >>> gc.compile(gc.log2([8.0, 0.5]))()
+    array([ 3., -1.], dtype=float32)
+    """
     return unary(elementwise.LOG2, x, floating=True)
 
 
 def log10(x: TensorLike) -> Tensor:
-    """Logarithm to base 10."""
+    """Logarithm to base 10.
+
+    >>> gc.compile(gc.log10([1000.0, 0.1]))()
+    array([ 3.0000002, -1.       ], dtype=float32)
+    """
     return unary(elementwise.LOG10, x, floating=True)
 
 
 def log1p(x: TensorLike) -> Tensor:
-    """log(1 + x), exact near 0."""
+    """log(1 + x), exact near 0.
+
+    >>> gc.compile(gc.log1p([1e-10, 1.0]))()
+    array([1.000000e-10, 6.931472e-01], dtype=float32)
+    """
     return unary(elementwise.LOG1P, x, floating=True)
 
 
@@ -254,6 +336,9 @@ def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
 
     Equal infinities have distance 0 by definition, so that they give themselves. Each branch is
     smooth, so that second derivatives of equal operands are right; those of |a - b| are not.
+
+    >>> gc.compile(gc.logaddexp([0.0, 1000.0], [0.0, 1000.0]))()
+    array([6.9314718e-01, 1.0006932e+03], dtype=float32)
     """
     a, b = (derive(n) for n in nodes.common(operand_of(x), operand_of(y), floating=True))
     above = a > b
@@ -263,94 +348,42 @@ def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
     return derive((greater + log1p(exp(where(above, -difference, difference)))).node, x, y)
 
 
-# ---------------------------------------------------------------- angles
-
-
-def sin(x: TensorLike) -> Tensor:
-    """Sine of x in radians."""
-    return unary(elementwise.SIN, x, floating=True)
-
-
-def cos(x: TensorLike) -> Tensor:
-    """Cosine of x in radians."""
-    return unary(elementwise.COS, x, floating=True)
-
-
-def tan(x: TensorLike) -> Tensor:
-    """Tangent of x in radians."""
-    return unary(elementwise.TAN, x, floating=True)
-
-
-def asin(x: TensorLike) -> Tensor:
-    """Arcsine, -pi/2 to pi/2."""
-    return unary(elementwise.ASIN, x, floating=True)
-
-
-def acos(x: TensorLike) -> Tensor:
-    """Arccosine, 0 to pi."""
-    return unary(elementwise.ACOS, x, floating=True)
-
-
-def atan(x: TensorLike) -> Tensor:
-    """Arctangent, -pi/2 to pi/2."""
-    return unary(elementwise.ATAN, x, floating=True)
-
-
-def atan2(x: TensorLike, y: TensorLike) -> Tensor:
-    """The angle of the point (y, x): arctangent of x / y in the right quadrant.
-
-    At the origin, where the angle jumps, the slopes are NaN.
-    """
-    return binary(elementwise.ATAN2, x, y, floating=True)
-
-
-def sinh(x: TensorLike) -> Tensor:
-    """Hyperbolic sine."""
-    return unary(elementwise.SINH, x, floating=True)
-
-
-def cosh(x: TensorLike) -> Tensor:
-    """Hyperbolic cosine."""
-    return unary(elementwise.COSH, x, floating=True)
-
-
-def tanh(x: TensorLike) -> Tensor:
-    """Hyperbolic tangent."""
-    return unary(elementwise.TANH, x, floating=True)
-
-
-def asinh(x: TensorLike) -> Tensor:
-    """Inverse hyperbolic sine."""
-    return unary(elementwise.ASINH, x, floating=True)
-
-
-def acosh(x: TensorLike) -> Tensor:
-    """Inverse hyperbolic cosine."""
-    return unary(elementwise.ACOSH, x, floating=True)
-
-
-def atanh(x: TensorLike) -> Tensor:
-    """Inverse hyperbolic tangent."""
-    return unary(elementwise.ATANH, x, floating=True)
+# ---------------------------------------------------------------- special functions
 
 
 def erf(x: TensorLike) -> Tensor:
-    """The error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x."""
+    """The error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x.
+
+    >>> gc.compile(gc.erf([0.0, 0.5, 3.0]))()
+    array([0.       , 0.5204999, 0.9999779], dtype=float32)
+    """
     return unary(elementwise.ERF, x, floating=True)
 
 
 def erfc(x: TensorLike) -> Tensor:
-    """1 - erf(x), exact for large x."""
+    """1 - erf(x), exact for large x.
+
+    >>> gc.compile(gc.erfc([0.0, 3.0, 9.0]))()
+    array([1.0000000e+00, 2.2090497e-05, 4.1370317e-37], dtype=float32)
+    """
     return unary(elementwise.ERFC, x, floating=True)
 
 
 def lgamma(x: TensorLike) -> Tensor:
-    """The logarithm of |gamma(x)|; infinite at 0 and the negative integers."""
+    """The logarithm of |gamma(x)|; infinite at 0 and the negative integers.
+
+    >>> gc.compile(gc.lgamma([1.0, 0.5, 100.0]))()
+    array([  0.       ,   0.5723649, 359.13422  ], dtype=float32)
+    """
     return unary(gamma.LGAMMA, x, floating=True)
 
 
 def digamma(x: TensorLike) -> Tensor:
-    """The derivative of lgamma; NaN at the negative integers, infinite at 0."""
+    """The derivative of lgamma; NaN at the negative integers, infinite at 0.
+
+    >>> gc.compile(gc.digamma([1.0, 0.5]))()
+    array([-0.5772157, -1.96351  ], dtype=float32)
+    """
     return unary(gamma.DIGAMMA, x, floating=True)
 
 
@@ -359,6 +392,9 @@ def polygamma(n: int, x: TensorLike) -> Tensor:
 
     Infinite at 0 and the negative integers for n > 0. Raises ArgumentError if n is negative, or if
     n! is no number of x's dtype: from 171 in float64, 35 in float32, 9 in float16.
+
+    >>> gc.compile(gc.polygamma(1, [1.0, 2.0]))()
+    array([1.644934  , 0.64493406], dtype=float32)
     """
     if n < 0:
         fail(ArgumentError, "polygamma", f"n is not negative, not {n}")
@@ -375,22 +411,38 @@ def polygamma(n: int, x: TensorLike) -> Tensor:
 
 
 def floor(x: TensorLike) -> Tensor:
-    """The greatest integer <= x, in the dtype of x."""
+    """The greatest integer <= x, in the dtype of x.
+
+    >>> gc.compile(gc.floor([1.5, -1.5]))()
+    array([ 1., -2.], dtype=float32)
+    """
     return _rounded(arithmetic.FLOOR, x)
 
 
 def ceil(x: TensorLike) -> Tensor:
-    """The least integer >= x, in the dtype of x."""
+    """The least integer >= x, in the dtype of x.
+
+    >>> gc.compile(gc.ceil([1.5, -1.5]))()
+    array([ 2., -1.], dtype=float32)
+    """
     return _rounded(arithmetic.CEIL, x)
 
 
 def trunc(x: TensorLike) -> Tensor:
-    """x rounded toward zero, in the dtype of x."""
+    """x rounded toward zero, in the dtype of x.
+
+    >>> gc.compile(gc.trunc([1.5, -1.5]))()
+    array([ 1., -1.], dtype=float32)
+    """
     return _rounded(arithmetic.TRUNC, x)
 
 
 def round(x: TensorLike) -> Tensor:
-    """x rounded to the nearest integer, halves to the even one, in the dtype of x."""
+    """x rounded to the nearest integer, halves to the even one, in the dtype of x.
+
+    >>> gc.compile(gc.round([0.5, 1.5, 2.4]))()
+    array([0., 2., 2.], dtype=float32)
+    """
     return _rounded(arithmetic.ROUND, x)
 
 
@@ -400,120 +452,26 @@ def _rounded(op: OpDef, x: TensorLike) -> Tensor:
     return unary(op, tensor) if tensor.dtype.is_float else tensor
 
 
-# ---------------------------------------------------------------- comparison and logic
-
-
-def equal(x: TensorLike, y: TensorLike) -> Tensor:
-    """x == y."""
-    return binary(comparison.EQ, x, y)
-
-
-def not_equal(x: TensorLike, y: TensorLike) -> Tensor:
-    """x != y."""
-    return binary(comparison.NE, x, y)
-
-
-def less(x: TensorLike, y: TensorLike) -> Tensor:
-    """x < y."""
-    return binary(comparison.LT, x, y)
-
-
-def less_equal(x: TensorLike, y: TensorLike) -> Tensor:
-    """x <= y."""
-    return binary(comparison.LE, x, y)
-
-
-def greater(x: TensorLike, y: TensorLike) -> Tensor:
-    """x > y."""
-    return binary(comparison.GT, x, y)
-
-
-def greater_equal(x: TensorLike, y: TensorLike) -> Tensor:
-    """x >= y."""
-    return binary(comparison.GE, x, y)
-
-
-def isnan(x: TensorLike) -> Tensor:
-    """Whether x is NaN."""
-    return unary(comparison.ISNAN, x, floating=True)
-
-
-def isinf(x: TensorLike) -> Tensor:
-    """Whether x is infinite."""
-    return unary(comparison.ISINF, x, floating=True)
-
-
-def isfinite(x: TensorLike) -> Tensor:
-    """Whether x is neither infinite nor NaN."""
-    return unary(comparison.ISFINITE, x, floating=True)
-
-
-def _truth(x: TensorLike) -> Tensor:
-    tensor = as_tensor(x)
-    return tensor if tensor.dtype.is_bool else tensor != 0
-
-
-def logical_and(x: TensorLike, y: TensorLike) -> Tensor:
-    """Whether both are true; numbers are true unless they are 0."""
-    return binary(comparison.AND, _truth(x), _truth(y))
-
-
-def logical_or(x: TensorLike, y: TensorLike) -> Tensor:
-    """Whether one or both are true; numbers are true unless they are 0."""
-    return binary(comparison.OR, _truth(x), _truth(y))
-
-
-def logical_xor(x: TensorLike, y: TensorLike) -> Tensor:
-    """Whether exactly one is true; numbers are true unless they are 0."""
-    return binary(comparison.XOR, _truth(x), _truth(y))
-
-
-def logical_not(x: TensorLike) -> Tensor:
-    """Whether x is false; numbers are true unless they are 0."""
-    return unary(comparison.NOT, _truth(x))
-
-
-def bitwise_and(x: TensorLike, y: TensorLike) -> Tensor:
-    """Bits set in both."""
-    return binary(comparison.AND, x, y)
-
-
-def bitwise_or(x: TensorLike, y: TensorLike) -> Tensor:
-    """Bits set in one or both."""
-    return binary(comparison.OR, x, y)
-
-
-def bitwise_xor(x: TensorLike, y: TensorLike) -> Tensor:
-    """Bits set in exactly one."""
-    return binary(comparison.XOR, x, y)
-
-
-def bitwise_invert(x: TensorLike) -> Tensor:
-    """Every bit flipped."""
-    return unary(comparison.NOT, x)
-
-
-def bitwise_left_shift(x: TensorLike, y: TensorLike) -> Tensor:
-    """x shifted left by y bits."""
-    return binary(comparison.SHL, x, y)
-
-
-def bitwise_right_shift(x: TensorLike, y: TensorLike) -> Tensor:
-    """x shifted right by y bits; the sign is kept."""
-    return binary(comparison.SHR, x, y)
-
-
 def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
     """Elements of x where the bool condition holds, of y elsewhere.
 
     No slope flows to what is not chosen, but its slope is computed: a zero cotangent times an
     infinite slope is NaN, as in PyTorch. `where(x > 0, log(x), 0)` has slope NaN at 0; choose
     before the singular function, `log(where(x > 0, x, 1))`.
+
+    >>> x = gc.constant([-1.0, 2.0])
+    >>> gc.compile(gc.where(x > 0, x, 10 * x))()
+    array([-10.,   2.], dtype=float32)
     """
     node = nodes.select(operand_of(condition), operand_of(x), operand_of(y))
     return derive(node, condition, x, y)
 
 
 def stop_gradient(x: TensorLike) -> Tensor:
-    """x itself, through which no derivative flows."""
+    """x itself, through which no derivative flows.
+
+    >>> x = gc.input("x", (2,))
+    >>> gc.compile(gc.grad(gc.sum(x * gc.stop_gradient(x)), x))(x=[3.0, 4.0])
+    array([3., 4.], dtype=float32)
+    """
     return unary(comparison.STOP_GRADIENT, x)

@@ -40,6 +40,11 @@ def embedding(
 
     Raises ArgumentError for a constant number that is not in 0 to classes - 1; arrays are checked
     when they enter the program.
+
+    >>> gc.compile(gc.embedding([1, 1, 0], [[0.0, 0.1], [1.0, 1.1]]))()
+    array([[1. , 1.1],
+           [1. , 1.1],
+           [0. , 0.1]], dtype=float32)
     """
     table, index = as_tensor(weight), as_tensor(input)
     padding = _padding(padding_idx, table, "embedding")
@@ -104,6 +109,11 @@ def embedding_bag(
 
     Of equal elements in a maximum the first has the slope. Bags of different lengths are padded
     to one length, with padding_idx, or stand behind each other with offsets.
+
+    >>> table = gc.constant([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    >>> gc.compile(gc.embedding_bag([[0, 2], [1, 1]], table))()
+    array([[2., 3.],
+           [2., 3.]], dtype=float32)
     """
     name = "embedding_bag"
     index, table = as_tensor(input), as_tensor(weight)

@@ -47,6 +47,9 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
     """The slices of x at `indices` along an axis, which may be omitted for one axis.
 
     The shape is that of x with the axis replaced by the shape of indices.
+
+    >>> gc.compile(gc.take([10.0, 20.0, 30.0], [2, 0, 0]))()
+    array([30., 10., 10.], dtype=float32)
     """
     tensor, index = as_tensor(x), _indices(indices, "take")
     if axis is None and tensor.ndim != 1:
@@ -57,7 +60,11 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
 
 
 def take_along_axis(x: TensorLike, indices: TensorLike, axis: int = -1) -> Tensor:
-    """Element [.., i, ..] of the result is x[.., indices[.., i, ..], ..]; other axes broadcast."""
+    """Element [.., i, ..] of the result is x[.., indices[.., i, ..], ..]; other axes broadcast.
+
+    >>> gc.compile(gc.take_along_axis([[3, 1, 2]], [[1, 2, 0]], axis=1))()
+    array([[1, 2, 3]])
+    """
     tensor, index = as_tensor(x), _indices(indices, "take_along_axis")
     along = nodes.axis_of(axis, tensor.ndim, "take_along_axis")
     if index.ndim != tensor.ndim:
@@ -79,6 +86,9 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) ->
     """x with src[.., i, ..] added at position index[.., i, ..] along the axis.
 
     index and src have one shape. Equal indices all add, in the order of src.
+
+    >>> gc.compile(gc.scatter_add(gc.zeros(3), 0, [1, 1, 2], [10.0, 20.0, 5.0]))()
+    array([ 0., 30.,  5.], dtype=float32)
     """
     tensor, where, added = as_tensor(x), _indices(index, "scatter_add"), as_tensor(src)
     along = nodes.axis_of(axis, tensor.ndim, "scatter_add")
@@ -92,7 +102,13 @@ def index_add(
     x: TensorLike, axis: int, index: TensorLike, src: TensorLike, alpha: float = 1
 ) -> Tensor:
     """x with alpha times slice i of src added to slice index[i] along the axis. Equal indices
-    all add."""
+    all add.
+
+    >>> gc.compile(gc.index_add(gc.zeros((3, 2)), 0, [0, 2, 0], gc.ones((3, 2))))()
+    array([[2., 2.],
+           [0., 0.],
+           [1., 1.]], dtype=float32)
+    """
     tensor, where, added = as_tensor(x), _indices(index, "index_add"), as_tensor(src)
     along = nodes.axis_of(axis, tensor.ndim, "index_add")
     values = _addend(tensor, added, "index_add")

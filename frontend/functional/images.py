@@ -60,6 +60,9 @@ def unfold(
     Row c * patch + i is element i of a patch, row by row, in channel c. Without a batch,
     [channels, height, width] gives [channels * patch, places]. Raises ShapeError where no patch
     fits.
+
+    >>> gc.unfold(gc.input("x", ("batch", 2, 5, 5)), 3).shape
+    ('batch', 18, 9)
     """
     x = as_tensor(input)
     if x.ndim not in (3, 4):
@@ -92,6 +95,9 @@ def fold(
     Other arguments are those of unfold, whose transpose this is: a picture that is unfolded and
     folded again is multiplied by how many patches each element is in. Raises ShapeError where the
     columns are not those of patches of such a picture.
+
+    >>> gc.fold(gc.input("x", ("batch", 18, 9)), (5, 5), 3).shape
+    ('batch', 2, 5, 5)
     """
     x = as_tensor(input)
     if x.ndim not in (2, 3):
@@ -171,6 +177,9 @@ def pixel_shuffle(input: TensorLike, upscale_factor: WholeNumber) -> Tensor:
     """[..., channels * r * r, height, width] to [..., channels, height * r, width * r].
 
     Source: Shi et al., "Real-Time Single Image and Video Super-Resolution" (2016).
+
+    >>> gc.pixel_shuffle(gc.input("x", ("batch", 12, 8, 8)), 2).shape
+    ('batch', 3, 16, 16)
     """
     x, r = as_tensor(input), count(upscale_factor, "upscale_factor", "pixel_shuffle")
     front, (channels, height, width) = _picture(x, "pixel_shuffle")
@@ -183,7 +192,11 @@ def pixel_shuffle(input: TensorLike, upscale_factor: WholeNumber) -> Tensor:
 
 
 def pixel_unshuffle(input: TensorLike, downscale_factor: WholeNumber) -> Tensor:
-    """[..., channels, height * r, width * r] to [..., channels * r * r, height, width]."""
+    """[..., channels, height * r, width * r] to [..., channels * r * r, height, width].
+
+    >>> gc.pixel_unshuffle(gc.input("x", ("batch", 3, 16, 16)), 2).shape
+    ('batch', 12, 8, 8)
+    """
     x, r = as_tensor(input), count(downscale_factor, "downscale_factor", "pixel_unshuffle")
     front, (channels, height, width) = _picture(x, "pixel_unshuffle")
     if height % r or width % r:
@@ -199,6 +212,10 @@ def channel_shuffle(input: TensorLike, groups: WholeNumber) -> Tensor:
     """Channels of [batch, channels, ...] dealt out to groups, one after the other.
 
     Source: Zhang et al., "ShuffleNet" (2018).
+
+    >>> x = gc.constant([[[0.0], [1.0], [2.0], [3.0]]])
+    >>> gc.compile(gc.channel_shuffle(x, 2))()[0, :, 0]
+    array([0., 2., 1., 3.], dtype=float32)
     """
     x, parts = as_tensor(input), count(groups, "groups", "channel_shuffle")
     if x.ndim < 3:
@@ -245,6 +262,9 @@ def interpolate(
 
     A place between elements is i / scale_factor where that is given, else i * extent / size.
     Source of "bicubic": Keys, "Cubic Convolution Interpolation" (1981), with -0.75 for its a.
+
+    >>> gc.compile(gc.interpolate([[[0.0, 1.0]]], size=4, mode="linear"))()
+    array([[[0.  , 0.25, 0.75, 1.  ]]], dtype=float32)
     """
     x = as_tensor(input)
     axes = x.ndim - 2
@@ -355,7 +375,11 @@ def _on_a_cubic(x: Tensor, axis: int, new: int, ratio: Fraction, align_corners: 
 
 
 def dropout1d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
-    """dropout2d for [batch, channels, length], or that without a batch."""
+    """dropout2d for [batch, channels, length], or that without a batch.
+
+    >>> gc.dropout1d(gc.input("x", ("batch", 4, 20)), p=0.2).shape
+    ('batch', 4, 20)
+    """
     return _channel_dropout(input, p, training, {2: 1, 3: 2}, "dropout1d")
 
 
@@ -364,12 +388,19 @@ def dropout2d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = 
 
     Three axes are [batch, channels, length], as PyTorch has them, not a picture without a batch.
     Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks" (2015).
+
+    >>> gc.dropout2d(gc.input("x", ("batch", 4, 8, 8)), p=0.2).shape
+    ('batch', 4, 8, 8)
     """
     return _channel_dropout(input, p, training, {3: 2, 4: 2}, "dropout2d")
 
 
 def dropout3d(input: TensorLike, p: Number = 0.5, training: TensorLike | None = None) -> Tensor:
-    """dropout2d for [batch, channels, depth, height, width], or that without a batch."""
+    """dropout2d for [batch, channels, depth, height, width], or that without a batch.
+
+    >>> gc.dropout3d(gc.input("x", ("batch", 4, 8, 8, 8)), p=0.2).shape
+    ('batch', 4, 8, 8, 8)
+    """
     return _channel_dropout(input, p, training, {4: 1, 5: 2}, "dropout3d")
 
 

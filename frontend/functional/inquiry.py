@@ -40,7 +40,11 @@ _KINDS = ("bool", "signed integer", "unsigned integer", "integral", "real floati
 
 
 def result_type(*arrays_and_dtypes: Any) -> DType:
-    """The dtype that promotion gives operands of these dtypes, tensors or Python numbers."""
+    """The dtype that promotion gives operands of these dtypes, tensors or Python numbers.
+
+    >>> gc.result_type(gc.int32, gc.float16, gc.float64)
+    gradc.float64
+    """
     arrays_and_dtypes = tuple(
         x.dtype if isinstance(x, (np.ndarray, np.generic)) else x for x in arrays_and_dtypes
     )
@@ -58,6 +62,9 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     """Whether `dtype` is the dtype `kind`, of that kind, or any of a tuple of them.
 
     kind  "bool", "signed integer", "unsigned integer", "integral", "real floating" or "numeric"
+
+    >>> gc.isdtype(gc.int32, "integral"), gc.isdtype(gc.float32, ("bool", "integral"))
+    (True, False)
     """
     if isinstance(kind, tuple):
         return any(isdtype(dtype, one) for one in kind)
@@ -75,13 +82,21 @@ def isdtype(dtype: Any, kind: Any) -> bool:
 
 
 def can_cast(from_: Any, to: Any) -> bool:
-    """Whether promotion ever turns the first dtype (or tensor's dtype) into the second."""
+    """Whether promotion ever turns the first dtype (or tensor's dtype) into the second.
+
+    >>> gc.can_cast(gc.int32, gc.int64), gc.can_cast(gc.float64, gc.float32)
+    (True, False)
+    """
     source = from_.dtype if isinstance(from_, Tensor) else dtype_of(from_)
     return promote(source, dtype_of(to)) == dtype_of(to)
 
 
 def finfo(dtype: Any) -> Any:
-    """Limits of a floating-point dtype, as NumPy's finfo: eps, max, min, smallest_normal, bits."""
+    """Limits of a floating-point dtype, as NumPy's finfo: eps, max, min, smallest_normal, bits.
+
+    >>> gc.finfo(gc.float32).eps
+    np.float32(1.1920929e-07)
+    """
     known = dtype.dtype if isinstance(dtype, Tensor) else dtype_of(dtype)
     if not known.is_float:
         fail(DTypeError, "finfo", f"a floating-point dtype is needed, not {known.name}")
@@ -89,7 +104,11 @@ def finfo(dtype: Any) -> Any:
 
 
 def iinfo(dtype: Any) -> Any:
-    """Limits of an integer dtype, as NumPy's iinfo: max, min, bits."""
+    """Limits of an integer dtype, as NumPy's iinfo: max, min, bits.
+
+    >>> gc.iinfo(gc.int8).max
+    127
+    """
     known = dtype.dtype if isinstance(dtype, Tensor) else dtype_of(dtype)
     if not known.is_integer:
         fail(DTypeError, "iinfo", f"an integer dtype is needed, not {known.name}")

@@ -28,13 +28,23 @@ __all__ = [
 
 
 def matmul(x: TensorLike, y: TensorLike) -> Tensor:
-    """The matrix product; leading axes are stacks and broadcast, a vector is a row or a column."""
+    """The matrix product; leading axes are stacks and broadcast, a vector is a row or a column.
+
+    >>> gc.compile(gc.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0]))()
+    array([3., 7.], dtype=float32)
+    >>> gc.matmul(gc.input("x", ("batch", 3, 4)), gc.input("y", (4, 5))).shape
+    ('batch', 3, 5)
+    """
     a, b = as_tensor(x), as_tensor(y)
     return derive(nodes.matmul(a.node, b.node), a, b)
 
 
 def matrix_transpose(x: TensorLike) -> Tensor:
-    """The last two axes exchanged."""
+    """The last two axes exchanged.
+
+    >>> gc.matrix_transpose(gc.input("x", ("batch", 3, 4))).shape
+    ('batch', 4, 3)
+    """
     return as_tensor(x).mT
 
 
@@ -45,6 +55,9 @@ def tensordot(x: TensorLike, y: TensorLike, axes: Any = 2) -> Tensor:
            integer or a list
 
     An extent of 1 stretches to that of its partner, as in PyTorch.
+
+    >>> gc.tensordot(gc.input("x", (2, 3, 4)), gc.input("y", (3, 4, 5)), axes=2).shape
+    (2, 5)
     """
     a, b = as_tensor(x), as_tensor(y)
     left, right = _contracted_axes(a, b, axes)
@@ -79,7 +92,11 @@ def _contracted_axes(a: Tensor, b: Tensor, axes: Any) -> tuple[list[int], list[i
 
 
 def vecdot(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
-    """Sum of products along one axis; the other axes broadcast."""
+    """Sum of products along one axis; the other axes broadcast.
+
+    >>> gc.compile(gc.vecdot([[1.0, 2.0], [3.0, 4.0]], [10.0, 1.0]))()
+    array([12., 34.], dtype=float32)
+    """
     a, b = as_tensor(x), as_tensor(y)
     with located("vecdot"):
         shape = broadcast_shapes(a.shape, b.shape)
@@ -89,7 +106,12 @@ def vecdot(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
 
 
 def outer(x: TensorLike, y: TensorLike) -> Tensor:
-    """x[i] * y[j] for two vectors."""
+    """x[i] * y[j] for two vectors.
+
+    >>> gc.compile(gc.outer([1.0, 2.0], [1.0, 10.0, 100.0]))()
+    array([[  1.,  10., 100.],
+           [  2.,  20., 200.]], dtype=float32)
+    """
     a, b = as_tensor(x), as_tensor(y)
     if a.ndim != 1 or b.ndim != 1:
         fail(ShapeError, "outer", f"operands are vectors, not {a.node.type} and {b.node.type}")
@@ -100,6 +122,9 @@ def kron(x: TensorLike, y: TensorLike) -> Tensor:
     """The Kronecker product: each element of x times all of y. Of few axes the first have extent 1.
 
     The extents are products; none is a named dimension.
+
+    >>> gc.compile(gc.kron([1.0, 10.0], [1.0, 2.0]))()
+    array([ 1.,  2., 10., 20.], dtype=float32)
     """
     a, b = as_tensor(x), as_tensor(y)
     rank = max(a.ndim, b.ndim)
@@ -114,7 +139,11 @@ def kron(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 def cross(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
-    """The cross product of vectors of three elements along an axis; other axes broadcast."""
+    """The cross product of vectors of three elements along an axis; other axes broadcast.
+
+    >>> gc.compile(gc.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]))()
+    array([0., 0., 1.], dtype=float32)
+    """
     a, b = as_tensor(x), as_tensor(y)
     facts = [f"x is {a.node.type}, y {b.node.type}"]
     for t in (a, b):
@@ -125,7 +154,11 @@ def cross(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
 
 
 def diagonal(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The elements x[.., i, i + offset, ..] of two axes, as the last axis of the result."""
+    """The elements x[.., i, i + offset, ..] of two axes, as the last axis of the result.
+
+    >>> gc.compile(gc.diagonal([[1, 2], [3, 4]]))()
+    array([1, 4])
+    """
     tensor = as_tensor(x)
     first, second = (nodes.axis_of(a, tensor.ndim, "diagonal") for a in (axis1, axis2))
     if first == second:
@@ -146,5 +179,9 @@ def diagonal(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
 
 
 def trace(x: TensorLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The sum of a diagonal; integers and bools in int64."""
+    """The sum of a diagonal; integers and bools in int64.
+
+    >>> gc.compile(gc.trace([[1.0, 2.0], [3.0, 4.0]]))()
+    array(5., dtype=float32)
+    """
     return diagonal(x, offset, axis1, axis2).sum(-1)

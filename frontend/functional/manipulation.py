@@ -49,13 +49,22 @@ def reshape(x: TensorLike, shape: ShapeLike) -> Tensor:
     """The same elements in another shape; one extent may be -1.
 
     A named dimension merges with the axes behind it: [batch, 128, 65] to [batch*128, 65].
+
+    >>> gc.reshape(gc.input("x", (2, 3, 4)), (6, -1)).shape
+    (6, 4)
+    >>> gc.reshape(gc.input("x", ("batch", 3, 4)), (-1, 4)).shape
+    ('batch*3', 4)
     """
     tensor = as_tensor(x)
     return derive(nodes.reshape(tensor.node, shape), tensor)
 
 
 def permute_dims(x: TensorLike, axes: Sequence[int]) -> Tensor:
-    """Axis i of the result is axis axes[i] of x."""
+    """Axis i of the result is axis axes[i] of x.
+
+    >>> gc.permute_dims(gc.input("x", ("batch", 3, 8, 9)), (0, 2, 3, 1)).shape
+    ('batch', 8, 9, 3)
+    """
     tensor = as_tensor(x)
     return derive(nodes.transpose(tensor.node, axes), tensor)
 
@@ -70,6 +79,11 @@ def transpose(
 ) -> Tensor:
     """Two integers: these axes exchanged, as in PyTorch: gc.transpose(x, 0, 1). A sequence: the
     axes in that order, as in NumPy. Nothing: in reverse order.
+
+    >>> gc.transpose(gc.input("x", (2, 3, 4)), 0, 1).shape
+    (3, 2, 4)
+    >>> gc.transpose(gc.input("x", (2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
     """
     given = [a for a in (axes, other) if a is not None]
     return as_tensor(x).transpose(*given, dim0=dim0, dim1=dim1)
@@ -78,7 +92,11 @@ def transpose(
 def moveaxis(
     x: TensorLike, source: int | Sequence[int], destination: int | Sequence[int]
 ) -> Tensor:
-    """The axes `source` moved to the positions `destination`; the others keep their order."""
+    """The axes `source` moved to the positions `destination`; the others keep their order.
+
+    >>> gc.moveaxis(gc.input("x", (2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     tensor = as_tensor(x)
     rank = tensor.ndim
     sources = (source,) if isinstance(source, int) else tuple(source)
@@ -97,7 +115,11 @@ def moveaxis(
 
 
 def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
-    """Two axes exchanged; x itself if they are the same."""
+    """Two axes exchanged; x itself if they are the same.
+
+    >>> gc.swapaxes(gc.input("x", (2, 3, 4)), 0, 2).shape
+    (4, 3, 2)
+    """
     tensor = as_tensor(x)
     order = list(range(tensor.ndim))
     first, second = (nodes.axis_of(a, tensor.ndim, "swapaxes") for a in (axis1, axis2))
@@ -106,22 +128,38 @@ def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
 
 
 def expand_dims(x: TensorLike, axis: int | Sequence[int] = 0) -> Tensor:
-    """New axes of extent 1 at these positions of the result."""
+    """New axes of extent 1 at these positions of the result.
+
+    >>> gc.expand_dims(gc.input("x", ("batch", 3)), axis=1).shape
+    ('batch', 1, 3)
+    """
     return as_tensor(x).expand_dims(axis)
 
 
 def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
-    """Without the axes of extent 1: those named, or all."""
+    """Without the axes of extent 1: those named, or all.
+
+    >>> gc.squeeze(gc.input("x", ("batch", 1, 3)), axis=1).shape
+    ('batch', 3)
+    """
     return as_tensor(x).squeeze(axis)
 
 
 def flatten(x: TensorLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
-    """The axes from start_axis to end_axis, both included, made one."""
+    """The axes from start_axis to end_axis, both included, made one.
+
+    >>> gc.flatten(gc.input("x", ("batch", 3, 8, 8)), start_axis=1).shape
+    ('batch', 192)
+    """
     return as_tensor(x).flatten(start_axis, end_axis)
 
 
 def unflatten(x: TensorLike, axis: int, sizes: ShapeLike) -> Tensor:
-    """An axis taken apart into axes of these extents, of which one may be -1: what is left."""
+    """An axis taken apart into axes of these extents, of which one may be -1: what is left.
+
+    >>> gc.unflatten(gc.input("x", ("batch", 12)), 1, (3, 4)).shape
+    ('batch', 3, 4)
+    """
     tensor = as_tensor(x)
     along = nodes.axis_of(axis, tensor.ndim, "unflatten")
     parts = nodes.check_shape(sizes, "unflatten", wildcard=True)
@@ -138,12 +176,22 @@ def unflatten(x: TensorLike, axis: int, sizes: ShapeLike) -> Tensor:
 
 
 def broadcast_to(x: TensorLike, shape: ShapeLike) -> Tensor:
-    """x stretched to `shape` by the broadcasting rules."""
+    """x stretched to `shape` by the broadcasting rules.
+
+    >>> gc.compile(gc.broadcast_to([1, 2], (2, 2)))()
+    array([[1, 2],
+           [1, 2]])
+    """
     return as_tensor(x).broadcast_to(shape)
 
 
 def broadcast_arrays(*arrays: TensorLike) -> list[Tensor]:
-    """Every operand stretched to the common shape."""
+    """Every operand stretched to the common shape.
+
+    >>> x, y = gc.broadcast_arrays(gc.input("x", (3, 1)), gc.input("y", (4,)))
+    >>> x.shape, y.shape
+    ((3, 4), (3, 4))
+    """
     tensors = [as_tensor(a) for a in arrays]
     with located("broadcast_arrays"):
         shape = broadcast_shapes(*(t.shape for t in tensors))
@@ -151,7 +199,11 @@ def broadcast_arrays(*arrays: TensorLike) -> list[Tensor]:
 
 
 def concat(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
-    """Operands joined along an existing axis; None flattens them first."""
+    """Operands joined along an existing axis; None flattens them first.
+
+    >>> gc.compile(gc.concat([[1, 2], [3]]))()
+    array([1, 2, 3])
+    """
     if not arrays:
         fail(ArgumentError, "concat", "needs at least one operand")
     tensors = [as_tensor(a) for a in arrays]
@@ -166,12 +218,21 @@ def concat(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
 
 
 def concatenate(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
-    """Operands joined along an existing axis; None flattens them first."""
+    """Operands joined along an existing axis; None flattens them first.
+
+    >>> gc.compile(gc.concatenate([[[1, 2]], [[3, 4]]], axis=1))()
+    array([[1, 2, 3, 4]])
+    """
     return concat(arrays, axis)
 
 
 def stack(arrays: Sequence[TensorLike], axis: int = 0) -> Tensor:
-    """Operands of one shape joined along a new axis."""
+    """Operands of one shape joined along a new axis.
+
+    >>> gc.compile(gc.stack([[1, 2], [3, 4]], axis=1))()
+    array([[1, 3],
+           [2, 4]])
+    """
     tensors = [as_tensor(a) for a in arrays]
     if not tensors:
         fail(ArgumentError, "stack", "needs at least one operand")
@@ -184,7 +245,12 @@ def stack(arrays: Sequence[TensorLike], axis: int = 0) -> Tensor:
 
 
 def unstack(x: TensorLike, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices along an axis, without that axis."""
+    """The slices along an axis, without that axis.
+
+    >>> first, second = gc.unstack([[1, 2], [3, 4]])
+    >>> gc.compile(second)()
+    array([3, 4])
+    """
     tensor = as_tensor(x)
     along = nodes.axis_of(axis, tensor.ndim, "unstack")
     extent = tensor.shape[along]
@@ -198,6 +264,11 @@ def split(x: TensorLike, sizes: int | Sequence[int], axis: int = 0) -> tuple[Ten
     """Consecutive parts along an axis: of the given sizes, or of one size but for the last.
 
     As torch.split; numpy.split takes the number of parts, or the places of the cuts.
+
+    >>> [part.shape for part in gc.split(gc.input("x", (5, 2)), 2)]
+    [(2, 2), (2, 2), (1, 2)]
+    >>> [part.shape for part in gc.split(gc.input("x", (5, 2)), [1, 4])]
+    [(1, 2), (4, 2)]
     """
     tensor = as_tensor(x)
     along = nodes.axis_of(axis, tensor.ndim, "split")
@@ -220,7 +291,11 @@ def split(x: TensorLike, sizes: int | Sequence[int], axis: int = 0) -> tuple[Ten
 
 
 def flip(x: TensorLike, axis: Axis = None) -> Tensor:
-    """Elements in reverse order along these axes (None: all)."""
+    """Elements in reverse order along these axes (None: all).
+
+    >>> gc.compile(gc.flip([1, 2, 3]))()
+    array([3, 2, 1])
+    """
     tensor = as_tensor(x)
     axes = nodes.axes_of(axis, tensor.ndim, "flip")
     starts, steps = [0] * tensor.ndim, [1] * tensor.ndim
@@ -233,7 +308,11 @@ def flip(x: TensorLike, axis: Axis = None) -> Tensor:
 
 
 def roll(x: TensorLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
-    """Elements moved along axes, those pushed out coming in again on the other side."""
+    """Elements moved along axes, those pushed out coming in again on the other side.
+
+    >>> gc.compile(gc.roll([1, 2, 3], 1))()
+    array([3, 1, 2])
+    """
     tensor = as_tensor(x)
     if axis is None:
         return roll(tensor.reshape(-1), shift, 0).reshape(tensor.shape)
@@ -262,6 +341,9 @@ def repeat(x: TensorLike, repeats: int | Sequence[int], axis: int | None = None)
     PyTorch's x.repeat is `tile`.
 
     repeats   one number for all elements, or a number for each
+
+    >>> gc.compile(gc.repeat([1, 2], 2))()
+    array([1, 1, 2, 2])
     """
     tensor = as_tensor(x)
     counts = (repeats,) if isinstance(repeats, int) else tuple(repeats)
@@ -280,7 +362,12 @@ def repeat(x: TensorLike, repeats: int | Sequence[int], axis: int | None = None)
 
 
 def tile(x: TensorLike, repetitions: int | Sequence[int]) -> Tensor:
-    """x laid side by side repetitions[i] times along axis i, right-aligned."""
+    """x laid side by side repetitions[i] times along axis i, right-aligned.
+
+    >>> gc.compile(gc.tile([1, 2], (2, 2)))()
+    array([[1, 2, 1, 2],
+           [1, 2, 1, 2]])
+    """
     tensor = as_tensor(x)
     times = [repetitions] if isinstance(repetitions, int) else list(repetitions)
     if min(times, default=0) < 0:
@@ -305,5 +392,9 @@ def _repeated(x: Tensor, axis: int, new_axis: int, count: int) -> Tensor:
 
 
 def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
-    """x converted to another dtype; floats to integers round toward zero."""
+    """x converted to another dtype; floats to integers round toward zero.
+
+    >>> gc.compile(gc.astype([1.7, -1.7], gc.int32))()
+    array([ 1, -1], dtype=int32)
+    """
     return as_tensor(x).astype(dtype)

@@ -15,10 +15,11 @@ from ..ranges import check_reals
 from ..tensor import Tensor, TensorLike, as_tensor
 from ..tracing import fail
 from . import elementwise as each
+from .activation import logsigmoid
 from .distances import pairwise_distance
 from .guards import wide
 from .losses import class_count, class_weights, pair, reduced, weighted
-from .neural import logsigmoid, one_hot_mask
+from .neural import one_hot_mask
 from .statistics import cumsum
 
 __all__ = [
@@ -45,6 +46,9 @@ def margin_ranking_loss(
     """max(0, margin - target * (input1 - input2)): target 1 wants input1 greater, -1 input2.
 
     All three have one shape. At the limit the slope is that of the difference, as in PyTorch.
+
+    >>> gc.compile(gc.margin_ranking_loss([1.0, 1.0], [2.0, 2.0], [1.0, -1.0], reduction="none"))()
+    array([1., 0.], dtype=float32)
     """
     name = "margin_ranking_loss"
     (a, b), t = _of_one_shape(name, input1=input1, input2=input2), as_tensor(target)
@@ -70,6 +74,10 @@ def cosine_embedding_loss(
     result           f32[] unless reduction="none"
 
     c = input1 . input2 / sqrt((|input1|^2 + 1e-12) (|input2|^2 + 1e-12)), as in PyTorch.
+
+    >>> x, y = [[1.0, 0.0]], [[1.0, 1.0]]
+    >>> gc.compile(gc.cosine_embedding_loss(x, y, [1.0]))()
+    array(0.29289323, dtype=float32)
     """
     name = "cosine_embedding_loss"
     (a, b), t = _of_one_shape(name, input1=input1, input2=input2), as_tensor(target)
@@ -106,6 +114,10 @@ def triplet_margin_loss(
 
     Raises ArgumentError unless margin > 0.
     Source: Balntas et al., "Learning local feature descriptors with triplets" (2016).
+
+    >>> anchor, near, far = [[0.0, 0.0]], [[0.0, 1.0]], [[1.5, 0.0]]
+    >>> round(float(gc.compile(gc.triplet_margin_loss(anchor, near, far))()), 4)
+    0.5
     """
     check_reals("triplet_margin_loss", p=p, eps=eps)
     operands = {"anchor": anchor, "positive": positive, "negative": negative}
@@ -131,6 +143,12 @@ def triplet_margin_with_distance_loss(
     """triplet_margin_loss with another distance.
 
     distance_function   of two tensors; None: gc.pairwise_distance
+
+    >>> anchor, near, far = [[0.0, 0.0]], [[0.0, 1.0]], [[1.5, 0.0]]
+    >>> taxi = lambda x, y: gc.sum(gc.abs(x - y), axis=-1)
+    >>> loss = gc.triplet_margin_with_distance_loss(anchor, near, far, distance_function=taxi)
+    >>> gc.compile(loss)()
+    array(0.5, dtype=float32)
     """
     name = "triplet_margin_with_distance_loss"
     operands = {"anchor": anchor, "positive": positive, "negative": negative}
@@ -190,6 +208,9 @@ def multi_margin_loss(
     result   f32[] unless reduction="none"; a mean divides by the number of rows
 
     The sum is divided by the number of all classes. At the limit the slope is 0, as in PyTorch.
+
+    >>> gc.compile(gc.multi_margin_loss([[0.1, 0.2, 0.4, 0.8]], [3]))()
+    array(0.325, dtype=float32)
     """
     name = "multi_margin_loss"
     scores, labels = as_tensor(input), as_tensor(target)
@@ -227,6 +248,9 @@ def multilabel_margin_loss(
 
     The sum is divided by the number of classes. What follows the first -1 of a row is not read. At
     the limit the slope is 0, as in PyTorch. Memory grows with batch * classes^2.
+
+    >>> gc.compile(gc.multilabel_margin_loss([[0.1, 0.2, 0.4, 0.8]], [[3, 0, -1, 1]]))()
+    array(0.85, dtype=float32)
     """
     name = "multilabel_margin_loss"
     scores, labels = pair(input, target, name, as_given=True)
@@ -253,7 +277,11 @@ def _check_rows(scores: Tensor, operation: str) -> None:
 
 
 def soft_margin_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """log(1 + exp(-target * input)) with targets 1 and -1; scores of any size do not overflow."""
+    """log(1 + exp(-target * input)) with targets 1 and -1; scores of any size do not overflow.
+
+    >>> gc.compile(gc.soft_margin_loss([0.0, 1e4], [1.0, -1.0], reduction="none"))()
+    array([6.931472e-01, 1.000000e+04], dtype=float32)
+    """
     x, t = pair(input, target, "soft_margin_loss")
     return reduced(-logsigmoid(t * x), reduction, "soft_margin_loss")
 
@@ -270,6 +298,9 @@ def multilabel_soft_margin_loss(
     target   f32[batch, classes]   1 where it is, else 0
     weight   f32[classes]          a factor per class; what broadcasts to the input is taken
     result   f32[] unless reduction="none"
+
+    >>> gc.compile(gc.multilabel_soft_margin_loss([[0.0, 1e4]], [[1.0, 1.0]]))()
+    array(0.3465736, dtype=float32)
     """
     name = "multilabel_soft_margin_loss"
     x, t = pair(input, target, name)

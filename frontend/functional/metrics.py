@@ -50,6 +50,11 @@ def ratio(numerator: TensorLike, denominator: TensorLike) -> Ratio:
 
     Integers and bools are counted in float32. Over data with a denominator of 0 the value is NaN.
     Raises ShapeError for what is no scalar.
+
+    >>> guess, label = (gc.input(name, ("batch",), gc.bool) for name in ("guess", "label"))
+    >>> precision = gc.ratio(gc.sum(gc.logical_and(guess, label)), gc.sum(guess))
+    >>> gc.compile(precision)(guess=[True, True, False], label=[True, False, True])
+    array(0.5, dtype=float32)
     """
     return Ratio(_scalar(numerator, "numerator"), _scalar(denominator, "denominator"))
 
@@ -73,6 +78,10 @@ def accuracy(
     With a threshold input and target have one shape; a target that is true, or above 0 (a float:
     above 0.5), is a yes. Without one, scores that leave nothing to choose from are refused:
     ShapeError for one score per row, DTypeError for labels that are no class numbers.
+
+    >>> scores = gc.constant([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
+    >>> gc.compile(gc.accuracy(scores, [1, 0, 0]))()
+    array(0.6666667, dtype=float32)
     """
     scores, labels = as_tensor(input), as_tensor(target)
     facts = [f"input is {scores.node.type}, target {labels.node.type}"]

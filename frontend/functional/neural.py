@@ -6,8 +6,7 @@ torch.nn.functional (PyTorch 2), at points without a derivative its choice of su
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gradc.compiler.errors import ArgumentError, ShapeError, described
@@ -16,37 +15,18 @@ from gradc.compiler.types import DType, float32, int64
 
 from .. import nodes, random, reductions
 from ..dimensions import refuse_named
-from ..functions import custom_gradient
 from ..index_ranges import from_zero
-from ..ranges import Number, check_probability, check_reals
+from ..ranges import Number, check_probability
 from ..tensor import Axis, ShapeLike, Tensor, TensorLike, as_tensor, derive, floating
 from ..tracing import fail
 from . import elementwise as each
+from .comparison import isinf
 from .creation import training_mode
 from .guards import wide
 from .manipulation import concat, flip
 from .statistics import sum as total
 
 __all__ = [
-    "relu",
-    "leaky_relu",
-    "prelu",
-    "elu",
-    "celu",
-    "selu",
-    "gelu",
-    "silu",
-    "mish",
-    "softplus",
-    "softsign",
-    "hardtanh",
-    "relu6",
-    "hardsigmoid",
-    "hardswish",
-    "sigmoid",
-    "logsigmoid",
-    "tanh",
-    "glu",
     "softmax",
     "softmin",
     "log_softmax",
@@ -59,169 +39,6 @@ __all__ = [
     "rms_norm",
     "pad",
 ]
-
-# ---------------------------------------------------------------- activations
-
-
-def relu(input: TensorLike) -> Tensor:
-    """max(x, 0) in the dtype of x, with derivative 0 at 0; NaN stays."""
-    return as_tensor(input).relu()
-
-
-def leaky_relu(input: TensorLike, negative_slope: float = 0.01) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
-    x = floating(input)
-    return each.where(x > 0, x, x * negative_slope)
-
-
-def prelu(input: TensorLike, weight: TensorLike) -> Tensor:
-    """leaky_relu with a trained slope: one, or one per channel (axis 1)."""
-    x, slope = floating(input), floating(weight)
-    channels = x.shape[1] if x.ndim > 1 else 1
-    if slope.shape not in ((), (1,), (channels,)):
-        facts = [f"input is {x.node.type}, weight {slope.node.type}"]
-        fail(ShapeError, "prelu", "weight has neither one number nor one per channel", facts)
-    if slope.shape not in ((), (1,)):
-        slope = slope.reshape(slope.shape + (1,) * (x.ndim - 2))
-    below = each.where(x > 0, 0, x)  # an infinite x would give the weight the slope 0 * inf
-    return each.where(x > 0, x, slope * below)
-
-
-def elu(input: TensorLike, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, else alpha * (exp(x) - 1)."""
-    x = as_tensor(input)
-    below = each.where(x > 0, 0, x)  # not `minimum`, whose derivative at a tie is 1/2
-    return each.where(x > 0, x, alpha * each.expm1(below))
-
-
-def celu(input: TensorLike, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, else alpha * (exp(x / alpha) - 1). Raises ArgumentError for alpha 0."""
-    x = as_tensor(input)
-    check_reals("celu", alpha=alpha)
-    if alpha == 0:
-        fail(ArgumentError, "celu", "alpha is not 0: x is divided by it")
-    below = each.where(x > 0, 0, x)
-    return each.where(x > 0, x, alpha * each.expm1(below / alpha))
-
-
-def selu(input: TensorLike) -> Tensor:
-    """Scaled elu with the constants of Klambauer et al. (2017), which keep mean 0, variance 1."""
-    return 1.0507009873554804934193349852946 * elu(input, 1.6732632423543772848170429916717)
-
-
-def gelu(input: TensorLike, approximate: str = "none") -> Tensor:
-    """x * Phi(x) with Phi the normal distribution: by erf, or by tanh for approximate="tanh".
-
-    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
-    """
-    x = floating(input)
-    if approximate == "tanh":
-        # Beyond 16 the tanh is 1 in every dtype; x * x, in its slope, overflows at 256 in float16.
-        near = x.clip(-16.0, 16.0)
-        inner = math.sqrt(2.0 / math.pi) * (near + 0.044715 * (near * near * near))
-        return 0.5 * x * (1.0 + each.tanh(inner))
-    if approximate != "none":
-        fail(ArgumentError, "gelu", f"approximate is 'none' or 'tanh', not {approximate!r}")
-    found: Any = custom_gradient(_gelu)(x)
-    return found
-
-
-def _gelu(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """x Phi(x) with the slope Phi(x) + x phi(x), of which a gradient keeps this one number."""
-    share = 0.5 + 0.5 * each.erf(x * math.sqrt(0.5))
-    slope = share + x * (each.exp(-0.5 * (x * x)) * (1.0 / math.sqrt(2.0 * math.pi)))
-    return x * share, lambda dy: dy * slope
-
-
-def silu(input: TensorLike) -> Tensor:
-    """x * sigmoid(x)."""
-    x = as_tensor(input)
-    return x * sigmoid(x)
-
-
-def mish(input: TensorLike) -> Tensor:
-    """x * tanh(softplus(x))."""
-    x = as_tensor(input)
-    return x * each.tanh(softplus(x))
-
-
-def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold.
-
-    Raises ArgumentError for beta 0.
-    """
-    x = floating(input)
-    check_reals("softplus", beta=beta, threshold=threshold)
-    if beta == 0:
-        fail(ArgumentError, "softplus", "beta is not 0: the logarithm is divided by it")
-    scaled = x * beta
-    linear = scaled > threshold
-    smooth = -logsigmoid(-each.where(linear, threshold, scaled)) / beta
-    return each.where(linear, x, smooth)
-
-
-def softsign(input: TensorLike) -> Tensor:
-    """x / (1 + |x|)."""
-    x = floating(input)
-    return x / (1.0 + each.abs(x))
-
-
-def hardtanh(input: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """x limited to min_val..max_val, with derivative 0 at the limits."""
-    x = as_tensor(input)
-    return each.where(x <= min_val, min_val, each.where(x >= max_val, max_val, x))
-
-
-def relu6(input: TensorLike) -> Tensor:
-    """x limited to 0..6."""
-    return hardtanh(input, 0.0, 6.0)
-
-
-def hardsigmoid(input: TensorLike) -> Tensor:
-    """x / 6 + 1/2 limited to 0..1."""
-    return relu6(as_tensor(input) + 3.0) / 6.0
-
-
-def hardswish(input: TensorLike) -> Tensor:
-    """x * hardsigmoid(x): 0 up to -3, x from 3 on."""
-    x = floating(input)
-    low, high = x <= -3, x >= 3
-    inside = each.where(low | high, 0, x)
-    return each.where(low, 0, each.where(high, x, inside * ((inside + 3.0) / 6.0)))
-
-
-def sigmoid(input: TensorLike) -> Tensor:
-    """1 / (1 + exp(-x))."""
-    return as_tensor(input).sigmoid()
-
-
-def logsigmoid(input: TensorLike) -> Tensor:
-    """log(sigmoid(x)) without underflow.
-
-    -log1p(exp(-x)) above 0, x - log1p(exp(x)) elsewhere: each branch is smooth, so that second
-    derivatives are right at 0 too; those of |x| are not.
-    """
-    x = floating(input)
-    above = x > 0
-    return each.where(above, 0, x) - each.log1p(each.exp(each.where(above, -x, x)))
-
-
-def tanh(input: TensorLike) -> Tensor:
-    """Hyperbolic tangent."""
-    return each.tanh(input)
-
-
-def glu(input: TensorLike, axis: int = -1) -> Tensor:
-    """The first half of the axis times the sigmoid of the second half."""
-    x = as_tensor(input)
-    along = nodes.axis_of(axis, x.ndim, "glu")
-    extent = x.shape[along]
-    if isinstance(extent, str) or extent % 2:
-        fail(ShapeError, "glu", f"axis {along} of {x.node.type} does not have an even extent")
-    before = (slice(None),) * along
-    half = extent // 2
-    return x[(*before, slice(0, half))] * sigmoid(x[(*before, slice(half, extent))])
-
 
 # ---------------------------------------------------------------- normalised exponentials
 
@@ -252,19 +69,32 @@ def _greatest(x: Tensor, axis: Axis) -> Tensor:
 
 
 def softmax(input: TensorLike, axis: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) along an axis."""
+    """exp(x) / sum(exp(x)) along an axis.
+
+    >>> gc.compile(gc.softmax([[0.0, 0.0], [0.0, 1000.0]]))()
+    array([[0.5, 0.5],
+           [0. , 1. ]], dtype=float32)
+    """
     powers = each.exp(_shifted(input, axis))
     return powers / powers.sum(axis=axis, keepdims=True)
 
 
 def softmin(input: TensorLike, axis: int = -1) -> Tensor:
-    """softmax(-x)."""
+    """softmax(-x).
+
+    >>> gc.compile(gc.softmin([0.0, 1000.0]))()
+    array([1., 0.], dtype=float32)
+    """
     x, dtype = _exact(input)
     return softmax(-x, axis).astype(dtype)
 
 
 def log_softmax(input: TensorLike, axis: int = -1) -> Tensor:
-    """log(softmax(x)) without underflow."""
+    """log(softmax(x)) without underflow.
+
+    >>> gc.compile(gc.log_softmax([0.0, 1000.0]))()
+    array([-1000.,     0.], dtype=float32)
+    """
     shifted = _shifted(input, axis)
     return shifted - each.log(each.exp(shifted).sum(axis=axis, keepdims=True))
 
@@ -273,10 +103,13 @@ def logsumexp(input: TensorLike, axis: Axis = None, keepdims: bool = False) -> T
     """log(sum(exp(x))) without overflow; infinite only where x is, -inf of no elements.
 
     Where the greatest element is infinite so is the result, and every slope is 0.
+
+    >>> gc.compile(gc.logsumexp([1000.0, 1000.0]))()
+    array(1000.6932, dtype=float32)
     """
     x, dtype = _exact(input)
     greatest = each.stop_gradient(_greatest(x, axis))
-    infinite = each.isinf(greatest) & (x == greatest)  # inf - inf is not 0
+    infinite = isinf(greatest) & (x == greatest)  # inf - inf is not 0
     powers = each.exp(each.where(infinite, 0, x - greatest))
     sums = (each.log(powers.sum(axis=axis, keepdims=True)) + greatest).astype(dtype)
     return sums if keepdims else sums.squeeze(tuple(range(x.ndim)) if axis is None else axis)
@@ -289,6 +122,9 @@ def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None
     """input @ weight.T + bias.
 
     input   [..., in]    weight  [out, in]    bias  [out]    result  [..., out]
+
+    >>> gc.compile(gc.linear([1.0, 2.0], [[1.0, 1.0], [0.0, 3.0]], [0.5, 0.5]))()
+    array([3.5, 6.5], dtype=float32)
     """
     x, w = as_tensor(input), as_tensor(weight)
     if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[1]:
@@ -316,6 +152,9 @@ def bilinear(
     """y[..., k] = input1 @ weight[k] @ input2 + bias[k].
 
     input1  [..., in1]    input2  [..., in2]    weight  [out, in1, in2]    bias  [out]
+
+    >>> gc.compile(gc.bilinear([1.0, 2.0], [3.0, 4.0], [[[1.0, 0.0], [0.0, 1.0]]]))()
+    array([11.], dtype=float32)
     """
     x1, x2, w = as_tensor(input1), as_tensor(input2), as_tensor(weight)
     facts = [f"input1 is {x1.node.type}, input2 {x2.node.type}, weight {w.node.type}"]
@@ -338,6 +177,10 @@ def one_hot(tensor: TensorLike, num_classes: int) -> Tensor:
     """int64 [..., num_classes]: 1 where the last index equals the class number, else 0.
 
     Class numbers lie in 0 to num_classes - 1, as for `embedding`.
+
+    >>> gc.compile(gc.one_hot([2, 0], 3))()
+    array([[0, 0, 1],
+           [1, 0, 0]])
     """
     return one_hot_mask(as_tensor(tensor), num_classes, -1, "one_hot").astype(int64)
 
@@ -369,6 +212,10 @@ def dropout(input: TensorLike, p: Number = 0.5, training: TensorLike | None = No
                False: always or never; a bool scalar tensor, such as `module.training`
 
     Every call has its own random numbers.
+
+    >>> x = gc.constant([1.0, 1.0, 1.0, 1.0])
+    >>> gc.compile(gc.dropout(x, 0.5), training=True, seed=0)()
+    array([2., 0., 2., 0.], dtype=float32)
     """
     x = floating(input)
     return dropped(x, x.shape, check_probability(p, "dropout"), training, "dropout")
@@ -407,6 +254,9 @@ def layer_norm(
 
     16-bit floats are normalised in float32 and rounded before the weight.
     Source: Ba, Kiros, Hinton, "Layer Normalization" (2016).
+
+    >>> gc.compile(gc.layer_norm([1.0, 2.0, 3.0, 4.0], 4))().round(4)
+    array([-1.3416, -0.4472,  0.4472,  1.3416], dtype=float32)
     """
     x = as_tensor(input)
     axes = _normalized_axes(x, normalized_shape, "layer_norm")
@@ -429,6 +279,9 @@ def rms_norm(
 
     16-bit floats are normalised in float32 and rounded before the weight.
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
+
+    >>> gc.compile(gc.rms_norm([1.0, 1.0, 1.0, 5.0], 4))().round(4)
+    array([0.378 , 0.378 , 0.378 , 1.8898], dtype=float32)
     """
     x, dtype = wide(input)
     axes = _normalized_axes(x, normalized_shape, "rms_norm")
@@ -471,6 +324,11 @@ def pad(
     A negative margin cuts: before the elements are wrapped round by "circular", after the others,
     as in PyTorch. Raises ShapeError where more is cut than there is, and for margins that need more
     elements than the axis has.
+
+    >>> gc.compile(gc.pad([[1.0, 2.0]], (1, 2)))()
+    array([[0., 1., 2., 0., 0.]], dtype=float32)
+    >>> gc.compile(gc.pad([[1.0, 2.0, 3.0]], (2, 0), mode="reflect"))()
+    array([[3., 2., 1., 2., 3.]], dtype=float32)
     """
     x = as_tensor(input)
     if len(pad) % 2 or len(pad) > 2 * x.ndim:

@@ -25,6 +25,7 @@ from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 from ..variables import State, revised
 from . import elementwise as each
+from .comparison import logical_and
 from .guards import wide
 from .neural import checked_mode
 from .windows import Windows, add_parts, combined
@@ -63,6 +64,11 @@ def batch_norm(
     Training needs more than one value per channel, in the last batch of an epoch too: ShapeError
     says so, before anything is trained.
     Source: Ioffe and Szegedy, "Batch Normalization" (2015).
+
+    >>> x = gc.constant([[1.0], [3.0]])
+    >>> gc.compile(gc.batch_norm(x, training=True))().round(3)
+    array([[-1.],
+           [ 1.]], dtype=float32)
     """
     x = as_tensor(input)
     if x.ndim < 2:
@@ -90,6 +96,9 @@ def instance_norm(
 
     Other arguments are those of batch_norm; running statistics move by the means over the batch.
     Source: Ulyanov, Vedaldi, Lempitsky, "Instance Normalization" (2016).
+
+    >>> gc.compile(gc.instance_norm([[[1.0, 3.0]]]))().round(3)
+    array([[[-1.,  1.]]], dtype=float32)
     """
     x = as_tensor(input)
     if x.ndim < 3:
@@ -113,6 +122,9 @@ def group_norm(
 
     Weight and bias have one number per channel.
     Source: Wu and He, "Group Normalization" (2018).
+
+    >>> gc.group_norm(gc.input("x", ("batch", 6, 8, 8)), 2).shape
+    ('batch', 6, 8, 8)
     """
     x, groups = as_tensor(input), count(num_groups, "num_groups", "group_norm")
     if x.ndim < 2:
@@ -139,6 +151,9 @@ def local_response_norm(
 
     Channels that do not exist count as zeros; of an even size one more lies before than behind.
     Source: Krizhevsky, Sutskever, Hinton, "ImageNet Classification" (2012), section 3.3.
+
+    >>> gc.local_response_norm(gc.input("x", ("batch", 16, 8, 8)), 5).shape
+    ('batch', 16, 8, 8)
     """
     x, dtype = wide(input)
     size = count(size, "size", "local_response_norm")
@@ -320,7 +335,7 @@ def _moving(
         new += [] if number is None else [number]
         moves = mode
         if any(isinstance(extent, str) for extent in sample.extents):
-            moves = each.logical_and(mode, count > 1)
+            moves = logical_and(mode, count > 1)
         return tuple(
             each.where(moves, n.astype(old.dtype), old) for n, old in zip(new, current, strict=True)
         )

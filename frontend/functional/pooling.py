@@ -26,6 +26,7 @@ from ..ranges import check_numbers
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
 from . import elementwise as each
+from .comparison import isnan, logical_or
 from .guards import wide
 from .windows import (
     Parts,
@@ -75,7 +76,11 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """max_pool2d along one axis: [batch, channels, length]."""
+    """max_pool2d along one axis: [batch, channels, length].
+
+    >>> gc.compile(gc.max_pool1d([[1.0, 4.0, 3.0, 2.0]], 2))()
+    array([[4., 3.]], dtype=float32)
+    """
     options = (stride, padding, dilation, ceil_mode)
     return _max_pool(input, kernel_size, *options, return_indices, 1, "max_pool1d")
 
@@ -102,6 +107,10 @@ def max_pool2d(
     window, DTypeError for bools.
 
         pooled = gc.max_pool2d(gc.input("images", ("batch", 3, 32, 32)), 2)  # [batch, 3, 16, 16]
+
+    >>> values, indices = gc.max_pool2d([[[1.0, 2.0], [9.0, 4.0]]], 2, return_indices=True)
+    >>> gc.compile([values, indices])()
+    [array([[[9.]]], dtype=float32), array([[[2]]])]
     """
     options = (stride, padding, dilation, ceil_mode)
     return _max_pool(input, kernel_size, *options, return_indices, 2, "max_pool2d")
@@ -116,13 +125,21 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """max_pool2d along three axes: [batch, channels, depth, height, width]."""
+    """max_pool2d along three axes: [batch, channels, depth, height, width].
+
+    >>> gc.max_pool3d(gc.input("x", ("batch", 3, 8, 8, 8)), 2).shape
+    ('batch', 3, 4, 4, 4)
+    """
     options = (stride, padding, dilation, ceil_mode)
     return _max_pool(input, kernel_size, *options, return_indices, 3, "max_pool3d")
 
 
 def adaptive_max_pool1d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
-    """adaptive_max_pool2d along one axis: [batch, channels, length]."""
+    """adaptive_max_pool2d along one axis: [batch, channels, length].
+
+    >>> gc.compile(gc.adaptive_max_pool1d([[1.0, 3.0, 7.0, 5.0]], 2))()
+    array([[3., 7.]], dtype=float32)
+    """
     return _adaptive_max_pool(input, output_size, return_indices, 1, "adaptive_max_pool1d")
 
 
@@ -133,12 +150,19 @@ def adaptive_max_pool2d(input: TensorLike, output_size: Any, return_indices: boo
     return_indices   as in max_pool2d, whose gradient this has too
 
     Window i goes from floor(i * extent / windows) to ceil((i + 1) * extent / windows).
+
+    >>> gc.adaptive_max_pool2d(gc.input("x", ("batch", 64, 8, 9)), (5, 7)).shape
+    ('batch', 64, 5, 7)
     """
     return _adaptive_max_pool(input, output_size, return_indices, 2, "adaptive_max_pool2d")
 
 
 def adaptive_max_pool3d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
-    """adaptive_max_pool2d along three axes: [batch, channels, depth, height, width]."""
+    """adaptive_max_pool2d along three axes: [batch, channels, depth, height, width].
+
+    >>> gc.adaptive_max_pool3d(gc.input("x", ("batch", 3, 8, 8, 8)), 2).shape
+    ('batch', 3, 2, 2, 2)
+    """
     return _adaptive_max_pool(input, output_size, return_indices, 3, "adaptive_max_pool3d")
 
 
@@ -236,9 +260,9 @@ def _later_if_greater(earlier: Parts, later: Parts, nothing: Tensor | None) -> P
     """What lies later wins where its value is greater or NaN, or where there is nothing earlier."""
     wins = later[0] > earlier[0]
     if later[0].dtype.is_float:
-        wins = each.logical_or(wins, each.isnan(later[0]))
+        wins = logical_or(wins, isnan(later[0]))
     if nothing is not None:
-        wins = each.logical_or(wins, nothing)
+        wins = logical_or(wins, nothing)
     return tuple(each.where(wins, y, x) for x, y in zip(earlier, later, strict=True))
 
 
@@ -253,7 +277,11 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """avg_pool2d along one axis: [batch, channels, length]."""
+    """avg_pool2d along one axis: [batch, channels, length].
+
+    >>> gc.compile(gc.avg_pool1d([[1.0, 4.0, 3.0, 2.0]], 2))()
+    array([[2.5, 2.5]], dtype=float32)
+    """
     options = (stride, padding, ceil_mode, count_include_pad)
     return _avg_pool(input, kernel_size, *options, None, 1, "avg_pool1d")
 
@@ -276,6 +304,9 @@ def avg_pool2d(
     divisor_override    what the sum is divided by instead
 
     Raises ShapeError where no window fits, ArgumentError for padding of more than half a window.
+
+    >>> gc.avg_pool2d(gc.input("x", ("batch", 3, 32, 32)), 3, stride=2, padding=1).shape
+    ('batch', 3, 16, 16)
     """
     options = (stride, padding, ceil_mode, count_include_pad)
     return _avg_pool(input, kernel_size, *options, divisor_override, 2, "avg_pool2d")
@@ -290,13 +321,21 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """avg_pool2d along three axes: [batch, channels, depth, height, width]."""
+    """avg_pool2d along three axes: [batch, channels, depth, height, width].
+
+    >>> gc.avg_pool3d(gc.input("x", ("batch", 3, 8, 8, 8)), 2).shape
+    ('batch', 3, 4, 4, 4)
+    """
     options = (stride, padding, ceil_mode, count_include_pad)
     return _avg_pool(input, kernel_size, *options, divisor_override, 3, "avg_pool3d")
 
 
 def adaptive_avg_pool1d(input: TensorLike, output_size: Any) -> Tensor:
-    """adaptive_avg_pool2d along one axis: [batch, channels, length]."""
+    """adaptive_avg_pool2d along one axis: [batch, channels, length].
+
+    >>> gc.compile(gc.adaptive_avg_pool1d([[1.0, 3.0, 5.0, 7.0]], 2))()
+    array([[2., 6.]], dtype=float32)
+    """
     return _adaptive_avg_pool(input, output_size, 1, "adaptive_avg_pool1d")
 
 
@@ -304,12 +343,19 @@ def adaptive_avg_pool2d(input: TensorLike, output_size: Any) -> Tensor:
     """The mean of each of output_size windows that cover [..., height, width] evenly.
 
     output_size   windows along each axis, as in adaptive_max_pool2d; 1 is the mean of each channel
+
+    >>> gc.adaptive_avg_pool2d(gc.input("x", ("batch", 64, 7, 7)), 1).shape
+    ('batch', 64, 1, 1)
     """
     return _adaptive_avg_pool(input, output_size, 2, "adaptive_avg_pool2d")
 
 
 def adaptive_avg_pool3d(input: TensorLike, output_size: Any) -> Tensor:
-    """adaptive_avg_pool2d along three axes: [batch, channels, depth, height, width]."""
+    """adaptive_avg_pool2d along three axes: [batch, channels, depth, height, width].
+
+    >>> gc.adaptive_avg_pool3d(gc.input("x", ("batch", 3, 8, 8, 8)), (1, 2, 2)).shape
+    ('batch', 3, 1, 2, 2)
+    """
     return _adaptive_avg_pool(input, output_size, 3, "adaptive_avg_pool3d")
 
 
@@ -399,7 +445,11 @@ def lp_pool1d(
     stride: Sequence[int] | int | None = None,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """lp_pool2d along one axis: [batch, channels, length]."""
+    """lp_pool2d along one axis: [batch, channels, length].
+
+    >>> gc.compile(gc.lp_pool1d([[3.0, 4.0, 5.0, 12.0]], 2, 2))()
+    array([[ 5., 13.]], dtype=float32)
+    """
     return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 1, "lp_pool1d")
 
 
@@ -417,6 +467,9 @@ def lp_pool2d(
 
     Where the sum is 0 so is the slope. With ceil_mode a window that ends behind the image counts
     as a whole one, as in PyTorch: its sum is scaled by the elements that it lacks.
+
+    >>> gc.lp_pool2d(gc.input("x", ("batch", 3, 8, 8)), 2, 2).shape
+    ('batch', 3, 4, 4)
     """
     return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 2, "lp_pool2d")
 
@@ -428,7 +481,11 @@ def lp_pool3d(
     stride: Sequence[int] | int | None = None,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """lp_pool2d along three axes: [batch, channels, depth, height, width]."""
+    """lp_pool2d along three axes: [batch, channels, depth, height, width].
+
+    >>> gc.lp_pool3d(gc.input("x", ("batch", 3, 8, 8, 8)), 2, 2).shape
+    ('batch', 3, 4, 4, 4)
+    """
     return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 3, "lp_pool3d")
 
 

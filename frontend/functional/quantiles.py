@@ -18,7 +18,8 @@ from gradc.compiler.types import float64, int64, product
 from .. import nodes, ordering
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, derive, floating
 from ..tracing import fail
-from .elementwise import ceil, floor, isinf, isnan, logical_and, logical_not, maximum, round, where
+from .comparison import isinf, isnan, logical_and, logical_not
+from .elementwise import ceil, floor, maximum, round, where
 
 __all__ = [
     "median",
@@ -36,12 +37,19 @@ def median(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The element in the middle; of an even number the lower of two, as in PyTorch.
 
     NumPy's median is their mean: quantile(x, 0.5, axis). The values alone, not PyTorch's pair.
+
+    >>> gc.compile(gc.median([4.0, 1.0, 3.0, 2.0]))()
+    array(2., dtype=float32)
     """
     return _median(as_tensor(x), axis, keepdims, False, "median")
 
 
 def nanmedian(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """`median` of the elements that are not NaN."""
+    """`median` of the elements that are not NaN.
+
+    >>> gc.compile(gc.nanmedian([4.0, np.nan, 3.0, 2.0]))()
+    array(3., dtype=float32)
+    """
     return _median(as_tensor(x), axis, keepdims, True, "nanmedian")
 
 
@@ -59,6 +67,9 @@ def quantile(
              one of them: "lower", "higher", "nearest" (the even rank in the middle)
 
     The rank of q is q times one less than how many elements there are, computed in float64.
+
+    >>> gc.compile(gc.quantile([1.0, 2.0, 3.0, 4.0], [0.25, 0.5]))()
+    array([1.75, 2.5 ], dtype=float32)
     """
     return _quantile(floating(x), q, axis, keepdims, method, False, "quantile")
 
@@ -70,7 +81,11 @@ def nanquantile(
     keepdims: bool = False,
     method: str = "linear",
 ) -> Tensor:
-    """`quantile` of the elements that are not NaN."""
+    """`quantile` of the elements that are not NaN.
+
+    >>> gc.compile(gc.nanquantile([1.0, 2.0, np.nan], 0.5))()
+    array(1.5, dtype=float32)
+    """
     return _quantile(floating(x), q, axis, keepdims, method, True, "nanquantile")
 
 
@@ -81,7 +96,11 @@ def percentile(
     keepdims: bool = False,
     method: str = "linear",
 ) -> Tensor:
-    """`quantile` of q / 100."""
+    """`quantile` of q / 100.
+
+    >>> gc.compile(gc.percentile([1.0, 2.0, 3.0, 4.0], 50))()
+    array(2.5, dtype=float32)
+    """
     return _quantile(floating(x), q, axis, keepdims, method, False, "percentile", 100)
 
 
@@ -92,7 +111,11 @@ def nanpercentile(
     keepdims: bool = False,
     method: str = "linear",
 ) -> Tensor:
-    """`nanquantile` of q / 100."""
+    """`nanquantile` of q / 100.
+
+    >>> gc.compile(gc.nanpercentile([1.0, 2.0, np.nan], 50))()
+    array(1.5, dtype=float32)
+    """
     return _quantile(floating(x), q, axis, keepdims, method, True, "nanpercentile", 100)
 
 

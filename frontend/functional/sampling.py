@@ -60,6 +60,10 @@ def grid_sample(
     as the picture has axes; ArgumentError for another mode.
 
         gc.grid_sample(images, gc.affine_grid(theta, images.shape))
+
+    >>> picture = gc.input("picture", ("batch", 3, 8, 8))
+    >>> gc.grid_sample(picture, gc.input("grid", ("batch", 5, 5, 2))).shape
+    ('batch', 3, 5, 5)
     """
     x, places = floating(input), floating(grid)
     _check_choice("mode", mode, MODES)
@@ -88,6 +92,11 @@ def affine_grid(theta: TensorLike, size: ShapeLike, align_corners: bool = False)
     size    of the result
 
     The grid is [batch, *extents, axes]. The identity is [[1, 0, 0], [0, 1, 0]].
+
+    >>> identity = gc.constant([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> gc.compile(gc.affine_grid(identity, (1, 1, 2, 2), align_corners=True))()[0, 0]
+    array([[-1., -1.],
+           [ 1., -1.]], dtype=float32)
     """
     matrix, shape = floating(theta), nodes.check_shape(size, "affine_grid")
     axes = len(shape) - 2

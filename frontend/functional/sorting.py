@@ -48,20 +48,32 @@ def sort(x: TensorLike, axis: int = -1, descending: bool = False, stable: bool =
     The values alone, as in the Array API, not PyTorch's pair: `argsort` gives their positions.
 
         gc.sort(gc.constant([3.0, 1.0, 2.0]))      1, 2, 3
+
+    >>> gc.compile(gc.sort([3.0, 1.0, 2.0], descending=True))()
+    array([3., 2., 1.], dtype=float32)
     """
     tensor = as_tensor(x)
     return derive(ordering.ordered(tensor.node, axis, descending), tensor)
 
 
 def argsort(x: TensorLike, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """The positions of the elements along an axis, in the order of `sort`, as int64."""
+    """The positions of the elements along an axis, in the order of `sort`, as int64.
+
+    >>> gc.compile(gc.argsort([3.0, 1.0, 2.0]))()
+    array([1, 2, 0])
+    """
     tensor = as_tensor(x)
     positions, _ = ordering.order(tensor.node, axis, descending, "argsort")
     return derive(positions, tensor)
 
 
 def msort(x: TensorLike) -> Tensor:
-    """The elements in order along the first axis."""
+    """The elements in order along the first axis.
+
+    >>> gc.compile(gc.msort([[3, 1], [2, 5]]))()
+    array([[2, 1],
+           [3, 5]])
+    """
     return sort(x, axis=0)
 
 
@@ -75,6 +87,9 @@ def topk(
 
     A named tuple (values, indices). NaN is greater than any number; of equal elements the first
     comes first. Raises ArgumentError unless 0 <= k <= the extent of the axis.
+
+    >>> gc.compile(gc.topk([3.0, 1.0, 2.0], 2))()
+    Picked(values=array([3., 2.], dtype=float32), indices=array([0, 2]))
     """
     tensor = as_tensor(x)
     return _picked(tensor, *ordering.order(tensor.node, axis, largest, "topk", k))
@@ -85,6 +100,9 @@ def kthvalue(x: TensorLike, k: int, axis: int = -1, keepdims: bool = False) -> P
 
     A named tuple (values, indices). NaN is greater than any number; of equal elements the first
     comes first.
+
+    >>> gc.compile(gc.kthvalue([3.0, 1.0, 2.0], 2))()
+    Picked(values=array(2., dtype=float32), indices=array(2))
     """
     tensor = as_tensor(x)
     along = nodes.axis_of(axis, tensor.ndim, "kthvalue")
@@ -105,6 +123,9 @@ def mode(x: TensorLike, axis: int = -1, keepdims: bool = False) -> Tensor:
     """The most frequent element along an axis; the least of several.
 
     The values alone, not PyTorch's pair. NaN are equal to each other.
+
+    >>> gc.compile(gc.mode([3, 1, 3, 2]))()
+    array(3)
     """
     tensor = as_tensor(x)
     along = nodes.axis_of(axis, tensor.ndim, "mode")
@@ -143,6 +164,9 @@ def searchsorted(
 
     NaN comes last, as in a sorted array: it goes behind all numbers, and among NaNs of x1 before or
     behind them.
+
+    >>> gc.compile(gc.searchsorted([1.0, 3.0, 5.0], [3.0, 4.0]))()
+    array([1, 2])
     """
     if side not in ("left", "right"):
         fail(ArgumentError, "searchsorted", f"side is 'left' or 'right', not {side!r}")
@@ -172,6 +196,9 @@ def bucketize(x: TensorLike, boundaries: TensorLike, right: bool = False) -> Ten
 
     right   False: boundaries[i - 1] < x <= boundaries[i]; True: boundaries[i - 1] <= x <
             boundaries[i], as in PyTorch, where NumPy's `digitize` has them the other way round
+
+    >>> gc.compile(gc.bucketize([3.0, 4.0], [1.0, 3.0, 5.0]))()
+    array([1, 2])
     """
     return _bucket(x, boundaries, right, "bucketize")
 
@@ -180,6 +207,9 @@ def digitize(x: TensorLike, bins: TensorLike, right: bool = False) -> Tensor:
     """The number of the bin of each element, as int64; bins are ascending, of one axis.
 
     right   False: bins[i - 1] <= x < bins[i]; True: bins[i - 1] < x <= bins[i], as in NumPy
+
+    >>> gc.compile(gc.digitize([3.0, 4.0], [1.0, 3.0, 5.0]))()
+    array([2, 2])
     """
     return _bucket(x, bins, not right, "digitize")
 

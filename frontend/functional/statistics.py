@@ -43,19 +43,32 @@ __all__ = [
 def sum(
     x: TensorLike, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
 ) -> Tensor:
-    """Sum; integers and bools are summed in int64, 16-bit floats in float32 and rounded once."""
+    """Sum; integers and bools are summed in int64, 16-bit floats in float32 and rounded once.
+
+    >>> gc.compile(gc.sum([[1.0, 2.0], [3.0, 4.0]], axis=0))()
+    array([4., 6.], dtype=float32)
+    """
     return as_tensor(x).sum(axis, dtype, keepdims)
 
 
 def prod(
     x: TensorLike, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
 ) -> Tensor:
-    """Product; integers and bools are multiplied in int64."""
+    """Product; integers and bools are multiplied in int64.
+
+    >>> gc.compile(gc.prod([2.0, 3.0, 4.0]))()
+    array(24., dtype=float32)
+    """
     return as_tensor(x).prod(axis, dtype, keepdims)
 
 
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean; float32 for integers."""
+    """Arithmetic mean; float32 for integers.
+
+    >>> gc.compile(gc.mean([[1.0, 2.0], [3.0, 4.0]], axis=1, keepdims=True))()
+    array([[1.5],
+           [3.5]], dtype=float32)
+    """
     return as_tensor(x).mean(axis, keepdims)
 
 
@@ -67,6 +80,9 @@ def var(
     The correction is 0 as in the Array API, where PyTorch's default is 1. Where the divisor is not
     positive the result is NaN, as in the Array API. Along a named dimension it is 0, with slope 0:
     the last batch of an epoch may have one row.
+
+    >>> gc.compile(gc.var([1.0, 3.0]))(), gc.compile(gc.var([1.0, 3.0], correction=1))()
+    (array(1., dtype=float32), array(2., dtype=float32))
     """
     return as_tensor(x).var(axis, correction, keepdims)
 
@@ -74,7 +90,11 @@ def var(
 def std(
     x: TensorLike, axis: Axis = None, correction: bool | int | float = 0.0, keepdims: bool = False
 ) -> Tensor:
-    """The root of `var`. Of equal elements the slope is 0, as in PyTorch."""
+    """The root of `var`. Of equal elements the slope is 0, as in PyTorch.
+
+    >>> gc.compile(gc.std([1.0, 3.0]))()
+    array(1., dtype=float32)
+    """
     return as_tensor(x).std(axis, correction, keepdims)
 
 
@@ -82,6 +102,9 @@ def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Greatest element; NaN if there is one. Equal greatest elements share the gradient.
 
     The values alone, not PyTorch's pair: `argmax` gives positions, `maximum` compares two tensors.
+
+    >>> gc.compile(gc.max([[1.0, 5.0], [3.0, 4.0]], axis=1))()
+    array([5., 4.], dtype=float32)
     """
     return as_tensor(x).max(axis, keepdims)
 
@@ -90,27 +113,46 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Least element; NaN if there is one. Equal least elements share the gradient.
 
     The values alone, not PyTorch's pair: `argmin` gives positions, `minimum` compares two tensors.
+
+    >>> gc.compile(gc.min([3, 1, 2]))()
+    array(1)
     """
     return as_tensor(x).min(axis, keepdims)
 
 
 def all(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether every element is true; numbers are true unless they are 0."""
+    """Whether every element is true; numbers are true unless they are 0.
+
+    >>> gc.compile(gc.all([[True, False], [True, True]], axis=1))()
+    array([False,  True])
+    """
     return as_tensor(x).all(axis, keepdims)
 
 
 def any(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether an element is true; numbers are true unless they are 0."""
+    """Whether an element is true; numbers are true unless they are 0.
+
+    >>> gc.compile(gc.any([[True, False], [False, False]], axis=1))()
+    array([ True, False])
+    """
     return as_tensor(x).any(axis, keepdims)
 
 
 def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Position of the first greatest element along axis, as int64; None: of all elements."""
+    """Position of the first greatest element along axis, as int64; None: of all elements.
+
+    >>> gc.compile(gc.argmax([[1.0, 5.0], [4.0, 3.0]], axis=1))()
+    array([1, 0])
+    """
     return as_tensor(x).argmax(axis, keepdims)
 
 
 def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Position of the first least element along axis, as int64; None: of all elements."""
+    """Position of the first least element along axis, as int64; None: of all elements.
+
+    >>> gc.compile(gc.argmin([3, 1, 2]))()
+    array(1)
+    """
     return as_tensor(x).argmin(axis, keepdims)
 
 
@@ -120,6 +162,9 @@ def cumulative_sum(
     """Running sum along an axis, which may be omitted for one axis; integers in int64.
 
     reverse   from the end of the axis: element i is the sum of all from i on
+
+    >>> gc.compile(gc.cumulative_sum([1.0, 2.0, 3.0]))()
+    array([1., 3., 6.], dtype=float32)
     """
     return _cumulated(CUMSUM, x, axis, dtype, reverse, "cumulative_sum")
 
@@ -130,6 +175,9 @@ def cumulative_prod(
     """Running product along an axis, which may be omitted for one axis; integers in int64.
 
     reverse   from the end of the axis: element i is the product of all from i on
+
+    >>> gc.compile(gc.cumulative_prod([1.0, 2.0, 3.0]))()
+    array([1., 2., 6.], dtype=float32)
     """
     return _cumulated(CUMPROD, x, axis, dtype, reverse, "cumulative_prod")
 
@@ -137,14 +185,23 @@ def cumulative_prod(
 def cumsum(
     x: TensorLike, axis: int | None = None, dtype: DTypeLike | None = None, reverse: bool = False
 ) -> Tensor:
-    """`cumulative_sum` by its NumPy name."""
+    """`cumulative_sum` by its NumPy name.
+
+    >>> gc.compile(gc.cumsum([[1, 2], [3, 4]], axis=1, reverse=True))()
+    array([[3, 2],
+           [7, 4]])
+    """
     return cumulative_sum(x, axis, dtype, reverse)
 
 
 def cumprod(
     x: TensorLike, axis: int | None = None, dtype: DTypeLike | None = None, reverse: bool = False
 ) -> Tensor:
-    """`cumulative_prod` by its NumPy name."""
+    """`cumulative_prod` by its NumPy name.
+
+    >>> gc.compile(gc.cumprod([1, 2, 3], axis=0))()
+    array([1, 2, 6])
+    """
     return cumulative_prod(x, axis, dtype, reverse)
 
 
@@ -155,12 +212,19 @@ def cummax(x: TensorLike, axis: int | None = None, reverse: bool = False) -> Ten
 
     From a NaN on it is NaN. The gradient goes to the element that each result is, of equal ones to
     that which was passed last. The values alone, not PyTorch's pair.
+
+    >>> gc.compile(gc.cummax([1.0, 3.0, 2.0]))()
+    array([1., 3., 3.], dtype=float32)
     """
     return _running(CUMMAX, x, axis, reverse, "cummax")
 
 
 def cummin(x: TensorLike, axis: int | None = None, reverse: bool = False) -> Tensor:
-    """The least element up to each along an axis; see `cummax`."""
+    """The least element up to each along an axis; see `cummax`.
+
+    >>> gc.compile(gc.cummin([2.0, 3.0, 1.0]))()
+    array([2., 2., 1.], dtype=float32)
+    """
     return _running(CUMMIN, x, axis, reverse, "cummin")
 
 
@@ -191,6 +255,9 @@ def diff(x: TensorLike, n: int = 1, axis: int = -1) -> Tensor:
     """Differences of neighbours along an axis, taken n times: x[.., i + 1, ..] - x[.., i, ..].
 
     Of bools, whether neighbours differ.
+
+    >>> gc.compile(gc.diff([1.0, 4.0, 9.0, 16.0], n=2))()
+    array([2., 2.], dtype=float32)
     """
     tensor = as_tensor(x)
     if n < 0:

@@ -15,6 +15,7 @@ from ..ranges import Number, check_numbers, check_probability, check_reals
 from ..tensor import ShapeLike, Tensor, TensorLike, floating
 from ..tracing import fail
 from . import elementwise as each
+from .activation import tanh
 from .neural import checked_mode, one_hot_mask, softmax
 
 __all__ = [
@@ -30,21 +31,33 @@ __all__ = [
 
 
 def threshold(input: TensorLike, threshold: float, value: float) -> Tensor:
-    """x where x > threshold, else value: the slope is 1 above and 0 elsewhere."""
+    """x where x > threshold, else value: the slope is 1 above and 0 elsewhere.
+
+    >>> gc.compile(gc.threshold([0.5, 2.0], 1.0, -9.0))()
+    array([-9.,  2.], dtype=float32)
+    """
     x = floating(input)
     check_reals("threshold", threshold=threshold, value=value)
     return each.where(x <= threshold, value, x)  # NaN stays
 
 
 def hardshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
-    """x where |x| > lambd, else 0."""
+    """x where |x| > lambd, else 0.
+
+    >>> gc.compile(gc.hardshrink([-1.0, 0.3, 2.0]))()
+    array([-1.,  0.,  2.], dtype=float32)
+    """
     x = floating(input)
     check_reals("hardshrink", lambd=lambd)
     return each.where((x >= -lambd) & (x <= lambd), 0, x)
 
 
 def softshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by lambd, and 0 where |x| <= lambd. Raises ArgumentError for lambd < 0."""
+    """x moved towards 0 by lambd, and 0 where |x| <= lambd. Raises ArgumentError for lambd < 0.
+
+    >>> gc.compile(gc.softshrink([-1.0, 0.25, 2.0]))()
+    array([-0.5,  0. ,  1.5], dtype=float32)
+    """
     x = floating(input)
     check_reals("softshrink", lambd=lambd)
     if lambd < 0:
@@ -54,9 +67,13 @@ def softshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
 
 
 def tanhshrink(input: TensorLike) -> Tensor:
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    >>> gc.compile(gc.tanhshrink([0.0, 2.0]))()
+    array([0.       , 1.0359724], dtype=float32)
+    """
     x = floating(input)
-    return x - each.tanh(x)
+    return x - tanh(x)
 
 
 def rrelu(
@@ -71,6 +88,9 @@ def rrelu(
 
     Raises ArgumentError unless lower <= upper are finite.
     Source: Xu et al., "Empirical Evaluation of Rectified Activations" (2015).
+
+    >>> gc.compile(gc.rrelu([-24.0, 2.0]))()
+    array([-5.5,  2. ], dtype=float32)
     """
     x = floating(input)
     lower, upper = check_numbers("rrelu", lower=lower, upper=upper)
@@ -94,6 +114,9 @@ def alpha_dropout(input: TensorLike, p: Number = 0.5, training: TensorLike | Non
 
     a and b are chosen so that inputs of mean 0 and variance 1 keep both. Where p is 1 all is 0.
     Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017), section 2.
+
+    >>> gc.alpha_dropout(gc.input("x", ("batch", 64)), p=0.1).shape
+    ('batch', 64)
     """
     x = floating(input)
     return _saturated(x, x.shape, p, training, "alpha_dropout")
@@ -102,7 +125,11 @@ def alpha_dropout(input: TensorLike, p: Number = 0.5, training: TensorLike | Non
 def feature_alpha_dropout(
     input: TensorLike, p: Number = 0.5, training: TensorLike | None = None
 ) -> Tensor:
-    """alpha_dropout of whole channels of [batch, channels, ...], each by its own chance."""
+    """alpha_dropout of whole channels of [batch, channels, ...], each by its own chance.
+
+    >>> gc.feature_alpha_dropout(gc.input("x", ("batch", 8, 4, 4)), p=0.1).shape
+    ('batch', 8, 4, 4)
+    """
     x = floating(input)
     if x.ndim < 2:
         problem = f"input is {x.node.type}, which has no axes of batch and channels"
@@ -144,6 +171,10 @@ def gumbel_softmax(
     Every call has its own random numbers, in training and in evaluation. Raises ArgumentError
     unless tau > 0.
     Source: Jang, Gu, Poole (2017); Maddison, Mnih, Teh (2017).
+
+    >>> drawn = gc.compile(gc.gumbel_softmax(gc.constant([0.0, 1.0, 2.0]), hard=True), seed=0)()
+    >>> float(drawn.sum()), float(drawn.max())
+    (1.0, 1.0)
     """
     x = floating(logits)
     (tau,) = check_numbers("gumbel_softmax", tau=tau)

@@ -40,7 +40,12 @@ def max_unpool1d(
     padding: int | Sequence[int] = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """max_unpool2d along one axis: [batch, channels, length]."""
+    """max_unpool2d along one axis: [batch, channels, length].
+
+    >>> values, indices = gc.max_pool1d([[1.0, 4.0, 3.0, 2.0]], 2, return_indices=True)
+    >>> gc.compile(gc.max_unpool1d(values, indices, 2))()
+    array([[0., 4., 3., 0.]], dtype=float32)
+    """
     return _unpooled(input, indices, (kernel_size, stride, padding), output_size, 1)
 
 
@@ -66,6 +71,10 @@ def max_unpool2d(
 
         values, places = gc.max_pool2d(x, 2, return_indices=True)
         sparse = gc.max_unpool2d(values, places, 2)
+
+    >>> values, indices = gc.max_pool2d(gc.input("x", ("batch", 3, 8, 8)), 2, return_indices=True)
+    >>> gc.max_unpool2d(values, indices, 2).shape
+    ('batch', 3, 8, 8)
     """
     return _unpooled(input, indices, (kernel_size, stride, padding), output_size, 2)
 
@@ -78,7 +87,13 @@ def max_unpool3d(
     padding: int | Sequence[int] = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """max_unpool2d along three axes: [batch, channels, depth, height, width]."""
+    """max_unpool2d along three axes: [batch, channels, depth, height, width].
+
+    >>> x = gc.input("x", ("batch", 3, 4, 4, 4))
+    >>> values, indices = gc.max_pool3d(x, 2, return_indices=True)
+    >>> gc.max_unpool3d(values, indices, 2).shape
+    ('batch', 3, 4, 4, 4)
+    """
     return _unpooled(input, indices, (kernel_size, stride, padding), output_size, 3)
 
 

@@ -62,73 +62,121 @@ class _Activation(Module):
 
 
 class ReLU(_Activation):
-    """max(x, 0)."""
+    """max(x, 0).
+
+    >>> gc.compile(nn.ReLU()([-1.0, 2.0]))()
+    array([0., 2.], dtype=float32)
+    """
 
     function = staticmethod(functional.relu)
 
 
 class ReLU6(_Activation):
-    """x limited to 0..6."""
+    """x limited to 0..6.
+
+    >>> gc.compile(nn.ReLU6()([-1.0, 2.0, 8.0]))()
+    array([0., 2., 6.], dtype=float32)
+    """
 
     function = staticmethod(functional.relu6)
 
 
 class SELU(_Activation):
-    """Scaled ELU. See gc.selu."""
+    """Scaled ELU. See gc.selu.
+
+    >>> gc.compile(nn.SELU()([-1.0, 0.0, 1.0]))()
+    array([-1.1113307,  0.       ,  1.050701 ], dtype=float32)
+    """
 
     function = staticmethod(functional.selu)
 
 
 class SiLU(_Activation):
-    """x * sigmoid(x)."""
+    """x * sigmoid(x).
+
+    >>> gc.compile(nn.SiLU()([-1.0, 0.0, 1.0]))()
+    array([-0.2689414,  0.       ,  0.7310586], dtype=float32)
+    """
 
     function = staticmethod(functional.silu)
 
 
 class Mish(_Activation):
-    """x * tanh(softplus(x))."""
+    """x * tanh(softplus(x)).
+
+    >>> gc.compile(nn.Mish()([-1.0, 0.0, 1.0]))()
+    array([-0.3034014,  0.       ,  0.8650984], dtype=float32)
+    """
 
     function = staticmethod(functional.mish)
 
 
 class Softsign(_Activation):
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> gc.compile(nn.Softsign()([-1.0, 0.0, 3.0]))()
+    array([-0.5 ,  0.  ,  0.75], dtype=float32)
+    """
 
     function = staticmethod(functional.softsign)
 
 
 class Hardsigmoid(_Activation):
-    """x / 6 + 1/2 limited to 0..1."""
+    """x / 6 + 1/2 limited to 0..1.
+
+    >>> gc.compile(nn.Hardsigmoid()([-4.0, 0.0, 1.5]))()
+    array([0.  , 0.5 , 0.75], dtype=float32)
+    """
 
     function = staticmethod(functional.hardsigmoid)
 
 
 class Hardswish(_Activation):
-    """x * hardsigmoid(x)."""
+    """x * hardsigmoid(x).
+
+    >>> gc.compile(nn.Hardswish()([-4.0, 0.0, 1.5]))()
+    array([0.   , 0.   , 1.125], dtype=float32)
+    """
 
     function = staticmethod(functional.hardswish)
 
 
 class Sigmoid(_Activation):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    >>> gc.compile(nn.Sigmoid()([-1.0, 0.0, 1.0]))()
+    array([0.2689414, 0.5      , 0.7310586], dtype=float32)
+    """
 
     function = staticmethod(functional.sigmoid)
 
 
 class LogSigmoid(_Activation):
-    """log(sigmoid(x))."""
+    """log(sigmoid(x)).
+
+    >>> gc.compile(nn.LogSigmoid()([-1000.0, 0.0]))()
+    array([-1.000000e+03, -6.931472e-01], dtype=float32)
+    """
 
     function = staticmethod(functional.logsigmoid)
 
 
 class Tanh(_Activation):
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent.
+
+    >>> gc.compile(nn.Tanh()([-1.0, 0.0, 1.0]))()
+    array([-0.7615942,  0.       ,  0.7615942], dtype=float32)
+    """
 
     function = staticmethod(functional.tanh)
 
 
 class LeakyReLU(_Activation):
-    """x where x > 0, else negative_slope * x."""
+    """x where x > 0, else negative_slope * x.
+
+    >>> gc.compile(nn.LeakyReLU(0.1)([-1.0, 2.0]))()
+    array([-0.1,  2. ], dtype=float32)
+    """
 
     function = staticmethod(functional.leaky_relu)
     option_names = ("negative_slope",)
@@ -138,7 +186,11 @@ class LeakyReLU(_Activation):
 
 
 class ELU(_Activation):
-    """x where x > 0, else alpha * (exp(x) - 1)."""
+    """x where x > 0, else alpha * (exp(x) - 1).
+
+    >>> gc.compile(nn.ELU()([-1.0, 2.0]))()
+    array([-0.63212055,  2.        ], dtype=float32)
+    """
 
     function = staticmethod(functional.elu)
     option_names = ("alpha",)
@@ -148,7 +200,11 @@ class ELU(_Activation):
 
 
 class CELU(_Activation):
-    """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
+    """x where x > 0, else alpha * (exp(x / alpha) - 1).
+
+    >>> gc.compile(nn.CELU(alpha=2.0)([-1.0, 2.0]))()
+    array([-0.78693867,  2.        ], dtype=float32)
+    """
 
     function = staticmethod(functional.celu)
     option_names = ("alpha",)
@@ -158,7 +214,13 @@ class CELU(_Activation):
 
 
 class GELU(_Activation):
-    """x * Phi(x). See gc.gelu."""
+    """x * Phi(x). See gc.gelu.
+
+    >>> gc.compile(nn.GELU()([-1.0, 0.0, 1.0]))()
+    array([-0.15865526,  0.        ,  0.8413447 ], dtype=float32)
+    >>> gc.compile(nn.GELU(approximate="tanh")([-1.0, 0.0, 1.0]))()
+    array([-0.158808,  0.      ,  0.841192], dtype=float32)
+    """
 
     function = staticmethod(functional.gelu)
     option_names = ("approximate",)
@@ -168,7 +230,11 @@ class GELU(_Activation):
 
 
 class Softplus(_Activation):
-    """log(1 + exp(beta * x)) / beta."""
+    """log(1 + exp(beta * x)) / beta.
+
+    >>> gc.compile(nn.Softplus()([-1000.0, 0.0, 1000.0]))()
+    array([-0.000000e+00,  6.931472e-01,  1.000000e+03], dtype=float32)
+    """
 
     function = staticmethod(functional.softplus)
     option_names = ("beta", "threshold")
@@ -178,7 +244,11 @@ class Softplus(_Activation):
 
 
 class Hardtanh(_Activation):
-    """x limited to min_val..max_val."""
+    """x limited to min_val..max_val.
+
+    >>> gc.compile(nn.Hardtanh(-2.0, 2.0)([-3.0, 0.5, 3.0]))()
+    array([-2. ,  0.5,  2. ], dtype=float32)
+    """
 
     function = staticmethod(functional.hardtanh)
     option_names = ("min_val", "max_val")
@@ -188,7 +258,12 @@ class Hardtanh(_Activation):
 
 
 class Softmax(_Activation):
-    """exp(x) / sum(exp(x)) along an axis."""
+    """exp(x) / sum(exp(x)) along an axis.
+
+    >>> gc.compile(nn.Softmax(dim=-1)([[0.0, 0.0], [0.0, 1000.0]]))()
+    array([[0.5, 0.5],
+           [0. , 1. ]], dtype=float32)
+    """
 
     function = staticmethod(functional.softmax)
     option_names = ("axis",)
@@ -198,7 +273,12 @@ class Softmax(_Activation):
 
 
 class LogSoftmax(_Activation):
-    """log(softmax(x)) along an axis."""
+    """log(softmax(x)) along an axis.
+
+    >>> gc.compile(nn.LogSoftmax(dim=-1)([[0.0, 0.0], [0.0, 1000.0]]))()
+    array([[-6.931472e-01, -6.931472e-01],
+           [-1.000000e+03,  0.000000e+00]], dtype=float32)
+    """
 
     function = staticmethod(functional.log_softmax)
     option_names = ("axis",)
@@ -208,7 +288,11 @@ class LogSoftmax(_Activation):
 
 
 class Softmin(_Activation):
-    """softmax(-x) along an axis."""
+    """softmax(-x) along an axis.
+
+    >>> gc.compile(nn.Softmin(dim=0)([0.0, 1000.0]))()
+    array([1., 0.], dtype=float32)
+    """
 
     function = staticmethod(functional.softmin)
     option_names = ("axis",)
@@ -218,7 +302,11 @@ class Softmin(_Activation):
 
 
 class Softmax2d(Module):
-    """softmax over the channels of [batch, channels, height, width], or that without a batch."""
+    """softmax over the channels of [batch, channels, height, width], or that without a batch.
+
+    >>> nn.Softmax2d()(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 8, 8)
+    """
 
     def forward(self, input: Any) -> Tensor:
         """For every point of the picture, shares of its channels."""
@@ -229,7 +317,11 @@ class Softmax2d(Module):
 
 
 class Hardshrink(_Activation):
-    """x where |x| > lambd, else 0."""
+    """x where |x| > lambd, else 0.
+
+    >>> gc.compile(nn.Hardshrink()([-1.0, 0.3, 2.0]))()
+    array([-1.,  0.,  2.], dtype=float32)
+    """
 
     function = staticmethod(functional.hardshrink)
     option_names = ("lambd",)
@@ -239,7 +331,11 @@ class Hardshrink(_Activation):
 
 
 class Softshrink(_Activation):
-    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+    """x moved towards 0 by lambd, and 0 where |x| <= lambd.
+
+    >>> gc.compile(nn.Softshrink()([-1.0, 0.25, 2.0]))()
+    array([-0.5,  0. ,  1.5], dtype=float32)
+    """
 
     function = staticmethod(functional.softshrink)
     option_names = ("lambd",)
@@ -249,13 +345,21 @@ class Softshrink(_Activation):
 
 
 class Tanhshrink(_Activation):
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    >>> gc.compile(nn.Tanhshrink()([0.0, 2.0]))()
+    array([0.       , 1.0359724], dtype=float32)
+    """
 
     function = staticmethod(functional.tanhshrink)
 
 
 class Threshold(_Activation):
-    """x where x > threshold, else value."""
+    """x where x > threshold, else value.
+
+    >>> gc.compile(nn.Threshold(1.0, -9.0)([0.5, 2.0]))()
+    array([-9.,  2.], dtype=float32)
+    """
 
     function = staticmethod(functional.threshold)
     option_names = ("threshold", "value")
@@ -265,7 +369,11 @@ class Threshold(_Activation):
 
 
 class RReLU(_Activation):
-    """leaky_relu with slopes drawn in training, uniform in lower to upper. See gc.rrelu."""
+    """leaky_relu with slopes drawn in training, uniform in lower to upper. See gc.rrelu.
+
+    >>> gc.compile(nn.RReLU()([-24.0, 2.0]))()
+    array([-5.5,  2. ], dtype=float32)
+    """
 
     function = staticmethod(functional.rrelu)
     option_names = ("lower", "upper")
@@ -275,7 +383,11 @@ class RReLU(_Activation):
 
 
 class GLU(_Activation):
-    """The first half of an axis times the sigmoid of the second."""
+    """The first half of an axis times the sigmoid of the second.
+
+    >>> gc.compile(nn.GLU()([1.0, 2.0, 0.0, 1000.0]))()
+    array([0.5, 2. ], dtype=float32)
+    """
 
     function = staticmethod(functional.glu)
     option_names = ("axis",)
@@ -285,7 +397,12 @@ class GLU(_Activation):
 
 
 class PReLU(Module):
-    """leaky_relu with trained slopes: one, or one per channel (axis 1)."""
+    """leaky_relu with trained slopes: one, or one per channel (axis 1).
+
+    >>> x = gc.input("x", ("batch", 3, 8))
+    >>> nn.PReLU(num_parameters=3)(x).shape
+    ('batch', 3, 8)
+    """
 
     def __init__(
         self, num_parameters: int = 1, init: Beginning = 0.25, dtype: Any = float32

@@ -60,6 +60,12 @@ class MultiheadAttention(Module):
     add_zero_attn   one key and value more, of zeros
     kdim, vdim      features of key and value, if not embed_dim
     batch_first     tensors are [batch, length, features] instead of [length, batch, features]
+
+    >>> words = gc.input("words", ("batch", 10, 64))
+    >>> attention = nn.MultiheadAttention(64, num_heads=4, batch_first=True)
+    >>> mixed, weights = attention(words, words, words, is_causal=True)
+    >>> mixed.shape, weights.shape
+    (('batch', 10, 64), ('batch', 10, 10))
     """
 
     def __init__(

@@ -105,19 +105,34 @@ class BatchNorm1d(_BatchNorm):
 
     The mode that the program runs in decides. See gc.batch_norm for formulas and for small batches.
     A layer that a step calls twice moves its statistics twice, in the order of the calls.
+
+    >>> layer = nn.BatchNorm1d(16)
+    >>> layer(gc.input("x", ("batch", 16))).shape
+    ('batch', 16)
+    >>> [name for name, _ in layer.named_parameters()]
+    ['weight', 'bias']
     """
 
     ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    """BatchNorm1d for [batch, num_features, height, width]."""
+    """BatchNorm1d for [batch, num_features, height, width].
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU())
+    >>> model(gc.input("x", ("batch", 3, 32, 32))).shape
+    ('batch', 16, 30, 30)
+    """
 
     ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    """BatchNorm1d for [batch, num_features, depth, height, width]."""
+    """BatchNorm1d for [batch, num_features, depth, height, width].
+
+    >>> nn.BatchNorm3d(4)(gc.input("x", ("batch", 4, 8, 8, 8))).shape
+    ('batch', 4, 8, 8, 8)
+    """
 
     ranks = (5,)
 
@@ -149,18 +164,29 @@ class InstanceNorm1d(_InstanceNorm):
 
     Options are those of BatchNorm1d; without track_running_stats evaluation uses the statistics of
     each sample too. See gc.instance_norm.
+
+    >>> nn.InstanceNorm1d(4)(gc.input("x", ("batch", 4, 20))).shape
+    ('batch', 4, 20)
     """
 
     axes = 1
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """InstanceNorm1d for [batch, num_features, height, width]."""
+    """InstanceNorm1d for [batch, num_features, height, width].
+
+    >>> nn.InstanceNorm2d(3, affine=True)(gc.input("x", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 32, 32)
+    """
 
     axes = 2
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """InstanceNorm1d for [batch, num_features, depth, height, width]."""
+    """InstanceNorm1d for [batch, num_features, depth, height, width].
+
+    >>> nn.InstanceNorm3d(2)(gc.input("x", ("batch", 2, 8, 8, 8))).shape
+    ('batch', 2, 8, 8, 8)
+    """
 
     axes = 3

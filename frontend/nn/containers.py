@@ -74,7 +74,14 @@ class _Numbered(Module):
 
 
 class Sequential(_Numbered):
-    """Each module called on the result of the one before. Takes modules, or one dict of them."""
+    """Each module called on the result of the one before. Takes modules, or one dict of them.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> model(gc.input("x", ("batch", 4))).shape
+    ('batch', 2)
+    >>> [name for name, _ in model.named_parameters()]
+    ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
 
     def __init__(self, *modules: Any) -> None:
         if len(modules) == 1 and isinstance(modules[0], Mapping):
@@ -91,7 +98,15 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list of modules that registers them; it has no forward of its own."""
+    """A list of modules that registers them; it has no forward of its own.
+
+    >>> layers = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
+    >>> x = gc.input("x", ("batch", 4))
+    >>> for layer in layers:
+    ...     x = gc.relu(layer(x))
+    >>> [name for name, _ in layers.named_parameters()][:2]
+    ['0.weight', '0.bias']
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.extend(modules)
@@ -140,7 +155,12 @@ class _Named(Module):
 
 
 class ModuleDict(_Named):
-    """A dict of modules that registers them; it has no forward of its own."""
+    """A dict of modules that registers them; it has no forward of its own.
+
+    >>> parts = nn.ModuleDict({"body": nn.Linear(4, 8), "head": nn.Linear(8, 2)})
+    >>> parts["head"](parts["body"](gc.input("x", ("batch", 4)))).shape
+    ('batch', 2)
+    """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         self.update(modules or {})
@@ -169,6 +189,10 @@ class ParameterList(Module):
         self.scales = nn.ParameterList([gc.parameter("s", (3,)) for _ in range(4)])
 
     names them scales.0 to scales.3.
+
+    >>> values = nn.ParameterList([gc.parameter("w", (3,)) for _ in range(2)])
+    >>> [name for name, _ in values.named_parameters()]
+    ['0', '1']
     """
 
     def __init__(self, values: Iterable[Any] = ()) -> None:
@@ -204,7 +228,13 @@ class ParameterList(Module):
 
 
 class ParameterDict(_Named):
-    """A dict of parameters that registers them by name; it has no forward of its own."""
+    """A dict of parameters that registers them by name; it has no forward of its own.
+
+    >>> names = ("scale", "shift")
+    >>> values = nn.ParameterDict({name: gc.parameter(name, (3,)) for name in names})
+    >>> [name for name, _ in values.named_parameters()]
+    ['scale', 'shift']
+    """
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
         self.update(parameters or {})

@@ -140,6 +140,9 @@ class Conv1d(_Convolution):
     """conv1d with trained weight and bias: [batch, in, length] to [batch, out, length'].
 
     See Conv2d for its options and its parameters, which have one spatial axis here.
+
+    >>> nn.Conv1d(4, 8, kernel_size=5)(gc.input("x", ("batch", 4, 100))).shape
+    ('batch', 8, 96)
     """
 
     spatial = 1
@@ -157,6 +160,11 @@ class Conv2d(_Convolution):
     padding_mode   "zeros", "reflect", "replicate" or "circular": what that is
 
         nn.Conv2d(3, 16, 3, padding="same")
+
+    >>> nn.Conv2d(3, 16, 3, padding=1)(gc.input("x", ("batch", 3, 32, 32))).shape
+    ('batch', 16, 32, 32)
+    >>> nn.Conv2d(3, 16, 3, stride=2, padding=1)(gc.input("x", ("batch", 3, 32, 32))).shape
+    ('batch', 16, 16, 16)
     """
 
     spatial = 2
@@ -166,6 +174,9 @@ class Conv3d(_Convolution):
     """conv3d with trained weight and bias: [batch, in, depth, height, width] to [batch, out, ...].
 
     See Conv2d for its options and its parameters, which have three spatial axes here.
+
+    >>> nn.Conv3d(1, 8, 3, padding="same")(gc.input("x", ("batch", 1, 8, 8, 8))).shape
+    ('batch', 8, 8, 8, 8)
     """
 
     spatial = 3
@@ -242,6 +253,9 @@ class ConvTranspose1d(_TransposedConvolution):
     """conv_transpose1d with trained weight and bias: [batch, in, length] to [batch, out, ...].
 
     See ConvTranspose2d for its options and its parameters, which have one spatial axis here.
+
+    >>> nn.ConvTranspose1d(8, 4, 4, stride=2, padding=1)(gc.input("x", ("batch", 8, 50))).shape
+    ('batch', 4, 100)
     """
 
     spatial = 1
@@ -257,6 +271,9 @@ class ConvTranspose2d(_TransposedConvolution):
     output_padding   rows and columns more at the end of the result, fewer than stride or dilation
 
         nn.ConvTranspose2d(16, 3, 4, stride=2, padding=1)
+
+    >>> nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)(gc.input("x", ("batch", 8, 16, 16))).shape
+    ('batch', 3, 32, 32)
     """
 
     spatial = 2
@@ -266,6 +283,9 @@ class ConvTranspose3d(_TransposedConvolution):
     """conv_transpose3d with trained weight and bias: [batch, in, depth, height, width] to...
 
     See ConvTranspose2d for its options and its parameters, which have three spatial axes here.
+
+    >>> nn.ConvTranspose3d(8, 1, 2, stride=2)(gc.input("x", ("batch", 8, 4, 4, 4))).shape
+    ('batch', 1, 8, 8, 8)
     """
 
     spatial = 3

@@ -15,7 +15,11 @@ __all__ = [
 
 
 class CosineSimilarity(Module):
-    """The cosine of two tensors along an axis. See gc.cosine_similarity."""
+    """The cosine of two tensors along an axis. See gc.cosine_similarity.
+
+    >>> gc.compile(nn.CosineSimilarity(dim=0)([1.0, 0.0], [1.0, 1.0]))()
+    array(0.70710677, dtype=float32)
+    """
 
     def __init__(self, axis: int = 1, eps: float = 1e-8) -> None:
         self.axis, self.eps = axis, eps
@@ -29,7 +33,11 @@ class CosineSimilarity(Module):
 
 
 class PairwiseDistance(Module):
-    """The p-norm of x1 - x2 + eps along the last axis. See gc.pairwise_distance."""
+    """The p-norm of x1 - x2 + eps along the last axis. See gc.pairwise_distance.
+
+    >>> gc.compile(nn.PairwiseDistance()([0.0, 0.0], [3.0, 4.0]))()
+    array(4.9999986, dtype=float32)
+    """
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdims: bool = False) -> None:
         self.norm, self.eps, self.keepdims = p, eps, keepdims

@@ -68,6 +68,10 @@ class Embedding(_Table):
     padding_idx          this row begins as zeros and gets no gradient
     scale_grad_by_freq   a row's gradient is divided by how often it is in the input
     sparse               PyTorch's word; it changes nothing: which rows a step touches is known
+
+    >>> words = gc.input("words", ("batch", 10), gc.int32)
+    >>> nn.Embedding(1000, 64)(words).shape
+    ('batch', 10, 64)
     """
 
     def __init__(
@@ -96,6 +100,10 @@ class EmbeddingBag(_Table):
     include_last_offset   whether offsets end with the number of all indices
 
     The other options are those of Embedding. See gc.embedding_bag.
+
+    >>> words = gc.input("words", ("batch", 10), gc.int32)
+    >>> nn.EmbeddingBag(1000, 64, mode="sum")(words).shape
+    ('batch', 64)
     """
 
     def __init__(

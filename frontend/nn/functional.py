@@ -3,6 +3,7 @@
 import typing as _typing
 
 from .. import functional as _functional
+from ..functional.activation import *
 from ..functional.attention import *
 from ..functional.convolution import *
 from ..functional.distances import *

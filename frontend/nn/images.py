@@ -53,7 +53,11 @@ class _Rearranging(Module):
 
 
 class Unflatten(Module):
-    """An axis taken apart into several. See gc.unflatten."""
+    """An axis taken apart into several. See gc.unflatten.
+
+    >>> nn.Unflatten(1, (3, 4))(gc.input("x", ("batch", 12))).shape
+    ('batch', 3, 4)
+    """
 
     def __init__(self, axis: int, unflattened_size: Any) -> None:
         nodes.check_shape(unflattened_size, "Unflatten", wildcard=True)
@@ -68,7 +72,11 @@ class Unflatten(Module):
 
 
 class Unfold(_Rearranging):
-    """Patches as columns. See gc.unfold."""
+    """Patches as columns. See gc.unfold.
+
+    >>> nn.Unfold(3)(gc.input("x", ("batch", 2, 5, 5))).shape
+    ('batch', 18, 9)
+    """
 
     function = staticmethod(functional.unfold)
     options = ("kernel_size", "dilation", "padding", "stride")
@@ -84,7 +92,11 @@ class Unfold(_Rearranging):
 
 
 class Fold(_Rearranging):
-    """The picture of patches that are columns. See gc.fold."""
+    """The picture of patches that are columns. See gc.fold.
+
+    >>> nn.Fold((5, 5), 3)(gc.input("x", ("batch", 18, 9))).shape
+    ('batch', 2, 5, 5)
+    """
 
     function = staticmethod(functional.fold)
     options = ("output_size", "kernel_size", "dilation", "padding", "stride")
@@ -102,7 +114,11 @@ class Fold(_Rearranging):
 
 
 class PixelShuffle(_Rearranging):
-    """Channels to pixels. See gc.pixel_shuffle."""
+    """Channels to pixels. See gc.pixel_shuffle.
+
+    >>> nn.PixelShuffle(2)(gc.input("x", ("batch", 12, 8, 8))).shape
+    ('batch', 3, 16, 16)
+    """
 
     function = staticmethod(functional.pixel_shuffle)
     options = ("upscale_factor",)
@@ -112,7 +128,11 @@ class PixelShuffle(_Rearranging):
 
 
 class PixelUnshuffle(_Rearranging):
-    """Pixels to channels. See gc.pixel_unshuffle."""
+    """Pixels to channels. See gc.pixel_unshuffle.
+
+    >>> nn.PixelUnshuffle(2)(gc.input("x", ("batch", 3, 16, 16))).shape
+    ('batch', 12, 8, 8)
+    """
 
     function = staticmethod(functional.pixel_unshuffle)
     options = ("downscale_factor",)
@@ -122,7 +142,12 @@ class PixelUnshuffle(_Rearranging):
 
 
 class ChannelShuffle(_Rearranging):
-    """Channels dealt out to groups. See gc.channel_shuffle."""
+    """Channels dealt out to groups. See gc.channel_shuffle.
+
+    >>> x = gc.constant([[[0.0], [1.0], [2.0], [3.0]]])
+    >>> gc.compile(nn.ChannelShuffle(2)(x))()[0, :, 0]
+    array([0., 2., 1., 3.], dtype=float32)
+    """
 
     function = staticmethod(functional.channel_shuffle)
     options = ("groups",)
@@ -132,7 +157,11 @@ class ChannelShuffle(_Rearranging):
 
 
 class Upsample(_Rearranging):
-    """The input at another resolution. See gc.interpolate."""
+    """The input at another resolution. See gc.interpolate.
+
+    >>> nn.Upsample(scale_factor=2, mode="bilinear")(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 16, 16)
+    """
 
     function = staticmethod(functional.interpolate)
     options = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
@@ -150,14 +179,22 @@ class Upsample(_Rearranging):
 
 
 class UpsamplingNearest2d(Upsample):
-    """A picture at another resolution, by repeating its points."""
+    """A picture at another resolution, by repeating its points.
+
+    >>> nn.UpsamplingNearest2d(scale_factor=2)(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 16, 16)
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor)
 
 
 class UpsamplingBilinear2d(Upsample):
-    """A picture at another resolution, linear between its points, corners on corners."""
+    """A picture at another resolution, linear between its points, corners on corners.
+
+    >>> nn.UpsamplingBilinear2d(scale_factor=2)(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 16, 16)
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, "bilinear", True)
@@ -171,24 +208,44 @@ class _ChannelDropout(_Rearranging):
 
 
 class Dropout1d(_ChannelDropout):
-    """In training whole channels are dropped. See gc.dropout1d."""
+    """In training whole channels are dropped. See gc.dropout1d.
+
+    >>> x = gc.constant(np.ones((1, 4, 2), np.float32))
+    >>> gc.compile(nn.Dropout1d(0.5)(x), training=True, seed=0)()[0].tolist()
+    [[2.0, 2.0], [0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
+    """
 
     function = staticmethod(functional.dropout1d)
 
 
 class Dropout2d(_ChannelDropout):
-    """In training whole channels are dropped. See gc.dropout2d."""
+    """In training whole channels are dropped. See gc.dropout2d.
+
+    >>> x = gc.constant(np.ones((1, 4, 1, 1), np.float32))
+    >>> gc.compile(nn.Dropout2d(0.5)(x), training=True, seed=0)().ravel()
+    array([2., 0., 2., 0.], dtype=float32)
+    >>> gc.compile(nn.Dropout2d(0.5)(x))().ravel()
+    array([1., 1., 1., 1.], dtype=float32)
+    """
 
     function = staticmethod(functional.dropout2d)
 
 
 class Dropout3d(_ChannelDropout):
-    """In training whole channels are dropped. See gc.dropout3d."""
+    """In training whole channels are dropped. See gc.dropout3d.
+
+    >>> nn.Dropout3d(0.2)(gc.input("x", ("batch", 4, 8, 8, 8))).shape
+    ('batch', 4, 8, 8, 8)
+    """
 
     function = staticmethod(functional.dropout3d)
 
 
 class FeatureAlphaDropout(_ChannelDropout):
-    """In training whole channels are saturated. See gc.feature_alpha_dropout."""
+    """In training whole channels are saturated. See gc.feature_alpha_dropout.
+
+    >>> nn.FeatureAlphaDropout(0.1)(gc.input("x", ("batch", 8, 4, 4))).shape
+    ('batch', 8, 4, 4)
+    """
 
     function = staticmethod(functional.feature_alpha_dropout)

@@ -30,6 +30,12 @@ class Linear(Module):
 
     weight  [out_features, in_features]   kaiming_uniform(a=sqrt(5)): +-1/sqrt(in_features)
     bias    [out_features]                uniform in +-1/sqrt(in_features)
+
+    >>> layer = nn.Linear(3, 2)
+    >>> layer(gc.input("x", ("batch", 3))).shape
+    ('batch', 2)
+    >>> layer.weight.shape, layer.bias.shape
+    ((2, 3), (2,))
     """
 
     def __init__(
@@ -66,6 +72,9 @@ class Bilinear(Module):
 
     weight  [out_features, in1_features, in2_features]   uniform in +-1/sqrt(in1_features)
     bias    [out_features]                               the same
+
+    >>> nn.Bilinear(3, 4, 5)(gc.input("x", ("batch", 3)), gc.input("y", ("batch", 4))).shape
+    ('batch', 5)
     """
 
     def __init__(
@@ -102,7 +111,12 @@ class Bilinear(Module):
 
 
 class Identity(Module):
-    """The input itself. Takes any arguments, and ignores them, as PyTorch's does."""
+    """The input itself. Takes any arguments, and ignores them, as PyTorch's does.
+
+    >>> x = gc.input("x", ("batch", 3))
+    >>> nn.Identity()(x) is x
+    True
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         pass
@@ -113,7 +127,11 @@ class Identity(Module):
 
 
 class Flatten(Module):
-    """The axes from start_axis to end_axis made one; by default all but the first."""
+    """The axes from start_axis to end_axis made one; by default all but the first.
+
+    >>> nn.Flatten()(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 192)
+    """
 
     def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
         self.start_axis, self.end_axis = start_axis, end_axis
@@ -127,7 +145,14 @@ class Flatten(Module):
 
 
 class Dropout(Module):
-    """In training each element is 0 with probability p, else divided by 1 - p. See gc.dropout."""
+    """In training each element is 0 with probability p, else divided by 1 - p. See gc.dropout.
+
+    >>> x = gc.constant([1.0, 1.0, 1.0, 1.0])
+    >>> gc.compile(nn.Dropout(0.5)(x), training=True, seed=0)()
+    array([2., 0., 2., 0.], dtype=float32)
+    >>> gc.compile(nn.Dropout(0.5)(x))()
+    array([1., 1., 1., 1.], dtype=float32)
+    """
 
     def __init__(self, p: Number = 0.5) -> None:
         self.p = check_probability(p, "Dropout")
@@ -141,7 +166,11 @@ class Dropout(Module):
 
 
 class AlphaDropout(Dropout):
-    """dropout for networks of SELU, which keeps mean 0 and variance 1. See gc.alpha_dropout."""
+    """dropout for networks of SELU, which keeps mean 0 and variance 1. See gc.alpha_dropout.
+
+    >>> nn.AlphaDropout(0.1)(gc.input("x", ("batch", 64))).shape
+    ('batch', 64)
+    """
 
     def forward(self, input: Any) -> Tensor:
         """The input with elements saturated; in evaluation the input itself."""
@@ -155,6 +184,9 @@ class SwiGLU(Module):
 
     out_features   None: in_features
     Source: Shazeer, "GLU Variants Improve Transformer" (2020), equation 6.
+
+    >>> nn.SwiGLU(64, 128)(gc.input("x", ("batch", 10, 64))).shape
+    ('batch', 10, 64)
     """
 
     def __init__(

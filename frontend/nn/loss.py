@@ -44,7 +44,13 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """See gc.cross_entropy."""
+    """See gc.cross_entropy.
+
+    >>> scores, label = gc.input("scores", ("batch", 3)), gc.input("label", ("batch",), gc.int32)
+    >>> loss = nn.CrossEntropyLoss(label_smoothing=0.1)(scores, label)
+    >>> gc.compile(loss)(scores=np.zeros((2, 3)), label=[0, 2])
+    array(1.0986123, dtype=float32)
+    """
 
     def __init__(
         self,
@@ -66,7 +72,12 @@ class CrossEntropyLoss(_Loss):
 
 
 class NLLLoss(_Loss):
-    """See gc.nll_loss."""
+    """See gc.nll_loss.
+
+    >>> chances = gc.log([[0.25, 0.75], [0.5, 0.5]])
+    >>> gc.compile(nn.NLLLoss(reduction="none")(chances, [1, 0]))()
+    array([0.2876821, 0.6931472], dtype=float32)
+    """
 
     def __init__(
         self,
@@ -82,7 +93,11 @@ class NLLLoss(_Loss):
 
 
 class MSELoss(_Loss):
-    """See gc.mse_loss."""
+    """See gc.mse_loss.
+
+    >>> gc.compile(nn.MSELoss()([1.0, 2.0], [1.0, 4.0]))()
+    array(2., dtype=float32)
+    """
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """The loss of prediction and target."""
@@ -90,7 +105,11 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """See gc.l1_loss."""
+    """See gc.l1_loss.
+
+    >>> gc.compile(nn.L1Loss(reduction="sum")([1.0, 2.0], [2.0, 4.0]))()
+    array(3., dtype=float32)
+    """
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """The loss of prediction and target."""
@@ -98,7 +117,11 @@ class L1Loss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """See gc.smooth_l1_loss."""
+    """See gc.smooth_l1_loss.
+
+    >>> gc.compile(nn.SmoothL1Loss(reduction="none")([0.5, 3.0], [0.0, 0.0]))()
+    array([0.125, 2.5  ], dtype=float32)
+    """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         self.options = {"reduction": reduction, "beta": beta}
@@ -109,7 +132,11 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """See gc.huber_loss."""
+    """See gc.huber_loss.
+
+    >>> gc.compile(nn.HuberLoss(reduction="none", delta=2.0)([0.5, 3.0], [0.0, 0.0]))()
+    array([0.125, 4.   ], dtype=float32)
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         self.options = {"reduction": reduction, "delta": delta}
@@ -120,7 +147,11 @@ class HuberLoss(_Loss):
 
 
 class BCELoss(_Loss):
-    """See gc.binary_cross_entropy."""
+    """See gc.binary_cross_entropy.
+
+    >>> gc.compile(nn.BCELoss()([0.5, 0.25], [1.0, 0.0]))()
+    array(0.49041462, dtype=float32)
+    """
 
     def __init__(self, weight: TensorLike | None = None, reduction: str = "mean") -> None:
         self.options = {"weight": weight, "reduction": reduction}
@@ -131,7 +162,11 @@ class BCELoss(_Loss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """See gc.binary_cross_entropy_with_logits."""
+    """See gc.binary_cross_entropy_with_logits.
+
+    >>> gc.compile(nn.BCEWithLogitsLoss(reduction="none")([0.0, 1e4], [1.0, 0.0]))()
+    array([6.931472e-01, 1.000000e+04], dtype=float32)
+    """
 
     def __init__(
         self,
@@ -147,7 +182,12 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """See gc.kl_div."""
+    """See gc.kl_div.
+
+    >>> p, q = [[0.5, 0.5]], [[0.25, 0.75]]
+    >>> gc.compile(nn.KLDivLoss(reduction="batchmean")(gc.log(q), p))()
+    array(0.14384104, dtype=float32)
+    """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         self.options = {"reduction": reduction, "log_target": log_target}
@@ -158,7 +198,11 @@ class KLDivLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """See gc.hinge_embedding_loss."""
+    """See gc.hinge_embedding_loss.
+
+    >>> gc.compile(nn.HingeEmbeddingLoss(reduction="none")([0.5, 0.25], [1.0, -1.0]))()
+    array([0.5 , 0.75], dtype=float32)
+    """
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
         self.options = {"margin": margin, "reduction": reduction}
@@ -169,7 +213,11 @@ class HingeEmbeddingLoss(_Loss):
 
 
 class GaussianNLLLoss(_Loss):
-    """See gc.gaussian_nll_loss."""
+    """See gc.gaussian_nll_loss.
+
+    >>> gc.compile(nn.GaussianNLLLoss()([1.0], [3.0], [4.0]))()
+    array(1.1931472, dtype=float32)
+    """
 
     def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         self.options = {"full": full, "eps": eps, "reduction": reduction}
@@ -180,7 +228,11 @@ class GaussianNLLLoss(_Loss):
 
 
 class PoissonNLLLoss(_Loss):
-    """See gc.poisson_nll_loss."""
+    """See gc.poisson_nll_loss.
+
+    >>> gc.compile(nn.PoissonNLLLoss(reduction="none")([0.0, 1.0], [1.0, 1.0]))()
+    array([1.      , 1.718282], dtype=float32)
+    """
 
     def __init__(
         self,
@@ -197,7 +249,11 @@ class PoissonNLLLoss(_Loss):
 
 
 class MarginRankingLoss(_Loss):
-    """See gc.margin_ranking_loss."""
+    """See gc.margin_ranking_loss.
+
+    >>> gc.compile(nn.MarginRankingLoss(reduction="none")([1.0, 1.0], [2.0, 2.0], [1.0, -1.0]))()
+    array([1., 0.], dtype=float32)
+    """
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
         self.options = {"margin": margin, "reduction": reduction}
@@ -208,7 +264,11 @@ class MarginRankingLoss(_Loss):
 
 
 class CosineEmbeddingLoss(_Loss):
-    """See gc.cosine_embedding_loss."""
+    """See gc.cosine_embedding_loss.
+
+    >>> gc.compile(nn.CosineEmbeddingLoss()([[1.0, 0.0]], [[1.0, 1.0]], [1.0]))()
+    array(0.29289323, dtype=float32)
+    """
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
         self.options = {"margin": margin, "reduction": reduction}
@@ -219,7 +279,12 @@ class CosineEmbeddingLoss(_Loss):
 
 
 class TripletMarginLoss(_Loss):
-    """See gc.triplet_margin_loss."""
+    """See gc.triplet_margin_loss.
+
+    >>> loss = nn.TripletMarginLoss()([[0.0, 0.0]], [[0.0, 1.0]], [[1.5, 0.0]])
+    >>> round(float(gc.compile(loss)()), 4)
+    0.5
+    """
 
     def __init__(
         self,
@@ -237,7 +302,13 @@ class TripletMarginLoss(_Loss):
 
 
 class TripletMarginWithDistanceLoss(_Loss):
-    """See gc.triplet_margin_with_distance_loss."""
+    """See gc.triplet_margin_with_distance_loss.
+
+    >>> taxi = lambda x, y: gc.sum(gc.abs(x - y), axis=-1)
+    >>> loss = nn.TripletMarginWithDistanceLoss(distance_function=taxi)
+    >>> gc.compile(loss([[0.0, 0.0]], [[0.0, 1.0]], [[1.5, 0.0]]))()
+    array(0.5, dtype=float32)
+    """
 
     def __init__(
         self,
@@ -259,7 +330,11 @@ class TripletMarginWithDistanceLoss(_Loss):
 
 
 class MultiMarginLoss(_Loss):
-    """See gc.multi_margin_loss."""
+    """See gc.multi_margin_loss.
+
+    >>> gc.compile(nn.MultiMarginLoss()([[0.1, 0.2, 0.4, 0.8]], [3]))()
+    array(0.325, dtype=float32)
+    """
 
     def __init__(
         self,
@@ -276,7 +351,11 @@ class MultiMarginLoss(_Loss):
 
 
 class MultiLabelMarginLoss(_Loss):
-    """See gc.multilabel_margin_loss."""
+    """See gc.multilabel_margin_loss.
+
+    >>> gc.compile(nn.MultiLabelMarginLoss()([[0.1, 0.2, 0.4, 0.8]], [[3, 0, -1, 1]]))()
+    array(0.85, dtype=float32)
+    """
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """The loss of scores and lists of labels."""
@@ -284,7 +363,11 @@ class MultiLabelMarginLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """See gc.soft_margin_loss."""
+    """See gc.soft_margin_loss.
+
+    >>> gc.compile(nn.SoftMarginLoss(reduction="none")([0.0, 1e4], [1.0, -1.0]))()
+    array([6.931472e-01, 1.000000e+04], dtype=float32)
+    """
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """The loss of scores and targets 1 or -1."""
@@ -292,7 +375,11 @@ class SoftMarginLoss(_Loss):
 
 
 class MultiLabelSoftMarginLoss(_Loss):
-    """See gc.multilabel_soft_margin_loss."""
+    """See gc.multilabel_soft_margin_loss.
+
+    >>> gc.compile(nn.MultiLabelSoftMarginLoss()([[0.0, 1e4]], [[1.0, 1.0]]))()
+    array(0.3465736, dtype=float32)
+    """
 
     def __init__(self, weight: TensorLike | None = None, reduction: str = "mean") -> None:
         self.options = {"weight": weight, "reduction": reduction}

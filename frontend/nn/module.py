@@ -54,6 +54,16 @@ class Module:
 
     A parameter that is assigned to an attribute is named by the path there, whatever name it was
     made with: `self.scale = gc.parameter("s", (2,))` in a model's layer `head` is `head.scale`.
+
+    >>> class Half(nn.Module):
+    ...     def __init__(self):
+    ...         self.inner = nn.Linear(4, 2)
+    ...     def forward(self, x):
+    ...         return self.inner(x)
+    >>> Half()(gc.input("x", ("batch", 4))).shape
+    ('batch', 2)
+    >>> [name for name, _ in Half().named_parameters()]
+    ['inner.weight', 'inner.bias']
     """
 
     _states: dict[str, State]

@@ -30,7 +30,12 @@ def _shape_of(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 class LayerNorm(Module):
-    """Mean 0, variance 1 over the last axes, then weight (begins 1) and bias (begins 0)."""
+    """Mean 0, variance 1 over the last axes, then weight (begins 1) and bias (begins 0).
+
+    >>> layer = nn.LayerNorm(4)
+    >>> gc.compile(layer(gc.input("x", (4,))))(x=[1.0, 2.0, 3.0, 4.0])
+    array([-1.3416355 , -0.44721183,  0.44721183,  1.3416355 ], dtype=float32)
+    """
 
     def __init__(
         self,
@@ -55,7 +60,11 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """x / sqrt(mean(x * x) + eps) over the last axes, times weight (begins 1)."""
+    """x / sqrt(mean(x * x) + eps) over the last axes, times weight (begins 1).
+
+    >>> gc.compile(nn.RMSNorm(4)(gc.input("x", (4,))))(x=[1.0, 1.0, 1.0, 5.0])
+    array([0.3779645, 0.3779645, 0.3779645, 1.8898225], dtype=float32)
+    """
 
     def __init__(
         self,
@@ -80,6 +89,9 @@ class GroupNorm(Module):
     """Mean 0, variance 1 in each of num_groups groups of channels of [batch, num_channels, *axes].
 
     Then weight (begins as ones) and bias (begins as zeros) of each channel. See gc.group_norm.
+
+    >>> nn.GroupNorm(2, 6)(gc.input("x", ("batch", 6, 8, 8))).shape
+    ('batch', 6, 8, 8)
     """
 
     def __init__(
@@ -109,7 +121,11 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """x / (k + alpha * mean of squares of `size` channels) ** beta. See gc.local_response_norm."""
+    """x / (k + alpha * mean of squares of `size` channels) ** beta. See gc.local_response_norm.
+
+    >>> nn.LocalResponseNorm(5)(gc.input("x", ("batch", 16, 8, 8))).shape
+    ('batch', 16, 8, 8)
+    """
 
     def __init__(
         self, size: WholeNumber, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0

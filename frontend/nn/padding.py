@@ -72,90 +72,150 @@ class _ConstantPad(_Pad):
 
 
 class ConstantPad1d(_ConstantPad):
-    """Margins of `value` around [batch, channels, length]. See gc.pad."""
+    """Margins of `value` around [batch, channels, length]. See gc.pad.
+
+    >>> gc.compile(nn.ConstantPad1d((1, 2), 9.0)([[1.0, 2.0]]))()
+    array([[9., 1., 2., 9., 9.]], dtype=float32)
+    """
 
     axes = 1
 
 
 class ConstantPad2d(_ConstantPad):
-    """Margins of `value` around [batch, channels, height, width]. See gc.pad."""
+    """Margins of `value` around [batch, channels, height, width]. See gc.pad.
+
+    >>> nn.ConstantPad2d(1, 0.5)(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 10, 10)
+    """
 
     axes = 2
 
 
 class ConstantPad3d(_ConstantPad):
-    """Margins of `value` around [batch, channels, depth, height, width]. See gc.pad."""
+    """Margins of `value` around [batch, channels, depth, height, width]. See gc.pad.
+
+    >>> nn.ConstantPad3d((1, 1, 0, 0, 2, 2), 0.0)(gc.input("x", ("batch", 3, 4, 4, 4))).shape
+    ('batch', 3, 8, 4, 6)
+    """
 
     axes = 3
 
 
 class ZeroPad1d(_Pad):
-    """Margins of zeros around [batch, channels, length]. See gc.pad."""
+    """Margins of zeros around [batch, channels, length]. See gc.pad.
+
+    >>> gc.compile(nn.ZeroPad1d(1)([[1.0, 2.0]]))()
+    array([[0., 1., 2., 0.]], dtype=float32)
+    """
 
     axes = 1
 
 
 class ZeroPad2d(_Pad):
-    """Margins of zeros around [batch, channels, height, width]. See gc.pad."""
+    """Margins of zeros around [batch, channels, height, width]. See gc.pad.
+
+    >>> nn.ZeroPad2d((1, 2, 0, 0))(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 8, 11)
+    """
 
     axes = 2
 
 
 class ZeroPad3d(_Pad):
-    """Margins of zeros around [batch, channels, depth, height, width]. See gc.pad."""
+    """Margins of zeros around [batch, channels, depth, height, width]. See gc.pad.
+
+    >>> nn.ZeroPad3d(1)(gc.input("x", ("batch", 3, 4, 4, 4))).shape
+    ('batch', 3, 6, 6, 6)
+    """
 
     axes = 3
 
 
 class ReflectionPad1d(_Pad):
-    """The elements beside an end, mirrored in the last one, around [batch, channels, length]."""
+    """The elements beside an end, mirrored in the last one, around [batch, channels, length].
+
+    >>> gc.compile(nn.ReflectionPad1d(2)([[1.0, 2.0, 3.0]]))()
+    array([[3., 2., 1., 2., 3., 2., 1.]], dtype=float32)
+    """
 
     axes, mode = 1, "reflect"
 
 
 class ReflectionPad2d(_Pad):
-    """ReflectionPad1d for [batch, channels, height, width]. See gc.pad."""
+    """ReflectionPad1d for [batch, channels, height, width]. See gc.pad.
+
+    >>> nn.ReflectionPad2d(1)(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 10, 10)
+    """
 
     axes, mode = 2, "reflect"
 
 
 class ReflectionPad3d(_Pad):
-    """ReflectionPad1d for [batch, channels, depth, height, width]. See gc.pad."""
+    """ReflectionPad1d for [batch, channels, depth, height, width]. See gc.pad.
+
+    >>> nn.ReflectionPad3d(1)(gc.input("x", ("batch", 3, 4, 4, 4))).shape
+    ('batch', 3, 6, 6, 6)
+    """
 
     axes, mode = 3, "reflect"
 
 
 class ReplicationPad1d(_Pad):
-    """The first and the last element again and again, around [batch, channels, length]."""
+    """The first and the last element again and again, around [batch, channels, length].
+
+    >>> gc.compile(nn.ReplicationPad1d(2)([[1.0, 2.0, 3.0]]))()
+    array([[1., 1., 1., 2., 3., 3., 3.]], dtype=float32)
+    """
 
     axes, mode = 1, "replicate"
 
 
 class ReplicationPad2d(_Pad):
-    """ReplicationPad1d for [batch, channels, height, width]. See gc.pad."""
+    """ReplicationPad1d for [batch, channels, height, width]. See gc.pad.
+
+    >>> nn.ReplicationPad2d(1)(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 10, 10)
+    """
 
     axes, mode = 2, "replicate"
 
 
 class ReplicationPad3d(_Pad):
-    """ReplicationPad1d for [batch, channels, depth, height, width]. See gc.pad."""
+    """ReplicationPad1d for [batch, channels, depth, height, width]. See gc.pad.
+
+    >>> nn.ReplicationPad3d(1)(gc.input("x", ("batch", 3, 4, 4, 4))).shape
+    ('batch', 3, 6, 6, 6)
+    """
 
     axes, mode = 3, "replicate"
 
 
 class CircularPad1d(_Pad):
-    """The elements of the other end, around [batch, channels, length]. See gc.pad."""
+    """The elements of the other end, around [batch, channels, length]. See gc.pad.
+
+    >>> gc.compile(nn.CircularPad1d(1)([[1.0, 2.0, 3.0]]))()
+    array([[3., 1., 2., 3., 1.]], dtype=float32)
+    """
 
     axes, mode = 1, "circular"
 
 
 class CircularPad2d(_Pad):
-    """CircularPad1d for [batch, channels, height, width]. See gc.pad."""
+    """CircularPad1d for [batch, channels, height, width]. See gc.pad.
+
+    >>> nn.CircularPad2d(1)(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 10, 10)
+    """
 
     axes, mode = 2, "circular"
 
 
 class CircularPad3d(_Pad):
-    """CircularPad1d for [batch, channels, depth, height, width]. See gc.pad."""
+    """CircularPad1d for [batch, channels, depth, height, width]. See gc.pad.
+
+    >>> nn.CircularPad3d(1)(gc.input("x", ("batch", 3, 4, 4, 4))).shape
+    ('batch', 3, 6, 6, 6)
+    """
 
     axes, mode = 3, "circular"

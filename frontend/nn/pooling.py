@@ -75,19 +75,31 @@ class _MaxPool(_Pool):
 
 
 class MaxPool1d(_MaxPool):
-    """The greatest element of each window. See gc.max_pool1d."""
+    """The greatest element of each window. See gc.max_pool1d.
+
+    >>> gc.compile(nn.MaxPool1d(2)([[1.0, 4.0, 3.0, 2.0]]))()
+    array([[4., 3.]], dtype=float32)
+    """
 
     function, axes = staticmethod(functional.max_pool1d), 1
 
 
 class MaxPool2d(_MaxPool):
-    """The greatest element of each window. See gc.max_pool2d."""
+    """The greatest element of each window. See gc.max_pool2d.
+
+    >>> nn.MaxPool2d(2)(gc.input("x", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 16, 16)
+    """
 
     function, axes = staticmethod(functional.max_pool2d), 2
 
 
 class MaxPool3d(_MaxPool):
-    """The greatest element of each window. See gc.max_pool3d."""
+    """The greatest element of each window. See gc.max_pool3d.
+
+    >>> nn.MaxPool3d(2)(gc.input("x", ("batch", 3, 8, 8, 8))).shape
+    ('batch', 3, 4, 4, 4)
+    """
 
     function, axes = staticmethod(functional.max_pool3d), 3
 
@@ -110,25 +122,44 @@ class _MaxUnpool(_Windowed):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """What a max pool took, where it was. See gc.max_unpool1d."""
+    """What a max pool took, where it was. See gc.max_unpool1d.
+
+    >>> values, indices = nn.MaxPool1d(2, return_indices=True)(gc.constant([[1.0, 4.0, 3.0, 2.0]]))
+    >>> gc.compile(nn.MaxUnpool1d(2)(values, indices))()
+    array([[0., 4., 3., 0.]], dtype=float32)
+    """
 
     function, axes = staticmethod(functional.max_unpool1d), 1
 
 
 class MaxUnpool2d(_MaxUnpool):
-    """What a max pool took, where it was. See gc.max_unpool2d."""
+    """What a max pool took, where it was. See gc.max_unpool2d.
+
+    >>> values, indices = nn.MaxPool2d(2, return_indices=True)(gc.input("x", ("batch", 3, 8, 8)))
+    >>> nn.MaxUnpool2d(2)(values, indices).shape
+    ('batch', 3, 8, 8)
+    """
 
     function, axes = staticmethod(functional.max_unpool2d), 2
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """What a max pool took, where it was. See gc.max_unpool3d."""
+    """What a max pool took, where it was. See gc.max_unpool3d.
+
+    >>> values, indices = nn.MaxPool3d(2, return_indices=True)(gc.input("x", ("batch", 3, 4, 4, 4)))
+    >>> nn.MaxUnpool3d(2)(values, indices).shape
+    ('batch', 3, 4, 4, 4)
+    """
 
     function, axes = staticmethod(functional.max_unpool3d), 3
 
 
 class AvgPool1d(_Pool):
-    """The mean of each window. See gc.avg_pool1d."""
+    """The mean of each window. See gc.avg_pool1d.
+
+    >>> gc.compile(nn.AvgPool1d(2)([[1.0, 4.0, 3.0, 2.0]]))()
+    array([[2.5, 2.5]], dtype=float32)
+    """
 
     function, axes = staticmethod(functional.avg_pool1d), 1
     options = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
@@ -165,13 +196,21 @@ class _AvgPool(_Pool):
 
 
 class AvgPool2d(_AvgPool):
-    """The mean of each window. See gc.avg_pool2d."""
+    """The mean of each window. See gc.avg_pool2d.
+
+    >>> nn.AvgPool2d(3, stride=2, padding=1)(gc.input("x", ("batch", 3, 32, 32))).shape
+    ('batch', 3, 16, 16)
+    """
 
     function, axes = staticmethod(functional.avg_pool2d), 2
 
 
 class AvgPool3d(_AvgPool):
-    """The mean of each window. See gc.avg_pool3d."""
+    """The mean of each window. See gc.avg_pool3d.
+
+    >>> nn.AvgPool3d(2)(gc.input("x", ("batch", 3, 8, 8, 8))).shape
+    ('batch', 3, 4, 4, 4)
+    """
 
     function, axes = staticmethod(functional.avg_pool3d), 3
 
@@ -191,19 +230,31 @@ class _LPPool(_Pool):
 
 
 class LPPool1d(_LPPool):
-    """The power mean of each window, as a sum. See gc.lp_pool1d."""
+    """The power mean of each window, as a sum. See gc.lp_pool1d.
+
+    >>> gc.compile(nn.LPPool1d(2, 2)([[3.0, 4.0, 5.0, 12.0]]))()
+    array([[ 5., 13.]], dtype=float32)
+    """
 
     function, axes = staticmethod(functional.lp_pool1d), 1
 
 
 class LPPool2d(_LPPool):
-    """The power mean of each window, as a sum. See gc.lp_pool2d."""
+    """The power mean of each window, as a sum. See gc.lp_pool2d.
+
+    >>> nn.LPPool2d(2, 2)(gc.input("x", ("batch", 3, 8, 8))).shape
+    ('batch', 3, 4, 4)
+    """
 
     function, axes = staticmethod(functional.lp_pool2d), 2
 
 
 class LPPool3d(_LPPool):
-    """The power mean of each window, as a sum. See gc.lp_pool3d."""
+    """The power mean of each window, as a sum. See gc.lp_pool3d.
+
+    >>> nn.LPPool3d(2, 2)(gc.input("x", ("batch", 3, 8, 8, 8))).shape
+    ('batch', 3, 4, 4, 4)
+    """
 
     function, axes = staticmethod(functional.lp_pool3d), 3
 
@@ -217,19 +268,31 @@ class _AdaptiveAvgPool(_Pool):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """The mean of each of output_size windows. See gc.adaptive_avg_pool1d."""
+    """The mean of each of output_size windows. See gc.adaptive_avg_pool1d.
+
+    >>> gc.compile(nn.AdaptiveAvgPool1d(2)([[1.0, 3.0, 5.0, 7.0]]))()
+    array([[2., 6.]], dtype=float32)
+    """
 
     function, axes = staticmethod(functional.adaptive_avg_pool1d), 1
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    """The mean of each of output_size windows. See gc.adaptive_avg_pool2d."""
+    """The mean of each of output_size windows. See gc.adaptive_avg_pool2d.
+
+    >>> nn.AdaptiveAvgPool2d(1)(gc.input("x", ("batch", 64, 7, 7))).shape
+    ('batch', 64, 1, 1)
+    """
 
     function, axes = staticmethod(functional.adaptive_avg_pool2d), 2
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """The mean of each of output_size windows. See gc.adaptive_avg_pool3d."""
+    """The mean of each of output_size windows. See gc.adaptive_avg_pool3d.
+
+    >>> nn.AdaptiveAvgPool3d((1, 2, 2))(gc.input("x", ("batch", 3, 8, 8, 8))).shape
+    ('batch', 3, 1, 2, 2)
+    """
 
     function, axes = staticmethod(functional.adaptive_avg_pool3d), 3
 
@@ -243,18 +306,30 @@ class _AdaptiveMaxPool(_Pool):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """The greatest element of each of output_size windows. See gc.adaptive_max_pool1d."""
+    """The greatest element of each of output_size windows. See gc.adaptive_max_pool1d.
+
+    >>> gc.compile(nn.AdaptiveMaxPool1d(2)([[1.0, 3.0, 7.0, 5.0]]))()
+    array([[3., 7.]], dtype=float32)
+    """
 
     function, axes = staticmethod(functional.adaptive_max_pool1d), 1
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """The greatest element of each of output_size windows. See gc.adaptive_max_pool2d."""
+    """The greatest element of each of output_size windows. See gc.adaptive_max_pool2d.
+
+    >>> nn.AdaptiveMaxPool2d((5, 7))(gc.input("x", ("batch", 64, 8, 9))).shape
+    ('batch', 64, 5, 7)
+    """
 
     function, axes = staticmethod(functional.adaptive_max_pool2d), 2
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """The greatest element of each of output_size windows. See gc.adaptive_max_pool3d."""
+    """The greatest element of each of output_size windows. See gc.adaptive_max_pool3d.
+
+    >>> nn.AdaptiveMaxPool3d(2)(gc.input("x", ("batch", 3, 8, 8, 8))).shape
+    ('batch', 3, 2, 2, 2)
+    """
 
     function, axes = staticmethod(functional.adaptive_max_pool3d), 3

@@ -44,7 +44,13 @@ def _check(x: Tensor, features: int, operation: str) -> None:
 
 
 class SinusoidalPositionalEncoding(Module):
-    """x + (sin, cos, sin, cos...)(position / base ** (2 i / embedding_dim)); nothing is trained."""
+    """x + (sin, cos, sin, cos...)(position / base ** (2 i / embedding_dim)); nothing is trained.
+
+    >>> x = gc.constant(np.zeros((1, 2, 4), np.float32))
+    >>> gc.compile(nn.SinusoidalPositionalEncoding(4)(x))()[0].round(3)
+    array([[0.   , 1.   , 0.   , 1.   ],
+           [0.841, 0.54 , 0.01 , 1.   ]], dtype=float32)
+    """
 
     def __init__(self, embedding_dim: WholeNumber, base: Number = 10000.0) -> None:
         self.embedding_dim = _even(embedding_dim, "SinusoidalPositionalEncoding")
@@ -69,6 +75,9 @@ class LearnedPositionalEmbedding(Module):
     """x + weight[position]; weight [max_length, embedding_dim] begins normal(0, 0.02).
 
     The deviation is that of Radford et al., "Improving Language Understanding" (2018).
+
+    >>> nn.LearnedPositionalEmbedding(128, 64)(gc.input("x", ("batch", 100, 64))).shape
+    ('batch', 100, 64)
     """
 
     def __init__(
@@ -108,7 +117,13 @@ class LearnedPositionalEmbedding(Module):
 
 
 class RotaryPositionalEmbedding(Module):
-    """Queries and keys turned by their positions. See gc.rotary_embedding; nothing is trained."""
+    """Queries and keys turned by their positions. See gc.rotary_embedding; nothing is trained.
+
+    >>> query, key = (gc.input(name, ("batch", 4, 100, 16)) for name in ("query", "key"))
+    >>> query, key = nn.RotaryPositionalEmbedding(16)(query, key)
+    >>> query.shape, key.shape
+    (('batch', 4, 100, 16), ('batch', 4, 100, 16))
+    """
 
     def __init__(
         self, embedding_dim: WholeNumber, base: Number = 10000.0, interleaved: bool = True

@@ -193,6 +193,10 @@ class RNNCell(_Cell):
 
     weight_ih [hidden, input], weight_hh [hidden, hidden], bias_ih, bias_hh [hidden]: all begin
     uniform in +-1/sqrt(hidden)
+
+    >>> cell = nn.RNNCell(6, 8)
+    >>> cell(gc.input("x", ("batch", 6)), gc.input("h", ("batch", 8))).shape
+    ('batch', 8)
     """
 
     def __init__(
@@ -236,6 +240,11 @@ class LSTMCell(_GatedCell):
 
     weight_ih [4 hidden, input], weight_hh [4 hidden, hidden], bias_ih, bias_hh [4 hidden]: the
     gates one behind the other; all begin uniform in +-1/sqrt(hidden)
+
+    >>> state = gc.input("h", ("batch", 8)), gc.input("c", ("batch", 8))
+    >>> h, c = nn.LSTMCell(6, 8)(gc.input("x", ("batch", 6)), state)
+    >>> h.shape, c.shape
+    (('batch', 8), ('batch', 8))
     """
 
     kind = _LSTM
@@ -251,6 +260,10 @@ class GRUCell(_GatedCell):
 
     weight_ih [3 hidden, input], weight_hh [3 hidden, hidden], bias_ih, bias_hh [3 hidden]: the
     gates one behind the other; all begin uniform in +-1/sqrt(hidden)
+
+    >>> cell = nn.GRUCell(6, 8)
+    >>> cell(gc.input("x", ("batch", 6)), gc.input("h", ("batch", 8))).shape
+    ('batch', 8)
     """
 
     kind = _GRU
@@ -357,6 +370,10 @@ class RNN(_Layers):
     batch_first    sequences are [batch, time, ...] instead of [time, batch, ...]
     dropout        with this probability elements are dropped between layers, in training
     bidirectional  a second cell per layer runs from the end; outputs lie side by side
+
+    >>> outputs, last = nn.RNN(6, 8, batch_first=True)(gc.input("x", ("batch", 20, 6)))
+    >>> outputs.shape, last.shape
+    (('batch', 20, 8), (1, 'batch', 8))
     """
 
     def __init__(
@@ -383,6 +400,11 @@ class LSTM(_Layers):
     """Layers of LSTMCell over a sequence; parameters and options are named as those of RNN.
 
     The state is a pair (h, c).
+
+    >>> layer = nn.LSTM(6, 8, num_layers=2, batch_first=True, bidirectional=True)
+    >>> outputs, (h, c) = layer(gc.input("x", ("batch", 20, 6)))
+    >>> outputs.shape, h.shape, c.shape
+    (('batch', 20, 16), (4, 'batch', 8), (4, 'batch', 8))
     """
 
     def __init__(
@@ -405,7 +427,12 @@ class LSTM(_Layers):
 
 
 class GRU(_Layers):
-    """Layers of GRUCell over a sequence; parameters and options are named as those of RNN."""
+    """Layers of GRUCell over a sequence; parameters and options are named as those of RNN.
+
+    >>> outputs, last = nn.GRU(6, 8)(gc.input("x", (20, "batch", 6)))
+    >>> outputs.shape, last.shape
+    ((20, 'batch', 8), (1, 'batch', 8))
+    """
 
     def __init__(
         self,

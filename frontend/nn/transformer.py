@@ -90,6 +90,10 @@ class TransformerEncoderLayer(_Layer):
     activation   "relu", "gelu", or a function of a tensor
     norm_first   norms stand before the parts, inside the residuals
     batch_first  tensors are [batch, length, d_model] instead of [length, batch, d_model]
+
+    >>> layer = nn.TransformerEncoderLayer(32, 4, dim_feedforward=64, batch_first=True)
+    >>> layer(gc.input("x", ("batch", 10, 32))).shape
+    ('batch', 10, 32)
     """
 
     def __init__(
@@ -139,6 +143,10 @@ class TransformerDecoderLayer(_Layer):
 
     Parameters are those of self_attn, multihead_attn, linear1, linear2, norm1, norm2, norm3.
     Arguments are those of TransformerEncoderLayer.
+
+    >>> layer = nn.TransformerDecoderLayer(32, 4, dim_feedforward=64, batch_first=True)
+    >>> layer(gc.input("target", ("batch", 7, 32)), gc.input("memory", ("batch", 10, 32))).shape
+    ('batch', 7, 32)
     """
 
     def __init__(
@@ -219,6 +227,10 @@ class TransformerEncoder(_Stack):
     """num_layers copies of an encoder layer, `layers.0` and so on, then `norm`, if it is given.
 
     Every copy draws first values of its own; PyTorch's begin alike.
+
+    >>> layer = nn.TransformerEncoderLayer(32, 4, dim_feedforward=64, batch_first=True)
+    >>> nn.TransformerEncoder(layer, num_layers=2)(gc.input("x", ("batch", 10, 32))).shape
+    ('batch', 10, 32)
     """
 
     def __init__(self, encoder_layer: Any, num_layers: WholeNumber, norm: Any = None) -> None:
@@ -242,6 +254,11 @@ class TransformerDecoder(_Stack):
     """num_layers copies of a decoder layer, `layers.0` and so on, then `norm`, if it is given.
 
     Every copy draws first values of its own; PyTorch's begin alike.
+
+    >>> layer = nn.TransformerDecoderLayer(32, 4, dim_feedforward=64, batch_first=True)
+    >>> decoder = nn.TransformerDecoder(layer, num_layers=2)
+    >>> decoder(gc.input("target", ("batch", 7, 32)), gc.input("memory", ("batch", 10, 32))).shape
+    ('batch', 7, 32)
     """
 
     def __init__(self, decoder_layer: Any, num_layers: WholeNumber, norm: Any = None) -> None:
@@ -273,6 +290,10 @@ class Transformer(Module):
 
     All matrices begin as xavier_uniform. custom_encoder and custom_decoder take their places.
     Arguments are those of TransformerEncoderLayer.
+
+    >>> model = nn.Transformer(32, 4, 2, 2, dim_feedforward=64, batch_first=True)
+    >>> model(gc.input("source", ("batch", 10, 32)), gc.input("target", ("batch", 7, 32))).shape
+    ('batch', 7, 32)
     """
 
     def __init__(

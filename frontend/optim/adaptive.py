@@ -31,6 +31,11 @@ class Adadelta(Optimizer):
         p = p - lr * s
 
     Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012); as torch.optim.Adadelta.
+
+    >>> w = gc.parameter("w", (2,), init=gc.init.ones)
+    >>> trainer = gc.training(gc.sum(w * w), optim.Adadelta(lr=1.0)).compile()
+    >>> [round(trainer.step()["loss"], 3) for _ in range(3)]
+    [2.0, 1.987, 1.974]
     """
 
     lr: Rate = 1.0
@@ -60,6 +65,11 @@ class Adagrad(Optimizer):
 
     d = g + weight_decay * p; s begins with initial_accumulator_value; t counts steps from 1.
     Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods" (2011); as torch.optim.Adagrad.
+
+    >>> w = gc.parameter("w", (2,), init=gc.init.ones)
+    >>> trainer = gc.training(gc.sum(w * w), optim.Adagrad(lr=0.1)).compile()
+    >>> [round(trainer.step()["loss"], 3) for _ in range(3)]
+    [2.0, 1.62, 1.388]
     """
 
     lr: Rate = 1e-2
@@ -97,6 +107,11 @@ class RMSprop(Optimizer):
 
     Source: Hinton, "Neural Networks for Machine Learning", lecture 6 (2012); Graves, "Generating
     Sequences" (2013), for centered; as torch.optim.RMSprop.
+
+    >>> w = gc.parameter("w", (2,), init=gc.init.ones)
+    >>> trainer = gc.training(gc.sum(w * w), optim.RMSprop(lr=0.05)).compile()
+    >>> [round(trainer.step()["loss"], 3) for _ in range(3)]
+    [2.0, 0.5, 0.152]
     """
 
     lr: Rate = 1e-2

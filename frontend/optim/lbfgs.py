@@ -64,6 +64,14 @@ class LBFGS(Optimizer):
     Random numbers, of dropout for example, are the same in all evaluations of a step. Options of
     groups, clipping and accumulation are refused.
     Source: Liu and Nocedal, "On the Limited Memory BFGS Method" (1989); as torch.optim.LBFGS.
+
+    >>> w = gc.parameter("w", (2,), gc.float64, init=np.array([-1.0, 2.0]))
+    >>> valley = (1 - w[0]) ** 2 + 10 * (w[1] - w[0] ** 2) ** 2
+    >>> trainer = gc.training(valley, optim.LBFGS(line_search_fn="strong_wolfe")).compile()
+    >>> for _ in range(3):
+    ...     loss = trainer.step()["loss"]
+    >>> trainer.parameters["w"].round(3)
+    array([1., 1.])
     """
 
     lr: Rate = 1.0

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 from gradc.compiler.types import float32, int64
 
+from ..functional.comparison import isfinite
 from ..functional.creation import constant
-from ..functional.elementwise import isfinite, maximum, minimum, where
+from ..functional.elementwise import maximum, minimum, where
 from ..tensor import Tensor
 from ..variables import State, optimizer_state
 

@@ -43,6 +43,14 @@ class NewtonCG(Optimizer):
     Random numbers, of dropout for example, are the same in all evaluations of a step. Options of
     groups, clipping and accumulation are refused.
     Source: Nocedal and Wright, "Numerical Optimization" (2006), algorithm 7.1.
+
+    >>> w = gc.parameter("w", (2,), gc.float64, init=np.array([-1.0, 2.0]))
+    >>> valley = (1 - w[0]) ** 2 + 10 * (w[1] - w[0] ** 2) ** 2
+    >>> trainer = gc.training(valley, optim.NewtonCG()).compile()
+    >>> for _ in range(3):
+    ...     loss = trainer.step()["loss"]
+    >>> trainer.parameters["w"].round(3)
+    array([-0.38 ,  0.162])
     """
 
     lr: Rate = 1.0

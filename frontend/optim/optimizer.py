@@ -53,7 +53,11 @@ class Group(Attributes):
 
 @checked_constructor
 def group(pattern: str, **options: Any) -> Group:
-    """Options for the parameters whose names match `pattern`, in which * and ? are wild."""
+    """Options for the parameters whose names match `pattern`, in which * and ? are wild.
+
+    >>> optim.AdamW(lr=1e-3, groups=[optim.group("*.bias", weight_decay=0.0)]).groups
+    (Group(pattern='*.bias', options={'weight_decay': 0.0}),)
+    """
     return Group(pattern, {name: plain(value) for name, value in options.items()})
 
 
@@ -140,6 +144,10 @@ class Optimizer(metaclass=TakesParameters):
     accumulate   parameters move at every n-th step, by the mean of the gradients of n batches.
                  Schedules count these moves
     averaging    see optim.averaged
+
+    >>> optimizer = optim.Adam(lr=1e-3, clip_norm=1.0, groups=[optim.group("head.*", lr=1e-2)])
+    >>> optimizer.lr, optimizer.clip_norm
+    (0.001, 1.0)
     """
 
     _hints = OPTIMIZER
@@ -274,6 +282,12 @@ def averaged(optimizer: Any, decay: float | None = 0.999) -> Optimizer:
 
     Source: Polyak and Juditsky (1992); Izmailov et al., "Averaging Weights Leads to Wider Optima"
     (2018); as torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay), or without.
+
+    >>> w = gc.parameter("w", (), init=gc.init.ones)
+    >>> trainer = gc.training(w * w, optim.averaged(optim.SGD(lr=0.25), decay=0.5)).compile()
+    >>> losses = [trainer.step()["loss"] for _ in range(3)]
+    >>> float(trainer.parameters["w"]), float(trainer.averaged["w"])
+    (0.125, 0.25)
     """
     if not isinstance(optimizer, Optimizer):
         problem = f"the optimizer is {optimizer!r}, not one of gc.optim"

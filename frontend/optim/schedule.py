@@ -47,6 +47,10 @@ class Schedule(Attributes):
     lead      see the module docstring; None where no one number leads
     text      how it was made, for people
     plateau   the rule by which the lead falls when an epoch ends, if there is one
+
+    >>> rate = optim.schedule.warmup(optim.schedule.cosine(0.1, T_max=100), steps=10)
+    >>> rate
+    warmup(cosine(0.1, 100, 0.0), 10, 0.3333333333333333)
     """
 
     formula: Callable[[Tensor, Lead], Tensor]
@@ -87,12 +91,22 @@ def of_tensor(value: Tensor) -> Schedule:
 
 
 def constant(value: float) -> Schedule:
-    """Always `value`."""
+    """Always `value`.
+
+    >>> rate = optim.schedule.constant(0.1)
+    >>> float(gc.compile(rate.at(gc.constant(10)))())
+    0.1
+    """
     return _made(lambda t, lead: _scalar(lead), value, "constant", value)
 
 
 def linear(start: float, end: float, steps: int) -> Schedule:
-    """(1 - t / steps) * start + t / steps * end, and `end` from t = steps on."""
+    """(1 - t / steps) * start + t / steps * end, and `end` from t = steps on.
+
+    >>> rate = optim.schedule.linear(0.1, 0.0, steps=10)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.1 , 0.05, 0.  ])
+    """
     _check_steps("linear", "steps", steps)
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
@@ -103,7 +117,12 @@ def linear(start: float, end: float, steps: int) -> Schedule:
 
 
 def constant_factor(start: float, factor: float = 1.0 / 3.0, total_iters: int = 5) -> Schedule:
-    """start * factor for the first total_iters steps, then start: torch's ConstantLR."""
+    """start * factor for the first total_iters steps, then start: torch's ConstantLR.
+
+    >>> rate = optim.schedule.constant_factor(0.1, factor=0.5, total_iters=5)
+    >>> gc.compile(rate.at(gc.constant([0, 4, 5])))().round(4)
+    array([0.05, 0.05, 0.1 ])
+    """
     _check_steps("constant_factor", "total_iters", total_iters)
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
@@ -118,7 +137,12 @@ def linear_factor(
     end_factor: float = 1.0,
     total_iters: int = 5,
 ) -> Schedule:
-    """`start` times a factor from start_factor to end_factor over total_iters steps: LinearLR."""
+    """`start` times a factor from start_factor to end_factor over total_iters steps: LinearLR.
+
+    >>> rate = optim.schedule.linear_factor(0.1, start_factor=0.5, total_iters=10)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.05 , 0.075, 0.1  ])
+    """
     _check_steps("linear_factor", "total_iters", total_iters)
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
@@ -131,10 +155,12 @@ def linear_factor(
 def function(start: float, lr_lambda: Function) -> Schedule:
     """start * lr_lambda(t), as torch's LambdaLR. The function is called once, to be compiled.
 
-        rate = optim.schedule.function(0.1, lambda t: 1.0 / (1.0 + 0.01 * t))
-
     lr_lambda   takes the step's number, f64[], and returns a number of that shape; it is written
                 with gc's functions: gc.where(t < 10, t / 10, 1.0), gc.sqrt(t)
+
+    >>> rate = optim.schedule.function(0.1, lambda t: 1.0 / (1.0 + 0.1 * t))
+    >>> float(gc.compile(rate.at(gc.constant(10)))())
+    0.05
     """
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
@@ -149,7 +175,12 @@ def function(start: float, lr_lambda: Function) -> Schedule:
 
 
 def step(start: float, step_size: int, gamma: float = 0.1) -> Schedule:
-    """start * gamma^floor(t / step_size)."""
+    """start * gamma^floor(t / step_size).
+
+    >>> rate = optim.schedule.step(0.1, step_size=5)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.1  , 0.01 , 0.001])
+    """
     _check_steps("step", "step_size", step_size)
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
@@ -159,7 +190,12 @@ def step(start: float, step_size: int, gamma: float = 0.1) -> Schedule:
 
 
 def multi_step(start: float, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
-    """start * gamma^(number of milestones <= t)."""
+    """start * gamma^(number of milestones <= t).
+
+    >>> rate = optim.schedule.multi_step(0.1, milestones=[5, 10])
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.1  , 0.01 , 0.001])
+    """
     for mark in milestones:
         if abs(mark) > STEPS_MAXIMUM:
             problem = f"each of milestones is at most 2**53, not {described(mark)}"
@@ -167,18 +203,28 @@ def multi_step(start: float, milestones: Sequence[int], gamma: float = 0.1) -> S
     marks = np.array(sorted(milestones), np.float64)
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
-        return lead * _power(gamma, (t >= marks).astype(float64).sum())
+        return lead * _power(gamma, (t[..., None] >= marks).astype(float64).sum(axis=-1))
 
     return _made(formula, start, "multi_step", start, list(milestones), gamma)
 
 
 def exponential(start: float, gamma: float) -> Schedule:
-    """start * gamma^t."""
+    """start * gamma^t.
+
+    >>> rate = optim.schedule.exponential(0.1, gamma=0.9)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.1   , 0.059 , 0.0349])
+    """
     return _made(lambda t, lead: lead * _power(gamma, t), start, "exponential", start, gamma)
 
 
 def polynomial(start: float, total_iters: int, power: float = 1.0) -> Schedule:
-    """start * (1 - min(t, total_iters) / total_iters)^power."""
+    """start * (1 - min(t, total_iters) / total_iters)^power.
+
+    >>> rate = optim.schedule.polynomial(0.1, total_iters=10, power=2.0)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.1  , 0.025, 0.   ])
+    """
     _check_steps("polynomial", "total_iters", total_iters)
 
     def formula(t: Tensor, lead: Lead) -> Tensor:
@@ -191,6 +237,10 @@ def cosine(start: float, T_max: int, eta_min: float = 0.0) -> Schedule:
     """eta_min + (start - eta_min) * (1 + cos(pi t / T_max)) / 2.
 
     Source: Loshchilov and Hutter, "SGDR" (2017), without restarts.
+
+    >>> rate = optim.schedule.cosine(0.1, T_max=10)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.1 , 0.05, 0.  ])
     """
     _check_steps("cosine", "T_max", T_max)
 
@@ -204,6 +254,10 @@ def cosine_restarts(start: float, T_0: int, T_mult: int = 1, eta_min: float = 0.
     """The cosine from start to eta_min, begun again after T_0 steps, then T_0 * T_mult...
 
     Source: Loshchilov and Hutter, "SGDR" (2017).
+
+    >>> rate = optim.schedule.cosine_restarts(0.1, T_0=5)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.1, 0.1, 0.1])
     """
     _check_steps("cosine_restarts", "T_0", T_0)
     _check_steps("cosine_restarts", "T_mult", T_mult)
@@ -238,6 +292,10 @@ def cyclic(
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), as torch's
     CyclicLR.
+
+    >>> rate = optim.schedule.cyclic(0.01, 0.1, step_size_up=10)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10, 20])))().round(4)
+    array([0.01 , 0.055, 0.1  , 0.01 ])
     """
     _check_steps("cyclic", "step_size_up", step_size_up)
     down = step_size_up if step_size_down is None else step_size_down
@@ -273,6 +331,10 @@ def one_cycle(
     pct_start is the share of steps that go up. three_phase goes down as long as up, then
     vanishes. After total_steps the last value stays.
     Source: Smith and Topin, "Super-Convergence" (2018), as torch's OneCycleLR.
+
+    >>> rate = optim.schedule.one_cycle(0.1, total_steps=10)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 9])))().round(4)
+    array([0.004 , 0.0611, 0.    ])
     """
     _check_steps("one_cycle", "total_steps", total_steps)
     if anneal_strategy not in ("cos", "linear"):
@@ -314,6 +376,10 @@ def warmup(schedule: Schedule | float, steps: int, start_factor: float = 1.0 / 3
     """`schedule` times a factor that rises from start_factor to 1 over the first `steps` steps.
 
     As PyTorch's LinearLR chained with the other scheduler, which keeps counting from t = 0.
+
+    >>> rate = optim.schedule.warmup(0.1, steps=5)
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.0333, 0.1   , 0.1   ])
     """
     _check_steps("warmup", "steps", steps)
     inner = _as_schedule(schedule)
@@ -330,6 +396,11 @@ def sequential(schedules: Sequence[Schedule | float], milestones: Sequence[int])
     """schedules[i] from milestones[i - 1] on, each counting from 0 at its own beginning.
 
     No one number leads it, so that a finished program's learning rate cannot be replaced.
+
+    >>> falling = optim.schedule.linear(0.1, 0.0, steps=5)
+    >>> rate = optim.schedule.sequential([0.1, falling], milestones=[5])
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(4)
+    array([0.1, 0.1, 0. ])
     """
     if len(milestones) != len(schedules) - 1 or list(milestones) != sorted(milestones):
         problem = f"{len(schedules)} schedules need {len(schedules) - 1} rising milestones"
@@ -353,6 +424,11 @@ def chained(schedules: Sequence[Schedule | float]) -> Schedule:
         ])
 
     As torch's ChainedScheduler, whose schedulers multiply one rate, each by a factor of its own.
+
+    >>> steps, falling = optim.schedule.step(0.1, 5), optim.schedule.exponential(1.0, 0.9)
+    >>> rate = optim.schedule.chained([steps, falling])
+    >>> gc.compile(rate.at(gc.constant([0, 5, 10])))().round(5)
+    array([0.1    , 0.0059 , 0.00035])
     """
     first, *more = _formulas(schedules, "chained") or [constant(0.0)]
     if not schedules:
@@ -385,12 +461,6 @@ def plateau(
 ) -> Schedule:
     """`start`, times `factor` whenever a number has not improved for more than `patience` epochs.
 
-        rate = optim.schedule.plateau(0.1, factor=0.5, patience=3)
-        program = gc.training(loss, optim.SGD(lr=rate))
-        trainer = program.compile()
-        trainer.fit(data, validation=held_out, epochs=100)
-        trainer.learning_rate                       # what it has come to
-
     mode            "min": less is better, as of losses; "max": more, as of accuracies
     threshold, threshold_mode   an improvement is by more than this: "rel", a share of the best
                     value; "abs", a difference
@@ -405,6 +475,13 @@ def plateau(
     sets it. Unlike other schedules it is no formula of steps and has no part in `sequential` and
     `chained`; `warmup` takes it.
     Source: torch.optim.lr_scheduler.ReduceLROnPlateau, with its arguments and defaults.
+
+    >>> rate = optim.schedule.plateau(0.1, factor=0.5, patience=3)
+    >>> w = gc.parameter("w", (), init=gc.init.ones)
+    >>> trainer = gc.training(gc.abs(w - gc.input("x", (1,))).sum(), optim.SGD(lr=rate)).compile()
+    >>> history = trainer.fit({"x": [1.25]}, epochs=20)
+    >>> trainer.learning_rate < 0.1
+    True
     """
     for option, value, known in (
         ("mode", mode, ("min", "max")),

@@ -24,6 +24,11 @@ class SGD(Optimizer):
 
     buffer = momentum * buffer + (1 - dampening) * d      (the first step: buffer = d)
     step along d + momentum * buffer if nesterov, else along buffer
+
+    >>> w = gc.parameter("w", (2,), init=gc.init.ones)
+    >>> trainer = gc.training(gc.sum(w * w), optim.SGD(lr=0.1, momentum=0.9)).compile()
+    >>> [round(trainer.step()["loss"], 3) for _ in range(3)]
+    [2.0, 1.28, 0.423]
     """
 
     lr: Rate = 1e-3
@@ -64,6 +69,11 @@ class ASGD(Optimizer):
     The mean a is `trainer.state["optimizer.ax.NAME"]`; p itself is not replaced by it.
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); as
     torch.optim.ASGD.
+
+    >>> w = gc.parameter("w", (2,), init=gc.init.ones)
+    >>> trainer = gc.training(gc.sum(w * w), optim.ASGD(lr=0.1)).compile()
+    >>> [round(trainer.step()["loss"], 3) for _ in range(3)]
+    [2.0, 1.28, 0.819]
     """
 
     lr: Rate = 1e-2

@@ -24,6 +24,11 @@ class Rprop(Optimizer):
     etas are (eta_minus, eta_plus), step_sizes the least and the greatest s. s begins as lr; what a
     schedule says later has no effect. For whole batches: noise changes signs.
     Source: Riedmiller and Braun, "RPROP" (1993); as torch.optim.Rprop.
+
+    >>> w = gc.parameter("w", (2,), init=gc.init.ones)
+    >>> trainer = gc.training(gc.sum(w * w), optim.Rprop(lr=0.1)).compile()
+    >>> [round(trainer.step()["loss"], 3) for _ in range(3)]
+    [2.0, 1.62, 1.217]
     """
 
     lr: Rate = 1e-2
@@ -59,6 +64,11 @@ class Lion(Optimizer):
     then m = beta2 * m + (1 - beta2) * g.
 
     Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
+
+    >>> w = gc.parameter("w", (2,), init=gc.init.ones)
+    >>> trainer = gc.training(gc.sum(w * w), optim.Lion(lr=0.1)).compile()
+    >>> [round(trainer.step()["loss"], 3) for _ in range(3)]
+    [2.0, 1.62, 1.28]
     """
 
     lr: Rate = 1e-4
