@@ -47,6 +47,8 @@ FORMAT_VERSION = 3
 
 SEED_STATE = "gradc.seed"
 """The state that holds the seed of a program's random numbers, i64[]."""
+OPTIMIZER_PREFIX = "optimizer."
+"""What the names of states begin with that an optimizer keeps."""
 RATE_STATE = "optimizer.lr"
 """The state that leads the learning rate, f64[], in programs that have one."""
 WATCHED_STATE = "optimizer.watched"

@@ -13,7 +13,6 @@ nodes of the `run` graph like any other.
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,7 +34,15 @@ from gradc.runtime.spellings import PROGRAM
 from gradc.runtime.trainer import DEFAULT_BATCH_SIZE, Trainer
 
 from . import nodes
-from .compiled import bound_dimensions, check_seed, driver_program, fields_of, thread_count
+from .compiled import (
+    bound_dimensions,
+    check_seed,
+    driver_program,
+    fields_of,
+    owner_of,
+    thread_count,
+    warn_of_trained,
+)
 from .functional.metrics import Ratio
 from .graphs import Assembler, state_updates
 from .objectives import Objective, objective_updates, objectives_of, total_loss
@@ -45,7 +52,7 @@ from .optim.rates import Rates
 from .ranges import count
 from .synonyms import spelled
 from .tensor import Tensor
-from .tracing import fail, here
+from .tracing import fail, here, located
 from .variables import RATE, State, StateCell, seed_state, step_state
 
 SUFFIXES = (".so", ".o", ".exe", ".bin", ".out")
@@ -107,6 +114,7 @@ class TrainingProgram(Attributes):
         dims: Mapping[str, int] | None = None,
         batch: int | None = None,
         memory_budget: int | str | None = None,
+        state: Any = None,
     ) -> Trainer:
         """A trainer with initial parameters made from the seed. See gc.compile for arguments.
 
@@ -119,7 +127,15 @@ class TrainingProgram(Attributes):
         memory_budget  most bytes of a step's arena, or a text: "512 MB". What the gradient needs is
                       computed again to stay under it, products too, to the same bits; a step that
                       cannot raises ArgumentError when it is compiled, with the least that was found
+        state         another trainer: what both know by name but for what optimizers keep, the
+                      parameters above all, is one state, which either trains. None: state of its
+                      own, made from the seed; a warning names parameters that the trainer of
+                      another program has trained
         """
+        with located("compile"):
+            owner = owner_of(state)
+        if owner is None:
+            self._warn_of_trained()
         with collector_paused():
             program, fixed = self._in(precision).bound(dims, batch, "compile")
             artifact = program._driver(target, precision, memory_budget)
@@ -137,9 +153,18 @@ class TrainingProgram(Attributes):
                 program.rates,
                 program.monitors,
             )
+        if owner is not None:
+            with located("compile"):
+                run = program.graphs["run"]
+                trainer.executor.link(owner, {str(u.state.attributes["name"]) for u in run.updates})
         for cell in self.cells:
-            cell.trained_by = weakref.ref(trainer)
+            cell.add_trainer(trainer, self)
         return trainer
+
+    def _warn_of_trained(self) -> None:
+        """Another program's parameters are seldom meant to be trained anew from the first values;
+        this one's are, by whoever compiles it again."""
+        warn_of_trained(self.cells, "program.compile(state=trainer) to go on with", self)
 
     def _driver(self, target: str, precision: str, memory_budget: int | str | None) -> Any:
         """The compiler's program; see driver_program."""

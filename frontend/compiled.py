@@ -7,7 +7,7 @@ function that reads state (parameters) has a state of its own, made from the see
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ def compile(
     with located("compile"):
         target, precision = text("target", target), text("precision", precision)
         training = flag("training", training)
-        owner = _owner_of(state)
+        owner = owner_of(state)
     graph, initial, structure, cells = _assembled(structure, training)
     graph = specialize(graph, bound_dimensions([graph], dims, batch, "compile"), training=training)
     graphs = {"call": graph} if initial is None else {"call": graph, "init": initial}
@@ -139,7 +139,7 @@ def compile(
         with located("compile"):
             executor.share(owner, {str(u.state.attributes["name"]) for u in graph.updates})
     else:
-        _warn_of_trained(cells)
+        warn_of_trained(cells, "gc.compile(..., state=trainer) to compute with")
     return Function(graph, executor, structure)
 
 
@@ -162,7 +162,7 @@ def _assembled(
     return graph, initial, names, assembler.cells.values()
 
 
-def _owner_of(state: Any) -> Executor | None:
+def owner_of(state: Any) -> Executor | None:
     """The program whose state `state=` names."""
     if state is None:
         return None
@@ -173,15 +173,22 @@ def _owner_of(state: Any) -> Executor | None:
     return found
 
 
-def _warn_of_trained(cells: Collection[StateCell]) -> None:
-    """A program that computes with the first values of what has been trained is seldom meant."""
-    found = {cell.name: cell.trained_by() for cell in cells if cell.trained_by is not None}
-    trained = {name: trainer for name, trainer in found.items() if trainer and trainer.record.step}
+def warn_of_trained(cells: Collection[StateCell], advice: str, program: Any = None) -> None:
+    """A program that computes with the first values of what has been trained is seldom meant.
+
+    advice   what to write, up to the words "what a trainer has learned"
+    program  trainers of this one do not count
+    """
+
+    def counts(trainer: Any, made: Callable[[], Any]) -> bool:
+        return bool(trainer.record.step) and (program is None or made() is not program)
+
+    trained = [cell.name for cell in cells if any(counts(*pair) for pair in cell.trainers())]
     if trained:
         first, *more = trained
         names = first + (f" and {len(more)} more" if more else "")
         text = f"compile: the parameters {names} begin anew, as before they were trained; write "
-        text += "gc.compile(..., state=trainer) to compute with what a trainer has learned"
+        text += f"{advice} what a trainer has learned"
         warnings.warn(text, UserWarning, stacklevel=level_outside())
 
 

@@ -9,6 +9,7 @@ value it takes at the end of a training step. The cell is the only thing here th
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -56,11 +57,10 @@ class StateCell:
     """What is known about one state beside its type. Two tensors of one state share the cell.
 
     trainable   whether optimizers may change it, if it is a parameter
-    trained_by  the last trainer that was made to change it, if it still is there
     """
 
     __slots__ = (
-        "attribute", "given_name", "initial", "owner", "revisions", "trainable", "trained_by",
+        "_trainers", "attribute", "given_name", "initial", "owner", "revisions", "trainable",
         "update",
     )  # fmt: skip
 
@@ -70,9 +70,19 @@ class StateCell:
         self.owner: Owner | None = None
         self.attribute = ""
         self.trainable = True
-        self.trained_by: Callable[[], Any] | None = None
+        self._trainers: weakref.WeakKeyDictionary[Any, Any] | None = None
         self.update: Tensor | None = None
         self.revisions = 0  # how many calls have asked for one
+
+    def add_trainer(self, trainer: Any, program: Any) -> None:
+        """A trainer of a program was made that changes this state."""
+        if self._trainers is None:
+            self._trainers = weakref.WeakKeyDictionary()
+        self._trainers[trainer] = weakref.ref(program)
+
+    def trainers(self) -> list[tuple[Any, Callable[[], Any]]]:
+        """Those that still are there, each with a weak reference to its program."""
+        return [] if self._trainers is None else list(self._trainers.items())
 
     @property
     def name(self) -> str:

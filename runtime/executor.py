@@ -15,7 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import SEED_STATE, Artifact, EntryPoint, IndexRange, TensorField
+from gradc.compiler.artifact import (
+    OPTIMIZER_PREFIX,
+    SEED_STATE,
+    Artifact,
+    EntryPoint,
+    IndexRange,
+    TensorField,
+)
 from gradc.compiler.errors import ArgumentError
 
 from .arena import Array, uninitialized_array
@@ -24,10 +31,14 @@ from .cuda.place import Cuda
 from .host import Host
 from .index_ranges import check_index_ranges
 from .inputs import Expected, bound_shape, check_inputs, expect, fits_exactly
+from .linked_state import LinkedCall, LinkedState
 from .place import Call, Place
-from .shared_state import NamedState, SharedState
+from .shared_state import OWN_PREFIX, NamedState, SharedState
+from .state import State
 
 NO_DIMS: Mapping[str, int] = MappingProxyType({})
+APART = (OWN_PREFIX, OPTIMIZER_PREFIX)
+"""What the names of states begin with that two trainers do not share."""
 
 
 class Executor:
@@ -38,9 +49,10 @@ class Executor:
             raise ArgumentError(f"threads is at least 1, not {threads}")
         self.artifact = artifact
         self.place = _place_of(artifact, threads)
-        self.state = self.place.state
+        self.state: State = self.place.state
         self.lock = self.place.lock
         self.shared: SharedState | None = None
+        self._linked = False
         self._plans: dict[tuple[tuple[str, int], ...], _CallPlan] = {}
         self._last_plan: _CallPlan | None = None
 
@@ -55,6 +67,15 @@ class Executor:
         written   names of states that this program updates
         """
         self.shared = SharedState(self.state, owner, frozenset(written))
+
+    def link(self, owner: Executor, written: Collection[str]) -> None:
+        """From now on train what another trainer's program has in common with this one.
+
+        written   names of states that this program updates in a training step
+        """
+        own = self.place.state
+        self.shared = SharedState(own, owner, frozenset(written), APART)
+        self.state, self._linked = LinkedState(own, self.shared), True
 
     def initialize(self, seed: int, dims: Mapping[str, int] | None = None) -> None:
         """Fill the state block from the seed, through the "init" entry point."""
@@ -76,7 +97,11 @@ class Executor:
         inputs, outputs   row-major arrays in the entry's order and dtypes; kept alive by the call
         order             int64 sample numbers, or None where nothing is gathered
         """
-        return self.place.prepare(entry, inputs, order, outputs)
+        call = self.place.prepare(entry, inputs, order, outputs)
+        if self._linked and self.shared is not None:
+            linked: Any = LinkedCall(call, self.shared, self.lock)
+            return linked  # type: ignore[no-any-return]
+        return call
 
     def execute(
         self,

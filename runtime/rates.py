@@ -27,14 +27,14 @@ class LearningRates(MutableMapping[str, float]):
     """
 
     def __init__(self, executor: Executor, labels: Mapping[str, str]) -> None:
-        self._state, self._labels = executor.state, labels
+        self._executor, self._labels = executor, labels
 
     def __getitem__(self, label: str) -> float:
-        return float(self._state[self._known(label)])
+        return float(self._executor.state[self._known(label)])
 
     def __setitem__(self, label: str, rate: float) -> None:
         check_rate(rate)
-        self._state[self._known(label)] = np.float64(rate)
+        self._executor.state[self._known(label)] = np.float64(rate)
 
     def __delitem__(self, label: str) -> None:
         raise ArgumentError("a rate is replaced, not deleted", operation="learning_rates")

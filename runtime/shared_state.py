@@ -4,13 +4,14 @@ Each program has its states in a block of its own, laid out as its kernels want 
 second one runs, what both know by name is copied from the owner, if that has changed since; what it
 has updated is given back at once. So to read or to train either is to see the other's values.
 
-What a program counts for itself, its seed and its step, is not shared.
+What a program counts for itself, its seed and its step, is not shared; between two trainers nor is
+what their optimizers keep (linked_state.py).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gradc.compiler.artifact import StateField
@@ -56,12 +57,19 @@ class SharedState:
     own       the program's block
     owner     the other program
     written   names of states that the program updates
+    apart     what the names of states begin with that are not shared
     """
 
-    def __init__(self, own: State, owner: Owner, written: frozenset[str]) -> None:
+    def __init__(
+        self,
+        own: State,
+        owner: Owner,
+        written: frozenset[str],
+        apart: tuple[str, ...] = (OWN_PREFIX,),
+    ) -> None:
         self._own, self._owner = own, owner
         self.fields = own.fields
-        self.names = [n for n in own if n in owner.state and not n.startswith(OWN_PREFIX)]
+        self.names = [n for n in own if n in owner.state and not n.startswith(apart)]
         self._written = [name for name in self.names if name in written]
         self._seen = -1  # the version of the owner's state that was copied last
         self._check()
@@ -90,13 +98,14 @@ class SharedState:
                     self._own[name] = owner.state[name]
                 self._seen = owner.state.version
 
-    def give(self) -> None:
-        """Hand on what the program has updated."""
-        if not self._written:
+    def give(self, changed: Sequence[str] | None = None) -> None:
+        """Hand on what the program has updated, or these states."""
+        names = self._written if changed is None else changed
+        if not names:
             return
         owner = self._owner
         with owner.lock:
-            for name in self._written:
+            for name in names:
                 owner.visible_state[name] = self._own[name]
             self._seen = owner.state.version
 
