@@ -133,7 +133,8 @@ class CompiledProgram:
         options: CompileOptions | None = None,
         cache: ObjectCache | None = None,
     ) -> None:
-        self.graphs = dict(graphs)
+        first = [kind for kind in graphs if kind != "init"]  # so that no other depends on it
+        self.graphs = {kind: graphs[kind] for kind in (*first, *(graphs.keys() - set(first)))}
         self.batch_dimension = batch_dimension
         self.options = options or options_from_environment()
         self.programs: dict[tuple[Key, str], Program] = {}
@@ -232,7 +233,7 @@ class CompiledProgram:
         kind, _, bounded = key
         started = time.perf_counter()
         symbol = f"gradc_{kind}"
-        cache_key = self._key(repr(key))
+        cache_key = self._key(kind, repr(key))
         stored = None if self.options.dump else self._cache.load(cache_key)
         manifest = None if stored is None else unpack(stored)
         if manifest is None:
@@ -336,7 +337,7 @@ class CompiledProgram:
     def _layouts(self) -> Mapping[str, StateLayout]:
         """How the states lie, from the graph that reads them most."""
         kind = next(k for k in ("run", "call", *self.graphs) if k in self.graphs)
-        key = self._key("layout", kind)
+        key = self._key(kind, "layout")
         stored = self._cache.load(key)
         if stored is not None:
             found = json.loads(stored).items()
@@ -347,14 +348,21 @@ class CompiledProgram:
 
     # -- bookkeeping ------------------------------------------------------------------------
 
-    def _key(self, *what: str) -> str:
-        return content_key([self._content, *what])
+    def _key(self, kind: str, *what: str) -> str:
+        """The key of something that is made for a kind of entry point.
+
+        First values decide the code of "init" alone: programs that begin otherwise, at another
+        learning rate for example, have the code of all else in common.
+        """
+        beginning = list_together({kind: self.graphs[kind]}) if kind == "init" else ""
+        return content_key([self._content, beginning, *what])
 
     @cached_property
     def _content(self) -> str:
         """All that decides the code of this program's variants: what is in every key."""
         options = json.dumps([asdict(self.options), self.batch_dimension])
-        return content_key([options, self._backend.describe(), list_together(self.graphs)])
+        graphs = {kind: graph for kind, graph in self.graphs.items() if kind != "init"}
+        return content_key([options, self._backend.describe(), list_together(graphs)])
 
     def describe(
         self, program: Program, kind: str, symbol: str, bounded: bool, workspace_bytes: int

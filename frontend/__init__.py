@@ -60,6 +60,7 @@ if _typing.TYPE_CHECKING:
     from gradc.runtime.trainer import Trainer
 
     from . import data
+    from ._choices import Range
     from ._sweep import Sweep, SweepRun, sweep
     from ._training import TrainingProgram, training
     from .compiled import Function, compile
@@ -69,6 +70,7 @@ _LATE = {
     "EarlyStopping": "gradc.runtime",
     "Function": "gradc.compiled",
     "History": "gradc.runtime",
+    "Range": "gradc._choices",
     "Sweep": "gradc._sweep",
     "SweepRun": "gradc._sweep",
     "Trainer": "gradc.runtime",

@@ -23,7 +23,7 @@ from gradc.compiler.graph.text_print import list_together, print_graph
 from gradc.compiler.object_cache import ObjectCache
 from gradc.compiler.ops.arithmetic import add
 from gradc.compiler.ops.elementwise import exp
-from gradc.compiler.ops.source import CONSTANT, input_
+from gradc.compiler.ops.source import CONSTANT, STATE, input_
 from gradc.compiler.types import float32, float64
 
 SIZES = (6, 5, 3)
@@ -122,6 +122,26 @@ def test_any_change_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert Case(parse_graph(print_graph(case.graph))).is_cached(tmp_path)
     monkeypatch.setattr(manifest, "compiler_digest", lambda: "another compiler")
     assert not case.is_cached(tmp_path)
+
+
+def test_other_first_values_are_other_code_for_init_alone(tmp_path: Path) -> None:
+    """Also where "init" comes first, and knows more states than the others."""
+    step = perceptron_step(SIZES)
+    given = {"name": "more", "shape": (2,), "dtype": float32, "trained": False}
+    states = (apply(STATE, **given), *step.states)
+
+    def entries(value: float, first: bool) -> list[bool]:
+        updates = tuple(Update(s, constant(value, s.type.dtype, s.type.shape)) for s in states)
+        init = Graph("init", (), states, (), updates)
+        graphs = {"init": init, "run": step} if first else {"run": step, "init": init}
+        program = CompiledProgram(graphs, "batch", cache=ObjectCache(tmp_path))
+        assert [field.name for field in program.state][-1] == "more"
+        cached = [program.variant("run", {"batch": 4}, bounded).from_cache for bounded in (0, 1)]
+        return [*cached, program.variant("init").from_cache]
+
+    assert entries(1.0, False) == [False, False, False]
+    assert entries(2.0, False) == [True, True, False]
+    assert entries(2.0, True) == [True, True, True]
 
 
 def test_a_changed_source_is_another_compiler(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ LATE_IMPORTS = {
     "gradc.data.remote": ("pooch",),
     "gradc.functional.einstein": ("opt_einsum",),
     "gradc.runtime.history": ("matplotlib",),
-    "gradc._sweep": ("matplotlib",),
+    "gradc._sweep_table": ("matplotlib", "rich"),
     "gradc.runtime.progress": ("rich",),
 }
 
