@@ -35,10 +35,12 @@ class Range(Attributes):
     log         evenly on a logarithmic scale: as many from 0.001 to 0.01 as from 0.01 to 0.1
     integer     whole numbers
 
-        rate, width = gc.Range(1e-4, 1e-1, log=True), gc.Range(8, 256, log=True, integer=True)
-
     Raises ArgumentError for ends that are not finite or not in order, and, on a logarithmic scale,
     not positive.
+
+    >>> width = gc.Range(8, 256, log=True, integer=True)
+    >>> 8 <= width.draw(np.random.default_rng(0)) <= 256
+    True
     """
 
     low: float

@@ -37,11 +37,9 @@ def l1_penalty(parameters: Any, factor: Any) -> Tensor:
     factor      a number >= 0, or a scalar tensor
     result      a scalar, in float32 or, where any weight is, in float64
 
-        import gradc as gc
-        from gradc import nn
-
-        net = nn.Linear(3, 1, weight_init=gc.init.constant(-2.0))
-        print(gc.compile(gc.l1_penalty(net, 0.5))())
+    >>> net = nn.Linear(3, 1, weight_init=gc.init.constant(-2.0))
+    >>> gc.compile(gc.l1_penalty(net, 0.5))()
+    array(3., dtype=float32)
 
     The slope at 0 is 0. Raises ArgumentError for what is no parameter, and for a module without
     weights. Source: Tibshirani, "Regression Shrinkage and Selection via the Lasso" (1996).
@@ -57,11 +55,9 @@ def l2_penalty(parameters: Any, factor: Any) -> Tensor:
 
     With SGD as weight_decay=2 * factor of these weights.
 
-        import gradc as gc
-        from gradc import nn
-
-        net = nn.Linear(3, 1, weight_init=gc.init.constant(-2.0))
-        print(gc.compile(gc.l2_penalty(net, 0.5))())
+    >>> net = nn.Linear(3, 1, weight_init=gc.init.constant(-2.0))
+    >>> gc.compile(gc.l2_penalty(net, 0.5))()
+    array(6., dtype=float32)
 
     Source: Hoerl and Kennard, "Ridge Regression" (1970).
     """
@@ -75,11 +71,9 @@ def elastic_penalty(parameters: Any, l1: Any, l2: Any) -> Tensor:
     parameters, result   as of `l1_penalty`
     l1, l2               numbers >= 0, or scalar tensors
 
-        import gradc as gc
-        from gradc import nn
-
-        net = nn.Linear(3, 1, weight_init=gc.init.constant(-2.0))
-        print(gc.compile(gc.elastic_penalty(net, 0.5, 0.25))())
+    >>> net = nn.Linear(3, 1, weight_init=gc.init.constant(-2.0))
+    >>> gc.compile(gc.elastic_penalty(net, 0.5, 0.25))()
+    array(6., dtype=float32)
 
     Source: Zou and Hastie, "Regularization and Variable Selection via the Elastic Net" (2005).
     """
