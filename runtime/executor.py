@@ -99,8 +99,7 @@ class Executor:
         """
         call = self.place.prepare(entry, inputs, order, outputs)
         if self._linked and self.shared is not None:
-            linked: Any = LinkedCall(call, self.shared, self.lock)
-            return linked  # type: ignore[no-any-return]
+            return LinkedCall(call, self.shared, self.lock)
         return call
 
     def execute(
