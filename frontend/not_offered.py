@@ -12,16 +12,16 @@ from types import MappingProxyType
 FUNCTIONS = frozenset(
     """
     addcdiv addcmul addmm addmv allclose amp angle array_equal backends baddbmm
-    bincount cartesian_prod cdist cholesky combinations complex128
+    bincount cartesian_prod cdist combinations complex128
     complex64 conj convolve corrcoef correlate cov ctc_loss
-    det diag distributed eig eigh erfinv fft float8_e4m3fn
+    diag distributed eig eigh erfinv fft float8_e4m3fn
     frac func gcd get_default_dtype get_num_threads gradient heaviside histc
-    histogram i0 imag index_copy index_fill int4 interp inv inverse is_floating_point is_tensor
+    histogram i0 imag index_copy index_fill int4 interp is_floating_point is_tensor
     isclose isin lcm lerp logcumsumexp logspace masked_scatter
     multi_head_attention_forward multinomial multiprocessing
-    nextafter onnx pinv polar profiler qr real
+    nextafter onnx pinv polar profiler real
     rot90 scatter_reduce set_default_dtype set_num_threads
-    sinc slogdet solve std_mean svd trapezoid trapz tril_indices
+    sinc std_mean svd trapezoid trapz tril_indices
     triu_indices uint16 uint32 uint64 unravel_index var_mean
     """.split()
 )
@@ -49,12 +49,20 @@ RANDOM = frozenset(
     """.split()
 )
 
+LINEAR_ALGEBRA = frozenset(
+    """
+    cond eig eigh eigvals eigvalsh matrix_exp matrix_norm matrix_rank norm pinv svd svdvals
+    tensorinv tensorsolve vander vector_norm
+    """.split()
+)
+
 NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "gradc": FUNCTIONS | LAYERS | OPTIMIZERS,
         "gradc.nn": LAYERS,
         "gradc.nn.functional": FUNCTIONS,
         "gradc.optim": OPTIMIZERS,
+        "gradc.linalg": LINEAR_ALGEBRA,
         "gradc.random": RANDOM,
     }
 )

@@ -237,7 +237,6 @@ _FUNCTIONS = {
     "dot": "write gc.vecdot(x, y) for vectors, x @ y for matrices",
     "inner": "write gc.vecdot(x, y)",
     "norm": "write gc.sqrt(gc.sum(x * x, axis))",
-    "linalg": "matrix products are gc.matmul, gc.vecdot, gc.tensordot and gc.einsum",
     "amax": "write gc.max(x, axis)",
     "amin": "write gc.min(x, axis)",
     "average": "write gc.mean(x, axis)",
@@ -306,6 +305,14 @@ _FUNCTIONS = {
     "keras": "layers are in gc.nn, optimizers in gc.optim",
     "functional": "write gc.nn.functional",
     "sgd": "write gc.optim.SGD(lr=...)",
+}
+
+_LINEAR_ALGEBRA = {
+    "solve_ex": "write linalg.solve(A, B)",
+    "inv_ex": "write linalg.inv(A)",
+    "cholesky_ex": "write linalg.cholesky(A): where A is not positive definite it gives NaN",
+    "lu_factor": "write linalg.lu(A), or linalg.solve(A, B) for systems",
+    "multi_dot": "write gc.einsum",
 }
 
 _CONVOLUTION = "(in_channels, out_channels, kernel_size); channels come before the spatial axes"
@@ -471,6 +478,7 @@ NAMESPACES = {
     "gradc.optim": _OPTIMIZERS,
     "gradc.optim.schedule": _SCHEDULES,
     "gradc.init": _INITIALIZERS,
+    "gradc.linalg": _FUNCTIONS | _LINEAR_ALGEBRA,
     "gradc.random": _RANDOM,
     "gradc.data": _DATA,
 }

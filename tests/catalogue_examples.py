@@ -13,14 +13,8 @@ from typing import Any
 import numpy as np
 from catalogue_convolutions import convolution_examples
 from catalogue_example import Array, Example, generator, sample_array
-from catalogue_regions import (
-    checkpoint_examples,
-    cond_examples,
-    custom_gradient_examples,
-    result_examples,
-    scan_examples,
-    while_examples,
-)
+from catalogue_matrices import MATRIX_EXAMPLES
+from catalogue_regions import REGION_EXAMPLES
 from catalogue_segments import counting_examples, segment_examples
 from catalogue_sorting import SORTING_EXAMPLES
 from catalogue_windows import window_examples
@@ -583,6 +577,7 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "counting_order": counting_examples,
     "segment_sum": segment_examples,
     **SORTING_EXAMPLES,
+    **MATRIX_EXAMPLES,
     "sample": sample_examples,
     "dot_general": dot_examples,
     **dict.fromkeys(("conv_general", "conv_weights"), convolution_examples),
@@ -590,11 +585,6 @@ EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
     "random_rows": random_rows_examples,
     "random_bits_at": random_bits_at_examples,
     "stream": lambda name: [],  # it has no value: test_loops_of_tensors.py draws from it
-    "result": result_examples,
-    "scan": scan_examples,
-    "cond": cond_examples,
-    "while": while_examples,
-    "checkpoint": checkpoint_examples,
-    "custom_gradient": custom_gradient_examples,
+    **REGION_EXAMPLES,
     "while_pullback": lambda name: [],  # it has no value: test_regions.py differentiates it
 }

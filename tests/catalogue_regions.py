@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -161,3 +162,13 @@ def custom_gradient_examples(name: str) -> list[Example]:
     operands = (y, np.asarray(np.int64(1)), x, w, np.asarray(2.0))
     attributes = {"pullback": _graph(pullback), "results": 2, "wrt": 1}
     return [Example(name, operands, attributes, index=index) for index in (0, 1)]
+
+
+REGION_EXAMPLES: Mapping[str, Callable[[str], list[Example]]] = {
+    "result": result_examples,
+    "scan": scan_examples,
+    "cond": cond_examples,
+    "while": while_examples,
+    "checkpoint": checkpoint_examples,
+    "custom_gradient": custom_gradient_examples,
+}

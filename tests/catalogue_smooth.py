@@ -25,6 +25,7 @@ from catalogue_examples import (
     take_examples,
     transpose_examples,
 )
+from catalogue_matrices import MATRIX_EXAMPLES, smooth
 from catalogue_regions import checkpoint_examples, cond_examples, smooth_scans, smooth_whiles
 from catalogue_windows import window_examples
 
@@ -135,6 +136,7 @@ SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
     "dot_general": floats_only(dot_examples),
     **dict.fromkeys(("conv_general", "conv_weights"), floats_only(convolution_examples)),
     **dict.fromkeys(("result", "scan"), smooth_scans),
+    **{name: smooth for name in MATRIX_EXAMPLES if name != "lu_order"},
     "cond": cond_examples,
     "while": smooth_whiles,
     "checkpoint": checkpoint_examples,
@@ -149,7 +151,7 @@ NO_DERIVATIVE: Mapping[str, str] = {
     **dict.fromkeys(("argmax", "argmin", "window_argmax"), "gives integers"),
     "stop_gradient": "has derivative zero by definition, not in fact",
     "index_range": "is of integers",
-    **dict.fromkeys("argsort sort_keys radix_order searchsorted".split(), "gives integers"),
+    **dict.fromkeys("argsort sort_keys radix_order searchsorted lu_order".split(), "gives integers"),
     "counting_order": "gives integers",
     "segment_sum": "is made of what has been differentiated",
     "sample": "reads a data set, which no gradient flows to",

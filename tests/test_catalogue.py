@@ -81,6 +81,14 @@ SUMMING = (
     "index_add",
     "scatter_add",
     "segment_sum",
+    "triangular_solve",
+    "cholesky",
+    "lu",
+    "linear_solve",
+    "det",
+    "cofactor",
+    "qr_r",
+    "qr_q",
 )
 """Operations with long sums or products: their error is relative to the largest element."""
 

@@ -35,6 +35,7 @@ RULES: dict[str, Callable[[DType], DType | None]] = {
     "bits": lambda d: None if d.is_float else d,
     "shift": lambda d: d if d.is_integer else None,
     "float32": lambda d: gc.float32,
+    "matrix": lambda d: d if d in (gc.float32, gc.float64) else None,
 }
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 
@@ -126,6 +127,40 @@ TABLE: dict[str, Entry] = {
     "trace": ("total", lambda x, y: gc.trace(x), lambda x, y: x.trace()),
     "kron": ("number", lambda x, y: gc.kron(x, y), np.kron),
     "cross": ("number", lambda x, y: gc.cross(x[0], x[0]), lambda x, y: np.zeros(3)),
+    # matrices: x[:, :2] is [[1, 0], [1, 1]], x[:, ::2] is [[1, 2], [1, 0]]
+    "cholesky": (
+        "matrix", lambda x, y: gc.cholesky(y[:, :2]), lambda x, y: np.linalg.cholesky(y[:, :2])
+    ),
+    "cholesky_solve": (
+        "matrix", lambda x, y: gc.cholesky_solve(y, x[:, :2]),
+        lambda x, y: np.linalg.solve(x[:, :2] @ x[:, :2].T, y),
+    ),
+    "cholesky_inverse": (
+        "matrix", lambda x, y: gc.cholesky_inverse(x[:, :2]),
+        lambda x, y: np.linalg.inv(x[:, :2] @ x[:, :2].T),
+    ),
+    "solve_triangular": (
+        "matrix", lambda x, y: gc.solve_triangular(x[:, :2], y, upper=False),
+        lambda x, y: np.linalg.solve(x[:, :2], y),
+    ),
+    "solve": (
+        "matrix", lambda x, y: gc.solve(x[:, ::2], y), lambda x, y: np.linalg.solve(x[:, ::2], y)
+    ),
+    "lstsq": (
+        "matrix", lambda x, y: gc.lstsq(x[:, ::2], y).solution,
+        lambda x, y: np.linalg.solve(x[:, ::2], y),
+    ),
+    "inv": ("matrix", lambda x, y: gc.inv(x[:, ::2]), lambda x, y: np.linalg.inv(x[:, ::2])),
+    "inverse": ("matrix", lambda x, y: gc.inverse(x[:, :2]), lambda x, y: np.linalg.inv(x[:, :2])),
+    "det": ("matrix", lambda x, y: gc.det(x[:, ::2]), lambda x, y: np.array(-2.0)),
+    "logdet": ("matrix", lambda x, y: gc.logdet(y[:, :2]), lambda x, y: np.array(0.0)),
+    "slogdet": ("matrix", lambda x, y: gc.slogdet(x[:, ::2])[1], lambda x, y: np.log(2.0)),
+    "matrix_power": (
+        "matrix", lambda x, y: gc.matrix_power(x[:, :2], 5),
+        lambda x, y: np.array([[1.0, 0.0], [5.0, 1.0]]),
+    ),
+    "lu": ("matrix", lambda x, y: gc.lu(x[:, ::2]).U, lambda x, y: np.array([[1.0, 2], [0, -2]])),
+    "qr": ("matrix", lambda x, y: gc.qr(x).R, lambda x, y: np.linalg.qr(x)[1]),
     # order
     **plain("sort", rule="same"),
     "msort": ("same", lambda x, y: gc.msort(x), lambda x, y: np.sort(x, 0)),

@@ -28,10 +28,14 @@ from ..ops.arithmetic import mul
 from ..ops.branch import COND
 from ..ops.broadcast import BROADCAST, broadcast, sum_
 from ..ops.checkpoint import CHECKPOINT
+from ..ops.cholesky import CHOLESKY, TRIANGULAR_SOLVE
 from ..ops.contraction import DOT_GENERAL
 from ..ops.custom_gradient import CUSTOM_GRADIENT
 from ..ops.definition import Cumulate, Elementwise, Part, Reduce
+from ..ops.determinant import COFACTOR, DET
+from ..ops.householder import QR_Q, QR_R
 from ..ops.indexing import INDEX_RANGE, SCATTER_ADD, TAKE, TAKE_ALONG_AXIS
+from ..ops.lu import LINEAR_SOLVE, LU, LU_ORDER
 from ..ops.movement import RESHAPE, TRANSPOSE, transpose
 from ..ops.reduction import ARGMAX, ARGMIN
 from ..ops.region import region, region_input, results
@@ -310,6 +314,13 @@ def _searchsorted(node: Node, given: Values, places: Places) -> Values:
     return (Value(places.from_front(found), True),)
 
 
+def _of_matrices(node: Node, given: Values, places: Places) -> Values:
+    """Matrices are the last two axes, so the axis of places is the first of those before them."""
+    whole = (places.to_front(_everywhere(value, places)) for value in given)
+    ((found, _),) = _one(node, *whole)
+    return (Value(places.from_front(found), True),)
+
+
 def _cond(node: Node, given: Values, places: Places) -> Values | None:
     """Where all places choose alike."""
     predicate, *operands = given
@@ -384,9 +395,14 @@ _ALONG = (
     ARGMAX, ARGMIN, ARGSORT, CONCATENATE, RADIX_ORDER, SCATTER_ADD, TAKE_ALONG_AXIS,
 )  # fmt: skip
 
+_OF_MATRICES = (
+    CHOLESKY, COFACTOR, DET, LINEAR_SOLVE, LU, LU_ORDER, QR_Q, QR_R, TRIANGULAR_SOLVE,
+)  # fmt: skip
+
 _RULES: Mapping[str, Callable[[Node, Values, Places], Values | None]] = MappingProxyType(
     {
         **dict.fromkeys((op.name for op in _ALONG), _along),
+        **dict.fromkeys((op.name for op in _OF_MATRICES), _of_matrices),
         INDEX_RANGE.name: _elementwise,
         BROADCAST.name: _spread,
         RESHAPE.name: _reshape,

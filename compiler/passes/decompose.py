@@ -45,7 +45,10 @@ SAMPLE_TERMS = 16
 
 def decompose(graph: Graph) -> Graph:
     """The graph with long sums in two levels; see the module docstring."""
-    return graph.rewrite(_decompose_node)
+    graph = graph.rewrite(_decompose_node)
+    while any(isinstance(node.op.lowering, Composed) for node in graph.nodes()):
+        graph = graph.rewrite(_decompose_node)  # what is written out may be made of others too
+    return graph
 
 
 def _decompose_node(node: Node) -> Node:

@@ -45,6 +45,7 @@ from ..types import (
 )
 from .random_regions import REGION_MAKERS
 from .random_segments import SEGMENT_MAKERS
+from .random_matrices import MATRIX_MAKERS
 from .random_sorting import SORTING_MAKERS
 from .random_statistics import STATISTICS_MAKERS
 from .random_windows import WINDOW_MAKERS
@@ -590,10 +591,7 @@ _MAKERS: MappingProxyType[str, Callable[[Grower, OpDef], Node | None]] = Mapping
         "random_rows": _random_rows,
         "random_bits_at": _random_bits_at,
         "sample": _sample,
-        **REGION_MAKERS,
-        **SEGMENT_MAKERS,
-        **SORTING_MAKERS,
-        **STATISTICS_MAKERS,
+        **MATRIX_MAKERS, **REGION_MAKERS, **SEGMENT_MAKERS, **SORTING_MAKERS, **STATISTICS_MAKERS,
         **WINDOW_MAKERS,
     }
-)
+)  # fmt: skip

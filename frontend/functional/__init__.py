@@ -21,6 +21,7 @@ from .distances import *
 from .einstein import *
 from .elementwise import *
 from .embeddings import *
+from .factors import *
 from .gather import *
 from .images import *
 from .inquiry import *
