@@ -88,7 +88,8 @@ def tall(name: str) -> list[Example]:
     made = [Example(name, (rng.uniform(-1, 1, shape),)) for shape in shapes]
     made.append(Example(name, (rng.uniform(-1, 1, (6, 4)).astype(np.float32),)))
     odd = (
-        [[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]], [[-2.0, 1.0], [0.0, -3.0]], [[1e-200, 2.0], [1e-200, 1e200]],
+        [[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]], [[-2.0, 1.0], [0.0, -3.0]],
+        [[1e-200, 2.0], [1e-200, 1e200]],
     )  # fmt: skip
     return made + [Example(name, (np.array(matrix),)) for matrix in odd]
 

@@ -151,7 +151,9 @@ NO_DERIVATIVE: Mapping[str, str] = {
     **dict.fromkeys(("argmax", "argmin", "window_argmax"), "gives integers"),
     "stop_gradient": "has derivative zero by definition, not in fact",
     "index_range": "is of integers",
-    **dict.fromkeys("argsort sort_keys radix_order searchsorted lu_order".split(), "gives integers"),
+    **dict.fromkeys(
+        "argsort sort_keys radix_order searchsorted lu_order".split(), "gives integers"
+    ),
     "counting_order": "gives integers",
     "segment_sum": "is made of what has been differentiated",
     "sample": "reads a data set, which no gradient flows to",

@@ -13,6 +13,7 @@ from typing import Any
 
 from slopes_case import BIG, INF, LN_2, NAN, PI, S20, Case, binary, unary
 from slopes_of_losses import LOSSES
+from slopes_of_matrices import MATRICES
 
 import gradc as gc
 
@@ -447,7 +448,7 @@ PICTURES: Mapping[str, Sequence[Case]] = {
     },
 }  # fmt: skip
 
-TABLES = (ELEMENTWISE, ACTIVATIONS, LAYERS, REDUCTIONS, ORDERS, LOSSES, PICTURES)
+TABLES = (ELEMENTWISE, ACTIVATIONS, LAYERS, REDUCTIONS, ORDERS, LOSSES, MATRICES, PICTURES)
 CASES: Mapping[str, Sequence[Case]] = {n: c for table in TABLES for n, c in table.items()}
 
 _IJ = [[0, 1], [1, 0]]

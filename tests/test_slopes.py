@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from layers_table import LAYERS, LOSSES
 from optimizers_table import OPTIMIZERS
+from slopes_of_matrices import MATRICES
 from slopes_table import CASES, LINEAR, NO_SLOPE, Case
 from support import steps, values
 
@@ -86,6 +87,8 @@ def test_value_and_slope(name: str, case: Case, dtype: Any) -> None:
 @pytest.mark.parametrize(("name", "case"), ALL)
 def test_no_nan_in_16_bits(name: str, case: Case, dtype: Any) -> None:
     """A constant such as eps that the dtype rounds to 0 must not bring the NaN back."""
+    if name in MATRICES:
+        return  # matrices of 16 bits are refused: test_linalg.py
     with np.errstate(all="ignore"):
         tensors, inputs = built(name, case, dtype)
         _, exact = built(name, case, gc.float64)

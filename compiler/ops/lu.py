@@ -31,8 +31,8 @@ import numpy as np
 from ..graph.ir import Node, apply
 from ..types import TensorType, bool_, int64
 from .arithmetic import abs_, add, div, mul, neg, sub
-from .comparison import eq, or_, where
 from .cholesky import solved, triangular_solve
+from .comparison import eq, or_, where
 from .contraction import dot_general
 from .definition import NO_FLAGS, ZERO_DERIVATIVE, Composed, OpDef
 from .form import Kind
@@ -193,9 +193,7 @@ class Factors:
             self.order = from_front(order, last - 1)
             self.lower, self.upper = from_front(lower, last), from_front(upper, last - 1)
             return
-        _, (orders, columns, rows) = scanned(
-            "lu", _eliminate_block, [a, unused], [numbers(blocks)]
-        )
+        _, (orders, columns, rows) = scanned("lu", _eliminate_block, [a, unused], [numbers(blocks)])
         whole = joined(over_last(orders, 1))
         self.order = cut(reshape(whole, whole.type.shape[:-1]), last - 1, size)
         lower, upper = turned(joined(columns)), joined(rows)

@@ -43,9 +43,9 @@ from ..types import (
     int64,
     uint8,
 )
+from .random_matrices import MATRIX_MAKERS
 from .random_regions import REGION_MAKERS
 from .random_segments import SEGMENT_MAKERS
-from .random_matrices import MATRIX_MAKERS
 from .random_sorting import SORTING_MAKERS
 from .random_statistics import STATISTICS_MAKERS
 from .random_windows import WINDOW_MAKERS

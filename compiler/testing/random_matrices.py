@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..graph.ir import Node, apply
 from ..ops.arithmetic import add, mul
 from ..ops.comparison import isfinite, where
 from ..ops.definition import OpDef
 from ..ops.elementwise import tanh
-from ..ops.matrices import product, turned, unit_like
+from ..ops.matrices import product, triangle, turned, unit_like
 from ..ops.source import constant, zeros_like
 from ..types import TensorType, float32, float64
 
@@ -47,11 +47,21 @@ def _factored(grower: Grower, op: OpDef) -> Node | None:
     return None if x is None else apply(op, _regular(x))
 
 
+def _reflected(grower: Grower, op: OpDef) -> Node | None:
+    """Of no column that has zeros below the diagonal, but for rounding: its sign would jump."""
+    x = grower.ranked(_is_matrix)
+    if x is None:
+        return None
+    a = _regular(x)
+    half = constant(0.5, a.type.dtype, a.type.shape)
+    return apply(op, add(a, triangle(half, lower=True, strict=True)))
+
+
 def _solved(grower: Grower, op: OpDef) -> Node | None:
     x = grower.ranked(_is_matrix)
     if x is None:
         return None
-    said = {name: grower.rng.random() < 0.5 for name in op.attributes}
+    said: dict[str, Any] = {name: grower.rng.random() < 0.5 for name in op.attributes}
     a = _regular(x)
     if "lower" in said:  # off the diagonal small, for one of ones
         small = constant(1.0 / LARGEST**2, a.type.dtype, a.type.shape)
@@ -61,7 +71,8 @@ def _solved(grower: Grower, op: OpDef) -> Node | None:
 
 MATRIX_MAKERS: Mapping[str, Callable[[Grower, OpDef], Node | None]] = MappingProxyType(
     {
-        **dict.fromkeys("cholesky lu lu_order det cofactor qr_q qr_r".split(), _factored),
+        **dict.fromkeys("cholesky lu lu_order det cofactor".split(), _factored),
+        **dict.fromkeys(("qr_q", "qr_r"), _reflected),
         **dict.fromkeys(("triangular_solve", "linear_solve"), _solved),
     }
 )

@@ -210,7 +210,7 @@ def inverse(A: TensorLike) -> Tensor:
 def matrix_power(A: TensorLike, n: int) -> Tensor:
     """The product of n equal matrices [.., m, m]; for negative n that of their inverses.
 
-        gc.matrix_power([[1.0, 1.0], [0.0, 1.0]], 3)      [[1, 3], [0, 1]]
+    gc.matrix_power([[1.0, 1.0], [0.0, 1.0]], 3)      [[1, 3], [0, 1]]
     """
     a = _square("matrix_power", A)
     if n == 0:
