@@ -111,7 +111,9 @@ def cholesky(A: TensorLike, *, upper: bool = False) -> Tensor:
     Where A is not positive definite L is NaN from the first column on in which that is found, and
     so in the last element of its diagonal; no error is raised.
 
-        gc.cholesky(gc.constant([[4.0, 2.0], [2.0, 5.0]]))      [[2, 0], [1, 2]]
+    >>> gc.compile(gc.cholesky([[4.0, 2.0], [2.0, 5.0]]))()
+    array([[2., 0.],
+           [1., 2.]], dtype=float32)
 
     Source: Golub and Van Loan, "Matrix Computations" (2013), section 4.2.
     """
@@ -126,6 +128,10 @@ def cholesky_solve(B: TensorLike, L: TensorLike, upper: bool = False) -> Tensor:
     B       [.., n, k]
     L       [.., n, n], what `cholesky` gives
     upper   the factor is the upper triangular one
+
+    >>> gc.compile(gc.cholesky_solve([[8.0], [16.0]], [[2.0, 0.0], [1.0, 2.0]]))()
+    array([[0.5],
+           [3. ]], dtype=float32)
     """
     factor = _square("cholesky_solve", L)
     lower = factor.mT if upper else factor
@@ -135,7 +141,12 @@ def cholesky_solve(B: TensorLike, L: TensorLike, upper: bool = False) -> Tensor:
 
 
 def cholesky_inverse(L: TensorLike, upper: bool = False) -> Tensor:
-    """The inverse of A, given its Cholesky factor."""
+    """The inverse of A, given its Cholesky factor.
+
+    >>> gc.compile(gc.cholesky_inverse([[2.0, 0.0], [0.0, 0.5]]))()
+    array([[0.25, 0.  ],
+           [0.  , 4.  ]], dtype=float32)
+    """
     factor = _square("cholesky_inverse", L)
     return cholesky_solve(_identity(factor), factor, upper)
 
@@ -159,9 +170,11 @@ def solve_triangular(
     left            False: the X with X @ A = B
     unitriangular   the diagonal of A is 1, whatever stands there
 
-        gc.solve_triangular([[2.0, 0.0], [1.0, 4.0]], [[2.0], [9.0]], upper=False)    [[1], [2]]
-
     A zero on the diagonal is divided by.
+
+    >>> gc.compile(gc.solve_triangular([[2.0, 0.0], [1.0, 4.0]], [[2.0], [9.0]], upper=False))()
+    array([[1.],
+           [2.]], dtype=float32)
     """
     a, b = _square("solve_triangular", A), _matrix("solve_triangular", B)
     if left:
@@ -176,9 +189,11 @@ def solve(A: TensorLike, B: TensorLike, *, left: bool = True) -> Tensor:
     B      [.., n, k]; a vector [n], or A's shape without its last axis, is one column each
     left   False: the X with X @ A = B
 
-        gc.solve([[2.0, 1.0], [1.0, 3.0]], [3.0, 5.0])      [0.8, 1.4]
-
     By LU factors with partial pivoting. Where A is singular X is infinite or NaN.
+
+    >>> gc.compile(gc.solve([[2.0, 0.0], [1.0, 4.0]], [2.0, 9.0]))()
+    array([1., 2.], dtype=float32)
+
     Source: Golub and Van Loan, "Matrix Computations" (2013), section 3.4.
     """
     a = _square("solve", A)
@@ -197,20 +212,30 @@ def inv(A: TensorLike) -> Tensor:
     """The inverse of a square matrix [.., n, n]. Of a singular one it is infinite or NaN.
 
     For a product with it `solve` is faster and more exact.
+
+    >>> gc.compile(gc.inv([[2.0, 0.0], [0.0, 4.0]]))()
+    array([[0.5 , 0.  ],
+           [0.  , 0.25]], dtype=float32)
     """
     a = _square("inv", A)
     return _solved(a, _identity(a), False)
 
 
 def inverse(A: TensorLike) -> Tensor:
-    """The inverse of a square matrix: `inv`."""
+    """The inverse of a square matrix: `inv`.
+
+    >>> gc.inverse(gc.input("x", ("batch", 3, 3))).shape
+    ('batch', 3, 3)
+    """
     return inv(A)
 
 
 def matrix_power(A: TensorLike, n: int) -> Tensor:
     """The product of n equal matrices [.., m, m]; for negative n that of their inverses.
 
-    gc.matrix_power([[1.0, 1.0], [0.0, 1.0]], 3)      [[1, 3], [0, 1]]
+    >>> gc.compile(gc.matrix_power([[1.0, 1.0], [0.0, 1.0]], 3))()
+    array([[1., 3.],
+           [0., 1.]], dtype=float32)
     """
     a = _square("matrix_power", A)
     if n == 0:
@@ -240,6 +265,9 @@ def det(A: TensorLike) -> Tensor:
 
     Its gradient, the cofactors, exists where A is singular too; its second derivative is infinite
     or NaN there. It overflows early: see `slogdet`.
+
+    >>> gc.compile(gc.det([[2.0, 0.0], [1.0, 4.0]]))()
+    array(8., dtype=float32)
     """
     a = _square("det", A)
     return derive(nodes.build(DET, a.node), a)
@@ -249,6 +277,9 @@ def slogdet(A: TensorLike) -> SignAndLogarithm:
     """The sign of the determinant of [.., n, n], and the logarithm of its absolute value.
 
     A named tuple (sign, logabsdet), both [..]; 0 and -inf where A is singular.
+
+    >>> gc.compile(gc.slogdet([[0.0, 1.0], [1.0, 0.0]]))()
+    SignAndLogarithm(sign=array(-1., dtype=float32), logabsdet=array(0., dtype=float32))
     """
     a = _square("slogdet", A)
     order = derive(nodes.build(LU_ORDER, a.node), a)
@@ -261,7 +292,11 @@ def slogdet(A: TensorLike) -> SignAndLogarithm:
 
 def logdet(A: TensorLike) -> Tensor:
     """The logarithm of the determinant of [.., n, n]: -inf where A is singular, NaN where the
-    determinant is negative."""
+    determinant is negative.
+
+    >>> gc.compile(gc.logdet([[2.0, 0.0], [1.0, 0.5]]))()
+    array(0., dtype=float32)
+    """
     found = slogdet(A)
     return where(found.sign < 0.0, float("nan"), found.logabsdet)
 
@@ -282,6 +317,10 @@ def lu(A: TensorLike) -> Factors:
 
     P is a permutation matrix, without a gradient; L is lower triangular with a diagonal of 1; U is
     upper triangular. Rows are exchanged so that no element of L is greater than 1.
+
+    >>> gc.compile(gc.lu([[2.0, 2.0], [4.0, 2.0]]).U)()
+    array([[4., 2.],
+           [0., 1.]], dtype=float32)
     """
     a = _square("lu", A)
     both = derive(nodes.build(LU, a.node), a)
@@ -310,6 +349,10 @@ def qr(A: TensorLike, mode: str = "reduced") -> Orthogonal:
     where R's diagonal has no 0.
     Source: Golub and Van Loan, "Matrix Computations" (2013), section 5.2, by Householder's
     reflections.
+
+    >>> gc.compile(gc.qr([[3.0, 1.0], [4.0, 2.0]]).R)().round(4)
+    array([[-5. , -2.2],
+           [ 0. ,  0.4]], dtype=float32)
     """
     if mode not in ("reduced", "complete", "r"):
         fail(ArgumentError, "qr", f"mode is 'reduced', 'complete' or 'r', not {mode!r}")
@@ -357,7 +400,9 @@ def lstsq(A: TensorLike, B: TensorLike) -> LeastSquares:
     By the orthogonal factors of A or of its transpose. Of a matrix without full rank the solution
     is infinite or NaN, so PyTorch's rank and singular_values are not offered.
 
-        gc.lstsq([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [1.0, 2.0, 3.0]).solution      [1, 1]
+    >>> line = gc.lstsq([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [1.0, 2.0, 3.0])
+    >>> gc.compile(line.solution)().round(4)
+    array([1., 1.], dtype=float32)
 
     Source: Golub and Van Loan, "Matrix Computations" (2013), sections 5.3.3 and 5.6.2.
     """
