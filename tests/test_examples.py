@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import struct
 import subprocess
@@ -12,36 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support_examples import example_names
+from support_examples import EXAMPLES, example_names, found, run, run_example
 
 from gradc.data import load_cifar10
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LINES_MAXIMUM = 150
 CLI = "from gradc.cli import main; main()"  # what the console script does
-
-
-def run(command: list[str], cache: Path) -> str:
-    """Standard output of a command that must succeed; compiled code is cached for this run."""
-    environment = os.environ | {"GRADC_CACHE_DIR": str(cache)}
-    for data_set in ("CIFAR10", "MNIST"):
-        environment.pop(data_set, None)
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=cache, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def run_example(name: str, cache: Path, *arguments: str) -> str:
-    return run([sys.executable, str(EXAMPLES / f"{name}.py"), *arguments], cache)
-
-
-def found(pattern: str, text: str) -> list[float]:
-    """The numbers that the groups of the pattern match."""
-    match = re.search(pattern, text, re.MULTILINE)
-    assert match is not None, f"no {pattern!r} in:\n{text}"
-    return [float(group) for group in match.groups()]
 
 
 @pytest.fixture(scope="module")
