@@ -293,23 +293,17 @@ static bool checksum_matches(const struct gradc_checkpoint *checkpoint) {
     return checkpoint->seal.checksum.data && strcmp(checkpoint->seal.checksum.data, digest) == 0;
 }
 
-/* The columns of the history: in tensors, or in format 1 in the record. */
-static int read_checkpoint_history(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
-    struct gradc_tensors *tensors = &checkpoint->tensors;
-    struct gradc_record *record = &checkpoint->record;
-    if (checkpoint->seal.format == GRADC_FORMAT) {
-        return gradc_history_read(record, tensors, tensors->metadata, tensors->metadata_length,
-                                  error);
-    }
+/* Columns have what is kept of them, also those of format 1; and no tensor is one of another. */
+static int check_history(const struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    const struct gradc_tensors *tensors = &checkpoint->tensors;
+    size_t columns = 0;
     for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
-        gradc_column_thin(&record->columns[k]);
+        gradc_column_thin(&checkpoint->record.columns[k]);
     }
     for (size_t n = 0; n < tensors->count; n++) {
-        if (gradc_is_history(&tensors->items[n])) {
-            return gradc_fail_position("history", error);
-        }
+        columns += gradc_is_history(&tensors->items[n]);
     }
-    return GRADC_OK;
+    return columns == checkpoint->seal.columns ? GRADC_OK : gradc_fail_position("history", error);
 }
 
 /* The header has to be, byte for byte, what a writer makes of the tensors and the record: so no
@@ -338,9 +332,8 @@ static int check_header(const struct gradc_checkpoint *checkpoint, struct gradc_
 
 /* The training position, but for what a run needs of it. */
 static int check_position(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
-    int status = gradc_record_read(&checkpoint->record, &checkpoint->seal,
-                                   checkpoint->tensors.metadata,
-                                   checkpoint->tensors.metadata_length, error);
+    int status = gradc_record_read(&checkpoint->record, &checkpoint->seal, &checkpoint->tensors,
+                                   error);
     int64_t format = checkpoint->seal.format;
     if (status) {
         return status;
@@ -355,7 +348,7 @@ static int check_position(struct gradc_checkpoint *checkpoint, struct gradc_erro
     if (checkpoint->seal.wrong) {
         return gradc_fail_position(checkpoint->seal.wrong, error);
     }
-    status = read_checkpoint_history(checkpoint, error);
+    status = check_history(checkpoint, error);
     return status ? status : check_header(checkpoint, error);
 }
 

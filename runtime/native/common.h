@@ -38,6 +38,9 @@
 #define GRADC_UNGUARDED
 #endif
 
+/* Of a function that is smaller as one of its own. */
+#define GRADC_APART __attribute__((noinline))
+
 /* Exit status of an executable, result of a library call. */
 enum gradc_status {
     GRADC_OK = 0,

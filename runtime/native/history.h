@@ -2,7 +2,7 @@
 #ifndef GRADC_HISTORY_H
 #define GRADC_HISTORY_H
 
-#include "record.h"
+#include "column.h"
 #include "safetensors.h"
 
 #define GRADC_HISTORY_PREFIX "gradc.history/"
@@ -10,10 +10,9 @@
 /* Whether a tensor is a column. */
 bool gradc_is_history(const struct gradc_tensor *tensor);
 
-/* Fill the columns of a record that was read, and check all of them, whether the program has them
- * or not: each has its tensor, of as many numbers as are kept of its epochs, and each tensor its
- * column. `data` is the text that the record was read from. */
-int gradc_history_read(struct gradc_record *record, const struct gradc_tensors *tensors,
-                       const char *data, size_t length, struct gradc_error *error);
+/* Fill an empty column, whose length is known, with the numbers of the tensor that has its name.
+ * False if there is none, if it does not hold what is kept of so many epochs, or without memory. */
+bool gradc_history_fill(struct gradc_column *column, const struct gradc_tensors *tensors,
+                        const struct gradc_text *name);
 
 #endif

@@ -223,7 +223,7 @@ bool gradc_json_integer(struct gradc_json *json, int64_t *value) {
     return !overflow || fail(json, "an integer out of range");
 }
 
-static bool word(struct gradc_json *json, const char *expected) {
+bool gradc_json_word(struct gradc_json *json, const char *expected) {
     size_t length = strlen(expected);
     space(json);
     if (json->problem || (size_t)(json->end - json->at) < length ||
@@ -234,12 +234,12 @@ static bool word(struct gradc_json *json, const char *expected) {
 }
 
 bool gradc_json_boolean(struct gradc_json *json, bool *value) {
-    *value = word(json, "true");
-    return *value || word(json, "false") || fail(json, "expected true or false");
+    *value = gradc_json_word(json, "true");
+    return *value || gradc_json_word(json, "false") || fail(json, "expected true or false");
 }
 
 bool gradc_json_null(struct gradc_json *json) {
-    return word(json, "null") || fail(json, "expected null");
+    return gradc_json_word(json, "null") || fail(json, "expected null");
 }
 
 GRADC_UNGUARDED

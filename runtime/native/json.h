@@ -33,6 +33,8 @@ bool gradc_json_string(struct gradc_json *json, struct gradc_text *value);
 bool gradc_json_integer(struct gradc_json *json, int64_t *value); /* no fraction, no exponent */
 bool gradc_json_boolean(struct gradc_json *json, bool *value);
 bool gradc_json_null(struct gradc_json *json);
+/* Step over white space, and over these bytes if they come next; if not, that is no problem. */
+bool gradc_json_word(struct gradc_json *json, const char *expected);
 bool gradc_json_skip(struct gradc_json *json); /* any value */
 
 /* Whether nothing but white space is left; a problem if not. */

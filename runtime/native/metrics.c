@@ -113,6 +113,7 @@ static int open_file(struct gradc_metrics *metrics, size_t kept, struct gradc_er
     return GRADC_OK;
 }
 
+GRADC_APART
 int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
                        const struct gradc_record *record, int64_t steps_per_epoch, bool validates,
                        struct gradc_error *error) {

@@ -15,7 +15,7 @@
 #define GROWTH_CHARACTERS 21 /* numpy.lib.format.GROWTH_AXIS_MAX_DIGITS */
 
 struct npy_reader {
-    const char *at, *end;
+    struct gradc_json json; /* what JSON and Python write alike is read as JSON */
     struct gradc_npy *npy;
     char type[32]; /* "<f4" */
     bool fortran;
@@ -24,75 +24,61 @@ struct npy_reader {
 /* The functions that read a part of the header return what is wrong, or null. */
 static const char syntax[] = "its header is not one that NumPy writes";
 
-static bool is_space(char c) {
-    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
-/* Step over spaces and then over `word`, if it comes next. */
-static bool npy_accept(struct npy_reader *reader, const char *word) {
-    while (reader->at < reader->end && is_space(*reader->at))
-        reader->at++;
-    size_t length = strlen(word);
-    if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word, length) != 0)
-        return false;
-    reader->at += length;
-    return true;
-}
-
 /* There are no escapes: no type needs one. */
 static const char *read_type(struct npy_reader *reader) {
+    struct gradc_json *json = &reader->json;
     size_t length = 0;
-    if (npy_accept(reader, "["))
+    if (gradc_json_word(json, "["))
         return "its elements are structures";
-    if (!npy_accept(reader, "'"))
+    if (!gradc_json_word(json, "'"))
         return syntax;
-    for (; reader->at < reader->end && *reader->at != '\''; reader->at++) {
-        if (length + 1 == sizeof reader->type || *reader->at < ' ' || *reader->at > '~' ||
-            *reader->at == '\\')
+    for (; json->at < json->end && *json->at != '\''; json->at++) {
+        if (length + 1 == sizeof reader->type || *json->at < ' ' || *json->at > '~' ||
+            *json->at == '\\')
             return syntax;
-        reader->type[length++] = *reader->at;
+        reader->type[length++] = *json->at;
     }
-    return npy_accept(reader, "'") ? NULL : syntax;
+    return gradc_json_word(json, "'") ? NULL : syntax;
 }
 
 static const char *read_order(struct npy_reader *reader) {
-    reader->fortran = npy_accept(reader, "True");
-    return reader->fortran || npy_accept(reader, "False") ? NULL : syntax;
+    reader->fortran = gradc_json_word(&reader->json, "True");
+    return reader->fortran || gradc_json_word(&reader->json, "False") ? NULL : syntax;
 }
 
-/* A tuple: "()", "(3,)", "(3, 4)"; "(3)" is none. Its numbers are written as in JSON. */
+/* A tuple: "()", "(3,)", "(3, 4)"; "(3)" is none. */
 static const char *read_npy_shape(struct npy_reader *reader) {
+    struct gradc_json *json = &reader->json;
     struct gradc_npy *npy = reader->npy;
     bool comma = true;
-    if (!npy_accept(reader, "("))
+    if (!gradc_json_word(json, "("))
         return syntax;
-    for (; !npy_accept(reader, ")"); comma = npy_accept(reader, ",")) {
-        struct gradc_json number;
-        gradc_json_open(&number, reader->at, (size_t)(reader->end - reader->at));
+    for (; !gradc_json_word(json, ")"); comma = gradc_json_word(json, ",")) {
         if (!comma)
             return syntax;
         if (npy->rank == GRADC_MAX_RANK)
             return "it has more than 32 axes";
-        if (!gradc_json_integer(&number, &npy->shape[npy->rank]))
+        if (!gradc_json_integer(json, &npy->shape[npy->rank]))
             return "its shape holds what is no integer, or one out of range";
         if (npy->shape[npy->rank++] < 0)
             return "its shape has a negative extent";
-        reader->at = number.at;
     }
     return npy->rank == 1 && !comma ? syntax : NULL;
 }
 
+GRADC_APART
 static const char *read_npy_header(struct npy_reader *reader) {
-    static const char *const keys[] = {"'descr'", "'fortran_order'", "'shape'"};
+    static const char keys[][16] = {"'descr'", "'fortran_order'", "'shape'"};
+    struct gradc_json *json = &reader->json;
     int seen = 0;
     bool comma = true;
-    if (!npy_accept(reader, "{"))
+    if (!gradc_json_word(json, "{"))
         return syntax;
-    for (; !npy_accept(reader, "}"); comma = npy_accept(reader, ",")) {
+    for (; !gradc_json_word(json, "}"); comma = gradc_json_word(json, ",")) {
         int i = 0;
-        while (i < 3 && !npy_accept(reader, keys[i]))
+        while (i < 3 && !gradc_json_word(json, keys[i]))
             i++;
-        if (!comma || i == 3 || seen >> i & 1 || !npy_accept(reader, ":"))
+        if (!comma || i == 3 || seen >> i & 1 || !gradc_json_word(json, ":"))
             return syntax;
         seen |= 1 << i;
         const char *problem = i == 0   ? read_type(reader)
@@ -101,8 +87,7 @@ static const char *read_npy_header(struct npy_reader *reader) {
         if (problem)
             return problem;
     }
-    npy_accept(reader, ""); /* spaces */
-    return seen == 7 && reader->at == reader->end ? NULL : syntax;
+    return seen == 7 && gradc_json_close(json) ? NULL : syntax;
 }
 
 /* "<f4": byte order, then the name of the type. False for types that gradc does not have. */
@@ -153,6 +138,7 @@ static int check_data(struct npy_reader *reader, size_t available, struct gradc_
     return GRADC_OK;
 }
 
+GRADC_APART
 int gradc_npy_parse(const unsigned char *data, size_t size, struct gradc_npy *npy,
                     struct gradc_error *error) {
     *npy = (struct gradc_npy){0};
@@ -167,8 +153,8 @@ int gradc_npy_parse(const unsigned char *data, size_t size, struct gradc_npy *np
     if (length > size - begin)
         return gradc_fail(error, GRADC_BAD_FILE, "it ends inside its header");
     npy->offset = begin + length;
-    struct npy_reader reader = {.npy = npy, .at = (const char *)data + begin};
-    reader.end = reader.at + length;
+    struct npy_reader reader = {.npy = npy};
+    gradc_json_open(&reader.json, (const char *)data + begin, length);
     const char *problem = read_npy_header(&reader);
     if (problem)
         return gradc_fail(error, GRADC_BAD_FILE, "%s", problem);

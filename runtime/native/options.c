@@ -50,13 +50,24 @@ static const char expected[][30] = {
     OPTION(describe, "describe", "", FLAG, false, "print what the program is, as JSON") \
     OPTION(help, "help", "", FLAG, false, "print this")
 
+/* The number of each. */
+#define NUMBER_OF(field, name, metavariable, kind, training, help) NUMBER_OF_##field,
+
+enum { ALL_OPTIONS(NUMBER_OF) OPTIONS };
+
+/* A bit for each that is not to be given with --predict. */
+#define TRAINING(field, name, metavariable, kind, training, help) \
+    | (uint32_t)training << NUMBER_OF_##field
+
+static const uint32_t training_alone = 0 ALL_OPTIONS(TRAINING);
+
 /* Name, metavariable and help of each, and where they are: places as in program.h, not pointers. */
 #define MEMBER(field, name, metavariable, kind, training, help) \
     char field[sizeof name "\0" metavariable "\0" help];
 #define STRINGS(field, name, metavariable, kind, training, help) \
     name "\0" metavariable "\0" help,
 #define ENTRY(field, name, metavariable, kind, training, help) \
-    {offsetof(struct strings, field), offsetof(struct gradc_options, field), kind, training},
+    {offsetof(struct strings, field), offsetof(struct gradc_options, field), kind},
 
 static const struct strings {
     ALL_OPTIONS(MEMBER)
@@ -64,16 +75,12 @@ static const struct strings {
 
 static const struct option {
     uint32_t name;
-    uint16_t offset;
-    uint8_t kind;
-    bool training;
+    uint16_t offset, kind;
 } table[] = {ALL_OPTIONS(ENTRY)};
-
-#define OPTIONS ((int)(sizeof table / sizeof *table))
 
 struct parser {
     struct gradc_options *options;
-    bool given[OPTIONS];
+    uint32_t given; /* a bit for each */
     struct gradc_error *error;
 };
 
@@ -181,7 +188,7 @@ static int parse_option(struct parser *parser, int count, char **arguments, int 
         return fail_unknown(parser->error, "option", "--", name, (const char *)&strings,
                             &table->name, sizeof *table, OPTIONS);
     }
-    parser->given[n] = true;
+    parser->given |= UINT32_C(1) << n;
     if (table[n].kind == FLAG && !value) {
         *((bool *)parser->options + table[n].offset) = true;
         return GRADC_OK;
@@ -196,7 +203,7 @@ static int parse_option(struct parser *parser, int count, char **arguments, int 
     return set_value(parser, &table[n], value);
 }
 
-#define USES_MAXIMUM 12 /* of files, beside those of the inputs */
+#define USES_MAXIMUM 13 /* of files, beside those of the inputs */
 
 /* A file that a run reads or writes. */
 struct use {
@@ -212,17 +219,21 @@ struct uses {
     size_t count;
 };
 
-static void add_use(struct uses *uses, const char *path, const char *suffix, const char *what,
-                    bool written) {
+static struct use *add_use(struct uses *uses, const char *path, const char *suffix,
+                           const char *what, bool written) {
+    struct use *use = &uses->items[uses->count++];
+    use->path = path;
+    use->suffix = suffix;
+    use->what = what;
+    use->written = written;
     if (path) {
-        struct gradc_place place = gradc_place_of(path, suffix);
-        uses->items[uses->count++] = (struct use){path, suffix, what, written, place};
+        gradc_place_find(&use->place, path, suffix);
     }
+    return use;
 }
 
 static void add_descriptor(struct uses *uses, int descriptor, const char *what) {
-    struct gradc_place place = gradc_place_of_descriptor(descriptor);
-    uses->items[uses->count++] = (struct use){NULL, "", what, false, place};
+    gradc_place_find_descriptor(&add_use(uses, NULL, "", what, false)->place, descriptor);
 }
 
 /* A file that is replaced, and those beside it. */
@@ -303,12 +314,11 @@ static int check_outputs(const struct parser *parser) {
 static int check_options(struct parser *parser) {
     struct gradc_options *options = parser->options;
     const char *problem = NULL;
-    for (int n = 0; options->predict && n < OPTIONS; n++) {
-        if (parser->given[n] && table[n].training) {
-            return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
-                              "--predict does not train: --%s has no meaning with it",
-                              name_of(&table[n]));
-        }
+    uint32_t wrong = options->predict ? parser->given & training_alone : 0;
+    if (wrong) {
+        return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
+                          "--predict does not train: --%s has no meaning with it",
+                          name_of(&table[__builtin_ctz(wrong)]));
     }
     if (options->predict && !options->checkpoint) {
         problem = "--predict needs --checkpoint";
@@ -337,12 +347,9 @@ int gradc_options_parse(struct gradc_options *options, int count, char **argumen
     for (int i = 1; !status && i < count; i++) {
         status = parse_option(&parser, count, arguments, &i);
     }
-    for (int n = 0; n < OPTIONS; n++) {
-        const size_t place = parser.given[n] ? table[n].offset : SIZE_MAX;
-        options->validates |= place == offsetof(struct gradc_options, validation);
-        options->has_seed |= place == offsetof(struct gradc_options, seed);
-        options->has_rate |= place == offsetof(struct gradc_options, rate);
-    }
+    options->validates = parser.given >> NUMBER_OF_validation & 1;
+    options->has_seed = parser.given >> NUMBER_OF_seed & 1;
+    options->has_rate = parser.given >> NUMBER_OF_rate & 1;
     return status || options->help || options->describe ? status : check_options(&parser);
 }
 

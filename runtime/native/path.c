@@ -81,54 +81,48 @@ const char *gradc_path_too_long(const char *path) {
     return NULL;
 }
 
-static void find_file(struct gradc_place *place, const struct stat *facts) {
-    place->file = true;
-    place->file_device = facts->st_dev;
-    place->file_number = facts->st_ino;
+static void identify(struct gradc_identity *identity, const struct stat *facts) {
+    *identity = (struct gradc_identity){true, facts->st_dev, facts->st_ino};
 }
 
-struct gradc_place gradc_place_of(const char *path, const char *suffix) {
-    struct gradc_place place = {0};
+static bool is_same(const struct gradc_identity *one, const struct gradc_identity *other) {
+    return one->there && memcmp(one, other, sizeof *one) == 0;
+}
+
+GRADC_UNGUARDED
+GRADC_APART
+void gradc_place_find(struct gradc_place *place, const char *path, const char *suffix) {
     struct stat facts;
     char *target = gradc_path_follow(path);
     char *whole = target ? gradc_path_with(target, suffix) : NULL;
     free(target);
-    if (!whole)
-        return place;
-    if (system_stat(whole, &facts) == 0) {
-        if (!S_ISREG(facts.st_mode)) {
-            free(whole);
-            return place;
-        }
-        find_file(&place, &facts);
+    if (whole && system_stat(whole, &facts) == 0) {
+        identify(&place->file, &facts);
     }
-    char *slash = strrchr(whole, '/');
-    place.name = gradc_path_with(slash ? slash + 1 : whole, "");
-    if (slash)
-        slash[1] = 0;
-    place.folder = system_stat(slash ? whole : ".", &facts) == 0;
-    place.folder_device = facts.st_dev;
-    place.folder_number = facts.st_ino;
+    if (whole && (!place->file.there || S_ISREG(facts.st_mode))) {
+        char *slash = strrchr(whole, '/');
+        place->name = gradc_path_with(slash ? slash + 1 : whole, "");
+        if (slash)
+            slash[1] = 0;
+        if (system_stat(slash ? whole : ".", &facts) == 0)
+            identify(&place->folder, &facts);
+    }
     free(whole);
-    return place;
 }
 
-struct gradc_place gradc_place_of_descriptor(int descriptor) {
-    struct gradc_place place = {0};
+GRADC_UNGUARDED
+GRADC_APART
+void gradc_place_find_descriptor(struct gradc_place *place, int descriptor) {
     struct stat facts;
     if (system_fstat(descriptor, &facts) == 0 && S_ISREG(facts.st_mode)) {
-        find_file(&place, &facts);
-        place.name = gradc_path_with("", "");
+        identify(&place->file, &facts);
+        place->name = gradc_path_with("", "");
     }
-    return place;
 }
 
 bool gradc_same_place(const struct gradc_place *one, const struct gradc_place *other) {
     if (!one->name || !other->name)
         return false;
-    if (one->file && other->file && one->file_device == other->file_device &&
-        one->file_number == other->file_number)
-        return true;
-    return one->folder && other->folder && one->folder_device == other->folder_device &&
-           one->folder_number == other->folder_number && strcmp(one->name, other->name) == 0;
+    return is_same(&one->file, &other->file) ||
+           (is_same(&one->folder, &other->folder) && strcmp(one->name, other->name) == 0);
 }

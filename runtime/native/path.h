@@ -21,18 +21,22 @@ char *gradc_path_previous(const char *path);
 /* The first suffix with which NAME is too long for its file system; null if there is none. */
 const char *gradc_path_too_long(const char *path);
 
+struct gradc_identity {
+    int64_t there; /* 0 or 1 */
+    dev_t device;
+    ino_t number;
+};
+
 /* What says that two names are one file: the same file, or the same place in the same folder. */
 struct gradc_place {
     char *name; /* in fresh memory; null: it is no regular file, and equal to none */
-    bool file, folder;
-    dev_t file_device, folder_device;
-    ino_t file_number, folder_number;
+    struct gradc_identity file, folder;
 };
 
-/* The place of `path` and the suffix, at the end of symbolic links. */
-struct gradc_place gradc_place_of(const char *path, const char *suffix);
-/* The file behind an open descriptor. */
-struct gradc_place gradc_place_of_descriptor(int descriptor);
+/* Fill in an empty place: that of `path` and the suffix, at the end of symbolic links. */
+void gradc_place_find(struct gradc_place *place, const char *path, const char *suffix);
+/* The same for the file behind an open descriptor. */
+void gradc_place_find_descriptor(struct gradc_place *place, int descriptor);
 bool gradc_same_place(const struct gradc_place *one, const struct gradc_place *other);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "history.h"
 #include "json.h"
 #include "record.h"
 
@@ -173,6 +174,7 @@ struct record_reader {
     struct gradc_text text; /* the string read last */
     struct gradc_record *record;
     struct gradc_seal *seal;
+    const struct gradc_tensors *tensors;
 };
 
 static bool read_float(struct record_reader *reader, double *value) {
@@ -219,15 +221,17 @@ struct gradc_column *gradc_record_column(const struct gradc_record *record, cons
     return NULL;
 }
 
-/* The value of one column: its numbers in format 1, its length since. */
+/* The value of one column: its numbers in format 1; since then its length, and a tensor has them. */
 static bool read_length(struct record_reader *reader, struct gradc_column *column) {
     struct gradc_seal *seal = reader->seal;
     bool lists = gradc_json_peek(&reader->json) == '[';
     bool valid = lists ? read_column(reader, column)
                        : gradc_json_integer(&reader->json, &column->length) &&
-                             column->length >= 0 && column->length <= COUNT_MAXIMUM;
+                             column->length >= 0 && column->length <= COUNT_MAXIMUM &&
+                             gradc_history_fill(column, reader->tensors, &reader->text);
     seal->lists |= lists;
     seal->lengths |= !lists;
+    seal->columns += !lists;
     seal->longest = column->length > seal->longest ? column->length : seal->longest;
     return valid;
 }
@@ -265,6 +269,23 @@ static bool read_sums(struct record_reader *reader) {
     return valid;
 }
 
+/* The checksum does not cover its own bytes, which are as a writer writes them: `"checksum":"...",`.
+ * Where they are not, it matches nothing. */
+static bool read_checksum(struct gradc_json *json, struct gradc_seal *seal) {
+    static const char before[] = "\"checksum\":\"";
+    if (!gradc_json_string(json, &seal->checksum)) {
+        return false;
+    }
+    const char *begin = json->at - seal->checksum.length - sizeof before;
+    seal->begin = (size_t)(begin - json->begin);
+    seal->end = (size_t)(json->at + 1 - json->begin);
+    if (*json->at != ',' || memcmp(begin, before, sizeof before - 1) != 0) {
+        gradc_text_clear(&seal->checksum);
+    }
+    return true;
+}
+
+GRADC_APART
 static bool read_value(struct record_reader *reader, const struct field *field) {
     struct gradc_json *json = &reader->json;
     int64_t number = 0;
@@ -287,7 +308,7 @@ static bool read_value(struct record_reader *reader, const struct field *field) 
     case FINGERPRINT:
         return gradc_json_string(json, &reader->seal->fingerprint);
     case CHECKSUM:
-        return gradc_json_string(json, &reader->seal->checksum);
+        return read_checksum(json, reader->seal);
     default:
         valid = gradc_json_integer(json, &number) &&
                 (field->kind == SEED ||
@@ -333,26 +354,6 @@ static int read_fields(struct record_reader *reader, struct gradc_error *error) 
     return json->problem ? gradc_fail(error, GRADC_BAD_FILE, "%s", json->problem) : GRADC_OK;
 }
 
-/* Find the bytes of the checksum in the text, as a writer writes them: `"checksum":"...",` once. */
-static void find_checksum(struct gradc_seal *seal, const char *data, size_t length) {
-    struct gradc_text own = {0};
-    if (!seal->checksum.data) {
-        return;
-    }
-    gradc_text_print(&own, "\"checksum\":\"%s\",", seal->checksum.data);
-    const char *found = own.failed ? NULL : memmem(data, length, own.data, own.length);
-    if (found) {
-        seal->begin = (size_t)(found - data);
-        seal->end = seal->begin + own.length;
-        if (memmem(found + 1, length - seal->begin - 1, own.data, own.length)) {
-            gradc_text_clear(&seal->checksum); /* then it matches nothing */
-        }
-    } else {
-        gradc_text_clear(&seal->checksum);
-    }
-    gradc_text_free(&own);
-}
-
 /* What the fields say of each other. */
 static void check_record(const struct gradc_record *record, struct gradc_seal *seal) {
     bool versions = seal->format == GRADC_FORMAT ? seal->lists : seal->lengths;
@@ -367,14 +368,13 @@ int gradc_fail_position(const char *field, struct gradc_error *error) {
                       field);
 }
 
-int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
-                      size_t length, struct gradc_error *error) {
-    struct record_reader reader = {.record = record, .seal = seal};
-    gradc_json_open(&reader.json, data, length);
+int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal,
+                      const struct gradc_tensors *tensors, struct gradc_error *error) {
+    struct record_reader reader = {.record = record, .seal = seal, .tensors = tensors};
+    gradc_json_open(&reader.json, tensors->metadata, tensors->metadata_length);
     int status = read_fields(&reader, error);
     gradc_text_free(&reader.text);
     if (!status) {
-        find_checksum(seal, data, length);
         check_record(record, seal);
     }
     return status ? gradc_fail_in(error, "its training position is wrong") : GRADC_OK;

@@ -7,6 +7,7 @@
 
 #include "column.h"
 #include "program.h"
+#include "safetensors.h"
 #include "text.h"
 
 /* Columns of validation are named "validation_" and the result's name. */
@@ -49,15 +50,16 @@ struct gradc_seal {
     size_t begin, end;
     int64_t longest;     /* of the columns, known ones and others, in epochs */
     bool lists, lengths; /* whether columns are there as lists (format 1), as lengths */
+    size_t columns;      /* that have tensors */
     const char *wrong;   /* a field that is no such value at all, or null */
     const char *unfit;   /* a field that does not fit the program, or null */
 };
 
-/* Fill an open record from JSON, and the seal, whose texts are the caller's to free. Fails where
- * the text is not that of a record; fields that are wrong or do not fit are left alone. The columns
- * of format 2 get their lengths, but no values yet. */
-int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal, const char *data,
-                      size_t length, struct gradc_error *error);
+/* Fill an open record from a file's metadata and, with the columns of format 2, from its tensors; and
+ * the seal, whose texts are the caller's to free. Fails where the metadata is no record; fields that
+ * are wrong or do not fit are left alone. */
+int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal,
+                      const struct gradc_tensors *tensors, struct gradc_error *error);
 
 /* Say that a field does not fit. */
 int gradc_fail_position(const char *field, struct gradc_error *error);

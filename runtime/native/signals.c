@@ -13,7 +13,6 @@
 #include "signals.h"
 #include "system.h"
 
-static const int stops[] = {SIGINT, SIGTERM, SIGBUS, SIGILL};
 static volatile sig_atomic_t received, received_at; /* in tenths of a second */
 static const char *program_name;
 static struct gradc_watched *watched; /* files that are mapped, the last one first */
@@ -79,7 +78,8 @@ static void handle_fault(int number) {
 }
 
 void gradc_signals_install(const char *name) {
-    system_signals ours = 0; /* a parent may have blocked them */
+    system_signals ours = system_signal(SIGINT) | system_signal(SIGTERM) | system_signal(SIGBUS) |
+                          system_signal(SIGILL); /* a parent may have blocked them */
     program_name = name;
     handle(SIGINT, note);
     handle(SIGTERM, note);
@@ -87,9 +87,6 @@ void gradc_signals_install(const char *name) {
     handle_fault(SIGILL);
     handle(SIGXFSZ, SIG_IGN);
     handle(SIGPIPE, SIG_IGN);
-    for (size_t n = 0; n < sizeof stops / sizeof *stops; n++) {
-        ours |= system_signal(stops[n]);
-    }
     system_mask(SIG_UNBLOCK, &ours, NULL);
 }
 

@@ -256,6 +256,7 @@ static int end_epoch(struct run *run) {
 
 /* Take account of full batches that may go over the ends of epochs, where nothing is done but to
  * note the means: a tiny network has millions of epochs in a second. */
+GRADC_APART
 static int account_crossing(struct run *run, int64_t count, int64_t rows) {
     struct gradc_record *record = &run->record;
     int64_t steps = run->training.steps, end = record->position + count;
@@ -427,6 +428,7 @@ static int take_checkpoint(struct run *run) {
     return status;
 }
 
+GRADC_APART
 static int open_data(struct run *run) {
     const struct gradc_options *options = run->options;
     int status =
@@ -488,26 +490,32 @@ static int train(struct run *run) {
     return status ? status : closed;
 }
 
+/* All of a run but for what it leaves behind. */
+GRADC_APART
+static int run_through(struct run *run) {
+    int status = open_data(run);
+    status = status ? status : take_checkpoint(run);
+    status = status ? status : open_state(run);
+    status = status ? status : open_sweeps(run);
+    status = status ? status : train(run);
+    if (!status) {
+        struct gradc_text text = {0};
+        gradc_describe(&text, &run->record, 6);
+        gradc_text_add(&text, "\n");
+        status = gradc_print(&text, run->error);
+    }
+    gradc_lock_release(&run->lock);
+    gradc_sweep_close(&run->training);
+    gradc_sweep_close(&run->evaluation);
+    gradc_record_free(&run->record);
+    gradc_dataset_close(&run->data);
+    gradc_dataset_close(&run->validation);
+    free(run->best);
+    return status;
+}
+
 int gradc_train(struct gradc_session *session, const struct gradc_options *options,
                 struct gradc_error *error) {
     struct run run = {.session = session, .options = options, .error = error};
-    int status = open_data(&run);
-    status = status ? status : take_checkpoint(&run);
-    status = status ? status : open_state(&run);
-    status = status ? status : open_sweeps(&run);
-    status = status ? status : train(&run);
-    if (!status) {
-        struct gradc_text text = {0};
-        gradc_describe(&text, &run.record, 6);
-        gradc_text_add(&text, "\n");
-        status = gradc_print(&text, error);
-    }
-    gradc_lock_release(&run.lock);
-    gradc_sweep_close(&run.training);
-    gradc_sweep_close(&run.evaluation);
-    gradc_record_free(&run.record);
-    gradc_dataset_close(&run.data);
-    gradc_dataset_close(&run.validation);
-    free(run.best);
-    return status;
+    return run_through(&run);
 }
