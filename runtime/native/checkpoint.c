@@ -60,7 +60,7 @@ static char *add_columns(struct gradc_tensor *tensors, size_t *count,
     for (size_t k = 0; k < 2 * results; k++) {
         size += longest + strlen(gradc_string(gradc_results[k % results].name));
     }
-    char *names = malloc(size), *name = names;
+    char *names = calloc(1, size), *name = names;
     for (size_t k = 0; names && k < 2 * results; k++) {
         const struct gradc_column *column = &record->columns[k];
         if (!column->present) {
@@ -201,7 +201,7 @@ int gradc_checkpoint_write(const char *path, bool locked, const unsigned char *s
     struct writing writing = {.state = state, .best = best};
     writing.count = (size_t)gradc_program.state_count * (best ? 2 : 1);
     writing.tensors = declare(writing.count);
-    writing.piece = malloc(PIECE_BYTES);
+    writing.piece = calloc(1, PIECE_BYTES);
     char *names = writing.tensors ? add_columns(writing.tensors, &writing.count, record) : NULL;
     if (names && writing.piece) {
         make_header(&writing, record, &header);
@@ -290,7 +290,7 @@ static bool checksum_matches(const struct gradc_checkpoint *checkpoint) {
         gradc_sha256_add(&hash, tensors->items[n].data, tensors->items[n].bytes);
     }
     gradc_sha256_end(&hash, digest);
-    return checkpoint->seal.checksum.data && strcmp(checkpoint->seal.checksum.data, digest) == 0;
+    return checkpoint->seal.checksum.data && gradc_equal(checkpoint->seal.checksum.data, digest);
 }
 
 /* Columns have what is kept of them, also those of format 1; and no tensor is one of another. */
@@ -311,7 +311,7 @@ static int check_history(const struct gradc_checkpoint *checkpoint, struct gradc
 static int check_header(const struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
     const struct gradc_tensors *tensors = &checkpoint->tensors;
     struct gradc_text header = {0};
-    struct gradc_tensor *items = malloc(tensors->count * sizeof *items + 1);
+    struct gradc_tensor *items = calloc(tensors->count + 1, sizeof *items);
     if (items) {
         if (tensors->count) {
             memcpy(items, tensors->items, tensors->count * sizeof *items);
@@ -401,13 +401,10 @@ static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_err
     const char *own = gradc_string(gradc_program.fingerprint);
     const char *other = seal->fingerprint.data ? seal->fingerprint.data : "";
     bool whole = seal->fingerprint.length == strlen(other); /* not if it holds a zero */
-    while (*own && *own == *other) {
-        own++;
-        other++;
-    }
-    if (*own || *other || !whole) {
+    size_t same = gradc_common(own, other);
+    if (own[same] || other[same] || !whole) {
         return gradc_fail(error, GRADC_BAD_FILE, "it was written by another program: its %s",
-                          strchr(own, '-')
+                          strchr(own + same, '-')
                               ? "model computes something else (layers, loss or metrics)"
                               : "training step differs (optimizer, its options or schedule)");
     }

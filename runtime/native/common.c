@@ -25,18 +25,17 @@ const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES] = {
     [GRADC_BOOL] = {"bool", "BOOL", "b1", 'b', 1, 0},
 };
 
-/* The character that comes; its length in bytes, or 0 for what is no UTF-8 (RFC 3629, section 3). */
-static size_t decode(const char *text, uint32_t *code) {
+size_t gradc_character(const char *text, size_t room, uint32_t *code) {
     const unsigned char *bytes = (const unsigned char *)text;
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t length = *bytes < 0x80 ? 1 : *bytes < 0xc2 ? 0 : *bytes < 0xe0 ? 2 : *bytes < 0xf0 ? 3 : 4;
-    *code = length < 2 ? *bytes : *bytes & (0x7fu >> length);
+    *code = length < 2 ? *bytes : *bytes & (0xffu >> length);
     for (size_t i = 1; i < length; i++) {
-        if ((bytes[i] & 0xc0) != 0x80)
+        if (i >= room || (bytes[i] & 0xc0) != 0x80)
             return 0;
         *code = *code << 6 | (bytes[i] & 0x3f);
     }
-    bool valid = length && *bytes < 0xf5 && *code >= least[length] && *code <= 0x10ffff &&
+    /* Of 3 and 4 bytes there are those that fewer would do for, and surrogates; nothing is beyond. */
+    bool valid = (length < 3 || *code >> (5 * length - 4)) && *code <= 0x10ffff &&
                  *code >> 11 != 0xd800 >> 11;
     return valid ? length : 0;
 }
@@ -44,17 +43,18 @@ static size_t decode(const char *text, uint32_t *code) {
 /* Controls, formats and ends of lines (Unicode, section 4.5: Cc, Cf, Zl, Zp), where a terminal
  * obeys or hides them. */
 static bool is_unseen(uint32_t code) {
-    static const struct {
-        uint32_t first, last;
-    } ranges[] = {
-        {0, 0x1f}, {0x7f, 0x9f}, {0xad, 0xad}, {0x600, 0x605}, {0x61c, 0x61c}, {0x6dd, 0x6dd},
-        {0x70f, 0x70f}, {0x890, 0x891}, {0x8e2, 0x8e2}, {0x180e, 0x180e}, {0x200b, 0x200f},
-        {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0x110bd, 0x110bd},
-        {0x110cd, 0x110cd}, {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
-        {0xe0000, 0xe007f},
+#define RANGE(first, last) (first << 8 | (last - first))
+    static const uint32_t ranges[] = {
+        RANGE(0, 0x1f),         RANGE(0x7f, 0x9f),       RANGE(0xad, 0xad),
+        RANGE(0x600, 0x605),    RANGE(0x61c, 0x61c),     RANGE(0x6dd, 0x6dd),
+        RANGE(0x70f, 0x70f),    RANGE(0x890, 0x891),     RANGE(0x8e2, 0x8e2),
+        RANGE(0x180e, 0x180e),  RANGE(0x200b, 0x200f),   RANGE(0x2028, 0x202e),
+        RANGE(0x2060, 0x206f),  RANGE(0xfeff, 0xfeff),   RANGE(0xfff9, 0xfffb),
+        RANGE(0x110bd, 0x110bd), RANGE(0x110cd, 0x110cd), RANGE(0x13430, 0x1343f),
+        RANGE(0x1bca0, 0x1bca3), RANGE(0x1d173, 0x1d17a), RANGE(0xe0000, 0xe007f),
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
-        if (code >= ranges[i].first && code <= ranges[i].last)
+        if (code - (ranges[i] >> 8) <= (ranges[i] & 0xff))
             return true;
     return false;
 }
@@ -63,14 +63,13 @@ void gradc_clean(char *text, bool lines) {
     char *out = text;
     while (*text) {
         uint32_t code;
-        size_t length = decode(text, &code);
+        size_t length = gradc_character(text, SIZE_MAX, &code);
         if (!length || (is_unseen(code) && !(lines && code == '\n'))) {
             *out++ = '?';
             text += length ? length : 1;
         } else {
-            memmove(out, text, length);
-            out += length;
-            text += length;
+            while (length--)
+                *out++ = *text++;
         }
     }
     *out = 0;
@@ -96,7 +95,7 @@ const char *gradc_shown(struct gradc_error *error, int number, const char *name)
     return shown;
 }
 
-void gradc_fail_with(struct gradc_error *error, int status, const char *format, va_list arguments) {
+static void fail_with(struct gradc_error *error, int status, const char *format, va_list arguments) {
     format_with(error->text, sizeof error->text, format, arguments);
     gradc_clean(error->text, true);
     error->status = status;
@@ -106,7 +105,7 @@ GRADC_UNGUARDED
 int gradc_fail(struct gradc_error *error, int status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    gradc_fail_with(error, status, format, arguments);
+    fail_with(error, status, format, arguments);
     va_end(arguments);
     return status;
 }
@@ -115,7 +114,7 @@ GRADC_UNGUARDED
 int gradc_fail_at(struct gradc_error *error, const char *prefix, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    gradc_fail_with(error, GRADC_BAD_FILE, format, arguments);
+    fail_with(error, GRADC_BAD_FILE, format, arguments);
     va_end(arguments);
     return gradc_fail_in(error, prefix);
 }
@@ -134,6 +133,18 @@ int gradc_fail_memory(struct gradc_error *error) {
 
 int gradc_fail_write(struct gradc_error *error, const char *path) {
     return gradc_fail_at(error, path, "cannot be written: %m");
+}
+
+size_t gradc_common(const char *one, const char *other) {
+    size_t length = 0;
+    while (one[length] && one[length] == other[length])
+        length++;
+    return length;
+}
+
+bool gradc_equal(const char *one, const char *other) {
+    size_t length = gradc_common(one, other);
+    return one[length] == other[length];
 }
 
 bool gradc_multiply(int64_t a, int64_t b, int64_t *product) {

@@ -70,9 +70,6 @@ GRADC_NO_FLOATS int gradc_fail_at(struct gradc_error *error, const char *prefix,
                                   const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The part of both that is no function of any number of arguments. */
-void gradc_fail_with(struct gradc_error *error, int status, const char *format, va_list arguments);
-
 /* Put `prefix: ` before the message that is there already, and return its status. The prefix may be
  * any text, the name of a file for example: ends of lines in it do not stay. */
 int gradc_fail_in(struct gradc_error *error, const char *prefix);
@@ -80,6 +77,10 @@ int gradc_fail_in(struct gradc_error *error, const char *prefix);
 int gradc_fail_memory(struct gradc_error *error);
 /* Keep the error that errno tells of a file that was to be written. */
 int gradc_fail_write(struct gradc_error *error, const char *path);
+
+/* The character that comes in a text of UTF-8 of which so many bytes are there, and how many it takes:
+ * 0 for what is no UTF-8 (RFC 3629, section 3). A zero ends a text whose length is not known. */
+size_t gradc_character(const char *text, size_t room, uint32_t *code);
 
 /* Make a text fit for a terminal, in place: a question mark for what it would obey or not show, and
  * for what is no UTF-8. Ends of lines stay if `lines`. */
@@ -114,6 +115,10 @@ struct gradc_dtype_facts {
 
 GRADC_USED_OUTSIDE __attribute__((visibility("hidden")))
 extern const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES];
+
+/* How many bytes two texts have in common from their beginning; and whether they are equal. */
+size_t gradc_common(const char *one, const char *other);
+bool gradc_equal(const char *one, const char *other);
 
 /* a * b, or false where the result does not fit int64_t or an operand is negative. */
 bool gradc_multiply(int64_t a, int64_t b, int64_t *product);

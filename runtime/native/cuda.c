@@ -11,8 +11,8 @@
 
 /* ---------------------------------------------------------------- failing */
 
-static _Noreturn void cuda_end(const struct gradc_error *error) {
-    gradc_say("%s", error->text);
+static _Noreturn void cuda_end(struct gradc_error *error) {
+    gradc_say(error);
     exit(error->status);
 }
 

@@ -219,7 +219,7 @@ int gradc_dataset_open(struct gradc_dataset *data, const char *const *paths, con
 
 /* Files that fit into memory are read sooner by the kernel's reading ahead. */
 void gradc_dataset_shuffled(const struct gradc_dataset *data) {
-    size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE), all = 0;
+    size_t memory = system_memory(), all = 0;
     for (int64_t n = 0; n < data->inputs; n++) {
         all += data->owned[n].file.size;
     }

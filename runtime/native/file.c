@@ -169,7 +169,7 @@ int gradc_writer_open_locked(struct gradc_writer *writer, const char *path,
                              struct gradc_error *error) {
     *writer = (struct gradc_writer){
         .name = gradc_path_with(path, ""),
-        .buffer = malloc(BUFFER_BYTES),
+        .buffer = calloc(1, BUFFER_BYTES),
         .descriptor = -1,
         .error = error,
     };
@@ -286,10 +286,9 @@ static int keep_old(const char *path) {
 
 /* Some file systems cannot do this, so it may fail. `path` is cut after its folder. */
 static void sync_folder(char *path) {
-    char *slash = strrchr(path, '/');
-    if (slash)
-        slash[1] = 0;
-    int descriptor = system_open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    size_t folder = gradc_path_folder(path);
+    path[folder] = 0;
+    int descriptor = system_open(folder ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (descriptor >= 0) {
         system_sync(descriptor);
         system_close(descriptor);
@@ -297,12 +296,13 @@ static void sync_folder(char *path) {
 }
 
 static bool folder_exists(char *path) {
-    char *slash = strrchr(path, '/');
-    if (!slash || slash == path)
+    size_t folder = gradc_path_folder(path);
+    if (!folder)
         return true;
-    *slash = 0;
+    char next = path[folder];
+    path[folder] = 0;
     bool exists = gradc_file_exists(path);
-    *slash = '/';
+    path[folder] = next;
     return exists;
 }
 

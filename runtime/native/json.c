@@ -101,29 +101,14 @@ bool gradc_json_key(struct gradc_json *json, struct gradc_text *key) {
 
 /* Encode a character in UTF-8 and return how many bytes it takes; 0 for what is no character: a
  * surrogate or a number out of range (RFC 3629, section 3). */
-static int encode(uint32_t code, char bytes[4]) {
+static size_t encode(uint32_t code, char bytes[4]) {
     if ((code >= 0xd800 && code < 0xe000) || code > 0x10ffff)
         return 0;
-    int length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    for (int i = length - 1; i > 0; i--, code >>= 6)
+    size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--, code >>= 6)
         bytes[i] = (char)(0x80 | (code & 0x3f));
     /* The first of n > 1 bytes begins with n ones. */
     bytes[0] = (char)(length == 1 ? code : (0xf00u >> length & 0xff) | code);
-    return length;
-}
-
-/* The character that comes, as it is. It is valid if decoding and encoding give the same bytes. */
-static int plain(struct gradc_json *json, char bytes[4]) {
-    unsigned char lead = (unsigned char)*json->at;
-    int length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    uint32_t code = length == 1 ? lead : lead & (0x7fu >> length);
-    if (json->end - json->at < length)
-        return 0;
-    for (int i = 1; i < length; i++)
-        code = code << 6 | (json->at[i] & 0x3f);
-    if (encode(code, bytes) != length || memcmp(bytes, json->at, (size_t)length) != 0)
-        return 0;
-    json->at += length;
     return length;
 }
 
@@ -143,7 +128,7 @@ static uint32_t hexadecimal(struct gradc_json *json) {
 }
 
 /* The character that an escape sequence means, after its backslash. */
-static int escaped(struct gradc_json *json, char bytes[4]) {
+static size_t escaped(struct gradc_json *json, char bytes[4]) {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     char c = next(json);
     const char *letter = c ? strchr(letters, c) : NULL;
@@ -169,10 +154,19 @@ bool gradc_json_string(struct gradc_json *json, struct gradc_text *value) {
         char bytes[4];
         if ((unsigned char)next(json) < ' ')
             return fail(json, "a control character or the end of the text in a string");
-        int length = accept(json, '\\') ? escaped(json, bytes) : plain(json, bytes);
+        const char *from = json->at;
+        size_t length;
+        if (accept(json, '\\')) {
+            length = escaped(json, bytes);
+            from = bytes;
+        } else {
+            uint32_t code;
+            length = gradc_character(from, (size_t)(json->end - from), &code);
+            json->at += length;
+        }
         if (!length)
             return fail(json, "not a valid character");
-        gradc_text_append(value, bytes, (size_t)length);
+        gradc_text_append(value, from, length);
     }
     gradc_text_append(value, "", 0); /* an empty string has memory too */
     return !value->failed || fail(json, "out of memory");

@@ -19,7 +19,7 @@ static bool has_no_locks(int reason) {
 }
 
 static int take(int descriptor) {
-    while (flock(descriptor, LOCK_EX | LOCK_NB) < 0)
+    while (system_lock(descriptor, LOCK_EX | LOCK_NB) < 0)
         if (errno != EINTR)
             return errno;
     return 0;
@@ -126,7 +126,7 @@ void gradc_lock_release(struct gradc_lock *lock) {
     if (lock->path && lock->descriptor >= 0) {
         if (is_at(lock->descriptor, lock->path))
             system_unlink(lock->path);
-        flock(lock->descriptor, LOCK_UN); /* a child of fork has the descriptor too */
+        system_lock(lock->descriptor, LOCK_UN); /* a child of fork has the descriptor too */
         system_close(lock->descriptor);
     }
     free(lock->path);

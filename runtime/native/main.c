@@ -37,7 +37,7 @@ int main(int count, char **arguments) {
         status = run(&options, &error);
     }
     if (status) {
-        gradc_say("%s", error.text);
+        gradc_say(&error);
     }
     gradc_options_free(&options);
     return status;

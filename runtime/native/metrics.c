@@ -64,22 +64,26 @@ static size_t keep_rows(struct gradc_metrics *metrics, const struct gradc_record
                 memcmp(file.data, metrics->text.data, header) == 0;
     for (size_t at = header; same && at <= file.size;) {
         const char *line = (const char *)file.data + at;
-        const char *end = memmem(line, file.size - at, "\n", 1);
-        char digits[32] = {0};
+        size_t length = 0;
+        char text[64] = {0}, *rest;
         kept = at;
-        if (!end) {
+        while (at + length < file.size && line[length] != '\n') {
+            length++;
+        }
+        if (at + length == file.size) {
             break;
         }
-        memcpy(digits, line, (size_t)(end - line) < 20 ? (size_t)(end - line) : 20);
-        int64_t epoch = strtoll(digits, NULL, 10);
-        bool is_validation = memmem(line, (size_t)(end - line), ",validation,", 12) != NULL;
+        memcpy(text, line, length < sizeof text ? length : sizeof text - 1);
+        int64_t epoch = strtoll(text, &rest, 10);
+        const char *split = *rest ? strchr(rest + 1, ',') : NULL;
+        bool is_validation = split && gradc_common(split, ",validation,") == 12;
         if (epoch < metrics->epochs || epoch < 1 || epoch > record->epoch) {
             break;
         }
         before = epoch > metrics->epochs ? at : before;
         whole = is_validation || !validates;
         metrics->epochs = epoch;
-        at += (size_t)(end + 1 - line);
+        at += length + 1;
     }
     if (!whole) {
         metrics->epochs--;

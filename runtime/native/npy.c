@@ -176,8 +176,7 @@ bool gradc_npy_header(struct gradc_text *text, enum gradc_dtype dtype, int rank,
     if (rank > 0)
         gradc_text_print(text, "%*s",
                          GROWTH_CHARACTERS - (int)strlen(gradc_extents(extents, "", 1, shape)), "");
-    while (!text->failed && (text->length - first + 1) % HEADER_ALIGNMENT)
-        gradc_text_add(text, " ");
+    gradc_text_pad(text, first - 1, HEADER_ALIGNMENT);
     gradc_text_add(text, "\n");
     if (!text->failed) {
         text->data[begin - 2] = (char)((text->length - begin) & 0xff);

@@ -10,14 +10,21 @@
 #include "options.h"
 #include "path.h"
 
-enum option_kind { FLAG, INTEGER, POSITIVE, NUMBER, TEXT, ARRAYS };
+/* What values are, and the kinds of options as their places in it. */
+#define INTEGERS "an integer of 64 bits"
+#define POSITIVES "a positive integer"
+#define NUMBERS "a finite number of at least 0"
+#define TEXTS "a file name"
 
-static const char expected[][30] = {
-    [INTEGER] = "an integer of 64 bits",
-    [POSITIVE] = "a positive integer",
-    [NUMBER] = "a finite number of at least 0",
-    [TEXT] = "a file name",
-    [ARRAYS] = "NAME=FILE",
+static const char expected[] = INTEGERS "\0" POSITIVES "\0" NUMBERS "\0" TEXTS "\0NAME=FILE";
+
+enum option_kind {
+    INTEGER,
+    POSITIVE = sizeof INTEGERS,
+    NUMBER = POSITIVE + sizeof POSITIVES,
+    TEXT = NUMBER + sizeof NUMBERS,
+    ARRAYS = TEXT + sizeof TEXTS,
+    FLAG = sizeof expected, /* has none */
 };
 
 /* Every option: its field of struct gradc_options, name, metavariable, kind, whether it is not to be
@@ -98,10 +105,7 @@ static int fail_unknown(struct gradc_error *error, const char *what, const char 
     for (int64_t n = 0; n < count; n++) {
         const char *known =
             words + *(const uint32_t *)((const char *)places + (size_t)n * stride);
-        size_t common = 0;
-        while (name[common] && name[common] == known[common]) {
-            common++;
-        }
+        size_t common = gradc_common(name, known);
         if (common > most) {
             most = common;
             nearest = known;
@@ -120,7 +124,7 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
     }
     *path++ = 0;
     for (int64_t n = 0; n < gradc_program.input_count; n++) {
-        if (strcmp(gradc_string(gradc_inputs[n].name), value) == 0) {
+        if (gradc_equal(gradc_string(gradc_inputs[n].name), value)) {
             if (paths[n]) {
                 gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "two files for input %s: %s, %s",
                            value, gradc_shown(parser->error, 0, paths[n]),
@@ -159,7 +163,7 @@ static int set_value(struct parser *parser, const struct option *option, char *v
     }
     return valid ? parser->error->status
                  : gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "--%s takes %s, not '%s'",
-                              name_of(option), expected[option->kind],
+                              name_of(option), expected + option->kind,
                               gradc_shown(parser->error, 0, value));
 }
 
@@ -181,7 +185,7 @@ static int parse_option(struct parser *parser, int count, char **arguments, int 
     if (value) {
         *value++ = 0;
     }
-    while (n < OPTIONS && strcmp(name, name_of(&table[n])) != 0) {
+    while (n < OPTIONS && !gradc_equal(name, name_of(&table[n]))) {
         n++;
     }
     if (n == OPTIONS) {

@@ -18,9 +18,16 @@ bool gradc_file_exists(const char *path) {
     return system_stat(path, &facts) == 0;
 }
 
+size_t gradc_path_folder(const char *path) {
+    size_t length = strlen(path);
+    while (length && path[length - 1] != '/')
+        length--;
+    return length;
+}
+
 char *gradc_path_with(const char *path, const char *suffix) {
     size_t length = strlen(path), more = strlen(suffix) + 1;
-    char *joined = malloc(length + more);
+    char *joined = calloc(1, length + more);
     if (joined) {
         memcpy(joined, path, length);
         memcpy(joined + length, suffix, more);
@@ -35,12 +42,9 @@ static char *target_of(const char *path) {
     if (length < 0)
         return NULL;
     target[length] = 0;
-    const char *slash = strrchr(path, '/');
-    if (*target == '/' || !slash)
-        return gradc_path_with(target, "");
     char *folder = gradc_path_with(path, ""), *joined = NULL;
     if (folder) {
-        folder[slash + 1 - path] = 0;
+        folder[*target == '/' ? 0 : gradc_path_folder(path)] = 0;
         joined = gradc_path_with(folder, target);
     }
     free(folder);
@@ -100,11 +104,10 @@ void gradc_place_find(struct gradc_place *place, const char *path, const char *s
         identify(&place->file, &facts);
     }
     if (whole && (!place->file.there || S_ISREG(facts.st_mode))) {
-        char *slash = strrchr(whole, '/');
-        place->name = gradc_path_with(slash ? slash + 1 : whole, "");
-        if (slash)
-            slash[1] = 0;
-        if (system_stat(slash ? whole : ".", &facts) == 0)
+        size_t folder = gradc_path_folder(whole);
+        place->name = gradc_path_with(whole + folder, "");
+        whole[folder] = 0;
+        if (system_stat(folder ? whole : ".", &facts) == 0)
             identify(&place->folder, &facts);
     }
     free(whole);
@@ -124,5 +127,5 @@ bool gradc_same_place(const struct gradc_place *one, const struct gradc_place *o
     if (!one->name || !other->name)
         return false;
     return is_same(&one->file, &other->file) ||
-           (is_same(&one->folder, &other->folder) && strcmp(one->name, other->name) == 0);
+           (is_same(&one->folder, &other->folder) && gradc_equal(one->name, other->name));
 }

@@ -8,6 +8,9 @@
 
 bool gradc_file_exists(const char *path);
 
+/* Bytes of the name's folder, with the slash after it; 0 if it names none. */
+size_t gradc_path_folder(const char *path);
+
 /* path + suffix in fresh memory, or null. */
 char *gradc_path_with(const char *path, const char *suffix);
 

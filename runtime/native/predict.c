@@ -28,7 +28,7 @@ static int allocate_prediction(struct prediction *prediction) {
     bool failed = !prediction->order || !prediction->outputs;
     for (int64_t k = 0; !failed && k < gradc_program.output_count; k++) {
         int64_t bytes = gradc_field_bytes(&gradc_outputs[k], 0, gradc_program.batch);
-        prediction->outputs[k] = malloc((size_t)bytes + 1);
+        prediction->outputs[k] = calloc(1, (size_t)bytes + 1);
         failed = !prediction->outputs[k];
     }
     return failed ? gradc_fail_memory(prediction->error) : GRADC_OK;

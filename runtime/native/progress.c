@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,16 +17,12 @@
 #define BAR_WIDTH 16
 #define DEFAULT_COLUMNS 80
 
-void gradc_say(const char *format, ...) {
-    struct gradc_error text = {.status = GRADC_OK};
-    va_list arguments;
-    va_start(arguments, format);
-    gradc_fail_with(&text, GRADC_OK, format, arguments);
-    va_end(arguments);
-    gradc_fail_in(&text, gradc_string(gradc_program.name));
-    size_t length = strlen(text.text);
-    text.text[length] = '\n'; /* in the place of the zero */
-    gradc_log_write(STDERR_FILENO, text.text, length + 1);
+void gradc_say(struct gradc_error *message) {
+    gradc_fail_in(message, gradc_string(gradc_program.name));
+    size_t length = strlen(message->text);
+    message->text[length] = '\n';
+    gradc_log_write(STDERR_FILENO, message->text, length + 1);
+    message->text[length] = 0;
 }
 
 int gradc_print(struct gradc_text *text, struct gradc_error *error) {

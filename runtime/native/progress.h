@@ -5,10 +5,8 @@
 
 #include "record.h"
 
-
-/* "NAME: MESSAGE" and a newline on standard error, in one piece. */
-GRADC_NO_FLOATS void gradc_say(const char *format, ...)
-    __attribute__((format(printf, 1, 2)));
+/* "NAME: MESSAGE" and a newline on standard error, in one piece. The message gets the name too. */
+void gradc_say(struct gradc_error *message);
 
 /* Write a text to standard output and free it. */
 int gradc_print(struct gradc_text *text, struct gradc_error *error);

@@ -336,7 +336,7 @@ static int read_fields(struct record_reader *reader, struct gradc_error *error) 
     gradc_json_object(json);
     while (gradc_json_key(json, &reader->text)) {
         int i = 0;
-        while (i < FIELDS && strcmp(reader->text.data, fields[i].name) != 0) {
+        while (i < FIELDS && !gradc_equal(reader->text.data, fields[i].name)) {
             i++;
         }
         if (reader->text.length != strlen(reader->text.data) || i == FIELDS) {

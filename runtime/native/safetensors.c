@@ -323,8 +323,7 @@ void gradc_safetensors_header(struct gradc_text *text, struct gradc_tensor *tens
         add_tensor(text, &tensors[i], &offset);
     }
     gradc_text_add(text, "}");
-    while (!text->failed && (text->length - begin) % 8)
-        gradc_text_add(text, " ");
+    gradc_text_pad(text, begin, 8);
     if (text->failed)
         return;
     uint64_t length = text->length - begin;

@@ -172,7 +172,7 @@ int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t row
 
 void **gradc_results_allocate(int64_t count) {
     size_t results = (size_t)gradc_program.scalar_count, column = (size_t)count * sizeof(double);
-    void **outputs = malloc(results * (sizeof *outputs + column));
+    void **outputs = calloc(results, sizeof *outputs + column);
     if (outputs) {
         char *values = (char *)(outputs + results);
         for (size_t k = 0; k < results; k++) {

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -122,6 +123,10 @@ static inline int system_change_owner(int descriptor, uid_t user, gid_t group) {
     return (int)syscall(SYS_fchown, descriptor, user, group);
 }
 
+static inline int system_lock(int descriptor, int way) {
+    return (int)syscall(SYS_flock, descriptor, way);
+}
+
 /* Whether it is one. */
 static inline bool system_is_open(int descriptor) {
     return syscall(SYS_fcntl, descriptor, F_GETFD) >= 0;
@@ -131,7 +136,14 @@ static inline int system_control(int descriptor, unsigned long request, void *fa
     return (int)syscall(SYS_ioctl, descriptor, request, facts);
 }
 
-/* ---------------------------------------------------------------- mapped files */
+/* ---------------------------------------------------------------- mapped files, memory */
+
+/* Bytes of memory that the machine has; 0 if that cannot be told. */
+static inline uint64_t system_memory(void) {
+    struct sysinfo facts = {0};
+    syscall(SYS_sysinfo, &facts);
+    return (uint64_t)facts.totalram * facts.mem_unit;
+}
 
 /* MAP_FAILED and errno if it cannot be mapped. */
 static inline void *system_map(int descriptor, size_t size) {

@@ -39,6 +39,11 @@ void gradc_text_add(struct gradc_text *text, const char *string) {
     gradc_text_append(text, string, strlen(string));
 }
 
+void gradc_text_pad(struct gradc_text *text, size_t begin, size_t multiple) {
+    while (!text->failed && (text->length - begin) % multiple)
+        gradc_text_add(text, " ");
+}
+
 GRADC_UNGUARDED
 void gradc_text_print(struct gradc_text *text, const char *format, ...) {
     size_t room = 64;

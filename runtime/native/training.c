@@ -130,9 +130,10 @@ static const char *find_checkpoint(const struct run *run, const char *previous) 
     }
     const char *found = gradc_file_exists(previous) ? previous : NULL;
     if (!run->options->quiet) {
-        gradc_say("%s is not there; %s%s", gradc_shown(run->error, 0, path),
-                  found ? "going on from " : "starting anew",
-                  gradc_shown(run->error, 1, found ? found : ""));
+        gradc_fail(run->error, GRADC_OK, "%s is not there; %s%s", gradc_shown(run->error, 0, path),
+                   found ? "going on from " : "starting anew",
+                   gradc_shown(run->error, 1, found ? found : ""));
+        gradc_say(run->error);
     }
     return found;
 }
@@ -401,7 +402,8 @@ static int take_checkpoint(struct run *run) {
     char *target;
     if (!path) {
         if (!run->options->quiet) {
-            gradc_say("without --checkpoint nothing is kept");
+            gradc_fail(run->error, GRADC_OK, "without --checkpoint nothing is kept");
+            gradc_say(run->error);
         }
         return GRADC_OK;
     }
@@ -416,8 +418,9 @@ static int take_checkpoint(struct run *run) {
     if (!status && run->lock.missing) {
         const char *name = gradc_shown(run->error, 0, path);
         errno = run->lock.missing;
-        gradc_say("%s: cannot be locked (%m); nothing keeps another process from writing it too",
-                  name);
+        gradc_fail(run->error, GRADC_OK, "%s: cannot be locked (%m); nothing keeps another process "
+                   "from writing it too", name);
+        gradc_say(run->error);
     }
     if (!status) {
         status = gradc_writer_open_locked(&writer, path, run->error);
