@@ -18,32 +18,45 @@
 #define PIECE_BYTES 65536
 #define FACTS_SHOWN 8
 
+/* The last part of a name of the tensors below. */
+static const char *last_name(size_t n, size_t count) {
+    size_t states = (size_t)gradc_program.state_count;
+    size_t results = (size_t)gradc_program.result_count;
+    return gradc_string(n < count ? gradc_states[n % states].name
+                                  : gradc_results[(n - count) % results].name);
+}
+
 /* The program's states as tensors of a file, sorted by name; `count` is once or twice their number,
  * then with the best states under their names. Of a tensor here, `bytes` is the number of the
- * state, plus the number of states for a best one, and `data` is null. Null without memory. */
+ * state, plus the number of states for a best one, and `data` is null. They are followed by those of
+ * all columns of a history, of which only the names are known yet. Null without memory. */
 static struct gradc_tensor *declare(size_t count) {
-    size_t room = 2 * (size_t)gradc_program.result_count; /* for the columns of a history */
-    size_t states = (size_t)gradc_program.state_count, names = 1;
-    for (size_t n = 0; n < count; n++) {
-        names += strlen(gradc_string(gradc_states[n % states].name)) + BEST_LENGTH + 1;
+    size_t states = (size_t)gradc_program.state_count;
+    size_t results = (size_t)gradc_program.result_count, all = count + 2 * results, room = 0;
+    for (size_t n = 0; n < all; n++) {
+        room += sizeof GRADC_HISTORY_PREFIX GRADC_VALIDATION + strlen(last_name(n, count));
     }
-    struct gradc_tensor *tensors = calloc(1, (count + room) * sizeof *tensors + names);
-    char *name = (char *)(tensors + count + room); /* the names follow the tensors */
-    for (size_t n = 0; tensors && n < count; n++) {
-        const struct gradc_state_field *field = &gradc_states[n % states];
+    struct gradc_tensor *tensors = calloc(1, all * sizeof *tensors + room);
+    char *name = (char *)(tensors + all); /* the names follow the tensors */
+    for (size_t n = 0; tensors && n < all; n++) {
         struct gradc_tensor *tensor = &tensors[n];
-        const char *state = gradc_string(field->name);
-        size_t prefix = n < states ? 0 : BEST_LENGTH, length = strlen(state);
-        memcpy(name, BEST_PREFIX, prefix);
-        memcpy(name + prefix, state, length);
+        const char *prefix = n < states            ? ""
+                             : n < count           ? BEST_PREFIX
+                             : n - count < results ? GRADC_HISTORY_PREFIX
+                                                   : GRADC_HISTORY_PREFIX GRADC_VALIDATION;
+        int length = gradc_format(name, room, "%s%s", prefix, last_name(n, count));
         tensor->name = name;
-        tensor->name_length = prefix + length;
-        name += tensor->name_length + 1;
-        tensor->dtype = field->dtype;
-        tensor->rank = field->rank;
-        memcpy(tensor->shape, gradc_numbers + field->shape,
-               (size_t)field->rank * sizeof *tensor->shape);
+        tensor->name_length = (size_t)length;
+        name += length + 1;
+        room -= (size_t)length + 1;
         tensor->bytes = n;
+        if (n < count) {
+            const struct gradc_state_field *field = &gradc_states[n % states];
+            tensor->dtype = field->dtype;
+            tensor->rank = field->rank;
+            memcpy(tensor->shape, gradc_numbers + field->shape,
+                   (size_t)field->rank * sizeof *tensor->shape);
+        }
     }
     if (tensors) {
         qsort(tensors, count, sizeof *tensors, gradc_tensor_order);
@@ -51,39 +64,23 @@ static struct gradc_tensor *declare(size_t count) {
     return tensors;
 }
 
-/* Append the columns of the record to its states, which have room for them, in the order of files
- * for checksums. Their names are in one block, which is returned; null without memory. */
-static char *add_columns(struct gradc_tensor *tensors, size_t *count,
-                         const struct gradc_record *record) {
-    size_t results = (size_t)gradc_program.result_count, size = 1;
-    const size_t longest = sizeof GRADC_HISTORY_PREFIX GRADC_VALIDATION;
-    for (size_t k = 0; k < 2 * results; k++) {
-        size += longest + strlen(gradc_string(gradc_results[k % results].name));
-    }
-    char *names = calloc(1, size), *name = names;
-    for (size_t k = 0; names && k < 2 * results; k++) {
+/* Let the columns of the record follow the states, all of them in the order of files for checksums. */
+static void add_columns(struct gradc_tensor *tensors, size_t *count,
+                        const struct gradc_record *record) {
+    const struct gradc_tensor *named = tensors + *count;
+    for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
         const struct gradc_column *column = &record->columns[k];
-        if (!column->present) {
-            continue;
+        if (column->present) {
+            struct gradc_tensor *tensor = &tensors[(*count)++];
+            *tensor = named[k];
+            tensor->dtype = GRADC_FLOAT64;
+            tensor->rank = 1;
+            tensor->shape[0] = column->count;
+            tensor->data = (const unsigned char *)column->values;
+            tensor->bytes = (size_t)column->count * sizeof *column->values;
         }
-        int length = gradc_format(name, size - (size_t)(name - names), "%s%s%s", GRADC_HISTORY_PREFIX,
-                              k < results ? "" : GRADC_VALIDATION,
-                              gradc_string(gradc_results[k % results].name));
-        tensors[(*count)++] = (struct gradc_tensor){
-            .name = name,
-            .name_length = (size_t)length,
-            .dtype = GRADC_FLOAT64,
-            .rank = 1,
-            .shape = {column->count},
-            .data = (const unsigned char *)column->values,
-            .bytes = (size_t)column->count * sizeof *column->values,
-        };
-        name += length + 1;
     }
-    if (names) {
-        qsort(tensors, *count, sizeof *tensors, gradc_tensor_order);
-    }
-    return names;
+    qsort(tensors, *count, sizeof *tensors, gradc_tensor_order);
 }
 
 /* The line about a tensor that the checksum covers. */
@@ -174,7 +171,7 @@ static int check_writing(const struct gradc_record *record, const struct gradc_t
     }
     return header->length - sizeof(uint64_t) <= GRADC_HEADER_BYTES_MAXIMUM
                ? GRADC_OK
-               : gradc_fail(error, GRADC_BAD_FILE,
+               : gradc_fail(error,
                             "cannot be written: its header would have %zu bytes, more than the %d "
                             "that a reader takes",
                             header->length - sizeof(uint64_t), GRADC_HEADER_BYTES_MAXIMUM);
@@ -202,15 +199,14 @@ int gradc_checkpoint_write(const char *path, bool locked, const unsigned char *s
     writing.count = (size_t)gradc_program.state_count * (best ? 2 : 1);
     writing.tensors = declare(writing.count);
     writing.piece = calloc(1, PIECE_BYTES);
-    char *names = writing.tensors ? add_columns(writing.tensors, &writing.count, record) : NULL;
-    if (names && writing.piece) {
+    if (writing.tensors && writing.piece) {
+        add_columns(writing.tensors, &writing.count, record);
         make_header(&writing, record, &header);
     }
     int status = check_writing(record, &header, error);
     status = status ? gradc_fail_in(error, path)
                     : write_pieces(&writing, path, &header, locked, error);
     gradc_text_free(&header);
-    free(names);
     free(writing.piece);
     free(writing.tensors);
     return status;
@@ -326,7 +322,7 @@ static int check_header(const struct gradc_checkpoint *checkpoint, struct gradc_
     gradc_text_free(&header);
     return same     ? GRADC_OK
            : failed ? gradc_fail_memory(error)
-                    : gradc_fail(error, GRADC_BAD_FILE,
+                    : gradc_fail(error,
                                  "its header is not as a checkpoint's is written");
 }
 
@@ -339,11 +335,11 @@ static int check_position(struct gradc_checkpoint *checkpoint, struct gradc_erro
         return status;
     }
     if (format != GRADC_FORMAT && format != GRADC_OLD_FORMAT) {
-        return gradc_fail(error, GRADC_BAD_FILE, "its format version is %" PRId64 ", not %d",
+        return gradc_fail(error, "its format version is %" PRId64 ", not %d",
                           format, GRADC_FORMAT);
     }
     if (!checksum_matches(checkpoint)) {
-        return gradc_fail(error, GRADC_BAD_FILE, "its checksum does not match its contents");
+        return gradc_fail(error, "its checksum does not match its contents");
     }
     if (checkpoint->seal.wrong) {
         return gradc_fail_position(checkpoint->seal.wrong, error);
@@ -358,14 +354,14 @@ static int check_alone(struct gradc_checkpoint *checkpoint, struct gradc_error *
     for (size_t n = 0; n < checkpoint->tensors.count; n++) {
         const struct gradc_tensor *item = &checkpoint->tensors.items[n];
         if (gradc_begins(item, RESERVED_PREFIX)) {
-            return gradc_fail(error, GRADC_BAD_FILE,
+            return gradc_fail(error,
                               "it has the tensor '%s' of a checkpoint, but no position",
                               readable(item, name));
         }
     }
     return checkpoint->purpose != GRADC_RESUME
                ? GRADC_OK
-               : gradc_fail(error, GRADC_BAD_FILE,
+               : gradc_fail(error,
                             "it holds parameters alone; a run cannot go on from it");
 }
 
@@ -388,27 +384,33 @@ static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error
         gradc_text_print(&text, "\n  and %" PRId64 " more", found - FACTS_SHOWN);
     }
     if (found) {
-        gradc_fail(error, GRADC_BAD_FILE, "its tensors do not fit this program%s",
+        gradc_fail(error, "its tensors do not fit this program%s",
                    text.failed ? "" : text.data);
     }
     gradc_text_free(&text);
     return found ? GRADC_BAD_FILE : GRADC_OK;
 }
 
-/* Whether a run can go on from it. A fingerprint is two digests, MODEL-STEP. */
-static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
-    const struct gradc_seal *seal = &checkpoint->seal;
+/* What differs where another program wrote it, or null. A fingerprint is two digests, MODEL-STEP. */
+static const char *difference(const struct gradc_checkpoint *checkpoint) {
+    const struct gradc_text *fingerprint = &checkpoint->seal.fingerprint;
     const char *own = gradc_string(gradc_program.fingerprint);
-    const char *other = seal->fingerprint.data ? seal->fingerprint.data : "";
-    bool whole = seal->fingerprint.length == strlen(other); /* not if it holds a zero */
+    const char *other = fingerprint->data ? fingerprint->data : "";
     size_t same = gradc_common(own, other);
-    if (own[same] || other[same] || !whole) {
-        return gradc_fail(error, GRADC_BAD_FILE, "it was written by another program: its %s",
-                          strchr(own + same, '-')
-                              ? "model computes something else (layers, loss or metrics)"
-                              : "training step differs (optimizer, its options or schedule)");
+    if (!own[same] && fingerprint->length == same) { /* it may hold zeros */
+        return NULL;
     }
-    return seal->unfit ? gradc_fail_position(seal->unfit, error) : GRADC_OK;
+    return strchr(own + same, '-') ? "model computes something else (layers, loss or metrics)"
+                                   : "training step differs (optimizer, its options or schedule)";
+}
+
+/* Whether a run can go on from it. */
+static int check_run(const struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
+    const char *differs = difference(checkpoint), *unfit = checkpoint->seal.unfit;
+    if (differs) {
+        return gradc_fail(error, "it was written by another program: its %s", differs);
+    }
+    return unfit ? gradc_fail_position(unfit, error) : GRADC_OK;
 }
 
 static int check_checkpoint(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
@@ -501,8 +503,8 @@ int gradc_checkpoint_load(struct gradc_session *session, const char *path, int64
         bool best = checkpoint.record.finished && gradc_checkpoint_has_best(&checkpoint);
         gradc_checkpoint_take(&checkpoint, best, gradc_session_change(session));
         /* The position of another program's run is none of this one's: it begins anew. */
-        struct gradc_error foreign;
-        if (record && checkpoint.full && !trained_only && !check_run(&checkpoint, &foreign)) {
+        if (record && checkpoint.full && !trained_only && !difference(&checkpoint) &&
+            !checkpoint.seal.unfit) {
             struct gradc_record before = *record;
             *record = checkpoint.record;
             checkpoint.record = before; /* freed with the checkpoint */

@@ -95,17 +95,18 @@ const char *gradc_shown(struct gradc_error *error, int number, const char *name)
     return shown;
 }
 
-static void fail_with(struct gradc_error *error, int status, const char *format, va_list arguments) {
+static int fail_with(struct gradc_error *error, const char *format, va_list arguments) {
+    error->status = *format > *GRADC_ON_STOP ? GRADC_BAD_FILE : *format++;
     format_with(error->text, sizeof error->text, format, arguments);
     gradc_clean(error->text, true);
-    error->status = status;
+    return error->status;
 }
 
 GRADC_UNGUARDED
-int gradc_fail(struct gradc_error *error, int status, const char *format, ...) {
+int gradc_fail(struct gradc_error *error, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    fail_with(error, status, format, arguments);
+    int status = fail_with(error, format, arguments);
     va_end(arguments);
     return status;
 }
@@ -114,21 +115,21 @@ GRADC_UNGUARDED
 int gradc_fail_at(struct gradc_error *error, const char *prefix, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    fail_with(error, GRADC_BAD_FILE, format, arguments);
+    fail_with(error, format, arguments);
     va_end(arguments);
     return gradc_fail_in(error, prefix);
 }
 
 int gradc_fail_in(struct gradc_error *error, const char *prefix) {
-    char text[sizeof error->text], name[sizeof error->text];
+    char text[sizeof error->text];
+    int status = error->status;
     memcpy(text, error->text, sizeof text);
-    gradc_format(name, sizeof name, "%s", prefix);
-    gradc_clean(name, false);
-    return gradc_fail(error, error->status, "%s: %s", name, text);
+    gradc_fail(error, "%s: %s", gradc_shown(error, 0, prefix), text);
+    return error->status = status;
 }
 
 int gradc_fail_memory(struct gradc_error *error) {
-    return gradc_fail(error, GRADC_BAD_FILE, "out of memory");
+    return gradc_fail(error, "out of memory");
 }
 
 int gradc_fail_write(struct gradc_error *error, const char *path) {

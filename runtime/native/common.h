@@ -40,6 +40,7 @@
 
 /* Of a function that is smaller as one of its own. */
 #define GRADC_APART __attribute__((noinline))
+#define GRADC_APART_IN_HEADER __attribute__((noinline, unused))
 
 /* Exit status of an executable, result of a library call. */
 enum gradc_status {
@@ -61,11 +62,15 @@ struct gradc_error {
 GRADC_NO_FLOATS int gradc_format(char *buffer, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Leave a message (cut at the size of `text`, and cleaned) and return `status`. */
-GRADC_NO_FLOATS int gradc_fail(struct gradc_error *error, int status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* A format begins with one of these where the failure is not GRADC_BAD_FILE: its status. */
+#define GRADC_IN_ARGUMENTS "\2"
+#define GRADC_ON_STOP "\3"
 
-/* The same with `prefix: ` before the message; see gradc_fail_in. A bad file. */
+/* Leave a message (cut at the size of `text`, and cleaned) and return its status. */
+GRADC_NO_FLOATS int gradc_fail(struct gradc_error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The same with `prefix: ` before the message; see gradc_fail_in. */
 GRADC_NO_FLOATS int gradc_fail_at(struct gradc_error *error, const char *prefix,
                                   const char *format, ...)
     __attribute__((format(printf, 3, 4)));

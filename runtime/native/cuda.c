@@ -89,7 +89,7 @@ static int choose_version(struct gradc_cuda *cuda, struct gradc_error *error) {
                                          version->architecture);
         }
     }
-    return gradc_fail(error, GRADC_BAD_FILE,
+    return gradc_fail(error,
                       "this program was built for %s, the device is sm_%d%d: %s", built,
                       cuda->device.major, cuda->device.minor, cuda->device.name);
 }
@@ -262,6 +262,6 @@ gradc_cuda_address gradc_cuda_held_address(const struct gradc_cuda *cuda, const 
         }
     }
     struct gradc_error error = {0};
-    gradc_fail(&error, GRADC_BAD_FILE, "an input is not on the device");
+    gradc_fail(&error, "an input is not on the device");
     cuda_end(&error);
 }

@@ -38,13 +38,13 @@ static int find_functions(struct gradc_cuda_driver *call, struct gradc_error *er
     const char *named = getenv(LIBRARY_VARIABLE);
     void *library = dlopen(named && *named ? named : LIBRARY, RTLD_NOW);
     if (!library) {
-        return gradc_fail(error, GRADC_BAD_FILE, "there is no CUDA driver on this machine: %s",
+        return gradc_fail(error, "there is no CUDA driver on this machine: %s",
                           gradc_shown(error, 0, dlerror()));
     }
     for (size_t n = 0; n < DRIVER_FUNCTIONS; n++) {
         void *found = dlsym(library, driver_symbols[n]);
         if (!found) {
-            return gradc_fail(error, GRADC_BAD_FILE,
+            return gradc_fail(error,
                               "the CUDA driver has no function %s; the least version is %d.%d",
                               driver_symbols[n], VERSION_MINIMUM / 1000,
                               VERSION_MINIMUM % 1000 / 10);
@@ -59,14 +59,14 @@ int gradc_cuda_fail(const struct gradc_cuda_device *device, int status, const ch
     const char *name = NULL, *meaning = NULL;
     device->call.cuGetErrorName(status, &name);
     device->call.cuGetErrorString(status, &meaning);
-    return gradc_fail(error, GRADC_BAD_FILE, "%s: the CUDA driver reports %s (%d): %s", function,
+    return gradc_fail(error, "%s: the CUDA driver reports %s (%d): %s", function,
                       name ? name : "an unknown error", status, meaning ? meaning : "");
 }
 
 static int start_driver(struct gradc_cuda_device *device, struct gradc_error *error) {
     int version, status = device->call.cuInit(0);
     if (status == CUDA_NO_DEVICE) {
-        return gradc_fail(error, GRADC_BAD_FILE, "the CUDA driver finds no device");
+        return gradc_fail(error, "the CUDA driver finds no device");
     }
     if (status) {
         return gradc_cuda_fail(device, status, "cuInit", error);
@@ -76,7 +76,7 @@ static int start_driver(struct gradc_cuda_device *device, struct gradc_error *er
         return gradc_cuda_fail(device, status, "cuDriverGetVersion", error);
     }
     if (version < VERSION_MINIMUM) {
-        return gradc_fail(error, GRADC_BAD_FILE,
+        return gradc_fail(error,
                           "the CUDA driver is too old: it is for CUDA %d.%d, the least is %d.%d",
                           version / 1000, version % 1000 / 10, VERSION_MINIMUM / 1000,
                           VERSION_MINIMUM % 1000 / 10);
@@ -129,7 +129,7 @@ int gradc_cuda_allocate(const struct gradc_cuda_device *device, gradc_cuda_addre
     int status = device->call.cuMemAlloc(address, size ? (size_t)size : 1);
     if (status == CUDA_OUT_OF_MEMORY) {
         device->call.cuMemGetInfo(&free_bytes, &total);
-        return gradc_fail(error, GRADC_BAD_FILE,
+        return gradc_fail(error,
                           "the device has no room for %s: needed are %lld bytes, free are %zu of "
                           "%zu bytes of %s",
                           what, (long long)size, free_bytes, total, device->name);

@@ -31,7 +31,7 @@ static int check_shape(const struct gradc_field *field, const struct gradc_npy *
     }
     char given[GRADC_EXTENTS], declared[GRADC_EXTENTS];
     return fits ? GRADC_OK
-                : gradc_fail(error, GRADC_BAD_FILE, "input '%s' has shape [%s], declared [%s]",
+                : gradc_fail(error, "input '%s' has shape [%s], declared [%s]",
                              gradc_string(field->name),
                              gradc_extents(given, ", ", npy->rank, npy->shape),
                              gradc_extents(declared, ", ", field->rank, shape));
@@ -101,7 +101,7 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
             bits = bits << 8 | data[npy->swapped ? byte : from - 1 - byte];
         }
         if (!convert_element(npy, field, &bits)) {
-            return gradc_fail(error, GRADC_BAD_FILE,
+            return gradc_fail(error,
                               npy->is_uint ? "input '%s' has values that do not fit %s: %" PRIu64
                                            : "input '%s' has values that do not fit %s: %" PRId64,
                               gradc_string(field->name), gradc_dtypes[field->dtype].name, bits);
@@ -127,7 +127,7 @@ static int open_array(struct gradc_dataset *data, int64_t n,
         return status;
     }
     if (gradc_dtypes[npy.dtype].kind != declared->kind) {
-        return gradc_fail(error, GRADC_BAD_FILE,
+        return gradc_fail(error,
                           "input '%s' is %s, the file holds %s%s; arrays are converted within a "
                           "kind only: float, integer, bool",
                           gradc_string(field->name), declared->name, npy.is_uint ? "u" : "",
@@ -140,11 +140,11 @@ static int open_array(struct gradc_dataset *data, int64_t n,
     if (field->batch_axis >= 0) {
         int64_t samples = npy.shape[field->batch_axis];
         if (samples < 1 || samples > SAMPLES_MAXIMUM) {
-            return gradc_fail(error, GRADC_BAD_FILE, "input '%s' has %s samples",
+            return gradc_fail(error, "input '%s' has %s samples",
                               gradc_string(field->name), samples < 1 ? "no" : "too many");
         }
         if (data->samples && samples != data->samples) {
-            return gradc_fail(error, GRADC_BAD_FILE,
+            return gradc_fail(error,
                               "input '%s' has %" PRId64 " samples, the inputs before it %" PRId64,
                               gradc_string(field->name), samples, data->samples);
         }
@@ -197,12 +197,12 @@ int gradc_dataset_open(struct gradc_dataset *data, const char *const *paths, con
                 status = gradc_fail_in(error, paths[n]);
             }
         } else if (is_needed(kind, n)) {
-            status = gradc_fail(error, GRADC_BAD_ARGUMENT,
+            status = gradc_fail(error, GRADC_IN_ARGUMENTS
                                 "missing input '%s': give %s %s=FILE.npy", name, option, name);
         }
     }
     if (!status && gradc_program.batch && !data->samples) {
-        status = gradc_fail(error, GRADC_BAD_ARGUMENT, "%s: no input gives the number of samples",
+        status = gradc_fail(error, GRADC_IN_ARGUMENTS "%s: no input gives the number of samples",
                             option);
     }
     for (int64_t n = 0; !status && n < gradc_program.input_count; n++) {

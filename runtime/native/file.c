@@ -69,11 +69,8 @@ void gradc_unmap(struct gradc_mapping *mapping) {
 
 /* Whether the partial file is the one that this writer made: without locks another writer may have
  * replaced it. */
-GRADC_UNGUARDED
 static bool is_own(const struct gradc_writer *writer) {
-    struct stat facts;
-    return writer->partial && system_lstat(writer->partial, &facts) == 0 &&
-           facts.st_dev == writer->device && facts.st_ino == writer->number;
+    return writer->partial && gradc_file_is(writer->partial, writer->device, writer->number);
 }
 
 /* Free everything; what was not renamed is removed. An open descriptor means that all went well so
@@ -85,11 +82,10 @@ void gradc_writer_abandon(struct gradc_writer *writer) {
     if (is_own(writer))
         system_unlink(writer->partial);
     gradc_lock_release(&writer->lock);
-    free(writer->name);
     free(writer->path);
     free(writer->partial);
     free(writer->buffer);
-    writer->name = writer->path = writer->partial = NULL;
+    writer->path = writer->partial = NULL;
     writer->buffer = NULL;
 }
 
@@ -167,32 +163,24 @@ static int open_partial(const char *partial, const char *path) {
 GRADC_UNGUARDED
 int gradc_writer_open_locked(struct gradc_writer *writer, const char *path,
                              struct gradc_error *error) {
+    struct stat facts;
     *writer = (struct gradc_writer){
-        .name = gradc_path_with(path, ""),
+        .name = path,
         .buffer = calloc(1, BUFFER_BYTES),
         .descriptor = -1,
         .error = error,
     };
-    int status = writer->name && writer->buffer ? GRADC_OK : gradc_fail_memory(error);
-    if (!status)
-        status = gradc_writer_target(&writer->path, path, error);
-    char *partial = status ? NULL : gradc_path_with(writer->path, ".partial");
-    if (!status && !partial)
+    int status = writer->buffer ? gradc_writer_target(&writer->path, path, error)
+                                : gradc_fail_memory(error);
+    writer->partial = status ? NULL : gradc_path_with(writer->path, ".partial");
+    if (!status && !writer->partial)
         status = gradc_fail_memory(error);
     if (status) {
         gradc_writer_abandon(writer);
         return status;
     }
-    writer->descriptor = open_partial(partial, writer->path);
-    if (writer->descriptor < 0) {
-        int reason = errno;
-        free(partial);
-        errno = reason;
-        return give_up(writer);
-    }
-    struct stat facts = {0};
-    writer->partial = partial;
-    if (system_fstat(writer->descriptor, &facts) < 0)
+    writer->descriptor = open_partial(writer->partial, writer->path);
+    if (writer->descriptor < 0 || system_fstat(writer->descriptor, &facts) < 0)
         return give_up(writer);
     writer->device = facts.st_dev;
     writer->number = facts.st_ino;

@@ -20,8 +20,8 @@ void gradc_unmap(struct gradc_mapping *mapping);
  * is replaced stays, and so does its owner where that is allowed. Writes are buffered; the first
  * error is kept and later writes do nothing. */
 struct gradc_writer {
-    char *name; /* as the user wrote it */
-    char *path; /* what it leads to */
+    const char *name; /* as the user wrote it; not copied */
+    char *path;       /* what it leads to */
     char *partial;
     dev_t device; /* of the partial file, and its number there */
     ino_t number;

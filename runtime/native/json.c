@@ -114,7 +114,7 @@ static size_t encode(uint32_t code, char bytes[4]) {
 
 /* The four hexadecimal digits after \u; 0xffffffff if there are none. */
 static uint32_t hexadecimal(struct gradc_json *json) {
-    static const char digits[] = "0123456789abcdef";
+    const char *digits = "0123456789abcdef";
     uint32_t value = 0;
     for (int i = 0; i < 4; i++) {
         char c = next(json);
@@ -129,12 +129,11 @@ static uint32_t hexadecimal(struct gradc_json *json) {
 
 /* The character that an escape sequence means, after its backslash. */
 static size_t escaped(struct gradc_json *json, char bytes[4]) {
-    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     char c = next(json);
-    const char *letter = c ? strchr(letters, c) : NULL;
+    const char *letter = c ? strchr(gradc_letters, c) : NULL;
     if (letter) {
         json->at++;
-        bytes[0] = meanings[letter - letters];
+        bytes[0] = gradc_escaped[letter - gradc_letters];
         return 1;
     }
     uint32_t code = accept(json, 'u') ? hexadecimal(json) : UINT32_MAX;

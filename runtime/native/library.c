@@ -81,14 +81,14 @@ static void close_session(struct gradc_library *library) {
 static int check_call(struct gradc_library *library, enum gradc_kind kind, int64_t rows,
                       int64_t most, const void *const *inputs) {
     if (!library->outputs) {
-        return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "this session was not opened");
+        return gradc_fail(&library->error, GRADC_IN_ARGUMENTS "this session was not opened");
     }
     if (rows < 1 || rows > most) {
-        return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(&library->error, GRADC_IN_ARGUMENTS
                           "rows is %lld, out of 1 to %lld", (long long)rows, (long long)most);
     }
     if (kind == GRADC_RUN && gradc_program.batch && rows < gradc_program.rows_minimum) {
-        return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(&library->error, GRADC_IN_ARGUMENTS
                           "rows is %lld, the program is trained on at least %lld", (long long)rows,
                           (long long)gradc_program.rows_minimum);
     }
@@ -96,7 +96,7 @@ static int check_call(struct gradc_library *library, enum gradc_kind kind, int64
     const int64_t *read = gradc_numbers + reads->inputs;
     for (int64_t n = 0; n < reads->count; n++) {
         if (!inputs[read[n]]) {
-            return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "input %s is null",
+            return gradc_fail(&library->error, GRADC_IN_ARGUMENTS "input %s is null",
                               gradc_string(gradc_inputs[read[n]].name));
         }
     }
@@ -145,7 +145,7 @@ static int evaluate(struct gradc_library *library, int64_t rows, const void *con
         return status;
     }
     if (!results) {
-        return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "results is null");
+        return gradc_fail(&library->error, GRADC_IN_ARGUMENTS "results is null");
     }
     memset(library->sums, 0, (size_t)gradc_program.scalar_count * sizeof *library->sums);
     while (done < rows) {
@@ -177,7 +177,7 @@ static int predict(struct gradc_library *library, int64_t rows, const void *cons
     }
     for (int64_t k = 0; k < gradc_program.output_count; k++) {
         if (!outputs[k]) {
-            return gradc_fail(&library->error, GRADC_BAD_ARGUMENT, "output %s is null",
+            return gradc_fail(&library->error, GRADC_IN_ARGUMENTS "output %s is null",
                               gradc_string(gradc_outputs[k].name));
         }
         library->outputs[k] = outputs[k];
@@ -200,8 +200,8 @@ static int predict(struct gradc_library *library, int64_t rows, const void *cons
 /* A path for a session that is open. */
 static int check_path(struct gradc_library *library, const char *path) {
     if (!library->outputs || !path) {
-        return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
-                          path ? "this session was not opened" : "path is null");
+        return gradc_fail(&library->error, path ? GRADC_IN_ARGUMENTS "this session was not opened"
+                                                : GRADC_IN_ARGUMENTS "path is null");
     }
     return GRADC_OK;
 }
@@ -238,12 +238,12 @@ static int load(struct gradc_library *library, const char *path) {
 static int set_rate(struct gradc_library *library, double rate) {
     int64_t state = gradc_program.rate_state;
     if (!library->outputs || state < 0) {
-        return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
-                          state < 0 ? "the learning rate of this program is fixed"
-                                    : "this session was not opened");
+        return gradc_fail(&library->error, state < 0
+                          ? GRADC_IN_ARGUMENTS "the learning rate of this program is fixed"
+                          : GRADC_IN_ARGUMENTS "this session was not opened");
     }
     if (!(rate >= 0) || !isfinite(rate)) {
-        return gradc_fail(&library->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(&library->error, GRADC_IN_ARGUMENTS
                           "a learning rate is a finite number >= 0");
     }
     gradc_state_set(&gradc_states[state], gradc_session_change(&library->session), 0, 1, &rate);

@@ -35,9 +35,8 @@ bool gradc_lock_descriptor(int descriptor) {
 /* Whether the open file is the one of this name. */
 GRADC_UNGUARDED
 static bool is_at(int descriptor, const char *path) {
-    struct stat here, there;
-    return system_fstat(descriptor, &here) == 0 && system_lstat(path, &there) == 0 &&
-           here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+    struct stat facts;
+    return system_fstat(descriptor, &facts) == 0 && gradc_file_is(path, facts.st_dev, facts.st_ino);
 }
 
 /* -1 and errno if that fails; EINVAL for what is no regular file. */
@@ -79,7 +78,10 @@ static int fail_held(int descriptor, const char *name, struct gradc_error *error
 
 /* Try once; EAGAIN if the file was removed before it was locked. */
 static int try_lock(struct gradc_lock *lock, const char *name, struct gradc_error *error) {
-    int descriptor = open_lock(lock->path), reason = descriptor < 0 ? errno : take(descriptor);
+    int descriptor = open_lock(lock->path);
+    if (descriptor < 0)
+        return gradc_fail_write(error, name);
+    int reason = take(descriptor);
     if (!reason && is_at(descriptor, lock->path)) {
         char digits[32];
         int length = gradc_format(digits, sizeof digits, "%ld\n", (long)getpid());
@@ -90,18 +92,17 @@ static int try_lock(struct gradc_lock *lock, const char *name, struct gradc_erro
         lock->descriptor = descriptor;
         return GRADC_OK;
     }
-    if (descriptor >= 0 && reason == EWOULDBLOCK)
+    if (reason == EWOULDBLOCK)
         fail_held(descriptor, name, error);
-    if (descriptor >= 0)
-        system_close(descriptor);
-    if (descriptor >= 0 && has_no_locks(reason)) {
+    system_close(descriptor);
+    if (!reason)
+        return EAGAIN;
+    if (has_no_locks(reason)) {
         system_unlink(lock->path);
         lock->missing = reason;
         return GRADC_OK;
     }
-    if (!reason)
-        return EAGAIN;
-    if (reason != EWOULDBLOCK || descriptor < 0) {
+    if (reason != EWOULDBLOCK) {
         errno = reason;
         gradc_fail_write(error, name);
     }

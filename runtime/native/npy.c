@@ -120,20 +120,20 @@ static int check_data(struct npy_reader *reader, size_t available, struct gradc_
     char shape[GRADC_EXTENTS];
     int64_t needed;
     if (!find_type(npy, reader->type))
-        return gradc_fail(error, GRADC_BAD_FILE, "its elements have the type '%s', which is not a "
+        return gradc_fail(error, "its elements have the type '%s', which is not a "
                           "floating-point, integer or bool type", reader->type);
     const struct gradc_dtype_facts *facts = &gradc_dtypes[npy->dtype];
     gradc_extents(shape, ", ", npy->rank, npy->shape);
     if (!gradc_elements(npy->rank, npy->shape, &npy->elements) ||
         !gradc_multiply(npy->elements, facts->size, &needed))
-        return gradc_fail(error, GRADC_BAD_FILE, "its shape [%s] is too large", shape);
+        return gradc_fail(error, "its shape [%s] is too large", shape);
     if ((uint64_t)needed != available)
-        return gradc_fail(error, GRADC_BAD_FILE,
+        return gradc_fail(error,
                           "it %s its data: %zu bytes, shape [%s] of %s%s needs %" PRId64,
                           available < (uint64_t)needed ? "ends inside" : "goes on after",
                           available, shape, npy->is_uint ? "u" : "", facts->name, needed);
     if (reader->fortran && order_matters(npy))
-        return gradc_fail(error, GRADC_BAD_FILE,
+        return gradc_fail(error,
                           "its data is in Fortran order; save it with numpy.ascontiguousarray");
     return GRADC_OK;
 }
@@ -143,21 +143,21 @@ int gradc_npy_parse(const unsigned char *data, size_t size, struct gradc_npy *np
                     struct gradc_error *error) {
     *npy = (struct gradc_npy){0};
     if (size < MAGIC_BYTES + 4 || memcmp(data, "\x93NUMPY", 6) != 0)
-        return gradc_fail(error, GRADC_BAD_FILE, "not a .npy file");
+        return gradc_fail(error, "not a .npy file");
     if (data[6] < 1 || data[6] > 3 || data[7] != 0)
-        return gradc_fail(error, GRADC_BAD_FILE, "its format version is %d.%d, not 1.0, 2.0 or 3.0",
+        return gradc_fail(error, "its format version is %d.%d, not 1.0, 2.0 or 3.0",
                           data[6], data[7]);
     size_t begin = MAGIC_BYTES + (data[6] == 1 ? 2 : 4), length = 0;
     for (size_t i = begin; i-- > MAGIC_BYTES;)
         length = length << 8 | data[i];
     if (length > size - begin)
-        return gradc_fail(error, GRADC_BAD_FILE, "it ends inside its header");
+        return gradc_fail(error, "it ends inside its header");
     npy->offset = begin + length;
     struct npy_reader reader = {.npy = npy};
     gradc_json_open(&reader.json, (const char *)data + begin, length);
     const char *problem = read_npy_header(&reader);
     if (problem)
-        return gradc_fail(error, GRADC_BAD_FILE, "%s", problem);
+        return gradc_fail(error, "%s", problem);
     return check_data(&reader, size - npy->offset, error);
 }
 

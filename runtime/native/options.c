@@ -111,7 +111,7 @@ static int fail_unknown(struct gradc_error *error, const char *what, const char 
             nearest = known;
         }
     }
-    return gradc_fail(error, GRADC_BAD_ARGUMENT, "unknown %s %s%s%s%s%s", what, dashes,
+    return gradc_fail(error, GRADC_IN_ARGUMENTS "unknown %s %s%s%s%s%s", what, dashes,
                       gradc_shown(error, 0, name), nearest ? "; did you mean " : "",
                       nearest ? dashes : "", nearest ? nearest : "");
 }
@@ -126,7 +126,7 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
     for (int64_t n = 0; n < gradc_program.input_count; n++) {
         if (gradc_equal(gradc_string(gradc_inputs[n].name), value)) {
             if (paths[n]) {
-                gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "two files for input %s: %s, %s",
+                gradc_fail(parser->error, GRADC_IN_ARGUMENTS "two files for input %s: %s, %s",
                            value, gradc_shown(parser->error, 0, paths[n]),
                            gradc_shown(parser->error, 1, path));
             }
@@ -162,7 +162,7 @@ static int set_value(struct parser *parser, const struct option *option, char *v
                 (option->kind == INTEGER || *(int64_t *)place > 0);
     }
     return valid ? parser->error->status
-                 : gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "--%s takes %s, not '%s'",
+                 : gradc_fail(parser->error, GRADC_IN_ARGUMENTS "--%s takes %s, not '%s'",
                               name_of(option), expected + option->kind,
                               gradc_shown(parser->error, 0, value));
 }
@@ -176,7 +176,7 @@ static int parse_option(struct parser *parser, int count, char **arguments, int 
     char *name = arguments[*i], *value;
     int n = 0;
     if (name[0] != '-' || name[1] != '-') {
-        return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(parser->error, GRADC_IN_ARGUMENTS
                           "unexpected argument '%s'; --help lists the options",
                           gradc_shown(parser->error, 0, name));
     }
@@ -201,7 +201,7 @@ static int parse_option(struct parser *parser, int count, char **arguments, int 
         value = arguments[++*i];
     }
     if (table[n].kind == FLAG || !value) {
-        return gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "--%s takes %s", name,
+        return gradc_fail(parser->error, GRADC_IN_ARGUMENTS "--%s takes %s", name,
                           value ? "no value" : metavariable(&table[n]));
     }
     return set_value(parser, &table[n], value);
@@ -262,13 +262,13 @@ static void add_name_of(struct gradc_text *text, const struct use *use,
 static int fail_clash(const struct use *one, const struct use *other, struct gradc_error *error) {
     struct gradc_text text = {0};
     if (one->path && other->path && !*one->suffix && !*other->suffix) {
-        return gradc_fail(error, GRADC_BAD_ARGUMENT, "%s is named twice; it would be overwritten",
+        return gradc_fail(error, GRADC_IN_ARGUMENTS "%s is named twice; it would be overwritten",
                           gradc_shown(error, 0, one->written ? one->path : other->path));
     }
     add_name_of(&text, one, error);
     gradc_text_add(&text, " and ");
     add_name_of(&text, other, error);
-    gradc_fail(error, GRADC_BAD_ARGUMENT, "%s are one file; it would be overwritten",
+    gradc_fail(error, GRADC_IN_ARGUMENTS "%s are one file; it would be overwritten",
                text.failed ? "two" : text.data);
     gradc_text_free(&text);
     return GRADC_BAD_ARGUMENT;
@@ -320,7 +320,7 @@ static int check_options(struct parser *parser) {
     const char *problem = NULL;
     uint32_t wrong = options->predict ? parser->given & training_alone : 0;
     if (wrong) {
-        return gradc_fail(parser->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(parser->error, GRADC_IN_ARGUMENTS
                           "--predict does not train: --%s has no meaning with it",
                           name_of(&table[__builtin_ctz(wrong)]));
     }
@@ -333,7 +333,7 @@ static int check_options(struct parser *parser) {
     } else if (options->has_rate && gradc_program.rate_state < 0) {
         problem = "--lr: the learning rate is fixed in this program";
     }
-    return problem ? gradc_fail(parser->error, GRADC_BAD_ARGUMENT, "%s", problem)
+    return problem ? gradc_fail(parser->error, GRADC_IN_ARGUMENTS "%s", problem)
                    : check_outputs(parser);
 }
 

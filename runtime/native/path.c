@@ -18,6 +18,12 @@ bool gradc_file_exists(const char *path) {
     return system_stat(path, &facts) == 0;
 }
 
+GRADC_UNGUARDED
+bool gradc_file_is(const char *path, dev_t device, ino_t number) {
+    struct stat facts;
+    return system_lstat(path, &facts) == 0 && facts.st_dev == device && facts.st_ino == number;
+}
+
 size_t gradc_path_folder(const char *path) {
     size_t length = strlen(path);
     while (length && path[length - 1] != '/')

@@ -8,6 +8,9 @@
 
 bool gradc_file_exists(const char *path);
 
+/* Whether the file of this name, and not one that it leads to, is the one with this number. */
+bool gradc_file_is(const char *path, dev_t device, ino_t number);
+
 /* Bytes of the name's folder, with the slash after it; 0 if it names none. */
 size_t gradc_path_folder(const char *path);
 

@@ -73,7 +73,7 @@ static int write_place(struct prediction *prediction, int64_t place) {
             }
         }
         if (gradc_signals_received()) {
-            return gradc_fail(prediction->error, GRADC_STOPPED,
+            return gradc_fail(prediction->error, GRADC_ON_STOP
                               "stopped by %s; nothing was written", gradc_signals_received());
         }
     }
@@ -83,7 +83,7 @@ static int write_place(struct prediction *prediction, int64_t place) {
 static int write_output(struct prediction *prediction, const char *path) {
     const struct gradc_field *field = &gradc_outputs[0];
     if (field->of_batch && prediction->data.samples > gradc_program.batch) {
-        return gradc_fail(prediction->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(prediction->error, GRADC_IN_ARGUMENTS
                           "--predict: output '%s' has no batch axis: it is a value of one batch of "
                           "at most %" PRId64 " samples, not of %" PRId64,
                           gradc_string(field->name), gradc_program.batch, prediction->data.samples);
@@ -113,7 +113,7 @@ int gradc_predict(struct gradc_session *session, const struct gradc_options *opt
                   struct gradc_error *error) {
     struct prediction prediction = {.session = session, .error = error};
     if (!gradc_program.output_count || !gradc_dtypes[gradc_outputs[0].dtype].npy_name[0]) {
-        return gradc_fail(error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(error, GRADC_IN_ARGUMENTS
                           "--predict: this program has no output that .npy can hold");
     }
     int status = gradc_dataset_open(&prediction.data, options->data, "--data",

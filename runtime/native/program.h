@@ -34,7 +34,8 @@ typedef void gradc_entry_function(struct gradc_arguments *);
 extern const char gradc_strings[]; /* each ends with a zero */
 extern const int64_t gradc_numbers[];
 
-static inline const char *gradc_string(uint32_t place) {
+GRADC_APART_IN_HEADER
+static const char *gradc_string(uint32_t place) {
     return gradc_strings + place;
 }
 

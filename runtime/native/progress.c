@@ -22,14 +22,14 @@ void gradc_say(struct gradc_error *message) {
     size_t length = strlen(message->text);
     message->text[length] = '\n';
     gradc_log_write(STDERR_FILENO, message->text, length + 1);
-    message->text[length] = 0;
+    message->status = GRADC_OK;
 }
 
 int gradc_print(struct gradc_text *text, struct gradc_error *error) {
     bool written = !text->failed && gradc_log_write(STDOUT_FILENO, text->data, text->length);
     bool stopped = !written && errno == EINTR;
     if (stopped) {
-        gradc_fail(error, GRADC_STOPPED, "stopped by %s while nobody reads standard output",
+        gradc_fail(error, GRADC_ON_STOP "stopped by %s while nobody reads standard output",
                    gradc_signals_received());
     } else if (!written) {
         gradc_fail_write(error, "standard output");

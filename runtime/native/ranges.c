@@ -40,7 +40,7 @@ static int fail_range(const struct gradc_range *range, const struct gradc_field 
     if (field->rank > 1) {
         gradc_format(at, sizeof at, " at [%s]", gradc_extents(extents, ", ", field->rank, place));
     }
-    return gradc_fail(error, GRADC_BAD_FILE,
+    return gradc_fail(error,
                       "%sinput '%s' is %" PRId64 "%s, not in %" PRId64 " to %" PRId64 "; %s indexes "
                       "with it",
                       row, gradc_string(field->name), value, at, range->low, range->high - 1,

@@ -70,15 +70,15 @@ void gradc_record_free(struct gradc_record *record) {
 
 const char *gradc_record_check(const struct gradc_record *record) {
     int64_t samples = record->batches.samples, longest = 0;
-    const int64_t counts[] = {record->epoch, record->position, record->rows, record->step,
-                              record->waited, samples, record->batches.batch_size};
     for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
         int64_t length = record->columns[k].length;
         longest = length > longest ? length : longest;
     }
-    for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
-        if (counts[n] < 0 || counts[n] > COUNT_MAXIMUM) {
-            return "epoch, position, rows, step, waited, samples or batch_size";
+    for (int i = 0; i < FIELDS; i++) {
+        int64_t value;
+        memcpy(&value, (const char *)record + fields[i].offset, sizeof value);
+        if (fields[i].kind == COUNT && (uint64_t)value > COUNT_MAXIMUM) {
+            return fields[i].name;
         }
     }
     return record->best_epoch >= record->epoch                                 ? "best_epoch"
@@ -95,16 +95,10 @@ const char *gradc_record_check(const struct gradc_record *record) {
 /* ---------------------------------------------------------------- out */
 
 static void write_floats(struct gradc_text *text, const double *values, int64_t count) {
-    char form[FLOAT_DIGITS + 3];
     for (int64_t i = 0; i < count; i++) {
         uint64_t bits;
         memcpy(&bits, &values[i], sizeof bits);
-        form[0] = ',';
-        form[1] = form[FLOAT_DIGITS + 2] = '"';
-        for (int digit = FLOAT_DIGITS + 1; digit > 1; digit--, bits >>= 4) {
-            form[digit] = "0123456789abcdef"[bits & 15];
-        }
-        gradc_text_append(text, form + !i, sizeof form - !i);
+        gradc_text_print(text, "%s\"%016" PRIx64 "\"", i ? "," : "", bits);
     }
 }
 
@@ -348,10 +342,10 @@ static int read_fields(struct record_reader *reader, struct gradc_error *error) 
     }
     for (int i = 0; gradc_json_close(json) && i < FIELDS; i++) {
         if (!(seen >> i & 1)) {
-            return gradc_fail(error, GRADC_BAD_FILE, "'%s' is missing", fields[i].name);
+            return gradc_fail(error, "'%s' is missing", fields[i].name);
         }
     }
-    return json->problem ? gradc_fail(error, GRADC_BAD_FILE, "%s", json->problem) : GRADC_OK;
+    return json->problem ? gradc_fail(error, "%s", json->problem) : GRADC_OK;
 }
 
 /* What the fields say of each other. */
@@ -364,7 +358,7 @@ static void check_record(const struct gradc_record *record, struct gradc_seal *s
 }
 
 int gradc_fail_position(const char *field, struct gradc_error *error) {
-    return gradc_fail(error, GRADC_BAD_FILE, "its training position is wrong: '%s' does not fit",
+    return gradc_fail(error, "its training position is wrong: '%s' does not fit",
                       field);
 }
 

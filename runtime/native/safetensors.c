@@ -133,7 +133,7 @@ static int fail_tensor(struct reader *reader, const struct gradc_tensor *tensor,
     gradc_readable(name, sizeof name, tensor->name, tensor->name_length);
     gradc_readable(type, sizeof type, dtype, strlen(dtype));
     gradc_extents(shape, ", ", tensor->rank, tensor->shape);
-    return gradc_fail(reader->error, GRADC_BAD_FILE,
+    return gradc_fail(reader->error,
                       "tensor '%s', %s [%s] at %" PRId64 " to %" PRId64 ": %s", name, type, shape,
                       begin, end, problem);
 }
@@ -225,7 +225,7 @@ static int read_header(struct reader *reader) {
     if (status)
         return status;
     if (!gradc_json_close(json))
-        return gradc_fail(reader->error, GRADC_BAD_FILE, "its header is wrong at byte %td: %s",
+        return gradc_fail(reader->error, "its header is wrong at byte %td: %s",
                           json->at - json->begin, json->problem);
     return GRADC_OK;
 }
@@ -245,7 +245,7 @@ static int check_layout(struct reader *reader) {
         if (items[i].data != reader->data + used)
             return fail_layout(reader, &items[i], "it overlaps another or leaves a hole");
     if (used != reader->data_bytes)
-        return gradc_fail(reader->error, GRADC_BAD_FILE,
+        return gradc_fail(reader->error,
                           "its tensors end at byte %zu, its data after %zu", used,
                           reader->data_bytes);
     sort(items, count, gradc_tensor_order);
@@ -262,7 +262,7 @@ int gradc_safetensors_parse(const unsigned char *data, size_t size, struct gradc
     for (size_t i = LENGTH_BYTES; size >= LENGTH_BYTES && i-- > 0;)
         length = length << 8 | data[i];
     if (size < LENGTH_BYTES || length > GRADC_HEADER_BYTES_MAXIMUM || length > size - LENGTH_BYTES)
-        return gradc_fail(error, GRADC_BAD_FILE,
+        return gradc_fail(error,
                           "not a safetensors file, or cut: %zu bytes, with a header of %" PRIu64,
                           size, length);
     struct reader reader = {

@@ -38,7 +38,7 @@ static int choose_code(struct gradc_session *session, struct gradc_error *error)
         }
     }
     int least = gradc_codes[gradc_program.code_count - 1].level;
-    return gradc_fail(error, GRADC_BAD_FILE,
+    return gradc_fail(error,
                       "this CPU has no %s; the program was built for %s and needs x86-64-v%d",
                       least == 4 ? "AVX-512" : "AVX2 with FMA",
                       gradc_codes[gradc_program.code_count - 1].cpu, least);
@@ -77,7 +77,7 @@ int gradc_session_open(struct gradc_session *session, int64_t threads, struct gr
     }
     if (session->threads > 1 && !session->pool) {
         gradc_session_close(session);
-        return gradc_fail(error, GRADC_BAD_FILE, "threads cannot be had; try one");
+        return gradc_fail(error, "threads cannot be had; try one");
     }
 #endif
     if (!session->state || !session->arena || !session->inputs) {

@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 /* The kernel's set of signals: signal n is bit n - 1. */
 typedef uint64_t system_signals;
 
@@ -83,7 +85,8 @@ static inline int system_rename(const char *path, const char *new_path) {
 
 /* ---------------------------------------------------------------- open files */
 
-static inline int system_fstat(int descriptor, struct stat *facts) {
+GRADC_APART_IN_HEADER
+static int system_fstat(int descriptor, struct stat *facts) {
     return (int)syscall(SYS_fstat, descriptor, facts);
 }
 

@@ -63,13 +63,14 @@ void gradc_text_print(struct gradc_text *text, const char *format, ...) {
     }
 }
 
+const char gradc_escaped[] = "\"\\/\b\f\n\r\t", gradc_letters[] = "\"\\/bfnrt";
+
 /* Written as it is, also beyond ASCII. */
 static bool is_plain(unsigned char c) {
     return c >= 0x20 && c != '"' && c != '\\';
 }
 
 void gradc_text_json(struct gradc_text *text, const char *data, size_t length) {
-    static const char special[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
     gradc_text_add(text, "\"");
     for (size_t i = 0, plain; i < length; i++) {
         for (plain = i; plain < length && is_plain((unsigned char)data[plain]);)
@@ -78,9 +79,9 @@ void gradc_text_json(struct gradc_text *text, const char *data, size_t length) {
         if ((i = plain) == length)
             break;
         unsigned char c = (unsigned char)data[i];
-        const char *found = c ? strchr(special, c) : NULL;
+        const char *found = c ? strchr(gradc_escaped, c) : NULL;
         if (found)
-            gradc_text_append(text, (char[]){'\\', letters[found - special]}, 2);
+            gradc_text_append(text, (char[]){'\\', gradc_letters[found - gradc_escaped]}, 2);
         else
             gradc_text_print(text, "\\u%04x", c);
     }

@@ -40,20 +40,20 @@ static int begin_record(struct run *run) {
     int64_t samples = run->data.samples, batch = gradc_program.batch;
     bool drop_last = run->options->drop_last, shuffle = !run->options->no_shuffle;
     if (drop_last && samples < batch) {
-        return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(run->error, GRADC_IN_ARGUMENTS
                           "--drop-last leaves no batch: %" PRId64 " samples, batch size %" PRId64,
                           samples, batch);
     }
     int64_t least = gradc_program.rows_minimum;
     int64_t last = batch && !drop_last ? samples % batch : 0;
     if (last && last < least) {
-        return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(run->error, GRADC_IN_ARGUMENTS
                           "the last batch has %" PRId64 " row%s, the program needs %" PRId64
                           ": %" PRId64 " samples, batch size %" PRId64 "; --drop-last leaves it out",
                           last, last > 1 ? "s" : "", least, samples, batch);
     }
     if (shuffle && samples > GRADC_SHUFFLE_MAXIMUM) {
-        return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(run->error, GRADC_IN_ARGUMENTS
                           "%" PRId64 " samples are too many to shuffle; --no-shuffle leaves it out",
                           samples);
     }
@@ -74,13 +74,13 @@ static int check_resumed(const struct run *run, const struct gradc_record *recor
     const int64_t *was = (const int64_t *)&record->batches; /* no other types are in there */
     const int64_t *wanted = (const int64_t *)&run->record.batches;
     if (run->options->has_seed && run->options->seed != record->seed) {
-        return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+        return gradc_fail(run->error, GRADC_IN_ARGUMENTS
                           "--seed is %" PRId64 ", but the run was begun with %" PRId64,
                           run->options->seed, record->seed);
     }
     for (int i = 0; record->position && i < 4; i++) {
         if (was[i] != wanted[i]) {
-            return gradc_fail(run->error, GRADC_BAD_ARGUMENT,
+            return gradc_fail(run->error, GRADC_IN_ARGUMENTS
                               "the run was stopped inside an epoch with %s=%" PRId64
                               "; it cannot go on with %s=%" PRId64,
                               names[i], was[i], names[i], wanted[i]);
@@ -130,7 +130,7 @@ static const char *find_checkpoint(const struct run *run, const char *previous) 
     }
     const char *found = gradc_file_exists(previous) ? previous : NULL;
     if (!run->options->quiet) {
-        gradc_fail(run->error, GRADC_OK, "%s is not there; %s%s", gradc_shown(run->error, 0, path),
+        gradc_fail(run->error, "%s is not there; %s%s", gradc_shown(run->error, 0, path),
                    found ? "going on from " : "starting anew",
                    gradc_shown(run->error, 1, found ? found : ""));
         gradc_say(run->error);
@@ -307,7 +307,7 @@ static int account_finite(struct run *run, int64_t count, int64_t rows) {
         if (!isfinite(loss)) {
             int status = account(run, i, rows);
             return status ? status
-                          : gradc_fail(run->error, GRADC_BAD_FILE,
+                          : gradc_fail(run->error,
                                        "the loss is %s at step %" PRId64 " (epoch %" PRId64 ")",
                                        isnan(loss) ? "nan" : loss < 0 ? "-inf" : "inf",
                                        run->record.step + 1, run->record.epoch + 1);
@@ -366,10 +366,10 @@ static int end_early(struct run *run) {
     const char *signal = gradc_signals_received();
     const char *then = run->options->checkpoint ? "--resume goes on" : "nothing was kept";
     if (run->log.status) {
-        return gradc_fail(run->error, run->log.status, "%s; stopped at step %" PRId64 "; %s",
+        return gradc_fail(run->error, "%s; stopped at step %" PRId64 "; %s",
                           run->log.text, run->record.step, then);
     }
-    return signal ? gradc_fail(run->error, GRADC_STOPPED, "stopped by %s at step %" PRId64 "; %s",
+    return signal ? gradc_fail(run->error, GRADC_ON_STOP "stopped by %s at step %" PRId64 "; %s",
                                signal, run->record.step, then)
                   : GRADC_OK;
 }
@@ -378,7 +378,7 @@ static int loop(struct run *run) {
     int status = GRADC_OK;
     report(run);
     if (run->log.status) { /* nothing was done yet that could be lost */
-        return gradc_fail(run->error, run->log.status, "%s", run->log.text);
+        return gradc_fail(run->error, "%s", run->log.text);
     }
     run->interrupted = gradc_signals_received() != NULL;
     while (!status && !run->interrupted && !is_over(run)) {
@@ -402,7 +402,7 @@ static int take_checkpoint(struct run *run) {
     char *target;
     if (!path) {
         if (!run->options->quiet) {
-            gradc_fail(run->error, GRADC_OK, "without --checkpoint nothing is kept");
+            gradc_fail(run->error, "without --checkpoint nothing is kept");
             gradc_say(run->error);
         }
         return GRADC_OK;
@@ -418,7 +418,7 @@ static int take_checkpoint(struct run *run) {
     if (!status && run->lock.missing) {
         const char *name = gradc_shown(run->error, 0, path);
         errno = run->lock.missing;
-        gradc_fail(run->error, GRADC_OK, "%s: cannot be locked (%m); nothing keeps another process "
+        gradc_fail(run->error, "%s: cannot be locked (%m); nothing keeps another process "
                    "from writing it too", name);
         gradc_say(run->error);
     }
