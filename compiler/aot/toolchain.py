@@ -56,9 +56,12 @@ SMALLEST_FLAGS = (
     *WHOLE_FLAGS, "-fno-expensive-optimizations", "-fno-move-loop-invariants", "-fno-ipa-modref",
     "-fno-tree-dominator-opts", "-fno-tree-forwprop", "-fno-tree-fre", "-fno-tree-loop-im",
     "-fno-tree-sra", "-fno-tree-tail-merge", "-fno-caller-saves", "-fno-forward-propagate",
+    "-fno-inline-small-functions",
     "--param=large-stack-frame=100000", "--param=logical-op-non-short-circuit=0",
     "--param=sccvn-max-alias-queries-per-access=10",
 )  # fmt: skip
+# Tables lie as the ABI of x86-64 wants them, and not each in a line of the cache.
+PACKED_TABLES = "-malign-data=abi"
 LINK_FLAGS = ("-pthread", "-s", "-Wl,--gc-sections", "-Wl,--hash-style=gnu", "-Wl,--build-id=none")
 # No code here has tables to unwind it: an index of them, or one for stubs, is of no use. Nor is
 # room in the table of the dynamic linker for what another tool might add to it.
@@ -104,13 +107,17 @@ class Toolchain:
             if found:
                 stat = Path(found).resolve().stat()
                 facts.append(f"{stat.st_size} {stat.st_mtime_ns}")
-        return f"{self.command} {facts} {self.compile_flags} {SMALLEST_FLAGS}"
+        return f"{self.command} {facts} {self.compile_flags} {self._smallest_flags}"
 
     @property
     def compile_flags(self) -> tuple[str, ...]:
         """Those of all C sources."""
         stubs = self.static or self.architecture != "x86_64"
         return COMPILE_FLAGS if stubs else (*COMPILE_FLAGS, NO_STUBS)
+
+    @property
+    def _smallest_flags(self) -> tuple[str, ...]:
+        return (*SMALLEST_FLAGS, PACKED_TABLES) if self.architecture == "x86_64" else SMALLEST_FLAGS
 
     def compile_whole(
         self, source: Path, folder: Path, include: Path, more: Sequence[str] = ()
@@ -119,7 +126,7 @@ class Toolchain:
 
         A compiler that does not know how makes it as it makes all others.
         """
-        for flags in () if self.is_zig else (SMALLEST_FLAGS, WHOLE_FLAGS):
+        for flags in () if self.is_zig else (self._smallest_flags, WHOLE_FLAGS):
             with contextlib.suppress(CompileError):
                 return self.compile([source], folder, include, [*flags, *more])[0]
         return self.compile([source], folder, include, more)[0]

@@ -490,6 +490,7 @@ void gradc_checkpoint_take(const struct gradc_checkpoint *checkpoint, bool best,
     }
 }
 
+GRADC_UNGUARDED
 int gradc_checkpoint_load(struct gradc_session *session, const char *path, int64_t seed,
                           bool trained_only, struct gradc_record *record,
                           struct gradc_error *error) {

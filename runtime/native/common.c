@@ -59,6 +59,7 @@ static bool is_unseen(uint32_t code) {
     return false;
 }
 
+GRADC_UNGUARDED
 void gradc_clean(char *text, bool lines) {
     char *out = text;
     while (*text) {

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "near.h"
+
 #define GRADC_MAX_RANK 32
 
 /* Used in other objects of a binary than the one that most of this runtime is (see
@@ -124,6 +126,11 @@ extern const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES];
 /* How many bytes two texts have in common from their beginning; and whether they are equal. */
 size_t gradc_common(const char *one, const char *other);
 bool gradc_equal(const char *one, const char *other);
+
+/* Neither infinite nor not a number: by arithmetic alone, without tables of bits. */
+static inline bool gradc_is_finite(double value) {
+    return value - value == 0;
+}
 
 /* a * b, or false where the result does not fit int64_t or an operand is negative. */
 bool gradc_multiply(int64_t a, int64_t b, int64_t *product);

@@ -23,7 +23,7 @@
 #define ZMM_STATE 0xE6u
 
 static bool has(unsigned word, unsigned bits) {
-    return (word & bits) == bits;
+    return !(~word & bits);
 }
 
 int gradc_cpu_level(void) {

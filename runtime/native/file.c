@@ -69,6 +69,7 @@ void gradc_unmap(struct gradc_mapping *mapping) {
 
 /* Whether the partial file is the one that this writer made: without locks another writer may have
  * replaced it. */
+GRADC_UNGUARDED
 static bool is_own(const struct gradc_writer *writer) {
     return writer->partial && gradc_file_is(writer->partial, writer->device, writer->number);
 }

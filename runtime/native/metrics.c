@@ -37,7 +37,7 @@ static void add_name(struct gradc_text *text, const char *name) {
 static void add_number(struct gradc_text *text, double value) {
     size_t before = text->length;
     int digits = 14;
-    value = isnan(value) ? fabs(value) : value; /* C would print the sign of a NaN */
+    value = isnan(value) ? NAN : value; /* C would print the sign of a NaN */
     do {
         text->length = before;
         gradc_text_print(text, ",%.*g", ++digits, value);
@@ -52,11 +52,10 @@ static bool is_whole(const struct gradc_record *record) {
 /* Find the rows of a log that stay: behind the header that `metrics` has as text, whole lines, of
  * epochs that the record has done. Returns their bytes with the header, 0 if it is another log. */
 static size_t keep_rows(struct gradc_metrics *metrics, const struct gradc_record *record,
-                        bool validates) {
+                        bool validates, struct gradc_error *ignored) {
     struct gradc_mapping file;
-    struct gradc_error ignored;
     size_t header = metrics->text.length, kept = 0, before = header;
-    if (gradc_map(&file, metrics->path, &ignored)) {
+    if (gradc_map(&file, metrics->path, ignored)) {
         return 0;
     }
     bool whole = true; /* the last epoch has all of its rows */
@@ -133,7 +132,7 @@ int gradc_metrics_open(struct gradc_metrics *metrics, const char *path,
         add_name(&metrics->text, gradc_string(gradc_results[k].name));
     }
     gradc_text_add(&metrics->text, "\n");
-    size_t kept = is_whole(record) ? 0 : keep_rows(metrics, record, validates);
+    size_t kept = is_whole(record) ? 0 : keep_rows(metrics, record, validates, error);
     int status = open_file(metrics, kept, error);
     if (status || !metrics->path) {
         gradc_text_free(&metrics->text);

@@ -1,7 +1,6 @@
 /* The command line: one table for parsing and for --help; see options.h. */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -154,7 +153,7 @@ static int set_value(struct parser *parser, const struct option *option, char *v
         break;
     case NUMBER:
         *(double *)place = strtod(value, &end);
-        valid = end != value && !*end && isfinite(*(double *)place) && *(double *)place >= 0;
+        valid = end != value && !*end && gradc_is_finite(*(double *)place) && *(double *)place >= 0;
         break;
     default:
         *(int64_t *)place = strtoll(value, &end, 10);
@@ -259,6 +258,7 @@ static void add_name_of(struct gradc_text *text, const struct use *use,
 }
 
 /* Say that one is written where the other is too. */
+GRADC_APART GRADC_UNGUARDED
 static int fail_clash(const struct use *one, const struct use *other, struct gradc_error *error) {
     struct gradc_text text = {0};
     if (one->path && other->path && !*one->suffix && !*other->suffix) {
@@ -337,6 +337,7 @@ static int check_options(struct parser *parser) {
                    : check_outputs(parser);
 }
 
+GRADC_APART GRADC_UNGUARDED
 int gradc_options_parse(struct gradc_options *options, int count, char **arguments,
                         struct gradc_error *error) {
     struct parser parser = {.options = options, .error = error};

@@ -52,10 +52,10 @@ void gradc_describe(struct gradc_text *text, const struct gradc_record *record, 
         const struct gradc_column *column = &record->columns[k];
         if (column->count) {
             double value = column->values[column->count - 1];
-            /* fabs: C would print the sign of a NaN. */
+            /* C would print the sign of a NaN. */
             gradc_text_print(text, "%s%s%s %.*g", separator, k < results ? "" : GRADC_VALIDATION,
                              gradc_string(gradc_results[k % results].name), digits,
-                             isnan(value) ? fabs(value) : value);
+                             isnan(value) ? NAN : value);
             separator = "  ";
         }
     }

@@ -279,7 +279,7 @@ static bool read_checksum(struct gradc_json *json, struct gradc_seal *seal) {
     return true;
 }
 
-GRADC_APART
+GRADC_APART GRADC_UNGUARDED
 static bool read_value(struct record_reader *reader, const struct field *field) {
     struct gradc_json *json = &reader->json;
     int64_t number = 0;

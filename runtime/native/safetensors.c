@@ -205,7 +205,7 @@ static void read_metadata(struct gradc_json *json, struct gradc_tensors *tensors
     gradc_text_free(&value);
 }
 
-GRADC_APART
+GRADC_APART GRADC_UNGUARDED
 static int read_header(struct reader *reader) {
     struct gradc_json *json = &reader->json;
     struct gradc_text name = {0};

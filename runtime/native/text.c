@@ -81,7 +81,7 @@ void gradc_text_json(struct gradc_text *text, const char *data, size_t length) {
         unsigned char c = (unsigned char)data[i];
         const char *found = c ? strchr(gradc_escaped, c) : NULL;
         if (found)
-            gradc_text_append(text, (char[]){'\\', gradc_letters[found - gradc_escaped]}, 2);
+            gradc_text_print(text, "\\%c", gradc_letters[found - gradc_escaped]);
         else
             gradc_text_print(text, "\\u%04x", c);
     }

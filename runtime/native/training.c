@@ -200,7 +200,7 @@ static void validate(struct run *run, double *means) {
 /* Early stopping looks at the loss of validation, or at that of training where there is none. */
 static int judge(struct run *run, double value) {
     struct gradc_record *record = &run->record;
-    if (!isfinite(value) || (record->has_best && !(value < record->best))) {
+    if (!gradc_is_finite(value) || (record->has_best && !(value < record->best))) {
         record->waited++;
         return GRADC_OK;
     }
@@ -304,7 +304,7 @@ static int account(struct run *run, int64_t count, int64_t rows) {
 static int account_finite(struct run *run, int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++) {
         double loss = gradc_quotient(run->training.outputs, 0, i);
-        if (!isfinite(loss)) {
+        if (!gradc_is_finite(loss)) {
             int status = account(run, i, rows);
             return status ? status
                           : gradc_fail(run->error,
@@ -488,13 +488,12 @@ static int train(struct run *run) {
                         options->quiet);
     status = loop(run);
     gradc_progress_close(&run->progress, &run->record);
-    struct gradc_error ignored;
-    int closed = gradc_metrics_close(&run->metrics, status ? &ignored : run->error);
+    int closed = gradc_metrics_close(&run->metrics, status ? &run->log : run->error);
     return status ? status : closed;
 }
 
 /* All of a run but for what it leaves behind. */
-GRADC_APART
+GRADC_APART GRADC_UNGUARDED
 static int run_through(struct run *run) {
     int status = open_data(run);
     status = status ? status : take_checkpoint(run);
