@@ -28,8 +28,8 @@ static const char *last_name(size_t n, size_t count) {
 
 /* The program's states as tensors of a file, sorted by name; `count` is once or twice their number,
  * then with the best states under their names. Of a tensor here, `bytes` is the number of the
- * state, plus the number of states for a best one, and `data` is null. They are followed by those of
- * all columns of a history, of which only the names are known yet. Null without memory. */
+ * state, plus the number of states for a best one, and `data` is null. They are followed by those
+ * of all columns of a history, of which only the names are known yet. Null without memory. */
 static struct gradc_tensor *declare(size_t count) {
     size_t states = (size_t)gradc_program.state_count;
     size_t results = (size_t)gradc_program.result_count, all = count + 2 * results, room = 0;
@@ -64,7 +64,7 @@ static struct gradc_tensor *declare(size_t count) {
     return tensors;
 }
 
-/* Let the columns of the record follow the states, all of them in the order of files for checksums. */
+/* Let the columns of the record follow the states, in the order of files for checksums. */
 static void add_columns(struct gradc_tensor *tensors, size_t *count,
                         const struct gradc_record *record) {
     const struct gradc_tensor *named = tensors + *count;
@@ -391,7 +391,7 @@ static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error
     return found ? GRADC_BAD_FILE : GRADC_OK;
 }
 
-/* What differs where another program wrote it, or null. A fingerprint is two digests, MODEL-STEP. */
+/* What differs where another program wrote it, or null. A fingerprint is digests: MODEL-STEP. */
 static const char *difference(const struct gradc_checkpoint *checkpoint) {
     const struct gradc_text *fingerprint = &checkpoint->seal.fingerprint;
     const char *own = gradc_string(gradc_program.fingerprint);

@@ -34,7 +34,7 @@ size_t gradc_character(const char *text, size_t room, uint32_t *code) {
             return 0;
         *code = *code << 6 | (bytes[i] & 0x3f);
     }
-    /* Of 3 and 4 bytes there are those that fewer would do for, and surrogates; nothing is beyond. */
+    /* What takes 3 or 4 bytes may need fewer, be a surrogate, or lie beyond the last character. */
     bool valid = (length < 3 || *code >> (5 * length - 4)) && *code <= 0x10ffff &&
                  *code >> 11 != 0xd800 >> 11;
     return valid ? length : 0;

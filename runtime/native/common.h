@@ -85,8 +85,8 @@ int gradc_fail_memory(struct gradc_error *error);
 /* Keep the error that errno tells of a file that was to be written. */
 int gradc_fail_write(struct gradc_error *error, const char *path);
 
-/* The character that comes in a text of UTF-8 of which so many bytes are there, and how many it takes:
- * 0 for what is no UTF-8 (RFC 3629, section 3). A zero ends a text whose length is not known. */
+/* The character that comes in a text of UTF-8 of which so many bytes are there, and how many it
+ * takes: 0 for what is no UTF-8 (RFC 3629, section 3). A zero ends a text of unknown length. */
 size_t gradc_character(const char *text, size_t room, uint32_t *code);
 
 /* Make a text fit for a terminal, in place: a question mark for what it would obey or not show, and

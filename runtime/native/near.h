@@ -1,8 +1,8 @@
 /* Functions of the C library that are called from many places, each by way of one jump.
  *
- * A call through the table of addresses is a byte longer than one of a function of the same file, and
- * the linker's own stubs are longer than what they save. So each has a stub here: a jump through the
- * table, six bytes. Only for GCC on x86-64; elsewhere these functions are called as all others are.
+ * A call through the table of addresses is a byte longer than one of a function of the same file,
+ * and the linker's own stubs are longer than what they save. So each has a stub here: a jump
+ * through the table, six bytes. Only for GCC on x86-64; elsewhere they are called as all others.
  */
 #ifndef GRADC_NEAR_H
 #define GRADC_NEAR_H

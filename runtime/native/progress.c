@@ -22,7 +22,6 @@ void gradc_say(struct gradc_error *message) {
     size_t length = strlen(message->text);
     message->text[length] = '\n';
     gradc_log_write(STDERR_FILENO, message->text, length + 1);
-    message->status = GRADC_OK;
 }
 
 int gradc_print(struct gradc_text *text, struct gradc_error *error) {

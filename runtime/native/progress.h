@@ -5,7 +5,7 @@
 
 #include "record.h"
 
-/* "NAME: MESSAGE" and a newline on standard error, in one piece. Of the message no status is left. */
+/* "NAME: MESSAGE" and a newline on standard error, in one piece. */
 void gradc_say(struct gradc_error *message);
 
 /* Write a text to standard output and free it. */

@@ -215,7 +215,7 @@ struct gradc_column *gradc_record_column(const struct gradc_record *record, cons
     return NULL;
 }
 
-/* The value of one column: its numbers in format 1; since then its length, and a tensor has them. */
+/* The value of one column: its numbers in format 1; its length since, when a tensor has them. */
 static bool read_length(struct record_reader *reader, struct gradc_column *column) {
     struct gradc_seal *seal = reader->seal;
     bool lists = gradc_json_peek(&reader->json) == '[';
@@ -263,7 +263,7 @@ static bool read_sums(struct record_reader *reader) {
     return valid;
 }
 
-/* The checksum does not cover its own bytes, which are as a writer writes them: `"checksum":"...",`.
+/* The checksum does not cover its own bytes, which are `"checksum":"...",` as a writer writes them.
  * Where they are not, it matches nothing. */
 static bool read_checksum(struct gradc_json *json, struct gradc_seal *seal) {
     static const char before[] = "\"checksum\":\"";

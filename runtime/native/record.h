@@ -55,9 +55,9 @@ struct gradc_seal {
     const char *unfit;   /* a field that does not fit the program, or null */
 };
 
-/* Fill an open record from a file's metadata and, with the columns of format 2, from its tensors; and
- * the seal, whose texts are the caller's to free. Fails where the metadata is no record; fields that
- * are wrong or do not fit are left alone. */
+/* Fill an open record from a file's metadata and, with the columns of format 2, from its tensors;
+ * and the seal, whose texts are the caller's to free. Fails where the metadata is no record; fields
+ * that are wrong or do not fit are left alone. */
 int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal,
                       const struct gradc_tensors *tensors, struct gradc_error *error);
 
