@@ -38,7 +38,7 @@ LAYERS = frozenset(
 
 OPTIMIZERS = frozenset(
     """
-    Adafactor Muon SparseAdam swa_utils
+    Adafactor Muon swa_utils
     """.split()
 )
 

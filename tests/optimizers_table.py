@@ -328,6 +328,13 @@ OPTIMIZERS: Mapping[str, Row] = {
     )),
 }  # fmt: skip
 
+OF_ROWS: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]] = {
+    "SparseAdam": (optim.SparseAdam, (
+        {}, {"betas": (0.3, 0.6)}, {"eps": 1e-3}, {"maximize": True},
+    )),
+}  # fmt: skip
+"""Optimizers of tables that are read by row number, and options to try: test_sparse_adam.py."""
+
 EVALUATING: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]] = {
     "LBFGS": (optim.LBFGS, (
         {}, {"max_iter": 3, "history_size": 2}, {"line_search_fn": "strong_wolfe", "max_iter": 4},

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from optimizers_table import EVALUATING, OPTIMIZERS
+from optimizers_table import EVALUATING, OF_ROWS, OPTIMIZERS
 
 import gradc as gc
 from gradc import nn, optim
@@ -26,6 +26,7 @@ NEEDED = {
     "normalized_shape": 3, "value": 0.1, "end": 0.1, "steps": 3, "step_size": 2, "gamma": 0.1,
     "milestones": [1], "total_iters": 3, "T_max": 3, "T_0": 3, "max_lr": 0.1, "total_steps": 5,
     "padding": 1, "output_size": 2, "norm_type": 2,
+    "in1_features": 2, "in2_features": 3, "threshold": 0.5,
     "num_features": 3, "num_groups": 2, "num_channels": 4, "size": 3,
     "upscale_factor": 2, "downscale_factor": 2, "groups": 2, "axis": 1, "unflattened_size": (2, -1),
     "schedule": 0.1, "schedules": [0.1, 0.2], "nonlinearity": "relu", "pattern": "*",
@@ -36,7 +37,7 @@ NEEDED = {
 def constructors() -> dict[str, tuple[Callable[..., Any], list[str]]]:
     found: dict[str, Any] = {f"nn.{n}": getattr(nn, n) for n in nn.__all__ if n != "functional"}
     found |= {f"optim.{name}": row.kind for name, row in OPTIMIZERS.items()}
-    found |= {f"optim.{name}": kind for name, (kind, _) in EVALUATING.items()}
+    found |= {f"optim.{name}": kind for name, (kind, _) in {**EVALUATING, **OF_ROWS}.items()}
     found["optim.averaged"] = optim.averaged
     found |= {f"schedule.{n}": getattr(optim.schedule, n) for n in optim.schedule.__all__[1:]}
     found |= {"optim.group": optim.group, "init.calculate_gain": gc.init.calculate_gain}

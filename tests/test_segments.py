@@ -313,6 +313,7 @@ OPTIMIZERS = {
     "uphill": optim.SGD(lr=0.5, maximize=True),
     "momentum": optim.SGD(lr=0.1, momentum=0.9),
     "adam": optim.Adam(lr=0.01),
+    "rows alone": optim.SparseAdam(lr=0.01),
 }
 
 

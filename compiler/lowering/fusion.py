@@ -78,9 +78,9 @@ from .groups import (
     is_leaf,
     is_pointwise,
     is_recomputable,
-    read_by,
 )
 from .image_layouts import is_turned, wanted_orders
+from .readers import reaches, readers_of
 from .region_graphs import region_graphs
 from .view_layouts import value_orders
 
@@ -117,7 +117,8 @@ class _Fuser:
         self.grouping = grouping
         self.limits = limits
         self.k = grouping.k
-        self.readers = _readers(grouping.graph)
+        self.readers = readers_of(grouping.graph)
+        self.updated = {update.state for update in grouping.graph.updates}
         self.inlined_size: dict[Node, int] = {}
         self.expanded: dict[Node, int] = {}  # what a reader writes out of a node that has no group
         self.stage: dict[Node, int] = {}  # reductions one above the other, in the node's group
@@ -196,19 +197,35 @@ class _Fuser:
     def _must_be_stored(self, node: Node) -> bool:
         """Whether it would be computed too often, or too slowly, where it is read."""
         return (
-            self._is_in_windows(node) or self._is_read_across(node) or self._is_read_in_region(node)
+            self._is_in_windows(node)
+            or self._is_read_across(node)
+            or self._is_read_in_region(node)
+            or self._is_in_the_way(node)
         )
 
     def _is_read_in_region(self, node: Node) -> bool:
         """Whether a loop or choice reads it, through views or not."""
-        stack = [node]
-        while stack:
-            for reader in self.readers[stack.pop()]:
-                if grouping_rule(reader.op.lowering).starts is Kind.REGION:
-                    return True
-                if is_free(reader):
-                    stack.append(reader)
-        return False
+        return reaches(
+            self.readers, node, lambda r: grouping_rule(r.op.lowering).starts is Kind.REGION
+        )
+
+    def _is_in_the_way(self, node: Node) -> bool:
+        """Whether it gathers rows of a state that is updated, for terms of a sum by row.
+
+        What makes the new value of the state, or another table's, would read the old one here and
+        there, so that the new one could not take its place: all of it would be copied.
+        """
+        if not isinstance(node.op.lowering, Indexed) or is_free(node):
+            return False
+        state, type = node.inputs[0], self._type(node)
+        if state not in self.updated or type.size_elements > self._type(state).size_elements:
+            return False
+        return reaches(
+            self.readers,
+            node,
+            lambda reader: isinstance(reader.op.lowering, (SegmentSum, ScatterAdd)),
+            lambda reader: is_free(reader) or is_recomputable(reader),
+        )
 
     def _is_read_across(self, node: Node) -> bool:
         """Whether a view reads its elements in another order than what it is made of lies in."""
@@ -220,15 +237,13 @@ class _Fuser:
 
     def _is_in_windows(self, node: Node) -> bool:
         """Whether a contraction reads it in windows that overlap, through views or not."""
-        stack = [node]
-        while stack:
-            for reader in self.readers[stack.pop()]:
-                lowering = reader.op.lowering
-                if isinstance(lowering, Contract) and lowering.orders is not None:
-                    return True
-                if is_free(reader):
-                    stack.append(reader)
-        return False
+        return reaches(
+            self.readers,
+            node,
+            lambda reader: (
+                isinstance(reader.op.lowering, Contract) and reader.op.lowering.orders is not None
+            ),
+        )
 
     def _only_reader(self, node: Node) -> Node | None:
         """The one node that reads `node`, through free nodes with one reader; None for several."""
@@ -310,14 +325,7 @@ class _Fuser:
 
     def _is_packed(self, node: Node) -> bool:
         """Whether something with a prologue reads it, through views or not."""
-        stack = [node]
-        while stack:
-            for reader in self.readers[stack.pop()]:
-                if grouping_rule(reader.op.lowering).has_prologue:
-                    return True
-                if is_free(reader):
-                    stack.append(reader)
-        return False
+        return reaches(self.readers, node, lambda r: grouping_rule(r.op.lowering).has_prologue)
 
     # -- placing ----------------------------------------------------------------------------
 
@@ -564,14 +572,6 @@ _PLACING: Callable[..., Callable[[_Fuser, Node, Any], Group]] = per_lowering(
     },
 )
 """What places a node of each class of lowering."""
-
-
-def _readers(graph: Graph) -> dict[Node, list[Node]]:
-    """For every node those that read elements of it."""
-    return {
-        node: [reader for reader in readers if node in read_by(reader)]
-        for node, readers in graph.readers().items()
-    }
 
 
 def _not_settled() -> CompileError:

@@ -11,7 +11,8 @@ A scatter goes through memory: all of its table is zeroed, terms are added where
 who reads the table comes after that. A sum by row is made where it is read, by an optimizer above
 all, so that the table of sums is nowhere; threads share rows; and where a row has no term, nothing
 may be left to do (touch_rows.py). Terms are added in the same order with the same roundings: no bit
-changes. What is sorted is one number for each term; scatters by the same numbers share it.
+changes. What is sorted is one number for each term; scatters by the same numbers share it. So does
+how often each number is there, a scatter of ones: starts[r + 1] - starts[r].
 
 A machine that runs grids has thousands of points at once and is slow at what goes one after the
 other, as counting does. There the keys are compared with each other, and each with every row:
@@ -34,13 +35,14 @@ import math
 from typing import Any
 
 from ..graph.ir import Graph, Node
-from ..ops.arithmetic import add, maximum, minimum
+from ..ops.arithmetic import add, maximum, minimum, sub
 from ..ops.broadcast import broadcast, sum_
 from ..ops.comparison import and_, cast, eq, lt, where
 from ..ops.indexing import INDEX_ADD, index_add, take
 from ..ops.movement import reshape
 from ..ops.reduction import cumsum
 from ..ops.segments import counting_order, segment_sum
+from ..ops.slicing import slice_
 from ..ops.source import CONSTANT, constant, constant_like, iota, ones_like, zeros_like
 from ..types import Shape, int32, int64, product
 
@@ -68,23 +70,58 @@ def segment_scatters(graph: Graph, by_comparing: bool = False) -> Graph:
 
     by_comparing   whether keys are compared and not counted
     """
-    return graph.rewrite(lambda node: _segmented(node, by_comparing))
+    scatters = [node for node in graph.nodes() if node.op is INDEX_ADD]
+    segmented = [node for node in scatters if _sorts(node, by_comparing)]
+    known = {_sorted_by(node): by_comparing and _can_be_compared(node) for node in segmented}
+
+    def made(node: Node) -> Node:
+        if node.op is not INDEX_ADD:
+            return node
+        if _sorts(node, by_comparing):
+            return _segmented(node, by_comparing and _can_be_compared(node))
+        by = _sorted_by(node)
+        return _counts(node, known[by]) if by in known and _counts_keys(node) else node
+
+    return graph.rewrite(made)
 
 
-def _segmented(node: Node, by_comparing: bool) -> Node:
-    if node.op is not INDEX_ADD:
-        return node
-    compared = by_comparing and _can_be_compared(node)
-    if not compared and not _is_worth_it(node):
-        return node
+def _sorts(node: Node, by_comparing: bool) -> bool:
+    return (by_comparing and _can_be_compared(node)) or _is_worth_it(node)
+
+
+def _sorted_by(node: Node) -> tuple[Node, Any]:
+    """The numbers that a scatter adds by, and how many there may be."""
+    return node.inputs[1], node.type.shape[_axis(node)]
+
+
+def _counts_keys(node: Node) -> bool:
+    """Whether a scatter adds ones to zeros."""
+    x, _, updates = node.inputs
+    one = updates.op is CONSTANT and updates.attributes["value"] == 1
+    return one and x.type.rank == 1 and x.type.dtype.is_integer and _is_zero(x)
+
+
+def _sorted_keys(node: Node, compared: bool) -> tuple[Node, Node]:
+    """The row that each term goes to, and how many go below each row."""
+    indices, rows = _sorted_by(node)
+    assert isinstance(rows, int), "the axis that is indexed has no name"
+    keys = _keys(reshape(indices, (product(indices.type.shape),)), rows)
+    return keys, _starts_by_comparing(keys, rows) if compared else _starts(keys, rows)
+
+
+def _counts(node: Node, compared: bool) -> Node:
+    """How many terms go to each row."""
+    _, starts = _sorted_keys(node, compared)
+    ends, begins = (slice_(starts, (first,), (1,), node.type.shape) for first in (1, 0))
+    return cast(sub(ends, begins), node.type.dtype)
+
+
+def _segmented(node: Node, compared: bool) -> Node:
     _, indices, updates = node.inputs
     axis = _axis(node)
     shape, count = updates.type.shape, product(indices.type.shape)
     after = axis + indices.type.rank
-    rows = node.type.shape[axis]
-    assert isinstance(rows, int), "the axis that is indexed has no name"
-    keys = _keys(reshape(indices, (count,)), rows)
-    starts = _starts_by_comparing(keys, rows) if compared else _starts(keys, rows)
+    keys, starts = _sorted_keys(node, compared)
     order = _order_by_comparing(keys, starts) if compared else counting_order(keys, starts)
     flat = reshape(updates, (*shape[:axis], count, *shape[after:]))
     return segment_sum(flat, starts, order, axis)

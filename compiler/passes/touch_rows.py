@@ -1,5 +1,13 @@
 """An update leaves alone what it would not change: rows of a table of which no index speaks.
 
+An update that says itself which rows it changes walks these:
+
+    before   parallel i0 in 20000   parallel i1 in 128
+             loop { %w[i0, i1] = select(gt(%counts[i0], 0), mul(%w[i0, i1], 0.9), %w[i0, i1]) }
+    after    the same, of mul(%w[i0, i1], 0.9), when gt(%counts[i0], 0)
+
+So does one that says it by its arithmetic:
+
     before   parallel i0 in 20000   parallel i1 in 128
              loop k0 in 2048 between %starts[i0], %starts[i0 + 1] { %r = sum(...) }
              loop { %w[i0, i1] = sub(%w[i0, i1], mul(%lr[], %r)) }
@@ -9,7 +17,8 @@ Where a row has no term its sum is 0.0, and w - lr * 0.0 is w, bit for bit, if l
 without a sign: w - 0.0 is w for every w, -0.0 and infinities among them. That is asked when the
 program runs. Where it does not hold, for a rate that is negative, infinite or NaN, every row is
 walked, and comes to what the formula says. So a step of plain gradient descent costs what it
-touches; an optimizer whose state moves on without a gradient, as momentum does, walks all rows.
+touches, and so does an optimizer that keeps what has no gradient as it is; one whose state moves on
+without a gradient, as momentum does, walks all rows.
 
 Only kernels that store nothing but such new values of states are changed.
 """
@@ -22,7 +31,7 @@ from dataclasses import replace
 
 from ..loops.build import ScalarBuilder
 from ..loops.combiners import SUM
-from ..loops.ir import Kernel, Loop, Scalar, Store
+from ..loops.ir import Kernel, Loop, Scalar, Store, walk
 from ..loops.rewrite import Rewriting
 from ..program.ir import Decision, Program
 from ..types import int32, int64
@@ -36,17 +45,57 @@ def touch_rows(program: Program) -> Program:
     decisions: list[Decision] = []
 
     def touching(kernel: Kernel) -> Kernel:
-        when = None if kernel.when is not None else _changed(kernel, k)
-        if when is None:
+        if kernel.when is not None:
             return kernel
-        reason = "others would keep their bits"
-        decisions.append(Decision(f"walk {kernel.name}", "rows with terms", reason))
-        return replace(kernel, when=when)
+        made = _choosing(kernel)
+        walked, reason = "rows that it changes", "it says which"
+        if made is None:
+            when = _changed(kernel, k)
+            if when is None:
+                return kernel
+            made = replace(kernel, when=when)
+            walked, reason = "rows with terms", "others would keep their bits"
+        decisions.append(Decision(f"walk {kernel.name}", walked, reason))
+        return made
 
     changed = program.map_kernels(touching)
     if changed is program:
         return program
     return replace(changed, decisions=(*program.decisions, *decisions))
+
+
+def _choosing(kernel: Kernel) -> Kernel | None:
+    """The kernel where every store takes a new value of a state, or the old one, by one condition
+    on the same rows; None if that is not what they do."""
+    *before, last = kernel.loops
+    if last.axes or not last.stores or len(kernel.stores) > len(last.stores):
+        return None
+    if any(loop.between is None for loop in before):
+        return None
+    conditions = {_condition(store) for store in last.stores}
+    condition = conditions.pop()
+    if conditions or condition is None or condition.reduced:
+        return None
+    if not condition.axes or not condition.axes < frozenset(kernel.axes):
+        return None
+    read = {s.payload for s in walk(condition, set()) if s.op == "load"}
+    if not read.isdisjoint(kernel.writes):
+        return None
+    kept = tuple(replace(store, value=store.value.args[1]) for store in last.stores)
+    return replace(kernel, when=condition, loops=(*before, replace(last, stores=kept)))
+
+
+def _condition(store: Store) -> Scalar | None:
+    """Where a store changes the old value of its state; None if that is everywhere."""
+    value = store.value
+    if store.buffer.space != "state" or store.takes_turns or value.op != "select":
+        return None
+    condition, _, old = value.args
+    return condition if _is_in_place(old, store) else None
+
+
+def _is_in_place(old: Scalar, store: Store) -> bool:
+    return old.op == "load" and old.payload is store.buffer and old.args == store.index
 
 
 def _changed(kernel: Kernel, k: ScalarBuilder) -> Scalar | None:
@@ -74,8 +123,7 @@ def _step_of_nothing(store: Store, sums: Loop, k: ScalarBuilder) -> Scalar | Non
     if store.buffer.space != "state" or store.takes_turns or new.op != "sub":
         return None
     old, step = new.args
-    in_place = old.op == "load" and old.payload is store.buffer and old.args == store.index
-    if not in_place or new.dtype.bits not in _AS_INTEGER:
+    if not _is_in_place(old, store) or new.dtype.bits not in _AS_INTEGER:
         return None
     names = {r.name for r in sums.reductions}
 

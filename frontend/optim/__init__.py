@@ -15,6 +15,7 @@ from .newton_cg import *
 from .optimizer import *
 from .sgd import *
 from .sign import *
+from .sparse import *
 
 if not _typing.TYPE_CHECKING:  # a type checker follows the imports above
     __all__ = [*_public_names(globals()), "schedule"]
