@@ -13,7 +13,7 @@ FUNCTIONS = frozenset(
     """
     addcdiv addcmul addmm addmv allclose amp angle array_equal backends baddbmm
     bincount cartesian_prod cdist combinations complex128
-    complex64 conj convolve corrcoef correlate cov ctc_loss
+    complex64 conj convolve corrcoef correlate cov
     diag distributed eig eigh erfinv fft float8_e4m3fn
     frac func gcd get_default_dtype get_num_threads gradient heaviside histc
     histogram i0 imag index_copy index_fill int4 interp is_floating_point is_tensor
@@ -29,7 +29,7 @@ FUNCTIONS = frozenset(
 
 LAYERS = frozenset(
     """
-    AdaptiveLogSoftmaxWithLoss CTCLoss DataParallel FractionalMaxPool2d FractionalMaxPool3d
+    AdaptiveLogSoftmaxWithLoss DataParallel FractionalMaxPool2d FractionalMaxPool3d
     LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
     LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyLinear SyncBatchNorm
     """.split()

@@ -75,6 +75,11 @@ OF_LOSSES: dict[str, list[tuple[Any, Any]]] = {
             "triplet_margin_with_distance_loss",
         )
     },
+    "ctc_loss": [
+        (lambda: gc.ctc_loss(M[:, None][:, :0], E.astype(int), NONE_OF, NONE_OF), np.array(NAN)),
+        (lambda: gc.ctc_loss(M, NONE_OF, 2, 0), -M[:, 0].sum()),
+        (lambda: gc.ctc_loss(M[:1], [2], 1, 1), -M[0, 2]),
+    ],
     "cosine_embedding_loss": [
         (lambda: gc.cosine_embedding_loss(E, E, NONE_OF, reduction="none"), Z),
         (lambda: gc.cosine_embedding_loss(V, V, 1), np.array(0.0)),

@@ -449,6 +449,10 @@ LOSSES: Mapping[str, Loss] = {
     "multilabel_soft_margin_loss": Loss(
         "MultiLabelSoftMarginLoss", gc.multilabel_soft_margin_loss, "rows"
     ),
+    "ctc_loss": Loss(
+        "CTCLoss", gc.ctc_loss, "own",
+        lambda x: (gc.log_softmax(x)[:, None], *map(gc.constant, ([[1, 2]], [4], [2]))),
+    ),
     "margin_ranking_loss": Loss("MarginRankingLoss", gc.margin_ranking_loss, "own", _three),
     "cosine_embedding_loss": Loss(
         "CosineEmbeddingLoss", gc.cosine_embedding_loss, "own",

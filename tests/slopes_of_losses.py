@@ -63,6 +63,16 @@ LOSSES: Mapping[str, Sequence[Case]] = {
         loss([0.0, 0.0], [1.0, 2.0], value=[1, 2 * LN_2 - 1 + 0.5 * math.log(4 * PI)],
              slopes=([0, -1], [0, LN_2 + 0.25]), full=True),
     ],
+    "ctc_loss": [
+        # One step, one class: that logarithm. A target too long has no alignment.
+        Case(([[[-1.0, -2.0]]], [[1]], [1], [1]), 2.0, ([[[0, -1]]], None, None, None)),
+        Case(([[[-1.0, -2.0]]], [[1, 1]], [1], [2]), INF, ([[[0, 0]]], None, None, None)),
+        Case(([[[-INF, -INF]]], [[1]], [1], [1]), 0.0, ([[[0, 0]]], None, None, None),
+             {"zero_infinity": True}),
+        # 1-1, 1-0 or 0-1.
+        Case(([[[0.0, 0.0]], [[0.0, 0.0]]], [[1]], [2], [1]), -math.log(3.0),
+             ([[[-1 / 3, -2 / 3]], [[-1 / 3, -2 / 3]]], None, None, None)),
+    ],
     "margin_ranking_loss": [
         loss([1.0, 0.0, INF, 0.0], [0.0, 1.0, 0.0, INF], [1, 1, 1, 1],
              value=[0, 2, 0, INF], slopes=([-1, -1, 0, -1], [1, 1, 0, 1], None), margin=1.0),

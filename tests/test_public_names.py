@@ -33,6 +33,7 @@ def test_functions_are_names_of_gc() -> None:
         functional.activation,
         functional.attention,
         functional.convolution,
+        functional.ctc,
         functional.distances,
         functional.embeddings,
         functional.images,

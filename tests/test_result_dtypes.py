@@ -344,6 +344,10 @@ TABLE: dict[str, Entry] = {
         for name in ("margin_ranking_loss", "triplet_margin_loss",
                      "triplet_margin_with_distance_loss")
     },
+    "ctc_loss": (
+        "float only", lambda x, y: gc.ctc_loss(x[:, None], *map(gc.constant, ([[1]], [1], [1]))),
+        lambda x, y: -x[0, 1],
+    ),
     "cosine_embedding_loss": (
         "float only", lambda x, y: gc.cosine_embedding_loss(x, y, gc.constant([1, -1])), None
     ),

@@ -17,6 +17,7 @@ from .attention import *
 from .comparison import *
 from .convolution import *
 from .creation import *
+from .ctc import *
 from .distances import *
 from .einstein import *
 from .elementwise import *

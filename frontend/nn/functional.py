@@ -6,6 +6,7 @@ from .. import functional as _functional
 from ..functional.activation import *
 from ..functional.attention import *
 from ..functional.convolution import *
+from ..functional.ctc import *
 from ..functional.distances import *
 from ..functional.embeddings import *
 from ..functional.images import *

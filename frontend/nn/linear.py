@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradc.compiler.types import float32
+from gradc.compiler.types import DType, float32
 
 from .. import init
 from ..functional import alpha_dropout, bilinear, dropout, flatten, linear, silu
@@ -90,15 +90,17 @@ class Bilinear(Module):
         self.in1_features = count(in1_features, "in1_features", "Bilinear")
         self.in2_features = count(in2_features, "in2_features", "Bilinear")
         self.out_features = count(out_features, "out_features", "Bilinear")
-        bound = 1.0 / math.sqrt(self.in1_features)
-        begins = init.uniform(-bound, bound)
         shape = (self.out_features, self.in1_features, self.in2_features)
-        weight_init = begins if weight_init is None else weight_init
+        weight_init = self._uniform if weight_init is None else weight_init
         self.weight = parameter("weight", shape, dtype, weight_init)
         self.bias = None
         if bias:
-            bias_init = begins if bias_init is None else bias_init
+            bias_init = self._uniform if bias_init is None else bias_init
             self.bias = parameter("bias", (self.out_features,), dtype, bias_init)
+
+    def _uniform(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
+        bound = 1.0 / math.sqrt(self.in1_features)
+        return init.uniform(-bound, bound).values(shape, dtype)
 
     def forward(self, input1: Any, input2: Any) -> Tensor:
         """input1 [..., in1_features] and input2 [..., in2_features] to [..., out_features]."""

@@ -29,6 +29,7 @@ __all__ = [
     "MultiLabelMarginLoss",
     "SoftMarginLoss",
     "MultiLabelSoftMarginLoss",
+    "CTCLoss",
 ]
 
 
@@ -387,3 +388,18 @@ class MultiLabelSoftMarginLoss(_Loss):
     def forward(self, input: Any, target: Any) -> Tensor:
         """The loss of scores and targets."""
         return losses.multilabel_soft_margin_loss(input, target, **self.options)
+
+
+class CTCLoss(_Loss):
+    """See gc.ctc_loss."""
+
+    def __init__(
+        self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False
+    ) -> None:
+        self.options = {"blank": blank, "reduction": reduction, "zero_infinity": zero_infinity}
+
+    def forward(
+        self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any
+    ) -> Tensor:
+        """The loss of log-probabilities and targets, and how much of each counts."""
+        return losses.ctc_loss(log_probs, targets, input_lengths, target_lengths, **self.options)
