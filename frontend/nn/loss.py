@@ -391,7 +391,12 @@ class MultiLabelSoftMarginLoss(_Loss):
 
 
 class CTCLoss(_Loss):
-    """See gc.ctc_loss."""
+    """See gc.ctc_loss.
+
+    >>> logs = gc.log_softmax(gc.zeros((2, 1, 3)))
+    >>> print(gc.compile(nn.CTCLoss(reduction="none")(logs, [[1]], [2], [1]))().round(4))
+    [1.0986]
+    """
 
     def __init__(
         self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False

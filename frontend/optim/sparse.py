@@ -52,6 +52,14 @@ class SparseAdam(Optimizer):
 
     Raises ArgumentError, when the program is made, for a parameter that is read in another way.
     Source: as torch.optim.SparseAdam.
+
+    >>> words = gc.input("words", (2,), gc.int32)
+    >>> table = gc.parameter("table", (4, 2), init=gc.init.ones)
+    >>> program = gc.training(gc.sum(gc.embedding(words, table)), optim.SparseAdam(lr=0.5))
+    >>> trainer = program.compile()
+    >>> step = trainer.step(words=[1, 3])
+    >>> trainer.parameters["table"].round(2).tolist()
+    [[1.0, 1.0], [0.5, 0.5], [1.0, 1.0], [0.5, 0.5]]
     """
 
     lr: Rate = 1e-3
