@@ -16,7 +16,13 @@ from gradc.compiler.inspect import headline, occupied_peak_bytes
 from gradc.compiler.loops.build import ScalarBuilder
 from gradc.compiler.loops.ir import Axis, Buffer, Kernel, Loop, Store, dense_layout
 from gradc.compiler.lowering.groups import Group, Kind
-from gradc.compiler.memory.place import Piece, place_by_size, place_in_time
+from gradc.compiler.memory.place import (
+    Piece,
+    place,
+    place_by_area,
+    place_by_size,
+    place_in_time,
+)
 from gradc.compiler.memory.verify_plan import verify_plan
 from gradc.compiler.passes.order_kernels import (
     Item,
@@ -179,12 +185,22 @@ def plain_by_size(pieces: list[Piece]) -> list[int]:
     return [start for _, start in placed]
 
 
+def test_the_better_of_two_ways_to_place_pieces_is_taken() -> None:
+    ends = []
+    for seed in range(20):
+        pieces = random_pieces(seed, 60)
+        ways = (place_by_size(pieces), place_by_area(pieces), place(pieces))
+        ends.append([max(s + p.bytes for s, p in zip(way, pieces, strict=True)) for way in ways])
+    assert all(taken == min(by_size, by_area) for by_size, by_area, taken in ends)
+    assert {by_size < by_area for by_size, by_area, _ in ends} == {True, False}
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_pieces_that_live_together_lie_apart(seed: int) -> None:
     pieces = random_pieces(seed, 60)
     assert place_by_size(pieces) == plain_by_size(pieces)
     live = max(sum(p.bytes for p in pieces if p.first <= t <= p.last) for t in range(80))
-    for starts in (place_by_size(pieces), place_in_time(pieces)):
+    for starts in (place_by_size(pieces), place_by_area(pieces), place_in_time(pieces)):
         ends = [start + piece.bytes for start, piece in zip(starts, pieces, strict=True)]
         assert live <= max(ends) <= 1.6 * live
         for n, a in enumerate(pieces):

@@ -466,9 +466,11 @@ class _Fuser:
     # -- candidates and fit -----------------------------------------------------------------
 
     def _homes(self, node: Node) -> set[Group]:
-        """The groups of what `node` reads."""
+        """The groups of what `node` reads, and products that it waits for to be computed again,
+        beside which it is read."""
         g = self.grouping
-        return {g.group_of[p] for p in g.producers(node) if p in g.group_of}
+        found = {g.group_of[p] for p in g.producers(node) if p in g.group_of}
+        return found | {group for group in g.awaited(node) if group.is_plain_product}
 
     def _indices(self, walked: tuple[Axis, ...], group: Group) -> list[Index]:
         """Where a node of these axes may live in `group`: at full level, at outer level."""

@@ -212,6 +212,12 @@ class Group:
         """The axes that are not reduced."""
         return tuple(axis for axis in self.axes if axis not in self.reduced)
 
+    @property
+    def is_plain_product(self) -> bool:
+        """Whether it is a contraction of what it reads element by element, and not in windows."""
+        lowering = next(iter(self.index)).op.lowering
+        return isinstance(lowering, Contract) and lowering.orders is None
+
     def reaches(self, target: Group) -> bool:
         """Whether `target` must run before this group, directly or not; or is this group."""
         if self.order <= target.order:

@@ -5,11 +5,13 @@ Out: an offset for each, a multiple of 64 bytes like the sizes.
 
     by size   in the given order, largest first: each piece takes the gap that fits best among all
               that live when it does. n pieces cost n steps each
+    by area   the same, but those that take most bytes times positions first: what is kept all
+              through the program is not to lie between what comes and goes
     in time   as a run-time allocator would, but with all of it known: at its birth a piece takes
               the free gap that fits best, at its death its bytes are free. n log n
 
-The first needs less memory and is taken up to BY_SIZE_PIECES pieces, which bounds what it costs; a
-program of more takes the second. The choice follows from the program alone.
+One of the first two needs the least memory, and is taken up to BY_SIZE_PIECES pieces, which bounds
+what it costs; a program of more takes the third. The choice follows from the program alone.
 Source: greedy by size, as in Pisarchyk and Lee, 2020 (arXiv 2001.03288); best fit with coalescing
 of free blocks, as in Knuth, The Art of Computer Programming, volume 1, section 2.5.
 """
@@ -38,7 +40,24 @@ class Piece:
 
 def place(pieces: Sequence[Piece]) -> list[int]:
     """The offset of every piece; `pieces` are in the order in which they choose, largest first."""
-    return place_by_size(pieces) if len(pieces) <= BY_SIZE_PIECES else place_in_time(pieces)
+    if len(pieces) > BY_SIZE_PIECES:
+        return place_in_time(pieces)
+    by_size, by_area = place_by_size(pieces), place_by_area(pieces)
+    return by_area if _end(pieces, by_area) < _end(pieces, by_size) else by_size
+
+
+def _end(pieces: Sequence[Piece], starts: Sequence[int]) -> int:
+    return max((s + p.bytes for p, s in zip(pieces, starts, strict=True)), default=0)
+
+
+def place_by_area(pieces: Sequence[Piece]) -> list[int]:
+    """Offsets of pieces of which those of the most bytes times positions come first."""
+    areas = [piece.bytes * (piece.last - piece.first + 1) for piece in pieces]
+    order = sorted(range(len(pieces)), key=lambda number: -areas[number])
+    starts = [0] * len(pieces)
+    for number, start in zip(order, place_by_size([pieces[n] for n in order]), strict=True):
+        starts[number] = start
+    return starts
 
 
 def place_by_size(pieces: Sequence[Piece]) -> list[int]:

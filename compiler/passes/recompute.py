@@ -10,7 +10,8 @@ rest the backward one. Of the values that the backward part reads of the forward
 kept whose bytes are least, such that all others can be computed of them by cheap operations: a
 minimum cut (graph/min_cut.py), and of several that which computes the least. What is computed
 again is a copy of its operations, so that its values have the same bits; it waits for the operand
-beside which it is read first (ops/again.py), and is fused into what reads it. Whether relu lets a
+beside which it is read first (ops/again.py), and is fused into what reads it, or into the product
+that makes that operand. Whether relu lets a
 gradient through is read off its result where that is read anyway.
 
 That is what costs no time. A budget of bytes (memory/budget.py) asks for more: for all operations
@@ -54,12 +55,18 @@ MOST_OPERATIONS = 64
 """At most so many operations are done again for one value: about what vectors of a core compute
 while it waits for so many operands."""
 
+LARGE_BYTES = 1 << 20
+"""What has so many is gone from a core's own caches when the gradient reads it: to write it and to
+read it again takes as long as a function of each element that takes MOST_FLOPS."""
+
+MOST_FLOPS = 32
+
 
 def recompute(graph: Graph, settings: Settings) -> Graph:
     """The graph with values computed again where its gradient reads them.
 
     What may be done again grows with `settings.effort`:
-    0     what costs no time: cheap operations, on what is large
+    0     what costs no time: cheap operations, and functions of what is large
     1     every operation that computes each element by itself, on what is of any size
     2     reductions over axes too
     3..7  and products, each once for all that is made of it: at most 1 to 5 of them for one value
@@ -161,9 +168,11 @@ class _Border:
         return self._elements(type) * type.dtype.size_bytes
 
     def _elements(self, type: TensorType) -> int:
-        own = (factors(extent) for extent in type.shape)
-        extents = (one.number * math.prod(self.maxima.get(n, 1) for n in one.names) for one in own)
-        return math.prod(extents)
+        return math.prod(map(self._extent, type.shape))
+
+    def _extent(self, extent: int | str) -> int:
+        one = factors(extent)
+        return one.number * math.prod(self.maxima.get(name, 1) for name in one.names)
 
     def elements(self, node: Node) -> int:
         return max(map(self._elements, node.type.parts), default=0)
@@ -194,12 +203,17 @@ class _Border:
         }
 
     @cached_property
-    def levels(self) -> Mapping[Node, int]:
-        """How many nodes stand one above the other in each."""
-        found: dict[Node, int] = {}
+    def ranks(self) -> Mapping[Node, tuple[int, int, int]]:
+        """An order in which each comes behind its operands: by how many nodes stand one above the
+        other in each, and first of these what most nodes stand above of."""
+        below: dict[Node, int] = {}
         for node in self.graph.nodes():
-            found[node] = 1 + max((found[o] for o in node.inputs), default=0)
-        return found
+            below[node] = 1 + max((below[o] for o in node.inputs), default=0)
+        above = dict.fromkeys(below, 0)
+        for node in reversed(list(below)):
+            for operand in node.inputs:
+                above[operand] = max(above[operand], above[node] + 1)
+        return {node: (below[node], -above[node], n) for n, node in enumerate(below)}
 
     @cached_property
     def wanted(self) -> Mapping[Node, Node]:
@@ -210,11 +224,11 @@ class _Border:
             beside = list(filter(self.is_backward, node.inputs))
             if not beside:
                 continue
-            last = max(beside, key=self.levels.__getitem__)
+            last = max(beside, key=self.ranks.__getitem__)
             for operand in node.inputs:
                 if operand in self.values:
                     first = found.setdefault(operand, last)
-                    if self.levels[last] < self.levels[first]:
+                    if self.ranks[last] < self.ranks[first]:
                         found[operand] = last
         return found
 
@@ -251,11 +265,25 @@ class _Border:
     def _may_be_again(self, node: Node) -> bool:
         """Whether its operation may be done again; see recompute."""
         lowering = node.op.lowering
-        if _is_cheap(node) or (self.effort >= 1 and is_pointwise(node)):
+        if _is_cheap(node):
+            return True
+        if is_pointwise(node) and (self.effort >= 1 or self._is_quicker_than_memory(node)):
             return True
         if self.effort >= 2 and isinstance(lowering, Reduce | Cumulate):
             return True
         return self.effort >= 3 and _is_product(node)
+
+    def _is_quicker_than_memory(self, node: Node) -> bool:
+        """Whether it is made again in the time that it takes to write it and to read it."""
+        if self.bytes(node) < LARGE_BYTES:
+            return False
+        own, *others = (
+            type.with_shape(map(self._extent, type.shape))
+            for each in (node, *node.inputs)
+            for type in each.type.parts
+        )
+        flops = node.op.cost(own, *others, **node.attributes)
+        return flops <= MOST_FLOPS * own.size_elements
 
     def _reads_large_state(self, node: Node) -> bool:
         """Whether it is made of a state at about its own size: of a parameter, that is, which the
@@ -285,7 +313,7 @@ class _Rewriting:
     """The backward part on copies of what is not kept.
 
     Copies wait for nodes of the backward part, which read other copies, so that nodes are made in
-    the order of their levels.
+    the order of their ranks.
     """
 
     def __init__(self, border: _Border, kept: frozenset[Node]) -> None:
@@ -293,12 +321,14 @@ class _Rewriting:
         self._copies: dict[Node, Node] = {}
         self._products: dict[Node, Node] = {}  # what each waits for, and all that is made of it
         self._new: dict[Node, Node] = {}
+        self._after = {node: after for node, after in border.wanted.items() if self._is_lost(node)}
 
     def graph(self) -> Graph:
         """Where nothing is computed again, that of the border itself."""
         border = self.border
+        self._wait_together()
         self._await_products()
-        for node in sorted(border.graph.nodes(), key=border.levels.__getitem__):
+        for node in sorted(border.graph.nodes(), key=border.ranks.__getitem__):
             if border.is_backward(node):
                 is_first = not any(map(border.is_backward, node.inputs))
                 inputs = node.inputs if is_first else tuple(map(self._read, node.inputs))
@@ -307,14 +337,38 @@ class _Rewriting:
 
     def _read(self, node: Node) -> Node:
         """What the backward part reads in the place of a node."""
-        if node in self._new:
-            return self._new[node]
-        after = self.border.wanted.get(node)
-        if after is None or not self._is_lost(node):
-            return node
+        if node in self._new or node not in self._after:
+            return self._new.get(node, node)
         if node not in self._copies:
-            self._copies[node] = self._copy(node, self._new[after])
+            self._copies[node] = self._copy(node, self._new[self._after[node]])
         return self._copies[node]
+
+    def _wait_together(self) -> None:
+        """Two values that share what is dear are computed again at once, beside the later of what
+        they wait for, unless what reads the earlier one comes before that."""
+        border = self.border
+        sharing: dict[Node, list[Node]] = {}
+        for wanted in self._after:
+            for node in self._made_of(wanted):
+                if not (_is_cheap(node) or _is_product(node)):
+                    sharing.setdefault(node, []).append(wanted)
+        readers = border.graph.readers() if sharing else {}
+        for nodes in sharing.values():
+            latest = max((self._after[node] for node in nodes), key=border.ranks.__getitem__)
+            for node in nodes:
+                reading = filter(border.is_backward, readers[node])
+                if all(border.ranks[reader] > border.ranks[latest] for reader in reading):
+                    self._after[node] = latest
+
+    def _made_of(self, node: Node) -> set[Node]:
+        """All that is computed again to make a node, itself among it."""
+        stack = [node]
+        found = {node}
+        while stack:
+            fresh = {o for o in stack.pop().inputs if not self._is_there(o)} - found
+            found |= fresh
+            stack += fresh
+        return found
 
     def _is_lost(self, node: Node) -> bool:
         """Whether it is to be computed again: it is made of what is kept by way of what is not."""
@@ -327,19 +381,12 @@ class _Rewriting:
 
     def _await_products(self) -> None:
         """A product is done again once, for all that is made of it: before the first of that."""
-        border = self.border
-        for node, after in border.wanted.items():
-            stack = [node] if self._is_lost(node) else []
-            seen = set(stack)
-            while stack:
-                current = stack.pop()
-                if _is_product(current):
-                    first = self._products.setdefault(current, after)
-                    if border.levels[after] < border.levels[first]:
-                        self._products[current] = after
-                fresh = {o for o in current.inputs if not self._is_there(o)} - seen
-                seen |= fresh
-                stack += fresh
+        ranks = self.border.ranks
+        for node, after in self._after.items():
+            for current in filter(_is_product, self._made_of(node)):
+                first = self._products.setdefault(current, after)
+                if ranks[after] < ranks[first]:
+                    self._products[current] = after
 
     def _product(self, node: Node) -> Node:
         """The one copy of a product."""
