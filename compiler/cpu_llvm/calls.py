@@ -1,16 +1,16 @@
 """The kernel calls of an entry point as constant data, and the function that makes them.
 
     @SYMBOL.places = internal constant [5 x i32] [i32 0, i32 1024, i32 16, i32 0, i32 32]
-    @SYMBOL.calls  = internal constant { [9 x i64], [6 x i32] } {
-                         the numbers of `Steps`, @kernel.k0 - @SYMBOL.calls, 0, 0,
-                                                 @kernel.k1 - @SYMBOL.calls, 8, 1 }
+    @SYMBOL.calls  = internal constant [13 x i32] [
+                         the numbers of `Steps`, @kernel.k0 - @SYMBOL.calls, 0,
+                                                 @kernel.k1 - @SYMBOL.calls, 8 | 1 ]
 
 The calls of one body of the program's tree follow each other, a `Range`. A loop or choice in it is
 a call like those of kernels, of a function that makes the calls of its own body (regions.py).
 
-A call is three numbers: its function, in bytes from the table; its part of the table of places
-(context.py), in bytes from that table's start; and whether threads wait for each other before it
-(WAITS), and whether iterations on the same samples need it once (ONCE).
+A call is two numbers: its function, in bytes from the table; and its part of the table of places
+(context.py), in bytes from that table's start, which leave two bits: whether threads wait for each
+other before it (WAITS), and whether iterations on the same samples need it once (ONCE).
 Distances, because addresses would be written by the loader, in every process, for every call. As
 data, because a program of a thousand kernels would be a thousand calls for LLVM to compile, and a
 call with its barrier is four times as long in instructions. What makes the calls is one function
@@ -20,17 +20,20 @@ for all bodies of all entry points.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
-from ..artifact import ARGUMENT_FIELDS
+from ..artifact import ARGUMENT_FIELDS, LINE_BYTES
+from ..errors import CompileError
 from .arguments import argument_field, sample_numbers
 from .barriers import emit_barrier
 from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD, PLACE_BYTES
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
 from .values import SIZE_BYTES
 
-_FIELDS = 3
+_FIELDS = 2
 _WAITS, _ONCE = 1, 2
+_HOW = PLACE_BYTES - 1
+"""The bits of those in a number of bytes that is one of whole places."""
 _CALLS_NAME = "gradc.calls"
 
 Range = tuple[int, int]
@@ -42,7 +45,8 @@ class Steps:
     """What else the function must know.
 
     arena_bytes       before the workspaces of the threads, each of workspace_bytes
-    counter_bytes     at the start of each workspace: where the loops stand
+    counter_bytes     at the start of each workspace: where the loops stand; all three are written
+                      down in lines of memory
     samples           sample numbers from one step's to the next one's
     repeats           1: there is a loop over `count` steps; 0: there is one step
     first, last       calls of the outermost body
@@ -59,9 +63,21 @@ class Steps:
     end: int
     last: int
 
+    def numbers(self) -> list[int]:
+        """All of them as they are written down. Raises CompileError for one that has no room."""
+        found = []
+        for name, number in asdict(self).items():
+            written, rest = divmod(number, LINE_BYTES) if name in _IN_LINES else (number, 0)
+            if rest or written >= 1 << 8 * _NUMBER_BYTES:
+                problem = "a table of calls cannot hold a number"
+                raise CompileError(problem, facts=[f"{name}: {number}"])
+            found.append(written)
+        return found
+
 
 _HEAD = tuple(field.name for field in fields(Steps))
-_HEAD_BYTES = SIZE_BYTES["i64"]
+_IN_LINES = ("arena_bytes", "workspace_bytes", "counter_bytes")
+_NUMBER_BYTES = SIZE_BYTES["i32"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +96,7 @@ class Calls:
 
     def __init__(self, symbol: str) -> None:
         self._calls_name, self._places_name = f"{symbol}.calls", f"{symbol}.places"
-        self._records: list[tuple[str, int, int]] = []
+        self._records: list[tuple[str, int]] = []
         self._places: list[int] = []
         self._starts: dict[tuple[int, ...], int] = {}
 
@@ -93,7 +109,7 @@ class Calls:
                 self._starts[places] = len(self._places) * PLACE_BYTES
                 self._places += places
             how = call.waits * _WAITS | call.once * _ONCE
-            self._records.append((call.function, self._starts[places], how))
+            self._records.append((call.function, self._starts[places] | how))
         return begin * _FIELDS, len(self._records) * _FIELDS
 
     def make(self, f: FunctionEmitter, frame: Value, calls: Range) -> None:
@@ -108,7 +124,7 @@ class Calls:
         shared   whether all threads take part in any of them
         """
         f.tables[self._places_name] = self._places_text()
-        f.tables[self._calls_name] = self._calls_text(astuple(steps))
+        f.tables[self._calls_name] = self._calls_text(steps.numbers())
         given = [f.parameter(n) for n in range(len(BODY_PARAMETERS))]
         tables = [Value(f"@{n}", "ptr") for n in (self._calls_name, self._places_name)]
         name = "gradc.steps" if shared else "gradc.steps_alone"
@@ -121,17 +137,13 @@ class Calls:
 
     def _calls_text(self, numbers: Sequence[int]) -> str:
         here = f"i64 ptrtoint (ptr @{self._calls_name} to i64)"
-        listed = ", ".join(
-            f"i32 trunc (i64 sub (i64 ptrtoint (ptr @{function} to i64), {here}) to i32), "
-            f"i32 {part}, i32 {how}"
-            for function, part, how in self._records
-        )
-        head = ", ".join(f"i64 {number}" for number in numbers)
-        kinds = f"[{len(_HEAD)} x i64]", f"[{len(self._records) * _FIELDS} x i32]"
-        return (
-            f"@{self._calls_name} = internal constant {{ {kinds[0]}, {kinds[1]} }} "
-            f"{{ {kinds[0]} [{head}], {kinds[1]} [{listed}] }}, align {_HEAD_BYTES}"
-        )
+        listed = [f"i32 {number}" for number in numbers]
+        for function, part in self._records:
+            there = f"i64 ptrtoint (ptr @{function} to i64)"
+            listed += [f"i32 trunc (i64 sub ({there}, {here}) to i32)", f"i32 {part}"]
+        kind = f"[{len(listed)} x i32]"
+        head = f"@{self._calls_name} = internal constant {kind}"
+        return f"{head} [{', '.join(listed)}], align {_NUMBER_BYTES}"
 
 
 def _emit_steps(name: str, shared: bool) -> FunctionEmitter:
@@ -139,37 +151,42 @@ def _emit_steps(name: str, shared: bool) -> FunctionEmitter:
     tables = (("ptr", "calls"), ("ptr", "places"))
     f = FunctionEmitter(name, (*BODY_PARAMETERS, *tables), "void", "internal", AROUND_LOOPS)
     arguments, tid, threads, pool, calls, places = (f.parameter(n) for n in range(6))
-    head = {label: f.load("i64", f.gep(calls, n, "i64")) for n, label in enumerate(_HEAD)}
-    frame = f.alloca("i64", len(FRAME))
+    frame = f.alloca("i64", len(FRAME), align=8)
+
+    def head(label: str) -> Value:
+        """A number of the table, read where it is used: registers are few."""
+        number = f.load("i32", f.gep(calls, _HEAD.index(label), "i32"))
+        wide = f.cast("zext", number, "i64")
+        return f.binary("mul", wide, LINE_BYTES) if label in _IN_LINES else wide
 
     def set_field(label: str, value: Value) -> None:
         f.store(value, f.gep(frame, FRAME_FIELD[label], "i64"))
 
     given = {label: argument_field(f, arguments, label) for label in ARGUMENT_FIELDS}
-    order, samples = sample_numbers(f, arguments, head["samples"])
+    order, samples = sample_numbers(f, arguments, head("samples"))
     for label in ("state", "arena", "inputs", "outputs", "constants", "rows"):
         set_field(label, given[label])
     set_field("tid", tid)
     set_field("threads", threads)
     set_field("pool", pool)
-    behind = f.gep(given["arena"], head["arena_bytes"], "i8")
-    own = f.gep(behind, f.binary("mul", tid, head["workspace_bytes"]), "i8")
+    behind = f.gep(given["arena"], head("arena_bytes"), "i8")
+    own = f.gep(behind, f.binary("mul", tid, head("workspace_bytes")), "i8")
     set_field("counters", own)
-    set_field("workspace", f.gep(own, head["counter_bytes"], "i8"))
-    count = f.select(f.compare("ne", head["repeats"], 0), given["count"], 1)
+    set_field("workspace", f.gep(own, head("counter_bytes"), "i8"))
+    count = f.select(f.compare("ne", head("repeats"), 0), given["count"], 1)
     if not shared:
         count = f.select(f.compare("eq", tid, 0), count, 0)
-    _make_calls(f, frame, calls, places, head["first"], head["begin"])
+    _make_calls(f, frame, calls, places, head("first"), head("begin"))
     with f.loop(0, count) as loop:
         step = f.binary("add", given["first_step"], loop.index)
         set_field("order", f.gep(order, f.binary("mul", step, samples), "i64"))
         set_field("iteration", loop.index)
         again = f.binary("and", f.compare("ne", loop.index, 0), f.compare("eq", samples, 0))
         left_out = f.select(again, f.const("i32", _ONCE), 0)
-        _make_calls(f, frame, calls, places, head["begin"], head["end"], left_out)
+        _make_calls(f, frame, calls, places, head("begin"), head("end"), left_out)
         if shared:
             emit_barrier(f, pool, tid, threads)
-    _make_calls(f, frame, calls, places, head["end"], head["last"])
+    _make_calls(f, frame, calls, places, head("end"), head("last"))
     f.ret()
     return f
 
@@ -195,14 +212,14 @@ def _emit_calls() -> FunctionEmitter:
         f.load(FRAME[FRAME_FIELD[name]][0], f.gep(frame, FRAME_FIELD[name], "i64"))
         for name in fields
     )
-    records = f.gep(calls, len(_HEAD), "i64")
+    records = f.gep(calls, len(_HEAD), "i32")
     with f.loop(begin, end, _FIELDS) as call:
         record = f.gep(records, call.index, "i32")
-        function, part, how = (f.load("i32", f.gep(record, n, "i32")) for n in range(_FIELDS))
-        with f.if_(f.compare("ne", f.binary("and", how, _WAITS), 0)):
+        function, part = (f.load("i32", f.gep(record, n, "i32")) for n in range(_FIELDS))
+        with f.if_(f.compare("ne", f.binary("and", part, _WAITS), 0)):
             emit_barrier(f, pool, tid, threads)
-        with f.if_(f.compare("eq", f.binary("and", how, left_out), 0)):
-            own_places = f.gep(places, f.cast("zext", part, "i64"), "i8")
+        with f.if_(f.compare("eq", f.binary("and", part, left_out), 0)):
+            own_places = f.gep(places, f.cast("zext", f.binary("and", part, ~_HOW), "i64"), "i8")
             f.store(own_places, f.gep(frame, FRAME_FIELD["places"], "i64"))
             code = f.gep(calls, f.cast("sext", function, "i64"), "i8", inbounds=False)
             f.call_pointer("void", code, [frame])

@@ -23,6 +23,9 @@ from .vectors import first_lanes
 PANEL = PACKED_ROWS
 """The width of a panel."""
 
+_REGISTER_PART_BYTES = 16
+"""Of the parts of a vector register within which elements are moved best."""
+
 ROWS_AHEAD = 16
 """What is asked for while a row is copied."""
 
@@ -56,26 +59,27 @@ def _emit_pack_rows(name: str, kind: str) -> FunctionEmitter:
     and some rows later is asked for meanwhile, because rows may lie a page apart."""
     g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
     source, stride_k, _, valid, kc, target, width, *_ = _parameters(g)
-    ahead = g.binary("mul", stride_k, ROWS_AHEAD)
+    row_bytes, out_bytes = (g.binary("mul", n, SIZE_BYTES[kind]) for n in (stride_k, width))
+    ahead = g.binary("mul", row_bytes, ROWS_AHEAD)
     pairs = g.binary("and", g.intrinsic("llvm.smin", "i64", valid, width), -2 * PANEL)
     with g.loop(0, pairs, 2 * PANEL) as group:
         from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
-        with g.loop(0, kc, carried=[from_, to]) as loop:
+        with g.loop(0, kc, carried=[from_, to], guard=False) as loop:
             row, out = loop.carried
-            later = g.gep(row, ahead, kind, inbounds=False)
+            later = g.gep(row, ahead, "i8", inbounds=False)
             for line in range(0, 2 * PANEL * SIZE_BYTES[kind], LINE_BYTES):
                 g.prefetch(g.gep(later, line, "i8", inbounds=False), locality=3)
             for part in (0, PANEL):
                 g.store(g.load(kind, g.gep(row, part, kind), PANEL), g.gep(out, part, kind))
-            loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+            loop.next([g.gep(row, row_bytes, "i8"), g.gep(out, out_bytes, "i8")])
     with g.loop(pairs, width, PANEL) as group:
         left = g.binary("sub", valid, group.index)
         from_, to = g.gep(source, group.index, kind), g.gep(target, group.index, kind)
         mask = first_lanes(g, left, PANEL)
-        with g.loop(0, kc, carried=[from_, to]) as loop:
+        with g.loop(0, kc, carried=[from_, to], guard=False) as loop:
             row, out = loop.carried
             g.store(g.masked_load(kind, row, mask, PANEL), out)
-            loop.next([g.gep(row, stride_k, kind), g.gep(out, width, kind)])
+            loop.next([g.gep(row, row_bytes, "i8"), g.gep(out, out_bytes, "i8")])
     g.ret()
     return g
 
@@ -123,36 +127,43 @@ def _emit_pack_columns(name: str, kind: str, ahead: bool) -> FunctionEmitter:
     g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
     source, _, stride_n, valid, kc, target, width, *_ = _parameters(g)
     whole = g.binary("and", kc, -PACKED_COLUMNS)
-    with g.loop(0, width, PACKED_COLUMNS) as group:
+    out_bytes = g.binary("mul", width, SIZE_BYTES[kind])
+    with g.loop(0, width, PACKED_COLUMNS, guard=False) as group:
         first = g.intrinsic("llvm.smin", "i64", group.index, g.binary("sub", valid, 1))
-        columns = [g.gep(source, g.binary("mul", first, stride_n), kind)]
-        # One behind the other: LLVM would count each of eight columns on its own.
+        # One behind the other: LLVM would count each of eight columns, and of eight rows, on its
+        # own. It does not look through a freeze.
+        columns = [g.freeze(g.gep(source, g.binary("mul", first, stride_n), kind))]
         left = g.freeze(g.binary("sub", valid, group.index))
         for i in range(1, PACKED_COLUMNS):
             step = g.select(g.compare("sgt", left, i), stride_n, 0)
             columns.append(g.freeze(g.gep(columns[-1], step, kind)))
         to = g.gep(target, group.index, kind)
-        with g.loop(0, whole, PACKED_COLUMNS) as loop:
-            out = g.gep(to, g.binary("mul", loop.index, width), kind)
+        with g.loop(0, whole, PACKED_COLUMNS, carried=[to]) as loop:
+            (out,) = loop.carried
             if ahead:
-                following = g.binary("add", loop.index, g.binary("mul", width, stride_n))
+                later = g.binary("mul", width, stride_n)
+                following = g.freeze(g.binary("add", loop.index, later))
                 for column in columns:
                     g.prefetch(g.gep(column, following, kind, inbounds=False), locality=2)
             for row in transposed(g, kind, [g.gep(c, loop.index, kind) for c in columns]):
                 g.store(row, out)
-                out = g.gep(out, width, kind)
-        with g.loop(whole, kc) as loop:
-            out = g.gep(to, g.binary("mul", loop.index, width), kind)
+                out = g.freeze(g.gep(out, out_bytes, "i8"))
+            loop.next([out])
+        with g.loop(whole, kc, carried=loop.results) as loop:
+            (out,) = loop.carried
             for i, column in enumerate(columns):
                 element = g.load(kind, g.gep(column, loop.index, kind))
                 g.store(element, g.gep(out, i, kind))
+            loop.next([g.freeze(g.gep(out, out_bytes, "i8"))])
     g.ret()
     return g
 
 
 def transposed(f: FunctionEmitter, kind: str, rows: Sequence[Value]) -> list[Value]:
     """A square in memory, read by its rows and transposed: log2(n) rounds of exchanges between
-    rows s apart. The first, of halves, is done by loading them where they belong."""
+    rows s apart. The first, of halves, is done by loading them where they belong. What is exchanged
+    within sixteen bytes, as far as x86 has one instruction for it, is done by rounds that take the
+    elements of two rows in turn: so many of them come to the same."""
     size = len(rows)
     half = size // 2
     result: list[Value] = [rows[0]] * size
@@ -161,7 +172,7 @@ def transposed(f: FunctionEmitter, kind: str, rows: Sequence[Value]) -> list[Val
             first, second = (f.load(kind, f.gep(rows[n], part, kind), half) for n in (i, i + half))
             result[i + part] = f.shuffle(first, second, range(size))
     step = half // 2
-    while step:
+    while step * SIZE_BYTES[kind] >= _REGISTER_PART_BYTES:
         for i in range(size):
             if i & step:
                 continue
@@ -170,7 +181,28 @@ def transposed(f: FunctionEmitter, kind: str, rows: Sequence[Value]) -> list[Val
             high = [lane + step if not lane & step else size + lane for lane in range(size)]
             result[i], result[i | step] = f.shuffle(a, b, low), f.shuffle(a, b, high)
         step //= 2
+    square = 2 * step
+    while step:
+        result = [
+            row
+            for start in range(0, size, square)
+            for i in range(start, start + square // 2)
+            for row in _in_turn(f, result[i], result[i + square // 2], square)
+        ]
+        step //= 2
     return result
+
+
+def _in_turn(f: FunctionEmitter, a: Value, b: Value, square: int) -> list[Value]:
+    """The elements of two rows in turn, by groups of so many: of their first halves, of their
+    second ones."""
+    return [
+        f.shuffle(a, b, [
+            lane // square * square + part + lane % square // 2 + (a.lanes if lane % 2 else 0)
+            for lane in range(a.lanes)
+        ])
+        for part in (0, square // 2)
+    ]  # fmt: skip
 
 
 def pack_any_function(f: FunctionEmitter, kind: str) -> str:
