@@ -36,23 +36,11 @@ from ..artifact import LINE_BYTES
 from .blocked_tables import BlockedForm, Kept, Tables
 from .emit import AROUND_LOOPS, FunctionEmitter, Value
 from .parts import find_parts
-from .shares import share
 from .staging import stage
 
-_PARAMETERS = (
-    ("ptr", "frame"), ("ptr", "points"), ("ptr", "numbers"), ("ptr", "terms"),
-    ("ptr", "tile"), ("ptr", "epilogue"), ("ptr", "operands"),
-)  # fmt: skip
-"""frame, points   handed on to `epilogue` and to the packing functions; the first point is written
-                here: the bank
-numbers         the table of what is constant (numbers.py), in the order of `number_names`
-terms           the function that fills the table of terms; null: it is filled
-tile            the register tile's function, for `rows` x `columns` sums
-operands        pointers: the first element of what the epilogue reads and the tile before fetches,
-                null: of nothing; then for each operand
-    pack        a function with PACK_PARAMETERS; null: the operand is read in place
-    source      its first element; element (k, n) of a piece is `by_term` * k + `by_part` * n
-                elements, and what `beyond` adds, from where the piece's source_offsets say
+_PARAMETERS = (("ptr", "frame"), ("ptr", "kept"))
+"""frame   handed on to `epilogue` and to the packing functions
+kept    what blocked_tables.Kept says; records.py has begun to fill it
 """
 
 EPILOGUE_PARAMETERS = (
@@ -78,49 +66,37 @@ class _BlockedEmitter:
     def __init__(self, name: str, form: BlockedForm) -> None:
         self.f = FunctionEmitter(name, _PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
         self.form = form
-        given = {label: self.f.parameter(n) for n, (_, label) in enumerate(_PARAMETERS)}
-        self.kept = Kept(self.f, form)
-        for label in ("points", "numbers", "operands"):
-            self.kept.set(label, given[label])
-        self.tables = Tables(self.f, form, self.kept, given)
-        self.given, self.b0 = self.tables.given, form.a
+        self.kept = Kept(self.f, form, self.f.parameter(1))
+        self.tables = Tables(self.f, form, self.kept)
+        self.frame, self.given, self.b0 = self.f.parameter(0), self.tables.given, form.a
 
     def emit(self) -> FunctionEmitter:
-        f, given, kept = self.f, self.given, self.kept
-        with f.if_(f.compare("ne", given["terms"], f.const("ptr", 0))):
-            f.call_pointer("void", given["terms"], [given["frame"], given["numbers"]])
-        with f.loop(0, 2) as axis:
-            self._divide(axis.index)
-        given["blocks_limit"] = f.load("i64", f.gep(given["blocks"], -1, "i64"))
-        with f.loop(kept.get("all_first", 1), kept.get("all_end", 1), given["strips"]) as n:
-            self._take(1, n.index, given["strips"])
-            with f.loop(kept.get("all_first"), kept.get("all_end"), given["tiles"]) as m:
-                self._take(0, m.index, given["tiles"])
-                with f.loop(0, given["blocks_limit"], given["depth"]) as k:
-                    end = self.tables.clipped(k.index, given["depth"], given["blocks_limit"])
-                    self._block(k.index, end)
+        f, kept = self.f, self.kept
+        with self._blocks(1, "strips"), self._blocks(0, "tiles"):
+            limit = kept.get("blocks_limit")
+            with self._in_steps(f.const("i64", 0), limit, "depth") as k:
+                end = self.tables.clipped(k, self.given["depth"], kept.get("blocks_limit"))
+                self._block(k, end)
         f.ret()
         return f
 
-    def _divide(self, axis: Value) -> None:
-        """Find where an axis ends, and this thread's tiles or strips."""
-        f, e, given, kept = self.f, self.tables, self.given, self.kept
-        rows = f.binary("mul", e.context.parameter("rows"), given.after("m_per_row", axis))
-        most, size = f.binary("add", rows, given.after("m_extent", axis)), e.part_size(axis)
-        parts = f.binary("udiv", f.binary("add", most, f.binary("sub", size, 1)), size)
-        # All parts of an operand that is packed are full: what they lack is room.
-        anywhere = f.compare("slt", given.after("m_last", axis), 0)
-        full = f.select(anywhere, parts, f.binary("udiv", most, size))
-        count = f.binary("mul", parts, given.after("m_banks", axis))
-        shared = given.after("m_shared", axis)
-        others = f.binary("sub", e.context.parameter("threads"), 1)
-        part = f.binary("and", e.context.parameter("tid"), shared)
-        first, end = share(f, count, part, f.binary("add", f.binary("and", others, shared), 1))
-        found = {
-            "limit": most, "parts": parts, "full": full, "all_first": first, "all_end": end,
-        }  # fmt: skip
-        for name, value in found.items():
-            kept.set(name, value, axis)
+    @contextmanager
+    def _blocks(self, axis: int, size: str) -> Iterator[None]:
+        """The body runs for all blocks of an axis, of so many tiles or strips."""
+        kept, end = self.kept, self.kept.get("all_end", axis)
+        with self._in_steps(kept.get("all_first", axis), end, size) as first:
+            self._take(axis, first, self.given[size])
+            yield
+
+    @contextmanager
+    def _in_steps(self, low: Value, high: Value, size: str) -> Iterator[Value]:
+        """A loop whose step is a number of the table, read anew: it would be kept in memory."""
+        f = self.f
+        with f.if_(f.compare("slt", low, high)), f.do_while([low]) as loop:
+            (index,) = loop.carried
+            yield index
+            following = f.binary("add", index, self.given[size])
+            loop.next([following], f.compare("slt", following, high))
 
     def _take(self, axis: int, first: Value, size: Value) -> None:
         """The tiles or strips of a block."""
@@ -137,15 +113,15 @@ class _BlockedEmitter:
             f.loop(kept.get("first", inner), kept.get("end", inner)) as loop,
         ):
             self._stage(inner, loop.index, first, end)
-        with self._parts(outer) as part, f.loop(first, end, given["group"]) as group:
-            group_end = self.tables.clipped(group.index, given["group"], end)
+        with self._parts(outer) as part, self._in_steps(first, end, "group") as group:
+            group_end = self.tables.clipped(group, given["group"], end)
             with f.if_(self._has_staged(outer)):
-                self._stage(outer, part, group.index, group_end)
-            self._find(outer, part, group.index)
+                self._stage(outer, part, group, group_end)
+            self._find(outer, part, group)
             ahead = self._upcoming(part, group_end, first, end)
             with self._parts(inner) as other:
                 self._find(inner, other, first)
-                self._tiles(group.index, group_end, self._spread(ahead, inner, other))
+                self._tiles(group, group_end, self._spread(ahead, inner, other))
 
     @contextmanager
     def _parts(self, axis: Value) -> Iterator[Value]:
@@ -161,11 +137,11 @@ class _BlockedEmitter:
         return self.f.compare("ne", self.given.after("m_staged", axis), 0)
 
     def _stage(self, axis: Value, number: Value, first: Value, end: Value) -> None:
-        given = [self.given["frame"], self.kept.memory, axis, number, first, end]
+        given = [self.frame, self.kept.memory, axis, number, first, end]
         stage(self.f, self.form, given)
 
     def _find(self, axis: Value, number: Value, block: Value) -> None:
-        given = [self.given["frame"], self.kept.memory, axis, number, block]
+        given = [self.frame, self.kept.memory, axis, number, block]
         find_parts(self.f, self.form, given)
 
     def _tiles(self, block: Value, end: Value, ahead: _Ahead) -> None:
@@ -174,13 +150,13 @@ class _BlockedEmitter:
         f, e, given, kept = self.f, self.tables, self.given, self.kept
         down = f.binary("mul", e.nth(0, kept.get("number")), given["sums_tile"])
         along = f.binary("mul", e.nth(1, kept.get("number", 1)), given["sums_strip"])
-        sums = f.gep(given["sums"], f.binary("add", down, along), "i8")
+        sums = f.gep(kept.get("sums", kind="ptr"), f.binary("add", down, along), "i8")
         fetched = self._wanted(ahead)
         done = f.binary("mul", e.nth(1, kept.get("number", 1)), f.binary("sub", end, block))
         with f.loop(block, end) as loop:
             number = f.binary("add", done, f.binary("sub", loop.index, block))
             self._tile(sums, loop.index, self._row_to_copy(number, block, fetched))
-        with f.if_(f.compare("eq", end, given["blocks_limit"])):
+        with f.if_(f.compare("eq", end, kept.get("blocks_limit"))):
             self._epilogue(sums)
 
     def _tile(self, sums: Value, block: Value, ahead: _Ahead) -> None:
@@ -202,20 +178,21 @@ class _BlockedEmitter:
                 own, again, count, e.counts(first), a_offsets, b_offsets, *ahead,
                 kept.get("together"), e.number(left, "part"),
             ]  # fmt: skip
-            f.call_pointer("void", self.given["tile"], arguments)
+            f.call_pointer("void", kept.get("tile", kind="ptr"), arguments)
 
     def _epilogue(self, sums: Value) -> None:
         """What the kernel makes of the sums of tiles, those that their neighbours have left out."""
         f, given, e, kept = self.f, self.given, self.tables, self.kept
-        f.store(kept.get("bank"), given["points"])
+        points = kept.get("points", kind="ptr")
+        f.store(kept.get("bank"), points)
         rows = e.points(0, kept.get("within"), kept.get("together"))
         columns = e.points(1, kept.get("within", 1))
         above = f.binary("sub", rows[0], e.begins(0, rows[0]))
         before = f.binary("sub", columns[0], e.begins(1, columns[0]))
         element = f.binary("add", f.binary("mul", above, given["columns"]), before)
         first = f.gep(sums, f.binary("mul", element, given["kept_size"]), "i8")
-        arguments = [given["frame"], given["points"], first, *rows, *columns]
-        f.call_pointer("void", given["epilogue"], arguments)
+        arguments = [self.frame, points, first, *rows, *columns]
+        f.call_pointer("void", kept.get("epilogue", kind="ptr"), arguments)
 
     def _sums_bytes(self) -> Value:
         """Of one dot's sums for a tile."""
@@ -244,7 +221,7 @@ class _BlockedEmitter:
         has_one = f.compare("slt", line, f.binary("mul", given["columns"], self.tables.size))
         step = f.select(has_one, given["ahead_step"], 0)
         at = f.gep(upcoming, line, "i8", inbounds=False)
-        return f.select(f.compare("ne", step, 0), at, given["sums"]), step
+        return f.select(f.compare("ne", step, 0), at, self.kept.get("sums", kind="ptr")), step
 
     def _row_to_copy(self, number: Value, block: Value, other: _Ahead) -> _Ahead:
         """Of the rows that are copied for the next tile, the one with this number; or else `other`:
@@ -265,7 +242,7 @@ class _BlockedEmitter:
         """What the epilogue of the next tile reads: the next strip's, or the first one's in the
         rows that follow. `ahead` where it reads nothing."""
         f, given, kept = self.f, self.given, self.kept
-        wanted = f.load("ptr", given["operands"])
+        wanted = kept.get("wanted", kind="ptr")
         with f.if_else(f.compare("eq", wanted, f.const("ptr", 0))) as nothing:
             nothing.give(*ahead)
             nothing.otherwise()
@@ -275,7 +252,8 @@ class _BlockedEmitter:
             column = f.binary("mul", next_strip, given["columns"])
             rows = f.binary("add", tile, f.select(more, f.const("i64", 0), 1))
             down = f.binary("mul", f.binary("mul", rows, given["rows"]), given["wanted_row"])
-            along = self.tables.bytes_in_strips(column, column, given["wanted_beyond"])
+            along = f.binary("mul", column, self.tables.size)
+            along = self.tables.bytes_in_strips(along, column, given["wanted_beyond"])
             at = f.gep(wanted, f.binary("add", down, along), "i8", inbounds=False)
             nothing.give(at, given["wanted_step"])
         return nothing.results[0], nothing.results[1]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..loops.schedule import STRIP
-from .context import KernelContext
+from .context import FIELD_BYTES, KernelContext
 from .emit import FunctionEmitter, Operand, Value
-from .numbers import Given
+from .numbers import AHEAD_BYTES, Given
 from .terms import FIRST_COLUMNS, OF_OPERAND, number_names
 from .values import SIZE_BYTES
 
@@ -53,7 +53,7 @@ _OPERAND_NUMBERS = (
 )  # fmt: skip
 """bank    bytes from bank to bank, 0 of an operand that has columns
 strip  bytes from strip to strip, of one that has rows and is spread over the columns; else 0
-beyond  elements that each point of all strips before (schedule.py) adds to `by_part`
+beyond  bytes that each whole strip before a point (schedule.py) adds to what `by_part` says
 even_terms  of so many terms, from the first of a piece on, one lies `by_term` behind the other; the
             first of the next ones lies even_bytes * even_terms behind
 room   where in the workspace the operand is packed
@@ -62,6 +62,9 @@ row    bytes from row to row there, of an operand that has rows
 part   bytes from tile to tile there, or where it is packed from part to part
 width  what packing functions call so
 """
+
+
+_ROOM_OF_AXES = 21
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,12 @@ class BlockedForm:
         return [*_NUMBERS, *of_operands, *number_names(self.operands, self.axes)]
 
     @property
+    def room(self) -> int:
+        """For how many numbers there is room where short ones are made longer: for those of sums
+        over some axes, whatever the form's own are."""
+        return len(_NUMBERS) + len(self.operands) * len(_OPERAND_NUMBERS) + _ROOM_OF_AXES
+
+    @property
     def symbol(self) -> str:
         """What functions for this form are called, but for their first word."""
         return f"{self.kind}_{self.a}x{self.b}_{self.numbers}"
@@ -130,79 +139,99 @@ def operand_names(a: int, b: int) -> tuple[list[str], list[str]]:
 
 
 class Kept:
-    """Numbers and pointers in memory by name; of what both axes have, N's stands after M's."""
+    """Numbers and pointers in memory by name; of what both axes have, N's stands after M's.
+
+    A contraction's own function, or the one for all that have none, has the memory on its stack.
+    What it hands on is an address AHEAD_BYTES behind the first of them (numbers.py), so what is
+    used least stands last.
+    """
 
     _NAMES = (
-        "points", "numbers", "operands", "limit", "limit_n", "parts", "parts_n", "full", "full_n",
-        "all_first", "all_first_n", "all_end", "all_end_n", "first", "first_n", "end", "end_n",
+        "numbers", "points", "tile", "epilogue", "table", "blocks", "blocks_limit", "sums",
+        "limit", "limit_n", "first", "first_n", "end", "end_n",
         "number", "number_n", "within", "within_n", "together", "together_n", "bank", "bank_n",
     )  # fmt: skip
-    """limit   where the axis ends, in points of one bank
-    parts   tiles of one bank, or strips; full: of so many points, or with room for as many
-    all_first, all_end   those that are this thread's, counted through all banks
-    first, end           those of the block
+    """numbers   AHEAD_BYTES behind the first number of the table
+    points   handed on to packing functions and the epilogue; the first is written here: the bank
+    tile, epilogue   functions
+    table, blocks, sums   in the workspace; blocks_limit: how many blocks of the sum there are
+    limit    where the axis ends, in points of one bank
+    first, end           parts of the block: tiles or strips
     number      of the part that is worked on; within: the same in its bank
     together    how many are, with those that follow it in its bank: all are full, or it is one
     bank        number of the bank
-
-    Behind them, of each operand: `at`, where it is found, and `offsets`, its pieces' from there.
     """
-    _FOUND = ("at", "offsets")
+    _LAST = ("parts", "parts_n", "full", "full_n", "all_first", "all_first_n", "all_end",
+             "all_end_n")  # fmt: skip
+    """parts   tiles of one bank, or strips; full: of so many points, or with room for as many
+    all_first, all_end   those that are this thread's, counted through all banks
+    """
+    _FOUND = ("source", "pack", "at", "offsets")
+    """Of each operand: its first element; the function that packs it, null: it is read in place;
+    where its part is found, and its pieces' offsets from there. Before all: `wanted`, the first
+    element of what the epilogue reads and the tile before fetches; null: of nothing."""
 
-    def __init__(self, f: FunctionEmitter, form: BlockedForm, memory: Value | None = None) -> None:
-        self._f, count = f, len(self._NAMES) + len(self._FOUND) * len(form.operands)
-        self.memory = f.alloca("i64", count, align=8) if memory is None else memory
+    def __init__(self, f: FunctionEmitter, form: BlockedForm, memory: Value) -> None:
+        self._f, self.memory, operands = f, memory, len(form.operands)
+        self._kinds = {name: place for place, name in enumerate(self._NAMES)}
+        self._kinds["wanted"] = place = len(self._NAMES)
+        self._kinds |= {what: place + 1 + n * operands for n, what in enumerate(self._FOUND)}
+        place += 1 + operands * len(self._FOUND)
+        self._kinds |= {name: place + n for n, name in enumerate(self._LAST)}
+        self._size = place + len(self._LAST)
+
+    @classmethod
+    def allocated(cls, f: FunctionEmitter, form: BlockedForm) -> Kept:
+        """Such memory, with room behind it for numbers that are made longer."""
+        size = cls(f, form, f.const("ptr", 0))._size
+        more = form.room * SIZE_BYTES[form.numbers] // FIELD_BYTES
+        first = f.alloca("i64", size + more, align=FIELD_BYTES)
+        return cls(f, form, f.gep(first, AHEAD_BYTES, "i8"))
+
+    @property
+    def numbers(self) -> Value:
+        """Where that room is."""
+        return self._at(self._size, 0)
 
     def get(self, name: str, axis: Operand = 0, kind: str = "i64") -> Value:
-        return self._f.load(kind, self._at(self._NAMES.index(name), axis))
+        return self._f.load(kind, self._at(self._kinds[name], axis))
 
     def set(self, name: str, value: Value, axis: Operand = 0) -> None:
-        self._f.store(value, self._at(self._NAMES.index(name), axis))
+        self._f.store(value, self._at(self._kinds[name], axis))
 
-    def pointers(self) -> dict[str, Value]:
-        """The first of them, which other functions are not given."""
-        return {name: self.get(name, kind="ptr") for name in self._NAMES[:3]}
-
-    def found(self, name: str, operand: int) -> Value:
-        return self._f.load("ptr", self._place(name, operand))
+    def found(self, name: str, operand: Operand) -> Value:
+        return self.get(name, operand, "ptr")
 
     def set_found(self, name: str, value: Value, operand: Operand) -> None:
-        self._f.store(value, self._place(name, operand))
-
-    def _place(self, name: str, operand: Operand) -> Value:
-        after = len(self._NAMES) + self._FOUND.index(name)
-        operand = self._f.operand(operand, "i64")
-        return self._at(after, self._f.binary("mul", operand, len(self._FOUND)))
+        self.set(name, value, operand)
 
     def _at(self, place: int, after: Operand) -> Value:
-        return self._f.gep(self._f.gep(self.memory, after, "i64"), place, "i64")
+        first = self._f.gep(self.memory, after, "i64")
+        return self._f.gep(first, place * FIELD_BYTES - AHEAD_BYTES, "i8")
 
 
 class Tables:
     """Emits what is found in the tables into one function."""
 
-    def __init__(
-        self, f: FunctionEmitter, form: BlockedForm, kept: Kept, given: dict[str, Value]
-    ) -> None:
+    def __init__(self, f: FunctionEmitter, form: BlockedForm, kept: Kept) -> None:
         self.f, self.form, self.kept = f, form, kept
         self.size = SIZE_BYTES[form.kind]
+        given = {"numbers": kept.get("numbers", kind="ptr")}
         self.given = Given(f, given, form.number_names, form.numbers)
         self.context = KernelContext(f, ())
-        self.operands = given["operands"]
-        workspace = self.context.parameter("workspace")
-        for part in ("table", "blocks", "sums"):
-            self.given[part] = f.gep(workspace, self.given[part], "i8")
 
     # -- of the table of terms ----------------------------------------------------------------
 
     def column(self, number: Operand, piece: Value) -> Value:
         """Where the table's column `number` has its entry for a piece."""
         f, given = self.f, self.given
-        start = f.gep(given["table"], f.binary("mul", given["column_bytes"], number), "i8")
+        table = self.kept.get("table", kind="ptr")
+        start = f.gep(table, f.binary("mul", given["column_bytes"], number), "i8")
         return f.gep(start, piece, "i64")
 
     def first_piece(self, block: Value) -> Value:
-        return self.f.load("i64", self.f.gep(self.given["blocks"], block, "i64"))
+        blocks = self.kept.get("blocks", kind="ptr")
+        return self.f.load("i64", self.f.gep(blocks, block, "i64"))
 
     def counts(self, piece: Value) -> Value:
         return self.column(0, piece)
@@ -269,16 +298,10 @@ class Tables:
         return self.given.after(first, operand, len(_OPERAND_NUMBERS))
 
     def pack(self, operand: Operand) -> Value:
-        return self._pointer(operand, 0)
+        return self.kept.found("pack", operand)
 
     def source(self, operand: Operand) -> Value:
-        return self._pointer(operand, 1)
-
-    def _pointer(self, operand: Operand, which: int) -> Value:
-        """One of the two that `operands` has of it, behind the first of all."""
-        f = self.f
-        pair = f.gep(self.operands, f.binary("mul", f.operand(operand, "i64"), 2), "ptr")
-        return f.load("ptr", f.gep(pair, 1 + which, "ptr"))
+        return self.kept.found("source", operand)
 
     def is_staged(self, operand: Operand) -> Value:
         return self.f.compare("ne", self.pack(operand), self.f.const("ptr", 0))
@@ -294,13 +317,14 @@ class Tables:
         """Where an operand's element at this point of its own run is, and of this bank."""
         f = self.f
         along = f.binary("mul", point, self.number(operand, "by_part"))
+        along = f.binary("mul", along, self.size)
         offset = self.bytes_in_strips(along, point, self.number(operand, "beyond"))
         if bank is not None:
             offset = f.binary("add", offset, f.binary("mul", bank, self.number(operand, "bank")))
         return f.gep(self.source(operand), offset, "i8", inbounds=False)
 
-    def bytes_in_strips(self, elements: Value, point: Value, beyond: Value) -> Value:
-        """So many elements, and what each point of all strips before this one adds, in bytes."""
+    def bytes_in_strips(self, along: Value, point: Value, beyond: Value) -> Value:
+        """So many bytes, and what each whole strip before this point adds."""
         f = self.f
-        strips = f.binary("mul", f.binary("and", point, -STRIP), beyond)
-        return f.binary("mul", f.binary("add", elements, strips), self.size)
+        strips = f.binary("lshr", point, STRIP.bit_length() - 1)
+        return f.binary("add", along, f.binary("mul", strips, beyond))

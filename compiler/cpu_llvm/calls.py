@@ -27,7 +27,7 @@ from ..errors import CompileError
 from .arguments import argument_field, sample_numbers
 from .barriers import emit_barrier
 from .context import BODY_PARAMETERS, FRAME, FRAME_FIELD, PLACE_BYTES
-from .emit import AROUND_LOOPS, FunctionEmitter, Value
+from .emit import AROUND_LOOPS, FunctionEmitter, Value, distance
 from .values import SIZE_BYTES
 
 _FIELDS = 2
@@ -83,10 +83,11 @@ _NUMBER_BYTES = SIZE_BYTES["i32"]
 @dataclass(frozen=True)
 class Call:
     """A call of a function, with the places of its buffers, after a barrier if it `waits`; only in
-    the first of several steps on the same samples if it is needed `once` (unchanging.py)."""
+    the first of several steps on the same samples if it is needed `once` (unchanging.py). The name
+    of a record (records.py) may stand before them: how far it is from there."""
 
     function: str
-    places: tuple[int, ...]
+    places: tuple[int | str, ...]
     waits: bool
     once: bool = False
 
@@ -97,8 +98,8 @@ class Calls:
     def __init__(self, symbol: str) -> None:
         self._calls_name, self._places_name = f"{symbol}.calls", f"{symbol}.places"
         self._records: list[tuple[str, int]] = []
-        self._places: list[int] = []
-        self._starts: dict[tuple[int, ...], int] = {}
+        self._places: list[int | str] = []
+        self._starts: dict[tuple[int | str, ...], int] = {}
 
     def add(self, calls: Iterable[Call]) -> Range:
         """These calls, behind all others so far."""
@@ -131,16 +132,18 @@ class Calls:
         f.call_helper(None, name, [*given, *tables], lambda: _emit_steps(name, shared))
 
     def _places_text(self) -> str:
-        listed = ", ".join(f"i32 {number}" for number in self._places)
+        numbers = (
+            distance(place, self._places_name, n * PLACE_BYTES) if isinstance(place, str) else place
+            for n, place in enumerate(self._places)
+        )
+        listed = ", ".join(f"i32 {number}" for number in numbers)
         kind = f"[{len(self._places)} x i32]"
         return f"@{self._places_name} = internal constant {kind} [{listed}], align {PLACE_BYTES}"
 
     def _calls_text(self, numbers: Sequence[int]) -> str:
-        here = f"i64 ptrtoint (ptr @{self._calls_name} to i64)"
         listed = [f"i32 {number}" for number in numbers]
         for function, part in self._records:
-            there = f"i64 ptrtoint (ptr @{function} to i64)"
-            listed += [f"i32 trunc (i64 sub ({there}, {here}) to i32)", f"i32 {part}"]
+            listed += [f"i32 {distance(function, self._calls_name)}", f"i32 {part}"]
         kind = f"[{len(listed)} x i32]"
         head = f"@{self._calls_name} = internal constant {kind}"
         return f"{head} [{', '.join(listed)}], align {_NUMBER_BYTES}"

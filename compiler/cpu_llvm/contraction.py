@@ -31,12 +31,12 @@ from ..loops.index_form import StripStep
 from ..loops.ir import PAGE_BYTES, Axis, Kernel, Scalar, walk
 from ..loops.schedule import LANES, MOST_ROWS, PACKED_COLUMNS, STRIP, Staging, Tiles
 from .blocked import blocked_function
-from .blocked_tables import BlockedForm, operand_names, order_numbers
-from .context import KernelContext, kernel_symbol, new_kernel_function
+from .blocked_tables import BlockedForm, Kept, operand_names, order_numbers
+from .context import FIELD_BYTES, KernelContext, kernel_symbol, new_kernel_function
 from .emit import AROUND_LOOPS, FunctionEmitter, Value, llvm_type
 from .epilogue import bind_points, buffers_of, emit_epilogue, in_strips, is_cut, turning_elements
 from .lanes import axis_limit
-from .numbers import number_type, numbers_table
+from .numbers import number_type
 from .packing import (
     PACK_PARAMETERS,
     PANEL,
@@ -45,6 +45,7 @@ from .packing import (
     pack_columns_function,
     pack_rows_function,
 )
+from .records import Record, Recorded, code_of, plain_function, prepare, record_table
 from .shares import own_share
 from .terms import TermShape, limit_numbers, table_columns, terms_function
 from .tiles import TileShape, tile_function
@@ -64,13 +65,16 @@ _ANYWHERE = -1
 """Where the last tile begins at the latest, if it may begin anywhere."""
 
 
-def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter:
-    """The kernel as one function with the signature of context.py.
+def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter | Recorded:
+    """The kernel as one function with the signature of context.py, or as a record.
 
     Raises CompileError if the tiles do not fit the kernel.
     """
     f = new_kernel_function(kernel.name, AROUND_LOOPS)
     emitter = _ContractionEmitter(TiledKernel(kernel, tiles), f)
+    if emitter.plain is not None:
+        function = plain_function(f, emitter.form)
+        return Recorded(function, emitter.record(*emitter.plain), f)
     if tiles.is_shared:
         emitter.emit()
     else:
@@ -193,7 +197,7 @@ def _wanted_numbers(k: TiledKernel) -> dict[str, int]:
     row = beyond = step = 0
     if k.wanted is not None:
         rows, columns = map(in_strips, k.steps(k.wanted, (k.rows, k.columns)) or ())
-        row, beyond = rows.inside, columns.across // STRIP - 1
+        row, beyond = rows.inside, columns.across - STRIP
         step = -(-k.shape.rows * row // min(k.sum.block_terms, k.sum.terms))
     size = SIZE_BYTES[k.shape.scalar]
     return {"wanted_row": row * size, "wanted_beyond": beyond, "wanted_step": step * size}
@@ -264,7 +268,8 @@ class _Operand:
         """
         apart = part * self.size if self.is_staged else k.shape.rows * self.part_bytes
         found = {
-            "by_term": self.by_term, "by_part": self.by_part, "beyond": self.beyond,
+            "by_term": self.by_term, "by_part": self.by_part,
+            "beyond": STRIP * self.beyond * self.size,
             "bank": self.by_bank * self.size,
             "strip": k.shape.columns * self.size if k.shape.spread and self.name[0] == "a" else 0,
             "even_terms": self.even_terms or k.sum.terms,
@@ -334,6 +339,16 @@ class _ContractionEmitter:
             )
         )  # fmt: skip
         self.at_once = self._tiles_at_once()
+        # Rooms in the workspace are taken in this order.
+        self.numbers = self._sizes() | self._memory() | k.sum.numbers() | _wanted_numbers(k)
+        self.form = BlockedForm(
+            self.shape.scalar, len(k.a), len(k.b), len(k.sum.axes), k.sum.cut.position,
+            number_type(self.numbers),
+        )  # fmt: skip
+
+    @property
+    def operands(self) -> list[_Operand]:
+        return [*self.a, *self.b]
 
     def _tiles_at_once(self) -> int:
         """How many tiles one call computes: so many that their sums stay in the first-level cache.
@@ -346,31 +361,43 @@ class _ContractionEmitter:
             return 1
         return max(1, min(self.tiles, SUMS_AT_ONCE_BYTES // self.shape.size_bytes))
 
-    def emit(self) -> None:
-        f, k, operands = self.f, self.k, (*self.a, *self.b)
-        wanted = k.wanted
-        self.context.prepare(buffers_of(*k.a, *k.b, *([] if wanted is None else [wanted])))
-        points = f.alloca("i64", 1 + len(k.outer), align=8)
-        constants = self._sizes() | self._memory() | k.sum.numbers() | _wanted_numbers(k)
-        form = BlockedForm(
-            self.shape.scalar, len(k.a), len(k.b), len(k.sum.axes), k.sum.cut.position,
-            number_type(constants),
-        )  # fmt: skip
-        names = form.number_names
-        numbers = numbers_table(f, names, form.numbers, constants)
-        fill = terms_function(
-            f, [o.name for o in operands], form.axes, form.cut, names, form.numbers
-        )
-        terms = Value(f"@{fill}", "ptr")
-        if k.outer:  # once for all of them
-            f.call("void", 1, fill, [f.parameter(0), numbers])
-            terms = f.const("ptr", 0)
+    @cached_property
+    def plain(self) -> tuple[int, list[int]] | None:
+        """Codes (records.py) of what the epilogue wants fetched and of the operands, if there is
+        nothing to compute before the loops begin."""
+        k = self.k
+        loads = [operand.scalar for operand in self.operands]
+        loads += [] if k.wanted is None else [k.wanted]
+        if k.outer or any(operand.kind == "computed" for operand in self.operands):
+            return None
+        codes = [code_of(load.payload, k.buffers) for load in loads]
+        if None in codes or any(self._origin(load).integer != 0 for load in loads):
+            return None
+        found = [code for code in codes if code is not None]
+        return (0 if k.wanted is None else found.pop()), found
+
+    def record(self, wanted: int = 0, sources: Sequence[int] = ()) -> str:
+        """The name of the kernel's record."""
+        f, k, form = self.f, self.k, self.form
+        names = [operand.name for operand in self.operands]
+        terms = terms_function(f, names, form.axes, form.cut, form.number_names, form.numbers)
         room = self.context.room("i64", turning_elements(k))
         epilogue = _helper(f, emit_epilogue(k, self.at_once, room))
-        tile = Value(f"@{tile_function(f, self.shape)}", "ptr")
-        listed = f.alloca("ptr", 1 + 2 * len(operands), align=8)
-        given = [f.parameter(0), points, numbers, terms, tile, epilogue, listed]
-        name = blocked_function(f, form)
+        packs = [self._packing(operand) for operand in self.operands]
+        codes = sources or [0] * len(packs)
+        alone = not k.tiles.is_shared
+        tile = tile_function(f, self.shape)
+        record = Record(terms, tile, epilogue, packs, alone, wanted, codes, self.numbers)
+        return record_table(f, kernel_symbol("record", k.name), form, record)
+
+    def emit(self) -> None:
+        f, k, wanted = self.f, self.k, self.k.wanted
+        operands = [operand.scalar for operand in self.operands]
+        self.context.prepare(buffers_of(*operands, *([] if wanted is None else [wanted])))
+        kept = Kept.allocated(f, self.form)
+        points = f.alloca("i64", 1 + len(k.outer), align=FIELD_BYTES)
+        kept.set("points", points)
+        prepare(f, self.form, kept, Value(f"@{self.record()}", "ptr"))
         with ExitStack() as stack:
             for number, axis in enumerate(k.outer):
                 low, high = f.const("i64", 0), axis_limit(self.context, axis)
@@ -380,12 +407,10 @@ class _ContractionEmitter:
                 stack.enter_context(self.e.level())
                 self.e.bind(axis, loop.index)
                 f.store(loop.index, f.gep(points, 1 + number, "i64"))
-            pointers = [f.const("ptr", 0) if wanted is None else self._first(wanted)]
-            for operand in operands:
-                pointers += [self._packing(operand), self._source(operand)]
-            for number, pointer in enumerate(pointers):
-                f.store(pointer, f.gep(listed, number, "ptr"))
-            f.call("void", 1, name, given)
+            kept.set("wanted", f.const("ptr", 0) if wanted is None else self._first(wanted))
+            for number, operand in enumerate(self.operands):
+                kept.set_found("source", self._source(operand), number)
+            f.call("void", 1, blocked_function(f, self.form), [f.parameter(0), kept.memory])
 
     def _sizes(self) -> dict[str, int]:
         """How large things are, and what threads share."""
@@ -462,39 +487,43 @@ class _ContractionEmitter:
 
     def _first(self, load: Scalar) -> Value:
         """Where the element lies that is loaded for the first row, column and term."""
+        base = self.context.base(load.payload)
+        return self.f.gep(base, self._origin(load), self.k.shape.scalar)
+
+    def _origin(self, load: Scalar) -> Value:
+        """Its number among the elements of its buffer."""
         f, k = self.f, self.k
         with self.e.level():
             banks = () if k.bank is None else (k.bank,)
             for axis in (k.rows, k.columns, *banks, *k.sum.axes):
                 self.e.bind(axis, f.const("i64", 0))
-            base, address = self.context.base(load.payload), self.e.value(load.args[0])
-            return f.gep(base, address, k.shape.scalar)
+            return self.e.value(load.args[0])
 
-    def _packing(self, operand: _Operand) -> Value:
-        """The function that packs an operand; null if it is read in place."""
+    def _packing(self, operand: _Operand) -> str | None:
+        """The function that packs an operand; None if it is read in place."""
         f, kind = self.f, self.shape.scalar
         match operand.kind:
             case "in place":
-                return f.const("ptr", 0)
+                return None
             case "packed rows":
-                return Value(f"@{pack_rows_function(f, kind)}", "ptr")
+                return pack_rows_function(f, kind)
             case "packed columns":
                 large = operand.axis.extent * self.k.sum.terms * operand.size > LARGE_BYTES
-                return Value(f"@{pack_columns_function(f, kind, ahead=large)}", "ptr")
+                return pack_columns_function(f, kind, ahead=large)
             case "copied":
-                return Value(f"@{copy_rows_function(f, kind)}", "ptr")
+                return copy_rows_function(f, kind)
             case "packed any":
-                return Value(f"@{pack_any_function(f, kind)}", "ptr")
+                return pack_any_function(f, kind)
             case "computed":
                 return _helper(f, _emit_pack(self.k, operand))
             case _:
                 assert_never(operand.kind)
 
 
-def _helper(f: FunctionEmitter, function: FunctionEmitter) -> Value:
-    """Pointer to a function that is added to the module together with `f`."""
+def _helper(f: FunctionEmitter, function: FunctionEmitter) -> str:
+    """The name of a function that is added to the module together with `f`."""
     f.helpers[function.name] = lambda: function
-    return Value(f"@{function.name}", "ptr")
+    return function.name
 
 
 def _emit_pack(k: TiledKernel, operand: _Operand) -> FunctionEmitter:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from .emit_memory import MemoryEmitter
 from .emit_module import ModuleEmitter
-from .emit_values import AROUND_LOOPS, KERNEL
+from .emit_values import AROUND_LOOPS, KERNEL, distance
 from .values import Operand, Value, llvm_type, mangled
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ModuleEmitter",
     "Operand",
     "Value",
+    "distance",
     "llvm_type",
 ]
 

@@ -48,10 +48,7 @@ class ModuleEmitter:
 
     def add(self, function: ValueEmitter) -> None:
         """Take a finished function with the declarations, tables and helpers it needs."""
-        for name, build in function.helpers.items():
-            if name not in self._helpers:
-                self._helpers.add(name)
-                self.add(build())
+        self.add_needs(function)
         text, shared = self._with_shared_names(function.text()), ""
         if self.shared:
             if function.linkage == "internal":
@@ -63,9 +60,26 @@ class ModuleEmitter:
             head, rest = text.split(" {\n", 1)
             text = f"{head} {self.target_attributes} {{\n{rest}"
         self._definitions.append((shared, text))
+
+    def add_needs(self, function: ValueEmitter) -> None:
+        """Take what a function needs, without its code."""
+        for name, build in function.helpers.items():
+            if name not in self._helpers:
+                self._helpers.add(name)
+                self.add(build())
         for name, table in function.tables.items():
             self._globals[name] = self._with_shared_names(table)
+        for name, content in function.records.items():
+            self._add_record(name, self._with_shared_names(content))
         self._declarations.update(function.declarations)
+
+    def _add_record(self, name: str, content: str) -> None:
+        """A constant that may tell how far others are from it, under the name of its content."""
+        digest = hashlib.sha256(content.replace(f"@{name} ", "@ ").encode()).hexdigest()
+        known = f"record.{digest[:_NAME_DIGITS]}"
+        self._names[name] = known
+        text = content.replace(f"@{name} ", f"@{known} ")
+        self._globals[known] = f"@{known} = {PRIVATE_TABLE} {text}"
 
     def _with_shared_names(self, text: str) -> str:
         if not self._names:
@@ -107,6 +121,8 @@ class ModuleEmitter:
         here = self._shared_lengths.keys() - elsewhere
         comdats = [f"${name} = comdat any" for name in sorted(here)]
         used = set(_NAMED.findall(body))
+        for name, table in reversed(self._globals.items()):  # what it names stands before it
+            used |= set(_NAMED.findall(table)) if name in used else set()
         tables = [t for name, t in self._globals.items() if name in used or not elsewhere]
         declared += [
             _declaration(text) for name, text in self._definitions if name and name in elsewhere

@@ -29,6 +29,16 @@ _FOLDED = {
 }
 
 
+def distance(there: str, here: str, after: int = 0) -> str:
+    """The constant, an i32, that is how many bytes one global is behind another, or behind what is
+    so many bytes after its start."""
+    start = (
+        f"ptr getelementptr inbounds (i8, ptr @{here}, i64 {after})" if after else f"ptr @{here}"
+    )
+    ends = (f"i64 ptrtoint ({address} to i64)" for address in (f"ptr @{there}", start))
+    return f"trunc (i64 sub ({', '.join(ends)}) to i32)"
+
+
 KERNEL = "nounwind optsize"
 """Attributes of kernels: short code, of which nothing is aligned. Loops over vectors are as fast
 that way; register tiles have attributes of their own (tiles.py)."""
@@ -55,6 +65,7 @@ class ValueEmitter:
         self.linkage, self.attributes = linkage, attributes
         self.declarations: dict[str, str] = {}
         self.tables: dict[str, str] = {}
+        self.records: dict[str, str] = {}  # constants, known to the module by what they contain
         self.helpers: dict[str, Callable[[], ValueEmitter]] = {}
         self.copies: Counter[str] = Counter()  # of long functions that were written out here
         self.most_copies = MOST_COPIES

@@ -31,6 +31,7 @@ from .context import BODY_PARAMETERS, COUNTER_BYTES
 from .contraction import emit_contraction
 from .emit import AROUND_LOOPS, FunctionEmitter, ModuleEmitter, Value
 from .nest import emit_nest
+from .records import Recorded
 from .regions import KernelFunction, TreeEmitter
 from .resident import emit_resident
 from .target import Optimize
@@ -89,12 +90,17 @@ class _KernelFunctions:
     def _function(self, kernel: Kernel, text: str) -> KernelFunction:
         if text not in self._of_text:
             emitted = self._emitted(kernel, text)
-            self._module.add(emitted)
-            workspace_bytes = aligned_workspace_bytes(emitted.workspace_bytes)
-            self._of_text[text] = KernelFunction(emitted.name, workspace_bytes)
+            if isinstance(emitted, Recorded):
+                f, name, record = emitted.needs, emitted.function, emitted.record
+                self._module.add_needs(f)
+            else:
+                f, name, record = emitted, emitted.name, None
+                self._module.add(f)
+            workspace_bytes = aligned_workspace_bytes(f.workspace_bytes)
+            self._of_text[text] = KernelFunction(name, workspace_bytes, record)
         return self._of_text[text]
 
-    def _emitted(self, kernel: Kernel, text: str) -> FunctionEmitter:
+    def _emitted(self, kernel: Kernel, text: str) -> FunctionEmitter | Recorded:
         try:
             return _emit_kernel(canonical_kernel(text, kernel.name))
         except CompileError:
@@ -107,7 +113,7 @@ def aligned_workspace_bytes(size: int) -> int:
     return -(-size // WORKSPACE_ALIGNMENT_BYTES) * WORKSPACE_ALIGNMENT_BYTES
 
 
-def _emit_kernel(kernel: Kernel) -> FunctionEmitter:
+def _emit_kernel(kernel: Kernel) -> FunctionEmitter | Recorded:
     """The function of a kernel, as its schedule says."""
     if any(loop.axes and loop.order is None for loop in kernel.loops):
         problem, hint = "a loop of it has no order", "choose_schedule gives it one"

@@ -1,9 +1,12 @@
 """Numbers of a kernel as constant data, read by functions that serve many kernels.
 
-In: names, and for each kernel a number by name. Out: a constant table, and code that reads it.
+In: names, and for each kernel a number by name. Out: a part of a constant table (records.py), and
+code that reads it.
 
 As arguments thirty numbers are thirty stores in every kernel that makes the call, at about twelve
-bytes each; as data they are four bytes each, and written once for kernels that agree in all.
+bytes each; as data they are two bytes each where all of them are short, else four, and written once
+for kernels that agree in all. Short ones are made long when a kernel begins, so that what reads
+them is one function for all.
 """
 
 from __future__ import annotations
@@ -13,20 +16,24 @@ from collections.abc import Mapping, Sequence
 from .emit import FunctionEmitter, Operand, Value
 from .values import SIZE_BYTES
 
-_SHORT_MAXIMUM = 2**31 - 1
+_SHORT_MAXIMUM, _MAXIMUM = 2**15 - 1, 2**31 - 1
+AHEAD_BYTES = 128
+"""What code is given is an address so far behind the first number: x86 has short instructions for
+what lies 128 bytes before an address, or less than that behind it."""
 
 
 def number_type(numbers: Mapping[str, int]) -> str:
-    """The LLVM type of a table of these numbers: i32 where each of them is one."""
-    short = all(-_SHORT_MAXIMUM <= number <= _SHORT_MAXIMUM for number in numbers.values())
-    return "i32" if short else "i64"
+    """The LLVM type of these numbers as code reads them: i32 where each of them is one."""
+    return "i32" if _all_within(numbers, _MAXIMUM) else "i64"
 
 
-def numbers_table(
-    f: FunctionEmitter, names: Sequence[str], kind: str, numbers: Mapping[str, int]
-) -> Value:
-    """Pointer to the table of a kernel's numbers, in the order of the names."""
-    return f.table(kind, [numbers[name] for name in names], align=SIZE_BYTES[kind])
+def are_short(numbers: Mapping[str, int]) -> bool:
+    """Whether they are written down in two bytes each."""
+    return _all_within(numbers, _SHORT_MAXIMUM)
+
+
+def _all_within(numbers: Mapping[str, int], most: int) -> bool:
+    return all(-most <= number <= most for number in numbers.values())
 
 
 class Given:
@@ -38,17 +45,16 @@ class Given:
     def __init__(
         self, f: FunctionEmitter, values: Mapping[str, Value], names: Sequence[str], kind: str
     ) -> None:
-        """values: among them `numbers`, the table's address."""
+        """values: among them `numbers`, an address AHEAD_BYTES behind the first."""
         self._f, self._kind = f, kind
         self._values = dict(values)
-        self._places = {name: place for place, name in enumerate(names)}
+        first = -(AHEAD_BYTES // SIZE_BYTES[kind])
+        self._places = {name: first + place for place, name in enumerate(names)}
 
     def __getitem__(self, name: str) -> Value:
         if name in self._values:
             return self._values[name]
-        f = self._f
-        number = f.load(self._kind, f.gep(self["numbers"], self._places[name], self._kind))
-        return number if self._kind == "i64" else f.cast("sext", number, "i64")
+        return self.after(name, 0)
 
     def after(self, name: str, count: Operand, times: int = 1) -> Value:
         """The number that is `count` times `times` places after this one in the table."""
@@ -56,6 +62,3 @@ class Given:
         at = f.gep(self["numbers"], f.binary("mul", f.operand(count, "i64"), times), self._kind)
         number = f.load(self._kind, f.gep(at, self._places[name], self._kind))
         return number if self._kind == "i64" else f.cast("sext", number, "i64")
-
-    def __setitem__(self, name: str, value: Value) -> None:
-        self._values[name] = value

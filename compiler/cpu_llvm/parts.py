@@ -32,7 +32,7 @@ class _PartsEmitter:
             self.f.parameter(n) for n in range(len(_PARAMETERS))
         )
         self.kept = Kept(self.f, form, memory)
-        self.tables = Tables(self.f, form, self.kept, self.kept.pointers())
+        self.tables = Tables(self.f, form, self.kept)
 
     def emit(self) -> FunctionEmitter:
         f, e, kept, axis = self.f, self.tables, self.kept, self.axis

@@ -30,10 +30,12 @@ from .unchanging import unchanging
 
 @dataclass(frozen=True)
 class KernelFunction:
-    """A kernel in the module, and the workspace that it needs of each thread."""
+    """A kernel in the module, and the workspace that it needs of each thread; and where its
+    function serves many, the record that a call brings."""
 
     name: str
     workspace_bytes: int
+    record: str | None = None
 
 
 class KernelFunctions(Protocol):
@@ -83,7 +85,8 @@ class TreeEmitter:
                 function = self.functions.function(kernel)
                 self.workspace_bytes = max(self.workspace_bytes, function.workspace_bytes)
                 once = instruction in self.once
-                return Call(function.name, _places(kernel.buffers), waits, once)
+                record = () if function.record is None else (function.record,)
+                return Call(function.name, (*record, *_places(kernel.buffers)), waits, once)
             case Repeat():
                 emit = self._repeat(instruction, slots)
             case While():

@@ -33,7 +33,7 @@ class _StageEmitter:
         self.form = form
         _, memory, *self.rest = (self.f.parameter(n) for n in range(len(_PARAMETERS)))
         kept = Kept(self.f, form, memory)
-        self.tables = Tables(self.f, form, kept, kept.pointers())
+        self.tables = Tables(self.f, form, kept)
 
     def emit(self) -> FunctionEmitter:
         f, e = self.f, self.tables
@@ -46,7 +46,7 @@ class _StageEmitter:
         """Pack the part of an operand, all pieces of the blocks."""
         f, e, (axis, number, first, end) = self.f, self.tables, self.rest
         bank, part = e.within(axis, number)
-        f.store(bank, e.given["points"])
+        f.store(bank, e.kept.get("points", kind="ptr"))
         points = e.points(axis, part)
         before = e.terms_before(e.first_piece(first))
         target = e.packed(operand, axis, number)
@@ -75,6 +75,6 @@ class _StageEmitter:
             to = f.binary("mul", even.index, e.number(operand, "step"))
             arguments = [
                 f.gep(places[0], from_, "i8"), *steps, valid, terms, f.gep(places[1], to, "i8"),
-                e.number(operand, "width"), points[0], e.given["points"], k0_points,
+                e.number(operand, "width"), points[0], e.kept.get("points", kind="ptr"), k0_points,
             ]  # fmt: skip
             f.call_pointer("void", e.pack(operand), arguments)
