@@ -22,6 +22,10 @@ runs what is posted, which changes no bit, and `destroy` frees the memory and jo
   denormals, no traps) for every thread and restores the caller's: libraries built with -ffast-math
   change it behind a program's back, and bits would then depend on it and on which thread did the
   work.
+* Workers have the stack that the C library gives to threads, of which they need little: what is
+  large lies in the workspaces.
+* The kernel is called by number where that is rare: in a file, a function of the C library is as
+  long as three such calls.
 
 Linux on x86-64 and aarch64 (futex, affinity). Elsewhere the pool has one thread: `create` returns
 null for more. Each word that threads write has a 128-byte line of its own.
@@ -34,16 +38,17 @@ import re
 from collections.abc import Mapping
 from string import Template
 
+from .emit_values import AROUND_LOOPS
 from .target import Target
 
 SPINS = 2000
 MAX_THREADS = 1024
-_STACK_BYTES = 1 << 20
 _SYNCHRONOUS_SIGNALS = (4, 5, 6, 7, 8, 11, 31)
 """SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS on both architectures."""
 _LINE_BYTES = 128
 
 _LINES = (
+    "facts",  # i64 threads, spins, pinned, first cpu, i32 process: constant after creation
     "generation",  # i32: counts the jobs posted
     "sleepers",  # i32: workers that sleep on `generation`
     "pending",  # i32: workers that have not finished the job
@@ -52,7 +57,6 @@ _LINES = (
     "arrived",  # i32: threads that have reached the barrier
     "episode",  # i32: counts the barriers passed
     "barrier_sleepers",  # i32: threads that sleep on `episode`
-    "facts",  # i64 threads, spins, pinned, first cpu, i32 process: constant after creation
 )
 _ENTRIES_AT = len(_LINES) * _LINE_BYTES  # then, for each thread: i64 pthread, ptr pool, i64 tid
 _ENTRY_BYTES = 32
@@ -60,6 +64,8 @@ _ENTRY_BYTES = 32
 _X86 = {
     "pause": "call void @llvm.x86.sse2.pause()",
     "futex": "202",
+    "set_affinity": "203",
+    "get_cpu": "309",
     "save_fp": "call void @llvm.x86.sse.stmxcsr(ptr %fp)",
     "default_fp": (
         "store i32 8064, ptr %fp.default\n  call void @llvm.x86.sse.ldmxcsr(ptr %fp.default)"
@@ -74,6 +80,8 @@ _X86 = {
 _AARCH64 = {
     "pause": "call void @llvm.aarch64.hint(i32 1)",
     "futex": "98",
+    "set_affinity": "122",
+    "get_cpu": "168",
     "save_fp": "%fpcr = call i64 @llvm.aarch64.get.fpcr()\n  store i64 %fpcr, ptr %fp",
     "default_fp": "call void @llvm.aarch64.set.fpcr(i64 0)",
     "restore_fp": (
@@ -88,7 +96,7 @@ _AARCH64 = {
 
 _WAITING = """
 ; Return when *word differs from old: spin, then sleep. sleepers tells wakers that one is needed.
-define internal void @gradc.wait(ptr %word, i32 %old, ptr %sleepers, i64 %spins) nounwind noinline {
+define internal void @gradc.wait(ptr %word, i32 %old, ptr %sleepers, i64 %spins) $around {
 entry:
   br label %spin
 spin:
@@ -200,7 +208,7 @@ entry:
   %at = getelementptr inbounds i64, ptr %mask, i64 %word
   %bits = shl i64 1, %bit
   store i64 %bits, ptr %at, align 8
-  %r = call i32 @sched_setaffinity(i32 0, i64 128, ptr %mask)
+  %r = call i64 (i64, ...) @syscall(i64 $set_affinity, i32 0, i64 128, ptr %mask)
   ret void
 }
 
@@ -346,7 +354,7 @@ many:
   %pinned = load i64, ptr %pinned.at, align 8
   %first.at = getelementptr inbounds i8, ptr %pool, i64 $facts_first
   %first = load i64, ptr %first.at, align 8
-  %here = call i32 @sched_getcpu()
+  $here
   %here.wide = sext i32 %here to i64
   %there = icmp eq i64 %here.wide, %first
   %free = icmp eq i64 %pinned, 0
@@ -358,7 +366,7 @@ move:
   br i1 %failed, label %post, label %migrate
 migrate:
   call void @gradc.pin(i64 %first)
-  %back = call i32 @sched_setaffinity(i32 0, i64 128, ptr %mask)
+  %back = call i64 (i64, ...) @syscall(i64 $set_affinity, i32 0, i64 128, ptr %mask)
   br label %post
 post:
   %workers = sub i64 %threads, 1
@@ -427,7 +435,6 @@ done:
 
 define ptr @gradc_pool_create(i64 %threads) nounwind optsize {
 entry:
-  %attributes = alloca [16 x i64], align 8
   %all = alloca [16 x i64], align 8
   %before = alloca [16 x i64], align 8
   %small = sub i64 %threads, 1
@@ -448,8 +455,6 @@ begin:
   call void @llvm.memset.p0.i64(ptr %all, i8 -1, i64 128, i1 false)
   store i64 $blocked, ptr %all, align 8
   %r0 = call i32 @pthread_sigmask(i32 0, ptr %all, ptr %before) ; SIG_BLOCK
-  %r1 = call i32 @pthread_attr_init(ptr %attributes)
-  %r2 = call i32 @pthread_attr_setstacksize(ptr %attributes, i64 $stack)
   br label %test
 test:
   %i = phi i64 [ 1, %begin ], [ %i.next, %spawned ]
@@ -463,15 +468,14 @@ spawn:
   store ptr %pool, ptr %pool.at, align 8
   %tid.at = getelementptr inbounds i8, ptr %mine, i64 16
   store i64 %i, ptr %tid.at, align 8
-  %error = call i32 @pthread_create(ptr %mine, ptr %attributes, ptr @gradc.worker, ptr %mine)
+  %error = call i32 @pthread_create(ptr %mine, ptr null, ptr @gradc.worker, ptr %mine)
   %failed = icmp ne i32 %error, 0
   br i1 %failed, label %complete, label %spawned
 spawned:
   %i.next = add i64 %i, 1
   br label %test
 complete:
-  %r3 = call i32 @pthread_attr_destroy(ptr %attributes)
-  %r4 = call i32 @pthread_sigmask(i32 2, ptr %before, ptr null) ; SIG_SETMASK
+  %r1 = call i32 @pthread_sigmask(i32 2, ptr %before, ptr null) ; SIG_SETMASK
   %whole = icmp eq i64 %i, %threads
   br i1 %whole, label %ready, label %undo
 undo:
@@ -485,6 +489,10 @@ refuse:
 }
 """
 
+_HERE = "%here = call i32 @sched_getcpu()"
+_HERE_BY_NUMBER = """%r = call i64 (i64, ...) @syscall(i64 $get_cpu, ptr %mask, ptr null, ptr null)
+  %here = load i32, ptr %mask, align 8"""
+
 _DECLARATIONS = """
 declare i64 @syscall(i64, ...)
 declare i32 @getpid()
@@ -493,12 +501,7 @@ declare void @free(ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_join(i64, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
-declare i32 @pthread_attr_init(ptr)
-declare i32 @pthread_attr_setstacksize(ptr, i64)
-declare i32 @pthread_attr_destroy(ptr)
 declare i32 @sched_getaffinity(i32, i64, ptr)
-declare i32 @sched_setaffinity(i32, i64, ptr)
-declare i32 @sched_getcpu()
 declare i64 @llvm.ctpop.i64(i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
@@ -563,11 +566,14 @@ def pool_text(target: Target, linked: bool = False) -> str:
         "entries": str(_ENTRIES_AT),
         "entry_bytes": str(_ENTRY_BYTES),
         "spins": str(SPINS),
+        "around": AROUND_LOOPS,
         "max_threads": str(MAX_THREADS),
-        "stack": str(_STACK_BYTES),
     }
     declarations = _DECLARATIONS
+    if not linked:  # asked in every run: the C library needs no call of the kernel
+        declarations += "declare i32 @sched_getcpu()\n"
     if linked and target.is_x86:
         declarations = _OF_LIBC.sub(r"\1 nonlazybind", declarations) + _NO_STUBS
-    parts = (_WAITING, _AFFINITY, _WORKERS, _LIFE, declarations, "$declare\n")
+    workers = _WORKERS.replace("$here", _HERE_BY_NUMBER if linked else _HERE)
+    parts = (_WAITING, _AFFINITY, workers, _LIFE, declarations, "$declare\n")
     return Template("".join(parts)).substitute(values)
