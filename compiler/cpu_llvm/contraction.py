@@ -17,6 +17,7 @@ workspace.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -60,6 +61,11 @@ SUMS_AT_ONCE_BYTES = 8_192
 
 LARGE_BYTES = 524_288
 """An operand of more comes from beyond the second-level cache when it is packed."""
+
+_INDEX_ARITHMETIC = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul,
+    "floor_div": operator.floordiv, "mod": operator.mod,
+}  # fmt: skip
 
 _ANYWHERE = -1
 """Where the last tile begins at the latest, if it may begin anywhere."""
@@ -371,7 +377,7 @@ class _ContractionEmitter:
         if k.outer or any(operand.kind == "computed" for operand in self.operands):
             return None
         codes = [code_of(load.payload, k.buffers) for load in loads]
-        if None in codes or any(self._origin(load).integer != 0 for load in loads):
+        if None in codes or any(_at_origin(load.args[0]) != 0 for load in loads):
             return None
         found = [code for code in codes if code is not None]
         return (0 if k.wanted is None else found.pop()), found
@@ -487,17 +493,13 @@ class _ContractionEmitter:
 
     def _first(self, load: Scalar) -> Value:
         """Where the element lies that is loaded for the first row, column and term."""
-        base = self.context.base(load.payload)
-        return self.f.gep(base, self._origin(load), self.k.shape.scalar)
-
-    def _origin(self, load: Scalar) -> Value:
-        """Its number among the elements of its buffer."""
         f, k = self.f, self.k
         with self.e.level():
             banks = () if k.bank is None else (k.bank,)
             for axis in (k.rows, k.columns, *banks, *k.sum.axes):
                 self.e.bind(axis, f.const("i64", 0))
-            return self.e.value(load.args[0])
+            base, address = self.context.base(load.payload), self.e.value(load.args[0])
+            return f.gep(base, address, k.shape.scalar)
 
     def _packing(self, operand: _Operand) -> str | None:
         """The function that packs an operand; None if it is read in place."""
@@ -518,6 +520,20 @@ class _ContractionEmitter:
                 return _helper(f, _emit_pack(self.k, operand))
             case _:
                 assert_never(operand.kind)
+
+
+def _at_origin(address: Scalar) -> int | None:
+    """What an address is with every axis at 0, if it is made of axes and constants alone."""
+    found: dict[Scalar, int] = {}
+    for scalar in walk(address, set()):
+        if scalar.op in ("axis", "constant"):
+            found[scalar] = 0 if scalar.op == "axis" else int(scalar.payload)
+        elif scalar.op in _INDEX_ARITHMETIC:
+            a, b = (found[arg] for arg in scalar.args)
+            found[scalar] = _INDEX_ARITHMETIC[scalar.op](a, b)
+        else:
+            return None
+    return found[address]
 
 
 def _helper(f: FunctionEmitter, function: FunctionEmitter) -> str:

@@ -106,6 +106,10 @@ class _EpilogueEmitter:
         self.context.prepare(tuple(dict.fromkeys(stored)) + buffers_of(*self.roots))
         bind_points(self.e, k, self.given["points"])
         self.e.hoist(self.roots, (k.rows, k.columns))
+        stores = [store for loop in self.loops for store in loop.stores]
+        places = [load.args[0] for load in k.epilogue_loads]
+        places += [store.index[0] for store in stores if store not in turned_stores(k)]
+        self.addresses = [place for place in dict.fromkeys(places) if k.rows in place.axes]
         self.aside = {
             store: f.gep(self.context.parameter("workspace"), room + 2 * n * _SQUARE * 8, "i8")
             for n, store in enumerate(turned_stores(k))
@@ -133,6 +137,8 @@ class _EpilogueEmitter:
         column, mask = f.binary("sub", e.lanes.base, self.given["n0"]), e.lanes.mask
         with f.loop(low, high) as rows, e.level():
             e.bind(k.rows, rows.index)
+            for address in self.addresses:
+                e.count_once(address)
             row = f.binary("sub", rows.index, self.given["m0"])
             first = f.binary("add", f.binary("mul", row, self.shape.columns), column)
             for number, reduction in enumerate(k.reductions):

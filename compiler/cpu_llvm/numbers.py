@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from .emit import FunctionEmitter, Operand, Value
 from .values import SIZE_BYTES
 
-_SHORT_MAXIMUM, _MAXIMUM = 2**15 - 1, 2**31 - 1
+_MAXIMUM = 2**31 - 1
+SHORT = range(-1, 2**16 - 1)
+"""Numbers that are written down in two bytes, as one more than they are."""
 AHEAD_BYTES = 128
 """What code is given is an address so far behind the first number: x86 has short instructions for
 what lies 128 bytes before an address, or less than that behind it."""
@@ -24,16 +26,8 @@ what lies 128 bytes before an address, or less than that behind it."""
 
 def number_type(numbers: Mapping[str, int]) -> str:
     """The LLVM type of these numbers as code reads them: i32 where each of them is one."""
-    return "i32" if _all_within(numbers, _MAXIMUM) else "i64"
-
-
-def are_short(numbers: Mapping[str, int]) -> bool:
-    """Whether they are written down in two bytes each."""
-    return _all_within(numbers, _SHORT_MAXIMUM)
-
-
-def _all_within(numbers: Mapping[str, int], most: int) -> bool:
-    return all(-most <= number <= most for number in numbers.values())
+    short = all(-_MAXIMUM <= number <= _MAXIMUM for number in numbers.values())
+    return "i32" if short else "i64"
 
 
 class Given:

@@ -25,7 +25,7 @@ from .blocked import blocked_function
 from .blocked_tables import BlockedForm, Kept
 from .context import FIELD_BYTES, FRAME_FIELD, KERNEL_PARAMETERS, PLACE_BYTES, KernelContext
 from .emit import AROUND_LOOPS, FunctionEmitter, Value, distance
-from .numbers import AHEAD_BYTES, Given, are_short
+from .numbers import AHEAD_BYTES, SHORT, Given
 from .shares import share
 from .values import SIZE_BYTES
 
@@ -76,12 +76,12 @@ def code_of(buffer: Buffer, buffers: Sequence[Buffer]) -> int | None:
 def record_table(f: FunctionEmitter, name: str, form: BlockedForm, record: Record) -> str:
     """The name of the record, which is added to the module together with `f`."""
     names = form.number_names
-    fours = -(-len(names) // _FOUR)
-    if not are_short(record.numbers) or fours * _FOUR > form.room:
-        fours = 0
-    kind = "i16" if fours else form.numbers
-    numbers = [record.numbers[name] for name in names]
-    numbers += [0] * (fours * _FOUR - len(numbers))
+    numbers, fours = [record.numbers[name] for name in names], 0
+    kind = form.numbers
+    if len(names) <= form.room and all(number in SHORT for number in numbers):
+        fours, kind = -(-len(names) // _FOUR), "i16"
+        numbers = [1 + number for number in numbers]
+        numbers += [0] * (fours * _FOUR - len(numbers))
     table = f.table(kind, numbers, align=SIZE_BYTES[kind]).name.removeprefix("@")
     there = [table, record.terms, record.tile, record.epilogue, *record.packs]
     codes = [fours, -int(record.alone), record.wanted, *record.sources]
@@ -170,7 +170,7 @@ class _PrepareEmitter:
         with f.loop(0, fours) as loop:
             place = f.binary("mul", loop.index, _FOUR)
             four = f.load("i16", f.gep(written, place, "i16"), _FOUR)
-            f.store(f.cast("sext", four, kind), f.gep(long, place, kind))
+            f.store(f.sub(f.cast("zext", four, kind), 1), f.gep(long, place, kind))
         return f.select(f.compare("ne", fours, 0), long, written)
 
     def _divide(self, given: Given, axis: Value) -> None:

@@ -191,6 +191,12 @@ class ExpressionEmitter:
 
     # -- memory -----------------------------------------------------------------------------
 
+    def count_once(self, address: Scalar) -> None:
+        """One number, in this level, for all buffers that have elements there, lane by lane: LLVM
+        would count one for each buffer. It does not look through a freeze."""
+        if self.step(address) == 1 and not self._has_reduced_lanes(address):
+            self._levels[-1][address, True] = self.f.freeze(self.at_lane_zero(address))
+
     def pointer(self, load: Scalar) -> Value:
         """Where a load reads the first of its lanes; only what lies together, or once for all."""
         base, kind = self.context.base(load.payload), llvm_type(load.dtype)

@@ -4,7 +4,8 @@ In: counter words 0 to 3 and key words 0 and 1, i32; each in all lanes, or one f
 Lanes are one or a multiple of four.
 Out: an i32 in each lane, the bits of `philox` in compiler/philox.py, which has the source.
 
-The middle rounds are a loop: unrolled, they would be longer and no faster. Two rounds stand before
+The middle rounds are a loop, and so is what makes their keys: unrolled, they would be longer and no
+faster. Two rounds stand before
 it, where words that all lanes share are still scalars, and two after it, where the code generator
 drops the half of each that word 0 does not depend on. The loop finds its keys in memory: loading a
 word into every lane costs no vector instruction, moving it there from a scalar register two.
@@ -95,8 +96,8 @@ def _keys_in_memory(
         first = f.binary("mul", f.operand(number, "i64"), 2 * lanes)
         return f.gep(memory, f.binary("add", first, word * lanes), "i32")
 
-    for number in range(rounds):
+    with f.loop(0, rounds, carried=key) as loop:
         for word in (0, 1):
-            f.store(key[word], place(number, word))
-        key = _next_key(f, key)
+            f.store(loop.carried[word], place(loop.index, word))
+        loop.next(_next_key(f, loop.carried))
     return lambda number: [f.load("i32", place(number, word), lanes) for word in (0, 1)]

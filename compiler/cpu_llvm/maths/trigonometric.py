@@ -61,22 +61,23 @@ def _reduce(f: FunctionEmitter, x: Value) -> tuple[Value, Value, Value]:
 def _reduce_lanes_again(f: FunctionEmitter, x: Value, *reduced: Value) -> list[Value]:
     """`reduced` with the lanes of large x replaced, through memory."""
     lanes = x.lanes
-    cells = [f.alloca("i64", lanes) for _ in range(4)]
+    memory = f.alloca("i64", 4 * lanes, align=8)
+    cells = [f.gep(memory, n * lanes, "i64") for n in range(4)]
     for value, cell in zip((x, *reduced), cells, strict=True):
         f.store(value, cell)
-    count = f.const("i64", lanes)
-    f.call_helper(None, _REDUCE_LARGE, [*cells, count], _build_reduce_large)
+    f.call_helper(None, _REDUCE_LARGE, [memory, f.const("i64", lanes)], _build_reduce_large)
     return [f.load(v.type, cell, lanes) for v, cell in zip(reduced, cells[1:], strict=True)]
 
 
 def _build_reduce_large() -> FunctionEmitter:
-    """void(x, quadrant, r, rest, count): reduce every finite x of 2^30 or more, lane by lane."""
-    names = ["x", "quadrant", "r", "rest"]
-    parameters = [("ptr noalias", name) for name in names] + [("i64", "count")]
+    """void(memory, count): reduce every finite x of 2^30 or more, lane by lane. In memory so many x
+    stand before as many quadrants, r and rests."""
+    parameters = [("ptr", "memory"), ("i64", "count")]
     f = FunctionEmitter(_REDUCE_LARGE, parameters, linkage="internal", attributes=AROUND_LOOPS)
-    arrays = [f.parameter(i) for i in range(4)]
-    with f.loop(0, f.parameter(4)) as loop:
-        cells = [f.gep(array, loop.index, "i64") for array in arrays]
+    with f.loop(0, f.parameter(1)) as loop:
+        cells = [f.gep(f.parameter(0), loop.index, "i64")]
+        for _ in range(3):
+            cells.append(f.gep(cells[-1], f.parameter(1), "i64"))
         x = f.load("double", cells[0])
         a = absolute(f, x)
         large = both(f, f.compare("oge", a, _LARGE), f.compare("olt", a, INFINITY))
