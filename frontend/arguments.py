@@ -178,9 +178,14 @@ CHECKS: dict[str, Check] = {
     "float | None": optional(real),
     "bool | int | float": number,
     "bool": flag,
+    "bool | None": optional(flag),
     "str": text,
     "Text": string,
+    "Text | None": optional(string),
     "Axis": optional(whole_or_wholes),
+    "Axis | Tensor": lambda name, value: (
+        value if _is_tensor(value) else optional(whole_or_wholes)(name, value)
+    ),
     "int | Sequence[int]": whole_or_wholes,
     "int | str | Sequence[int]": words_or_wholes,
     "Sequence[int]": wholes,

@@ -72,6 +72,8 @@ def missing_attribute(
         hint = f"write gc.{name}(x, ...)"
     if not hint and is_tensor and name in NOT_OFFERED["gradc"]:
         return UnknownNameError(problem + _NOT_OFFERED, source=here())
+    if not hint and is_tensor and name.endswith("_") and hasattr(kind, name[:-1]):
+        hint = f"tensors are values and never change; write y = x.{name[:-1]}(...)"
     known = [*dir(kind), *own]
     return UnknownNameError(problem, source=here(), hint=hint or hint_for(name, {}, known))
 

@@ -11,18 +11,9 @@ from types import MappingProxyType
 
 FUNCTIONS = frozenset(
     """
-    addcdiv addcmul addmm addmv allclose amp angle array_equal backends baddbmm
-    bincount cartesian_prod cdist combinations complex128
-    complex64 conj convolve corrcoef correlate cov
-    diag distributed eig eigh erfinv fft float8_e4m3fn
-    frac func gcd get_default_dtype get_num_threads gradient heaviside histc
-    histogram i0 imag index_copy index_fill int4 interp is_floating_point is_tensor
-    isclose isin lcm lerp logcumsumexp logspace masked_scatter
-    multi_head_attention_forward multinomial multiprocessing
-    nextafter onnx pinv polar profiler real
-    rot90 scatter_reduce set_default_dtype set_num_threads
-    sinc std_mean svd trapezoid trapz tril_indices
-    triu_indices uint16 uint32 uint64 unravel_index var_mean
+    amp angle backends complex128 complex64 conj distributed eig eigh erfinv fft float8_e4m3fn
+    func i0 imag int4 multi_head_attention_forward multiprocessing onnx pinv polar profiler real
+    svd uint16 uint32 uint64
     """.split()
 )
 """Functions and methods of tensors."""

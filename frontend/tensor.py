@@ -74,7 +74,7 @@ class Tensor:
         problem = f"a tensor is immutable; {name} cannot be set"
         raise UnknownNameError(problem, source=here(), hint=TENSOR.get(name, ""))
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
         """Called for names that do not exist: those of other libraries get advice."""
         raise missing_attribute(type(self), name, TENSOR)
 
@@ -531,6 +531,14 @@ def operand_of(x: Any) -> Operand:
 def as_tensor(x: Any) -> Tensor:
     """A tensor of anything that can be an operand."""
     return x if isinstance(x, Tensor) else Tensor(nodes.constant(x))
+
+
+def separate(operands: Sequence[Any]) -> list[Tensor]:
+    """The operands of a function of any number: one by one, or as PyTorch's one list of tensors."""
+    if len(operands) == 1 and isinstance(operands[0], list):
+        if any(isinstance(entry, Tensor) for entry in operands[0]):
+            operands = operands[0]
+    return [as_tensor(x) for x in operands]
 
 
 def floating(x: Any) -> Tensor:

@@ -535,7 +535,9 @@ NO_SLOPE: Mapping[str, str] = {
     "cg": "takes a function: its slopes are asked for in tests/test_solvers.py",
     **{f"{kind}_penalty": "has tests/test_penalties.py" for kind in ("l1", "l2", "elastic")},
     **dict.fromkeys(
-        "can_cast finfo iinfo isdtype result_type".split(), "answers about dtypes"
+        "broadcast_shapes can_cast finfo iinfo is_floating_point is_tensor isdtype numel "
+        "result_type".split(),
+        "answers about dtypes and shapes",
     ),
     **dict.fromkeys(
         "checkpoint compile cond custom_gradient frozen grad graph hessian hvp input jacobian jvp "

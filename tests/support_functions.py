@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 
 import gradc as gc
+from gradc import functional
 from gradc.compiler.ops.definition import Elementwise, OpDef
-from gradc.functional import __all__ as functional_names
+
+
+def own_functions(module: Any) -> set[str]:
+    """The public functions of a module, each by the name that it was defined with."""
+    public = {name: getattr(module, name) for name in module.__all__}
+    return {n for n, f in public.items() if inspect.isfunction(f) and f.__name__ == n}
 
 
 def operands_of(function: Any) -> list[str]:
@@ -43,7 +49,7 @@ def record_of(function: Any) -> OpDef | None:
     return None
 
 
-_FUNCTIONS = {n: getattr(gc, n) for n in functional_names if inspect.isfunction(getattr(gc, n))}
+_FUNCTIONS = {n: getattr(gc, n) for n in sorted(own_functions(functional))}
 _RECORDS = {name: record_of(function) for name, function in _FUNCTIONS.items()}
 RECORDS = {name: record for name, record in _RECORDS.items() if record is not None}
 

@@ -6,17 +6,17 @@ has no such function the value is written down, as PyTorch gives it.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
 import pytest
 from empty_and_identity_calls import CALLS, ONE, ZB, M, S, V, Z
 from support import values
-from support_functions import numpy_function, records
+from support_functions import numpy_function, own_functions, records
+from test_function_rows import ROWS
 
 import gradc as gc
-from gradc.functional import __all__ as functional_names
+from gradc import functional
 
 EVERY = (Z, ZB, S, ONE)
 
@@ -27,11 +27,11 @@ BITS = ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwi
 WHOLE = (*BITS, "bitwise_invert")
 UNARY = (
     *(n for n in records(1) if numpy_function(n) and n not in WHOLE),
-    "logical_not", "positive", "reciprocal", "signbit", "square",
+    "logical_not", "positive", "reciprocal", "round", "signbit", "square",
 )  # fmt: skip
 BINARY = (
     *(n for n in records(2) if numpy_function(n) and n not in WHOLE),
-    "logaddexp", "logical_and", "logical_or", "logical_xor",
+    "add", "divide", "logaddexp", "logical_and", "logical_or", "logical_xor", "subtract",
 )  # fmt: skip
 # No function of NumPy: the shape stays, and the value of no elements is no element.
 SHAPE_KEEPING = (
@@ -149,12 +149,25 @@ def test_cumulations() -> None:
 
 # ---------------------------------------------------------------- one call each
 
-QUESTIONS = {"can_cast", "finfo", "iinfo", "isdtype", "result_type"}
+QUESTIONS = {
+    "broadcast_shapes", "can_cast", "finfo", "iinfo", "is_floating_point", "is_tensor", "isdtype",
+    "numel", "result_type",
+}  # fmt: skip
 
 
 def test_every_function_has_a_case() -> None:
-    public = {n for n in functional_names if inspect.isfunction(getattr(gc, n))}
-    covered = {*CALLS, *UNARY, *BINARY, *BITS, *SHAPE_KEEPING, *REDUCTIONS, *EXTREMA, *CUMULATIONS}
+    public = own_functions(functional)
+    covered = {
+        *CALLS,
+        *ROWS,
+        *UNARY,
+        *BINARY,
+        *BITS,
+        *SHAPE_KEEPING,
+        *REDUCTIONS,
+        *EXTREMA,
+        *CUMULATIONS,
+    }
     assert public == covered | QUESTIONS
 
 

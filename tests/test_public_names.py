@@ -17,9 +17,15 @@ def modules_of(package: ModuleType) -> list[ModuleType]:
     return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
 
 
+def inner_modules(package: ModuleType) -> set[ModuleType]:
+    """Those that are names of the package themselves, as `optim.schedule`."""
+    public = [getattr(package, name) for name in package.__all__]
+    return {found for found in public if isinstance(found, ModuleType)}
+
+
 @pytest.mark.parametrize("package", [functional, nn, optim], ids=lambda p: p.__name__)
 def test_a_namespace_is_the_sum_of_its_modules(package: ModuleType) -> None:
-    inner = {m for m in modules_of(package) if m.__name__.rpartition(".")[2] in package.__all__}
+    inner = inner_modules(package)
     listed = [n for m in modules_of(package) if m not in inner for n in getattr(m, "__all__", ())]
     assert len(listed) == len(set(listed)), "a name that two modules list"
     own = {m.__name__.rpartition(".")[2] for m in inner}
@@ -51,7 +57,18 @@ def test_functions_are_names_of_gc() -> None:
 @pytest.mark.parametrize("package", [functional, nn, optim], ids=lambda p: p.__name__)
 def test_a_module_lists_what_it_defines(package: ModuleType) -> None:
     for module in modules_of(package):
-        inner = module.__name__.rpartition(".")[2] in package.__all__
-        for name in () if inner else getattr(module, "__all__", ()):
+        others = module in inner_modules(package) or module.__name__.endswith(".other_names")
+        for name in () if others else getattr(module, "__all__", ()):
             found = vars(module)[name]
             assert getattr(found, "__module__", module.__name__) == module.__name__, name
+
+
+def test_another_name_is_the_same_function() -> None:
+    for name in functional.other_names.__all__:
+        found = getattr(gc, name)
+        assert found.__name__ != name and found is getattr(gc, found.__name__)
+
+
+def test_methods_are_functions() -> None:
+    for name in functional.methods.METHODS:
+        assert vars(gc.Tensor)[name] is getattr(gc, name), name

@@ -8,19 +8,20 @@ numbers so small that no integer wraps.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from function_rows import called, of_dtype
 from support import values
-from support_functions import numpy_function, records
+from support_functions import numpy_function, own_functions, records
+from test_function_rows import ROWS
 
 import gradc as gc
+from gradc import functional
 from gradc.compiler.types import DTYPES, DType
-from gradc.functional import __all__ as functional_names
 
 # What each rule gives for a dtype; None: refused with a DTypeError.
 RULES: dict[str, Callable[[DType], DType | None]] = {
@@ -36,6 +37,12 @@ RULES: dict[str, Callable[[DType], DType | None]] = {
     "shift": lambda d: d if d.is_integer else None,
     "float32": lambda d: gc.float32,
     "matrix": lambda d: d if d in (gc.float32, gc.float64) else None,
+    "float64": lambda d: gc.float64,
+    "floating number": lambda d: None if d.is_bool else d if d.is_float else gc.float32,
+    "number or bool": lambda d: gc.int64 if d.is_bool else d,
+    "wide floating": lambda d: (
+        None if d.is_float and d.bits == 16 else d if d.is_float else gc.float32
+    ),
 }
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 
@@ -449,6 +456,11 @@ TABLE: dict[str, Entry] = {
         for kind, function in {"max": np.max, "avg": np.mean}.items()
     },
 }  # fmt: skip
+TABLE |= {
+    name: (row.rule, lambda x, y, n=name, r=row: called(n, of_dtype(r.arguments, x.dtype))[0], None)
+    for name, row in ROWS.items()
+    if row.rule
+}
 # These have no operand whose dtype could show in the result; dtype= decides.
 CREATION = {
     "zeros": (lambda d: gc.zeros(2, d), np.zeros(2)),
@@ -460,11 +472,15 @@ CREATION = {
     "linspace": (lambda d: gc.linspace(0, 1, 2, dtype=d), np.linspace(0, 1, 2)),
 }
 # Questions about dtypes, and one whose result is int64 whatever the integers.
-NO_TENSOR = {"can_cast", "finfo", "iinfo", "isdtype", "result_type", "one_hot"}
+NO_TENSOR = {
+    "broadcast_shapes", "can_cast", "finfo", "iinfo", "is_floating_point", "is_tensor", "isdtype",
+    "numel", "result_type", "one_hot",
+}  # fmt: skip
+NO_TENSOR |= {name for name, row in ROWS.items() if not row.rule}
 
 
 def test_the_table_is_complete() -> None:
-    public = {n for n in functional_names if inspect.isfunction(getattr(gc, n))}
+    public = own_functions(functional)
     assert public == {*TABLE, *CREATION, *NO_TENSOR}
 
 

@@ -17,11 +17,12 @@ from gradc.compiler.ops.source import TRAINING
 from gradc.compiler.types import DType, Extent, dtype_of, float32, int64
 
 from .. import nodes
+from ..arguments import real
 from ..dimensions import Dimension
 from ..ranges import check_fits
-from ..tensor import DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor
+from ..tensor import DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor, derive, separate
 from ..tracing import fail, here
-from .elementwise import floor
+from .elementwise import floor, pow
 
 __all__ = [
     "constant",
@@ -36,6 +37,7 @@ __all__ = [
     "ones_like",
     "arange",
     "linspace",
+    "logspace",
     "eye",
     "tril",
     "triu",
@@ -218,9 +220,15 @@ def _check_ends(first: float, last: float, dtype: DType, operation: str) -> None
 
 
 def linspace(
-    start: float, stop: float, num: int, dtype: DTypeLike | None = None, endpoint: bool = True
+    start: TensorLike,
+    stop: TensorLike,
+    num: int,
+    dtype: DTypeLike | None = None,
+    endpoint: bool = True,
 ) -> Tensor:
     """num equally spaced values from start to stop, stop itself included unless endpoint=False.
+
+    start, stop   numbers, or scalar tensors
 
     Values of an integer dtype are rounded down, as in NumPy.
 
@@ -230,6 +238,9 @@ def linspace(
     if num < 0:
         fail(ArgumentError, "linspace", f"num is not negative, not {described(num)}")
     wanted = _dtype(dtype, float32)
+    if isinstance(start, Tensor) or isinstance(stop, Tensor):
+        return _between(as_tensor(start), as_tensor(stop), num, wanted, endpoint)
+    start, stop = real("start", start), real("stop", stop)
     parts = (num - 1) if endpoint else num
     if num <= 1 or not parts:
         return full((num,), math.floor(start) if wanted.is_integer else float(start), wanted)
@@ -241,6 +252,40 @@ def linspace(
     if endpoint:
         values = Tensor(nodes.select((position == parts).node, float(stop), values.node))
     return (floor(values) if wanted.is_integer else values).astype(wanted)
+
+
+def _between(start: Tensor, stop: Tensor, num: int, dtype: DType, endpoint: bool) -> Tensor:
+    """linspace of scalars that are computed: the steps are counted from the nearer end."""
+    for end in (start, stop):
+        if end.ndim:
+            fail(ShapeError, "linspace", f"an end is a scalar, not {end.node.type}")
+    wide = dtype_of("float64")
+    first, last = start.astype(wide), stop.astype(wide)
+    parts = max((num - 1) if endpoint else num, 1)
+    position = Tensor(nodes.iota((num,), 0, wide))
+    step = (last - first) * (1 / parts)
+    up, down = first + position * step, last - (parts - position) * step
+    values = Tensor(nodes.select((position < parts / 2).node, up.node, down.node))
+    values = floor(values) if dtype.is_integer else values
+    return derive(values.astype(dtype).node, start, stop)
+
+
+def logspace(
+    start: TensorLike,
+    stop: TensorLike,
+    num: int,
+    base: float = 10.0,
+    dtype: DTypeLike | None = None,
+) -> Tensor:
+    """num values base**p, for equally spaced p from start to stop.
+
+    >>> gc.compile(gc.logspace(0, 2, 3))()
+    array([  1.,  10., 100.], dtype=float32)
+    """
+    wanted = _dtype(dtype, float32)
+    wide = dtype_of("float64")
+    powers = linspace(start, stop, num, wide)
+    return derive(pow(base, powers).astype(wanted).node, powers)
 
 
 def eye(
@@ -311,7 +356,7 @@ def meshgrid(*arrays: TensorLike, indexing: str = "xy") -> list[Tensor]:
     """
     if indexing not in ("xy", "ij"):
         fail(ArgumentError, "meshgrid", f"indexing is 'xy' or 'ij', not {indexing!r}")
-    axes = [as_tensor(a) for a in arrays]
+    axes = separate(arrays)
     axes = [a.reshape(1) if a.ndim == 0 else a for a in axes]
     for axis in axes:
         if axis.ndim != 1:

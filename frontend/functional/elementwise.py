@@ -14,6 +14,7 @@ from gradc.compiler.ops import arithmetic, comparison, elementwise, gamma
 from gradc.compiler.ops.definition import OpDef
 
 from .. import nodes
+from ..arguments import Text
 from ..tensor import Tensor, TensorLike, as_tensor, binary, derive, floating, operand_of, unary
 from ..tracing import fail
 from .comparison import isinf
@@ -64,23 +65,33 @@ __all__ = [
 # ---------------------------------------------------------------- arithmetic
 
 
-def add(x: TensorLike, y: TensorLike) -> Tensor:
-    """x + y.
+def add(x: TensorLike, y: TensorLike, alpha: float = 1) -> Tensor:
+    """x + alpha * y.
 
     >>> gc.compile(gc.add([1.0, 2.0], [[10.0], [20.0]]))()
     array([[11., 12.],
            [21., 22.]], dtype=float32)
     """
-    return binary(arithmetic.ADD, x, y)
+    return binary(arithmetic.ADD, x, _times(y, alpha, "add"))
 
 
-def subtract(x: TensorLike, y: TensorLike) -> Tensor:
-    """x - y.
+def subtract(x: TensorLike, y: TensorLike, alpha: float = 1) -> Tensor:
+    """x - alpha * y.
 
     >>> gc.compile(gc.subtract([3.0, 5.0], 1.0))()
     array([2., 4.], dtype=float32)
     """
-    return binary(arithmetic.SUB, x, y)
+    return binary(arithmetic.SUB, x, _times(y, alpha, "subtract"))
+
+
+def _times(y: TensorLike, alpha: float, operation: str) -> TensorLike:
+    """alpha * y, which is of y's kind: integers are not multiplied by fractions."""
+    if alpha == 1:
+        return y
+    value = as_tensor(y)
+    if isinstance(alpha, float) and not value.dtype.is_float:
+        fail(DTypeError, operation, f"alpha is an integer for {value.node.type}, not {alpha}")
+    return value * alpha
 
 
 def multiply(x: TensorLike, y: TensorLike) -> Tensor:
@@ -92,13 +103,26 @@ def multiply(x: TensorLike, y: TensorLike) -> Tensor:
     return binary(arithmetic.MUL, x, y)
 
 
-def divide(x: TensorLike, y: TensorLike) -> Tensor:
+def divide(x: TensorLike, y: TensorLike, rounding_mode: Text | None = None) -> Tensor:
     """x / y in floating point; integers are divided in float32.
+
+    rounding_mode   "floor": floor_divide(x, y); "trunc": toward zero, of integers an integer
 
     >>> gc.compile(gc.divide([1.0, -1.0], [4.0, 0.0]))()
     array([0.25, -inf], dtype=float32)
     """
-    return binary(arithmetic.DIV, x, y, floating=True)
+    if rounding_mode is None:
+        return binary(arithmetic.DIV, x, y, floating=True)
+    if rounding_mode not in ("floor", "trunc"):
+        problem = f"rounding_mode is None, 'floor' or 'trunc', not {rounding_mode!r}"
+        fail(ArgumentError, "divide", problem)
+    floored = floor_divide(x, y)
+    if rounding_mode == "floor":
+        return floored
+    if floored.dtype.is_float:
+        return trunc(divide(x, y))
+    rest = remainder(x, y)
+    return where((floored < 0) & (rest != 0), floored + 1, floored)
 
 
 def floor_divide(x: TensorLike, y: TensorLike) -> Tensor:
@@ -437,13 +461,23 @@ def trunc(x: TensorLike) -> Tensor:
     return _rounded(arithmetic.TRUNC, x)
 
 
-def round(x: TensorLike) -> Tensor:
+def round(x: TensorLike, decimals: int = 0) -> Tensor:
     """x rounded to the nearest integer, halves to the even one, in the dtype of x.
+
+    decimals   digits behind the point that are kept: round(x * 10**decimals) / 10**decimals;
+               negative ones stand before it. Integers stay as they are
 
     >>> gc.compile(gc.round([0.5, 1.5, 2.4]))()
     array([0., 2., 2.], dtype=float32)
     """
-    return _rounded(arithmetic.ROUND, x)
+    if decimals == 0:
+        return _rounded(arithmetic.ROUND, x)
+    tensor = as_tensor(x)
+    if not tensor.dtype.is_float:
+        return tensor
+    if decimals < 0:
+        return _rounded(arithmetic.ROUND, tensor / 10.0**-decimals) * 10.0**-decimals
+    return _rounded(arithmetic.ROUND, tensor * 10.0**decimals) / 10.0**decimals
 
 
 def _rounded(op: OpDef, x: TensorLike) -> Tensor:

@@ -44,7 +44,7 @@ def _addend(x: Tensor, src: Tensor, operation: str) -> Tensor:
 
 
 def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
-    """The slices of x at `indices` along an axis, which may be omitted for one axis.
+    """The slices of x at `indices` along an axis; without one, elements of x flattened.
 
     The shape is that of x with the axis replaced by the shape of indices.
 
@@ -52,8 +52,8 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
     array([30., 10., 10.], dtype=float32)
     """
     tensor, index = as_tensor(x), _indices(indices, "take")
-    if axis is None and tensor.ndim != 1:
-        fail(ShapeError, "take", f"{tensor.node.type} needs an axis")
+    if axis is None:
+        tensor = tensor.reshape(-1)
     along = nodes.axis_of(0 if axis is None else axis, tensor.ndim, "take")
     numbers = from_either_end(index.node, tensor.shape[along], "take")
     return derive(nodes.build(TAKE, tensor.node, numbers, axis=along), tensor, index)
@@ -91,6 +91,9 @@ def scatter_add(x: TensorLike, axis: int, index: TensorLike, src: TensorLike) ->
     array([ 0., 30.,  5.], dtype=float32)
     """
     tensor, where, added = as_tensor(x), _indices(index, "scatter_add"), as_tensor(src)
+    if tensor.ndim == 0:  # as one element along an axis 0
+        vector = scatter_add(tensor.reshape(1), axis, where.reshape(-1), added.reshape(-1))
+        return vector.reshape(())
     along = nodes.axis_of(axis, tensor.ndim, "scatter_add")
     values = _addend(tensor, added, "scatter_add")
     numbers = from_either_end(where.node, tensor.shape[along], "scatter_add")
@@ -110,6 +113,9 @@ def index_add(
            [1., 1.]], dtype=float32)
     """
     tensor, where, added = as_tensor(x), _indices(index, "index_add"), as_tensor(src)
+    if tensor.ndim == 0:
+        vector = index_add(tensor.reshape(1), axis, where.reshape(-1), added.reshape(-1), alpha)
+        return vector.reshape(())
     along = nodes.axis_of(axis, tensor.ndim, "index_add")
     values = _addend(tensor, added, "index_add")
     if alpha != 1:

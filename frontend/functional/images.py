@@ -244,8 +244,8 @@ def interpolate(
     size: Any = None,
     scale_factor: Any = None,
     mode: str = "nearest",
-    align_corners: bool = False,
-    recompute_scale_factor: bool = False,
+    align_corners: bool | None = False,
+    recompute_scale_factor: bool | None = False,
     antialias: bool = False,
 ) -> Tensor:
     """[batch, channels, *axes] at another resolution.
@@ -256,7 +256,8 @@ def interpolate(
                     each element; "linear", "bilinear" or "trilinear", for one, two or three axes:
                     between the two elements beside, along each axis; "bicubic", for two: a cubic
                     through the four around, which may overshoot them
-    align_corners   linear and cubic modes alone: the first and last elements keep their values
+    align_corners   linear and cubic modes alone: the first and last elements keep their values;
+                    None is False
     recompute_scale_factor   places follow from the extents where a scale_factor is given, too
     antialias       False: a smaller picture is made of the elements beside each place alone
 
@@ -288,7 +289,7 @@ def interpolate(
         if recompute_scale_factor:
             ratio = Fraction(extent_along(x, axis, "interpolate"), new)
         if mode in between:
-            x = between[mode](x, axis, new, ratio, align_corners)
+            x = between[mode](x, axis, new, ratio, bool(align_corners))
         else:
             x = _nearest(x, axis, new, ratio, Fraction(mode == "nearest-exact", 2))
     return x

@@ -14,7 +14,7 @@ import numpy as np
 from gradc.compiler.errors import ArgumentError, DTypeError
 from gradc.compiler.types import DType, dtype_of, promote, weak_dtype
 
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
 from ..tracing import fail
 
 __all__ = [
@@ -26,6 +26,9 @@ __all__ = [
     "result_type",
     "isdtype",
     "can_cast",
+    "is_tensor",
+    "is_floating_point",
+    "numel",
     "finfo",
     "iinfo",
 ]
@@ -89,6 +92,33 @@ def can_cast(from_: Any, to: Any) -> bool:
     """
     source = from_.dtype if isinstance(from_, Tensor) else dtype_of(from_)
     return promote(source, dtype_of(to)) == dtype_of(to)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is a gc.Tensor.
+
+    >>> gc.is_tensor(gc.ones(2)), gc.is_tensor(np.ones(2))
+    (True, False)
+    """
+    return isinstance(x, Tensor)
+
+
+def is_floating_point(x: Any) -> bool:
+    """Whether a tensor, or a dtype, is a floating-point one.
+
+    >>> gc.is_floating_point(gc.ones(2))
+    True
+    """
+    return (x.dtype if isinstance(x, Tensor) else dtype_of(x)).is_float
+
+
+def numel(x: Any) -> int:
+    """The number of elements of a tensor: x.size.
+
+    >>> gc.numel(gc.ones((2, 3)))
+    6
+    """
+    return as_tensor(x).size
 
 
 def finfo(dtype: Any) -> Any:

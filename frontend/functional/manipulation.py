@@ -210,6 +210,8 @@ def concat(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
     if axis is None:
         tensors, axis = [t.reshape(-1) for t in tensors], 0
     dtype = promote(*(t.dtype for t in tensors))
+    # PyTorch joins a vector without elements to anything.
+    tensors = [t for t in tensors if t.node.type.shape != (0,)] or tensors
     along = nodes.axis_of(axis, tensors[0].ndim, "concat")
     joined = [t.astype(dtype).node for t in tensors]
     if len(joined) == 1:

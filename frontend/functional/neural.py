@@ -17,7 +17,7 @@ from .. import nodes, random, reductions
 from ..dimensions import refuse_named
 from ..index_ranges import from_zero
 from ..ranges import Number, check_probability
-from ..tensor import Axis, ShapeLike, Tensor, TensorLike, as_tensor, derive, floating
+from ..tensor import Axis, DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor, derive, floating
 from ..tracing import fail
 from . import elementwise as each
 from .comparison import isinf
@@ -68,34 +68,38 @@ def _greatest(x: Tensor, axis: Axis) -> Tensor:
     return x.sum(axis=axes, keepdims=True)
 
 
-def softmax(input: TensorLike, axis: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) along an axis.
+def _typed(x: TensorLike, dtype: DTypeLike | None) -> TensorLike:
+    return x if dtype is None else as_tensor(x).astype(dtype)
+
+
+def softmax(input: TensorLike, axis: int = -1, dtype: DTypeLike | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis, of x converted to `dtype` where that is given.
 
     >>> gc.compile(gc.softmax([[0.0, 0.0], [0.0, 1000.0]]))()
     array([[0.5, 0.5],
            [0. , 1. ]], dtype=float32)
     """
-    powers = each.exp(_shifted(input, axis))
+    powers = each.exp(_shifted(_typed(input, dtype), axis))
     return powers / powers.sum(axis=axis, keepdims=True)
 
 
-def softmin(input: TensorLike, axis: int = -1) -> Tensor:
+def softmin(input: TensorLike, axis: int = -1, dtype: DTypeLike | None = None) -> Tensor:
     """softmax(-x).
 
     >>> gc.compile(gc.softmin([0.0, 1000.0]))()
     array([1., 0.], dtype=float32)
     """
-    x, dtype = _exact(input)
-    return softmax(-x, axis).astype(dtype)
+    x, found = _exact(_typed(input, dtype))
+    return softmax(-x, axis).astype(found)
 
 
-def log_softmax(input: TensorLike, axis: int = -1) -> Tensor:
-    """log(softmax(x)) without underflow.
+def log_softmax(input: TensorLike, axis: int = -1, dtype: DTypeLike | None = None) -> Tensor:
+    """log(softmax(x)) without underflow, of x converted to `dtype` where that is given.
 
     >>> gc.compile(gc.log_softmax([0.0, 1000.0]))()
     array([-1000.,     0.], dtype=float32)
     """
-    shifted = _shifted(input, axis)
+    shifted = _shifted(_typed(input, dtype), axis)
     return shifted - each.log(each.exp(shifted).sum(axis=axis, keepdims=True))
 
 

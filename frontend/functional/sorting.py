@@ -14,11 +14,12 @@ from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.graph.ir import Node
 from gradc.compiler.ops import sorting
 from gradc.compiler.ops.arithmetic import SUB
+from gradc.compiler.types import int32
 
 from .. import nodes, ordering
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
-from .gather import take
+from .gather import take_along_axis
 
 __all__ = [
     "sort",
@@ -53,6 +54,8 @@ def sort(x: TensorLike, axis: int = -1, descending: bool = False, stable: bool =
     array([3., 2., 1.], dtype=float32)
     """
     tensor = as_tensor(x)
+    if tensor.ndim == 0:  # as one element along an axis 0
+        return sort(tensor.reshape(1), axis, descending).reshape(())
     return derive(ordering.ordered(tensor.node, axis, descending), tensor)
 
 
@@ -63,6 +66,8 @@ def argsort(x: TensorLike, axis: int = -1, descending: bool = False, stable: boo
     array([1, 2, 0])
     """
     tensor = as_tensor(x)
+    if tensor.ndim == 0:
+        return argsort(tensor.reshape(1), axis, descending).reshape(())
     positions, _ = ordering.order(tensor.node, axis, descending, "argsort")
     return derive(positions, tensor)
 
@@ -92,6 +97,9 @@ def topk(
     Picked(values=array([3., 2.], dtype=float32), indices=array([0, 2]))
     """
     tensor = as_tensor(x)
+    if tensor.ndim == 0:
+        one = topk(tensor.reshape(1), k, axis, largest)
+        return Picked(*(part.reshape(()) for part in one)) if k == 1 else one
     return _picked(tensor, *ordering.order(tensor.node, axis, largest, "topk", k))
 
 
@@ -105,6 +113,9 @@ def kthvalue(x: TensorLike, k: int, axis: int = -1, keepdims: bool = False) -> P
     Picked(values=array(2., dtype=float32), indices=array(2))
     """
     tensor = as_tensor(x)
+    if tensor.ndim == 0:
+        one = kthvalue(tensor.reshape(1), k, axis, True)
+        return Picked(*(part.reshape(()) for part in one))
     along = nodes.axis_of(axis, tensor.ndim, "kthvalue")
     if k < 1:
         fail(ArgumentError, "kthvalue", f"k is counted from 1, not {k}")
@@ -128,6 +139,8 @@ def mode(x: TensorLike, axis: int = -1, keepdims: bool = False) -> Tensor:
     array(3)
     """
     tensor = as_tensor(x)
+    if tensor.ndim == 0:
+        return mode(tensor.reshape(1), axis)
     along = nodes.axis_of(axis, tensor.ndim, "mode")
     if tensor.shape[along] == 0:
         fail(ShapeError, "mode", f"no elements along axis {along} of {tensor.node.type}")
@@ -153,14 +166,16 @@ def searchsorted(
     side: str = "left",
     sorter: TensorLike | None = None,
     right: bool = False,
+    out_int32: bool = False,
 ) -> Tensor:
     """Where each element of x2 goes in the ascending x1, as int64.
 
     x1      [n] ascending; or [.., n], each row ascending, for an x2 [.., m] with the same axes
             before the last
     side    "left": before equal elements; "right": behind them
-    sorter  positions that put x1, of one axis, in order, as argsort(x1)
+    sorter  positions that put x1 in order, as argsort(x1)
     right   True for side="right", as in PyTorch
+    out_int32   the result is int32
 
     NaN comes last, as in a sorted array: it goes behind all numbers, and among NaNs of x1 before or
     behind them.
@@ -174,16 +189,15 @@ def searchsorted(
     if table.ndim == 0:
         fail(ShapeError, "searchsorted", f"x1 has one axis or more, not {table.node.type}")
     if sorter is not None:
-        if table.ndim != 1:
-            fail(ShapeError, "searchsorted", f"a sorter is for one axis, not {table.node.type}")
-        table = take(table, sorter)
+        table = take_along_axis(table, sorter)
     before = (table.node.type.shape[:-1], values.node.type.shape[:-1])
     if table.ndim > 1 and (table.ndim != values.ndim or before[0] != before[1]):
         facts = [f"x1 is {table.node.type}, x2 {values.node.type}"]
         problem = "x1 and x2 have the same axes before the last, or x1 has one axis"
         fail(ShapeError, "searchsorted", problem, facts)
     first, second = nodes.common(table.node, values.node)
-    return derive(_places(first, second, right or side == "right"), table, values)
+    found = derive(_places(first, second, right or side == "right"), table, values)
+    return found.astype(int32) if out_int32 else found
 
 
 def _places(table: Node, values: Node, right: bool) -> Node:
@@ -191,16 +205,20 @@ def _places(table: Node, values: Node, right: bool) -> Node:
     return nodes.build(sorting.SEARCHSORTED, table, values, **said)
 
 
-def bucketize(x: TensorLike, boundaries: TensorLike, right: bool = False) -> Tensor:
+def bucketize(
+    x: TensorLike, boundaries: TensorLike, right: bool = False, out_int32: bool = False
+) -> Tensor:
     """The number of the bucket of each element, as int64; boundaries are ascending, of one axis.
 
     right   False: boundaries[i - 1] < x <= boundaries[i]; True: boundaries[i - 1] <= x <
             boundaries[i], as in PyTorch, where NumPy's `digitize` has them the other way round
+    out_int32   the result is int32
 
     >>> gc.compile(gc.bucketize([3.0, 4.0], [1.0, 3.0, 5.0]))()
     array([1, 2])
     """
-    return _bucket(x, boundaries, right, "bucketize")
+    found = _bucket(x, boundaries, right, "bucketize")
+    return found.astype(int32) if out_int32 else found
 
 
 def digitize(x: TensorLike, bins: TensorLike, right: bool = False) -> Tensor:

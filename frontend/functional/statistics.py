@@ -17,6 +17,8 @@ from gradc.compiler.types import bool_, dtype_of, int64, uint8
 from .. import nodes
 from ..tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
+from .elementwise import maximum, minimum
+from .manipulation import concat
 
 __all__ = [
     "sum",
@@ -98,26 +100,30 @@ def std(
     return as_tensor(x).std(axis, correction, keepdims)
 
 
-def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def max(x: TensorLike, axis: Axis | Tensor = None, keepdims: bool = False) -> Tensor:
     """Greatest element; NaN if there is one. Equal greatest elements share the gradient.
 
-    The values alone, not PyTorch's pair: `argmax` gives positions, `maximum` compares two tensors.
+    axis   a tensor in this place is compared with x, element by element: `maximum`
+
+    The values alone, not PyTorch's pair: `argmax` gives positions.
 
     >>> gc.compile(gc.max([[1.0, 5.0], [3.0, 4.0]], axis=1))()
     array([5., 4.], dtype=float32)
     """
-    return as_tensor(x).max(axis, keepdims)
+    return maximum(x, axis) if isinstance(axis, Tensor) else as_tensor(x).max(axis, keepdims)
 
 
-def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def min(x: TensorLike, axis: Axis | Tensor = None, keepdims: bool = False) -> Tensor:
     """Least element; NaN if there is one. Equal least elements share the gradient.
 
-    The values alone, not PyTorch's pair: `argmin` gives positions, `minimum` compares two tensors.
+    axis   a tensor in this place is compared with x, element by element: `minimum`
+
+    The values alone, not PyTorch's pair: `argmin` gives positions.
 
     >>> gc.compile(gc.min([3, 1, 2]))()
     array(1)
     """
-    return as_tensor(x).min(axis, keepdims)
+    return minimum(x, axis) if isinstance(axis, Tensor) else as_tensor(x).min(axis, keepdims)
 
 
 def all(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -239,6 +245,8 @@ def _cumulated(
     op: OpDef, x: TensorLike, axis: int | None, dtype: Any, reverse: bool, operation: str
 ) -> Tensor:
     tensor = as_tensor(x)
+    if tensor.ndim == 0 and axis in (0, -1):  # one element along an axis 0, as in reductions
+        return _cumulated(op, tensor.reshape(1), 0, dtype, reverse, operation).reshape(())
     if axis is None:
         if tensor.ndim != 1:
             fail(ShapeError, operation, f"{tensor.node.type} needs an axis")
@@ -251,8 +259,16 @@ def _cumulated(
     return derive(nodes.build(op, tensor.astype(wanted).node, axis=along, **direction), tensor)
 
 
-def diff(x: TensorLike, n: int = 1, axis: int = -1) -> Tensor:
+def diff(
+    x: TensorLike,
+    n: int = 1,
+    axis: int = -1,
+    prepend: TensorLike | None = None,
+    append: TensorLike | None = None,
+) -> Tensor:
     """Differences of neighbours along an axis, taken n times: x[.., i + 1, ..] - x[.., i, ..].
+
+    prepend, append   what is joined to x along the axis first, before and behind
 
     Of bools, whether neighbours differ.
 
@@ -263,8 +279,20 @@ def diff(x: TensorLike, n: int = 1, axis: int = -1) -> Tensor:
     if n < 0:
         fail(ArgumentError, "diff", f"n is at least 0, not {n}")
     along = nodes.axis_of(axis, tensor.ndim, "diff")
+    beside = [_margin(part, tensor, along) for part in (prepend, append)]
+    if n and not (prepend is None and append is None):
+        before_it, behind = beside
+        tensor = concat([t for t in (before_it, tensor, behind) if t is not None], along)
     before = (slice(None),) * along
     for _ in range(n):
         later, earlier = tensor[(*before, slice(1, None))], tensor[(*before, slice(None, -1))]
         tensor = later != earlier if tensor.dtype.is_bool else later - earlier
     return tensor
+
+
+def _margin(part: TensorLike | None, x: Tensor, along: int) -> Tensor | None:
+    """What is joined to x: a scalar is one slice."""
+    if part is None or as_tensor(part).ndim:
+        return None if part is None else as_tensor(part)
+    shape = [1 if a == along else e for a, e in enumerate(x.node.type.shape)]
+    return as_tensor(part).broadcast_to(shape)
