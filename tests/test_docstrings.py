@@ -30,7 +30,8 @@ def examples_of(spelling: str, described: Any) -> Iterator[doctest.DocTest]:
     """Those of an object, and of a class's own public methods."""
     parts = {spelling: described}
     if inspect.isclass(described):
-        own = {n: m for n, m in vars(described).items() if not n.startswith("_")}
+        public = {id(getattr(gc, n)) for n in gc.__all__}  # as are most methods of tensors
+        own = {n: m for n, m in vars(described).items() if id(m) not in public and n[0] != "_"}
         parts |= {f"{spelling}.{name}": getattr(described, name) for name in own}
     for name, part in parts.items():
         text = inspect.getdoc(part) or ""

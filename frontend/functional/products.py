@@ -133,10 +133,9 @@ def baddbmm(
 ) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2), for stacks [batch, n, m] and [batch, m, p].
 
-    >>> gc.compile(gc.baddbmm(1.0, np.ones((2, 1, 3)), np.ones((2, 3, 1))))()
-    array([[[4.]],
-    
-           [[4.]]])
+    >>> gc.compile(gc.baddbmm(1.0, np.ones((1, 2, 3)), np.ones((1, 3, 1))))()
+    array([[[4.],
+            [4.]]], dtype=float32)
     """
     a, b = as_tensor(batch1), as_tensor(batch2)
     _ranked("baddbmm", (3, 3), a, b)
