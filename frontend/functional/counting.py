@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
 from gradc.compiler.graph.ir import Literal
 from gradc.compiler.ops.source import CONSTANT
 from gradc.compiler.types import float32, float64, int64
 
+from ..arguments import real
 from ..tensor import Axis, Tensor, TensorLike, as_tensor, floating
 from ..tracing import fail
 from . import elementwise as each
@@ -197,9 +198,19 @@ def histogram(
     return Histogram(hist, edges)
 
 
+def _two(ends: Any) -> Any:
+    if not isinstance(ends, (list, tuple)) or len(ends) != 2:
+        fail(ArgumentError, "histogram", f"range is (low, high), not {described(ends)}")
+    return ends
+
+
 def _edges(value: Tensor, bins: Any, range: Any) -> Tensor:
     if isinstance(bins, (bool, float)) or bins is None:
-        fail(ArgumentError, "histogram", f"bins is a number of bins or their edges, not {bins!r}")
+        fail(
+            ArgumentError,
+            "histogram",
+            f"bins is a number of bins or their edges, not {described(bins)}",
+        )
     if not isinstance(bins, (int, np.integer)):
         edges = asarray(bins).astype(value.dtype)
         if edges.ndim != 1 or edges.node.type.shape[0] in (0, 1):
@@ -208,7 +219,7 @@ def _edges(value: Tensor, bins: Any, range: Any) -> Tensor:
     if bins < 1:
         fail(ArgumentError, "histogram", f"there is at least 1 bin, not {bins}")
     if range is not None:
-        low, high = (asarray(float(end), value.dtype) for end in range)
+        low, high = (asarray(real("an end of range", end), value.dtype) for end in _two(range))
     elif value.node.type.shape == (0,):
         low, high = asarray(0.0, value.dtype), asarray(1.0, value.dtype)
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
+from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
 from gradc.compiler.types import int64
 
 from .. import nodes
@@ -14,7 +14,7 @@ from ..dimensions import refuse_named
 from ..tensor import DTypeLike, Tensor, TensorLike, as_tensor, derive, floating
 from ..tracing import fail
 from . import elementwise as each
-from .creation import constant, zeros, zeros_like
+from .creation import arange, constant, zeros, zeros_like
 from .gather import take
 from .linalg import diagonal, matmul
 from .manipulation import concat, moveaxis
@@ -32,6 +32,14 @@ __all__ = [
     "cov",
     "corrcoef",
 ]
+
+
+ELEMENTS_MAXIMUM = 2**24
+"""Of a matrix whose positions are listed when the program is written."""
+
+
+COLUMNS_MAXIMUM = 2**12
+"""Of `vander`: each is a product of its own."""
 
 
 def _known(x: Tensor, axis: int, operation: str) -> int:
@@ -94,9 +102,9 @@ def _on_diagonal(x: Tensor, src: Tensor, offset: int) -> Tensor:
     length = int(src.node.type.shape[-1])
     if length == 0:
         return derive(x.node, x, src)
-    numbers = np.clip(np.arange(rows) + min(offset, 0), 0, length - 1)
-    spread = take(src, numbers, -1).expand_dims(-1)
-    return each.where(np.eye(rows, columns, offset, dtype=bool), spread, x)
+    row = arange(rows)
+    spread = take(src, each.clip(row + min(offset, 0), 0, length - 1), -1).expand_dims(-1)
+    return each.where(arange(columns) == row.expand_dims(1) + offset, spread, x)
 
 
 def diagonal_scatter(
@@ -164,6 +172,8 @@ def vander(x: TensorLike, N: int | None = None, increasing: bool = False) -> Ten
     if count < 0:
         fail(ArgumentError, "vander", f"N is not negative, not {count}")
     shape = tensor.node.type.shape
+    if count > COLUMNS_MAXIMUM:
+        fail(ArgumentError, "vander", f"N is at most {COLUMNS_MAXIMUM}, not {described(count)}")
     powers: list[Tensor] = []
     for power in range(count):
         powers.append(powers[-1] * tensor if power else zeros_like(tensor) + 1)
@@ -174,8 +184,11 @@ def vander(x: TensorLike, N: int | None = None, increasing: bool = False) -> Ten
 
 
 def _triangle_indices(rows: int, columns: int, offset: int, dtype: Any, lower: bool) -> Tensor:
+    operation = "tril_indices" if lower else "triu_indices"
+    if rows * columns > ELEMENTS_MAXIMUM:
+        problem = f"a matrix of {described(rows)} times {described(columns)} elements is too large"
+        fail(ArgumentError, operation, problem, [f"at most {ELEMENTS_MAXIMUM}: they are listed"])
     if rows < 0 or columns < 0:
-        operation = "tril_indices" if lower else "triu_indices"
         fail(ArgumentError, operation, f"extents are not negative: {rows}, {columns}")
     row, column = np.indices((rows, columns))
     kept = column - row <= offset if lower else column - row >= offset

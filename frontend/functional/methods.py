@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gradc.compiler.errors import ArgumentError, ShapeError
 from gradc.compiler.types import (
     DType,
@@ -32,6 +30,7 @@ from gradc.compiler.types import (
 from .. import nodes
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail
+from .creation import arange
 from .gather import take
 from .inquiry import numel
 from .manipulation import moveaxis
@@ -130,8 +129,8 @@ def unfold(x: TensorLike, axis: int, size: int, step: int) -> Tensor:
     if isinstance(extent, str) or not 0 <= size <= extent or step < 1:
         problem = f"size {size} and step {step} along axis {along} of {tensor.node.type}"
         fail(ShapeError, "unfold", problem)
-    starts = np.arange(0, extent - size + 1, step)
-    windows = take(tensor, np.add.outer(starts, np.arange(size)), along)
+    starts = arange(0, extent - size + 1, step)
+    windows = take(tensor, starts.expand_dims(1) + arange(size), along)
     return moveaxis(windows, along + 1, -1)
 
 

@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 
+ROWS_MAXIMUM = 2**12
+"""Of `pdist`, whose pairs are listed when the program is written."""
+
+
 def vector_norm(
     x: TensorLike,
     ord: float = 2.0,
@@ -191,10 +195,9 @@ def pdist(x: TensorLike, p: float = 2.0) -> Tensor:
     if p < 0:
         fail(ArgumentError, "pdist", f"p is not negative, not {p}")
     rows = int(matrix.node.type.shape[0])
-    pairs = [(i, j) for i in range(rows) for j in range(i + 1, rows)]
-    if not pairs:
-        return matrix.reshape(-1)[:0]
-    first, second = (take(matrix, places, 0) for places in np.array(pairs).T)
+    if rows > ROWS_MAXIMUM:
+        fail(ShapeError, "pdist", f"at most {ROWS_MAXIMUM} rows, not {matrix.node.type}")
+    first, second = (take(matrix, places, 0) for places in np.triu_indices(rows, 1))
     return vector_norm(first - second, p, -1)
 
 

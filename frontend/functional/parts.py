@@ -18,7 +18,7 @@ from ..dimensions import refuse_named
 from ..tensor import ShapeLike, Tensor, TensorLike, as_tensor, separate
 from ..tracing import fail, located
 from . import elementwise as each
-from .creation import meshgrid
+from .creation import arange, meshgrid
 from .gather import take
 from .manipulation import concat, flip, split, stack, swapaxes
 
@@ -51,6 +51,16 @@ __all__ = [
 ]
 
 
+PARTS_MAXIMUM = 2**16
+"""Of a cut, or rows of `combinations`, whose numbers are listed when the program is written."""
+
+
+def _check_count(count: int, operation: str) -> None:
+    if count > PARTS_MAXIMUM:
+        problem = f"{described(count)} parts are more than {PARTS_MAXIMUM}"
+        fail(ArgumentError, operation, problem)
+
+
 def _known_extent(x: Tensor, axis: int, operation: str) -> int:
     extent = x.node.type.shape[axis]
     if isinstance(extent, str):
@@ -74,8 +84,9 @@ def chunk(x: TensorLike, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     if chunks < 1:
         fail(ArgumentError, "chunk", f"chunks is at least 1, not {chunks}")
     extent = _known_extent(tensor, along, "chunk")
+    _check_count(min(chunks, max(extent, 1)), "chunk")
     if extent == 0:
-        return (tensor,) * chunks
+        return (tensor,)
     return split(tensor, -(-extent // chunks), along)
 
 
@@ -111,6 +122,7 @@ def _cut(
     if isinstance(where, int):
         if where < 1:
             fail(ArgumentError, operation, f"there is at least 1 part, not {where}")
+        _check_count(where, operation)
         if equal and extent % where:
             problem = f"axis {along} of {x.node.type} has no {where} equal parts"
             fail(ShapeError, operation, problem)
@@ -197,7 +209,7 @@ def narrow(x: TensorLike, axis: int, start: TensorLike, length: int) -> Tensor:
         if not 0 <= length <= extent:
             fail(ShapeError, "narrow", f"{length} of {extent} along axis {along}")
         begin = each.clip(each.where(start < 0, start + extent, start), 0, extent - length)
-        return take(tensor, begin.astype(int64) + np.arange(length), along)
+        return take(tensor, begin.astype(int64) + arange(length), along)
     start = whole("start", start)
     first = start + extent if start < 0 else start
     if not 0 <= first <= first + length <= extent:
@@ -249,8 +261,9 @@ def slice_scatter(
         fail(ShapeError, "slice_scatter", f"src has the shape {nodes.show(tuple(wanted))}", facts)
     if not places:
         return tensor
-    holds, number = np.zeros(extent, bool), np.zeros(extent, np.int64)
-    holds[places], number[places] = True, np.arange(len(places))
+    position = arange(extent) - places[0]
+    holds = (position >= 0) & (position <= places[-1] - places[0]) & (position % step == 0)
+    number = each.clip(position // step, 0, len(places) - 1)
     aligned = holds.reshape([-1 if a == along else 1 for a in range(tensor.ndim)])
     return each.where(aligned, take(value.astype(tensor.dtype), number, along), tensor)
 
@@ -432,6 +445,9 @@ def combinations(x: TensorLike, r: int = 2, with_replacement: bool = False) -> T
         return vector[:0]
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     extent = _known_extent(vector, 0, "combinations")
+    _check_count(extent + r, "combinations")
+    count = math.comb(extent + r - 1, r) if with_replacement and extent else math.comb(extent, r)
+    _check_count(count, "combinations")
     chosen = np.array(list(choose(range(extent), r)), np.int64).reshape(-1, r)
     return take(vector, chosen, 0)
 

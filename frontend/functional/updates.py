@@ -23,7 +23,7 @@ from ..dimensions import refuse_named
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail, located
 from . import elementwise as each
-from .creation import ones_like, zeros, zeros_like
+from .creation import arange, ones_like, zeros, zeros_like
 from .gather import scatter_add, take, take_along_axis
 from .manipulation import broadcast_arrays, broadcast_to, concat
 from .sorting import argsort
@@ -312,7 +312,7 @@ def _brought(
         return total / parts.astype(x.dtype) if x.dtype.is_float else total // parts.astype(x.dtype)
     # [places, sources]: every source beside every place, where it belongs.
     index = each.where(index < 0, index + extent, index)
-    numbers = np.arange(extent).reshape([-1 if a == along else 1 for a in range(x.ndim + 1)])
+    numbers = arange(extent).reshape([-1 if a == along else 1 for a in range(x.ndim + 1)])
     belongs = index.expand_dims(along) == numbers
     neutral = _neutral(reduce, x)
     beside = each.where(belongs, src.expand_dims(along), neutral)
@@ -411,7 +411,7 @@ def index_put(
     assert number is not None
     rest = whole[count:]
     inner = math.prod(rest)
-    offsets = np.arange(inner).reshape(rest)
+    offsets = arange(inner).reshape(rest)
     number = number.reshape((*number.node.type.shape, *(1,) * len(rest))) * inner + offsets
     spread = as_tensor(values).broadcast_to(number.node.type.shape)
     return put(tensor, number, spread, accumulate)
