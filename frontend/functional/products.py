@@ -135,7 +135,7 @@ def baddbmm(
 
     >>> gc.compile(gc.baddbmm(1.0, np.ones((1, 2, 3)), np.ones((1, 3, 1))))()
     array([[[4.],
-            [4.]]], dtype=float32)
+            [4.]]])
     """
     a, b = as_tensor(batch1), as_tensor(batch2)
     _ranked("baddbmm", (3, 3), a, b)
