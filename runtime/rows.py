@@ -30,7 +30,8 @@ class Rows(Attributes):
              and dtype and is indexed by an array of row numbers; a single one need not be in a list
     convert  a function of some rows [n, ...] that gives as many, of another dtype or shape; it is
              called for each batch
-    shape, dtype   of the whole, after `convert`
+    rows     numbers of those to keep, in that order; None: all, one part after the other
+    shape, dtype   of what is kept, after `convert`
 
     Goes where an array goes in the data of `fit`, `epochs`, `evaluate` and `validation`;
     `rows[5:9]` and `rows[[7, 1]]` are arrays, and `np.asarray(rows)`, as `predict` does, reads all.
@@ -43,7 +44,7 @@ class Rows(Attributes):
     ((8, 2), 'float32', [[1.0, 1.0], [0.0, 0.0]])
     """
 
-    def __init__(self, parts: Any, convert: Any = None) -> None:
+    def __init__(self, parts: Any, convert: Any = None, rows: Any = None) -> None:
         given: list[Any] = list(parts) if isinstance(parts, (list, tuple)) else [parts]
         if convert is not None and not callable(convert):
             problem = f"convert is a function, not {described(convert)}"
@@ -52,13 +53,19 @@ class Rows(Attributes):
         self._parts = given
         self._convert: Callable[[Array], Array] | None = convert
         self._ends = np.cumsum([part.shape[0] for part in given])
+        self._kept: Array | None = None
+        if rows is not None:
+            self._kept = _numbers(rows, int(self._ends[-1]))
+            if not self._kept.size:
+                raise ArgumentError("no rows are kept", operation=_OPERATION)
         first = self[:1]
         self._shape, self._dtype = (len(self), *first.shape[1:]), first.dtype
 
     @property
     def parts(self) -> tuple[Any, ...]:
-        """The parts that it was made of."""
-        return tuple(self._parts)
+        """The parts that it was made of, and those of such among them."""
+        inner = [p.parts if isinstance(p, Rows) else (p,) for p in self._parts]
+        return tuple(part for parts in inner for part in parts)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,7 +80,7 @@ class Rows(Attributes):
         return self._dtype
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return int(self._ends[-1]) if self._kept is None else len(self._kept)
 
     def __repr__(self) -> str:
         return f"<gc.data.Rows of {self.dtype} {list(self.shape)} in {len(self._parts)} parts>"
@@ -85,16 +92,8 @@ class Rows(Attributes):
         """The rows of a slice, or of an array of row numbers; a copy."""
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
-        numbers = np.asarray(index)
-        if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
-            problem = f"rows are picked by a slice or a list of numbers, not by {described(index)}"
-            raise ArgumentError(problem, operation=_OPERATION)
-        numbers = numbers.astype(np.int64)
-        if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self):
-            wrong = numbers[(numbers < 0) | (numbers >= len(self))][0]
-            problem = f"there is no row {wrong}: rows are 0 to {len(self) - 1}"
-            raise ArgumentError(problem, operation=_OPERATION)
-        found = self._gathered(numbers)
+        numbers = _numbers(index, len(self))
+        found = self._gathered(numbers if self._kept is None else self._kept[numbers])
         if self._convert is None:
             return found
         made = np.asarray(self._convert(found))
@@ -116,6 +115,20 @@ class Rows(Attributes):
                 begins = int(self._ends[place]) - part.shape[0]
                 found[by_number[chosen]] = part[ordered[chosen] - begins]
         return found
+
+
+def _numbers(index: Any, count: int) -> Array:
+    """Row numbers as int64[n]. Raises ArgumentError for what is none, or not one of `count`."""
+    numbers = np.asarray(index)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+        problem = f"rows are picked by a slice or a list of numbers, not by {described(index)}"
+        raise ArgumentError(problem, operation=_OPERATION)
+    numbers = numbers.astype(np.int64)
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < count:
+        wrong = numbers[(numbers < 0) | (numbers >= count)][0]
+        problem = f"there is no row {wrong}: rows are 0 to {count - 1}"
+        raise ArgumentError(problem, operation=_OPERATION)
+    return numbers
 
 
 def _check_parts(parts: Sequence[Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import gradc as gc
 from gradc import nn, optim
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
-from gradc.data import Rows, load_npy
+from gradc.data import Rows, k_fold, load_npy, random_split
 from gradc.runtime import mapping
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -224,6 +224,35 @@ def test_parts_that_do_not_fit() -> None:
         Rows(PIXELS, 3)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"convert made an array of shape \[\] of 1 rows"):
         Rows(PIXELS, lambda rows: rows.sum())
+
+
+def test_some_of_the_rows(streamed: dict[str, Any]) -> None:
+    """What torch.utils.data.Subset is for; of Rows of Rows, too."""
+    kept = np.array([70, 3, 40, 41, 3])
+    some = Rows(PIXELS, scaled, rows=kept)
+    assert some.shape == (5, 6)
+    np.testing.assert_array_equal(some[:], scaled(PIXELS[kept]))
+    np.testing.assert_array_equal(some[[4, 0]], scaled(PIXELS[[3, 70]]))
+    again = Rows([some, streamed["pixels"]], rows=[0, 5, 107])
+    np.testing.assert_array_equal(again[:], scaled(PIXELS[[70, 0, 102]]))
+    assert len(again.parts) == 4
+    with pytest.raises(ArgumentError, match="there is no row 103: rows are 0 to 102"):
+        Rows(PIXELS, rows=[103])
+    with pytest.raises(ArgumentError, match="no rows are kept"):
+        Rows(PIXELS, rows=np.zeros(0, np.int64))
+
+
+def test_rows_are_split_without_being_read(streamed: dict[str, Any]) -> None:
+    given = {"pixels": scaled(PIXELS), "labels": LABELS}
+    for stratify in (None, "labels"):
+        parts = random_split(streamed, [0.8, 0.2], seed=2, stratify=stratify)
+        expected = random_split(given, [0.8, 0.2], seed=2, stratify=stratify)
+        for part, other in zip(parts, expected, strict=True):
+            assert isinstance(part["pixels"], Rows)
+            np.testing.assert_array_equal(part["pixels"], other["pixels"])
+            np.testing.assert_array_equal(part["labels"], other["labels"])
+    folds = list(k_fold(streamed, 3))
+    assert sum(len(held_out["pixels"]) for _, held_out in folds) == 103
 
 
 def test_rows_that_are_not_there() -> None:

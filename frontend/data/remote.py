@@ -1,7 +1,8 @@
 """Data sets that are fetched from where they are published; by pooch (`gradc[data]`).
 
 A file is fetched once, into a folder of the platform's cache, and used only if its SHA-256 is the
-one that is written here. Every later call reads it from there, and needs no network.
+one that is written here; pooch says so on standard error. Every later call reads it from there, and
+needs no network.
 Sources: Y. LeCun, C. Cortes, C. Burges, The MNIST database; H. Xiao, K. Rasul, R. Vollgraf,
 Fashion-MNIST, 2017 (arXiv 1708.07747); A. Krizhevsky, Learning Multiple Layers of Features from
 Tiny Images, 2009.
@@ -9,11 +10,9 @@ Tiny Images, 2009.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,14 +162,13 @@ def _fetched(published: _Published, name: str, folder: Folder, operation: str) -
     for place in published.places:
         get = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)
         try:
-            with _quiet(pooch.get_logger()):
-                kept = pooch.retrieve(
-                    place + name,
-                    f"sha256:{published.files[name]}",
-                    fname=name,
-                    path=_place(published, folder),
-                    downloader=get,
-                )
+            kept = pooch.retrieve(
+                place + name,
+                f"sha256:{published.files[name]}",
+                fname=name,
+                path=_place(published, folder),
+                downloader=get,
+            )
             return Path(kept)
         except Exception as error:  # of the network, of the file system, or another SHA-256
             reasons.append(f"{place}{name}: {_reason(error)}")
@@ -188,17 +186,6 @@ def _reason(error: Exception) -> str:
     if "does not match the known hash" in text:
         return "what came has another SHA-256 than the file that was published"
     return text or type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """No notes of where files are kept and how their SHA-256 is computed."""
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _unpacked(archive: Path, operation: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradc.compiler.errors import ArgumentError, ShapeError, described
+from gradc.runtime.rows import Rows
 from gradc.runtime.shuffle import order
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -32,7 +33,8 @@ def random_split(
     seed      of the permutation (runtime/shuffle.py): the same seed gives the same parts
     stratify  the name of the array of labels, or one label for each row: every part has every
               label in the same proportion as the whole, as nearly as whole rows go
-    result    a copy of the rows of each part, under the same names
+    result    a copy of the rows of each part, under the same names; of `Rows`, which are too large
+              for that, `Rows` again
 
     Raises ArgumentError for lengths that do not come to all rows, ShapeError for arrays of
     different lengths and labels that are not one for each row.
@@ -86,9 +88,9 @@ def k_fold(
     )
 
 
-def _checked(arrays: Mapping[str, Any], operation: str) -> tuple[dict[str, Array], int]:
+def _checked(arrays: Mapping[str, Any], operation: str) -> tuple[dict[str, Any], int]:
     """The arrays, and how many rows they have."""
-    given = {name: np.asarray(array) for name, array in arrays.items()}
+    given = {n: a if isinstance(a, Rows) else np.asarray(a) for n, a in arrays.items()}
     rows = {name: len(array) if array.ndim else 0 for name, array in given.items()}
     if not given:
         raise ArgumentError("there are no arrays", operation=operation)
@@ -98,8 +100,9 @@ def _checked(arrays: Mapping[str, Any], operation: str) -> tuple[dict[str, Array
     return given, rows.popitem()[1]
 
 
-def _rows(arrays: Mapping[str, Array], part: Array) -> dict[str, Array]:
-    return {name: array[part] for name, array in arrays.items()}
+def _rows(arrays: Mapping[str, Any], part: Array) -> dict[str, Any]:
+    """Copies of some rows; of Rows, what reads them when they are wanted."""
+    return {n: Rows(a, rows=part) if isinstance(a, Rows) else a[part] for n, a in arrays.items()}
 
 
 def _dealt(

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
@@ -92,15 +92,18 @@ def load_csv(
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         problem = f"delimiter is one character, not {described(delimiter)}"
         raise ArgumentError(problem, operation=_OPERATION)
-    with opened(path, _OPERATION) as stream:
-        rows = _rows(Path(path), stream, delimiter)
+    with opened(path, _OPERATION) as stream, _as_text(stream) as text:
+        rows = _rows(Path(path), text, delimiter)
         reader = _Reader(Path(path), kind, missing)
         return reader.read(rows, header, label, columns, label_dtype)
 
 
-def _rows(path: Path, stream: Any, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _as_text(stream: BinaryIO) -> io.TextIOWrapper:
+    return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+
+
+def _rows(path: Path, text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not empty, with the line that each ends on."""
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     lines = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
         for row in lines:
