@@ -25,7 +25,7 @@ import gradc as gc
 PACKAGES = (("gc", "gradc.functional"), ("nn", "gradc.nn"), ("optim", "gradc.optim"))
 """As users spell it, and the package whose modules define what it holds."""
 
-MODULES = ("init", "random", "augment", "data")
+MODULES = ("init", "random", "augment", "data", "linalg")
 """Namespaces of gc that are a page each."""
 
 

@@ -29,7 +29,8 @@ def saved(folder: Path, name: str, points: np.ndarray[Any, Any], **how: Any) -> 
 
 
 def test_classes_and_pictures_are_sorted(tmp_path: Path) -> None:
-    for number, name in enumerate(("dog/b.png", "cat/2.PNG", "cat/10.png", "cat/more/x.png")):
+    names = ("dog/b.png", "cat/2.PNG", "cat/10.png", "cat/1/x.png", "cat/1/2/y.png")
+    for number, name in enumerate(names):
         saved(tmp_path, name, np.full((4, 6, 3), number, np.uint8))
     (tmp_path / "cat" / "notes.txt").write_text("no picture")
     (tmp_path / "cat" / ".hidden.png").write_text("no picture")
@@ -37,9 +38,9 @@ def test_classes_and_pictures_are_sorted(tmp_path: Path) -> None:
     (tmp_path / "list.png").write_text("no class")
     found = load_images(tmp_path)
     assert found.classes == ("cat", "dog")
-    assert found.images.shape == (4, 3, 4, 6) and found.images.dtype == np.uint8
-    assert found.images[:, 0, 0, 0].tolist() == [2, 1, 3, 0]
-    assert found.labels.tolist() == [0, 0, 0, 1] and found.labels.dtype == np.int32
+    assert found.images.shape == (5, 3, 4, 6) and found.images.dtype == np.uint8
+    assert found.images[:, 0, 0, 0].tolist() == [2, 1, 3, 4, 0]
+    assert found.labels.tolist() == [0, 0, 0, 0, 1] and found.labels.dtype == np.int32
 
 
 def test_points_come_back_with_channels_first(tmp_path: Path) -> None:

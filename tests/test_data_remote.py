@@ -196,6 +196,27 @@ def test_a_damaged_archive(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_
             cifar10(tmp_path)
 
 
+def test_another_process_unpacks_at_the_same_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    batches = {f"data_batch_{n}.bin": bytes(3073) for n in range(1, 6)}
+    content = archive("cifar-10-batches-bin", {**batches, "test_batch.bin": bytes(3073)})
+    serve(monkeypatch, server, "CIFAR10", {"cifar-10-binary.tar.gz": content})
+    inner = tarfile.open
+
+    def other_first(path: Path) -> tarfile.TarFile:
+        monkeypatch.setattr(tarfile, "open", inner)
+        cifar10(tmp_path)
+        return inner(path)
+
+    monkeypatch.setattr(tarfile, "open", other_first)
+    assert len(cifar10(tmp_path)["train"]["labels"]) == 5
+    assert {path.name for path in (tmp_path / "cifar-10").iterdir()} == {
+        "cifar-10-binary",
+        "cifar-10-binary.tar.gz",
+    }
+
+
 def test_every_published_file_has_a_sha256_and_a_place() -> None:
     for published in (remote.MNIST, remote.FASHION_MNIST, remote.CIFAR10, remote.CIFAR100):
         assert all(place.endswith("/") for place in published.places) and published.places

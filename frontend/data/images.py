@@ -108,7 +108,8 @@ def _listed(root: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
     files: list[Path] = []
     labels: list[int] = []
     for label, entry in enumerate(folders):
-        found = sorted(p for p in entry.rglob("*") if _is_picture(p))
+        found = [path for path in entry.rglob("*") if _is_picture(path)]
+        found.sort(key=lambda path: (str(path.parent), path.name))
         if not found:
             known = ", ".join(SUFFIXES)
             raise FileError(f"{entry} holds no pictures ({known})", operation=_OPERATION)

@@ -10,8 +10,11 @@ Tiny Images, 2009.
 
 from __future__ import annotations
 
+import gzip
 import os
 import tarfile
+import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +24,6 @@ import numpy as np
 import platformdirs
 
 from gradc.compiler.errors import FileError
-from gradc.runtime.file_write import write_atomically
 
 from .cifar import load_cifar10, load_cifar100
 from .extras import check_extra
@@ -189,25 +191,28 @@ def _reason(error: Exception) -> str:
 
 
 def _unpacked(archive: Path, operation: str) -> Path:
-    """The folder with the .bin files of an archive, beside it; written once."""
+    """The folder with the .bin files of an archive, beside it; made once, and then as a whole."""
     folder = archive.with_name(archive.name.removesuffix(".tar.gz"))
-    done = folder / ".complete"
-    if done.exists():
+    if folder.is_dir():
         return folder
     try:
-        folder.mkdir(exist_ok=True)
-        with tarfile.open(archive) as opened:
-            for member in opened:
-                name = Path(member.name).name
-                stream = opened.extractfile(member) if name.endswith(".bin") else None
-                if stream is not None:
-                    write_atomically(folder / name, stream.read(), keeps_previous=False)
-        done.touch()
-    except (tarfile.TarError, EOFError) as error:
+        with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+            made = Path(scratch) / folder.name
+            made.mkdir()
+            with tarfile.open(archive) as opened:
+                for member in opened:
+                    name = Path(member.name).name
+                    stream = opened.extractfile(member) if name.endswith(".bin") else None
+                    if stream is not None:
+                        (made / name).write_bytes(stream.read())
+            try:
+                made.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster
+                    raise
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise damaged(archive, f"as an archive: {error}", operation) from error
     except OSError as error:
-        if isinstance(error, FileError):
-            raise
         reason = error.strerror or error
-        raise FileError(f"cannot write {folder}: {reason}", operation=operation) from error
+        raise FileError(f"cannot unpack {archive}: {reason}", operation=operation) from error
     return folder
