@@ -190,6 +190,8 @@ class EntryPoint:
                       launch table; 0 in what is kept on disk, beside the code itself
     arena_bytes       of the memory plan, shared by all threads
     workspace_bytes   of each thread's own, behind the arena; a multiple of the alignment above
+    endless           a loop in it has no bound; where artifact.stop_word is not 0, it ends
+    updates           it changes states
     """
 
     kind: str
@@ -204,6 +206,8 @@ class EntryPoint:
     kernels: tuple[KernelInfo, ...]
     compile_seconds: float
     from_cache: bool
+    endless: bool = False
+    updates: bool = False
 
     def memory_bytes(self, threads: int) -> int:
         """The scratch memory of a call on so many threads."""
@@ -237,6 +241,10 @@ class Artifact(Protocol):
     @property
     def pool_destroy(self) -> int:
         """Address of `void pool_destroy(void *pool)`, on the host."""
+
+    @property
+    def stop_word(self) -> int:
+        """Address of the int32 that ends loops without a bound, on the host."""
 
     def index_ranges(self, kind: str) -> tuple[IndexRange, ...]:
         """What the inputs of `kind` must hold; checked before they enter."""

@@ -54,7 +54,7 @@ from .passes import GRAPH_STEPS, PROGRAM_STEPS
 from .passes.gather_minibatches import gathered_axis
 from .passes.runner import Dumper, PassReport, run_passes
 from .passes.settings import Form, Leaves, Precision, Settings
-from .program.ir import Program
+from .program.ir import Program, While, instructions_in
 from .rows_minimum import rows_minimum
 from .types import Shape, TensorType, at_rows, factors
 
@@ -205,6 +205,10 @@ class CompiledProgram:
     @property
     def pool_destroy(self) -> int:
         return self._backend.pool_address("gradc_pool_destroy")
+
+    @property
+    def stop_word(self) -> int:
+        return self._backend.pool_address("gradc_stop")
 
     @property
     def owner(self) -> Any:
@@ -395,6 +399,8 @@ class CompiledProgram:
         return EntryPoint(
             kind, inputs, outputs, program.arena_bytes, workspace_bytes, program.rows_maximum,
             bounded, symbol, 0, kernels, 0.0, False,
+            any(isinstance(i, While) and i.axis is None for i in instructions_in(program.body)),
+            bool(self.graphs[kind].updates),
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ jumps: about a microsecond.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 import weakref
@@ -19,6 +20,7 @@ from gradc.compiler.artifact import LINE_BYTES, Arguments, Artifact, EntryPoint
 
 from .arena import Arena, Array, address_of, aligned_bytes
 from .state import State
+from .stop import call_interruptibly
 
 _ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _POOL_CREATE_TYPE = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)
@@ -81,6 +83,7 @@ class HostCall:
         self._output_table = _address_table(self.outputs)
         assert isinstance(entry.code, int), "a launch table is for a device"
         self._function = _ENTRY_TYPE(entry.code)
+        self._stop_word = host.artifact.stop_word if entry.endless else 0
         self._arguments = Arguments(
             state=host.state.address,
             inputs=ctypes.addressof(self._input_table),
@@ -108,6 +111,13 @@ class HostCall:
         self._arguments.same_rows = 1
 
     def run(self, first_step: int, count: int, rows: int) -> None:
+        if self.entry.endless:
+            run = functools.partial(self._run, first_step, count, rows)
+            call_interruptibly(run, self._stop_word, self.entry.updates)
+        else:
+            self._run(first_step, count, rows)
+
+    def _run(self, first_step: int, count: int, rows: int) -> None:
         host, arguments = self._host, self._arguments
         with host.lock:
             host.start_pool()

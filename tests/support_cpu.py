@@ -41,7 +41,9 @@ from gradc.compiler.types import DType, static_shape
 
 Array = np.ndarray[Any, Any]
 MACHINE = replace(find_target("x86-64-v3").machine, name="test")
-POOL = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
+POOL = (
+    "gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier", "gradc_stop",
+)  # fmt: skip
 
 
 def graph_of(

@@ -22,12 +22,14 @@ from ..program.ir import Program
 from .cached import compile_cached
 from .jit import LoadedObject, process_engine
 from .target import Optimize, Target, compile_module, find_target
-from .threads import pool_text
+from .threads import STOP_SYMBOL, pool_text
 
 if TYPE_CHECKING:
     from .emit import ModuleEmitter
 
-POOL_SYMBOLS = ("gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier")
+POOL_SYMBOLS = (
+    "gradc_pool_create", "gradc_pool_destroy", "gradc_pool_run", "gradc_barrier", STOP_SYMBOL,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,13 @@ def optimization_level(program: Program) -> Optimize:
 
 
 def emit_program(program: Program, symbol: str, call_work: int = CALL_WORK) -> EmittedProgram:
-    """One entry point alone. It calls gradc_pool_run and gradc_barrier from outside.
+    """One entry point alone. It calls gradc_pool_run and gradc_barrier from outside, and its loops
+    without a bound read @gradc_stop; those of a binary do not, which a second Ctrl-C ends.
 
     call_work   of all iterations of a call, from which on threads take part
     """
     module = ModuleEmitter(symbol)
-    _add_program(module, _KernelFunctions(module), program, symbol, call_work)
+    _add_program(module, _KernelFunctions(module), program, symbol, call_work, stops=True)
     return EmittedProgram(module.text(), module.workspaces[symbol])
 
 
@@ -141,7 +142,7 @@ def _is_shared(kernel: Kernel) -> bool:
 
 def _add_program(
     module: ModuleEmitter, functions: _KernelFunctions, program: Program, symbol: str,
-    call_work: int = CALL_WORK,
+    call_work: int = CALL_WORK, stops: bool = False,
 ) -> None:  # fmt: skip
     module.workspaces[symbol] = 0
     verify_tree(program)
@@ -149,7 +150,7 @@ def _add_program(
         module.add(emit_resident(program, symbol))
         module.add(_emit_entry(symbol))
         return
-    tree = TreeEmitter(module, symbol, functions, program, _is_shared)
+    tree = TreeEmitter(module, symbol, functions, program, _is_shared, stops)
     counter_bytes = aligned_workspace_bytes(tree.depth * COUNTER_BYTES)
     module.workspaces[symbol] = counter_bytes + tree.workspace_bytes
     f = FunctionEmitter(

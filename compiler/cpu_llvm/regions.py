@@ -25,6 +25,7 @@ from .barriers import barriers_before, emit_barrier, is_threaded
 from .calls import Call, Calls, Range
 from .context import COUNTER_BYTES, KERNEL_PARAMETERS, KernelContext, place_of
 from .emit import AROUND_LOOPS, FunctionEmitter, ModuleEmitter, Value, llvm_type
+from .threads import STOP_SYMBOL
 from .unchanging import unchanging
 
 
@@ -51,6 +52,8 @@ class TreeEmitter:
     first, begin, end, last   the calls before the steps, of a step, behind them follow each other
     workspace_bytes           that kernels need of each thread
     depth                     the most counted loops inside one another
+    stops                     whether loops without a bound end where @gradc_stop is not 0; see
+                              threads.py
     """
 
     def __init__(
@@ -60,9 +63,10 @@ class TreeEmitter:
         functions: KernelFunctions,
         program: Program,
         threaded: Callable[[Kernel], bool],
+        stops: bool = False,
     ) -> None:
         self.module, self.symbol, self.functions = module, symbol, functions
-        self.threaded = threaded
+        self.threaded, self.stops = threaded, stops
         self.waiting = barriers_before(program.body, threaded)
         self.once = unchanging(() if program.steps is None else program.steps.body)
         self.calls = Calls(symbol)
@@ -135,6 +139,8 @@ class TreeEmitter:
     ) -> Callable[[_Region], None]:
         """waits: for the other threads, each time before the flag is read."""
         calls, slot = self._inside(loop, slots)
+        stops = self.stops and loop.axis is None
+        threaded = is_threaded(loop, self.threaded)
 
         def emit(region: _Region) -> None:
             f = region.f
@@ -143,9 +149,13 @@ class TreeEmitter:
             f.branch(head)
             f.start_block(head)
             place = f.reserve_line()
-            if waits:
+            if stops and threaded:
+                region.clear_if_stopped(loop.flag)
+            if waits or (stops and threaded):
                 region.wait()
             again = region.test(loop.flag)
+            if stops and not threaded:
+                again = f.binary("and", again, f.compare("eq", region.stop(), 0))
             if loop.axis is not None:
                 f.store(number, region.counter(slot))
                 again = f.binary("and", again, f.compare("slt", number, loop.axis.extent))
@@ -208,6 +218,21 @@ class _Region:
         """What a flag or a count is now."""
         self.context.prepare((buffer,))
         return self.f.load(llvm_type(buffer.type.dtype), self.context.base(buffer))
+
+    def stop(self) -> Value:
+        """Whether loops are to end, another number than 0; asked for anew each time."""
+        self.f.declarations[STOP_SYMBOL] = f"@{STOP_SYMBOL} = external global i32, align 4"
+        return self.f.emit(f"load volatile i32, ptr @{STOP_SYMBOL}, align 4", "i32")
+
+    def clear_if_stopped(self, flag: Buffer) -> None:
+        """One thread says for all of them that a loop ends: they read its flag after a barrier, and
+        it was read by all before the kernel that wrote it last."""
+        f = self.f
+        self.context.prepare((flag,))
+        with f.if_(f.compare("eq", self.context.parameter("tid"), 0)):
+            with f.if_(f.compare("ne", self.stop(), 0)):
+                kind = llvm_type(flag.type.dtype)
+                f.store(f.const(kind, 0), self.context.base(flag))
 
     def iterations(self, loop: Repeat) -> Value:
         """How often a loop runs."""

@@ -5,10 +5,12 @@
     void @gradc_pool_run(ptr pool, ptr fn, ptr arg)   every thread runs fn(arg, tid, threads, pool);
                                                       without a pool (null) the caller alone does
     void @gradc_barrier(ptr pool, i64 tid, i64 threads)   from inside fn, by all threads alike
+    i32  @gradc_stop                                  in process: loops without a bound end where it
+                                                      is not 0, as after Ctrl-C
 
 SPMD: the caller of `run` is thread 0, the workers are 1 .. threads-1, and `run` returns when all
 are done. Waiting spins a while, then sleeps in a futex, so that more threads than CPUs, or a busy
-machine, make it slow but never hang. There is no global state: two pools do not know each other.
+machine, make it slow but never hang. Pools have no global state: two do not know each other.
 One pool serves one caller at a time. After fork() the child has no workers: there the caller alone
 runs what is posted, which changes no bit, and `destroy` frees the memory and joins nobody.
 
@@ -41,6 +43,7 @@ from string import Template
 from .emit_values import AROUND_LOOPS
 from .target import Target
 
+STOP_SYMBOL = "gradc_stop"
 SPINS = 2000
 MAX_THREADS = 1024
 _SYNCHRONOUS_SIGNALS = (4, 5, 6, 7, 8, 11, 31)
@@ -551,8 +554,9 @@ def pool_text(target: Target, linked: bool = False) -> str:
     linked   into a file: libc is then called by the table of addresses and not by way of stubs,
              which on x86-64 are longer (as in aot/toolchain.py)
     """
+    stop = "" if linked else f"@{STOP_SYMBOL} = global i32 0, align 4\n"
     if "linux" not in target.triple or not (target.is_x86 or target.is_aarch64):
-        return _SINGLE
+        return _SINGLE + stop
     names = {name: str(i * _LINE_BYTES) for i, name in enumerate(_LINES)}
     facts = int(names["facts"])
     values: Mapping[str, str] = {
@@ -576,4 +580,4 @@ def pool_text(target: Target, linked: bool = False) -> str:
         declarations = _OF_LIBC.sub(r"\1 nonlazybind", declarations) + _NO_STUBS
     workers = _WORKERS.replace("$here", _HERE_BY_NUMBER if linked else _HERE)
     parts = (_WAITING, _AFFINITY, workers, _LIFE, declarations, "$declare\n")
-    return Template("".join(parts)).substitute(values)
+    return Template("".join(parts)).substitute(values) + stop
