@@ -13,6 +13,7 @@ from support_cuda import StandIn, on_device, stand_in, stand_in_library
 from gradc.compiler.artifact import EntryPoint
 from gradc.runtime import Trainer
 from gradc.runtime.cuda.streamed import StreamedCall
+from gradc.runtime.rows import Rows
 
 __all__ = ["stand_in", "stand_in_library"]
 
@@ -104,3 +105,17 @@ def test_nothing_is_left_behind(
     del there
     gc.collect()
     assert stand_in["blocks"] == stand_in["events"] == stand_in["pinned"] == 0
+
+
+@pytest.mark.parametrize("samples", [SAMPLES, SAMPLES // BATCH * BATCH])
+def test_data_that_is_read_by_rows_is_sent_by_batches(
+    trainers: list[Trainer], stand_in: StandIn, samples: int
+) -> None:
+    """gc.data.Rows: the host reads a batch, the device has what it has of arrays."""
+    here, there = trainers
+    data = made_data(samples)
+    rows = {name: Rows(np.array_split(values, 3)) for name, values in data.items()}
+    one = here.fit(data, batch_size=BATCH, epochs=2, validation=data)
+    two = there.fit(rows, batch_size=BATCH, epochs=2, validation=rows)
+    assert one.to_dict() == two.to_dict()
+    assert here.executor.state.snapshot() == there.executor.state.snapshot()
