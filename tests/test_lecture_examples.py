@@ -173,14 +173,18 @@ def test_char_lstm(run: Run) -> None:
         assert written.isascii() and len(set(written)) > 8
 
 
-def test_grid_search(run: Run) -> None:
-    text = run("grid_search")
-    rows = re.findall(r"^ +(\d+) +(\de\S+) +(\S+) +(\S+)%$", text, re.MULTILINE)
-    assert len(rows) == 6
-    width, rate, *_ = min(rows, key=lambda row: float(row[2]))
+def test_grid_search(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "g.png"
+    text = run("grid_search", "--plot", str(path))
+    rows = re.findall(
+        r"^\{'width': (\d+), 'rate': (\S+)\}: loss (\S+), accuracy (\S+) %$", text, re.MULTILINE
+    )
+    losses = [float(row[2]) for row in rows]
+    assert len(rows) == 6 and losses == sorted(losses)
     best_width, best_rate = found(r"^best: width (\d+), rate (\S+)$", text)
-    assert best_width == float(width) and best_rate == float(rate)
+    assert (best_width, best_rate) == (float(rows[0][0]), float(rows[0][1])) == (64, 0.03)
     assert found(r"^accuracy on other digits: (\S+) %$", text)[0] > 94
+    check_drawing(path, text)
 
 
 def test_gan(run: Run) -> None:
