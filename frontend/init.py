@@ -3,8 +3,7 @@
 Each one is given as it is, `init=gc.init.xavier_uniform`, or with options,
 `init=gc.init.xavier_uniform(gain=2.0)`. An initialiser builds graph nodes, and the values are
 computed by the compiled program from its seed. For a weight (out, in, *kernel) fan_in is
-in * prod(kernel) and fan_out is out * prod(kernel). Orthogonal initialisation is not offered: it
-needs a QR decomposition, which no graph operation expresses.
+in * prod(kernel) and fan_out is out * prod(kernel).
 """
 
 from __future__ import annotations
@@ -16,15 +15,18 @@ from typing import Any
 
 from gradc.compiler.attributes import Attributes
 from gradc.compiler.errors import ArgumentError, ShapeError
-from gradc.compiler.types import DType, float32, float64
+from gradc.compiler.types import DType, float32, float64, int64
 from gradc.runtime.plain_number import plain
 
-from . import random
+from . import nodes, random
 from .constructors import checked_constructor, checked_options
 from .functional import creation
 from .functional.elementwise import erf, exp, log, sqrt, where
+from .functional.factors import qr
+from .functional.linalg import diagonal
+from .functional.sorting import argsort
 from .missing import namespace
-from .ranges import check_numbers, numbers_between
+from .ranges import check_numbers, check_probability, numbers_between
 from .tensor import Tensor
 from .tracing import fail, located
 
@@ -253,6 +255,79 @@ def kaiming_normal(
     return random.normal(shape, 0.0, std, dtype)
 
 
+@_initializer
+def dirac(shape: Shape, dtype: DType, groups: int = 1) -> Tensor:
+    """The weight of a convolution that passes its input on: 1 in the middle of a window, else 0.
+
+    groups   of as many output channels, each of which passes the first input channels on
+
+    Needs (out, in, *kernel) with one to three axes of the kernel, and an out that is divisible.
+
+    >>> layer = nn.Conv1d(2, 2, 3, padding=1, bias=False, weight_init=gc.init.dirac)
+    >>> gc.compile(layer(gc.constant([[[1.0, 2.0], [3.0, 4.0]]])))()
+    array([[[1., 2.],
+            [3., 4.]]], dtype=float32)
+    """
+    if len(shape) not in (3, 4, 5):
+        problem = f"a weight (out, in, *kernel) has 3 to 5 axes; the shape is {list(shape)}"
+        fail(ShapeError, "init.dirac", problem)
+    if groups < 1 or shape[0] % groups:
+        problem = f"groups are 1 or more and divide {shape[0]} output channels, not {groups}"
+        fail(ArgumentError, "init.dirac", problem)
+    place = [Tensor(nodes.iota(shape, axis, int64)) for axis in range(len(shape))]
+    there = place[0] % (shape[0] // groups) == place[1]
+    for axis in range(2, len(shape)):
+        there = there & (place[axis] == shape[axis] // 2)
+    return there.astype(dtype)
+
+
+@_initializer
+def orthogonal(shape: Shape, dtype: DType, gain: float = 1.0) -> Tensor:
+    """gain times a matrix whose shorter side is orthonormal, uniform among all of them.
+
+    Axes behind the first count as one. It is the Q of a normal matrix, with signs that make the
+    diagonal of R positive, computed in float64 as the program begins.
+    Source: Saxe, McClelland, Ganguli (2014); Mezzadri, "How to Generate Random Matrices from the
+    Classical Compact Groups" (2007).
+
+    >>> w = gc.parameter("w", (2, 3), init=gc.init.orthogonal)
+    >>> gc.compile(w @ w.T)().round(3) + 0.0
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
+    if len(shape) < 2:
+        problem = f"an orthogonal matrix has two axes or more; the shape is {list(shape)}"
+        fail(ShapeError, "init.orthogonal", problem)
+    (gain,) = check_numbers("init.orthogonal", gain=gain)
+    rows, columns = shape[0], math.prod(shape[1:])
+    if not rows * columns:
+        return creation.zeros(shape, dtype)
+    tall = (max(rows, columns), min(rows, columns))
+    q, r = qr(random.normal(tall, dtype=float64))
+    q = q * where(diagonal(r) < 0.0, -1.0, 1.0)
+    return ((q if rows >= columns else q.T) * gain).astype(dtype).reshape(shape)
+
+
+@_initializer
+def sparse(shape: Shape, dtype: DType, sparsity: float = 0.1, std: float = 0.01) -> Tensor:
+    """Normal with the given deviation; in each column ceil(sparsity * rows) elements are 0.
+
+    Which ones is drawn for every column. Needs two axes. Raises ArgumentError unless sparsity lies
+    in 0 to 1.
+    Source: Martens, "Deep Learning via Hessian-free Optimization" (2010), section 5.
+
+    >>> w = gc.parameter("w", (10, 3), init=gc.init.sparse(sparsity=0.75))
+    >>> gc.compile((w == 0).sum(axis=0))()
+    array([8, 8, 8])
+    """
+    if len(shape) != 2:
+        fail(ShapeError, "init.sparse", f"a matrix has two axes; the shape is {list(shape)}")
+    share = check_probability(sparsity, "init.sparse")
+    places = argsort(argsort(random.uniform(shape), axis=0), axis=0)
+    drawn = random.normal(shape, 0.0, std, dtype)
+    return where(places < math.ceil(share * shape[0]), 0, drawn)
+
+
 @checked_constructor
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """PyTorch's recommended gain for a nonlinearity; `param` is the slope of leaky_relu.
@@ -360,11 +435,14 @@ __all__ = [
     "Initializer",
     "calculate_gain",
     "constant",
+    "dirac",
     "eye",
     "kaiming_normal",
     "kaiming_uniform",
     "normal",
     "ones",
+    "orthogonal",
+    "sparse",
     "trunc_normal",
     "uniform",
     "xavier_normal",

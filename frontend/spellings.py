@@ -281,9 +281,6 @@ _INITIALIZERS = {
     "random_uniform": "write init.uniform",
     "truncated_normal": "write init.trunc_normal",
     "identity": "write init.eye",
-    "dirac": "init may be an array of values",
-    "sparse": "init may be an array of values",
-    "orthogonal": "this version does not offer it; init may be an array of values",
 }
 
 _RANDOM = {

@@ -10,6 +10,7 @@ import pytest
 from support import values
 
 import gradc as gc
+from gradc import optim
 
 
 def drawn(init: Any, shape: tuple[int, ...] = (200, 100), dtype: Any = gc.float32) -> Any:
@@ -145,3 +146,71 @@ def test_zeros_are_left_to_who_clears_the_states() -> None:
     assert not trainer.parameters["zero"].any() and (trainer.parameters["one"] == 1).all()
     assert not any(trainer.state[name].any() for name in trainer.state if "exp_avg" in name)
     assert math.copysign(1, trainer.parameters["minus"][0]) == -1
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (7, 3), (4, 2, 3, 3), (6, 2, 1), (1, 4)])
+@pytest.mark.parametrize("dtype", [gc.float32, gc.float64], ids=str)
+def test_orthogonal(shape: Any, dtype: Any) -> None:
+    found = drawn(gc.init.orthogonal(gain=2.0), shape, dtype).reshape(shape[0], -1)
+    short = found if shape[0] <= found.shape[1] else found.T
+    limit = 1e-14 if dtype == gc.float64 else 1e-6
+    np.testing.assert_allclose(short @ short.T, 4 * np.eye(len(short)), atol=20 * limit)
+    assert (found < 0).any() and (np.abs(found) > 1e-3).any()
+
+
+def test_orthogonal_matrices_are_uniform() -> None:
+    """Of Haar's measure: elements have mean 0 and variance 1/n, turned ones are as likely."""
+    found = np.stack([drawn_of(seed) for seed in range(60)])
+    assert abs(found.mean()) < 0.02 and abs(found.var() - 1 / 6) < 0.01
+    assert abs(found[:, 0, 0].mean()) < 0.2 and abs((np.linalg.det(found) > 0).mean() - 0.5) < 0.2
+    np.testing.assert_array_equal(drawn_of(7), found[7])
+
+
+def drawn_of(seed: int) -> Any:
+    return values(gc.parameter("w", (6, 6), gc.float64, gc.init.orthogonal) * 1, seed=seed)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_dirac_passes_channels_on(axes: int, groups: int) -> None:
+    out, channels, kernel = 6, 4, (3, 5, 1)[:axes]
+    found = drawn(gc.init.dirac(groups), (out, channels, *kernel))
+    expected = np.zeros((out, channels, *kernel))
+    for group in range(groups):
+        for d in range(min(out // groups, channels)):
+            expected[(group * (out // groups) + d, d, *(k // 2 for k in kernel))] = 1
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.55, 1.0])
+def test_sparse_columns(sparsity: float) -> None:
+    found = drawn(gc.init.sparse(sparsity, std=0.5), (101, 40))
+    np.testing.assert_array_equal((found == 0).sum(0), math.ceil(sparsity * 101))
+    if sparsity < 1:
+        assert abs(found[found != 0].std() - 0.5) < 0.03
+        assert sparsity == 0 or len({tuple(column) for column in (found == 0).T}) == 40
+
+
+def test_shapes_that_have_no_such_beginning() -> None:
+    for init, shape, problem in (
+        (gc.init.dirac, (3, 3), r"3 to 5 axes; the shape is \[3, 3\]"),
+        (gc.init.orthogonal, (3,), "two axes or more"),
+        (gc.init.sparse, (3, 3, 3), "a matrix has two axes"),
+    ):
+        with pytest.raises(gc.ShapeError, match=problem):
+            drawn(init, shape)
+    with pytest.raises(gc.ArgumentError, match="divide 3 output channels, not 2"):
+        drawn(gc.init.dirac(groups=2), (3, 3, 3))
+    with pytest.raises(gc.ArgumentError, match="sparse: a probability lies in 0 to 1, not 2"):
+        drawn(gc.init.sparse(2.0), (3, 3))
+
+
+def test_compiled_beginnings_are_those_of_the_formula() -> None:
+    """Orthogonal rows and sparse columns, drawn by the compiled program."""
+    q = gc.parameter("q", (6, 4), init=gc.init.orthogonal)
+    s = gc.parameter("s", (8, 3), init=gc.init.sparse(0.5))
+    program = gc.training(gc.sum(q * q) + gc.sum(s * s), optim.SGD(lr=0.1))
+    trainer = program.compile(seed=2)
+    expected = values([q * 1, s * 1], seed=2)
+    for name, array in zip("qs", expected, strict=True):
+        np.testing.assert_allclose(trainer.parameters[name], array, 1e-5, 1e-6)
