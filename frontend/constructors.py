@@ -34,6 +34,19 @@ def _pair(name: str, value: Any) -> tuple[float, ...]:
     return tuple(_not_nan(f"each of {name}", item) for item in value)
 
 
+def _pair_of_which_one_may_be_none(name: str, value: Any) -> tuple[float | None, float]:
+    if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] is None:
+        return None, _not_nan(f"each of {name}", value[1])
+    first, second = _pair(name, value)
+    return first, second
+
+
+def _three(name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) != 3:
+        raise ArgumentError(f"{name} are three numbers, not {described(value)}")
+    return tuple(_not_nan(f"each of {name}", item) for item in value)
+
+
 def _iterable(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise ArgumentError(f"{name} is a list, not {described(value)}")
@@ -85,6 +98,8 @@ TABLE: Mapping[str, Check] = MappingProxyType(
         "float | None": optional(_not_nan),
         "str": string,
         "tuple[float, float]": _pair,
+        "tuple[float | None, float]": _pair_of_which_one_may_be_none,
+        "tuple[float, float, float]": _three,
         "Sequence[Group]": _iterable,
         "Iterable[Module]": _iterable,
         "Mapping[str, Module] | None": optional(_mapping),

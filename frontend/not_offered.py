@@ -29,7 +29,7 @@ LAYERS = frozenset(
 
 OPTIMIZERS = frozenset(
     """
-    Adafactor Muon swa_utils
+    swa_utils
     """.split()
 )
 

@@ -95,6 +95,34 @@ def adamax(
     return rule
 
 
+def adafactor(
+    lr: Any, beta2_decay: float = -0.8, eps: tuple[float | None, float] = (None, 1e-3),
+    d: float = 1.0, weight_decay: float = 0, maximize: bool = False,
+) -> Rule:  # fmt: skip
+    """torch.optim.Adafactor, algorithm box; a vector is not factored."""
+    rows, columns, mean = 0.0, 0.0, 0.0
+
+    def rms(x: Array) -> float:
+        return float(np.sqrt((x * x).mean()))
+
+    def rule(w: Array, g: Array, t: int) -> Array:
+        nonlocal rows, columns, mean
+        g, rate = -g if maximize else g, _rate(lr, t)
+        least = np.finfo(g.dtype).eps if eps[0] is None else eps[0]
+        keep, size = 1 - t**beta2_decay, max(eps[1], rms(w))
+        w = w * (1 - rate * weight_decay)
+        if g.ndim < 2:
+            estimate = mean = keep * mean + (1 - keep) * g * g
+        else:
+            rows = keep * rows + (1 - keep) * (g * g).mean(-1, keepdims=True)
+            columns = keep * columns + (1 - keep) * (g * g).mean(-2, keepdims=True)
+            estimate = rows * columns / np.maximum(rows.mean(-2, keepdims=True), least)
+        u = g / np.sqrt(np.maximum(estimate, least**2))
+        return w - size * min(rate, t**-0.5) / max(1.0, rms(u) / d) * u
+
+    return rule
+
+
 def nadam(
     lr: Any, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
     weight_decay: float = 0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False,
@@ -309,6 +337,10 @@ OPTIMIZERS: Mapping[str, Row] = {
         *_OF_ALL, {"betas": (0.3, 0.5)}, {"betas": (0.9, 0.9), "weight_decay": 0.1}, _DECOUPLED,
     )),
     "LAMB": Row(optim.LAMB, lamb, (*_OF_ALL, {"betas": (0.3, 0.6), "weight_decay": 0.0})),
+    "Adafactor": Row(optim.Adafactor, adafactor, (
+        {}, {"beta2_decay": -0.5, "d": 1.5}, {"eps": (1e-2, 0.5)},
+        {"weight_decay": 0.1, "maximize": True},
+    )),
     "Adadelta": Row(optim.Adadelta, adadelta, (*_OF_ALL, {"rho": 0.95, "weight_decay": 0.9})),
     "Adagrad": Row(optim.Adagrad, adagrad, (
         *_OF_ALL, {"initial_accumulator_value": 0.1}, {"lr_decay": 0.1, "weight_decay": 0.1},
@@ -328,12 +360,17 @@ OPTIMIZERS: Mapping[str, Row] = {
     )),
 }  # fmt: skip
 
-OF_ROWS: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]] = {
+OF_SOME: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]] = {
     "SparseAdam": (optim.SparseAdam, (
         {}, {"betas": (0.3, 0.6)}, {"eps": 1e-3}, {"maximize": True},
     )),
+    "Muon": (optim.Muon, (
+        {}, {"momentum": 0.5, "nesterov": False}, {"weight_decay": 0.0, "ns_steps": 2},
+        {"ns_coefficients": (2.0, -1.5, 0.5), "eps": 10.0}, {"adjust_lr_fn": "match_rms_adamw"},
+    )),
 }  # fmt: skip
-"""Optimizers of tables that are read by row number, and options to try: test_sparse_adam.py."""
+"""Optimizers of tables that are read by row number, or of matrices, and options to try:
+test_sparse_adam.py, test_matrix_optimizers.py."""
 
 EVALUATING: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]] = {
     "LBFGS": (optim.LBFGS, (

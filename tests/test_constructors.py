@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from optimizers_table import EVALUATING, OF_ROWS, OPTIMIZERS
+from optimizers_table import EVALUATING, OF_SOME, OPTIMIZERS
 
 import gradc as gc
 from gradc import nn, optim
@@ -37,7 +37,7 @@ NEEDED = {
 def constructors() -> dict[str, tuple[Callable[..., Any], list[str]]]:
     found: dict[str, Any] = {f"nn.{n}": getattr(nn, n) for n in nn.__all__ if n != "functional"}
     found |= {f"optim.{name}": row.kind for name, row in OPTIMIZERS.items()}
-    found |= {f"optim.{name}": kind for name, (kind, _) in {**EVALUATING, **OF_ROWS}.items()}
+    found |= {f"optim.{name}": kind for name, (kind, _) in {**EVALUATING, **OF_SOME}.items()}
     found["optim.averaged"] = optim.averaged
     found |= {f"schedule.{n}": getattr(optim.schedule, n) for n in optim.schedule.__all__[1:]}
     found |= {"optim.group": optim.group, "init.calculate_gain": gc.init.calculate_gain}

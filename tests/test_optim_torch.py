@@ -30,6 +30,9 @@ _ADAM = [
     {"weight_decay": 0.1, "amsgrad": True, "maximize": True},
 ]  # fmt: skip
 GRID: dict[str, list[dict[str, Any]]] = {
+    "Adafactor": [
+        *_SHARED, {"beta2_decay": -0.5, "d": 2.0}, {"eps": (1e-3, 0.1)}, {"eps": (None, 0.5)},
+    ],
     "Adadelta": [*_SHARED, {"rho": 0.95, "weight_decay": 0.9}],
     "Adagrad": [
         *_SHARED, {"initial_accumulator_value": 0.1, "weight_decay": 0.1},

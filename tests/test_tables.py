@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layers_table import HOLDERS, LAYERS, LOSSES, OF_TWO
-from optimizers_table import EVALUATING, OF_ROWS, OPTIMIZERS
+from optimizers_table import EVALUATING, OF_SOME, OPTIMIZERS
 from schedules_table import LED, NO_FORMULA, NOT_LED, SCHEDULES
 from slopes_table import CASES
 from support import steps, values
@@ -30,13 +30,13 @@ def classes(module: Any) -> dict[str, type]:
 def test_every_optimizer_has_a_row() -> None:
     offered = {n: k for n, k in classes(optim).items() if k is not optim.Optimizer}
     tables = {name: row.kind for name, row in OPTIMIZERS.items()}
-    others = {name: kind for name, (kind, _) in {**EVALUATING, **OF_ROWS}.items()}
+    others = {name: kind for name, (kind, _) in {**EVALUATING, **OF_SOME}.items()}
     assert tables | others == offered
 
 
 KINDS = {name: (row.kind, row.variants) for name, row in OPTIMIZERS.items()} | {
     **EVALUATING,
-    **OF_ROWS,
+    **OF_SOME,
 }
 
 

@@ -37,7 +37,14 @@ class _Norm(Module):
     axes: ClassVar[int]
 
     def _make(
-        self, num_features: Any, eps: Any, momentum: Any, affine: bool, tracks: bool, dtype: Any
+        self,
+        num_features: Any,
+        eps: Any,
+        momentum: Any,
+        affine: bool,
+        tracks: bool,
+        dtype: Any,
+        bias: bool,
     ) -> None:
         layer = type(self).__name__
         self.num_features = count(num_features, "num_features", layer)
@@ -46,7 +53,8 @@ class _Norm(Module):
         self.affine, self.track_running_stats = affine, tracks
         shape = (self.num_features,)
         self.weight = parameter("weight", shape, dtype, init.ones) if affine else None
-        self.bias = parameter("bias", shape, dtype, init.zeros) if affine else None
+        shifted = affine and bias
+        self.bias = parameter("bias", shape, dtype, init.zeros) if shifted else None
         self.running_mean = state("running_mean", shape, dtype, init.zeros) if tracks else None
         self.running_var = state("running_var", shape, dtype, init.ones) if tracks else None
         self.num_batches_tracked = state("num_batches_tracked", (), int64) if tracks else None
@@ -81,8 +89,9 @@ class _BatchNorm(_Norm):
         affine: bool = True,
         track_running_stats: bool = True,
         dtype: Any = float32,
+        bias: bool = True,
     ) -> None:
-        self._make(num_features, eps, momentum, affine, track_running_stats, dtype)
+        self._make(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
     def forward(self, input: Any) -> Tensor:
         """The input, normalised over the batch and all axes but that of channels."""
@@ -100,6 +109,7 @@ class BatchNorm1d(_BatchNorm):
 
     momentum              None: running statistics are the means over all batches so far
     affine                whether there are weight (begins as ones) and bias (begins as zeros)
+    bias                  False: a weight alone
     track_running_stats   whether evaluation uses running_mean and running_var, which training
                           moves; else it uses statistics of its batch too
 
@@ -146,8 +156,9 @@ class _InstanceNorm(_Norm):
         affine: bool = False,
         track_running_stats: bool = False,
         dtype: Any = float32,
+        bias: bool = True,
     ) -> None:
-        self._make(num_features, eps, momentum, affine, track_running_stats, dtype)
+        self._make(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
     def forward(self, input: Any) -> Tensor:
         """The input, each channel of each sample normalised over the axes behind."""

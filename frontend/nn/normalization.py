@@ -101,6 +101,7 @@ class GroupNorm(Module):
         eps: Number = 1e-5,
         affine: bool = True,
         dtype: Any = float32,
+        bias: bool = True,
     ) -> None:
         self.num_groups = count(num_groups, "num_groups", "GroupNorm")
         self.num_channels = count(num_channels, "num_channels", "GroupNorm")
@@ -110,7 +111,8 @@ class GroupNorm(Module):
         (self.eps,) = check_numbers("GroupNorm", eps=eps)
         shape = (self.num_channels,)
         self.weight = parameter("weight", shape, dtype, init.ones) if affine else None
-        self.bias = parameter("bias", shape, dtype, init.zeros) if affine else None
+        shifted = affine and bias
+        self.bias = parameter("bias", shape, dtype, init.zeros) if shifted else None
 
     def forward(self, input: Any) -> Tensor:
         """The input, normalised."""

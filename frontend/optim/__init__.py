@@ -11,6 +11,7 @@ from . import schedule as schedule
 from .adam import *
 from .adaptive import *
 from .lbfgs import *
+from .matrices import *
 from .newton_cg import *
 from .optimizer import *
 from .sgd import *

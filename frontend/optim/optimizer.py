@@ -20,6 +20,7 @@ from gradc.runtime.plain_number import plain
 
 from ..constructors import checked_constructor
 from ..functional.creation import constant as constant_tensor
+from ..functional.creation import zeros
 from ..functional.elementwise import negative
 from ..functional.inquiry import finfo
 from ..missing import missing_attribute
@@ -73,9 +74,15 @@ class Slot:
         self.step = step
         self.updates: list[tuple[State, Tensor]] = []
 
-    def state(self, kind: str, initial: Beginning = None) -> State:
-        """State named optimizer.<kind>.<parameter's name>, of the parameter's type."""
-        return optimizer_state(f"optimizer.{kind}.{self.parameter.name}", self.parameter, initial)
+    def state(
+        self, kind: str, initial: Beginning = None, shape: tuple[int, ...] | None = None
+    ) -> State:
+        """State named optimizer.<kind>.<parameter's name>, of the parameter's type.
+
+        shape   another shape than the parameter's
+        """
+        like = self.parameter if shape is None else zeros(shape, self.parameter.dtype)
+        return optimizer_state(f"optimizer.{kind}.{self.parameter.name}", like, initial)
 
     def scalar(self, kind: str, initial: float) -> State:
         """A number of float64 for the parameter, named as other state is."""
