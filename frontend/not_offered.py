@@ -20,7 +20,7 @@ FUNCTIONS = frozenset(
 
 LAYERS = frozenset(
     """
-    AdaptiveLogSoftmaxWithLoss DataParallel FractionalMaxPool2d FractionalMaxPool3d
+    DataParallel FractionalMaxPool2d FractionalMaxPool3d
     LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
     LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyLinear SyncBatchNorm
     """.split()

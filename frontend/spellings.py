@@ -200,6 +200,14 @@ _LAYERS = {
     "Conv3D": f"write nn.Conv3d{_CONVOLUTION}",
     "Conv2DTranspose": f"write nn.ConvTranspose2d{_CONVOLUTION}",
     "DepthwiseConv2D": "write nn.Conv2d(channels, channels, kernel_size, groups=channels)",
+    **dict.fromkeys(
+        "LazyLinear LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d "
+        "LazyConvTranspose3d LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyInstanceNorm1d "
+        "LazyInstanceNorm2d LazyInstanceNorm3d".split(),
+        "a layer is made with its extents; a tensor's shape is known while a model is written: "
+        "nn.Linear(x.shape[-1], out_features)",
+    ),
+    "SyncBatchNorm": "a program runs in one process: write nn.BatchNorm1d, 2d or 3d",
     "Parameter": "write gc.parameter(name, shape, init=...)",
     "Buffer": "write gc.state(name, shape)",
     "LayerNormalization": "write nn.LayerNorm(shape)",

@@ -389,6 +389,7 @@ HOLDERS = {
 OF_TWO = {
     **dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"), "test_unpooling"),
     **dict.fromkeys(("Bilinear", "CosineSimilarity", "PairwiseDistance"), "test_distances"),
+    "AdaptiveLogSoftmaxWithLoss": "test_adaptive_softmax",
 }
 """Layers of two operands, and the tests of their own."""
 

@@ -508,3 +508,11 @@ def test_a_binary_keeps_running_statistics(tmp_path: Path) -> None:
     made.run(*given, "--checkpoint", file, "--predict", tmp_path / "out.npy", "--quiet")
     logits = trainer.predict(x=data["x"], batch_size=8)["logits"]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), logits)
+
+
+@pytest.mark.parametrize("kind", ["BatchNorm1d", "BatchNorm2d", "InstanceNorm1d", "GroupNorm"])
+def test_a_weight_without_a_bias(kind: str) -> None:
+    sizes = (2, 4) if kind == "GroupNorm" else (4,)
+    layer = getattr(nn, kind)(*sizes, affine=True, bias=False)
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+    assert getattr(nn, kind)(*sizes, affine=False).weight is None

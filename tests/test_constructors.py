@@ -27,6 +27,7 @@ NEEDED = {
     "milestones": [1], "total_iters": 3, "T_max": 3, "T_0": 3, "max_lr": 0.1, "total_steps": 5,
     "padding": 1, "output_size": 2, "norm_type": 2,
     "in1_features": 2, "in2_features": 3, "threshold": 0.5,
+    "n_classes": 10, "cutoffs": [2],
     "num_features": 3, "num_groups": 2, "num_channels": 4, "size": 3,
     "upscale_factor": 2, "downscale_factor": 2, "groups": 2, "axis": 1, "unflattened_size": (2, -1),
     "schedule": 0.1, "schedules": [0.1, 0.2], "nonlinearity": "relu", "pattern": "*",

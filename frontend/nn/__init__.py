@@ -9,6 +9,7 @@ from ..missing import namespace as _namespace
 from ..missing import public_names as _public_names
 from . import functional as functional
 from .activation import *
+from .adaptive_softmax import *
 from .attention import *
 from .batch_norm import *
 from .containers import *
