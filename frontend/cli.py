@@ -286,18 +286,12 @@ def convert(source: Path, output: Path, size: str | None, **options: Any) -> Non
         from .data.conversion import convert as write
 
         if options["columns"] is not None:
-            options["columns"] = [_column(name) for name in options["columns"].split(",")]
-        options["label"] = _column(options["label"])
+            options["columns"] = options["columns"].split(",")
         options["dtype"] = _dtype(options["dtype"])
         for path in write(source, output, size=_size(size), **options):
             click.echo(f"{path}  {path.stat().st_size:,} bytes")
 
     _guarded(run)
-
-
-def _column(name: str | None) -> str | int | None:
-    """A column by its name, or by its place where that is a number."""
-    return int(name) if name is not None and name.lstrip("-").isdecimal() else name
 
 
 def _dtype(name: str) -> Any:

@@ -39,6 +39,16 @@ def test_tables(tmp_path: Path) -> None:
     assert np.load(target / "features.npy").tolist() == [[2, 1.5], [4, 3]]
 
 
+def test_columns_by_name_and_by_place(tmp_path: Path) -> None:
+    source, target = tmp_path / "t.csv", tmp_path / "out"
+    source.write_text("2019,b,1\n10,20,30\n")
+    for columns, values in (("2019", [10]), ("1", [30]), ("-2", [20]), ("b,0", [20, 10])):
+        done = gradc("convert", source, "-o", target, "--header", "--columns", columns)
+        assert done.exit_code == 0, done.output
+        assert np.load(target / "features.npy").tolist() == [values]
+    assert gradc("convert", source, "-o", target, "--header", "--columns", "3").exit_code == 2
+
+
 def test_tables_with_tabs(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("1\t2\n3\t\n")
     (written,) = convert(tmp_path / "t.tsv", tmp_path, missing=-1)

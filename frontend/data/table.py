@@ -170,6 +170,8 @@ class _Reader:
     def _place(self, column: Column) -> int:
         if isinstance(column, str) and column in self.names:
             return self.names.index(column)
+        if isinstance(column, str) and column.removeprefix("-").isdecimal():
+            column = int(column)  # as a command line gives a place
         width = len(self.names)
         if type(column) is int and -width <= column < width:
             return column % width
