@@ -29,7 +29,7 @@ from ..loops.combiners import (
 from ..loops.ir import Reduction
 from ..types import DType
 from .casts import narrow, widen
-from .emit import KERNEL, FunctionEmitter, Operand, Value, llvm_type
+from .emit import KERNEL, FunctionEmitter, Value, llvm_type
 from .scalar import SCALAR
 from .values import SIZE_BYTES
 
@@ -164,9 +164,7 @@ def tree(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumu
 
 
 def _best_of(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Accumulator:
-    """The lanes of an argmax or argmin combined: a function of the module, being long and rarely
-    reached. One lane after the other, which is shorter than a tree: whatever the order, the best is
-    the same.
+    """The tree of an argmax or argmin: a function of the module, being long and rarely reached.
 
     LLVM puts it back into code that it optimises in full.
     """
@@ -178,18 +176,13 @@ def _best_of(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Ac
     def build() -> FunctionEmitter:
         g = FunctionEmitter(name, parameters, linkage="internal", attributes=KERNEL)
         # A bfloat is written as the i16 of its bits: a parameter's text does not tell which it is.
-        given = [Value(g.parameter(n).name, v.type, v.lanes) for n, v in enumerate(lanes)]
-        memory = [g.alloca(v.type, v.lanes, align=SIZE_BYTES[v.type]) for v in given]
-        for value, cells in zip(given, memory, strict=True):
-            g.store(value, cells)
-
-        def lane(number: Operand) -> Accumulator:
-            pairs = zip(given, memory, strict=True)
-            return [g.load(v.type, g.gep(cells, number, v.type)) for v, cells in pairs]
-
-        with g.loop(1, values.lanes, carried=lane(0)) as loop:
-            loop.next(combine(g, reduction, loop.carried, lane(loop.index)))
-        for place, value in enumerate(loop.results):
+        found = [Value(g.parameter(n).name, v.type, v.lanes) for n, v in enumerate(lanes)]
+        while found[0].lanes > 1:
+            half = found[0].lanes // 2
+            low = [_half(g, v, 0, half) for v in found]
+            high = [_half(g, v, half, half) for v in found]
+            found = combine(g, reduction, low, high)
+        for place, value in enumerate(found):
             g.store(value, g.gep(g.parameter(2), place, "i64"))
         g.ret()
         return g
@@ -199,3 +192,9 @@ def _best_of(f: FunctionEmitter, reduction: Reduction, lanes: Accumulator) -> Ac
         f.load(lane.type, f.gep(best, place, "i64"))
         for place, lane in enumerate((values, positions))
     ]
+
+
+def _half(f: FunctionEmitter, value: Value, start: int, count: int) -> Value:
+    if count == 1:
+        return f.extract(value, start)
+    return f.shuffle(value, None, range(start, start + count))
