@@ -5,7 +5,7 @@
     places   in bytes from the record, as calls.py does it, of its numbers (blocked_tables.py) and
              of functions: what fills the table of terms, the register tile, the epilogue, what
              packs each operand; 0: it is read in place
-    codes    how many fours of numbers are written down in two bytes each, 0: none is; whether
+    codes    how many eights of numbers are written down in two bytes each, 0: none is; whether
              thread 0 does everything; where what the epilogue wants fetched is, and each operand
 
 Where the operands of a contraction lie in the state or the arena, from their first element on, and
@@ -30,8 +30,8 @@ from .shares import share
 from .values import SIZE_BYTES
 
 _PLACES = ("numbers", "terms", "tile", "epilogue")
-_CODES = ("fours", "alone", "wanted")
-_FOUR = 4
+_CODES = ("eights", "alone", "wanted")
+_EIGHT = 8
 _ALIGN = SIZE_BYTES["i32"]
 _BLOCKS = ("state", "arena")
 """Blocks of memory in which a code finds operands: the first two fields of a frame."""
@@ -76,15 +76,14 @@ def code_of(buffer: Buffer, buffers: Sequence[Buffer]) -> int | None:
 def record_table(f: FunctionEmitter, name: str, form: BlockedForm, record: Record) -> str:
     """The name of the record, which is added to the module together with `f`."""
     names = form.number_names
-    numbers, fours = [record.numbers[name] for name in names], 0
-    kind = form.numbers
-    if len(names) <= form.room and all(number in SHORT for number in numbers):
-        fours, kind = -(-len(names) // _FOUR), "i16"
-        numbers = [1 + number for number in numbers]
-        numbers += [0] * (fours * _FOUR - len(numbers))
+    numbers, eights = [record.numbers[name] for name in names], 0
+    kind, written = form.numbers, -(-len(names) // _EIGHT) * _EIGHT
+    if written <= form.room and all(number in SHORT for number in numbers):
+        eights, kind = written // _EIGHT, "i16"
+        numbers = [1 + number for number in numbers] + [0] * (written - len(names))
     table = f.table(kind, numbers, align=SIZE_BYTES[kind]).name.removeprefix("@")
     there = [table, record.terms, record.tile, record.epilogue, *record.packs]
-    codes = [fours, -int(record.alone), record.wanted, *record.sources]
+    codes = [eights, -int(record.alone), record.wanted, *record.sources]
     parts = [
         ("i32", ["0" if place is None else distance(place, name) for place in there]),
         ("i16", [str(code) for code in codes]),
@@ -165,13 +164,13 @@ class _PrepareEmitter:
     def _numbers(self) -> Value:
         """The first number as code reads it: where they are, or where short ones are made long."""
         f, kept, kind = self.f, self.kept, self.form.numbers
-        fours = f.cast("sext", self.parts.code(_named("fours")), "i64")
+        eights = f.cast("sext", self.parts.code(_named("eights")), "i64")
         written, long = self.parts.place(_named("numbers"))[0], kept.numbers
-        with f.loop(0, fours) as loop:
-            place = f.binary("mul", loop.index, _FOUR)
-            four = f.load("i16", f.gep(written, place, "i16"), _FOUR)
-            f.store(f.sub(f.cast("zext", four, kind), 1), f.gep(long, place, kind))
-        return f.select(f.compare("ne", fours, 0), long, written)
+        with f.loop(0, eights) as loop:
+            place = f.binary("mul", loop.index, _EIGHT)
+            eight = f.load("i16", f.gep(written, place, "i16"), _EIGHT)
+            f.store(f.sub(f.cast("zext", eight, kind), 1), f.gep(long, place, kind))
+        return f.select(f.compare("ne", eights, 0), long, written)
 
     def _divide(self, given: Given, axis: Value) -> None:
         """Find where an axis ends, and this thread's tiles or strips."""
