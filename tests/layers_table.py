@@ -229,6 +229,11 @@ LAYERS: Mapping[str, Row] = {
         (2, 4, 6), tuple(f"layers.0.{name}" for name in ENCODER_NAMES),
         lambda p, x: _encoder_layer({n.removeprefix("layers.0."): w for n, w in p.items()}, x),
     ),
+    "Residual": Row(
+        lambda: nn.Residual(nn.Linear(6, 3), nn.Linear(6, 3, bias=False)),
+        parameters=("module.weight", "module.bias", "shortcut.weight"),
+        value=lambda p, x: _layered(p, "module", x) + x @ p["shortcut.weight"].T,
+    ),
     "Sequential": Row(
         lambda: nn.Sequential(nn.Linear(6, 3), nn.Tanh()), parameters=("0.weight", "0.bias"),
         value=lambda p, x: np.tanh(x @ p["0.weight"].T + p["0.bias"]),

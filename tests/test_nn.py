@@ -88,6 +88,17 @@ def test_containers() -> None:
         layers.append(layers)
 
 
+def test_a_residual_block() -> None:
+    block = nn.Residual(nn.Linear(4, 4, bias=False, weight_init=gc.init.eye))
+    np.testing.assert_array_equal(values(block(gc.ones((2, 4)))), np.full((2, 4), 2))
+    assert [name for name, _ in block.named_parameters()] == ["module.weight"]
+    with pytest.raises(gc.ShapeError, match="Residual: the two ways differ in shape") as caught:
+        nn.Residual(nn.Linear(4, 3))(x)
+    assert "the module gives f32[batch, 3], the shortcut f32[batch, 4]" in str(caught.value)
+    with pytest.raises(gc.ArgumentError, match=r"Residual: module is .*, not a module"):
+        nn.Residual(nn.Linear)
+
+
 def test_a_slice_of_a_container_holds_the_same_layers() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
     first = model[:2]

@@ -6,14 +6,16 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gradc.compiler.errors import ArgumentError
+from gradc.compiler.errors import ArgumentError, ShapeError
 
+from ..tensor import Tensor, as_tensor
 from ..tracing import fail
 from ..variables import State
 from .module import Module
 
 __all__ = [
     "Sequential",
+    "Residual",
     "ModuleList",
     "ModuleDict",
     "ParameterList",
@@ -95,6 +97,36 @@ class Sequential(_Numbered):
         for module in self._modules.values():
             input = module(input)
         return input
+
+
+class Residual(Module):
+    """What a module makes of the input, added to the input: a block of a residual network.
+
+    shortcut   a module for the other way; None: the input itself
+    Raises ShapeError where the two ways give tensors of different shapes.
+    Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition" (2016).
+
+    >>> block = nn.Residual(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)))
+    >>> block(gc.input("x", ("batch", 4))).shape
+    ('batch', 4)
+    """
+
+    def __init__(self, module: Any, shortcut: Any = None) -> None:
+        for name, given in (("module", module), ("shortcut", shortcut)):
+            if not isinstance(given, Module) and (name == "module" or given is not None):
+                problem = f"{name} is {given!r}, not a module"
+                fail(ArgumentError, "Residual", problem, hint=_hint(given, "Residual"))
+        self.module, self.shortcut = module, shortcut
+
+    def forward(self, input: Any) -> Tensor:
+        """The sum of both ways."""
+        made = self.module(input)
+        kept = as_tensor(input) if self.shortcut is None else self.shortcut(input)
+        if made.shape != kept.shape:
+            facts = [f"the module gives {made.node.type}, the shortcut {kept.node.type}"]
+            fail(ShapeError, "Residual", "the two ways differ in shape", facts)
+        total: Tensor = made + kept
+        return total
 
 
 class ModuleList(_Numbered):
