@@ -30,6 +30,8 @@ class FusionLimits:
                             map's work too
     recomputed_nodes        at most so many cheap operations on
     recomputed_operands     so many buffers are computed again instead of stored
+    part_bytes              what kernels hand on stays in a core's cache if it is no more; 0: there
+                            is no such cache, or all of a kernel runs at once
     """
 
     neighbours_searched: int
@@ -39,6 +41,7 @@ class FusionLimits:
     serial_ceiling_elements: int
     recomputed_nodes: int
     recomputed_operands: int
+    part_bytes: int
 
 
 CPU_FUSION = FusionLimits(
@@ -49,6 +52,7 @@ CPU_FUSION = FusionLimits(
     serial_ceiling_elements=16_384,
     recomputed_nodes=4,
     recomputed_operands=2,
+    part_bytes=1 << 20,
 )
 """What is right for a CPU of today, where a barrier costs as much as a few thousand elements; one
 record for all CPUs, whose bits are equal."""
@@ -62,6 +66,7 @@ GPU_FUSION = FusionLimits(
     serial_ceiling_elements=8_192,
     recomputed_nodes=8,
     recomputed_operands=2,
+    part_bytes=0,
 )
 """What is right for a GPU, where a launch costs as much as reading a megabyte, arithmetic on what
 is read costs nothing, and a sum that few points share leaves most of the machine idle."""

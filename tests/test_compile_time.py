@@ -227,7 +227,7 @@ def test_a_stack_of_blocks_takes_visits_by_its_layers() -> None:
 
 
 def test_a_memory_plan_does_not_look_at_bytes() -> None:
-    small, large = (unrolled(4, batch).lowered("run", {}, False) for batch in (20_000, 400_000))
+    small, large = (unrolled(4, batch).lowered("run", {}, False) for batch in (100_000, 2_000_000))
     assert large.arena_bytes > 19 * small.arena_bytes
     counts = [visits(lambda p=p: plan_memory(p)) for p in (small, large)]
     assert counts[1] < 1.02 * counts[0]

@@ -20,6 +20,7 @@ from gradc.compiler.memory.place import (
     Piece,
     place,
     place_by_area,
+    place_by_life,
     place_by_size,
     place_in_time,
 )
@@ -185,14 +186,16 @@ def plain_by_size(pieces: list[Piece]) -> list[int]:
     return [start for _, start in placed]
 
 
-def test_the_better_of_two_ways_to_place_pieces_is_taken() -> None:
+def test_the_best_of_three_ways_to_place_pieces_is_taken() -> None:
     ends = []
     for seed in range(20):
         pieces = random_pieces(seed, 60)
-        ways = (place_by_size(pieces), place_by_area(pieces), place(pieces))
-        ends.append([max(s + p.bytes for s, p in zip(way, pieces, strict=True)) for way in ways])
-    assert all(taken == min(by_size, by_area) for by_size, by_area, taken in ends)
-    assert {by_size < by_area for by_size, by_area, _ in ends} == {True, False}
+        ways = (place_by_size, place_by_life, place_by_area, place)
+        ends.append(
+            [max(s + p.bytes for s, p in zip(way(pieces), pieces, strict=True)) for way in ways]
+        )
+    assert all(taken == min(others) for *others, taken in ends)
+    assert {others.index(taken) for *others, taken in ends} == {0, 1, 2}
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -200,7 +203,8 @@ def test_pieces_that_live_together_lie_apart(seed: int) -> None:
     pieces = random_pieces(seed, 60)
     assert place_by_size(pieces) == plain_by_size(pieces)
     live = max(sum(p.bytes for p in pieces if p.first <= t <= p.last) for t in range(80))
-    for starts in (place_by_size(pieces), place_by_area(pieces), place_in_time(pieces)):
+    for way in (place_by_size, place_by_life, place_by_area, place_in_time):
+        starts = way(pieces)
         ends = [start + piece.bytes for start, piece in zip(starts, pieces, strict=True)]
         assert live <= max(ends) <= 1.6 * live
         for n, a in enumerate(pieces):

@@ -64,7 +64,8 @@ def test_a_list_of_passes_runs_each_once() -> None:
                     "move_invariants, prune_regions, dce, copy_roots, recompute, fuse, "
                     "touch_rows, "
                     "keep_values, pad_in_place, "
-                    "split_residues, narrow_buffers, split_reductions, order_kernels, plan_memory, "
+                    "split_residues, narrow_buffers, split_reductions, "
+                    "block_chains, order_kernels, plan_memory, "
                     "make_resident, choose_schedule\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),

@@ -5,13 +5,14 @@ Out: an offset for each, a multiple of 64 bytes like the sizes.
 
     by size   in the given order, largest first: each piece takes the gap that fits best among all
               that live when it does. n pieces cost n steps each
+    by life   the same, but of pieces of one size those that live longest first
     by area   the same, but those that take most bytes times positions first: what is kept all
               through the program is not to lie between what comes and goes
     in time   as a run-time allocator would, but with all of it known: at its birth a piece takes
               the free gap that fits best, at its death its bytes are free. n log n
 
-One of the first two needs the least memory, and is taken up to BY_SIZE_PIECES pieces, which bounds
-what it costs; a program of more takes the third. The choice follows from the program alone.
+One of the first three needs the least memory, and is taken up to BY_SIZE_PIECES pieces, which
+bounds what it costs; a program of more takes the last. The choice follows from the program alone.
 Source: greedy by size, as in Pisarchyk and Lee, 2020 (arXiv 2001.03288); best fit with coalescing
 of free blocks, as in Knuth, The Art of Computer Programming, volume 1, section 2.5.
 """
@@ -20,8 +21,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +44,8 @@ def place(pieces: Sequence[Piece]) -> list[int]:
     """The offset of every piece; `pieces` are in the order in which they choose, largest first."""
     if len(pieces) > BY_SIZE_PIECES:
         return place_in_time(pieces)
-    by_size, by_area = place_by_size(pieces), place_by_area(pieces)
-    return by_area if _end(pieces, by_area) < _end(pieces, by_size) else by_size
+    found = (place_by_size(pieces), place_by_life(pieces), place_by_area(pieces))
+    return min(found, key=lambda starts: _end(pieces, starts))
 
 
 def _end(pieces: Sequence[Piece], starts: Sequence[int]) -> int:
@@ -52,8 +54,17 @@ def _end(pieces: Sequence[Piece], starts: Sequence[int]) -> int:
 
 def place_by_area(pieces: Sequence[Piece]) -> list[int]:
     """Offsets of pieces of which those of the most bytes times positions come first."""
-    areas = [piece.bytes * (piece.last - piece.first + 1) for piece in pieces]
-    order = sorted(range(len(pieces)), key=lambda number: -areas[number])
+    return _placed(pieces, lambda piece: -piece.bytes * (piece.last - piece.first + 1))
+
+
+def place_by_life(pieces: Sequence[Piece]) -> list[int]:
+    """Offsets of pieces of which the largest come first, and of these those that live longest."""
+    return _placed(pieces, lambda piece: (-piece.bytes, piece.first - piece.last))
+
+
+def _placed(pieces: Sequence[Piece], key: Callable[[Piece], Any]) -> list[int]:
+    """Offsets in the order of a key."""
+    order = sorted(range(len(pieces)), key=lambda number: key(pieces[number]))
     starts = [0] * len(pieces)
     for number, start in zip(order, place_by_size([pieces[n] for n in order]), strict=True):
         starts[number] = start

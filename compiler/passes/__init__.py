@@ -11,6 +11,7 @@ simplify_movement.py and simplify_numbers.py hold rules of simplify.
 
 from __future__ import annotations
 
+from .block_chains import block_chains
 from .choose_schedule import choose_schedule
 from .copy_roots import copy_roots
 from .cse import eliminate_common_subexpressions
@@ -153,7 +154,12 @@ PIPELINE = check_pipeline(
             inexact="terms are added in another order",
         ),
         Pass(
-            "order_kernels", PROGRAM_TO_PROGRAM, order_kernels, after=("split_reductions",),
+            "block_chains", PROGRAM_TO_PROGRAM,
+            lambda program, s: block_chains(program, s.machine), after=("split_reductions",),
+            reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES),
+        ),
+        Pass(
+            "order_kernels", PROGRAM_TO_PROGRAM, order_kernels, after=("block_chains",),
             needs=(NOT_PLANNED, EDGES_KNOWN), makes=(IN_ORDER,),
         ),
         Pass(

@@ -60,13 +60,19 @@ LARGE_BYTES = 1 << 20
 read it again takes as long as a function of each element that takes MOST_FLOPS."""
 
 MOST_FLOPS = 32
+MOST_TERMS = 64
+"""In each sum of a product that takes as long."""
+
+PAID_TERMS, PAID_SHARE = 128, 20
+"""Products with so many terms take longer, but not much: the first of them are made again, whose
+results would be kept longest, while all of that takes no more than this part of all products."""
 
 
 def recompute(graph: Graph, settings: Settings) -> Graph:
     """The graph with values computed again where its gradient reads them.
 
     What may be done again grows with `settings.effort`:
-    0     what costs no time: cheap operations, and functions of what is large
+    0     what costs little time: cheap operations; functions and short products of what is large
     1     every operation that computes each element by itself, on what is of any size
     2     reductions over axes too
     3..7  and products, each once for all that is made of it: at most 1 to 5 of them for one value
@@ -253,6 +259,7 @@ class _Border:
             work = frozenset({node}).union(*(done[o] for o in again))
             traffic = sum(min(1.0, self.values[r] / self.values[node]) for r in reads)
             products = sum(map(_is_product, work))
+            products -= len(work & self._paid) + any(map(self._is_short, work))
             if not self._may_be_again(node) or products > most_products:
                 fixed.add(node)
             elif self._reads_large_state(node):
@@ -265,7 +272,7 @@ class _Border:
     def _may_be_again(self, node: Node) -> bool:
         """Whether its operation may be done again; see recompute."""
         lowering = node.op.lowering
-        if _is_cheap(node):
+        if _is_cheap(node) or self._is_short(node) or node in self._paid:
             return True
         if is_pointwise(node) and (self.effort >= 1 or self._is_quicker_than_memory(node)):
             return True
@@ -275,15 +282,42 @@ class _Border:
 
     def _is_quicker_than_memory(self, node: Node) -> bool:
         """Whether it is made again in the time that it takes to write it and to read it."""
-        if self.bytes(node) < LARGE_BYTES:
-            return False
+        elements = self.elements(node)
+        return self.bytes(node) >= LARGE_BYTES and self._flops(node) <= MOST_FLOPS * elements
+
+    def _is_short(self, node: Node) -> bool:
+        """Whether it is a product that is made again in about that time."""
+        return self.bytes(node) >= LARGE_BYTES and self._terms(node) <= MOST_TERMS
+
+    def _terms(self, node: Node) -> float:
+        """Of each sum of a product; no end of them for others, and for one of windows, which takes
+        longer than its terms."""
+        lowering = node.op.lowering
+        if not isinstance(lowering, Contract) or lowering.orders is not None:
+            return math.inf
+        terms = lowering.terms(*(operand.type for operand in node.inputs), **node.attributes)
+        return math.prod(map(self._extent, terms))
+
+    def _flops(self, node: Node) -> float:
         own, *others = (
             type.with_shape(map(self._extent, type.shape))
             for each in (node, *node.inputs)
             for type in each.type.parts
         )
-        flops = node.op.cost(own, *others, **node.attributes)
-        return flops <= MOST_FLOPS * own.size_elements
+        return node.op.cost(own, *others, **node.attributes)
+
+    @cached_property
+    def _paid(self) -> frozenset[Node]:
+        """Products that are made again though that takes time; see PAID_SHARE."""
+        left = sum(self._flops(n) for n in self.graph.nodes() if _is_product(n)) / PAID_SHARE
+        found: set[Node] = set()
+        for node in self.values:
+            if self.bytes(node) >= LARGE_BYTES and MOST_TERMS < self._terms(node) <= PAID_TERMS:
+                flops = self._flops(node)
+                if flops <= left:
+                    found.add(node)
+                    left -= flops
+        return frozenset(found)
 
     def _reads_large_state(self, node: Node) -> bool:
         """Whether it is made of a state at about its own size: of a parameter, that is, which the
