@@ -86,6 +86,8 @@ class Rows(Attributes):
         return f"<gc.data.Rows of {self.dtype} {list(self.shape)} in {len(self._parts)} parts>"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError("rows are read from their parts: that is a copy")
         return np.asarray(self[:], dtype)
 
     def __getitem__(self, index: Any) -> Array:

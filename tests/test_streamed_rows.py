@@ -64,6 +64,8 @@ def test_rows_are_those_of_the_parts(streamed: dict[str, Any]) -> None:
     ):
         np.testing.assert_array_equal(rows[index], scaled(PIXELS)[index])
     np.testing.assert_array_equal(np.asarray(rows), scaled(PIXELS))
+    with pytest.raises(ValueError, match="that is a copy"):
+        rows.__array__(copy=False)
     raw = Rows(PIXELS)
     assert raw.dtype == np.uint8 and np.array_equal(raw[3:5], PIXELS[3:5])
     assert repr(rows) == "<gc.data.Rows of float32 [103, 6] in 3 parts>"
@@ -179,6 +181,7 @@ def test_a_large_file_is_not_read_into_memory(tmp_path: Path) -> None:
     program = LARGE.replace("FILE", repr(str(path)))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    path.unlink()
     *reads, kilobytes = map(int, done.stdout.split())
     assert reads[-5:] == [1024] * 5 and kilobytes < 200_000
 
