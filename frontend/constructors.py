@@ -91,6 +91,12 @@ def _callable(name: str, value: Any) -> Any:
     return value
 
 
+def _tensor(name: str, value: Any) -> Any:
+    if not hasattr(value, "node"):
+        raise ArgumentError(f"{name} is a tensor, not {described(value)}")
+    return value
+
+
 TABLE: Mapping[str, Check] = MappingProxyType(
     CHECKS
     | {
@@ -106,6 +112,7 @@ TABLE: Mapping[str, Check] = MappingProxyType(
         "Iterable[Any]": _iterable,
         "Mapping[str, Any] | None": optional(_mapping),
         "Rate": _rate,
+        "Tensor": _tensor,
         "Averaging | None": anything,
         "Schedule | float": _schedule,
         "Sequence[Schedule | float]": _schedules,

@@ -372,6 +372,10 @@ OF_SOME: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]]
 """Optimizers of tables that are read by row number, or of matrices, and options to try:
 test_sparse_adam.py, test_matrix_optimizers.py."""
 
+_SEARCHING: Sequence[Mapping[str, Any]] = (
+    {}, {"line_search_fn": None, "max_eval": 3}, {"line_search_fn": "strong_wolfe", "max_eval": 2},
+)  # fmt: skip
+
 EVALUATING: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]] = {
     "LBFGS": (optim.LBFGS, (
         {}, {"max_iter": 3, "history_size": 2}, {"line_search_fn": "strong_wolfe", "max_iter": 4},
@@ -382,7 +386,18 @@ EVALUATING: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]
         {}, {"line_search_fn": None, "max_iter": 3}, {"line_search_fn": None, "damping": 0.5},
         {"max_eval": 2, "tolerance_grad": 1.0},
     )),
+    "Newton": (optim.Newton, (
+        *_SEARCHING, {"damping": 0.5, "line_search_fn": None}, {"tolerance_grad": 1.0},
+    )),
 }  # fmt: skip
 """Optimizers that evaluate the loss again in a step, and options: tests/test_second_order.py."""
+
+OF_RESIDUALS: Mapping[str, tuple[type[optim.Optimizer], Sequence[Mapping[str, Any]]]] = {
+    "GaussNewton": (optim.GaussNewton, _SEARCHING),
+    "LevenbergMarquardt": (optim.LevenbergMarquardt, (
+        {}, {"accelerate": False}, {"damping": 10.0, "max_eval": 2},
+    )),
+}  # fmt: skip
+"""Those that take residuals, and other options: tests/test_least_squares.py."""
 
 VARIANTS = [(name, options) for name, row in OPTIMIZERS.items() for options in row.variants]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from optimizers_table import EVALUATING, OF_SOME, OPTIMIZERS
+from optimizers_table import EVALUATING, OF_RESIDUALS, OF_SOME, OPTIMIZERS
 
 import gradc as gc
 from gradc import nn, optim
@@ -31,6 +31,7 @@ NEEDED = {
     "num_features": 3, "num_groups": 2, "num_channels": 4, "size": 3,
     "upscale_factor": 2, "downscale_factor": 2, "groups": 2, "axis": 1, "unflattened_size": (2, -1),
     "schedule": 0.1, "schedules": [0.1, 0.2], "nonlinearity": "relu", "pattern": "*",
+    "residuals": gc.zeros((3,)),
     "optimizer": optim.SGD(), "in_channels": 4, "out_channels": 4, "kernel_size": 3,
 }  # fmt: skip
 
@@ -38,7 +39,8 @@ NEEDED = {
 def constructors() -> dict[str, tuple[Callable[..., Any], list[str]]]:
     found: dict[str, Any] = {f"nn.{n}": getattr(nn, n) for n in nn.__all__ if n != "functional"}
     found |= {f"optim.{name}": row.kind for name, row in OPTIMIZERS.items()}
-    found |= {f"optim.{name}": kind for name, (kind, _) in {**EVALUATING, **OF_SOME}.items()}
+    others = {**EVALUATING, **OF_RESIDUALS, **OF_SOME}
+    found |= {f"optim.{name}": kind for name, (kind, _) in others.items()}
     found["optim.averaged"] = optim.averaged
     found |= {f"schedule.{n}": getattr(optim.schedule, n) for n in optim.schedule.__all__[1:]}
     found |= {"optim.group": optim.group, "init.calculate_gain": gc.init.calculate_gain}
@@ -106,6 +108,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: nn.LayerNorm("a"),
         "LayerNorm: normalized_shape is an integer or a list of integers, not 'a'",
     ),  # type: ignore
+    "residuals": (
+        lambda: optim.GaussNewton(residuals=[1.0]),  # type: ignore[arg-type]
+        "GaussNewton: residuals is a tensor, not [1.0]",
+    ),
     "gamma": (lambda: optim.schedule.exponential(0.1, NAN), "exponential: gamma is a number"),
     "gain": (lambda: gc.init.calculate_gain(None), "calculate_gain: nonlinearity is a string"),
     "xavier": (lambda: gc.init.xavier_uniform("a"), "xavier_uniform: gain is a number, not 'a'"),

@@ -184,6 +184,14 @@ def test_fixed_point(cache: Path) -> None:
     assert found(r"^gradient against differences: ([\de-]+)$", text)[0] < 1e-5
 
 
+def test_nist(cache: Path) -> None:
+    """Every problem, from both starts."""
+    text = run_example("nist", cache)
+    digits = [float(d) for d in re.findall(r"([\d.]+) digits in +\d+ steps", text)]
+    assert len(digits) == 2 * 27 and min(digits) >= 8.0
+    assert found(r"^27 problems, at least ([\d.]+) digits", text) == [min(digits)]
+
+
 def test_ensemble(cache: Path) -> None:
     text = run_example("ensemble", cache)
     first, last = found(r"^median loss ([\d.]+) -> ([\d.]+)$", text)

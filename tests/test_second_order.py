@@ -125,11 +125,35 @@ def test_newton_cg_is_its_algorithm(lr: float, max_iter: int, damping: float) ->
     np.testing.assert_allclose(found, newton_cg(lr, max_iter, damping, 8), rtol=1e-8)
 
 
-def test_a_direction_of_negative_curvature_is_left() -> None:
-    """At 0 the loss is a saddle with a slope: conjugate gradients stop at once, and go downhill."""
+def newton(lr: float, damping: float, count: int) -> list[Array]:
+    """Nocedal and Wright (2006), algorithms 3.2 and 3.3."""
+    w, path = START, []
+    for _ in range(count):
+        h = hessian(w) + damping * np.eye(len(w))
+        first, least = 1e-3 * abs(h).max(), np.diag(h).min()
+        shift = 0.0 if least > 0 else first - least
+        while np.linalg.eigvalsh(h + shift * np.eye(len(w))).min() <= 0:
+            shift = max(2 * shift, first)
+        w = w - lr * np.linalg.solve(h + shift * np.eye(len(w)), slope(w))
+        path.append(w)
+    return path
+
+
+@pytest.mark.parametrize(("lr", "damping"), [(1.0, 0.0), (0.25, 0.0), (1.0, 5.0)])
+def test_newton_is_its_algorithm(lr: float, damping: float) -> None:
+    """The start is in a valley whose Hessian is not positive definite."""
+    made = optim.Newton(lr=lr, damping=damping, line_search_fn=None)
+    found, _ = trained(made, 8)
+    np.testing.assert_allclose(found, newton(lr, damping, 8), rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", [optim.NewtonCG, optim.Newton])
+def test_a_direction_of_negative_curvature_is_left(kind: Any) -> None:
+    """At 0 the loss is a saddle with a slope: conjugate gradients stop at once, and go downhill;
+    a Hessian is shifted."""
     w = gc.parameter("w", (2,), gc.float64)
     loss = w[0] * 1.0 - 3.0 * gc.square(w[0]) + gc.square(w[0]) ** 2 + gc.square(w[1])
-    trainer = gc.training(loss, optim.NewtonCG()).compile()
+    trainer = gc.training(loss, kind()).compile()
     losses = [trainer.step()["loss"] for _ in range(12)]
     assert all(a >= b for a, b in itertools.pairwise(losses))
     x = trainer.parameters["w"][0]
@@ -155,7 +179,7 @@ def test_lbfgs_of_strong_wolfe_steps_where_pytorch_does() -> None:
 
 
 @pytest.mark.parametrize("lr", [1e-3, 30.0])
-@pytest.mark.parametrize("kind", [optim.LBFGS, optim.NewtonCG])
+@pytest.mark.parametrize("kind", [optim.LBFGS, optim.NewtonCG, optim.Newton])
 def test_steps_fulfil_the_strong_wolfe_conditions(kind: Any, lr: float) -> None:
     """Whatever the first step is: longer ones are tried, or a bracket is made smaller."""
     more = {"max_iter": 1, "max_eval": 40} if kind is optim.LBFGS else {}
@@ -192,7 +216,8 @@ def data() -> dict[str, Array]:
 def test_all_ways_of_training_agree(name: str, tmp_path: Path) -> None:
     """By the evaluator, in process and as a binary; with a last batch that is shorter."""
     kind, _ = EVALUATING[name]
-    options = {"line_search_fn": "strong_wolfe", "max_iter": 3}
+    options: dict[str, Any] = {"line_search_fn": "strong_wolfe"}
+    options |= {"max_eval": 4} if name == "Newton" else {"max_iter": 3}
     case = Case(f"second_{name}", network(kind(**options)), data(), batch=25, epochs=2)
     reference, *others = [(way, way.train(case, tmp_path)) for way in WAYS]
     for _, outcome in others:
@@ -228,7 +253,8 @@ def test_dropout_is_the_same_in_all_evaluations_of_a_step() -> None:
 
 
 def test_they_beat_gradient_descent_on_a_narrow_valley() -> None:
-    for optimizer in (optim.LBFGS(line_search_fn="strong_wolfe"), optim.NewtonCG()):
+    searched = optim.LBFGS(line_search_fn="strong_wolfe")
+    for optimizer in (searched, optim.NewtonCG(), optim.Newton()):
         path, _ = trained(optimizer, 40)
         assert abs(slope(path[-1])).max() < 5e-4
     path, _ = trained(optim.SGD(lr=1e-3), 40)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layers_table import HOLDERS, LAYERS, LOSSES, OF_TWO
-from optimizers_table import EVALUATING, OF_SOME, OPTIMIZERS
+from optimizers_table import EVALUATING, OF_RESIDUALS, OF_SOME, OPTIMIZERS
 from schedules_table import LED, NO_FORMULA, NOT_LED, SCHEDULES
 from slopes_table import CASES
 from support import steps, values
@@ -30,14 +30,12 @@ def classes(module: Any) -> dict[str, type]:
 def test_every_optimizer_has_a_row() -> None:
     offered = {n: k for n, k in classes(optim).items() if k is not optim.Optimizer}
     tables = {name: row.kind for name, row in OPTIMIZERS.items()}
-    others = {name: kind for name, (kind, _) in {**EVALUATING, **OF_SOME}.items()}
-    assert tables | others == offered
+    others = {**EVALUATING, **OF_RESIDUALS, **OF_SOME}
+    assert tables | {name: kind for name, (kind, _) in others.items()} == offered
 
 
-KINDS = {name: (row.kind, row.variants) for name, row in OPTIMIZERS.items()} | {
-    **EVALUATING,
-    **OF_SOME,
-}
+KINDS = {name: (row.kind, row.variants) for name, row in OPTIMIZERS.items()}
+KINDS |= {**EVALUATING, **OF_RESIDUALS, **OF_SOME}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -45,7 +43,7 @@ def test_every_option_of_an_optimizer_is_tried(name: str) -> None:
     kind, variants = KINDS[name]
     tried = {option for variant in variants for option in variant}
     of_any = {"parameters", *inspect.signature(optim.Optimizer).parameters}
-    assert tried == {*inspect.signature(kind).parameters} - of_any - {"lr"}
+    assert tried == {*inspect.signature(kind).parameters} - of_any - {"lr", "residuals"}
 
 
 def test_every_schedule_has_a_row() -> None:

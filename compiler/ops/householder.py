@@ -1,7 +1,11 @@
 """Orthogonal factors: q with orthonormal columns and the upper triangular r with q r = a.
 
-    qr_q   a [.., m, n], m >= n -> q [.., m, n]
-    qr_r   a [.., m, n], m >= n -> r [.., n, n], zeros below its diagonal
+    qr_q   a [.., m, n] -> q [.., m, n]
+    qr_r   a [.., m, n] -> r [.., n, n], zeros below its diagonal
+
+The number of rows, m, may be a named dimension. If it is less than n there are no such factors, but
+those of a with rows of zeros below: r has rows of zeros, and q is the first m rows of what has
+orthonormal columns. Where m may be less than n, no row is asked for by its number.
 
 Both are of Householder's reflections, one for each column, I - beta v v^T, where v is what the
 column has on and below the diagonal, its first element further away from 0; so r's diagonal has the
@@ -25,7 +29,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
 from ..graph.ir import Node, apply
 from ..types import TensorType
 from .arithmetic import abs_, add, copysign, div, mul, neg, sub
@@ -38,7 +41,7 @@ from .elementwise import sqrt
 from .matrices import (
     Nodes,
     along_last,
-    check_matrix,
+    check_columns,
     cut,
     element_at,
     everywhere,
@@ -56,7 +59,7 @@ from .matrices import (
     unit_like,
 )
 from .reduction import max_
-from .source import ones_like, zeros_like
+from .source import constant, ones_like, zeros_like
 
 Array = np.ndarray[Any, Any]
 
@@ -66,8 +69,9 @@ Array = np.ndarray[Any, Any]
 
 def _reflected(a: Array) -> tuple[Array, Array]:
     """q and r of one matrix, float64."""
-    rest = a.astype(np.float64)
-    rows, columns = rest.shape
+    columns = a.shape[1]
+    rest = np.pad(a.astype(np.float64), ((0, max(0, columns - len(a))), (0, 0)))
+    rows = len(rest)
     q, reflections = np.eye(rows, columns), []
     with np.errstate(all="ignore"):
         for j in range(columns):
@@ -83,7 +87,7 @@ def _reflected(a: Array) -> tuple[Array, Array]:
             reflections.append((j, beta, v))
         for j, beta, v in reversed(reflections):
             q[j:] -= beta * np.outer(v, v @ q[j:])
-    return q, np.triu(rest[:columns])
+    return q[: len(a)], np.triu(rest[:columns])
 
 
 def _of_each(a: Array, part: int) -> Array:
@@ -119,7 +123,11 @@ def _reflect_column(
     scale = where(eq(scale, zeros_like(scale)), ones_like(scale), scale)
     column = div(column, over_last(scale, extent))
     below = where(gt(along_last(column), place), column, nothing)
-    square, head = sum_(mul(below, below), (last,)), element_at(column, number)
+    square = sum_(mul(below, below), (last,))
+    if _is_tall(rest):
+        head = element_at(column, number)
+    else:
+        head = sum_(where(eq(along_last(column), place), column, nothing), (last,))
     norm = sqrt(add(square, mul(head, head)))
     is_done = eq(square, zeros_like(square))
     size = mul(norm, add(norm, abs_(head)))
@@ -139,9 +147,19 @@ def _reflect(x: Node, vector: Node, beta: Node) -> Node:
 
 def _factor_r(a: Node) -> Node:
     if size_of(a) == 0:
-        return cut(a, a.type.rank - 2, 0)
+        return constant(0.0, a.type.dtype, (*a.type.shape[:-2], 0, 0))
     rest, _, _ = _reflections(a)
-    return triangle(turned(cut(rest, rest.type.rank - 1, size_of(a))), lower=False)
+    if _is_tall(rest):
+        first = cut(rest, rest.type.rank - 1, size_of(a))
+    else:
+        first = product(rest, unit_like(a))
+    return triangle(turned(first), lower=False)
+
+
+def _is_tall(turned_: Node) -> bool:
+    """Whether a matrix, of which this is the transpose, surely has as many rows as columns."""
+    columns, rows = turned_.type.shape[-2:]
+    return isinstance(rows, int) and isinstance(columns, int) and rows >= columns
 
 
 def _factor_q(a: Node) -> Node:
@@ -161,15 +179,12 @@ def _factor_q(a: Node) -> Node:
 
 
 def _r_type(a: TensorType) -> TensorType:
-    facts = [f"operand is {a}"]
-    rows, columns = check_matrix(a, facts)
-    if rows < columns:
-        raise ShapeError("the matrix has fewer rows than columns", facts=facts)
+    columns = check_columns(a, [f"operand is {a}"])
     return a.with_shape((*a.shape[:-2], columns, columns))
 
 
 def _q_type(a: TensorType) -> TensorType:
-    _r_type(a)
+    check_columns(a, [f"operand is {a}"])
     return a
 
 

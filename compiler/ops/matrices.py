@@ -33,14 +33,22 @@ BLOCK = 32
 # -- types ----------------------------------------------------------------------------------
 
 
-def check_matrix(x: TensorType, facts: Sequence[str]) -> tuple[int, int]:
-    """Rows and columns. Raises unless x is a stack of matrices of float32 or float64."""
+def check_columns(x: TensorType, facts: Sequence[str]) -> int:
+    """Columns. Raises unless x is a stack of matrices of float32 or float64."""
     if x.rank < 2:
         raise ShapeError("a matrix has two axes or more", facts=facts)
     if x.dtype not in (float32, float64):
         raise DTypeError("a matrix of float32 or float64 is needed", facts=facts)
-    rows, columns = x.shape[-2:]
-    if isinstance(rows, str) or isinstance(columns, str):
+    columns = x.shape[-1]
+    if isinstance(columns, str):
+        raise ShapeError("a matrix has a named dimension", facts=facts)
+    return columns
+
+
+def check_matrix(x: TensorType, facts: Sequence[str]) -> tuple[int, int]:
+    """Rows and columns; raises as `check_columns`, and for rows that are not known."""
+    columns, rows = check_columns(x, facts), x.shape[-2]
+    if isinstance(rows, str):
         raise ShapeError("a matrix has a named dimension", facts=facts)
     return rows, columns
 

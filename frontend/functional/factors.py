@@ -360,12 +360,12 @@ def qr(A: TensorLike, mode: str = "reduced") -> Orthogonal:
     rows, columns = _sizes("qr", a)
     if mode == "complete" and rows > columns:
         whole = concat([a, zeros((*a.shape[:-1], rows - columns), a.dtype)], axis=-1)
-        q, r = _tall(whole)
+        q, r = tall_factors(whole)
         return Orthogonal(q, r[..., :columns])
     if rows >= columns:
-        q, r = _tall(a)
+        q, r = tall_factors(a)
     else:
-        q, r = _tall(a[..., :rows])
+        q, r = tall_factors(a[..., :rows])
         r = concat([r, q.mT @ a[..., rows:]], axis=-1)
     return Orthogonal(zeros((0,), a.dtype) if mode == "r" else q, r)
 
@@ -378,8 +378,8 @@ def _sizes(operation: str, a: Tensor) -> tuple[int, int]:
     return rows, columns
 
 
-def _tall(a: Tensor) -> tuple[Tensor, Tensor]:
-    """q and r of a matrix with as many rows as columns or more."""
+def tall_factors(a: Tensor) -> tuple[Tensor, Tensor]:
+    """q and r of a matrix with as many rows as columns or more; the number may be a name."""
     return derive(nodes.build(QR_Q, a.node), a), derive(nodes.build(QR_R, a.node), a)
 
 
@@ -414,10 +414,10 @@ def lstsq(A: TensorLike, B: TensorLike) -> LeastSquares:
         problem = f"the right side has {b.shape[-2]} rows, the matrix {rows}"
         fail(ShapeError, "lstsq", problem, facts)
     if rows >= columns:
-        q, r = _tall(a)
+        q, r = tall_factors(a)
         x = _triangular(r, q.mT @ b, False, False)
     else:
-        q, r = _tall(a.mT)
+        q, r = tall_factors(a.mT)
         x = q @ _triangular(r.mT, b, True, False)
     left_over = a @ x - b
     squares = (left_over * left_over).sum(-2)

@@ -11,7 +11,9 @@ from . import schedule as schedule
 from .adam import *
 from .adaptive import *
 from .lbfgs import *
+from .least_squares import *
 from .matrices import *
+from .newton import *
 from .newton_cg import *
 from .optimizer import *
 from .sgd import *

@@ -62,7 +62,8 @@ class TakesParameters(type):
         for name in options:
             if name not in signature.parameters:
                 raise unknown_argument(cls.__name__, name, list(signature.parameters)[1:])
-        options = {name: _number(value) for name, value in options.items()}
+        tensors = {p.name for p in signature.parameters.values() if p.annotation == "Tensor"}
+        options = {n: v if n in tensors else _number(v) for n, v in options.items()}
         try:
             bound = signature.bind(None, *map(_number, given), **options)
         except TypeError as error:
