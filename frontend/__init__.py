@@ -40,7 +40,7 @@ from gradc.compiler.types import (
 )
 from gradc.compiler.types import bool_ as bool
 
-from . import augment, init, linalg, nn, optim, random
+from . import augment, init, linalg, nn, optim, random, special
 from . import missing as _missing
 from .functional import *
 from .functions import checkpoint, custom_gradient, vmap
@@ -65,7 +65,7 @@ if _typing.TYPE_CHECKING:
     from ._training import TrainingProgram, training
     from .compiled import Function, compile
 
-_MODULES = ("augment", "data", "init", "linalg", "nn", "optim", "random")
+_MODULES = ("augment", "data", "init", "linalg", "nn", "optim", "random", "special")
 _LATE = {
     "EarlyStopping": "gradc.runtime",
     "Function": "gradc.compiled",

@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 FUNCTIONS = frozenset(
     """
-    amp angle backends complex128 complex64 conj distributed eig eigh erfinv fft float8_e4m3fn
-    func i0 imag int4 multi_head_attention_forward multiprocessing onnx pinv polar profiler real
+    amp angle backends complex128 complex64 conj distributed eig eigh fft float8_e4m3fn
+    func imag int4 multi_head_attention_forward multiprocessing onnx pinv polar profiler real
     svd uint16 uint32 uint64
     """.split()
 )

@@ -371,6 +371,7 @@ NAMESPACES = {
     "gradc.optim": _OPTIMIZERS,
     "gradc.optim.schedule": _SCHEDULES,
     "gradc.init": _INITIALIZERS,
+    "gradc.special": _FUNCTIONS,
     "gradc.linalg": _FUNCTIONS | _LINEAR_ALGEBRA,
     "gradc.random": _RANDOM,
     "gradc.data": _DATA,

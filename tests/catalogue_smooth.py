@@ -49,6 +49,13 @@ def smooth_unary(name: str) -> list[Example]:
     return [Example(name, (sample_array(rng, float64, s, -2.0, 2.0),)) for s in ((), (3,), (2, 3))]
 
 
+def smooth_inverse(name: str) -> list[Example]:
+    """Of a probability, or of a value of erf: between the ends, where slopes are infinite."""
+    low = 0.05 if name == "ndtri" else -0.9
+    rng = generator(name + "smooth")
+    return [Example(name, (sample_array(rng, float64, s, low, 0.9),)) for s in ((), (3,), (2, 3))]
+
+
 def smooth_steps(name: str) -> list[Example]:
     """At points a quarter or more away from integers and halves, where roundings jump."""
     return [Example(name, (np.array([-2.25, -1.75, -0.25, 0.25, 0.75, 1.25]),))]
@@ -112,6 +119,7 @@ def smooth_cast(name: str) -> list[Example]:
 SMOOTH: Mapping[str, Callable[[str], list[Example]]] = {
     **dict.fromkeys(ACCURACY, smooth_function),
     **dict.fromkeys(("neg", "abs"), smooth_unary),
+    **dict.fromkeys(("erfinv", "ndtri"), smooth_inverse),
     **dict.fromkeys("floor ceil trunc round".split(), smooth_steps),
     "sign": smooth_unary,
     **dict.fromkeys(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rows_arithmetic
 import rows_products
+import rows_special
 import rows_structure
 from function_rows import Arguments, called, mapped, of_dtype, referred
 from support import values
@@ -16,7 +17,8 @@ from support_slopes import check_slopes
 
 import gradc as gc
 
-ROWS = rows_arithmetic.ROWS | rows_products.ROWS | rows_structure.ROWS
+MODULES = (rows_arithmetic, rows_products, rows_special, rows_structure)
+ROWS = {name: row for module in MODULES for name, row in module.ROWS.items()}
 RELATIVE = {gc.float64: 1e-11, gc.float32: 2e-5}
 
 
@@ -61,9 +63,7 @@ def test_special_and_empty(name: str) -> None:
             compare(f"{name} {arguments}", [np.asarray(o) for o in ours], theirs, gc.float64)
 
 
-FAMILIES = {
-    module.__name__: module.ROWS for module in (rows_arithmetic, rows_products, rows_structure)
-}
+FAMILIES = {module.__name__: module.ROWS for module in MODULES}
 
 
 @pytest.mark.parametrize("dtype", [gc.float64, gc.float32], ids=str)

@@ -19,6 +19,7 @@ from . import other_names as _other_names
 from .activation import *
 from .arithmetic import *
 from .attention import *
+from .bessel import *
 from .calculus import *
 from .closeness import *
 from .comparison import *

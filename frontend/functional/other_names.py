@@ -5,6 +5,7 @@ Each takes the arguments in the same order; names of arguments are those of spel
 
 from __future__ import annotations
 
+from .activation import sigmoid
 from .comparison import (
     bitwise_invert,
     equal,
@@ -18,7 +19,9 @@ from .creation import asarray, constant
 from .elementwise import (
     abs,
     clip,
+    digamma,
     divide,
+    lgamma,
     multiply,
     negative,
     positive,
@@ -41,6 +44,7 @@ from .manipulation import (
     swapaxes,
     unstack,
 )
+from .special import mvlgamma
 from .statistics import max, min
 from .trigonometry import (
     acos,
@@ -74,8 +78,10 @@ __all__ = [
     "detach",
     "div",
     "eq",
+    "expit",
     "fix",
     "from_numpy",
+    "gammaln",
     "ge",
     "ger",
     "gt",
@@ -83,12 +89,14 @@ __all__ = [
     "lt",
     "mm",
     "movedim",
+    "multigammaln",
     "mul",
     "mv",
     "ne",
     "neg",
     "permute",
     "power",
+    "psi",
     "ravel",
     "repeat_interleave",
     "rint",
@@ -116,6 +124,7 @@ clone = positive
 detach = stop_gradient
 div = true_divide = divide
 eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
+expit, psi, gammaln, multigammaln = sigmoid, digamma, lgamma, mvlgamma
 fix = trunc
 ger = outer
 movedim, swapdims, permute = moveaxis, swapaxes, permute_dims
