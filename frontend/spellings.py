@@ -470,6 +470,9 @@ REFUSED_ARGUMENTS = {
     "beta_2": "write betas=(beta1, beta2)",
     "decay": "write weight_decay=, or a schedule as lr=",
     "batch_first": "the batch is the first axis",
+    "max_norm": "rows are read as they are: gc.normalize limits what is read",
+    "enable_nested_tensor": "tensors are never nested: leave it out",
+    "mask_check": "masks are read as they are: leave it out",
     "sparse": "the compiler sees which rows a batch reads: plain SGD walks these alone",
 }
 

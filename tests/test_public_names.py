@@ -48,6 +48,7 @@ def test_functions_are_names_of_gc() -> None:
         functional.neural,
         functional.normalization,
         functional.pooling,
+        functional.sampling,
         functional.thresholds,
         functional.unpooling,
     ]

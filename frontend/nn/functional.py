@@ -15,6 +15,7 @@ from ..functional.margins import *
 from ..functional.neural import *
 from ..functional.normalization import *
 from ..functional.pooling import *
+from ..functional.sampling import *
 from ..functional.thresholds import *
 from ..functional.unpooling import *
 from ..missing import namespace as _namespace
