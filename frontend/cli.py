@@ -36,7 +36,7 @@ from .compiled import driver_program
 BAD_FILE, BAD_ARGUMENTS, STOPPED = 1, 2, 3
 INSPECTED_ROWS = 64
 DATA_SETS = ("train", "validation")
-ENTRIES = ("run", "evaluate", "predict", "init")
+ENTRIES = ("run", "evaluate", "predict", "init", "epoch")
 
 _PATH = click.Path(path_type=Path)
 _POSITIVE = click.IntRange(min=1)
@@ -213,6 +213,9 @@ def inspect(
         from gradc.compiler.inspect_html import explain_html
 
         bound, fixed = program.bound(_dimensions(dim), None, "inspect")
+        if entry not in bound.graphs:
+            problem = f"this program has no entry point {entry!r}"
+            raise ArgumentError(problem, facts=[f"it has {', '.join(bound.graphs)}"])
         compiled = driver_program(bound.graphs, bound.batch_dimension, target, "float32", cpu)
         name = bound.batch_dimension
         dims = {} if name is None else {name: batch if fixed is None else fixed}

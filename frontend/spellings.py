@@ -258,7 +258,7 @@ _SCHEDULES = {
     "OneCycleLR": f"write optim.schedule.one_cycle(max_lr, total_steps){_STEPS}",
     "SequentialLR": f"write optim.schedule.sequential(schedules, milestones){_STEPS}",
     "ChainedScheduler": f"write optim.schedule.chained(schedules){_STEPS}",
-    "ReduceLROnPlateau": "write lr=optim.schedule.plateau(start, mode, factor, patience)",
+    "ReduceLROnPlateau": "write lr=optim.schedule.plateau(start, factor, patience)",
     "LambdaLR": f"write optim.schedule.function(start, lr_lambda){_STEPS}",
     "MultiplicativeLR": (
         "write optim.schedule.function(start, lr_lambda), of which lr_lambda(t) is the whole "

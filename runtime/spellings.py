@@ -6,6 +6,10 @@ _RESULT = "trainer.fit returns the history: history = trainer.fit(...)"
 TRAINER = {
     "lr": "write trainer.learning_rate",
     "rate": "write trainer.learning_rate",
+    "param_groups": "write trainer.learning_rates, by the pattern of a group",
+    "set_lr": "write trainer.learning_rate = rate",
+    "scheduler": "a schedule is the optimizer's lr=; trainer.learning_rate is what leads it",
+    "callbacks": "write for epoch in trainer.epochs(data, ...): what is to be done after each",
     "train": _FIT + ", or trainer.step(...) for one batch",
     "train_step": "write trainer.step(...)",
     "train_on_batch": "write trainer.step(...)",

@@ -160,7 +160,7 @@ def plateau_case() -> Case:
     x, y = gc.input("x", ("batch", 5)), gc.input("y", ("batch", 2))
     net = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 2))
     rate = schedule.plateau(0.3, factor=0.5, patience=0, threshold=0.05, cooldown=1)
-    own = schedule.plateau(0.2, "max", 0.25, 1, threshold_mode="abs", monitor="error")
+    own = schedule.plateau(0.2, 0.25, 1, "max", threshold_mode="abs", monitor="error")
     groups = [optim.group("*.bias", lr=schedule.warmup(own, 4), weight_decay=0.01)]
     error = net(x) - y
     program = gc.training(
@@ -181,6 +181,36 @@ def test_falling_rates_train_alike_in_every_way(tmp_path: Path) -> None:
     trainer = case.program.compile(seed=case.seed)
     trainer.fit(case.data, batch_size=case.batch, epochs=case.epochs)
     assert trainer.learning_rates["loss"] < 0.3 and trainer.learning_rates["*.bias"] < 0.2
+
+
+def losses_case() -> Case:
+    """Several losses with optimizers of their own, a group and a dict of parameters with rates."""
+    x, noise = gc.input("x", ("batch", 4)), gc.input("noise", ("batch", 3))
+    maker, critic = nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1))
+    both = nn.ModuleDict({"maker": maker, "critic": critic})
+    real, made = critic(x), critic(maker(noise))
+    told = gc.mean((real - 1.0) ** 2) + gc.mean(made**2)
+    groups = [optim.group("*.bias", lr=schedule.cosine(0.02, 30))]
+    listed = [{"params": maker.weight, "lr": 0.03}, {"params": maker.bias}]
+    program = gc.training([
+        (told, optim.SGD(lr=schedule.warmup(0.05, 4), momentum=0.9, groups=groups), "critic.*"),
+        (gc.mean((made - 1.0) ** 2), optim.Adam(listed, lr=0.01, eps=1e-3)),
+    ])  # fmt: skip
+    assert len(both.parameters()) == 6
+    rng = np.random.default_rng(2)
+    data = {
+        "x": rng.normal(2, 1, (30, 4)).astype(np.float32),
+        "noise": rng.normal(size=(30, 3)).astype(np.float32),
+    }
+    return Case("losses", program, data, 8, 3, 5)
+
+
+def test_several_losses_train_alike_in_every_way(tmp_path: Path) -> None:
+    case = losses_case()
+    assert set(case.program.rates) == {
+        "loss_0", "loss_0 *.bias", "loss_1 params_0", "loss_1"
+    }  # fmt: skip
+    run_all_ways(case, tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(RANDOM_PROGRAMS))

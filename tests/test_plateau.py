@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import gradc
 from support_binary import files
 
 import gradc as gc
@@ -133,7 +134,7 @@ def program(monitor: str = "validation_loss", mode: str = "min") -> Any:
     x, y = gc.input("x", ("batch", 3)), gc.input("y", ("batch",))
     w = gc.parameter("w", (3,), init=gc.init.normal(std=1.0))
     error = x @ w - y
-    rate = schedule.plateau(0.4, mode, factor=0.5, patience=0, threshold=0.02, monitor=monitor)
+    rate = schedule.plateau(0.4, 0.5, 0, mode, threshold=0.02, monitor=monitor)
     return gc.training(
         gc.mean(error**2), optim.SGD(lr=rate), metrics={"error": gc.mean(gc.abs(error))}
     )
@@ -228,6 +229,21 @@ def test_other_options_fall_too() -> None:
         value -= 0.1 * falls * value
         falls *= 0.5 if number else 1.0
         np.testing.assert_allclose(trainer.parameters["w"], value, rtol=1e-15)
+
+
+def test_its_code_can_be_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "falling.py"
+    file.write_text(
+        "import gradc as gc\nw = gc.parameter('w', ())\n"
+        "rate = gc.optim.schedule.plateau(0.1)\n"
+        "program = gc.training(w * w, gc.optim.SGD(lr=rate))\n"
+    )
+    shown = gradc("inspect", str(file), "--entry", "epoch", cwd=tmp_path)
+    assert shown.returncode == 0 and "update optimizer.lr: in place" in shown.stdout
+    file.write_text(file.read_text().replace("lr=rate", "lr=0.1"))
+    refused = gradc("inspect", str(file), "--entry", "epoch", cwd=tmp_path)
+    assert "this program has no entry point 'epoch'" in refused.stderr
+    assert refused.returncode == 2
 
 
 def test_programs_without_it_have_nothing_of_it() -> None:

@@ -449,9 +449,9 @@ def chained(schedules: Sequence[Schedule | float]) -> Schedule:
 
 def plateau(
     start: float,
-    mode: str = "min",
     factor: float = 0.1,
     patience: int = 10,
+    mode: str = "min",
     threshold: float = 1e-4,
     threshold_mode: str = "rel",
     cooldown: int = 0,
@@ -474,7 +474,8 @@ def plateau(
     run that was stopped and resumed it falls at the same epochs. `trainer.learning_rate` reads and
     sets it. Unlike other schedules it is no formula of steps and has no part in `sequential` and
     `chained`; `warmup` takes it.
-    Source: torch.optim.lr_scheduler.ReduceLROnPlateau, with its arguments and defaults.
+    Source: torch.optim.lr_scheduler.ReduceLROnPlateau, with its arguments and defaults; there
+    `mode` comes before `factor`.
 
     >>> rate = optim.schedule.plateau(0.1, factor=0.5, patience=3)
     >>> w = gc.parameter("w", (), init=gc.init.ones)
@@ -506,7 +507,7 @@ def plateau(
             fail(ArgumentError, "plateau", problem, hint="write optim.SGD(lr=plateau(...))")
         return lead
 
-    return _made(formula, start, "plateau", start, mode, factor, patience, plateau=rule)
+    return _made(formula, start, "plateau", start, factor, patience, mode, plateau=rule)
 
 
 def _formulas(schedules: Sequence[Schedule | float], name: str) -> list[Schedule]:
