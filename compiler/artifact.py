@@ -58,6 +58,11 @@ AVERAGED_STATE = "optimizer.averaged."
 """What the names of averages of parameters begin with; the parameter's name follows."""
 
 
+STOP_THREAD = "gradc-stop"
+"""The name of the thread that waits for Ctrl-C (runtime/stop.py): it holds nothing that a forked
+child would miss."""
+
+
 class Arguments(ctypes.Structure):
     """`struct gradc_arguments`, field for field."""
 

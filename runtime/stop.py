@@ -19,6 +19,8 @@ import signal
 import threading
 from collections.abc import Callable
 
+from gradc.compiler.artifact import STOP_THREAD
+
 LOST = "a loop was stopped in code that changes state: the state is lost, load a checkpoint"
 
 
@@ -31,7 +33,7 @@ class StopWatch:
         self._updates, self._received, self._previous = False, 0, -1
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        threading.Thread(target=self._watch, name="gradc-stop", daemon=True).start()
+        threading.Thread(target=self._watch, name=STOP_THREAD, daemon=True).start()
 
     def call(self, function: Callable[[], None], address: int, updates: bool) -> None:
         """Call the function; meanwhile interrupts set the word at this address. Raises

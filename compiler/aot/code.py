@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
-from ..artifact import EntryPoint
+from ..artifact import STOP_THREAD, EntryPoint
 from ..backend import Backend, LinkedModule
 from ..driver import LOOPING_KINDS, CompiledProgram, back_end
 from ..errors import CompileError, GradcError
@@ -188,7 +188,9 @@ def sums_of(program: Program) -> Counter[tuple[tuple[int, ...], Order | None]]:
 
 def _can_fork() -> bool:
     """Whether a child is safe (no other Python thread runs) and has a CPU of its own."""
-    if not hasattr(os, "sched_getaffinity") or threading.active_count() > 1:
+    here, others = threading.current_thread(), threading.enumerate()
+    alone = all(thread is here or thread.name == STOP_THREAD for thread in others)
+    if not hasattr(os, "sched_getaffinity") or not alone:
         return False
     return len(os.sched_getaffinity(0)) > 1
 
