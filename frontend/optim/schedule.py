@@ -85,6 +85,11 @@ def _check_steps(name: str, option: str, value: int) -> None:
         fail(ArgumentError, name, problem)
 
 
+def _check_word(name: str, option: str, value: str, one: str, other: str) -> None:
+    if value not in (one, other):
+        fail(ArgumentError, name, f"{option} is {one!r} or {other!r}, not {value!r}")
+
+
 def of_tensor(value: Tensor) -> Schedule:
     """What a tensor is in the step: a state that the user sets, an input, or computed."""
     return _made(lambda t, lead: value.astype(float64), None, "of_tensor", value)
@@ -337,9 +342,7 @@ def one_cycle(
     array([0.004 , 0.0611, 0.    ])
     """
     _check_steps("one_cycle", "total_steps", total_steps)
-    if anneal_strategy not in ("cos", "linear"):
-        problem = f"anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}"
-        fail(ArgumentError, "one_cycle", problem)
+    _check_word("one_cycle", "anneal_strategy", anneal_strategy, "cos", "linear")
     top = pct_start * total_steps - 1.0
     middle = 2.0 * pct_start * total_steps - 2.0
 
@@ -484,13 +487,8 @@ def plateau(
     >>> trainer.learning_rate < 0.1
     True
     """
-    for option, value, known in (
-        ("mode", mode, ("min", "max")),
-        ("threshold_mode", threshold_mode, ("rel", "abs")),
-    ):
-        if value not in known:
-            problem = f"{option} is {known[0]!r} or {known[1]!r}, not {value!r}"
-            fail(ArgumentError, "plateau", problem)
+    _check_word("plateau", "mode", mode, "min", "max")
+    _check_word("plateau", "threshold_mode", threshold_mode, "rel", "abs")
     if not 0.0 <= factor < 1.0:
         fail(ArgumentError, "plateau", f"factor is a number in 0 <= factor < 1, not {factor!r}")
     for option, epochs in (("patience", patience), ("cooldown", cooldown)):
