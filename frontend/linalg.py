@@ -1,6 +1,6 @@
 """Linear algebra under the names of torch.linalg and of the Array API's extension.
 
-All of them are functions of `gc` too. Norms are gc's of the same names.
+All of them are functions of `gc` too.
 """
 
 from .functional import (
@@ -12,8 +12,11 @@ from .functional import (
     lstsq,
     lu,
     matmul,
+    matrix_norm,
     matrix_power,
     matrix_transpose,
+    multi_dot,
+    norm,
     outer,
     qr,
     slogdet,
@@ -21,7 +24,9 @@ from .functional import (
     solve_triangular,
     tensordot,
     trace,
+    vander,
     vecdot,
+    vector_norm,
 )
 from .missing import namespace
 
@@ -34,8 +39,11 @@ __all__ = [
     "lstsq",
     "lu",
     "matmul",
+    "matrix_norm",
     "matrix_power",
     "matrix_transpose",
+    "multi_dot",
+    "norm",
     "outer",
     "qr",
     "slogdet",
@@ -43,7 +51,9 @@ __all__ = [
     "solve_triangular",
     "tensordot",
     "trace",
+    "vander",
     "vecdot",
+    "vector_norm",
 ]
 
 __getattr__, __dir__ = namespace(globals())

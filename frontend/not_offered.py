@@ -42,8 +42,7 @@ RANDOM = frozenset(
 
 LINEAR_ALGEBRA = frozenset(
     """
-    cond eig eigh eigvals eigvalsh matrix_exp matrix_norm matrix_rank norm pinv svd svdvals
-    tensorinv tensorsolve vander vector_norm
+    cond eig eigh eigvals eigvalsh matrix_exp matrix_rank pinv svd svdvals tensorinv tensorsolve
     """.split()
 )
 

@@ -188,7 +188,8 @@ _LINEAR_ALGEBRA = {
     "inv_ex": "write linalg.inv(A)",
     "cholesky_ex": "write linalg.cholesky(A): where A is not positive definite it gives NaN",
     "lu_factor": "write linalg.lu(A), or linalg.solve(A, B) for systems",
-    "multi_dot": "write gc.einsum",
+    "cond": "write linalg.norm(A) * linalg.norm(linalg.inv(A))",
+    "pinv": "of full rank: linalg.lstsq(A, gc.eye(m)).solution",
 }
 
 _CONVOLUTION = "(in_channels, out_channels, kernel_size); channels come before the spatial axes"

@@ -18,7 +18,7 @@ from ..transforms import grad
 from ..variables import State, optimizer_array, optimizer_state
 from ..vectors import Vector, chosen, dot, moved, number
 from .gradients import averages
-from .line_search import Point, strong_wolfe
+from .line_search import searched
 from .optimizer import Optimizer, Rate, number_at
 from .problem import Problem
 from .residuals import Columns, Residuals
@@ -95,10 +95,8 @@ class GaussNewton(Optimizer):
         t = number_at(self.lr, step)
         if self.line_search_fn is not None:
             gradient = own.flat.apart(slopes @ own.values)
-            start = Point(number(0.0), squares(own.values) * 0.5, gradient, dot(gradient, d))
-            most = constant(self.max_eval - 1, int64)
-            going = goes & (start.slope < 0.0)
-            t = strong_wolfe(_half_squares(own), x, d, start, t, most, going).t
+            at_x = _half_squares(own), squares(own.values) * 0.5, gradient
+            t = searched(at_x, x, d, t, self.max_eval, goes & (dot(gradient, d) < 0.0))
         values = list(zip(own.parameters, chosen(goes, moved(x, t, d), x), strict=True))
         return values + ([] if self.averaging is None else averages(values, self.averaging, step))
 

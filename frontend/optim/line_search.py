@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gradc.compiler.types import int64
+from gradc.compiler.types import float64, int64
 
 from ..functional.creation import constant
 from ..functional.elementwise import abs, maximum, minimum, sqrt, where
@@ -107,6 +107,25 @@ def strong_wolfe(
     one, two = (Point(*end) for end in ended["bracket"])
     best = two.unless(one.loss <= two.loss, one)
     return Found(best.t, best.loss, best.gradient, ended["count"])
+
+
+def searched(
+    problem: tuple[Callable[[Vector], tuple[Tensor, Vector]], Tensor, Vector],
+    x: Vector,
+    direction: Vector,
+    first: Tensor,
+    max_eval: int,
+    wanted: Tensor,
+) -> Tensor:
+    """The step by `strong_wolfe` of an optimizer that searches once.
+
+    problem   from parameters to the loss and its gradient; both of these at x
+    max_eval  evaluations, with that at x
+    """
+    evaluate, loss, gradient = problem
+    start = Point(number(0.0), loss.astype(float64), gradient, dot(gradient, direction))
+    most = constant(max_eval - 1, int64)
+    return strong_wolfe(evaluate, x, direction, start, first, most, wanted).t
 
 
 class _Bracket(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gradc.compiler.types import float64, int64
+from gradc.compiler.types import int64
 
 from ..functional.comparison import isfinite
 from ..functional.creation import constant, eye
@@ -16,10 +16,10 @@ from ..loops import while_loop
 from ..tensor import Tensor
 from ..transforms import hvp
 from ..variables import State
-from ..vectors import Vector, chosen, dot, largest, moved, number
+from ..vectors import Vector, chosen, largest, moved
 from .flat import Flat
 from .gradients import averages
-from .line_search import Point, strong_wolfe
+from .line_search import searched
 from .optimizer import Optimizer, Rate, number_at
 from .problem import Problem
 
@@ -87,9 +87,8 @@ class Newton(Optimizer):
         d = flat.apart(where(isfinite(direction), direction, 0.0))
         t = number_at(self.lr, step)
         if self.line_search_fn is not None:
-            start = Point(number(0.0), problem.loss.astype(float64), gradient, dot(gradient, d))
-            most = constant(self.max_eval - 1, int64)
-            t = strong_wolfe(problem.at, x, d, start, t, most, goes).t
+            at_x = problem.at, problem.loss, gradient
+            t = searched(at_x, x, d, t, self.max_eval, goes)
         values = list(zip(parameters, chosen(goes, moved(x, t, d), x), strict=True))
         return values + ([] if self.averaging is None else averages(values, self.averaging, step))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradc.compiler.types import float64, int64
+from gradc.compiler.types import int64
 
 from ..functional.creation import constant
 from ..functional.elementwise import minimum, sqrt, where
@@ -16,7 +16,7 @@ from ..transforms import hvp
 from ..variables import State
 from ..vectors import Vector, chosen, dot, largest, moved, negated, number, scaled
 from .gradients import averages
-from .line_search import Point, strong_wolfe
+from .line_search import searched
 from .optimizer import Optimizer, Rate, number_at
 from .problem import Problem
 
@@ -78,10 +78,8 @@ class NewtonCG(Optimizer):
         direction = self._direction(problem, parameters, gradient, damping, goes)
         t = number_at(self.lr, step)
         if self.line_search_fn is not None:
-            loss = problem.loss.astype(float64)
-            start = Point(number(0.0), loss, gradient, dot(gradient, direction))
-            most = constant(self.max_eval - 1, int64)
-            t = strong_wolfe(problem.at, x, direction, start, t, most, goes).t
+            at_x = problem.at, problem.loss, gradient
+            t = searched(at_x, x, direction, t, self.max_eval, goes)
         after = chosen(goes, moved(x, t, direction), x)
         values = list(zip(parameters, after, strict=True))
         if self.averaging is None:
