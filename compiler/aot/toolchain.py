@@ -55,10 +55,9 @@ WHOLE_FLAGS = ("-Oz", "-fwhole-program")
 SMALLEST_FLAGS = (
     *WHOLE_FLAGS, "-fno-expensive-optimizations", "-fno-move-loop-invariants", "-fno-ipa-modref",
     "-fno-tree-dominator-opts", "-fno-tree-forwprop", "-fno-tree-fre", "-fno-tree-loop-im",
-    "-fno-tree-sra", "-fno-tree-tail-merge", "-fno-caller-saves", "-fno-forward-propagate",
-    "-fno-inline-small-functions",
-    "--param=large-stack-frame=100000", "--param=logical-op-non-short-circuit=0",
-    "--param=sccvn-max-alias-queries-per-access=10",
+    "-fno-tree-tail-merge", "-fno-caller-saves", "-fno-forward-propagate",
+    "-fno-inline-small-functions", "--param=large-stack-frame=100000",
+    "--param=logical-op-non-short-circuit=0",
 )  # fmt: skip
 # Tables lie as the ABI of x86-64 wants them, and not each in a line of the cache.
 PACKED_TABLES = "-malign-data=abi"

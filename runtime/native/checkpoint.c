@@ -215,18 +215,18 @@ int gradc_checkpoint_write(const char *path, bool locked, const unsigned char *s
 /* ---------------------------------------------------------------- comparing */
 
 /* The name of a tensor in a file, for a message. */
-static const char *readable(const struct gradc_tensor *tensor, char name[GRADC_NAME_TEXT]) {
-    gradc_readable(name, GRADC_NAME_TEXT, tensor->name, tensor->name_length);
-    return name;
+static const char *readable(const struct gradc_tensor *tensor, struct gradc_error *error) {
+    gradc_readable(error->shown[0], GRADC_NAME_TEXT, tensor->name, tensor->name_length);
+    return error->shown[0];
 }
 
 /* Say how a declared tensor and the file's differ: by name, if one of them is null. */
 static void add_difference(struct gradc_text *text, const struct gradc_tensor *declared,
-                           const struct gradc_tensor *given) {
-    char was[GRADC_EXTENTS], wanted[GRADC_EXTENTS], name[GRADC_NAME_TEXT];
+                           const struct gradc_tensor *given, struct gradc_error *error) {
+    char was[GRADC_EXTENTS], wanted[GRADC_EXTENTS];
     if (!declared || !given) {
         gradc_text_print(text, "\n  %s tensor '%s'", given ? "unexpected" : "missing",
-                         given ? readable(given, name) : declared->name);
+                         given ? readable(given, error) : declared->name);
         return;
     }
     gradc_text_print(text, "\n  tensor '%s' is %s[%s] in the file, %s[%s] in the program",
@@ -239,7 +239,8 @@ static void add_difference(struct gradc_text *text, const struct gradc_tensor *d
 
 /* Walk the declared tensors and the file's, both sorted by name, side by side. Take over the data
  * of those that are the same, and describe the differences. Returns their number. */
-static int64_t compare(struct gradc_checkpoint *checkpoint, struct gradc_text *text) {
+static int64_t compare(struct gradc_checkpoint *checkpoint, struct gradc_text *text,
+                       struct gradc_error *error) {
     struct gradc_tensor *declared = checkpoint->declared, *end = declared + checkpoint->count;
     const struct gradc_tensor *item = checkpoint->tensors.items;
     const struct gradc_tensor *items_end = item + checkpoint->tensors.count;
@@ -262,7 +263,7 @@ static int64_t compare(struct gradc_checkpoint *checkpoint, struct gradc_text *t
                       memcmp(declared->shape, item->shape, sizeof item->shape) != 0;
         }
         if (differs && found++ < FACTS_SHOWN) {
-            add_difference(text, order > 0 ? NULL : declared, order < 0 ? NULL : item);
+            add_difference(text, order > 0 ? NULL : declared, order < 0 ? NULL : item, error);
         }
         declared += order <= 0;
         item += order >= 0;
@@ -350,19 +351,16 @@ static int check_position(struct gradc_checkpoint *checkpoint, struct gradc_erro
 
 /* Parameters alone; a checkpoint that lost its position still has tensors of its own. */
 static int check_alone(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
-    char name[GRADC_NAME_TEXT];
     for (size_t n = 0; n < checkpoint->tensors.count; n++) {
         const struct gradc_tensor *item = &checkpoint->tensors.items[n];
         if (gradc_begins(item, RESERVED_PREFIX)) {
-            return gradc_fail(error,
-                              "it has the tensor '%s' of a checkpoint, but no position",
-                              readable(item, name));
+            return gradc_fail(error, "it has the tensor '%s' of a checkpoint, but no position",
+                              readable(item, error));
         }
     }
     return checkpoint->purpose != GRADC_RESUME
                ? GRADC_OK
-               : gradc_fail(error,
-                            "it holds parameters alone; a run cannot go on from it");
+               : gradc_fail(error, "it holds parameters alone; a run cannot go on from it");
 }
 
 static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error *error) {
@@ -379,7 +377,7 @@ static int check_tensors(struct gradc_checkpoint *checkpoint, struct gradc_error
     if (!checkpoint->declared) {
         return gradc_fail_memory(error);
     }
-    int64_t found = compare(checkpoint, &text);
+    int64_t found = compare(checkpoint, &text, error);
     if (found > FACTS_SHOWN) {
         gradc_text_print(&text, "\n  and %" PRId64 " more", found - FACTS_SHOWN);
     }

@@ -22,8 +22,8 @@ struct gradc_array {
     void *copy;
 };
 
-static int check_shape(const struct gradc_field *field, const struct gradc_npy *npy,
-                       struct gradc_error *error) {
+static int check_shape(const struct gradc_field *field, const char *name,
+                       const struct gradc_npy *npy, struct gradc_error *error) {
     const int64_t *shape = gradc_numbers + field->shape;
     bool fits = npy->rank == field->rank;
     for (int axis = 0; fits && axis < field->rank; axis++) {
@@ -32,7 +32,7 @@ static int check_shape(const struct gradc_field *field, const struct gradc_npy *
     char given[GRADC_EXTENTS], declared[GRADC_EXTENTS];
     return fits ? GRADC_OK
                 : gradc_fail(error, "input '%s' has shape [%s], declared [%s]",
-                             gradc_string(field->name),
+                             name,
                              gradc_extents(given, ", ", npy->rank, npy->shape),
                              gradc_extents(declared, ", ", field->rank, shape));
 }
@@ -88,7 +88,7 @@ static bool convert_element(const struct gradc_npy *npy, const struct gradc_fiel
 
 /* The array in fresh memory; the file is closed. */
 static int convert(struct gradc_array *array, const struct gradc_npy *npy,
-                   const struct gradc_field *field, struct gradc_error *error) {
+                   const struct gradc_field *field, const char *name, struct gradc_error *error) {
     const unsigned char *data = array->file.data + npy->offset;
     size_t from = gradc_dtypes[npy->dtype].size, to = gradc_dtypes[field->dtype].size;
     char *copy = array->copy = calloc((size_t)npy->elements + 1, to);
@@ -104,7 +104,7 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
             return gradc_fail(error,
                               npy->is_uint ? "input '%s' has values that do not fit %s: %" PRIu64
                                            : "input '%s' has values that do not fit %s: %" PRId64,
-                              gradc_string(field->name), gradc_dtypes[field->dtype].name, bits);
+                              name, gradc_dtypes[field->dtype].name, bits);
         }
         memcpy(copy, &bits, to);
     }
@@ -116,7 +116,7 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
 /* ---------------------------------------------------------------- opening */
 
 /* Open the array of one input. Messages do not name the file. */
-static int open_array(struct gradc_dataset *data, int64_t n,
+static int open_array(struct gradc_dataset *data, int64_t n, const char *name,
                       struct gradc_error *error) {
     const struct gradc_field *field = &gradc_inputs[n];
     const struct gradc_dtype_facts *declared = &gradc_dtypes[field->dtype];
@@ -130,10 +130,10 @@ static int open_array(struct gradc_dataset *data, int64_t n,
         return gradc_fail(error,
                           "input '%s' is %s, the file holds %s%s; arrays are converted within a "
                           "kind only: float, integer, bool",
-                          gradc_string(field->name), declared->name, npy.is_uint ? "u" : "",
+                          name, declared->name, npy.is_uint ? "u" : "",
                           gradc_dtypes[npy.dtype].name);
     }
-    status = check_shape(field, &npy, error);
+    status = check_shape(field, name, &npy, error);
     if (status) {
         return status;
     }
@@ -141,19 +141,19 @@ static int open_array(struct gradc_dataset *data, int64_t n,
         int64_t samples = npy.shape[field->batch_axis];
         if (samples < 1 || samples > SAMPLES_MAXIMUM) {
             return gradc_fail(error, "input '%s' has %s samples",
-                              gradc_string(field->name), samples < 1 ? "no" : "too many");
+                              name, samples < 1 ? "no" : "too many");
         }
         if (data->samples && samples != data->samples) {
             return gradc_fail(error,
                               "input '%s' has %" PRId64 " samples, the inputs before it %" PRId64,
-                              gradc_string(field->name), samples, data->samples);
+                              name, samples, data->samples);
         }
         data->samples = samples;
     }
     bool exact = npy.dtype == field->dtype && !npy.swapped && !npy.is_uint &&
                  npy.offset % declared->size == 0;
     if (!exact) {
-        status = convert(array, &npy, field, error);
+        status = convert(array, &npy, field, name, error);
     }
     data->arrays[n] = exact ? array->file.data + npy.offset : array->copy;
     return status;
@@ -193,7 +193,7 @@ int gradc_dataset_open(struct gradc_dataset *data, const char *const *paths, con
         const char *name = gradc_string(gradc_inputs[n].name);
         if (paths[n]) {
             status = map_array(&data->owned[n], paths[n], error);
-            if (!status && open_array(data, n, error)) {
+            if (!status && open_array(data, n, name, error)) {
                 status = gradc_fail_in(error, paths[n]);
             }
         } else if (is_needed(kind, n)) {

@@ -80,8 +80,7 @@ static const struct strings {
 } strings = {ALL_OPTIONS(STRINGS)};
 
 static const struct option {
-    uint32_t name;
-    uint16_t offset, kind;
+    uint16_t name, offset, kind;
 } table[] = {ALL_OPTIONS(ENTRY)};
 
 struct parser {
@@ -94,25 +93,24 @@ static const char *name_of(const struct option *option) {
     return (const char *)&strings + option->name;
 }
 
-/* Refuse a name, and propose the one with the longest common beginning. Known names are at places
- * among `words`; the places lie at a fixed stride from each other. */
-static int fail_unknown(struct gradc_error *error, const char *what, const char *dashes,
-                        const char *name, const char *words, const void *places,
-                        size_t stride, int64_t count) {
-    const char *nearest = NULL;
+/* Refuse the name of an option or of an input, and propose the one with the longest common
+ * beginning. */
+static int fail_unknown(const struct parser *parser, bool is_option, const char *name) {
+    const char *nearest = NULL, *dashes = is_option ? "--" : "";
+    int64_t count = is_option ? OPTIONS : gradc_program.input_count;
     size_t most = 1;
     for (int64_t n = 0; n < count; n++) {
-        const char *known =
-            words + *(const uint32_t *)((const char *)places + (size_t)n * stride);
+        const char *known = is_option ? name_of(&table[n]) : gradc_string(gradc_inputs[n].name);
         size_t common = gradc_common(name, known);
         if (common > most) {
             most = common;
             nearest = known;
         }
     }
-    return gradc_fail(error, GRADC_IN_ARGUMENTS "unknown %s %s%s%s%s%s", what, dashes,
-                      gradc_shown(error, 0, name), nearest ? "; did you mean " : "",
-                      nearest ? dashes : "", nearest ? nearest : "");
+    return gradc_fail(parser->error, GRADC_IN_ARGUMENTS "unknown %s %s%s%s%s%s",
+                      is_option ? "option" : "input", dashes, gradc_shown(parser->error, 0, name),
+                      nearest ? "; did you mean " : "", nearest ? dashes : "",
+                      nearest ? nearest : "");
 }
 
 /* NAME=FILE; false if it is not that. Any other mistake is in parser->error. */
@@ -133,8 +131,7 @@ static bool set_array(struct parser *parser, const char **paths, char *value) {
             return true;
         }
     }
-    fail_unknown(parser->error, "input", "", value, gradc_strings, &gradc_inputs->name,
-                 sizeof *gradc_inputs, gradc_program.input_count);
+    fail_unknown(parser, false, value);
     return true;
 }
 
@@ -188,8 +185,7 @@ static int parse_option(struct parser *parser, int count, char **arguments, int 
         n++;
     }
     if (n == OPTIONS) {
-        return fail_unknown(parser->error, "option", "--", name, (const char *)&strings,
-                            &table->name, sizeof *table, OPTIONS);
+        return fail_unknown(parser, true, name);
     }
     parser->given |= UINT32_C(1) << n;
     if (table[n].kind == FLAG && !value) {
@@ -317,24 +313,22 @@ static int check_outputs(const struct parser *parser) {
 /* The options together. */
 static int check_options(struct parser *parser) {
     struct gradc_options *options = parser->options;
-    const char *problem = NULL;
+    const char *needing = options->predict ? "predict" : options->resume ? "resume" : NULL;
     uint32_t wrong = options->predict ? parser->given & training_alone : 0;
     if (wrong) {
         return gradc_fail(parser->error, GRADC_IN_ARGUMENTS
                           "--predict does not train: --%s has no meaning with it",
                           name_of(&table[__builtin_ctz(wrong)]));
     }
-    if (options->predict && !options->checkpoint) {
-        problem = "--predict needs --checkpoint";
-    } else if (options->resume && !options->checkpoint) {
-        problem = "--resume needs --checkpoint";
-    } else if (options->every && !options->checkpoint) {
-        problem = "--every needs --checkpoint";
-    } else if (options->has_rate && gradc_program.rate_state < 0) {
-        problem = "--lr: the learning rate is fixed in this program";
+    if ((needing || options->every) && !options->checkpoint) {
+        return gradc_fail(parser->error, GRADC_IN_ARGUMENTS "--%s needs --checkpoint",
+                          needing ? needing : "every");
     }
-    return problem ? gradc_fail(parser->error, GRADC_IN_ARGUMENTS "%s", problem)
-                   : check_outputs(parser);
+    if (options->has_rate && gradc_program.rate_state < 0) {
+        return gradc_fail(parser->error, GRADC_IN_ARGUMENTS
+                          "--lr: the learning rate is fixed in this program");
+    }
+    return check_outputs(parser);
 }
 
 GRADC_APART GRADC_UNGUARDED

@@ -15,11 +15,11 @@
 
 struct prediction {
     struct gradc_session *session;
-    struct gradc_dataset data;
-    struct gradc_writer writer;
+    struct gradc_error *error;
     int64_t *order; /* of one batch */
     void **outputs; /* of one batch */
-    struct gradc_error *error;
+    struct gradc_dataset data;
+    struct gradc_writer writer;
 };
 
 static int allocate_prediction(struct prediction *prediction) {

@@ -129,9 +129,9 @@ void gradc_readable(char *out, size_t size, const char *data, size_t length) {
 /* A message that tells all that the header says of a tensor. */
 static int fail_tensor(struct reader *reader, const struct gradc_tensor *tensor,
                        const char *dtype, int64_t begin, int64_t end, const char *problem) {
-    char name[GRADC_NAME_TEXT], type[DTYPE_TEXT], shape[GRADC_EXTENTS];
-    gradc_readable(name, sizeof name, tensor->name, tensor->name_length);
-    gradc_readable(type, sizeof type, dtype, strlen(dtype));
+    char *name = reader->error->shown[0], *type = reader->error->shown[1], shape[GRADC_EXTENTS];
+    gradc_readable(name, GRADC_NAME_TEXT, tensor->name, tensor->name_length);
+    gradc_readable(type, DTYPE_TEXT, dtype, strlen(dtype));
     gradc_extents(shape, ", ", tensor->rank, tensor->shape);
     return gradc_fail(reader->error,
                       "tensor '%s', %s [%s] at %" PRId64 " to %" PRId64 ": %s", name, type, shape,
