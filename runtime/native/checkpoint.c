@@ -116,7 +116,7 @@ static void pass_bytes(struct writing *writing, const struct gradc_tensor *tenso
     }
     const struct gradc_state_field *field = &gradc_states[tensor->bytes % states];
     const unsigned char *block = tensor->bytes < states ? writing->state : writing->best;
-    int64_t size = gradc_dtypes[field->dtype].size, left = gradc_state_elements(field);
+    int64_t size = gradc_size(field->dtype), left = gradc_state_elements(field);
     int64_t together = field->order ? PIECE_BYTES / size : left;
     for (int64_t first = 0; left > 0; first += together, left -= together) {
         int64_t count = left < together ? left : together;

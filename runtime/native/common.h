@@ -123,6 +123,12 @@ struct gradc_dtype_facts {
 GRADC_USED_OUTSIDE __attribute__((visibility("hidden")))
 extern const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES];
 
+/* Bytes of one element. */
+GRADC_APART_IN_HEADER
+static size_t gradc_size(enum gradc_dtype dtype) {
+    return gradc_dtypes[dtype].size;
+}
+
 /* How many bytes two texts have in common from their beginning; and whether they are equal. */
 size_t gradc_common(const char *one, const char *other);
 bool gradc_equal(const char *one, const char *other);

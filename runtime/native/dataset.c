@@ -70,7 +70,7 @@ static int64_t integer(uint64_t bits, size_t size, bool is_unsigned) {
 /* Element i in the field's type, in bits; false if it does not fit. */
 static bool convert_element(const struct gradc_npy *npy, const struct gradc_field *field,
                             uint64_t *bits) {
-    size_t from = gradc_dtypes[npy->dtype].size, to = gradc_dtypes[field->dtype].size;
+    size_t from = gradc_size(npy->dtype), to = gradc_size(field->dtype);
     if (gradc_dtypes[field->dtype].kind == 'f') {
         double wide = float_of(*bits, from);
         float narrow = (float)wide;
@@ -90,7 +90,7 @@ static bool convert_element(const struct gradc_npy *npy, const struct gradc_fiel
 static int convert(struct gradc_array *array, const struct gradc_npy *npy,
                    const struct gradc_field *field, const char *name, struct gradc_error *error) {
     const unsigned char *data = array->file.data + npy->offset;
-    size_t from = gradc_dtypes[npy->dtype].size, to = gradc_dtypes[field->dtype].size;
+    size_t from = gradc_size(npy->dtype), to = gradc_size(field->dtype);
     char *copy = array->copy = calloc((size_t)npy->elements + 1, to);
     if (!copy) {
         return gradc_fail_memory(error);

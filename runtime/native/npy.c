@@ -100,7 +100,7 @@ static bool find_type(struct gradc_npy *npy, const char *type) {
         if (name[0] != (npy->is_uint ? 'i' : type[1]) || name[1] != type[2])
             continue;
         npy->dtype = (enum gradc_dtype)i;
-        npy->swapped = type[0] == '>' && gradc_dtypes[i].size > 1;
+        npy->swapped = type[0] == '>' && gradc_size(i) > 1;
         return true;
     }
     return false;

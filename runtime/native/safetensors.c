@@ -147,7 +147,7 @@ static const char *check_tensor(const struct reader *reader, struct gradc_tensor
         if (++i == GRADC_DTYPES)
             return "this dtype is not supported";
     if (!gradc_elements(tensor->rank, tensor->shape, &bytes) ||
-        !gradc_multiply(bytes, gradc_dtypes[i].size, &bytes))
+        !gradc_multiply(bytes, gradc_size(i), &bytes))
         return "its shape is too large";
     if (described->end - described->begin != bytes)
         return "its shape does not fit its place";

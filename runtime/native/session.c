@@ -162,8 +162,9 @@ void gradc_session_end_epoch(struct gradc_session *session, const double *result
 }
 #endif
 
+GRADC_APART
 int64_t gradc_field_bytes(const struct gradc_field *field, int axis, int64_t rows) {
-    int64_t bytes = gradc_dtypes[field->dtype].size;
+    int64_t bytes = gradc_size(field->dtype);
     for (; axis < field->rank; axis++) {
         bytes *= axis == field->batch_axis ? rows : gradc_numbers[field->shape + (uint32_t)axis];
     }

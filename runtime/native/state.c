@@ -33,7 +33,7 @@ static int64_t physical_strides(const struct gradc_state_field *field, int64_t s
 /* Copy elements between the block and a dense buffer: into the block where `into` is set. */
 static void walk(const struct gradc_state_field *field, unsigned char *block, int64_t first,
                  int64_t count, unsigned char *dense, bool into) {
-    size_t size = gradc_dtypes[field->dtype].size;
+    size_t size = gradc_size(field->dtype);
     const int64_t *shape = gradc_numbers + field->shape;
     int64_t last = gradc_numbers[field->order + field->rank - 1]; /* the innermost axis */
     int64_t strides[GRADC_MAX_RANK];
@@ -57,7 +57,7 @@ static void walk(const struct gradc_state_field *field, unsigned char *block, in
 
 void gradc_state_get(const struct gradc_state_field *field, const unsigned char *block,
                      int64_t first, int64_t count, void *out) {
-    size_t size = gradc_dtypes[field->dtype].size;
+    size_t size = gradc_size(field->dtype);
     if (field->order) {
         walk(field, (unsigned char *)block, first, count, out, false);
     } else {
@@ -67,7 +67,7 @@ void gradc_state_get(const struct gradc_state_field *field, const unsigned char 
 
 void gradc_state_set(const struct gradc_state_field *field, unsigned char *block, int64_t first,
                      int64_t count, const void *in) {
-    size_t size = gradc_dtypes[field->dtype].size;
+    size_t size = gradc_size(field->dtype);
     if (field->order) {
         walk(field, block, first, count, (unsigned char *)in, true);
     } else {

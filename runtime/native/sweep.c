@@ -90,7 +90,7 @@ static void call(struct gradc_sweep *sweep, int64_t count, int64_t rows) {
     void *outputs[GRADC_RESULTS_MAXIMUM];
     for (int64_t n = 0; n < count; n += at_once ? count : 1) {
         for (int64_t k = 0; k < gradc_program.scalar_count; k++) {
-            int64_t size = gradc_dtypes[gradc_results[k].dtype].size;
+            int64_t size = gradc_size(gradc_results[k].dtype);
             outputs[k] = (char *)sweep->outputs[k] + n * size;
         }
         gradc_session_run(sweep->session, sweep->kind, sweep->data->arrays, sweep->order,
