@@ -86,7 +86,7 @@ static void add_columns(struct gradc_tensor *tensors, size_t *count,
 /* The line about a tensor that the checksum covers. */
 static void hash_line(struct gradc_sha256 *hash, const struct gradc_tensor *tensor) {
     char extents[GRADC_EXTENTS], line[GRADC_EXTENTS + 16];
-    int length = gradc_format(line, sizeof line, " %s %s\n", gradc_dtypes[tensor->dtype].file_name,
+    int length = gradc_format(line, sizeof line, " %s %s\n", gradc_facts(tensor->dtype)->file_name,
                               gradc_extents(extents, ",", tensor->rank, tensor->shape));
     gradc_sha256_add(hash, tensor->name, tensor->name_length);
     gradc_sha256_add(hash, line, (size_t)length);
@@ -231,9 +231,9 @@ static void add_difference(struct gradc_text *text, const struct gradc_tensor *d
     }
     gradc_text_print(text, "\n  tensor '%s' is %s[%s] in the file, %s[%s] in the program",
                      declared->name,
-                     gradc_dtypes[given->dtype].name,
+                     gradc_facts(given->dtype)->name,
                      gradc_extents(was, ", ", given->rank, given->shape),
-                     gradc_dtypes[declared->dtype].name,
+                     gradc_facts(declared->dtype)->name,
                      gradc_extents(wanted, ", ", declared->rank, declared->shape));
 }
 

@@ -123,6 +123,11 @@ struct gradc_dtype_facts {
 GRADC_USED_OUTSIDE __attribute__((visibility("hidden")))
 extern const struct gradc_dtype_facts gradc_dtypes[GRADC_DTYPES];
 
+GRADC_APART_IN_HEADER
+static const struct gradc_dtype_facts *gradc_facts(enum gradc_dtype dtype) {
+    return &gradc_dtypes[dtype];
+}
+
 /* Bytes of one element. */
 GRADC_APART_IN_HEADER
 static size_t gradc_size(enum gradc_dtype dtype) {

@@ -71,7 +71,7 @@ static int64_t integer(uint64_t bits, size_t size, bool is_unsigned) {
 static bool convert_element(const struct gradc_npy *npy, const struct gradc_field *field,
                             uint64_t *bits) {
     size_t from = gradc_size(npy->dtype), to = gradc_size(field->dtype);
-    if (gradc_dtypes[field->dtype].kind == 'f') {
+    if (gradc_facts(field->dtype)->kind == 'f') {
         double wide = float_of(*bits, from);
         float narrow = (float)wide;
         uint32_t narrow_bits;
@@ -104,7 +104,7 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
             return gradc_fail(error,
                               npy->is_uint ? "input '%s' has values that do not fit %s: %" PRIu64
                                            : "input '%s' has values that do not fit %s: %" PRId64,
-                              name, gradc_dtypes[field->dtype].name, bits);
+                              name, gradc_facts(field->dtype)->name, bits);
         }
         memcpy(copy, &bits, to);
     }
@@ -119,19 +119,19 @@ static int convert(struct gradc_array *array, const struct gradc_npy *npy,
 static int open_array(struct gradc_dataset *data, int64_t n, const char *name,
                       struct gradc_error *error) {
     const struct gradc_field *field = &gradc_inputs[n];
-    const struct gradc_dtype_facts *declared = &gradc_dtypes[field->dtype];
+    const struct gradc_dtype_facts *declared = gradc_facts(field->dtype);
     struct gradc_array *array = &data->owned[n];
     struct gradc_npy npy;
     int status = gradc_npy_parse(array->file.data, array->file.size, &npy, error);
     if (status) {
         return status;
     }
-    if (gradc_dtypes[npy.dtype].kind != declared->kind) {
+    if (gradc_facts(npy.dtype)->kind != declared->kind) {
         return gradc_fail(error,
                           "input '%s' is %s, the file holds %s%s; arrays are converted within a "
                           "kind only: float, integer, bool",
                           name, declared->name, npy.is_uint ? "u" : "",
-                          gradc_dtypes[npy.dtype].name);
+                          gradc_facts(npy.dtype)->name);
     }
     status = check_shape(field, name, &npy, error);
     if (status) {

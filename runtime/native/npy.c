@@ -122,7 +122,7 @@ static int check_data(struct npy_reader *reader, size_t available, struct gradc_
     if (!find_type(npy, reader->type))
         return gradc_fail(error, "its elements have the type '%s', which is not a "
                           "floating-point, integer or bool type", reader->type);
-    const struct gradc_dtype_facts *facts = &gradc_dtypes[npy->dtype];
+    const struct gradc_dtype_facts *facts = gradc_facts(npy->dtype);
     gradc_extents(shape, ", ", npy->rank, npy->shape);
     if (!gradc_elements(npy->rank, npy->shape, &npy->elements) ||
         !gradc_multiply(npy->elements, facts->size, &needed))
@@ -163,7 +163,7 @@ int gradc_npy_parse(const unsigned char *data, size_t size, struct gradc_npy *np
 
 bool gradc_npy_header(struct gradc_text *text, enum gradc_dtype dtype, int rank,
                       const int64_t *shape) {
-    const struct gradc_dtype_facts *facts = &gradc_dtypes[dtype];
+    const struct gradc_dtype_facts *facts = gradc_facts(dtype);
     const size_t first = text->length, begin = first + MAGIC_BYTES + 2;
     if (!facts->npy_name[0])
         return false;

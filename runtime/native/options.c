@@ -362,7 +362,7 @@ static void add_fields(struct gradc_text *text, const char *title,
     for (int64_t n = 0; n < count; n++) {
         char extents[GRADC_EXTENTS];
         gradc_text_print(text, "%-9s %-12s %-8s [%s]\n", n ? "" : title,
-                         gradc_string(fields[n].name), gradc_dtypes[fields[n].dtype].name,
+                         gradc_string(fields[n].name), gradc_facts(fields[n].dtype)->name,
                          gradc_extents(extents, ", ", fields[n].rank,
                                        gradc_numbers + fields[n].shape));
     }

@@ -233,7 +233,7 @@ static int read_header(struct reader *reader) {
 static int fail_layout(struct reader *reader, const struct gradc_tensor *tensor,
                        const char *problem) {
     int64_t begin = tensor->data - reader->data, end = begin + (int64_t)tensor->bytes;
-    return fail_tensor(reader, tensor, gradc_dtypes[tensor->dtype].file_name, begin, end, problem);
+    return fail_tensor(reader, tensor, gradc_facts(tensor->dtype)->file_name, begin, end, problem);
 }
 
 /* Every byte of the data belongs to one tensor, and every name to one. */
