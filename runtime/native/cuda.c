@@ -81,7 +81,6 @@ static int choose_version(struct gradc_cuda *cuda, struct gradc_error *error) {
         const struct gradc_cuda_version *version = &gradc_cuda_versions[n];
         if (version_fits(version, &cuda->device)) {
             cuda->version = version;
-            cuda->session->code = &gradc_codes[n];
             return GRADC_OK;
         }
         if (used + 16 < sizeof built) {

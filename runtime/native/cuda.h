@@ -94,7 +94,7 @@ extern const int64_t gradc_constant_bytes[];
 
 struct gradc_cuda;
 
-/* The device, and the program on it; null with a message. Chooses session->code. */
+/* The device, and the program on it; null with a message. */
 struct gradc_cuda *gradc_cuda_open(struct gradc_session *session, struct gradc_error *error);
 void gradc_cuda_close(struct gradc_cuda *cuda);
 

@@ -31,17 +31,16 @@ int64_t gradc_usable_cpus(void) {
 /* The best version of the code that this CPU can run. */
 static int choose_code(struct gradc_session *session, struct gradc_error *error) {
     int level = gradc_cpu_level();
-    for (int64_t n = 0; n < gradc_program.code_count; n++) {
-        if (gradc_codes[n].level <= level) {
-            session->code = &gradc_codes[n];
-            return GRADC_OK;
-        }
+    const struct gradc_code *code = gradc_codes, *last = code + gradc_program.code_count - 1;
+    while (code < last && code->level > level) {
+        code++;
+        session->version++;
     }
-    int least = gradc_codes[gradc_program.code_count - 1].level;
-    return gradc_fail(error,
-                      "this CPU has no %s; the program was built for %s and needs x86-64-v%d",
-                      least == 4 ? "AVX-512" : "AVX2 with FMA",
-                      gradc_codes[gradc_program.code_count - 1].cpu, least);
+    return code->level <= level
+               ? GRADC_OK
+               : gradc_fail(error, "this CPU has no %s; the program was built for %s and needs "
+                            "x86-64-v%d", code->level == 4 ? "AVX-512" : "AVX2 with FMA",
+                            code->cpu, code->level);
 }
 #endif
 
@@ -119,7 +118,7 @@ static void call_entry(const struct gradc_session *session, int kind,
 #ifdef GRADC_CUDA
     gradc_cuda_run(session->pool, kind, arguments);
 #else
-    const int32_t *entries = gradc_entries + GRADC_ENTRIES * (session->code - gradc_codes);
+    const int32_t *entries = gradc_entries + GRADC_ENTRIES * session->version;
     uintptr_t distance = (uintptr_t)(intptr_t)entries[kind];
     ((gradc_entry_function *)((uintptr_t)gradc_entries + distance))(arguments);
 #endif

@@ -5,12 +5,12 @@
 #include "program.h"
 
 struct gradc_session {
-    const struct gradc_code *code;
     unsigned char *state; /* gradc_program.state_bytes, 64-byte aligned */
     unsigned char *arena; /* and the threads' workspaces, 64-byte aligned; touched when used */
     const void **inputs;  /* room for the table of one call */
     void *pool;           /* null with one thread; a device, in a binary for one */
     int64_t threads;
+    int64_t version; /* of the code, by its number */
 };
 
 /* Memory, threads and code for this CPU; `threads` is cut to the CPUs that may be used, 0 asks for
