@@ -80,7 +80,8 @@ static const struct strings {
 } strings = {ALL_OPTIONS(STRINGS)};
 
 static const struct option {
-    uint16_t name, offset, kind;
+    uint16_t name;
+    uint8_t offset, kind;
 } table[] = {ALL_OPTIONS(ENTRY)};
 
 struct parser {

@@ -22,7 +22,7 @@ enum field_kind { COUNT, INDEX, SEED, BOOLEAN, BEST, SUMS, HISTORY, FORMAT, FING
 /* Every key, sorted. */
 static const struct field {
     char name[12];
-    uint16_t kind, offset;
+    uint8_t kind, offset;
 } fields[] = {
     FIELD("batch_size", batches.batch_size, COUNT),
     FIELD("best", best, BEST),
