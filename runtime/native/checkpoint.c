@@ -21,9 +21,8 @@
 /* The last part of a name of the tensors below. */
 static const char *last_name(size_t n, size_t count) {
     size_t states = (size_t)gradc_program.state_count;
-    size_t results = (size_t)gradc_program.result_count;
-    return gradc_string(n < count ? gradc_states[n % states].name
-                                  : gradc_results[(n - count) % results].name);
+    return n < count ? gradc_string(gradc_states[n % states].name)
+                     : gradc_record_result((int64_t)(n - count));
 }
 
 /* The program's states as tensors of a file, sorted by name; `count` is once or twice their number,

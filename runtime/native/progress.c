@@ -53,7 +53,7 @@ void gradc_describe(struct gradc_text *text, const struct gradc_record *record, 
             double value = column->values[column->count - 1];
             /* C would print the sign of a NaN. */
             gradc_text_print(text, "%s%s%s %.*g", separator, k < results ? "" : GRADC_VALIDATION,
-                             gradc_string(gradc_results[k % results].name), digits,
+                             gradc_record_result(k), digits,
                              isnan(value) ? NAN : value);
             separator = "  ";
         }

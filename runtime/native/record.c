@@ -202,10 +202,15 @@ static bool read_column(struct record_reader *reader, struct gradc_column *colum
     return valid;
 }
 
+GRADC_APART
+const char *gradc_record_result(int64_t k) {
+    return gradc_string(gradc_results[k % gradc_program.result_count].name);
+}
+
 struct gradc_column *gradc_record_column(const struct gradc_record *record, const char *name,
                                          size_t length) {
     for (int64_t k = 0; k < 2 * gradc_program.result_count; k++) {
-        const char *result = gradc_string(gradc_results[k % gradc_program.result_count].name);
+        const char *result = gradc_record_result(k);
         size_t prefix = k < gradc_program.result_count ? 0 : strlen(GRADC_VALIDATION);
         if (length == prefix + strlen(result) && memcmp(name, GRADC_VALIDATION, prefix) == 0 &&
             memcmp(name + prefix, result, strlen(result)) == 0) {

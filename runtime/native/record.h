@@ -64,6 +64,9 @@ int gradc_record_read(struct gradc_record *record, struct gradc_seal *seal,
 /* Say that a field does not fit. */
 int gradc_fail_position(const char *field, struct gradc_error *error);
 
+/* The name of the result that column k is of. */
+const char *gradc_record_result(int64_t k);
+
 /* The column of this name, or null. */
 struct gradc_column *gradc_record_column(const struct gradc_record *record, const char *name,
                                          size_t length);

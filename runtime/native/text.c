@@ -65,20 +65,14 @@ void gradc_text_print(struct gradc_text *text, const char *format, ...) {
 
 const char gradc_escaped[] = "\"\\/\b\f\n\r\t", gradc_letters[] = "\"\\/bfnrt";
 
-/* Written as it is, also beyond ASCII. */
-static bool is_plain(unsigned char c) {
-    return c >= 0x20 && c != '"' && c != '\\';
-}
-
 void gradc_text_json(struct gradc_text *text, const char *data, size_t length) {
     gradc_text_add(text, "\"");
-    for (size_t i = 0, plain; i < length; i++) {
-        for (plain = i; plain < length && is_plain((unsigned char)data[plain]);)
-            plain++;
-        gradc_text_append(text, data + i, plain - i);
-        if ((i = plain) == length)
-            break;
+    for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)data[i];
+        if (c >= 0x20 && c != '"' && c != '\\') { /* written as it is, also beyond ASCII */
+            gradc_text_append(text, data + i, 1);
+            continue;
+        }
         const char *found = c ? strchr(gradc_escaped, c) : NULL;
         if (found)
             gradc_text_print(text, "\\%c", gradc_letters[found - gradc_escaped]);
