@@ -130,7 +130,7 @@ static const struct gradc_dtype_facts *gradc_facts(enum gradc_dtype dtype) {
 
 /* Bytes of one element. */
 GRADC_APART_IN_HEADER
-static size_t gradc_size(enum gradc_dtype dtype) {
+static unsigned gradc_size(enum gradc_dtype dtype) {
     return gradc_dtypes[dtype].size;
 }
 
