@@ -6,8 +6,9 @@
     after    %0 lies in order [0, 2, 1, 3]                  now they are: 128 elements in a row
 
 In: a graph. Out: the order of every value that a kernel computes and that others read through
-transposes of one kind alone. The last axis stays the last, so that who computes it stores whole
-vectors as before. Images have orders of their own (image_layouts.py), which come first.
+transposes of one kind alone, or sum over several axes in the order that those would have. The last
+axis stays the last, so that who computes it stores whole vectors as before. Images have orders of
+their own (image_layouts.py), which come first.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from ..graph.ir import Graph, Node
 from ..ops.again import AGAIN
+from ..ops.contraction import DOT_GENERAL
 from ..ops.movement import TRANSPOSE
 from .groups import is_free, is_leaf
 from .image_layouts import image_orders
@@ -51,5 +53,18 @@ def _read_in(node: Node, readers: Mapping[Node, list[Node]]) -> Iterator[Order |
         elif reader.op is TRANSPOSE:
             permutation: Any = reader.attributes["permutation"]
             yield tuple(permutation)
+        elif reader.op is DOT_GENERAL:
+            yield from _summed_in(node, reader)
         else:
             yield None
+
+
+def _summed_in(node: Node, product: Node) -> Iterator[Order | None]:
+    """The order of axes in which a product reads a node that it sums over several axes of."""
+    given: Mapping[str, Any] = product.attributes
+    for side, operand in zip(("lhs", "rhs"), product.inputs, strict=True):
+        if operand is node:
+            walked = (*given[f"{side}_batch"], *given[f"{side}_contract"])
+            order = (*walked, *(axis for axis in range(node.type.rank) if axis not in walked))
+            is_turned = len(given[f"{side}_contract"]) > 1 and order != tuple(sorted(order))
+            yield order if is_turned else None

@@ -9,6 +9,9 @@ Interleaved tensors are read and written so: what pads between elements, repeats
 shuffles pixels. With i = 2 * o + r for each r the choice is made when the code is, and lanes along
 o read elements side by side, where lanes along i would each compute an address of their own.
 
+Joined tensors are read in ranges: an index that is compared with numbers that cut its axis into as
+few equal parts, `select(lt(i, 128), %a[i], %b[i - 128])`, has i = o + 128 * r, and code for each r.
+
 Every element is computed as before, so no bit changes. Kernels that only store, once per point, are
 split; along axes of known extent, into at most MOST_PARTS parts of an axis and MOST_COPIES in all.
 """
@@ -24,6 +27,7 @@ from ..loops.build import ScalarBuilder, index_range
 from ..loops.ir import Axis, Kernel, Loop, Scalar, Store
 from ..loops.known_index import folded
 from ..loops.rewrite import Rewriting
+from ..loops.schedule import LANES
 from ..program.ir import Program
 from ..types import bool_, int64
 
@@ -50,6 +54,10 @@ def _kernel_split(kernel: Kernel, k: ScalarBuilder) -> Kernel:
     if kernel.when is not None or len(kernel.loops) != 1 or not _only_stores(kernel.loops[0]):
         return kernel
     parts = _parts(kernel)
+    steps = {axis: (n, 1) for axis, n in parts.items()}
+    if not parts:
+        parts = _ranges(kernel)
+        steps = {axis: (1, axis.extent // n) for axis, n in parts.items()}
     copies = math.prod(parts.values())
     if copies == 1 or copies > MOST_COPIES or copies * len(kernel.scalars) > MOST_SCALARS:
         return kernel
@@ -57,8 +65,8 @@ def _kernel_split(kernel: Kernel, k: ScalarBuilder) -> Kernel:
     stores: list[Store] = []
     for residues in itertools.product(*(range(n) for n in parts.values())):
         places = {
-            axis: k.add(k.mul(k.axis(shorter[axis]), k.index(n)), k.index(residue))
-            for (axis, n), residue in zip(parts.items(), residues, strict=True)
+            axis: k.add(k.mul(k.axis(shorter[axis]), k.index(inner)), k.index(outer * number))
+            for (axis, (inner, outer)), number in zip(steps.items(), residues, strict=True)
         }
         stores += Rewriting(_Placed(k, places)).loop(kernel.loops[0]).stores
     axes = tuple(shorter.get(axis, axis) for axis in kernel.axes)
@@ -87,6 +95,28 @@ def _parts(kernel: Kernel) -> Mapping[Axis, int]:
         for axis, parts in found.items()
         if parts <= MOST_PARTS and not axis.bounded and axis.extent % parts == 0
     }
+
+
+def _ranges(kernel: Kernel) -> Mapping[Axis, int]:
+    """Into how many equal parts which axes are split, of which each is on one side of all that the
+    axis is compared with."""
+    bounds: dict[Axis, set[int]] = {}
+    for scalar in kernel.scalars:
+        if scalar.op not in ("ge", "lt") or scalar.args[1].op != "constant":
+            continue
+        form = scalar.args[0].form
+        if form.origin is None or list(form.steps.values()) != [1]:
+            continue
+        (axis,) = form.steps
+        bound = scalar.args[1].payload - form.origin
+        if axis in kernel.axes and not axis.bounded and 0 < bound < axis.extent:
+            bounds.setdefault(axis, set()).add(bound)
+    found = {}
+    for axis, cuts in bounds.items():
+        size = math.gcd(axis.extent, *cuts)
+        if size >= LANES and axis.extent // size <= MOST_PARTS:
+            found[axis] = axis.extent // size
+    return found
 
 
 class _Placed:
