@@ -276,6 +276,8 @@ _UTILITIES = {
     "clip_grad_norm": _CLIPPING,
     "clip_grad_value_": _CLIPPING,
     "parameters_to_vector": "write gc.concat([p.flatten() for p in model.parameters()])",
+    "pack_padded_sequence": "write layer(x, lengths=lengths), of nn.RNN, nn.LSTM and nn.GRU",
+    "pad_packed_sequence": "outputs are padded with zeros: layer(x, lengths=lengths)",
     "weight_norm": "this version does not offer it",
     "spectral_norm": "this version does not offer it",
     "pad_sequence": "this version does not offer it; arrays are padded before they are given",

@@ -102,6 +102,41 @@ def test_a_layer_is_its_formulas(
     near(np.swapaxes(found, 0, 1) if batch_first else found, y, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("kind", "both"), list(itertools.product(LAYERS, (False, True))))
+def test_sequences_of_different_lengths(kind: str, both: bool) -> None:
+    """As if each had come alone, cut to its length; what lies behind is not read."""
+    layer = LAYERS[kind](IN, HIDDEN, 2, batch_first=True, bidirectional=both, dtype=gc.float64)
+    lengths = np.arange(BATCH) % (TIME - 1) + 1
+    x = rng.standard_normal((BATCH, TIME, IN))
+    given = np.where(np.arange(TIME)[:, None] < lengths[:, None, None], x, np.nan)
+    named = dict(layer.named_parameters())
+    t = gc.input("x", x.shape, gc.float64)
+    steps = gc.input("lengths", (BATCH,), gc.int32)
+    y, ends = layer(t, lengths=steps)
+    results = [y, ends, named, gc.grad(gc.sum(y * y), t)]
+    found, after, p, slope = values(results, x=x, lengths=lengths)
+    compiled = gc.compile([y, gc.grad(gc.sum(y * y), named["weight_hh_l1"])], seed=0)
+    assert all(np.isfinite(part).all() for part in compiled(x=x, lengths=lengths))
+    for n, length in enumerate(lengths):
+        zeros = [np.zeros((2 * (1 + both), 1, HIDDEN)) for _ in range(1 + (kind == "LSTM"))]
+        alone, wanted = sequence(kind, p, x[n, :length, None], zeros, 2, both)
+        near(found[n, :length], alone[:, 0], rtol=1e-12)
+        assert not found[n, length:].any() and not slope[n, length:].any()
+        for end, own in zip(after if kind == "LSTM" else [after], wanted, strict=True):
+            near(end[:, n], own[:, 0], rtol=1e-12)
+    blind, _ = values(layer(t, lengths=steps), x=given, lengths=lengths)
+    assert np.isfinite(blind).all()
+
+
+def test_lengths_that_do_not_fit() -> None:
+    x = gc.input("x", (TIME, "batch", IN))
+    with pytest.raises(gc.ShapeError, match="GRU: lengths has not one number for each") as caught:
+        nn.GRU(IN, HIDDEN)(x, lengths=[1, 2])
+    assert "lengths i64[2]" in str(caught.value)
+    with pytest.raises(gc.DTypeError, match="LSTM: lengths are integers"):
+        nn.LSTM(IN, HIDDEN)(x, lengths=gc.input("n", ("batch",)))
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 def test_parameters_have_pytorchs_names_and_shapes(kind: str) -> None:
     layer = LAYERS[kind](IN, HIDDEN, 2, bidirectional=True)

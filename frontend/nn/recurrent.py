@@ -13,10 +13,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError, described
-from gradc.compiler.types import float32
+from gradc.compiler.types import float32, int64
 
-from .. import init
-from ..functional import concatenate, dropout, linear, permute_dims, relu, sigmoid, stack, tanh
+from .. import init, nodes
+from ..functional import (
+    concatenate,
+    dropout,
+    linear,
+    permute_dims,
+    relu,
+    sigmoid,
+    stack,
+    tanh,
+    where,
+)
 from ..functional.creation import zeros
 from ..loops import scan
 from ..ranges import Number, WholeNumber, check_probability, count, layer_count
@@ -304,17 +314,23 @@ class _Layers(_Recurrent):
                 suffix = f"_l{layer}{direction}"
                 self._make(suffix, inputs, bias, dtype, weight_init, bias_init)
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, input: Any, hx: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
         """A sequence and the state before it to (output, state after it).
 
-        input   [time, batch, input], with batch_first [batch, time, input], or [time, input]
-        hx      [directions * layers, batch, hidden], of an LSTM a pair of them; None: zeros
-        output  [time, batch, directions * hidden], axes as those of the input: the last layer's h
+        input    [time, batch, input], with batch_first [batch, time, input], or [time, input]
+        hx       [directions * layers, batch, hidden], of an LSTM a pair of them; None: zeros
+        lengths  i32[batch], of one sequence i32[]: how many steps of each count; None: all
+        output   [time, batch, directions * hidden], axes as those of the input: the last layer's h
+
+        Behind its length a sequence is not read: its output is 0 there, the state after it that of
+        its last step, and the other direction begins at that step, as with PyTorch's packed
+        sequences. Sequences may stand in any order.
         """
         x = as_tensor(input)
         self._check_input(x, (2, 3))
         turned = self.batch_first and x.ndim == 3
         x = permute_dims(x, (1, 0, 2)) if turned else x
+        counted = None if lengths is None else self._counted(x, as_tensor(lengths))
         directions = 2 if self.bidirectional else 1
         cells = self.num_layers * directions
         shape = (cells, *x.node.type.shape[1:-1], self.hidden_size)
@@ -328,7 +344,7 @@ class _Layers(_Recurrent):
             for direction in range(directions):
                 place = layer * directions + direction
                 start = None if before is None else before[place]
-                last, ys = self._loop(x, start, layer, bool(direction))
+                last, ys = self._loop(x, start, layer, bool(direction), counted)
                 after.append(last)
                 outputs.append(ys)
             x = outputs[0] if directions == 1 else concatenate(outputs, axis=-1)
@@ -337,8 +353,24 @@ class _Layers(_Recurrent):
         ends = tuple(stack([h[n] for h in after]) for n in range(self.kind.states))
         return (permute_dims(x, (1, 0, 2)) if turned else x), self._bare(ends)
 
+    def _counted(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Whether a step of a sequence counts: bool [time, batch, 1], or [time, 1]."""
+        facts = [f"input is {x.node.type}, lengths {lengths.node.type}"]
+        if lengths.shape != x.shape[1:-1]:
+            problem = "lengths has not one number for each sequence"
+            fail(ShapeError, type(self).__name__, problem, facts)
+        if not lengths.dtype.is_integer:
+            fail(DTypeError, type(self).__name__, "lengths are integers", facts)
+        number = Tensor(nodes.iota((*x.shape[:-1], 1), 0, int64))
+        return number < lengths.astype(int64)[None, ..., None]
+
     def _loop(
-        self, x: Tensor, start: Hidden | None, layer: int, backward: bool
+        self,
+        x: Tensor,
+        start: Hidden | None,
+        layer: int,
+        backward: bool,
+        counted: Tensor | None,
     ) -> tuple[Hidden, Tensor]:
         """One layer in one direction: its last state, and its h after every step."""
         kind = self.kind
@@ -352,7 +384,15 @@ class _Layers(_Recurrent):
             found = kind.step(hidden, part, _state_part(kind, weights, hidden[0]))
             return found, found[0]
 
-        last, ys = scan(step, start, gates, reverse=backward)
+        def masked(hidden: Hidden, xs: tuple[Tensor, Tensor]) -> tuple[Hidden, Tensor]:
+            found, y = step(hidden, xs[0])
+            kept = tuple(where(xs[1], new, old) for new, old in zip(found, hidden, strict=True))
+            return kept, where(xs[1], y, 0)
+
+        if counted is None:
+            last, ys = scan(step, start, gates, reverse=backward)
+        else:
+            last, ys = scan(masked, start, (gates, counted), reverse=backward)
         return last, ys
 
     def extra_repr(self) -> str:
