@@ -33,13 +33,6 @@ OPTIMIZERS = frozenset(
     """.split()
 )
 
-RANDOM = frozenset(
-    """
-    beta binomial exponential gamma geometric gumbel laplace lognormal multinomial permutation
-    poisson randperm
-    """.split()
-)
-
 LINEAR_ALGEBRA = frozenset(
     """
     cond eig eigh eigvals eigvalsh matrix_exp matrix_rank pinv svd svdvals tensorinv tensorsolve
@@ -53,7 +46,6 @@ NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
         "gradc.nn.functional": FUNCTIONS,
         "gradc.optim": OPTIMIZERS,
         "gradc.linalg": LINEAR_ALGEBRA,
-        "gradc.random": RANDOM,
     }
 )
 """Names by namespace."""

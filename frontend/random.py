@@ -25,6 +25,7 @@ from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
 from .arguments import checked
+from .loops import while_loop
 from .missing import namespace
 from .open_regions import current_region
 from .ranges import (
@@ -41,7 +42,26 @@ from .tensor import DTypeLike, ShapeLike, Tensor, TensorLike, as_tensor, derive
 from .tracing import fail
 from .variables import seed_state, step_state
 
-__all__ = ["bernoulli", "bits", "categorical", "normal", "randint", "uniform"]
+__all__ = [
+    "bernoulli",
+    "beta",
+    "binomial",
+    "bits",
+    "categorical",
+    "exponential",
+    "gamma",
+    "geometric",
+    "gumbel",
+    "laplace",
+    "lognormal",
+    "multinomial",
+    "normal",
+    "permutation",
+    "poisson",
+    "randint",
+    "randperm",
+    "uniform",
+]
 
 # Bits of the fraction that a uniform number gets: as many as the dtype holds exactly below 1.
 _FRACTION_BITS = {"float16": 11, "bfloat16": 8, "float32": 24}
@@ -266,6 +286,283 @@ def _float_dtype(dtype: Any, operation: str) -> DType:
     if not wanted.is_float:
         fail(DTypeError, operation, f"a floating-point dtype is needed, not {wanted.name}")
     return wanted
+
+
+# ---------------------------------------------------------------- continuous distributions
+
+
+@_public
+def exponential(shape: ShapeLike, scale: Number = 1.0, dtype: DTypeLike = float32) -> Tensor:
+    """Exponential with mean `scale`: -scale * log(1 - u).
+
+    >>> round(float(gc.compile(gc.random.exponential((1000,)), seed=0)().mean()), 1)
+    1.0
+    """
+    _check_order("random.exponential", shape, "scale", scale)
+    wanted = _float_dtype(dtype, "random.exponential")
+    (scale,) = _not_negative("random.exponential", scale=scale)
+    return (_exponential(shape, _wide(wanted)) * scale).astype(wanted)
+
+
+@_public
+def laplace(
+    shape: ShapeLike, loc: Number = 0.0, scale: Number = 1.0, dtype: DTypeLike = float32
+) -> Tensor:
+    """Laplace: an exponential number of mean `scale` on either side of `loc`.
+
+    >>> round(float(gc.compile(gc.random.laplace((1000,), 30.0), seed=0)().mean()), 0)
+    30.0
+    """
+    _check_order("random.laplace", shape, "loc, scale", loc, scale)
+    wanted = _float_dtype(dtype, "random.laplace")
+    (loc,) = check_numbers("random.laplace", loc=loc)
+    (scale,) = _not_negative("random.laplace", scale=scale)
+    size = _exponential(shape, _wide(wanted)) * scale
+    return (derive(nodes.select((bits(shape) < 0).node, (-size).node, size.node)) + loc).astype(
+        wanted
+    )
+
+
+@_public
+def gumbel(
+    shape: ShapeLike, loc: Number = 0.0, scale: Number = 1.0, dtype: DTypeLike = float32
+) -> Tensor:
+    """Gumbel: loc - scale * log(an exponential number), whose mean is loc + 0.5772 scale.
+
+    >>> round(float(gc.compile(gc.random.gumbel((1000,)), seed=0)().mean()), 1)
+    0.6
+    """
+    _check_order("random.gumbel", shape, "loc, scale", loc, scale)
+    wanted = _float_dtype(dtype, "random.gumbel")
+    (loc,) = check_numbers("random.gumbel", loc=loc)
+    (scale,) = _not_negative("random.gumbel", scale=scale)
+    return (_exponential(shape, _wide(wanted)).log() * -scale + loc).astype(wanted)
+
+
+@_public
+def lognormal(
+    shape: ShapeLike, mean: Number = 0.0, std: Number = 1.0, dtype: DTypeLike = float32
+) -> Tensor:
+    """exp of a normal number of this mean and standard deviation.
+
+    >>> round(float(np.log(gc.compile(gc.random.lognormal((1000,), 2.0, 0.1), seed=0)()).mean()), 1)
+    2.0
+    """
+    _check_order("random.lognormal", shape, "mean, std", mean, std)
+    wanted = _float_dtype(dtype, "random.lognormal")
+    return normal(shape, mean, std, _wide(wanted)).exp().astype(wanted)
+
+
+@_public
+def gamma(
+    shape: ShapeLike, alpha: Number, scale: Number = 1.0, dtype: DTypeLike = float32
+) -> Tensor:
+    """Gamma with the density proportional to x**(alpha - 1) exp(-x / scale); mean alpha * scale.
+
+    Numbers are drawn in a loop until every element has one that is accepted, which fewer than one
+    in twenty is not.
+    Source: Marsaglia and Tsang, "A Simple Method for Generating Gamma Variables" (2000).
+
+    >>> round(float(gc.compile(gc.random.gamma((2000,), 4.0), seed=0)().mean()), 0)
+    4.0
+    """
+    _check_order("random.gamma", shape, "alpha, scale", alpha, scale)
+    wanted = _float_dtype(dtype, "random.gamma")
+    (scale,) = _not_negative("random.gamma", scale=scale)
+    return (_gamma(shape, alpha, _wide(wanted), "random.gamma") * scale).astype(wanted)
+
+
+@_public
+def beta(shape: ShapeLike, a: Number, b: Number, dtype: DTypeLike = float32) -> Tensor:
+    """Beta with the density proportional to x**(a - 1) (1 - x)**(b - 1); mean a / (a + b).
+
+    x / (x + y) of two gamma numbers.
+
+    >>> round(float(gc.compile(gc.random.beta((2000,), 3.0, 1.0), seed=0)().mean()), 1)
+    0.8
+    """
+    _check_order("random.beta", shape, "a, b", a, b)
+    wanted = _float_dtype(dtype, "random.beta")
+    x, y = (_gamma(shape, v, _wide(wanted), "random.beta") for v in (a, b))
+    return (x / (x + y)).astype(wanted)
+
+
+def _gamma(shape: Any, alpha: Any, dtype: DType, operation: str) -> Tensor:
+    (alpha,) = check_numbers(operation, alpha=alpha)
+    if not alpha > 0.0:
+        fail(ArgumentError, operation, f"a shape of the gamma distribution is positive: {alpha}")
+    d = (alpha if alpha >= 1.0 else alpha + 1.0) - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+
+    def drawn(carry: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        found, done = carry
+        x = normal(shape, dtype=dtype)
+        v = x * c + 1.0
+        v = v * v * v
+        positive = v > 0.0
+        safe = derive(nodes.select(positive.node, v.node, 1.0))
+        limit = x * x * 0.5 + (1.0 - safe + safe.log()) * d
+        accepted = positive & (-_exponential(shape, dtype) < limit)
+        taken = accepted & ~done
+        return derive(nodes.select(taken.node, (safe * d).node, found.node)), done | accepted
+
+    extents = nodes.check_shape(shape, operation)
+    nothing = Tensor(nodes.constant(0.0, dtype, extents))
+    start = nothing, Tensor(nodes.constant(False, bool_, extents))
+    found, _ = while_loop(lambda carry: (~carry[1]).any(), drawn, start)
+    if alpha >= 1.0:
+        return derive(found.node)
+    return found * (_exponential(shape, dtype) * (-1.0 / alpha)).exp()
+
+
+def _exponential(shape: Any, dtype: DType) -> Tensor:
+    """Exponential with mean 1, never 0."""
+    least = 2.0 ** (-54 if dtype == float64 else -25)
+    return -(1.0 - _unit(shape, dtype).clip(least)).log()
+
+
+def _wide(dtype: DType) -> DType:
+    """What numbers are computed in."""
+    return float64 if dtype == float64 else float32
+
+
+def _not_negative(operation: str, **numbers: Any) -> tuple[float, ...]:
+    found = check_numbers(operation, **numbers)
+    for name, value in zip(numbers, found, strict=True):
+        if value < 0.0:
+            fail(ArgumentError, operation, f"{name} is not negative, not {value}")
+    return tuple(found)
+
+
+# ---------------------------------------------------------------- counts
+
+
+TRIALS_MAXIMUM = 2**16
+"""Of `binomial`, each of whose trials draws bits of its own, and the mean of `poisson`."""
+
+
+@_public
+def geometric(p: Number, shape: ShapeLike) -> Tensor:
+    """How many trials of probability p it takes to succeed, at least 1; int64.
+
+    >>> round(float(gc.compile(gc.random.geometric(0.25, (2000,)), seed=0)().mean()), 0)
+    4.0
+    """
+    chance = check_probability(p, "random.geometric")
+    if chance == 0.0:
+        fail(ArgumentError, "random.geometric", "of probability 0 nothing ever succeeds")
+    if chance == 1.0:
+        return Tensor(nodes.constant(1, int64, nodes.check_shape(shape, "random.geometric")))
+    trials = _exponential(shape, float64) * (-1.0 / math.log1p(-chance))
+    return (trials.clip(0.0, 2.0**62) + 1.0).astype(int64)
+
+
+@_public
+def binomial(n: WholeNumber, p: Number, shape: ShapeLike) -> Tensor:
+    """How many of n trials of probability p succeed; int64. Every trial is drawn.
+
+    >>> round(float(gc.compile(gc.random.binomial(10, 0.3, (2000,)), seed=0)().mean()), 1)
+    3.0
+    """
+    (n,) = check_integers("random.binomial", n=n)
+    if not 0 <= n <= TRIALS_MAXIMUM:
+        fail(ArgumentError, "random.binomial", f"n is from 0 to {TRIALS_MAXIMUM}, not {n}")
+    extents = nodes.check_shape(shape, "random.binomial")
+    return bernoulli(p, (*extents, n)).sum(axis=-1, dtype=int64)
+
+
+@_public
+def poisson(rate: Number, shape: ShapeLike) -> Tensor:
+    """How many events there are in a time in which `rate` are expected; int64.
+
+    Exponential times between events are added up in a loop until the last element has reached
+    the end: about rate + 6 sqrt(rate) steps.
+    Source: Devroye, "Non-Uniform Random Variate Generation" (1986), X.3.
+
+    >>> round(float(gc.compile(gc.random.poisson(3.0, (2000,)), seed=0)().mean()), 1)
+    3.0
+    """
+    (rate,) = _not_negative("random.poisson", rate=rate)
+    if rate > TRIALS_MAXIMUM:
+        fail(ArgumentError, "random.poisson", f"rate is at most {TRIALS_MAXIMUM}, not {rate}")
+    extents = nodes.check_shape(shape, "random.poisson")
+
+    def waited(carry: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        time, count = carry
+        later = time + _exponential(extents, float64)
+        return later, count + (later <= rate).astype(int64)
+
+    start = Tensor(nodes.constant(0.0, float64, extents)), Tensor(nodes.constant(0, int64, extents))
+    _, count = while_loop(lambda carry: (carry[0] <= rate).any(), waited, start)
+    return derive(count.node)
+
+
+# ---------------------------------------------------------------- choices
+
+
+@_public
+def randperm(n: WholeNumber, dtype: DTypeLike = int64) -> Tensor:
+    """The numbers 0 to n - 1 in an order drawn at random: the order of n numbers of 64 bits.
+
+    >>> sorted(gc.compile(gc.random.randperm(5), seed=0)().tolist())
+    [0, 1, 2, 3, 4]
+    """
+    (n,) = check_integers("random.randperm", n=n)
+    if n < 0:
+        fail(ArgumentError, "random.randperm", f"n is not negative, not {n}")
+    keys = (bits(n).astype(int64) << 32) | (bits(n).astype(int64) & _LOW_32)
+    return keys.argsort().astype(dtype)
+
+
+@_public
+def permutation(x: TensorLike) -> Tensor:
+    """The slices of x along its first axis in an order drawn at random; of an integer `randperm`.
+
+    >>> gc.compile(gc.random.permutation([[1, 2], [3, 4]]), seed=0)().sum(axis=0)
+    array([4, 6])
+    """
+    if isinstance(x, int) and not isinstance(x, bool):
+        return randperm(x)
+    tensor = as_tensor(x)
+    if tensor.ndim == 0 or isinstance(tensor.node.type.shape[0], str):
+        problem = f"x has a first axis of known extent, not {tensor.node.type}"
+        fail(ShapeError, "random.permutation", problem)
+    return tensor[randperm(int(tensor.node.type.shape[0]))]
+
+
+@_public
+def multinomial(
+    input: TensorLike, num_samples: WholeNumber = 1, replacement: bool = False
+) -> Tensor:
+    """Places drawn with probabilities proportional to `input` along its last axis, as int64.
+
+    input         [.., n], not negative; rows need not sum to 1
+    num_samples   how many are drawn of a row: the last extent of the result
+    replacement   whether a place may come twice; if not, the greatest of log(input) + Gumbel
+                  numbers are drawn
+
+    Source: without replacement: Vieira, "Gumbel-max trick and weighted reservoir sampling" (2014).
+
+    >>> gc.compile(gc.random.multinomial([0.0, 1.0, 0.0], 2, replacement=True), seed=0)()
+    array([1, 1])
+    """
+    weights = as_tensor(input)
+    weights = weights if weights.dtype.is_float else weights.astype(float32)
+    (count,) = check_integers("random.multinomial", num_samples=num_samples)
+    extent = weights.node.type.shape[-1] if weights.ndim else 0
+    if weights.ndim == 0 or extent == 0 or isinstance(extent, str) or count < 0:
+        facts = [f"input is {weights.node.type}, num_samples {count}"]
+        fail(ShapeError, "random.multinomial", "places along a known last axis are drawn", facts)
+    odds = weights.log()
+    if replacement:
+        shape = (*weights.node.type.shape[:-1], count, extent)
+        return categorical(odds.expand_dims(-2).broadcast_to(shape))
+    if count > extent:
+        problem = f"{count} of {extent} places without replacement"
+        fail(ArgumentError, "random.multinomial", problem)
+    wide = odds.astype(float32) if odds.dtype.bits == 16 else odds
+    keys = wide + gumbel(wide.node.type.shape, dtype=wide.dtype)
+    return keys.argsort(descending=True)[..., :count]
 
 
 spell_functions(__all__, globals())

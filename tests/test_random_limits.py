@@ -33,8 +33,26 @@ def drawn(tensor: gc.Tensor) -> Any:
     return values(tensor).astype(np.float64)
 
 
+HERE = ("bernoulli", "bits", "categorical", "normal", "randint", "uniform")
+ELSEWHERE = (  # in test_distributions.py, and with extreme bits below
+    "beta", "binomial", "exponential", "gamma", "geometric", "gumbel", "laplace", "lognormal",
+    "multinomial", "permutation", "poisson", "randperm",
+)  # fmt: skip
+
+
 def test_every_random_function_is_here() -> None:
-    assert gc.random.__all__ == ["bernoulli", "bits", "categorical", "normal", "randint", "uniform"]
+    assert set(gc.random.__all__) == {*HERE, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_extreme_bits_give_finite_numbers(all_bits: None, dtype: Any) -> None:
+    for function in (gc.random.exponential, gc.random.laplace, gc.random.gumbel):
+        found = drawn(function((9,), dtype=dtype))
+        assert np.isfinite(found).all() and (
+            function is not gc.random.exponential or found.min() > 0
+        )
+    assert np.isfinite(drawn(gc.random.lognormal((9,), dtype=dtype))).all()
+    assert drawn(gc.random.geometric(1e-6, (9,))).min() >= 1
 
 
 INTERVALS = [
