@@ -1,8 +1,14 @@
 """Linear algebra under the names of torch.linalg and of the Array API's extension.
 
-All of them are functions of `gc` too.
+All are functions of `gc` too, but for two whose arguments differ there: `norm`, whose order is that
+of a matrix where there are two axes, and `vander`, whose powers ascend here.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from .arguments import checked
 from .functional import (
     cholesky,
     cross,
@@ -16,7 +22,6 @@ from .functional import (
     matrix_power,
     matrix_transpose,
     multi_dot,
-    norm,
     outer,
     qr,
     slogdet,
@@ -24,11 +29,13 @@ from .functional import (
     solve_triangular,
     tensordot,
     trace,
-    vander,
     vecdot,
     vector_norm,
 )
+from .functional import vander as _vander
 from .missing import namespace
+from .synonyms import spelled
+from .tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor
 
 __all__ = [
     "cholesky",
@@ -55,5 +62,43 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+
+@spelled
+@checked
+def norm(
+    x: TensorLike,
+    ord: Any = None,
+    axis: Axis = None,
+    keepdims: bool = False,
+    dtype: DTypeLike | None = None,
+) -> Tensor:
+    """The norm of vectors along one axis, or of matrices over two.
+
+    ord    None: the root of the sum of squares. A number is that of `vector_norm` for one axis,
+           and for a vector without an axis; with two axes, or of a matrix, that of `matrix_norm`
+    axis   None: all elements
+
+    >>> gc.compile(gc.linalg.norm([[1.0, -2.0], [3.0, 4.0]], 1))()
+    array(6., dtype=float32)
+    """
+    tensor = as_tensor(x)
+    axes = (axis,) if isinstance(axis, int) else axis
+    if ord is not None and len(axes if axes is not None else tensor.shape) == 2:
+        return matrix_norm(x, ord, (-2, -1) if axes is None else axes, keepdims, dtype)
+    return vector_norm(x, 2.0 if ord is None else ord, axis, keepdims, dtype)
+
+
+@spelled
+@checked
+def vander(x: TensorLike, N: int | None = None) -> Tensor:
+    """The matrix of Vandermonde: column j of row i is x[i] to the power of j; N columns.
+
+    >>> gc.compile(gc.linalg.vander([2, 3], 3))()
+    array([[1, 2, 4],
+           [1, 3, 9]])
+    """
+    return _vander(x, N, increasing=True)
+
 
 __getattr__, __dir__ = namespace(globals())

