@@ -279,6 +279,21 @@ def test_the_functions_of_initial_values_do_not_grow_with_depth() -> None:
     assert len(many) == len(few)
 
 
+def test_initial_values_call_long_functions() -> None:
+    """They are made once: code for each kernel would be as long as a function."""
+    weight = gc.init.kaiming_normal()
+    layers = [nn.Linear(70, 90, weight_init=weight), nn.Linear(90, 80, weight_init=weight)]
+    x = gc.input("x", ("batch", 70))
+    loss = gc.mean(gc.cos(nn.Sequential(*layers)(x)))
+    artifact = gc.training(loss, optimizer=optim.SGD(lr=0.1)).compile(seed=0).artifact
+    texts = {
+        kind: emit_program(artifact.lowered(kind, dims, False), "f").text
+        for kind, dims in (("init", {}), ("evaluate", {"batch": 24}))
+    }
+    call = "call <16 x float> @gradc.cos"
+    assert texts["init"].count(call) == 2 and call not in texts["evaluate"]
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_initial_values_are_those_of_their_streams(threads: int) -> None:
     program = multilayer(14).artifact.lowered("init", {}, False)

@@ -74,10 +74,13 @@ def emit_programs(programs: Mapping[str, Program], name: str, shared: str) -> Mo
 
 
 class _KernelFunctions:
-    """The kernels of a module: one function for all that have the same canonical text."""
+    """The kernels of a module: one function for all that have the same canonical text.
 
-    def __init__(self, module: ModuleEmitter) -> None:
-        self._module = module
+    once   they are run once in the life of a state: long functions are called, not written out
+    """
+
+    def __init__(self, module: ModuleEmitter, once: bool = False) -> None:
+        self._module, self._once = module, once
         self._of_structure: dict[Hashable, KernelFunction] = {}
         self._of_text: dict[str, KernelFunction] = {}
 
@@ -103,9 +106,10 @@ class _KernelFunctions:
 
     def _emitted(self, kernel: Kernel, text: str) -> FunctionEmitter | Recorded:
         try:
-            return _emit_kernel(canonical_kernel(text, kernel.name))
+            return _emit_kernel(canonical_kernel(text, kernel.name), self._once)
         except CompileError:
-            _emit_kernel(kernel)  # is refused with the names that its author gave its axes
+            # It is refused with the names that its author gave its axes.
+            _emit_kernel(kernel, self._once)
             raise
 
 
@@ -114,14 +118,14 @@ def aligned_workspace_bytes(size: int) -> int:
     return -(-size // WORKSPACE_ALIGNMENT_BYTES) * WORKSPACE_ALIGNMENT_BYTES
 
 
-def _emit_kernel(kernel: Kernel) -> FunctionEmitter | Recorded:
+def _emit_kernel(kernel: Kernel, once: bool) -> FunctionEmitter | Recorded:
     """The function of a kernel, as its schedule says."""
     if any(loop.axes and loop.order is None for loop in kernel.loops):
         problem, hint = "a loop of it has no order", "choose_schedule gives it one"
         raise CompileError(problem, operation=f"kernel {kernel.name}", hint=hint)
     match kernel.schedule:
         case Nest() as nest:
-            return emit_nest(kernel, nest)
+            return emit_nest(kernel, nest, once)
         case Tiles() as tiles:
             return emit_contraction(kernel, tiles)
         case Grid() | Products():
@@ -150,6 +154,8 @@ def _add_program(
         module.add(emit_resident(program, symbol))
         module.add(_emit_entry(symbol))
         return
+    if not program.inputs and not program.outputs:
+        functions = _KernelFunctions(module, once=True)  # it makes initial values
     tree = TreeEmitter(module, symbol, functions, program, _is_shared, stops)
     counter_bytes = aligned_workspace_bytes(tree.depth * COUNTER_BYTES)
     module.workspaces[symbol] = counter_bytes + tree.workspace_bytes

@@ -45,10 +45,14 @@ kernels call the same ones. Whole blocks of lanes and what is left after them ar
 whose lanes are masked. Neither changes a bit, nor a time that could be measured."""
 
 
-def emit_nest(kernel: Kernel, nest: Nest) -> FunctionEmitter:
-    """The kernel as one function with the signature of context.py."""
+def emit_nest(kernel: Kernel, nest: Nest, once: bool = False) -> FunctionEmitter:
+    """The kernel as one function with the signature of context.py.
+
+    once   it is run once, and is short code whatever its points are
+    """
     f = new_kernel_function(kernel.name)
     few = points_of(kernel.axes) * max(points_of(loop.axes) for loop in kernel.loops) <= FEW_POINTS
+    few = few or once
     if few:
         f.most_copies = 0
     flat = flatten_kernel(kernel, ScalarBuilder())
@@ -64,7 +68,7 @@ class NestEmitter:
     def __init__(
         self, kernel: Kernel, context: KernelContext, nest: Nest, few: bool = False
     ) -> None:
-        """few   it has no more than FEW_POINTS"""
+        """few   it has no more than FEW_POINTS, or is run once"""
         self.kernel, self.few = kernel, few
         self.context = context
         self.f = context.f
