@@ -23,6 +23,9 @@ NAMESPACES: dict[str, Any] = {
     "init": gc.init,
     "random": gc.random,
     "augment": gc.augment,
+    "data": gc.data,
+    "linalg": gc.linalg,
+    "special": gc.special,
 }
 
 

@@ -106,6 +106,13 @@ def load_cifar10(
 
     Raises FileError for a missing file, a length that is not a whole number of records or a label
     above 9, and ArgumentError for an unknown class or split.
+
+    >>> record = bytes([3]) + bytes(3072)
+    >>> with open("batch.bin", "wb") as file:
+    ...     _ = file.write(record * 2)
+    >>> images, labels = gc.data.load_cifar10("batch.bin")
+    >>> images.shape, gc.data.CIFAR10_CLASSES[labels[0]]
+    ((2, 3, 32, 32), 'cat')
     """
     return _load(_CIFAR10, path, classes, split, 0)
 
@@ -129,6 +136,13 @@ def load_cifar100(
 
     Raises FileError for a missing file, a length that is not a whole number of records or a label
     out of range, and ArgumentError for an unknown class, split or kind of label.
+
+    >>> record = bytes([4, 30]) + bytes(3072)
+    >>> with open("train.bin", "wb") as file:
+    ...     _ = file.write(record * 2)
+    >>> images, labels = gc.data.load_cifar100("train.bin")
+    >>> images.shape, gc.data.CIFAR100_CLASSES[labels[0]]
+    ((2, 3, 32, 32), 'dolphin')
     """
     if labels not in _LABELS:
         raise ArgumentError(

@@ -38,6 +38,13 @@ def load_idx(path: str | os.PathLike[str]) -> Array:
 
     Raises FileError for a missing file, a wrong magic number, or data that is shorter or longer
     than the header says.
+
+    >>> header = bytes([0, 0, 8, 2]) + (2).to_bytes(4, "big") + (3).to_bytes(4, "big")
+    >>> with open("pixels.idx", "wb") as file:
+    ...     _ = file.write(header + bytes(range(6)))
+    >>> gc.data.load_idx("pixels.idx")
+    array([[0, 1, 2],
+           [3, 4, 5]], dtype=uint8)
     """
     file = Path(path)
     with opened(file, "load_idx") as raw:

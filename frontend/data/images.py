@@ -37,6 +37,11 @@ class Pictures(NamedTuple):
     images   uint8[n, channels, height, width]
     labels   int32[n]: the place of the class in `classes`
     classes  names of the folders, sorted
+
+    >>> images, labels = np.zeros((2, 3, 8, 8), np.uint8), np.array([0, 1])
+    >>> pictures = gc.data.Pictures(images, labels, ("cat", "dog"))
+    >>> pictures.classes[int(pictures.labels[1])]
+    'dog'
     """
 
     images: NDArray[np.uint8]
@@ -65,6 +70,14 @@ def load_images(
     Transparency is left out, and a camera's note on how it was held is not followed. Raises
     FileError for a folder without classes or pictures, a picture that cannot be read, has another
     size than the first, more than 8 bits, or more than 2^26 points; ImportError without Pillow.
+
+    >>> import os
+    >>> from PIL import Image
+    >>> os.makedirs("pictures/cat")
+    >>> Image.new("RGB", (8, 8), "red").save("pictures/cat/0.png")
+    >>> pictures = gc.data.load_images("pictures")
+    >>> pictures.images.shape, pictures.classes
+    ((1, 3, 8, 8), ('cat',))
     """
     check_extra("PIL", "images", _OPERATION)
     if size is not None and not _is_size(size):

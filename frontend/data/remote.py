@@ -106,14 +106,17 @@ def mnist(folder: Folder = None) -> Sets:
     Raises FileError where a file cannot be fetched or is not the one that was published, and
     ImportError without pooch.
 
-        sets = gc.data.mnist()
-        trainer.fit(sets["train"], validation=sets["validation"], batch_size=64, epochs=5)
+    >>> sets = gc.data.mnist()  # doctest: +SKIP
+    >>> trainer.fit(sets["train"], validation=sets["validation"])  # doctest: +SKIP
     """
     return _idx_sets(MNIST, folder, "mnist")
 
 
 def fashion_mnist(folder: Folder = None) -> Sets:
-    """Fashion-MNIST: 70,000 pictures of clothes in the form of MNIST; see `mnist`."""
+    """Fashion-MNIST: 70,000 pictures of clothes in the form of MNIST; see `mnist`.
+
+    >>> images = gc.data.fashion_mnist()["train"]["images"]  # doctest: +SKIP
+    """
     return _idx_sets(FASHION_MNIST, folder, "fashion_mnist")
 
 
@@ -121,12 +124,17 @@ def cifar10(folder: Folder = None) -> Sets:
     """CIFAR-10: 50,000 coloured pictures of ten classes to train on and 10,000 held out.
 
     result  as that of `mnist`, with uint8[n, 3, 32, 32]; CIFAR10_CLASSES names the labels
+
+    >>> images = gc.data.cifar10()["train"]["images"]  # doctest: +SKIP
     """
     return _cifar_sets(CIFAR10, folder, "cifar10", load_cifar10)
 
 
 def cifar100(folder: Folder = None) -> Sets:
-    """CIFAR-100: as CIFAR-10, of a hundred classes; CIFAR100_CLASSES names the labels."""
+    """CIFAR-100: as CIFAR-10, of a hundred classes; CIFAR100_CLASSES names the labels.
+
+    >>> images = gc.data.cifar100()["train"]["images"]  # doctest: +SKIP
+    """
     return _cifar_sets(CIFAR100, folder, "cifar100", load_cifar100)
 
 

@@ -28,6 +28,10 @@ class Scaling(Attributes):
     """x -> (x - offset) / scale, for arrays and tensors whose last axes are those of `offset`.
 
     offset, scale   arrays; every scale is another number than 0
+
+    >>> scaling = gc.data.range_scaling(np.array([[0.0], [4.0]]))
+    >>> scaling.offset, scaling.scale
+    (array([0.]), array([4.]))
     """
 
     offset: Array
@@ -70,14 +74,12 @@ def standard_scaling(x: Any, axis: Axes = 0) -> Scaling:
     float64 and are of the dtype of x. Raises ArgumentError for numbers that are not finite and for
     no rows.
 
-        import numpy as np
-        from gradc import data
-
-        scaling = data.standard_scaling(np.array([[1.0, 10.0], [3.0, 30.0]]))
-        print(scaling(np.array([[2.0, 40.0]])))
-
     Source: LeCun, Bottou, Orr, Müller, "Efficient BackProp" (1998), section 4.3; as scikit-learn's
     StandardScaler.
+
+    >>> scaling = gc.data.standard_scaling(np.array([[1.0, 10.0], [3.0, 30.0]]))
+    >>> scaling(np.array([[2.0, 40.0]]))
+    array([[0., 2.]])
     """
     wide, axes = _wide(x, axis, "standard_scaling")
     return _made(x, wide, axes, wide.mean(axes, keepdims=True), wide.std(axes, keepdims=True))
@@ -91,10 +93,8 @@ def range_scaling(x: Any, axis: Axes = 0) -> Scaling:
     Where all numbers are equal, the scale is 1. Other data may leave the range. As scikit-learn's
     MinMaxScaler.
 
-        import numpy as np
-        from gradc import data
-
-        print(data.range_scaling(np.array([2.0, 4.0, 10.0]))(np.array([2.0, 6.0, 12.0])))
+    >>> gc.data.range_scaling(np.array([2.0, 4.0, 10.0]))(np.array([2.0, 6.0, 12.0]))
+    array([0.  , 0.5 , 1.25])
     """
     wide, axes = _wide(x, axis, "range_scaling")
     least = wide.min(axes, keepdims=True)

@@ -66,14 +66,12 @@ def k_fold(
 
     Raises ArgumentError for fewer than two folds or more than rows; ShapeError as random_split.
 
-        import numpy as np
-        from gradc import data
-
-        whole = {"x": np.arange(10.0), "y": np.arange(10) % 2}
-        for train, held_out in data.k_fold(whole, 5, stratify="y"):
-            print(len(train["x"]), len(held_out["x"]), held_out["y"].sum())
-
     Source: Hastie, Tibshirani, Friedman, The Elements of Statistical Learning (2009), section 7.10.
+
+    >>> whole = {"x": np.arange(10.0), "y": np.arange(10) % 2}
+    >>> folds = list(gc.data.k_fold(whole, 5, stratify="y"))
+    >>> [int(held_out["y"].sum()) for train, held_out in folds]
+    [1, 1, 1, 1, 1]
     """
     given, total = _checked(arrays, "k_fold")
     if not isinstance(folds, (int, np.integer)) or not 2 <= folds <= total:

@@ -44,6 +44,12 @@ class Table:
     names     of the features, from the header; "0", "1"... by place where there is none
     labels    [rows]; None where no column was named
     classes   of labels that are text: what each number stands for; else empty
+
+    >>> with open("flowers.csv", "w") as file:
+    ...     _ = file.write("length,kind\\n1.4,setosa\\n4.7,versicolor\\n")
+    >>> table = gc.data.load_csv("flowers.csv", label="kind")
+    >>> table.names, table.labels.tolist(), table.classes
+    (('length',), [0, 1], ('setosa', 'versicolor'))
     """
 
     features: Array
