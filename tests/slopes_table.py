@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slopes_case import BIG, INF, LN_2, NAN, PI, S20, Case, binary, unary
+from slopes_of_functions import FUNCTIONS
 from slopes_of_losses import LOSSES
 from slopes_of_matrices import MATRICES
 
@@ -448,7 +449,17 @@ PICTURES: Mapping[str, Sequence[Case]] = {
     },
 }  # fmt: skip
 
-TABLES = (ELEMENTWISE, ACTIVATIONS, LAYERS, REDUCTIONS, ORDERS, LOSSES, MATRICES, PICTURES)
+TABLES = (
+    ELEMENTWISE,
+    FUNCTIONS,
+    ACTIVATIONS,
+    LAYERS,
+    REDUCTIONS,
+    ORDERS,
+    LOSSES,
+    MATRICES,
+    PICTURES,
+)
 CASES: Mapping[str, Sequence[Case]] = {n: c for table in TABLES for n, c in table.items()}
 
 _IJ = [[0, 1], [1, 0]]
