@@ -16,6 +16,7 @@ import gradc as gc
 from gradc import nn, optim
 from gradc._training import TrainingProgram
 from gradc.compiler.artifact import StateField
+from gradc.compiler.cpu_llvm.contraction import TiledKernel, wanted_numbers
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.inspect import state_table
@@ -171,6 +172,24 @@ def step_program(
     outputs = {"y": y, "z": back, "size": sum_(mul(w, abs_(w)), (0, 1)), "rows": sum_(w, (1,))}
     graph = graph_of(outputs, updates)
     return plan(graph, {"batch": rows} if bounded else None, {"w": layout, "v": layout})
+
+
+def test_the_next_tile_is_fetched_from_where_it_lies() -> None:
+    """A wrong address changes no value: the fetch is in vain, and the step a quarter slower."""
+    columns, depth = 96, 640
+    updates = {}
+    for kernel in scheduled(step_program(columns, depth, 64, IN_STRIPS)).kernels():
+        if isinstance(kernel.schedule, Tiles):
+            tiled = TiledKernel(kernel, kernel.schedule)
+            if tiled.wanted is not None:
+                updates[kernel.name] = wanted_numbers(tiled)
+    (numbers,) = updates.values()
+    place = np.arange(columns * depth).reshape(columns // STRIP, depth, STRIP)
+    for column in range(0, columns, STRIP):
+        first = 4 * place[column // STRIP, 0, 0]
+        found = 4 * column + column // STRIP * numbers["wanted_beyond"]
+        assert found == first
+        assert 4 * place[column // STRIP, 5, 0] - first == 5 * numbers["wanted_row"]
 
 
 SIZES = st.tuples(

@@ -198,7 +198,7 @@ class TiledKernel:
         return None if None in found else [in_strips(step) for step in found if step is not None]
 
 
-def _wanted_numbers(k: TiledKernel) -> dict[str, int]:
+def wanted_numbers(k: TiledKernel) -> dict[str, int]:
     """Where in what the epilogue wants fetched (blocked.py) the part of a tile is."""
     row = beyond = step = 0
     if k.wanted is not None:
@@ -206,7 +206,8 @@ def _wanted_numbers(k: TiledKernel) -> dict[str, int]:
         row, beyond = rows.inside, columns.across - STRIP
         step = -(-k.shape.rows * row // min(k.sum.block_terms, k.sum.terms))
     size = SIZE_BYTES[k.shape.scalar]
-    return {"wanted_row": row * size, "wanted_beyond": beyond, "wanted_step": step * size}
+    numbers = {"wanted_row": row, "wanted_beyond": beyond, "wanted_step": step}
+    return {name: size * found for name, found in numbers.items()}
 
 
 class _Operand:
@@ -346,7 +347,7 @@ class _ContractionEmitter:
         )  # fmt: skip
         self.at_once = self._tiles_at_once()
         # Rooms in the workspace are taken in this order.
-        self.numbers = self._sizes() | self._memory() | k.sum.numbers() | _wanted_numbers(k)
+        self.numbers = self._sizes() | self._memory() | k.sum.numbers() | wanted_numbers(k)
         self.form = BlockedForm(
             self.shape.scalar, len(k.a), len(k.b), len(k.sum.axes), k.sum.cut.position,
             number_type(self.numbers),
