@@ -322,20 +322,24 @@ class TextEmitter(FunctionEmitter):
         args: Sequence[Value],
         build: Callable[[], object],
     ) -> Value:
-        """That of large angles alone, whose operands and results are in cells."""
+        """That of large angles alone, whose operand and results are in four cells."""
         if name != REDUCE_LARGE:
             raise CompileError(f"Triton text has no function {name}")
-        cells = [cell.name for cell in args[:4]]
+        cells = [self.gep(args[0], n, "i64").name for n in range(4)]
         given = [self._cells[cell] for cell in cells]
         kinds = [v.type for v in given[1:]]
         found = self.call_text("gradc_reduce_large", REDUCE_LARGE_TEXT, given, kinds)
         self._cells.update(zip(cells[1:], found, strict=True))
         return found[0]
 
-    # -- cells: memory of one value, which are variables ------------------------------------
+    # -- cells: memory of one value each, which are variables --------------------------------
 
     def alloca(self, scalar: str, count: int = 1, align: int = 0) -> Value:
         return Name(self.fresh("cell"), "ptr")
+
+    def gep(self, pointer: Value, index: Operand, kind: str = "i8", inbounds: bool = True) -> Value:
+        """One of the cells that were made together; its place is a number."""
+        return Name(f"{pointer.name}_{self.operand(index, 'i64').name}", "ptr")
 
     def store(
         self,
