@@ -224,6 +224,21 @@ def test_gradients_of_nothing() -> None:
         assert float(values(gc.grad(y, s), s=2.0)) == wanted
 
 
+def test_gradients_of_products_of_nothing() -> None:
+    """Results without bytes are written over no operand: they have places of their own."""
+    square, tall = gc.input("square", (0, 0), gc.float64), gc.input("tall", (3, 0), gc.float64)
+    tokens = gc.input("tokens", (2, 0, 4), gc.float64)
+    for name, x, y in (
+        ("square", square, gc.slogdet(square)[1]),
+        ("square", square, gc.lu(square)[2]),
+        ("tall", tall, gc.lstsq(tall, np.ones((3, 2))).solution),
+        ("tokens", tokens, gc.scaled_dot_product_attention(tokens, tokens, tokens)),
+    ):
+        empty = np.zeros(x.shape)
+        found = gc.compile({"y": y, "slope": gc.grad(gc.sum(y), x)})(**{name: empty})
+        assert found["slope"].shape == empty.shape
+
+
 def test_more_is_cut_than_there_is() -> None:
     for margins, mode in (
         ((-4, 0), "constant"), ((-2, -2), "constant"), ((-4, 9), "constant"),

@@ -101,7 +101,7 @@ class _Heirs:
 
     def operand_for(self, result: Buffer) -> Buffer | None:
         """The first dying operand that `result` may be written over, taken out; None if none."""
-        if len(self.writing[result]) != 1:
+        if len(self.writing[result]) != 1 or not result.size_bytes:  # no bytes, nothing to share
             return None
         ((number, store),) = self.writing[result]
         if store.takes_turns or self.kernel.loops[number].running:

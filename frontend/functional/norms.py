@@ -120,7 +120,7 @@ def matrix_norm(
     if ord == "fro":
         return _vector(value, 2.0, (row, column), keepdims, "matrix_norm").astype(wanted)
     if ord not in (1, -1, math.inf, -math.inf):
-        hint = "of the singular values gc.linalg.svdvals gives" if ord in ("nuc", 2, -2) else ""
+        hint = "norms of singular values are not offered" if ord in ("nuc", 2, -2) else ""
         problem = f"ord is 'fro', 1, -1, inf or -inf, not {described(ord)}"
         fail(ArgumentError, "matrix_norm", problem, hint=hint)
     along, across = (row, column) if ord in (1, -1) else (column, row)
