@@ -1,7 +1,8 @@
 """Linear algebra under the names of torch.linalg and of the Array API's extension.
 
-All are functions of `gc` too, but for two whose arguments differ there: `norm`, whose order is that
-of a matrix where there are two axes, and `vander`, whose powers ascend here.
+All are functions of `gc` too, but for four whose arguments differ there: `norm`, whose order is
+that of a matrix where there are two axes, `diagonal` and `trace`, which take the last two axes
+here, and `vander`, whose powers ascend here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from .functional import (
     cholesky,
     cross,
     det,
-    diagonal,
     inv,
     lstsq,
     lu,
@@ -28,10 +28,11 @@ from .functional import (
     solve,
     solve_triangular,
     tensordot,
-    trace,
     vecdot,
     vector_norm,
 )
+from .functional import diagonal as _diagonal
+from .functional import trace as _trace
 from .functional import vander as _vander
 from .missing import namespace
 from .synonyms import spelled
@@ -62,6 +63,29 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+
+@spelled
+@checked
+def diagonal(x: TensorLike, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
+    """The elements x[.., i, i + offset, ..] of two axes, as the last axis of the result.
+
+    >>> gc.compile(gc.linalg.diagonal([[[1, 2], [3, 4]], [[5, 6], [7, 8]]]))()
+    array([[1, 4],
+           [5, 8]])
+    """
+    return _diagonal(x, offset, axis1, axis2)
+
+
+@spelled
+@checked
+def trace(x: TensorLike, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
+    """The sums of the diagonals of matrices; integers and bools in int64.
+
+    >>> gc.compile(gc.linalg.trace([[[1, 2], [3, 4]], [[5, 6], [7, 8]]]))()
+    array([ 5, 13])
+    """
+    return _trace(x, offset, axis1, axis2)
 
 
 @spelled

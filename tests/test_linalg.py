@@ -291,7 +291,8 @@ def test_a_mistake_is_told_at_its_line(name: str) -> None:
 def test_the_namespace() -> None:
     assert set(gc.linalg.__all__) <= set(gc.__all__)
     own = {n for n in gc.linalg.__all__ if getattr(gc.linalg, n) is not getattr(gc, n)}
-    assert own == {"norm", "vander"}  # whose arguments are torch.linalg's: test_linalg_norms.py
+    # Whose arguments are torch.linalg's and np.linalg's: test_linalg_norms.py.
+    assert own == {"diagonal", "norm", "trace", "vander"}
     elsewhere = {"cholesky_inverse", "cholesky_solve", "inverse", "logdet"}  # as in torch
     assert set(factors) - set(gc.linalg.__all__) == elsewhere
     with pytest.raises(AttributeError, match="this version does not offer it"):

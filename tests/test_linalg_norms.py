@@ -44,3 +44,14 @@ def test_arguments() -> None:
     assert "svdvals" in caught.value.hint
     with pytest.raises(gc.ArgumentError, match="operands are tensors"):
         gc.linalg.norm("x")
+
+
+@pytest.mark.parametrize("offset", [0, 1, -2])
+def test_diagonals_of_stacks(offset: int) -> None:
+    """Of the last two axes, as np.linalg's and torch.linalg's; gc.diagonal takes the first two."""
+    found = values(gc.linalg.diagonal(X, offset=offset))
+    np.testing.assert_array_equal(found, np.diagonal(X, offset, -2, -1))
+    sums = values(gc.linalg.trace(X, offset=offset))
+    np.testing.assert_allclose(sums, np.trace(X, offset, -2, -1), 1e-14)
+    first = values(gc.linalg.diagonal(X, offset, dim1=0, dim2=1))
+    np.testing.assert_array_equal(first, np.diagonal(X, offset))

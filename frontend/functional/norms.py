@@ -120,7 +120,8 @@ def matrix_norm(
     if ord == "fro":
         return _vector(value, 2.0, (row, column), keepdims, "matrix_norm").astype(wanted)
     if ord not in (1, -1, math.inf, -math.inf):
-        hint = "norms of singular values are not offered" if ord in ("nuc", 2, -2) else ""
+        absent = "norms of singular values are not offered: there is no gc.linalg.svdvals"
+        hint = absent if ord in ("nuc", 2, -2) else ""
         problem = f"ord is 'fro', 1, -1, inf or -inf, not {described(ord)}"
         fail(ArgumentError, "matrix_norm", problem, hint=hint)
     along, across = (row, column) if ord in (1, -1) else (column, row)
