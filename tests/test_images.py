@@ -198,6 +198,14 @@ def test_interpolation_along_each_axis() -> None:
     assert values(gc.interpolate(gc.constant([[[1, 2]]]), 4)).dtype == np.int64
 
 
+def test_area_takes_the_mean_of_what_an_element_covers() -> None:
+    x = np.arange(30.0).reshape(1, 1, 5, 6)
+    found = gc.compile(gc.interpolate(gc.constant(x), size=(2, 3), mode="area"))()
+    rows, columns = [slice(0, 3), slice(2, 5)], [slice(0, 2), slice(2, 4), slice(4, 6)]
+    expected = [[x[0, 0, r, c].mean() for c in columns] for r in rows]
+    np.testing.assert_allclose(found[0, 0], expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_channels_are_dropped_whole(axes: int) -> None:
     x = gc.input("x", ("batch", 50, *(3,) * axes))
@@ -269,7 +277,8 @@ def test_compiled_is_the_evaluators_value(name: str) -> None:
         (lambda x: gc.interpolate(x), "interpolate: either size or scale_factor is given"),
         (lambda x: gc.interpolate(x, 3, 2), "interpolate: either size or scale_factor is given"),
         (lambda x: gc.interpolate(x, 3, mode="cubic"),
-         "interpolate: mode for f32[2, 4, 6, 6] is one of 'nearest', 'nearest-exact', 'bilinear', "
+         "interpolate: mode for f32[2, 4, 6, 6] is one of 'nearest', 'nearest-exact', 'area', "
+         "'bilinear', "
          "'bicubic', not 'cubic'"),
         (lambda x: gc.interpolate(x[0], 3, mode="bicubic"), "interpolate: mode for f32[4, 6, 6]"),
         (lambda x: gc.interpolate(x, 3, antialias=True), "interpolate: antialias=True is not"),

@@ -231,7 +231,7 @@ ERRORS: dict[str, Callable[[], Any]] = {
     "GradientError": lambda: gc.grad(x, x),
     "IRSyntaxError": lambda: gc.parse("graph f(", "f.ir"),
     "FileError": lambda: gc.data.load_idx("/nowhere"),
-    "UnknownNameError": lambda: x.view,
+    "UnknownNameError": lambda: x.numpy,
     "CallError": lambda: gc.sum(x, foo=1),
 }
 

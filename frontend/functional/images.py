@@ -26,6 +26,7 @@ from ..tracing import fail
 from .gather import take
 from .manipulation import repeat, stack
 from .neural import dropped, pad
+from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from .windows import Windows, extent_along, per_axis
 
 __all__ = [
@@ -255,7 +256,8 @@ def interpolate(
     mode            "nearest": element floor(i * extent / size); "nearest-exact": from the middle of
                     each element; "linear", "bilinear" or "trilinear", for one, two or three axes:
                     between the two elements beside, along each axis; "bicubic", for two: a cubic
-                    through the four around, which may overshoot them
+                    through the four around, which may overshoot them; "area": the mean of what
+                    each element of the result covers, see gc.adaptive_avg_pool2d
     align_corners   linear and cubic modes alone: the first and last elements keep their values;
                     None is False
     recompute_scale_factor   places follow from the extents where a scale_factor is given, too
@@ -274,8 +276,9 @@ def interpolate(
         problem = f"input is {x.node.type}, not [batch, channels] and one to three axes"
         fail(ShapeError, "interpolate", problem)
     between = {linear: _between} | ({"bicubic": _on_a_cubic} if axes == 2 else {})
-    if mode not in ("nearest", "nearest-exact", *between):
-        known = ", ".join(map(repr, ("nearest", "nearest-exact", *between)))
+    modes = ("nearest", "nearest-exact", "area", *between)
+    if mode not in modes:
+        known = ", ".join(map(repr, modes))
         problem = f"mode for {x.node.type} is one of {known}, not {mode!r}"
         fail(ArgumentError, "interpolate", problem)
     if align_corners and mode not in between:
@@ -285,6 +288,8 @@ def interpolate(
         fail(ArgumentError, "interpolate", problem)
     x = floating(x) if mode in between else x
     resolutions = _resolutions(x, size, scale_factor, axes)
+    if mode == "area":
+        return _MEANS[axes](x, [new for new, _ in resolutions])
     for axis, (new, ratio) in zip(range(2, x.ndim), resolutions, strict=True):
         if recompute_scale_factor:
             ratio = Fraction(extent_along(x, axis, "interpolate"), new)
@@ -293,6 +298,9 @@ def interpolate(
         else:
             x = _nearest(x, axis, new, ratio, Fraction(mode == "nearest-exact", 2))
     return x
+
+
+_MEANS = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
 
 
 def _resolutions(x: Tensor, size: Any, scale: Any, axes: int) -> list[tuple[int, Fraction]]:
