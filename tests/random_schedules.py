@@ -17,6 +17,7 @@ import numpy as np
 from gradc.compiler.cpu_llvm.contraction import emit_contraction
 from gradc.compiler.cpu_llvm.nest import emit_nest
 from gradc.compiler.errors import CompileError, VerifyError
+from gradc.compiler.loops.canonical import counters_apart
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.contraction import Contraction, find_contraction
 from gradc.compiler.loops.ir import Kernel, Loop
@@ -68,11 +69,12 @@ def random_unrolled(kernel: Kernel, rng: np.random.Generator) -> Kernel:
 def _is_accepted(kernel: Kernel) -> bool:
     try:
         verify_kernel(kernel)
-        match kernel.schedule:
+        apart = counters_apart(kernel, {axis: n for n, axis in enumerate(kernel.counters)})
+        match apart.schedule:
             case Nest() as nest:
-                emit_nest(kernel, nest)
+                emit_nest(apart, nest)
             case Tiles() as tiles:
-                emit_contraction(kernel, tiles)
+                emit_contraction(apart, tiles)
     except (VerifyError, CompileError):
         return False
     return True

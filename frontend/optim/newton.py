@@ -57,7 +57,7 @@ class Newton(Optimizer):
     >>> loss = gc.sum(gc.cosh(w)) + gc.square(gc.sum(w))
     >>> trainer = gc.training(loss, optim.Newton()).compile()
     >>> losses = [trainer.step()["loss"] for _ in range(8)]
-    >>> np.abs(trainer.parameters["w"]).max() < 1e-8
+    >>> bool(np.abs(trainer.parameters["w"]).max() < 1e-8)
     True
     """
 
