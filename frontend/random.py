@@ -75,12 +75,32 @@ def _public(function: _F) -> _F:
     return checked(function, f"random.{function.__name__}")
 
 
+_OF_TENSORS = {
+    "random.uniform": "low + (high - low) * gc.random.uniform(shape)",
+    "random.normal": "mean + std * gc.random.normal(shape)",
+    "random.bernoulli": "gc.random.uniform(shape) < p",
+    "random.exponential": "scale * gc.random.exponential(shape)",
+    "random.laplace": "loc + scale * gc.random.laplace(shape)",
+    "random.gumbel": "loc + scale * gc.random.gumbel(shape)",
+    "random.lognormal": "gc.exp(mean + std * gc.random.normal(shape))",
+}
+"""What draws from a distribution whose numbers a program computes."""
+
+
+def _refuse_tensors(operation: str, *numbers: Any) -> None:
+    if any(isinstance(number, Tensor) for number in numbers):
+        form = _OF_TENSORS.get(operation, "")
+        problem = "the numbers of a distribution are fixed; a tensor is none of them"
+        fail(ArgumentError, operation, problem, hint=form and f"write {form}")
+
+
 def _check_order(operation: str, shape: Any, names: str, *numbers: Any) -> None:
     """Refuse the order of other libraries, whose shape comes after the numbers."""
     strange = isinstance(shape, (bool, float)) or (isinstance(shape, int) and shape == 0)
     if strange or any(isinstance(number, (tuple, list)) for number in numbers):
         hint = f"the shape comes first: gc.{operation}(shape, {names})"
         fail(ShapeError, operation, f"{described(shape)} is no shape", hint=hint)
+    _refuse_tensors(operation, *numbers)
 
 
 @_public
@@ -168,6 +188,7 @@ def bernoulli(p: Number, shape: ShapeLike) -> Tensor:
     >>> gc.compile(gc.random.bernoulli(0.5, (4,)), seed=0)()
     array([ True, False,  True, False])
     """
+    _refuse_tensors("random.bernoulli", p)
     count = round(check_probability(p, "random.bernoulli") * 2**32)
     if count in (0, 2**32):
         extents = nodes.check_shape(shape, "random.bernoulli")

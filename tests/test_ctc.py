@@ -96,6 +96,20 @@ def test_targets_that_do_not_fit_their_steps(zero: bool) -> None:
         assert (found[1][:, 0] == 0).all() and (found[1][:2, 1] != 0).any()
 
 
+def test_lengths_at_their_limits() -> None:
+    """No step reads as the empty target alone; lengths beyond what there is are refused."""
+    logs = gc.constant(np.log(np.full((4, 2, 3), 1 / 3)))
+    steps, written = (gc.input(name, (2,), gc.int64) for name in ("steps", "written"))
+    targets = gc.ones((2, 1), gc.int64)
+    f = gc.compile(gc.ctc_loss(logs, targets, steps, written, reduction="none"))
+    np.testing.assert_array_equal(f(steps=[0, 0], written=[1, 0]), [np.inf, 0.0])
+    for wrong in ([5, 4], [-1, 4]):
+        with pytest.raises(gc.ArgumentError, match="row 0 of input 'steps'"):
+            f(steps=wrong, written=[1, 1])
+    with pytest.raises(gc.ArgumentError, match="row 1 of input 'written' is 2, not in 0 to 1"):
+        f(steps=[4, 4], written=[1, 2])
+
+
 def test_large_scores_and_classes_that_cannot_be() -> None:
     x = gc.input("x", (STEPS, 1, CLASSES))
     loss = gc.ctc_loss(gc.log_softmax(x), [[2, 2]], [STEPS], [2], reduction="sum")

@@ -106,6 +106,10 @@ def test_a_model_scales_its_inputs_itself() -> None:
 WHOLE = {"x": np.arange(6), "y": np.arange(6)}
 
 REFUSED: list[tuple[Callable[[], Any], str]] = [
+    (lambda: data.random_split(np.zeros(10), [0.5, 0.5]), r"arrays are \{name: array\}"),
+    (lambda: list(data.k_fold(np.zeros((3, 2)), 3)), r"k_fold: arrays are \{name: array\}"),
+    (lambda: data.random_split({"x": 3}, [0.5, 0.5]), "'x' has no rows"),
+    (lambda: data.random_split({"x": [1, 2]}, 0.5), "lengths are numbers of rows or shares"),
     (lambda: data.k_fold(WHOLE, 1), "folds is an integer from 2 to the number of rows, 6, not 1"),
     (lambda: data.k_fold(WHOLE, 7), "not 7"),
     (lambda: data.k_fold({}, 2), "there are no arrays"),

@@ -309,3 +309,24 @@ def test_compiled_code_draws_the_same_numbers() -> None:
     for ours, reference in zip(gc.compile(drawn, seed=0)(), values(drawn), strict=True):
         assert ours.dtype == reference.dtype
         np.testing.assert_array_equal(ours, reference)
+
+
+@pytest.mark.parametrize(
+    ("call", "written"),
+    [
+        (lambda x: gc.random.normal((3,), x, 1.0), "mean + std * gc.random.normal(shape)"),
+        (
+            lambda x: gc.random.uniform((3,), 0.0, x),
+            "low + (high - low) * gc.random.uniform(shape)",
+        ),
+        (lambda x: gc.random.bernoulli(x, (3,)), "gc.random.uniform(shape) < p"),
+    ],
+)
+def test_a_tensor_is_no_number_of_a_distribution(call: Any, written: str) -> None:
+    x = gc.input("x", (3,))
+    with pytest.raises(gc.ArgumentError) as caught:
+        call(x)
+    assert caught.value.hint == f"write {written}"
+    form = written.replace("shape", "(3,)")
+    names = {"gc": gc, "mean": x, "std": 1.0, "low": 0.0, "high": x, "p": x}
+    assert eval(form, names).shape == (3,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,12 +86,19 @@ def k_fold(
     )
 
 
-def _checked(arrays: Mapping[str, Any], operation: str) -> tuple[dict[str, Any], int]:
+def _checked(arrays: Any, operation: str) -> tuple[dict[str, Any], int]:
     """The arrays, and how many rows they have."""
+    if not isinstance(arrays, Mapping):
+        problem = f"arrays are {{name: array}}, not {described(arrays)}"
+        hint = "write {'x': array}"
+        raise ArgumentError(problem, operation=operation, hint=hint)
     given = {n: a if isinstance(a, Rows) else np.asarray(a) for n, a in arrays.items()}
     rows = {name: len(array) if array.ndim else 0 for name, array in given.items()}
     if not given:
         raise ArgumentError("there are no arrays", operation=operation)
+    single = [name for name, array in given.items() if not array.ndim]
+    if single:
+        raise ShapeError(f"array {single[0]!r} has no rows: it is one number", operation=operation)
     if len(set(rows.values())) != 1:
         facts = [f"{name!r} has {count} rows" for name, count in rows.items()]
         raise ShapeError("the arrays differ in length", operation=operation, facts=facts)
@@ -142,7 +149,7 @@ def _labels(arrays: Mapping[str, Array], stratify: Any, operation: str) -> Array
 
 
 def _counts(lengths: Sequence[float], total: int) -> list[int]:
-    numbers = list(lengths)
+    numbers = list(lengths) if isinstance(lengths, Iterable) else []
     if not numbers or any(isinstance(n, bool) or not n >= 0 for n in numbers):
         problem = f"lengths are numbers of rows or shares, not {described(lengths)}"
         raise ArgumentError(problem, operation="random_split")

@@ -72,6 +72,8 @@ def ctc_loss(
     if not batched:
         scores, labels = scores[:, None], labels[None]
         steps, written = steps.reshape((1,)), written.reshape((1,))
+    steps = derive(from_zero(steps.node, _one_more(scores.shape[0]), NAME), steps)
+    written = derive(from_zero(written.node, _one_more(labels.shape[1]), NAME), written)
     (scores, dtype), written = wide(scores), written.astype(int64)
     states, skips = _states(labels, written, scores.shape[2], blank)
     emitted = take_along_axis(scores, states[None], axis=2)
@@ -121,6 +123,11 @@ def _check(scores: Tensor, labels: Tensor, steps: Tensor, written: Tensor, blank
     return scores.ndim == 3
 
 
+def _one_more(extent: Any) -> Any:
+    """A length is at most the extent; nothing is known where that is a named dimension."""
+    return extent if isinstance(extent, str) else extent + 1
+
+
 def _states(labels: Tensor, written: Tensor, classes: Any, blank: int) -> tuple[Tensor, Tensor]:
     """The classes of a target with a blank before, between and behind them, [batch, states], and
     whether each may follow the one two before: no blank, and another class than that."""
@@ -150,6 +157,8 @@ def _forward(emitted: Tensor, skips: Tensor, steps: Tensor) -> Tensor:
     count: Any = emitted.shape[2]
     begins = np.arange(count) < 2
     first = each.where(_along(begins), emitted[0], -math.inf)
+    unread = each.where(_along(np.arange(count) == 0), 0.0, -math.inf)  # no step reads nothing
+    first = each.where((steps > 0)[:, None], first, unread)
 
     def later(alpha: Tensor, x: Any) -> tuple[Tensor, None]:
         here, number = x

@@ -20,6 +20,7 @@ from gradc.compiler.types import bool_, broadcast_shapes, int64
 
 from .. import nodes
 from ..dimensions import refuse_named
+from ..index_ranges import from_either_end
 from ..tensor import Tensor, TensorLike, as_tensor, derive
 from ..tracing import fail, located
 from . import elementwise as each
@@ -113,7 +114,12 @@ def _same_rank(x: Tensor, axis: int, index: Tensor, operation: str) -> tuple[int
     if index.ndim != x.ndim:
         facts = [f"x is {x.node.type}, index {index.node.type}"]
         fail(ShapeError, operation, "x and index have one rank", facts)
-    return along, index
+    return along, _within(index, x.shape[along], operation)
+
+
+def _within(index: Tensor, extent: Any, operation: str) -> Tensor:
+    """The index, of which is said that it counts so many elements, from either end."""
+    return derive(from_either_end(index.node, extent, operation), index)
 
 
 def _first(x: Tensor, shape: Sequence[int | str], along: int, operation: str) -> Tensor:
@@ -228,6 +234,8 @@ def index_fill(x: TensorLike, axis: int, index: TensorLike, value: TensorLike) -
     places = as_tensor(index).reshape(-1)
     lifted = _lifted(tensor)
     along = nodes.axis_of(axis, lifted.ndim, "index_fill")
+    if places.dtype.is_integer:
+        places = _within(places, lifted.shape[along], "index_fill")
     shape = list(lifted.node.type.shape)
     shape[along] = places.node.type.shape[0]
     source = number.astype(tensor.dtype).broadcast_to(shape)
@@ -247,6 +255,8 @@ def _along_slices(
     tensor = as_tensor(x)
     lifted, values, places = _lifted(tensor), _lifted(as_tensor(src)), as_tensor(index).reshape(-1)
     along = nodes.axis_of(axis, lifted.ndim, operation)
+    if places.dtype.is_integer:
+        places = _within(places, lifted.shape[along], operation)
     wanted = list(lifted.node.type.shape)
     wanted[along] = places.node.type.shape[0]
     if list(values.node.type.shape) != wanted:
@@ -371,6 +381,7 @@ def put(x: TensorLike, index: TensorLike, src: TensorLike, accumulate: bool = Fa
     if values.ndim:
         values = values.reshape(-1)
     flat = tensor.reshape(-1)
+    places = _within(places, flat.shape[0], "put") if places.dtype.is_integer else places
     if accumulate:
         sources = _sources(flat, places, values, "put")
         found = scatter_add(flat, 0, places, sources)
@@ -406,6 +417,7 @@ def index_put(
     for place, extent in zip(broadcast_arrays(*indices), whole, strict=False):
         if not place.dtype.is_integer:
             fail(DTypeError, "index_put", f"indices are integers, not {place.node.type}")
+        place = _within(place, extent, "index_put")
         place = each.where(place < 0, place + extent, place).astype(int64)
         number = place if number is None else number * extent + place
     assert number is not None
