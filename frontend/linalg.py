@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradc.compiler.errors import ShapeError
+
 from .arguments import checked
 from .functional import (
     cholesky,
@@ -37,6 +39,7 @@ from .functional import vander as _vander
 from .missing import namespace
 from .synonyms import spelled
 from .tensor import Axis, DTypeLike, Tensor, TensorLike, as_tensor
+from .tracing import fail
 
 __all__ = [
     "cholesky",
@@ -108,6 +111,9 @@ def norm(
     """
     tensor = as_tensor(x)
     axes = (axis,) if isinstance(axis, int) else axis
+    if ord is not None and axes is None and tensor.ndim > 2:
+        hint = "name the axes: axis=-1 of vectors, axis=(-2, -1) of matrices"
+        fail(ShapeError, "linalg.norm", f"{tensor.node.type} is no vector and no matrix", hint=hint)
     if ord is not None and len(axes if axes is not None else tensor.shape) == 2:
         return matrix_norm(x, ord, (-2, -1) if axes is None else axes, keepdims, dtype)
     return vector_norm(x, 2.0 if ord is None else ord, axis, keepdims, dtype)

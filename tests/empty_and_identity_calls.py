@@ -293,7 +293,7 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
     ],
     "searchsorted": [
         (lambda: gc.searchsorted(Z, V), np.zeros(3, int)),
-        (lambda: gc.searchsorted(V, Z), NONE_OF),
+        (lambda: gc.searchsorted(np.sort(V), Z), NONE_OF),
         (lambda: gc.searchsorted(np.sort(V), S), np.array(0)),
         (lambda: gc.searchsorted(np.zeros((2, 0)), M), np.zeros((2, 3), int)),
     ],
@@ -319,7 +319,7 @@ CALLS: dict[str, list[tuple[Any, Any]]] = {
     "cross": [(lambda: gc.cross(E, V), E), (lambda: gc.cross(M, V), np.cross(M, V))],
     **OF_MATRICES,
     "bucketize": [(lambda: gc.bucketize(V, Z), np.zeros(3, int))],
-    "digitize": [(lambda: gc.digitize(Z, V), NONE_OF)],
+    "digitize": [(lambda: gc.digitize(Z, np.sort(V)), NONE_OF)],
     "sort": [
         (lambda: gc.sort(Z), Z),
         (lambda: gc.sort(ZB, 1), ZB),

@@ -44,6 +44,7 @@ READERS: dict[str, Callable[[gc.Tensor], gc.Tensor]] = {
     "index_fill": lambda i: gc.index_fill(gc.zeros((CLASSES,)), 0, i, 1.0).sum(),
     "index_reduce": lambda i: gc.index_reduce(gc.zeros((CLASSES,)), 0, i, i, "mean").sum(),
     "index_put": lambda i: gc.index_put(gc.zeros((CLASSES, 2)), [i], 1.0).sum(),
+    "unravel_index": lambda i: gc.unravel_index(i, (CLASSES, 1))[0].sum(),
     "put": lambda i: gc.put(gc.zeros((CLASSES,)), i, i).sum(),
 }
 FROM_EITHER_END = (

@@ -55,3 +55,13 @@ def test_diagonals_of_stacks(offset: int) -> None:
     np.testing.assert_allclose(sums, np.trace(X, offset, -2, -1), 1e-14)
     first = values(gc.linalg.diagonal(X, offset, dim1=0, dim2=1))
     np.testing.assert_array_equal(first, np.diagonal(X, offset))
+
+
+def test_an_order_is_that_of_a_vector_or_a_matrix() -> None:
+    """Of more axes than two it is neither: torch raises too."""
+    stack = gc.ones((2, 3, 3))
+    with pytest.raises(gc.ShapeError, match="no vector and no matrix") as caught:
+        gc.linalg.norm(stack, 1)
+    assert "axis=(-2, -1)" in caught.value.hint
+    assert gc.linalg.norm(stack, 1, axis=(-2, -1)).shape == (2,)
+    assert gc.linalg.norm(stack).shape == ()

@@ -378,3 +378,32 @@ def test_all_ways_of_training_agree(width: int, tmp_path: Path) -> None:
             wanted = reference[1].parameters[parameter]
             np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-6)
     assert len({outcome.file for way, outcome in others if way.bits == "cpu"}) == 1
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_bins_that_descend_are_numpy_s(right: bool) -> None:
+    x, bins = np.array([0.5, -0.5, 0.0, 1.0, 2.0, -3.0, np.nan]), np.array([1.0, 0.0, 0.0, -1.0])
+    found = gc.compile(gc.digitize(x, bins, right=right))()
+    np.testing.assert_array_equal(found, np.digitize(x, bins, right=right))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: gc.searchsorted([[1.0, 2.0], [1.0, 0.0]], [[1.0], [1.0]]),
+        lambda: gc.bucketize([0.5], [1, 0]),
+        lambda: gc.digitize([0.5], [1.0, 0.0, 2.0]),
+        lambda: gc.histogram([0.5], [1.0, 0.0]),
+        lambda: gc.interp([0.5], [1.0, 0.0], [1.0, 2.0]),
+    ],
+)
+def test_fixed_numbers_that_do_not_ascend_are_refused(call: Callable[[], Any]) -> None:
+    with pytest.raises(gc.ArgumentError, match="what is searched ascends"):
+        call()
+
+
+def test_what_counts_as_ascending() -> None:
+    ordered = gc.searchsorted([3.0, 1.0, 2.0], [2.5], sorter=[1, 2, 0])
+    with_nan = gc.searchsorted([1.0, 2.0, np.nan, np.nan], [1.5, np.nan])
+    found = gc.compile([ordered, with_nan])()
+    assert [part.tolist() for part in found] == [[2], [1, 2]]

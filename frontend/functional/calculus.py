@@ -17,7 +17,7 @@ from .convolution import conv1d
 from .creation import full
 from .gather import take
 from .manipulation import concat, flip, moveaxis
-from .sorting import searchsorted
+from .sorting import check_ascending, searchsorted
 from .statistics import cumulative_sum
 from .statistics import sum as sum_of
 
@@ -189,6 +189,7 @@ def interp(
     >>> gc.compile(gc.interp([0.5, 3.0], [0.0, 1.0, 2.0], [0.0, 10.0, 30.0]))()
     array([ 5., 30.], dtype=float32)
     """
+    check_ascending(as_tensor(xp), "interp")
     value, places, heights = floating(x), floating(xp), floating(fp)
     dtype = promote(value.dtype, places.dtype, heights.dtype)
     value, places, heights = (t.astype(dtype) for t in (value, places, heights))

@@ -18,7 +18,7 @@ from . import elementwise as each
 from .comparison import isnan
 from .creation import asarray, linspace, ones_like, zeros
 from .gather import scatter_add
-from .sorting import searchsorted
+from .sorting import check_ascending, searchsorted
 from .statistics import diff, mean, std, var
 from .statistics import max as max_of
 from .statistics import min as min_of
@@ -201,7 +201,10 @@ def histogram(
 def _two(ends: Any) -> Any:
     if not isinstance(ends, (list, tuple)) or len(ends) != 2:
         fail(ArgumentError, "histogram", f"range is (low, high), not {described(ends)}")
-    return ends
+    low, high = (real("an end of range", end) for end in ends)
+    if low > high:
+        fail(ArgumentError, "histogram", f"range is (low, high), and {low} is above {high}")
+    return low, high
 
 
 def _edges(value: Tensor, bins: Any, range: Any) -> Tensor:
@@ -212,6 +215,7 @@ def _edges(value: Tensor, bins: Any, range: Any) -> Tensor:
             f"bins is a number of bins or their edges, not {described(bins)}",
         )
     if not isinstance(bins, (int, np.integer)):
+        check_ascending(asarray(bins), "histogram")
         edges = asarray(bins).astype(value.dtype)
         if edges.ndim != 1 or edges.node.type.shape[0] in (0, 1):
             fail(ShapeError, "histogram", f"two edges or more are needed, not {edges.node.type}")
@@ -219,7 +223,7 @@ def _edges(value: Tensor, bins: Any, range: Any) -> Tensor:
     if bins < 1:
         fail(ArgumentError, "histogram", f"there is at least 1 bin, not {bins}")
     if range is not None:
-        low, high = (asarray(real("an end of range", end), value.dtype) for end in _two(range))
+        low, high = (asarray(end, value.dtype) for end in _two(range))
     elif value.node.type.shape == (0,):
         low, high = asarray(0.0, value.dtype), asarray(1.0, value.dtype)
     else:

@@ -15,7 +15,8 @@ from gradc.compiler.types import int64
 from .. import nodes
 from ..arguments import whole
 from ..dimensions import refuse_named
-from ..tensor import ShapeLike, Tensor, TensorLike, as_tensor, separate
+from ..index_ranges import from_zero
+from ..tensor import ShapeLike, Tensor, TensorLike, as_tensor, derive, separate
 from ..tracing import fail, located
 from . import elementwise as each
 from .creation import arange, meshgrid
@@ -466,7 +467,8 @@ def unravel_index(indices: TensorLike, shape: ShapeLike) -> tuple[Tensor, ...]:
     whole = [int(e) for e in extents]
     if math.prod(whole) == 0:
         fail(ShapeError, "unravel_index", f"the shape {nodes.show(extents)} has no elements")
-    places = []
+    within = from_zero(number.node, math.prod(whole), "unravel_index")
+    number, places = derive(within, number), []
     for axis, extent in enumerate(whole):
         places.append(number // math.prod(whole[axis + 1 :]) % extent)
     return tuple(places)

@@ -8,12 +8,15 @@ batch at hand.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gradc.compiler.errors import ArgumentError, ShapeError
-from gradc.compiler.graph.ir import Node
+from gradc.compiler.graph.ir import Literal, Node
 from gradc.compiler.ops import sorting
 from gradc.compiler.ops.arithmetic import SUB
+from gradc.compiler.ops.source import CONSTANT
 from gradc.compiler.types import int32
 
 from .. import nodes, ordering
@@ -32,6 +35,8 @@ __all__ = [
     "bucketize",
     "digitize",
 ]
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Picked(NamedTuple):
@@ -195,6 +200,7 @@ def searchsorted(
         facts = [f"x1 is {table.node.type}, x2 {values.node.type}"]
         problem = "x1 and x2 have the same axes before the last, or x1 has one axis"
         fail(ShapeError, "searchsorted", problem, facts)
+    check_ascending(table, "searchsorted")
     first, second = nodes.common(table.node, values.node)
     found = derive(_places(first, second, right or side == "right"), table, values)
     return found.astype(int32) if out_int32 else found
@@ -226,14 +232,44 @@ def digitize(x: TensorLike, bins: TensorLike, right: bool = False) -> Tensor:
 
     right   False: bins[i - 1] <= x < bins[i]; True: bins[i - 1] < x <= bins[i], as in NumPy
 
+    Fixed bins may descend: then bins[i] <= x < bins[i - 1], and < and <= the other way if right.
+
     >>> gc.compile(gc.digitize([3.0, 4.0], [1.0, 3.0, 5.0]))()
     array([2, 2])
     """
-    return _bucket(x, bins, not right, "digitize")
+    table = as_tensor(bins)
+    numbers = _fixed(table)
+    if numbers is not None and numbers.ndim == 1 and not _ascends(numbers):
+        turned = numbers[::-1]
+        if _ascends(turned):
+            return len(turned) - _bucket(x, turned, not right, "digitize")
+    return _bucket(x, table, not right, "digitize")
 
 
 def _bucket(x: TensorLike, boundaries: TensorLike, right: bool, operation: str) -> Tensor:
     table = as_tensor(boundaries)
     if table.ndim != 1:
         fail(ShapeError, operation, f"boundaries have one axis, not {table.node.type}")
+    check_ascending(table, operation)
     return searchsorted(table, x, "right" if right else "left")
+
+
+def check_ascending(table: Tensor, operation: str) -> None:
+    """Raises ArgumentError for fixed numbers that do not ascend along the last axis."""
+    if not _ascends(_fixed(table)):
+        problem = f"what is searched ascends; {table.node.type} does not"
+        fail(ArgumentError, operation, problem, hint="write gc.sort(...)")
+
+
+def _fixed(table: Tensor) -> Array | None:
+    """The numbers of a constant; None where they are not known, or all alike."""
+    value = table.node.attributes.get("value") if table.node.op is CONSTANT else None
+    return value.array if isinstance(value, Literal) else None
+
+
+def _ascends(numbers: Array | None) -> bool:
+    """Whether they are in order, NaN last; True of what is not known before the program runs."""
+    if numbers is None or numbers.ndim == 0:
+        return True
+    wide = numbers if numbers.dtype.kind in "iub" else numbers.astype(np.float64)
+    return np.array_equal(np.sort(wide, axis=-1), wide, equal_nan=wide.dtype.kind == "f")
