@@ -272,6 +272,56 @@ class Attention(_Unweighted):
         return SelfAttention()
 
 
+@dataclass(frozen=True)
+class Recurrent(_Unweighted):
+    """[length, inputs] to the last state [hidden]. kind: PyTorch's "LSTM" or "GRU"."""
+
+    kind: str
+    inputs: int
+    hidden: int
+
+    @property
+    def gates(self) -> int:
+        """Blocks of rows of the weights, all of them of `hidden` rows."""
+        return {"LSTM": 4, "GRU": 3}[self.kind]
+
+    def after(self, shape: Shape) -> Shape:
+        return (self.hidden,)
+
+    def multiply_adds(self, shape: Shape) -> float:
+        return float(shape[0] * self.gates * self.hidden * (self.inputs + self.hidden))
+
+    def values(self, rng: np.random.Generator) -> dict[str, Array]:
+        rows = self.gates * self.hidden
+        shapes: dict[str, Shape] = {
+            "weight_ih_l0": (rows, self.inputs),
+            "weight_hh_l0": (rows, self.hidden),
+            "bias_ih_l0": (rows,),
+            "bias_hh_l0": (rows,),
+        }
+        return {f"cell.{name}": _uniform(rng, s, self.hidden) for name, s in shapes.items()}
+
+    def module(self, nn: Any) -> Any:
+        kind, inputs, hidden = self.kind, self.inputs, self.hidden
+
+        class Last(nn.Module):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.cell = getattr(nn, kind)(inputs, hidden, batch_first=True)
+
+            def forward(self, x: Any) -> Any:
+                return self.cell(x)[0][:, -1]
+
+        return Last()
+
+
+def of_inputs(layer: Layer, shape: Shape) -> float:
+    """The multiply-adds that a layer does with its input: what the gradient for the input takes."""
+    if isinstance(layer, Recurrent):
+        return float(shape[0] * layer.gates * layer.hidden * layer.inputs)
+    return layer.multiply_adds(shape)
+
+
 def model(nn: Any, layers: tuple[Layer, ...]) -> Any:
     """The layers one after the other, in a library whose `nn` this is."""
     return nn.Sequential(*(layer.module(nn) for layer in layers))

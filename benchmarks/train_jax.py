@@ -24,6 +24,7 @@ from layers import (
     LayerNorm,
     Linear,
     MaxPool,
+    Recurrent,
     Residual,
     Tokens,
     walk,
@@ -174,6 +175,8 @@ def apply(
                 x = x * lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON) * weight + bias
             case Attention(heads=heads):
                 x = _attention(name, parameters, x, heads)
+            case Recurrent():
+                x = _recurrent(name, layer, parameters, x)
             case Flatten():
                 x = x.reshape(x.shape[0], -1)
             case Residual(main=main, shortcut=shortcut):
@@ -194,6 +197,30 @@ def _attention(name: str, parameters: Tree, x: Any, heads: int) -> Any:
     q, k, v = (part.reshape(*x.shape[:2], heads, -1) for part in jnp.split(parts, 3, axis=-1))
     mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True)
     return mixed.reshape(x.shape) @ own["out.weight"].T + own["out.bias"]
+
+
+def _recurrent(name: str, layer: Recurrent, parameters: Tree, x: Any) -> Any:
+    """The last state; the products of all inputs are one, before the loop."""
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    w_ih, w_hh, b_ih, b_hh = (parameters[f"{name}.cell.{own}_l0"] for own in names)
+    zeros = jnp.zeros((x.shape[0], layer.hidden))
+
+    def lstm(carried: Any, own: Any) -> tuple[Any, None]:
+        h, c = carried
+        i, f, g, o = jnp.split(own + h @ w_hh.T + b_hh, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+    def gru(carried: Any, own: Any) -> tuple[Any, None]:
+        (h,) = carried
+        x_r, x_z, x_n = jnp.split(own, 3, axis=-1)
+        h_r, h_z, h_n = jnp.split(h @ w_hh.T + b_hh, 3, axis=-1)
+        z = jax.nn.sigmoid(x_z + h_z)
+        n = jnp.tanh(x_n + jax.nn.sigmoid(x_r + h_r) * h_n)
+        return ((1 - z) * n + z * h,), None
+
+    step, first = (lstm, (zeros, zeros)) if layer.kind == "LSTM" else (gru, (zeros,))
+    return lax.scan(step, first, (x @ w_ih.T + b_ih).swapaxes(0, 1))[0][0]
 
 
 def _batch_norm(

@@ -21,9 +21,11 @@ from layers import (
     LayerNorm,
     Linear,
     MaxPool,
+    Recurrent,
     Residual,
     Shape,
     Tokens,
+    of_inputs,
     perceptron,
     shape_after,
     walk,
@@ -46,7 +48,8 @@ class Optimizer:
 class Workload:
     """One model and how it is trained.
 
-    shape    of one sample: (features,) or (channels, height, width); (length,) of a text
+    shape    of one sample: (features,) or (channels, height, width); (length,) of a text; (length,
+             features) of a sequence
     loss     "cross_entropy" (integer labels), "mse", or "reconstruction": the mean squared error
              against the input itself
     samples  a multiple of `batch`, so that every step has a full batch
@@ -91,11 +94,12 @@ class Workload:
 
     @property
     def flops_per_step(self) -> float:
-        """Of the convolutions and linear layers alone: forward, both gradients; no gradient of the
-        data."""
-        work = [layer.multiply_adds(shape) for _, layer, shape in walk(self.layers, self.shape)]
-        first = 0.0 if self.is_text else next((w for w in work if w), 0.0)
-        return 2 * self.batch * (3 * sum(work) - first)
+        """Of the products of layers alone (convolutions, linear and recurrent ones, attention):
+        forward, both gradients; no gradient of the data."""
+        found = [(layer, shape) for _, layer, shape in walk(self.layers, self.shape)]
+        work = [layer.multiply_adds(shape) for layer, shape in found]
+        first = next((of_inputs(*pair) for pair, w in zip(found, work, strict=True) if w), 0.0)
+        return 2 * self.batch * (3 * sum(work) - (0.0 if self.is_text else first))
 
     def data(self) -> dict[str, Array]:
         """x: float32[samples, *shape]; y: int32[samples] or float32[samples, *outputs], or none."""
@@ -177,6 +181,14 @@ def _gpt(blocks: int) -> Workload:
     return Workload(f"gpt of {blocks} blocks", (length,), layers, "cross_entropy", optimizer, 8, 64)
 
 
+def _recurrent(kind: str, length: int, hidden: int, batch: int) -> Workload:
+    """A sequence of 16 numbers in each step, one of ten classes by the last state."""
+    features = 16
+    layers = (Recurrent(kind, features, hidden), Linear(hidden, 10))
+    name, adam = f"{kind.lower()} {hidden} of {length} steps", Optimizer("Adam", 1e-3)
+    return Workload(name, (length, features), layers, "cross_entropy", adam, batch, 8 * batch)
+
+
 def _stack(
     name: str, shape: Shape, convolutions: tuple[tuple[int, int, int, int], ...]
 ) -> Workload:
@@ -244,6 +256,9 @@ WORKLOADS = {
         ),
         _gpt(4),
         _gpt(12),
+        _recurrent("LSTM", 64, 128, 32),
+        _recurrent("GRU", 64, 128, 32),
+        _recurrent("GRU", 1000, 64, 16),
     )
 }  # fmt: skip
 """Models that people train."""

@@ -108,6 +108,15 @@ def test_work_and_parameters_of_known_models(benchmarks: None) -> None:
     assert known["lenet"].flops_per_step == 64 * (4 * first + 6 * (second + dense))
     block = 12 * 128**2 + 2 * 128 * 128  # of one position, masked scores counted too
     assert known["gpt of 4 blocks"].flops_per_step == 6 * 8 * 128 * (4 * block + 128 * 256)
+    # Of every step's gates; the data needs no gradient, but the state that is carried does.
+    gates = 4 * 128 * (3 * (16 + 128) - 16)
+    lstm = known["lstm 128 of 64 steps"]
+    assert lstm.flops_per_step == 2 * 32 * (64 * gates + 3 * 128 * 10)
+    assert {n: v.shape for n, v in lstm.parameters().items() if "weight" in n} == {
+        "0.cell.weight_ih_l0": (512, 16),
+        "0.cell.weight_hh_l0": (512, 128),
+        "1.weight": (10, 128),
+    }
 
 
 def test_every_workload_says_one_thing(benchmarks: None) -> None:
@@ -132,8 +141,12 @@ def test_every_workload_says_one_thing(benchmarks: None) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["xor 2-8-1", "linear regression 10-1", "autoencoder 784-128-32-128-784", "lenet"]
-)
+    "name",
+    [
+        "xor 2-8-1", "linear regression 10-1", "autoencoder 784-128-32-128-784", "lenet",
+        "lstm 128 of 64 steps", "gru 128 of 64 steps",
+    ],
+)  # fmt: skip
 def test_a_workload_trains_in_gradc_from_its_first_values(name: str, benchmarks: None) -> None:
     """Every kind of loss, optimizer and data; the first loss is that of the given parameters."""
     workload = module("workloads").WORKLOADS[name]
