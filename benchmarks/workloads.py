@@ -169,8 +169,15 @@ def _resnet20() -> tuple[Layer, ...]:
 
 
 def _gpt(blocks: int) -> Workload:
-    """Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), made small."""
-    wide, heads, length, words = 128, 4, 128, 256
+    """GPT-2, made small."""
+    return _transformer(f"gpt of {blocks} blocks", blocks, 128, 4, 128, 256)
+
+
+def _transformer(
+    name: str, blocks: int, wide: int, heads: int, length: int, words: int
+) -> Workload:
+    """Radford et al., "Language Models are Unsupervised Multitask Learners" (2019); the table of
+    words and the last layer are two, and not one that is used twice."""
     found: list[Layer] = [Tokens(words, length, wide)]
     for _ in range(blocks):
         wider = (Linear(wide, 4 * wide), Activation("GELU"), Linear(4 * wide, wide))
@@ -178,7 +185,7 @@ def _gpt(blocks: int) -> Workload:
         found.append(Residual((LayerNorm(wide), *wider)))
     layers = (*found, LayerNorm(wide), Linear(wide, words))
     optimizer = Optimizer("AdamW", 3e-4)
-    return Workload(f"gpt of {blocks} blocks", (length,), layers, "cross_entropy", optimizer, 8, 64)
+    return Workload(name, (length,), layers, "cross_entropy", optimizer, 8, 64)
 
 
 def _recurrent(kind: str, length: int, hidden: int, batch: int) -> Workload:
@@ -262,6 +269,18 @@ WORKLOADS = {
     )
 }  # fmt: skip
 """Models that people train."""
+
+ON_GPUS = {
+    w.name: w
+    for w in (
+        _transformer("gpt-2 124M", 12, 768, 12, 1024, 50257),
+        Workload(
+            "resnet20 of large batches", _IMAGE, _resnet20(), "cross_entropy",
+            Optimizer("SGD", 1e-2, 0.9), 512, 1024,
+        ),
+    )
+}  # fmt: skip
+"""Models of a size that is trained on GPUs, for predict_gpu.py."""
 
 CONVOLUTIONS = {
     w.name: w

@@ -66,6 +66,10 @@ class Backend(Protocol):
         """What runs the entry point in this process, `EntryPoint.code`: an address, valid while
         this back end lives, or a launch table."""
 
+    def predicted(self, program: Program) -> str:
+        """What a step should cost, kernel by kernel, for people; "" of a machine whose cost nobody
+        has written down."""
+
     def pool_address(self, symbol: str) -> int:
         """Address of a function of the thread pool."""
 

@@ -335,6 +335,10 @@ class CompiledProgram:
         words = [kind, *(f"{name}{extent}" for name, extent in dims)]
         return Path(self.options.dump) / "-".join(words + ["bounded"] * bounded)
 
+    def predicted(self, program: Program) -> str:
+        """What a step of a planned program should cost here, as text; "" if nobody knows."""
+        return self._backend.predicted(program)
+
     # -- state ------------------------------------------------------------------------------
 
     @collector_paused()

@@ -86,7 +86,7 @@ def kernel_table(program: Program) -> str:
                 kernel.description,
             )
         )
-    return _table(rows)
+    return table(rows)
 
 
 def schedule_table(program: Program) -> str:
@@ -104,7 +104,7 @@ def schedule_table(program: Program) -> str:
         rows.append((kernel.name, "; ".join(orders), head, why.get(head, "")))
         shown = dict.fromkeys([*(line for line in rest if line != "}"), *list(why)[1:]])
         rows += [("", "", line, why.get(line, "")) for line in shown]
-    return _table(rows)
+    return table(rows)
 
 
 def decisions(program: Program) -> str:
@@ -119,7 +119,7 @@ def state_table(program: Program) -> str:
     for buffer in program.buffers:
         if buffer.space == "state" and (words := layout_words(buffer)):
             rows.append((buffer.name, str(buffer.type), words))
-    return _table(rows) if len(rows) > 1 else ""
+    return table(rows) if len(rows) > 1 else ""
 
 
 def memory_picture(program: Program) -> str:
@@ -163,7 +163,8 @@ def _axes(kernel: Kernel) -> str:
     return f"{outer} | {inner}" if inner else outer
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Rows of cells under each other, the first of which are the names of the columns."""
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     return "\n".join(
         "  "

@@ -23,14 +23,15 @@ rect:hover { stroke: #000; stroke-width: 2; }
 """
 
 
-def explain_html(program: Program) -> str:
-    """A complete HTML page."""
+def explain_html(program: Program, costs: str = "") -> str:
+    """A complete HTML page; `costs` are what a step is predicted to cost, as text."""
     name = html.escape(program.name)
+    predicted = f"<h2>Predicted cost</h2><pre>{html.escape(costs)}</pre>" if costs else ""
     return (
         f"<!doctype html><meta charset='utf-8'><title>{name}</title><style>{_STYLE}</style>"
         f"<h1>{name}</h1><p>{html.escape(headline(program))}</p>"
         f"<h2>Arena over time</h2>{memory_svg(program)}"
-        f"<h2>Kernels</h2>{_kernels(program)}<h2>Decisions</h2>{_decisions(program)}\n"
+        f"<h2>Kernels</h2>{_kernels(program)}<h2>Decisions</h2>{_decisions(program)}{predicted}\n"
     )
 
 

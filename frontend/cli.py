@@ -24,9 +24,10 @@ import numpy as np
 
 from gradc.compiler.aot.build import CPUS, KINDS
 from gradc.compiler.aot.toolchain import HOST, PLATFORMS
-from gradc.compiler.driver import BACK_ENDS
+from gradc.compiler.driver import BACK_ENDS, PRECISIONS
 from gradc.compiler.errors import ArgumentError, GradcError, shown
 from gradc.compiler.output_files import write_file
+from gradc.compiler.passes.settings import Precision
 
 from . import __version__
 from ._training import TrainingProgram
@@ -195,12 +196,14 @@ def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
 @_target
 @_dim
 @_cpu
+@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", help="of products")
 @click.option("--html", type=_PATH, help="write an HTML page")
 def inspect(
     file: Path,
     batch: int,
     entry: str,
     target: str,
+    precision: Precision,
     dim: tuple[str, ...],
     cpu: str,
     html: Path | None,
@@ -216,15 +219,16 @@ def inspect(
         if entry not in bound.graphs:
             problem = f"this program has no entry point {entry!r}"
             raise ArgumentError(problem, facts=[f"it has {', '.join(bound.graphs)}"])
-        compiled = driver_program(bound.graphs, bound.batch_dimension, target, "float32", cpu)
+        compiled = driver_program(bound.graphs, bound.batch_dimension, target, precision, cpu)
         name = bound.batch_dimension
         dims = {} if name is None else {name: batch if fixed is None else fixed}
         planned = compiled.lowered(entry, dims, compiled.is_bounded(entry, False))
+        costs = compiled.predicted(planned)
         if html is None:
-            click.echo(explain(planned))
+            click.echo(explain(planned) + (f"\n\n{costs}" if costs else ""))
         else:
             _keep_program(html, file)
-            write_file(html, explain_html(planned))
+            write_file(html, explain_html(planned, costs))
 
     _guarded(run)
 

@@ -120,6 +120,9 @@ class Backend(BackendProtocol):
         self._loaded.append(process_engine().load(payload, [symbol], imports))
         return self._loaded[-1].address(symbol)
 
+    def predicted(self, program: Program) -> str:
+        return ""
+
     def pool_address(self, symbol: str) -> int:
         """Address of a function of the thread pool (see threads.py)."""
         return _load_pool(self.target).address(symbol)

@@ -81,6 +81,14 @@ class Backend(BackendProtocol):
         """The launch table, which the runtime's driver layer loads."""
         return payload
 
+    def predicted(self, program: Program) -> str:
+        from .cost_table import cost_text
+        from .costs import step_cost
+        from .peaks import PEAKS
+
+        name = self.architecture.name
+        return cost_text(step_cost(program, self._program_text(program), PEAKS[name]), name)
+
     def pool_address(self, symbol: str) -> int:
         return 0
 
