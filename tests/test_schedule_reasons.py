@@ -230,6 +230,15 @@ def test_reasons_of_many_products() -> None:
             },
         ),
         (
+            sum_(input_("x", (8, 100, 32), float32), (1,)),
+            {
+                "nest": "no product",
+                "walk i0, i2": "vectors innermost",
+                "vector i2 by 32": "2 of 2 addresses lie together; sums walk rows from end to end",
+                "threads i0": "8 points, work of 51712",
+            },
+        ),
+        (
             sum_(input_("x", (100, 6), float32), (0,)),
             {
                 "nest": "no product",

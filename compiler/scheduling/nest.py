@@ -35,6 +35,9 @@ from .chosen import Choice, Chosen
 WIDE_LANES, WIDEST_LANES = 64, 256
 LIGHTEST_SCALARS = 4
 LIGHT_SCALARS = 12
+ROW_SCALARS = 40
+"""Values at each point of a sum that is to walk whole rows: with as many they begin to leave the
+registers, which the first-level cache makes up for."""
 THREADING_FLOOR = 32_768
 """Work (points times loads, stores and reductions) below which one thread does all of it."""
 
@@ -73,12 +76,12 @@ class NestChooser:
     def chosen(self, ordered: Kernel, why: str) -> Chosen:
         """The schedule for the kernel, which has its orders by now; `why` it is a nest."""
         walk = self._walk()
-        threads, ahead = self._threads(walk.what), self._ahead(walk.what)
         vector, width, why_vector = None, 1, self.why_vector
         if self.vector is not None:
             lanes = self._width(self.vector, ordered)
             vector, width = self.vector.run, lanes.what
             why_vector += f"; {lanes.why}"
+        threads, ahead = self._threads(walk.what, width), self._ahead(walk.what)
         shared = None if threads.what is None else threads.what.run
         abreast = self._abreast(walk.what)
         nest = Nest(
@@ -89,8 +92,9 @@ class NestChooser:
         reasons |= {"abreast": abreast.why} if abreast.why else {}
         return Chosen(nest, why, reasons | ({"ahead": ahead.why} if ahead.why else {}))
 
-    def _threads(self, walk: Sequence[WalkedRun]) -> Choice[WalkedRun | None]:
-        """What threads share: the outermost of the longest runs, if it is worth their barrier."""
+    def _threads(self, walk: Sequence[WalkedRun], width: int) -> Choice[WalkedRun | None]:
+        """What threads share: the outermost of the longest runs, if it is worth their barrier. The
+        one that has the lanes counts its blocks."""
         if not walk:
             return Choice(None, "no parallel axis")
         found = work(self.kernel)
@@ -100,7 +104,8 @@ class NestChooser:
         why = f"work of {found}"
         if even and not all(map(self._is_even, walk)):
             walk, why = even, f"{why}; data say how much at each of the other points"
-        shared = max(walk, key=lambda run: (min(run.extent, MOST_SHARES), -walk.index(run)))
+        shares = {run: -(-run.extent // (width if run is self.vector else 1)) for run in walk}
+        shared = max(walk, key=lambda run: (min(shares[run], MOST_SHARES), -walk.index(run)))
         return Choice(shared, f"{shared.extent} points, {why}")
 
     def _is_even(self, run: WalkedRun) -> bool:
@@ -182,7 +187,8 @@ class NestChooser:
 
     def _width(self, run: WalkedRun, ordered: Kernel) -> Choice[int]:
         """Lanes along the vectorised run: 16; 64 to 256 for light work along a long parallel one,
-        and as many as a parallel one of 4 or 8 points has.
+        32 or 64 where a sum walks rows of as many elements, and as many as a parallel one of 4 or 8
+        points has.
 
         Lanes of a parallel run do not meet, so their number changes no bit; wide blocks keep
         several accumulators in flight and read whole rows of cache lines. A vector with points for
@@ -194,7 +200,8 @@ class NestChooser:
             return Choice(LANES, "partial results in lanes")
         if FEWEST_LANES <= run.extent < LANES and run.extent.bit_count() == 1:
             return Choice(run.extent, f"{run.extent} points, no lane without one")
-        if run.extent < WIDE_LANES:
+        rows = self._row_lanes(run)
+        if run.extent < WIDE_LANES and not rows:
             return Choice(LANES, f"{run.extent} points")
         if any(a.buffer.layout.strip and run.is_used_by(a) for a in self.addresses):
             return Choice(LANES, "lanes do not leave a strip")
@@ -206,8 +213,13 @@ class NestChooser:
         loads = [Address(s.payload, s.args) for s in values if s.op == "load"]
         if not all(lies_together(run, address) for address in loads):
             return Choice(LANES, "some are gathered")
-        if len(values) > LIGHT_SCALARS or any(_is_heavy(s) for s in values):
+        heavy = any(_is_heavy(s) for s in values)
+        if rows and not heavy and LIGHT_SCALARS < len(values) <= ROW_SCALARS:
+            return Choice(rows, "sums walk rows from end to end")
+        if heavy or len(values) > LIGHT_SCALARS:
             return Choice(LANES, "heavy work at each point")
+        if run.extent < WIDE_LANES:
+            return Choice(rows, "sums walk rows from end to end")
         if not reduces or run.extent < WIDEST_LANES or len(values) > LIGHTEST_SCALARS:
             return Choice(WIDE_LANES, "light work at each point")
         # What is kept of a long sum is twice as wide, and each of its short blocks meets it.
@@ -215,6 +227,17 @@ class NestChooser:
         if any(r.combiner is SUM for loop in cut for r in loop.reductions):
             return Choice(WIDEST_LANES // 2, "hardly any work at each point, long sums")
         return Choice(WIDEST_LANES, "hardly any work at each point")
+
+    def _row_lanes(self, run: WalkedRun) -> int:
+        """As many lanes as make rows of a sum one piece of memory, or long pieces: of some lanes of
+        each row, a line of a cache here and there, the other lines are long gone when their turn
+        comes. 0 if nothing is summed so, or if there would be too few blocks for threads."""
+        summed = any(loop.reductions and loop.axes for loop in self.kernel.loops)
+        alone = all(other is run or other.extent == 1 for other in self.runs.parallel)
+        widths = [width for width in (WIDE_LANES, 2 * LANES) if run.extent % width == 0]
+        if not summed or alone or run.bounded or not widths:
+            return 0
+        return widths[0]
 
     def _abreast(self, walk: Sequence[WalkedRun]) -> Choice[Run | None]:
         """The innermost run, if its sums are so short that the trees of their lanes are a good part
