@@ -54,6 +54,24 @@ def test_a_weight_lies_in_strips_and_so_do_its_moments() -> None:
     }, strips  # fmt: skip
 
 
+def test_a_weight_that_a_loop_captures_lies_as_its_products_read_it() -> None:
+    """The recurrent product reads it in strips where it lies, its gradient a copy made once."""
+    x, y = gc.input("x", ("batch", 20, 16)), gc.input("y", ("batch", 128))
+    outputs, _ = nn.LSTM(16, 128, batch_first=True)(x)
+    program = gc.training(gc.mse_loss(outputs[:, -1], y), optimizer=optim.Adam(lr=0.01))
+    artifact = program.compile(seed=0).artifact
+    names = ("weight_hh_l0", "optimizer.exp_avg.weight_hh_l0", "optimizer.exp_avg_sq.weight_hh_l0")
+    found = {field.name: (field.order, field.strip) for field in artifact.state}
+    assert [found[name] for name in names] == [((1, 0), STRIP)] * 3
+    step = artifact.lowered("run", {"batch": 32}, False)
+    assert [str(d) for d in step.decisions if d.subject.startswith("turn")] == [
+        "turn weight_hh_l0: in k5_k2_turn (a loop reads it across)"
+    ]
+    products = [k for k in step.kernels() if {b.name for b in k.reads} & {names[0], "k5_k2_turned"}]
+    staged = [k.schedule.b.kind for k in products if isinstance(k.schedule, Tiles)]
+    assert len(staged) >= 2 and set(staged) == {"in place"}
+
+
 READERS: dict[str, Callable[..., object]] = {
     "whole": lambda w: sum_(mul(w, w), (0, 1)),
     "rows": lambda w: sum_(w, (1,)),

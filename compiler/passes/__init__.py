@@ -56,6 +56,7 @@ from .specialize import specialize
 from .split_reductions import split_reductions
 from .split_residues import split_residues
 from .touch_rows import touch_rows
+from .turn_captures import turn_captures
 from .widen_products import widen_products
 
 GRAPH_PASSES = FixedPoint(
@@ -154,8 +155,13 @@ PIPELINE = check_pipeline(
             inexact="terms are added in another order",
         ),
         Pass(
+            "turn_captures", PROGRAM_TO_PROGRAM,
+            lambda program, s: turn_captures(program, s.machine), after=("split_reductions",),
+            reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES),
+        ),
+        Pass(
             "block_chains", PROGRAM_TO_PROGRAM,
-            lambda program, s: block_chains(program, s.machine), after=("split_reductions",),
+            lambda program, s: block_chains(program, s.machine), after=("turn_captures",),
             reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
