@@ -14,7 +14,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from itertools import islice
+from typing import Any, overload
+
+import numpy as np
 
 ROWS_MAXIMUM = 4096  # 32 KiB
 
@@ -45,10 +48,13 @@ class Column(Sequence[float]):
 
     values    the numbers
     length    the epochs that the column covers, if the values are those that a file keeps of them
+
+    As long as all of them are numbers of float32 they are kept as such: of millions of epochs of a
+    tiny network, getting the memory for them takes a good part of the training.
     """
 
     def __init__(self, values: Iterable[float] = (), length: int | None = None) -> None:
-        self._values = array("d", values)
+        self._values = array("d", values) or array("f")
         covered = len(self._values) if length is None else length
         if kept_rows(covered) != len(self._values) and length is not None:
             raise ValueError(f"{len(self._values)} numbers for {length} epochs")
@@ -65,11 +71,24 @@ class Column(Sequence[float]):
         return [*kept_epochs(self._thinned), *range(self._thinned, self.length)]
 
     def append(self, value: float) -> None:
+        if array("f", (value,))[0] != value:
+            self._widen()
         self._values.append(value)
 
-    def extend_from_bytes(self, data: bytes) -> None:
-        """Append binary64 numbers of this machine's byte order."""
-        self._values.frombytes(data)
+    def extend(self, values: np.ndarray[Any, Any]) -> None:
+        """Append a vector of float32 or float64."""
+        if values.dtype != np.float32:
+            self._widen()
+        self._values.frombytes(values.astype(self._values.typecode, copy=False).data.cast("B"))
+
+    def _widen(self) -> None:
+        """Keep the numbers as float64 from now on."""
+        if self._values.typecode == "f":
+            self._values = array("d", self._values)
+
+    def numbers(self) -> Numbers:
+        """The numbers until now, where they lie."""
+        return Numbers(self._values)
 
     def find(self, epoch: int) -> float | None:
         """The number of an epoch, counted from 0; None where it was not kept."""
@@ -124,3 +143,52 @@ class Column(Sequence[float]):
 
     def __repr__(self) -> str:
         return f"Column({self._values.tolist()!r}, length={self.length})"
+
+
+class Numbers(Sequence[float]):
+    """The numbers that a column has until now; nobody changes them, and later ones are not here.
+
+    They are read where the column has them: of millions of epochs of a tiny network a copy would
+    take as long as a part of the training. `numpy.asarray` and `tolist` copy.
+    """
+
+    def __init__(self, values: array[float]) -> None:
+        """values: to which others may be appended, and nothing else happens"""
+        self._values, self._length = values, len(values)
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> array[float]: ...
+    def __getitem__(self, index: int | slice) -> float | array[float]:
+        if isinstance(index, slice):
+            first, end, step = index.indices(self._length)
+            return array("d", self._values[first : end if end >= 0 else None : step])
+        return self._values[range(self._length)[index]]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[float]:
+        return islice(self._values, self._length)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError("numbers of a history become an array by being copied")
+        return np.array(self._values[: self._length], dtype or np.float64)
+
+    def tolist(self) -> list[float]:
+        return list(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return self.tolist() == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Numbers, (self[:],)
+
+    def __repr__(self) -> str:
+        return f"Numbers({self.tolist()!r})"

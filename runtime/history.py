@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -13,15 +12,16 @@ from .column import Column
 from .spellings import HISTORY
 
 LIST_MAXIMUM = 65_536
-"""Epochs from which a column stays packed: a list takes four times the memory, and a tiny network
-trains an epoch in the time that a list takes for a number."""
+"""Epochs from which a column stays where it is: a list takes four times the memory, and a tiny
+network trains an epoch in the time that a list takes for a number."""
 
 
 class History(Attributes, dict[str, Sequence[float]]):
     """`history["loss"]`, `["validation_loss"]`, `["accuracy"]`...: one number per epoch.
 
     A dict of lists of Python floats, which `pandas.DataFrame(history)` and `json.dumps(history)`
-    take. The columns of more than 65,536 epochs are `array.array`s; `to_dict()` has lists of them.
+    take. The columns of more than 65,536 epochs are sequences that nobody can change, for which
+    `numpy.asarray` gives arrays; `to_dict()` has lists of them.
 
     A checkpoint keeps a few thousand numbers of a column. After `fit(resume=True)` from one with
     more epochs, those that it kept are here, and all since: `epochs(name)` tells which they are.
@@ -38,7 +38,8 @@ class History(Attributes, dict[str, Sequence[float]]):
 
     def __init__(self, columns: Mapping[str, Iterable[float]]) -> None:
         for name, values in columns.items():
-            packed = values[:] if isinstance(values, Column) else array("d", values)
+            column = values if isinstance(values, Column) else Column(values)
+            packed = column.numbers()
             self[name] = packed if len(packed) > LIST_MAXIMUM else packed.tolist()
         self._epochs = {
             name: values.epochs

@@ -258,7 +258,7 @@ class Run:
         record, columns = self.record, self._options.columns
         values = columns.of_epochs(piece.outputs, piece.epochs, piece.rows)
         for name, column in zip(columns.names, values, strict=True):
-            record.history[name].extend_from_bytes(column.tobytes())
+            record.history[name].extend(column)
         record.epoch += piece.epochs
         record.step += piece.count
 

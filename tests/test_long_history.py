@@ -22,6 +22,7 @@ from gradc.compiler.errors import FileError
 from gradc.runtime import History, Trainer, tensor_file
 from gradc.runtime.checkpoint import read_checkpoint, write_checkpoint
 from gradc.runtime.column import ROWS_MAXIMUM, Column, kept_epochs, kept_rows, stride
+from gradc.runtime.columns import Columns
 from gradc.runtime.record import RunRecord
 
 LONG = 3 * ROWS_MAXIMUM + 5  # epochs, of which every fourth is kept
@@ -57,8 +58,8 @@ def test_stopping_anywhere_keeps_the_same(parts: list[int]) -> None:
     whole, stopped, done = Column(), Column(), 0
     for part in parts:
         values = np.arange(done, done + part, dtype=float)
-        whole.extend_from_bytes(values.tobytes())
-        stopped.extend_from_bytes(values.tobytes())
+        whole.extend(values)
+        stopped.extend(values)
         done += part
         assert stopped.length == whole.length == done
         assert stopped.kept().tolist() == whole.kept().tolist() == kept_epochs(done)
@@ -68,6 +69,36 @@ def test_stopping_anywhere_keeps_the_same(parts: list[int]) -> None:
             there = epoch in kept_epochs(done)
             assert stopped.find(epoch) == (epoch if there else None)
     assert stopped[-1] == done - 1
+
+
+def test_numbers_of_a_column_stand_while_it_grows() -> None:
+    column = Column()
+    column.extend(np.array([1.5, -0.25, 3.0], np.float32))
+    early = column.numbers()
+    column.append(0.1)  # no number of float32: those before it are the same numbers
+    column.extend(np.array([7.0, 0.3]))
+    column.extend(np.array([0.7], np.float32))
+    assert column.numbers().tolist() == [1.5, -0.25, 3.0, 0.1, 7.0, 0.3, float(np.float32(0.7))]
+    assert early == [1.5, -0.25, 3.0] and len(early) == 3 and early[-1] == 3.0
+    assert list(early[::-1]) == [3.0, -0.25, 1.5] and early[1:].typecode == "d"
+    with pytest.raises(IndexError):
+        early[3]
+    with pytest.raises(TypeError):
+        early[0] = 0.0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("value", [0.5, -0.0, 1e300, float("inf"), float("nan"), 2**-149])
+def test_numbers_of_one_batch_are_that_batch(value: float) -> None:
+    """What epochs of a single batch come to is what a mean over rows in float64 is."""
+    with np.errstate(over="ignore"):
+        losses = np.array([value, 1 / 3], np.float32)
+    (found,) = Columns(("loss",)).of_epochs([losses], 2, 12_345)
+    (slow,) = Columns(("loss",)).of_epochs([losses.astype(float)], 2, 12_345)
+    column, expected = Column(), Column()
+    column.extend(found)
+    for number in slow:
+        expected.append(float(number))
+    assert array("d", column).tobytes() == array("d", expected).tobytes()
 
 
 def test_a_column_has_to_fit_its_length() -> None:

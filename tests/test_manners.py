@@ -10,7 +10,6 @@ import os
 import pickle
 import subprocess
 import sys
-from array import array
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -257,8 +256,12 @@ def test_what_has_no_values_is_not_pickled() -> None:
 
 def test_columns_of_very_many_epochs_stay_packed() -> None:
     short, long = (gc.History({"loss": range(n)}) for n in (65_536, 65_537))
-    assert isinstance(short["loss"], list) and isinstance(long["loss"], array)
+    assert isinstance(short["loss"], list) and not isinstance(long["loss"], list)
     assert long["loss"][-1] == 65_536.0 and len(long["loss"]) == 65_537
+    assert np.asarray(long["loss"]).dtype == np.float64 and max(long["loss"]) == 65_536.0
+    assert np.array_equal(long["loss"], np.arange(65_537.0))
+    back = pickle.loads(pickle.dumps(long))
+    assert back["loss"] == long["loss"] == copy.deepcopy(long)["loss"] == list(range(65_537))
     assert long.to_dict()["loss"] == [float(n) for n in range(65_537)]
     assert long.best_epoch == 0 and long.epochs("loss")[-1] == 65_536
 
