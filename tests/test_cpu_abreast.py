@@ -61,6 +61,23 @@ def test_short_sums(kind: str, rows: int, terms: int) -> None:
     assert_compiled({"y": tanh(sub(REDUCED[kind](x, v), b))}, arrays, threads=(1, 2))
 
 
+@pytest.mark.parametrize("kind", REDUCED)
+def test_lanes_without_a_term_add_zeros(kind: str) -> None:
+    """A product of loads is 0 where no term is, and leaves a sum as it is; no lane is chosen."""
+    x, v = input_("x", (64, 10), float32), input_("v", (10,), float32)
+    program = scheduled(plan(graph_of({"y": REDUCED[kind](x, v)})))
+    text = emit_program(program, "short").text
+    assert ("select <16 x i1>" in text) == (kind != "dot")
+
+
+def test_zeros_of_either_sign_in_lanes_that_are_off() -> None:
+    x, v = input_("x", (32, 19), float32), input_("v", (19,), float32)
+    signs = np.arange(32 * 19).reshape(32, 19) % 3 - 1.0
+    arrays = {"x": np.float32(0 * signs), "v": np.full(19, -1.0, np.float32)}
+    outputs = {name: REDUCED[name](x, v) for name in ("dot", "sum")}
+    assert_compiled(outputs | {"plain": sum_(x, (1,))}, arrays, threads=(1, 2))
+
+
 @pytest.mark.parametrize("dtype", [float64, bfloat16, int32], ids=str)
 def test_dtypes(dtype: DType) -> None:
     rng = np.random.default_rng(0)

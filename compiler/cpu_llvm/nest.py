@@ -16,6 +16,7 @@ from dataclasses import replace
 from ..artifact import LINE_BYTES
 from ..errors import CompileError
 from ..loops.build import ScalarBuilder, step_along
+from ..loops.combiners import DOT, SUM
 from ..loops.flatten import flatten_kernel
 from ..loops.ir import Axis, Buffer, Kernel, Loop, Reduction, Scalar, points_of, walk
 from ..loops.order import runs_wide
@@ -390,9 +391,15 @@ class NestEmitter:
             new = combine(f, reduction, old, [f.splat(e.value(reduction.value), old[0].lanes)])
         mask = e.lanes.mask if e.lanes is not None else None
         along = bool(loop.axes) and loop.axes[-1] is self.vector_axis
-        if mask is not None and along:
+        if mask is not None and along and not self._leaves_lanes_off(reduction):
             new = [f.select(mask, n, o) for n, o in zip(new, old, strict=True)]
         return new
+
+    def _leaves_lanes_off(self, reduction: Reduction) -> bool:
+        """Whether lanes that are off keep their partial results without being told to: they read
+        zeros, and what begins at +0.0 is the same after +0.0 was added. Sums begin at it."""
+        plain = all(self.e.is_zero_where_off(factor) for factor in reduction.factors)
+        return plain and reduction.combiner in (SUM, DOT)
 
     def _running(self, loop: Loop) -> None:
         """A loop whose stores see the partial result so far."""

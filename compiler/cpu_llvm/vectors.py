@@ -211,6 +211,12 @@ class ExpressionEmitter:
             return self.f.load(kind, pointer, self.width)
         return self.f.masked_load(kind, pointer, self.lanes.mask, self.width)
 
+    def is_zero_where_off(self, scalar: Scalar) -> bool:
+        """Whether it is a load whose lanes that are off hold zeros."""
+        if scalar.op != "load" or self.lanes is None or self.lanes.mask is None:
+            return False
+        return self.step(scalar.args[0]) == 1 and self._clamped(scalar) is None
+
     def step(self, address: Scalar) -> int | None:
         """Elements from lane to lane; 0 for one address, None if it is no fixed step."""
         if self._has_reduced_lanes(address):
