@@ -7,7 +7,7 @@ driver.py); see docs/adding_a_backend.md for what its code must promise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .artifact import Device
@@ -17,10 +17,14 @@ from .program.ir import Program
 
 @dataclass(frozen=True)
 class EmittedProgram:
-    """An entry point as text, and the workspace that each of its threads needs."""
+    """An entry point as text, and the workspace that each of its threads needs.
+
+    listings   by the name that line tables of the code have it under, text that a profiler shows
+    """
 
     text: str
     workspace_bytes: int
+    listings: Mapping[str, str] = field(default_factory=dict)
 
 
 class LinkedModule(Protocol):

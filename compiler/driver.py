@@ -36,7 +36,7 @@ from .artifact import (
     StateField,
     TensorField,
 )
-from .backend import Backend
+from .backend import Backend, EmittedProgram
 from .collector import collector_paused
 from .errors import ArgumentError, DTypeError, ShapeError
 from .graph.ir import Graph, Node, all_nodes, topological
@@ -50,6 +50,7 @@ from .machine import Machine
 from .manifest import content_key, pack, unpack
 from .memory.budget import within_budget
 from .object_cache import ObjectCache, default_cache
+from .output_files import write_file
 from .passes import GRAPH_STEPS, PROGRAM_STEPS
 from .passes.gather_minibatches import gathered_axis
 from .passes.runner import Dumper, PassReport, run_passes
@@ -87,8 +88,9 @@ class CompileOptions:
                (passes/round_operands.py)
     memory_budget  most bytes of the arena of a training step or a function; None: any number
     verify     check every level between passes (debug switch GRADC_VERIFY=1)
-    dump       a directory for every pass's result, numbered and parseable, one folder per variant;
-               switches reading the cache off (debug switch GRADC_DUMP=DIR)
+    dump       a directory for every pass's result, numbered and parseable, one folder per variant,
+               and for texts that line tables name; switches reading the cache off (debug switch
+               GRADC_DUMP=DIR)
     """
 
     target: str = "cpu"
@@ -245,6 +247,7 @@ class CompiledProgram:
             marks = self.seconds.setdefault(key, {})
             begin = time.perf_counter()
             emitted = self._backend.emit(program, symbol)
+            self._leave_listings(key, emitted)
             marks["emit"] = time.perf_counter() - begin
             begin = time.perf_counter()
             payload = self._backend.compile(program, emitted.text)
@@ -338,6 +341,12 @@ class CompiledProgram:
     def predicted(self, program: Program) -> str:
         """What a step of a planned program should cost here, as text; "" if nobody knows."""
         return self._backend.predicted(program)
+
+    def _leave_listings(self, key: Key, emitted: EmittedProgram) -> None:
+        folder = self._dump_folder(key)
+        if folder is not None:
+            for name, text in emitted.listings.items():
+                write_file(folder / name, text, make_folder=True)
 
     # -- state ------------------------------------------------------------------------------
 

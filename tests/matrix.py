@@ -27,7 +27,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One training run: a program, its data, and the options that change what is computed."""
+    """One training run: a program, its data, and the options that change what is computed.
+
+    dims       extents of named dimensions, of which executables are not told by data sets
+    precision  in which contractions multiply; the evaluator knows none but float32
+    """
 
     name: str
     program: TrainingProgram
@@ -35,6 +39,8 @@ class Case:
     batch: int
     epochs: int
     seed: int = 0
+    dims: dict[str, int] = field(default_factory=dict)
+    precision: str = "float32"
     built: dict[str, Path] = field(default_factory=dict)
 
     def executable(self, folder: Path) -> Path:
@@ -42,7 +48,7 @@ class Case:
         if "executable" not in self.built:
             path = folder / self.name
             batch = self.batch if self.program.batch_dimension else None
-            self.program.build(path, batch=batch)
+            self.program.build(path, batch=batch, dims=self.dims, precision=self.precision)
             self.built["executable"] = path
         return self.built["executable"]
 
@@ -106,7 +112,10 @@ def in_process(threads: int, target: str = "cpu") -> Callable[[Case, Path], Outc
 
     def train(case: Case, folder: Path) -> Outcome:
         file = folder / f"jit{threads}.safetensors"
-        trainer = case.program.compile(target=target, threads=threads, seed=case.seed)
+        trainer = case.program.compile(
+            target=target, threads=threads, seed=case.seed, precision=case.precision,
+            dims=case.dims,
+        )  # fmt: skip
         history = trainer.fit(
             case.data,
             batch_size=case.batch if case.program.batch_dimension else None,
@@ -154,9 +163,8 @@ def as_device_executable(case: Case, folder: Path) -> Outcome:
     from gpu.device import interpreted_device, run_executable
 
     file, out = folder / "device.safetensors", folder / f"{case.name}-device"
-    batch = case.batch if case.program.batch_dimension else None
     with interpreted_device(folder / "executable"):
-        assert run_executable(case.program, batch, arguments(case, folder, file), out) == 0
+        assert run_executable(case, arguments(case, folder, file), out) == 0
     return outcome_of(file)
 
 

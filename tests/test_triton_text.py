@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from catalogue_examples import EXAMPLES
 from gpu_plan import PASSES, plan_for_gpu
@@ -14,6 +17,7 @@ from gradc import nn, optim
 from gradc.compiler import launches
 from gradc.compiler.driver import CompiledProgram, CompileOptions
 from gradc.compiler.errors import ArgumentError, CompileError, VerifyError
+from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.launches import Pointer
 from gradc.compiler.loops.check import verify_kernel
 from gradc.compiler.loops.text import parse_kernel, print_kernel
@@ -261,3 +265,52 @@ def test_products_are_printed_as_they_are_parsed() -> None:
 def test_products_that_nobody_can_follow_are_refused(old: str, new: str, problem: str) -> None:
     with pytest.raises(VerifyError, match=problem):
         verify_kernel(parse_kernel(PRODUCTS.replace(old, new)))
+
+
+class _Numbers:
+    """Triton's functions of whole numbers, for the first lines of a program."""
+
+    int32, int64, program = None, None, 0
+
+    def full(self, shape: tuple[int, ...], value: int, kind: None) -> int:
+        return value
+
+    def program_id(self, axis: int) -> _Numbers:
+        return self
+
+    def to(self, kind: None) -> int:
+        return self.program
+
+    def arange(self, low: int, high: int) -> np.ndarray:
+        return np.arange(low, high)
+
+    def where(self, condition: bool, one: int, other: int) -> int:
+        return one if condition else other
+
+
+@pytest.mark.parametrize("rows", [1024, 1100, 1300])
+def test_programs_of_a_product_have_a_tile_each(rows: int) -> None:
+    """In groups of eight tiles of rows, and what is left of them; by divisors that are known."""
+    text = f"""
+    graph f(%x: f32[{rows}, 64], %w: f32[64, 200]) {{
+      %0 = dot_general %x, %w {{lhs_batch=[], lhs_contract=[1], rhs_batch=[], rhs_contract=[0]}} : f32[{rows}, 200]
+      return y=%0
+    }}
+    """  # noqa: E501
+    program = plan_for_gpu(parse_graph(text))
+    (kernel,) = emit_program(program, "sm_90").kernels
+    lines = body(kernel.text).split("    for ")[0].splitlines()
+    lines = [line.strip() for line in lines if "tl.full((3" not in line and "tl.load" not in line]
+    assert not [line for line in lines if re.search(r"(//|%) v", line)]
+    found = set()
+    for program_number in range(kernel.programs[0]):
+        tl = _Numbers()
+        tl.program = program_number
+        known: dict[str, Any] = {"tl": tl}
+        exec("\n".join(lines), known)
+        tiles = [value for value in known.values() if isinstance(value, np.ndarray)]
+        down = next(t for t in tiles if t.shape[-1] == 1)
+        across = next(t for t in tiles if t.shape[0] == 1)
+        found.add((int(down[0, 0]), int(across[0, 0])))
+    assert len(found) == kernel.programs[0] == -(-rows // 32) * 7
+    assert found == {(32 * m, 32 * n) for m in range(-(-rows // 32)) for n in range(7)}

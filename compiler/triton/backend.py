@@ -54,7 +54,7 @@ class Backend(BackendProtocol):
         found = self._program_text(program)
         text = found.shown()
         self._emitted = text, found
-        return EmittedProgram(text, 0)
+        return EmittedProgram(text, 0, found.listings)
 
     def compile(self, program: Program, text: str) -> bytes:
         """The launch table and the cubins; see launches.py."""

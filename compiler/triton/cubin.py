@@ -26,9 +26,12 @@ from ..errors import CompileError
 from ..launches import ALIGNMENT_BYTES
 from ..object_cache import ObjectCache
 from .architecture import Architecture
-from .kernels import KernelText
+from .kernels import KernelText, listing_name
+from .resources import resources_of
 
 WARP = 32
+MOST_REGISTERS = 255
+"""Of a thread, on all architectures."""
 POINTER_BYTES = 8
 _SIZES = {"i64": 8, "i32": 4}
 _LENGTH_BYTES = 8
@@ -84,7 +87,10 @@ def triton_version() -> str:
 
 
 def _key(kernel: KernelText, architecture: Architecture) -> str:
-    facts = asdict(kernel) | {"programs": (), "gpu": architecture.name, "triton": triton_version()}
+    facts = asdict(kernel) | {
+        "programs": (), "file": listing_name(kernel.name), "gpu": architecture.name,
+        "triton": triton_version(),
+    }  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -120,6 +126,7 @@ def _compiled(kernel: KernelText, architecture: Architecture) -> Cubin:
                 f"{architecture.name} has {architecture.shared_bytes}",
             ],
         )
+    compiled = with_fewest_spills(compiled, replace(kernel, stages=stages), architecture)
     metadata = compiled.metadata
     sizes = [_SIZES.get(kind, POINTER_BYTES) for _, kind in kernel.signature]
     return Cubin(
@@ -132,8 +139,29 @@ def _compiled(kernel: KernelText, architecture: Architecture) -> Cubin:
     )
 
 
-def compile_with_triton(kernel: KernelText, architecture: Architecture) -> Any:
+def with_fewest_spills(compiled: Any, kernel: KernelText, architecture: Architecture) -> Any:
+    """What has been compiled, or again, if registers are kept in memory though there are more.
+
+    The assembler wants several blocks to be resident and so keeps a few registers in memory; told a
+    bound, it fills that: the number that it chose most often is enough.
+    """
+    found = resources_of(compiled.asm["cubin"])
+    for bound in (found.registers, MOST_REGISTERS):
+        if not found.stack_bytes or found.registers >= MOST_REGISTERS:
+            break
+        again = compile_with_triton(kernel, architecture, bound)
+        needed = resources_of(again.asm["cubin"])
+        if needed.stack_bytes < found.stack_bytes:
+            compiled, found = again, needed
+    return compiled
+
+
+def compile_with_triton(
+    kernel: KernelText, architecture: Architecture, registers: int | None = None
+) -> Any:
     """What Triton makes of a kernel: `asm` with all its stages, `metadata`.
+
+    registers   a bound on those of a thread; None: as many as the assembler likes
 
     Raises CompileError if there is no Triton, or it refuses the text.
     """
@@ -146,7 +174,7 @@ def compile_with_triton(kernel: KernelText, architecture: Architecture) -> Any:
             facts=[str(error)],
             hint="pip install 'gradc[gpu]'",
         ) from error
-    function = load_text(kernel.text)[kernel.name]
+    function = load_text(kernel.name, kernel.text)[kernel.name]
     names = [name for name, _ in kernel.signature]
     attributes = {
         (names.index(name),): [["tt.divisibility", ALIGNMENT_BYTES]] for name in kernel.divisible
@@ -155,6 +183,7 @@ def compile_with_triton(kernel: KernelText, architecture: Architecture) -> Any:
         fn=function, signature=dict(kernel.signature), constexprs={}, attrs=attributes
     )
     options = {"num_warps": kernel.warps, "num_stages": kernel.stages, "enable_fp_fusion": False}
+    options |= {} if registers is None else {"maxnreg": registers}
     try:
         with _own_cache():
             target = GPUTarget("cuda", architecture.capability, WARP)
@@ -166,15 +195,16 @@ def compile_with_triton(kernel: KernelText, architecture: Architecture) -> Any:
         ) from error
 
 
-def load_text(text: str) -> dict[str, Any]:
-    """The functions of a text by name.
+def load_text(kernel: str, text: str) -> dict[str, Any]:
+    """The functions of a kernel's text by name.
 
-    triton.jit reads the source of a function, which linecache has of a file that is nowhere.
+    triton.jit reads the source of a function, which linecache has of a file that need not be: it is
+    the one that the line table of the code names.
     """
     import triton
     import triton.language
 
-    name = f"<{_MODULE} {hashlib.sha256(text.encode()).hexdigest()}>"
+    name = listing_name(kernel)
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     functions: dict[str, Any] = {"__name__": _MODULE, "triton": triton, "tl": triton.language}
     exec(compile(text, name, "exec"), functions)

@@ -54,6 +54,15 @@ class KernelText:
     stages: int
 
 
+def listing_name(kernel: str) -> str:
+    """The file that line tables name: of no folder, so that code is the same wherever it is made.
+
+    >>> listing_name("gradc_3f2a9c01d4b85e67")
+    'gradc_3f2a9c01d4b85e67.py'
+    """
+    return f"{kernel}.py"
+
+
 def emit_kernel(kernel: Kernel, name: str) -> KernelText:
     """The text of a kernel, as its schedule says. Raises CompileError for one without."""
     functions: dict[str, str] = {}

@@ -97,9 +97,12 @@ class ProductEmitter:
         group = f.binary("sdiv", tile, _GROUP * across)
         inside = f.binary("srem", tile, _GROUP * across)
         first = f.binary("mul", group, _GROUP)
-        size = f.emit(f"tl.minimum({down} - {first.name}, {_GROUP})", "i32")
-        row = f.binary("add", first, f.binary("srem", inside, size))
-        return row, f.binary("sdiv", inside, size)
+        row, column = f.binary("srem", inside, _GROUP), f.binary("sdiv", inside, _GROUP)
+        if rest := down % _GROUP:  # a division by a number that is not known would be a call
+            whole = f.compare("slt", group, down // _GROUP)
+            row = f.select(whole, row, f.binary("srem", inside, rest))
+            column = f.select(whole, column, f.binary("sdiv", inside, rest))
+        return f.binary("add", first, row), column
 
     def _bind(
         self,

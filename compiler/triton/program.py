@@ -28,7 +28,7 @@ from ..loops.canonical import (
 from ..loops.ir import Axis, Buffer, Kernel
 from ..program.ir import Body, If, Instruction, Program, Repeat, While, axis_of, instructions_in
 from ..types import at_rows, static_shape
-from .kernels import KernelText, emit_kernel
+from .kernels import KernelText, emit_kernel, listing_name
 
 FRAME_BYTES = 8
 NAME_DIGITS = 16
@@ -44,6 +44,11 @@ class ProgramText:
 
     kernels: tuple[KernelText, ...]
     table: LaunchTable
+
+    @property
+    def listings(self) -> dict[str, str]:
+        """The texts by the files that line tables name."""
+        return {listing_name(kernel.name): kernel.text for kernel in self.kernels}
 
     def shown(self) -> str:
         """All of it, for people."""

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu.interpreted import Place
+from matrix import Case
 from support_cuda import StandIn, build_stand_in
 
-from gradc._training import TrainingProgram
 from gradc.compiler.aot.toolchain import Toolchain
 from gradc.compiler.object_cache import ObjectCache
 from gradc.compiler.triton import cubin
@@ -88,7 +88,7 @@ class _Kernels(dict[str, Callable[..., None]]):
 
     def __missing__(self, name: str) -> Callable[..., None]:
         text = self._texts[name]
-        function = cubin.load_text(text.text)[name]
+        function = cubin.load_text(name, text.text)[name]
 
         def kernel(*values: int, grid: tuple[int, ...]) -> None:
             given = [
@@ -127,7 +127,7 @@ def interpreted_device(folder: Path) -> Iterator[InterpretedDevice]:
             compiling.close()
 
 
-def run_executable(program: TrainingProgram, batch: int | None, words: list[str], out: Path) -> int:
+def run_executable(case: Case, words: list[str], out: Path) -> int:
     """Build an executable for the device and run it; its exit status.
 
     It is linked so that it can be loaded, and its `main` is called in a forked process: there the
@@ -141,7 +141,10 @@ def run_executable(program: TrainingProgram, batch: int | None, words: list[str]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Toolchain, "link", link_loadable)
-        program.build(out, batch=batch, target=TARGET)
+        batch = case.batch if case.program.batch_dimension else None
+        case.program.build(
+            out, batch=batch, target=TARGET, dims=case.dims, precision=case.precision
+        )
     child = os.fork()
     if child == 0:
         try:

@@ -96,7 +96,9 @@ class _Run:
             "frame": [self.frame], "table": [constants], "input": memory.inputs,
             "output": memory.outputs,
         }  # fmt: skip
-        self.functions = [load_text(kernel.text)[kernel.name] for kernel in text.kernels]
+        self.functions = [
+            load_text(kernel.name, kernel.text)[kernel.name] for kernel in text.kernels
+        ]
 
     def run(self, count: int) -> None:
         self.frame[launches.ROWS_SLOT] = self.rows

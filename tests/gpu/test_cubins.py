@@ -1,7 +1,8 @@
-"""Kernels of training steps compile for two kinds of GPU: run by `make test-triton`.
+"""Kernels of programs compile for two kinds of GPU: run by `make test-triton`.
 
-Of each cubin is known, with no GPU, how many registers it has, and that none of them is kept in
-memory; of its PTX, which instructions it is made of.
+Of each cubin is known, with no GPU, how many registers it has, that none of them is kept in memory,
+and which line of the kernel's text an instruction comes from; of its PTX, which instructions it is
+made of.
 """
 
 from __future__ import annotations
@@ -14,20 +15,30 @@ from typing import Any
 
 import pytest
 import triton
+from support_examples import EXAMPLES as FOLDER
 from support_examples import example_names
 from test_triton_text import emitted
 
-from gradc.compiler.driver import CompiledProgram, CompileOptions
+import gradc as gc
+from gradc.compiler.driver import CompiledProgram, CompileOptions, options_from_environment
 from gradc.compiler.graph.text_parse import parse_graph
+from gradc.compiler.launches import unpack
 from gradc.compiler.object_cache import ObjectCache
 from gradc.compiler.triton.architecture import NAMES, find_architecture
-from gradc.compiler.triton.cubin import compile_kernel, compile_with_triton
+from gradc.compiler.triton.cubin import compile_kernel, compile_with_triton, with_fewest_spills
 from gradc.compiler.triton.kernels import KernelText
 from gradc.compiler.triton.program import emit_program
+from gradc.compiler.triton.resources import resources_of
 
 ARCHITECTURES = ("sm_80", "sm_90")
-EXAMPLES = {"digits": 64, "lenet": 64, "xor": 4, "adding": 50, "resnet20": 128, "plane_fit": 16}
-"""By name, with the size of a batch."""
+BATCHES = {"digits": 64, "lenet": 64, "xor": 4, "adding": 50, "resnet20": 128, "plane_fit": 16}
+"""Of examples; others have batches of BATCH."""
+BATCH = 32
+EXAMPLES = tuple(
+    sorted(path.stem for path in FOLDER.glob("*.py") if "\nprogram = " in path.read_text())
+)
+"""Those that train a program, the order of which decides what `--part` takes."""
+BATCHED = ("run", "evaluate", "predict")
 
 PRODUCT = """
 graph f(%x: f32[1024, 512], %w: f32[512, 2048]) {
@@ -37,36 +48,52 @@ graph f(%x: f32[1024, 512], %w: f32[512, 2048]) {
 }
 """  # noqa: E501
 
-CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
-def kernels_of(example: str, batch: int) -> tuple[KernelText, ...]:
+def kernels_of(example: str, architecture: str) -> Iterator[KernelText]:
+    """Those of all entry points of an example's program, each once."""
     program = example_names(example)["program"]
-    options = CompileOptions(target="cuda:sm_90")
+    options = CompileOptions(target=f"cuda:{architecture}")
     driver = CompiledProgram(program.graphs, program.batch_dimension, options)
-    dims = {} if program.batch_dimension is None else {program.batch_dimension: batch}
-    return emit_program(driver.lowered("run", dims, False), "sm_90").kernels
+    batched = program.batch_dimension
+    seen = set()
+    for kind in program.graphs:
+        has_batch = batched is not None and kind in BATCHED
+        dims = {batched: BATCHES.get(example, BATCH)} if has_batch else {}
+        for kernel in emit_program(driver.lowered(kind, dims, False), architecture).kernels:
+            if kernel.name not in seen:
+                seen.add(kernel.name)
+                yield kernel
 
 
 def resources(cubin: bytes, folder: Path) -> dict[str, int]:
     """REG, STACK, LOCAL and more, of the one kernel of a cubin."""
     path = folder / "kernel.cubin"
     path.write_bytes(cubin)
-    command = [str(CUOBJDUMP), "--dump-resource-usage", str(path)]
+    command = [str(TOOLS / "cuobjdump"), "--dump-resource-usage", str(path)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return {name: int(number) for name, number in re.findall(r"(\w+):(\d+)", told)}
+
+
+@pytest.fixture(scope="session")
+def compiled_before(tmp_path_factory: pytest.TempPathFactory) -> ObjectCache:
+    """Cubins that several examples have."""
+    return ObjectCache(tmp_path_factory.mktemp("cubins"))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_kernels_of_examples_compile_without_spills(
-    example: str, architecture: str, tmp_path: Path
+    example: str, architecture: str, compiled_before: ObjectCache, tmp_path: Path
 ) -> None:
-    for kernel in kernels_of(example, EXAMPLES[example]):
-        compiled = compile_with_triton(kernel, find_architecture(architecture))
-        found = resources(compiled.asm["cubin"], tmp_path)
-        assert found["STACK"] == found["LOCAL"] == 0, f"{found}\n{kernel.text}"
-        assert found["REG"] < 255
+    for kernel in kernels_of(example, architecture):
+        cubin = compile_kernel(kernel, find_architecture(architecture), compiled_before)
+        read = resources_of(cubin.code)
+        assert read.stack_bytes == 0, f"{read}\n{kernel.text}"
+        assert read.registers < 255
+    found = resources(cubin.code, tmp_path)
+    assert found["STACK"] == found["LOCAL"] == 0 and found["REG"] == read.registers
 
 
 @pytest.mark.parametrize("architecture", NAMES)
@@ -78,6 +105,53 @@ def test_products_fit_every_architecture(precision: str, architecture: str) -> N
     for kernel in emit_program(driver.lowered("call", {}, False), architecture).kernels:
         cubin = compile_kernel(kernel, gpu, ObjectCache(None))
         assert 0 <= cubin.shared_bytes <= gpu.shared_bytes and cubin.threads >= 32
+
+
+HELD = """
+@triton.jit
+def held(b0, b1):
+    at = tl.arange(0, 8192)
+    x = tl.load(b0 + at)
+    tl.store(b1 + at, x / tl.sum(x, 0))
+"""
+
+
+def test_registers_are_not_kept_in_memory_while_there_are_more(tmp_path: Path) -> None:
+    """A row of 64 elements for each thread, compiled with too few registers at first."""
+    signature = (("b0", "*fp32"), ("b1", "*fp32"))
+    kernel = KernelText("held", HELD, signature, ("b0", "b1"), False, (1, 1, 1), 4, 1)
+    gpu = find_architecture("sm_90")
+    short = compile_with_triton(kernel, gpu, registers=32)
+    assert resources_of(short.asm["cubin"]).stack_bytes > 0
+    enough = with_fewest_spills(short, kernel, gpu).asm["cubin"]
+    found, read = resources(enough, tmp_path), resources_of(enough)
+    assert (found["REG"], found["STACK"]) == (read.registers, 0) and read.stack_bytes == 0
+    assert 64 < read.registers < 255
+
+
+def test_a_profiler_finds_the_lines_of_a_kernel_s_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its line table names a file that is left where GRADC_DUMP says, and lines of it."""
+    monkeypatch.setenv("GRADC_DUMP", str(tmp_path))
+    x = gc.input("x", (64, 40))
+    graph = parse_graph(str(gc.graph({"y": gc.softmax(x @ x.mT, axis=1)})))
+    options = options_from_environment(target="cuda:sm_90")
+    entry = CompiledProgram({"call": graph}, None, options).variant("call", {}, False)
+    _, cubins = unpack(entry.code)
+    assert len(cubins) > 1
+    for number, cubin in enumerate(cubins):
+        path = tmp_path / f"{number}.cubin"
+        path.write_bytes(cubin)
+        command = [str(TOOLS / "nvdisasm"), "--print-line-info", str(path)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found = set(re.findall(r'//## File "([^"]*)", line (\d+)', told))
+        (name,) = {name for name, _ in found}
+        lines = (tmp_path / "call" / name).read_text().splitlines()
+        assert f"def {name.removesuffix('.py')}(" in "\n".join(lines)
+        shown = [lines[int(line) - 1] for _, line in found]
+        assert any("tl.load(" in line for line in shown)
+        assert any("tl.store(" in line for line in shown)
 
 
 def ptx(text: str, *passes: str) -> Iterator[str]:
