@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gpu.device import TARGET, interpreted_device
+from gpu.programs import PROGRAMS
 from gpu.test_interpreted import BATCH, MODELS, SAMPLES
 from matrix import DEVICE_WAYS, Case
 from test_matrix import assert_close, example, random_case, run_all_ways  # noqa: F401
@@ -38,6 +39,13 @@ def test_models_train_on_a_device_as_elsewhere(model: str, tmp_path: Path) -> No
     run_all_ways(case_of(model), tmp_path, DEVICE_WAYS)
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_train_on_a_device_as_elsewhere(name: str, tmp_path: Path) -> None:
+    case = PROGRAMS[name]()
+    ways = DEVICE_WAYS if case.precision == "float32" else DEVICE_WAYS[1:]
+    run_all_ways(case, tmp_path, ways)
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_train_on_a_device_as_elsewhere(name: str, tmp_path: Path) -> None:
     run_all_ways(example(*EXAMPLES[name]), tmp_path, DEVICE_WAYS)
@@ -48,8 +56,21 @@ def test_random_programs_train_on_a_device_as_elsewhere(seed: int, tmp_path: Pat
     run_all_ways(random_case(seed), tmp_path, DEVICE_WAYS)
 
 
+def test_lengths_that_data_give_have_programs_of_their_own_on_a_device(tmp_path: Path) -> None:
+    program = PROGRAMS["gated_of_named_length"]().program
+    rng = np.random.default_rng(0)
+    with interpreted_device(tmp_path / "device") as device:
+        here, there = program.compile(threads=1), program.compile(target=TARGET)
+        for length in (3, 1, 3):
+            x, y = rng.standard_normal((5, length, 3)), rng.standard_normal((5, 2))
+            rows = {"x": x.astype(np.float32), "y": y.astype(np.float32)}
+            assert here.step(rows) == pytest.approx(there.step(rows), rel=1e-5)
+        assert here.evaluate(rows) == pytest.approx(there.evaluate(rows), rel=1e-5)
+    assert not device.errors and device["faults"] == 0, device.fault
+
+
 def test_a_trainer_on_a_device_does_all_that_others_do(tmp_path: Path) -> None:
-    """Steps, evaluation, predictions, state that is set; and its checkpoint goes on elsewhere."""
+    """Steps, evaluation, state that is set; its checkpoint goes on elsewhere, and comes back."""
     case = case_of("embedded")
     file = tmp_path / "run.safetensors"
     with interpreted_device(tmp_path / "device") as device:
@@ -74,4 +95,9 @@ def test_a_trainer_on_a_device_does_all_that_others_do(tmp_path: Path) -> None:
         here.fit(case.data, batch_size=BATCH, epochs=1)
         for name, array in here.parameters.items():
             np.testing.assert_allclose(moved.parameters[name], array, rtol=1e-4, atol=1e-6)
+        back = case.program.compile(target=TARGET, seed=0)
+        back.fit(case.data, batch_size=BATCH, epochs=3, checkpoint=file, resume=True)
+        here.fit(case.data, batch_size=BATCH, epochs=1)
+        for name, array in here.parameters.items():
+            np.testing.assert_allclose(back.parameters[name], array, rtol=1e-4, atol=1e-6)
     assert not device.errors and device["faults"] == 0, device.fault
