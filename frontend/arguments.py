@@ -25,6 +25,7 @@ from gradc.runtime.plain_array import check_type
 from gradc.runtime.plain_number import as_flag, as_real, as_whole
 
 from .dimensions import Dimension
+from .parameters_of import parameters_of
 from .synonyms import spelled
 from .tracing import here
 
@@ -214,14 +215,19 @@ def _is_tensor(value: Any) -> bool:
 def checked(function: F, name: str = "", table: Mapping[str, Check] = CHECKS) -> F:
     """`function` with its arguments checked and its errors named; see the module docstring."""
     operation = name or function.__name__
-    signature = inspect.signature(function)
-    checks = {p.name: table[str(p.annotation)] for p in _annotated(signature)}
-    several = {p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL}
+    parameters = parameters_of(function)
+    several = parameters.several
+    checks = {
+        parameter: table[parameters.annotations.get(parameter, "")]
+        for parameter in parameters.every_name
+        if parameter != "self"
+    }
+    signature = functools.cache(functools.partial(inspect.signature, function))  # when first called
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         try:
-            bound = signature.bind(*arguments, **options)
+            bound = signature().bind(*arguments, **options)
         except TypeError:
             return function(*arguments, **options)  # raises Python's own message
         try:
@@ -232,7 +238,7 @@ def checked(function: F, name: str = "", table: Mapping[str, Check] = CHECKS) ->
                 value = given[parameter]
                 given[parameter] = (
                     tuple(check(parameter, item) for item in value)
-                    if parameter in several
+                    if parameter == several
                     else check(parameter, value)
                 )
             return function(*bound.args, **bound.kwargs)
@@ -242,7 +248,6 @@ def checked(function: F, name: str = "", table: Mapping[str, Check] = CHECKS) ->
             error.hint = error.hint or _misplaced(bound.arguments, error)
             raise
 
-    call.__signature__ = signature  # type: ignore[attr-defined]  # found once, for all who ask
     return call  # type: ignore[return-value]
 
 
@@ -257,11 +262,6 @@ def _misplaced(given: Mapping[str, Any], error: GradcError) -> str:
         if isinstance(given.get(name), (int, np.integer)):
             return f"{what}: {name}=({given[name]}, {value})"
     return ""
-
-
-def _annotated(signature: inspect.Signature) -> list[inspect.Parameter]:
-    """The parameters to check: all but `self`."""
-    return [p for p in signature.parameters.values() if p.name != "self"]
 
 
 def public_methods(*names: str) -> Callable[[type], type]:

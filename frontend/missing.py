@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -81,8 +82,7 @@ def missing_attribute(
 def _elsewhere(module: str, name: str) -> str:
     """The sibling namespace that has the name."""
     for other in NAMESPACES:
-        found = sys.modules.get(other)
-        if other != module and found is not None and name in getattr(found, "__all__", ()):
+        if other != module and name in import_module(other).__all__:
             return f"write gc{other.removeprefix('gradc')}.{name}"
     return ""
 

@@ -487,7 +487,15 @@ REFUSED_ARGUMENTS = {
 }
 
 
+_TABLES_OF: dict[str, list[dict[str, tuple[str, ...]]]] = {}
+for _functions, _table in ARGUMENTS_OF.items():
+    for _function in _functions:
+        _TABLES_OF.setdefault(_function, []).append(_table)
+
+
 def names_of_argument(function: str, own: str) -> tuple[str, ...]:
     """The names that a function takes for an argument beside our own."""
-    found = (table.get(own, ()) for names, table in ARGUMENTS_OF.items() if function in names)
-    return next((others for others in found if others), ARGUMENTS.get(own, ()))
+    for table in _TABLES_OF.get(function, ()):
+        if others := table.get(own, ()):
+            return others
+    return ARGUMENTS.get(own, ())

@@ -19,6 +19,7 @@ from gradc.compiler.attributes import hint_for
 from gradc.compiler.errors import CallError, GradcError
 from gradc.runtime.plain_number import as_flag, as_whole
 
+from .parameters_of import parameters_of
 from .spellings import REFUSED_ARGUMENTS, names_of_argument
 from .tracing import here
 
@@ -56,12 +57,10 @@ class _Callee:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
-        parameters = list(inspect.signature(function).parameters.values())
-        self.operation, self._parameters = name, parameters
-        self.is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        self.names = tuple(p.name for p in named)
-        self.positional = tuple(p.name for p in named if p.kind is not p.KEYWORD_ONLY)
+        parameters = parameters_of(function)
+        self.operation, self._function = name, function
+        self.is_open = bool(parameters.open_name)
+        self.names, self.positional = parameters.names, parameters.positional
         pairs = [(other, own) for own in self.names for other in names_of_argument(name, own)]
         self.synonyms = {other: own for other, own in pairs if other not in self.names}
         self.checked = tuple(name for name in self.names if name in _CHECKS)
@@ -69,7 +68,8 @@ class _Callee:
     @functools.cached_property
     def text(self) -> str:
         """The function and its arguments, for messages."""
-        shown = [p.replace(annotation=p.empty) for p in self._parameters if p.name != "self"]
+        parameters = inspect.signature(self._function).parameters.values()
+        shown = [p.replace(annotation=p.empty) for p in parameters if p.name != "self"]
         return f"{self.operation}({', '.join(map(str, shown))})"
 
     def named_values(self, given: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
@@ -143,8 +143,16 @@ def spelled(function: F) -> F:
 
     if callee.synonyms:
         shown = ", ".join(f"{other}= for {own}=" for other, own in callee.synonyms.items())
-        call.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nAlso taken: {shown}.\n"
+        call.__doc__ = _with_paragraph(function.__doc__ or "", f"Also taken: {shown}.")
     return cast(F, call)
+
+
+def _with_paragraph(doc: str, paragraph: str) -> str:
+    """A docstring and one more paragraph, indented as its last line is: inspect.cleandoc would be
+    most of what a wrapper costs."""
+    last = doc.rpartition("\n")[2]
+    indent = last[: len(last) - len(last.lstrip())]
+    return f"{doc.rstrip()}\n\n{indent}{paragraph}\n{indent}"
 
 
 def spell_functions(names: Iterable[str], namespace: MutableMapping[str, Any]) -> None:

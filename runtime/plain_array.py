@@ -16,15 +16,17 @@ array (inputs, constants, initial values, assigned state) comes through here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradc.compiler.errors import DTypeError, GradcError
 
-from .arena import Array
-from .cuda.dlpack import copied_from_device, lies_on_device
+if TYPE_CHECKING:
+    from .arena import Array
 
+CUDA, CUDA_MANAGED = 2, 13
+"""DLDeviceType of DLPack: memory of a device, and memory that a device and the host share."""
 _NUMBERS = (bool, int, float)
 _PLAIN = (np.ndarray, np.memmap)
 _BARE = "np.asarray(...) gives the numbers alone, if they are all that counts"
@@ -43,7 +45,9 @@ def plain_array(value: Any, what: str) -> Array:
     """
     if type(value) is not np.ndarray:
         check_type(value, what)
-        if lies_on_device(value):
+        if _lies_on_device(value):
+            from .cuda.dlpack import copied_from_device
+
             return copied_from_device(value, what)
     try:
         array = np.asarray(value) if not _gives_dlpack_alone(value) else np.from_dlpack(value)
@@ -59,6 +63,13 @@ def plain_array(value: Any, what: str) -> Array:
         problem = f"{what} is an array of {content} ({array.dtype}), not of numbers"
         raise DTypeError(problem, hint=hint)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _lies_on_device(value: Any) -> bool:
+    """Whether a value says of itself that its memory is a device's."""
+    if not hasattr(value, "__dlpack__") or not hasattr(value, "__dlpack_device__"):
+        return False
+    return value.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED)
 
 
 def _gives_dlpack_alone(value: Any) -> bool:

@@ -13,7 +13,8 @@ from support_cuda import StandIn, stand_in, stand_in_library
 import gradc as gc
 from gradc.compiler.errors import DTypeError
 from gradc.runtime.cuda.device import Block, Device
-from gradc.runtime.cuda.dlpack import CUDA, _Tensor
+from gradc.runtime.cuda.dlpack import _Tensor
+from gradc.runtime.plain_array import CUDA
 
 __all__ = ["stand_in", "stand_in_library"]
 

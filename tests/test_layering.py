@@ -49,6 +49,7 @@ LATE_IMPORTS = {
     "gradc.data.remote": ("pooch",),
     "gradc.functional.einstein": ("opt_einsum",),
     "gradc.runtime.history": ("matplotlib",),
+    "gradc.runtime.plain_array": ("gradc.runtime.cuda.dlpack",),
     "gradc._sweep_table": ("matplotlib", "rich"),
     "gradc.runtime.progress": ("rich",),
 }

@@ -20,14 +20,12 @@ function of the frontend reads indices, and index_ranges.py finds the inputs tha
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
-from ..loops.build import Context, ScalarBuilder
-from ..loops.ir import Scalar
 from ..reference import wide_dtype
 from ..types import TensorType, int64
 from .definition import (
@@ -44,6 +42,10 @@ from .definition import (
 from .form import Kind
 from .slicing import clamped
 from .source import zeros_like
+
+if TYPE_CHECKING:
+    from ..loops.build import Context, ScalarBuilder
+    from ..loops.ir import Scalar
 
 Array = np.ndarray[Any, Any]
 

@@ -7,16 +7,18 @@ of the DSL, and no gradient flows to a data set.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DTypeError
 from ..graph.ir import Node, apply
-from ..loops.build import Context, ScalarBuilder
-from ..loops.ir import Scalar
 from ..types import TensorType, int64
 from .definition import NO_DERIVATIVE, NO_FLAGS, Indexed, OpDef, per_element
+
+if TYPE_CHECKING:
+    from ..loops.build import Context, ScalarBuilder
+    from ..loops.ir import Scalar
 
 SAMPLES = "samples"
 """The dimension of a data set: no address depends on it, and it stays open."""

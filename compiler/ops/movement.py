@@ -9,17 +9,19 @@ numbers inside a row do not depend on the number of rows.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ShapeError
 from ..graph.ir import Node, apply
-from ..loops.build import Context, ScalarBuilder
-from ..loops.ir import Scalar
 from ..types import Extent, Shape, TensorType, factors, product
 from .definition import VIEW, Indexed, OpDef, per_element
 from .form import Kind
+
+if TYPE_CHECKING:
+    from ..loops.build import Context, ScalarBuilder
+    from ..loops.ir import Scalar
 
 
 class AxisGroup(NamedTuple):

@@ -28,19 +28,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError, VerifyError
 from ..graph.ir import Node, apply
-from ..loops.build import Context, ScalarBuilder
-from ..loops.ir import Scalar
 from ..philox import LOW_32, ROUNDS, philox
 from ..types import Extent, Shape, TensorType, factors, int32, int64, product, static_shape
 from .definition import NO_FLAGS, ZERO_DERIVATIVE, Indexed, MustBeSettled, OpDef, per_element
 from .form import Kind
 from .source import declared_type
+
+if TYPE_CHECKING:
+    from ..loops.build import Context, ScalarBuilder
+    from ..loops.ir import Scalar
 
 
 def _check_numbers(**operands: TensorType) -> None:

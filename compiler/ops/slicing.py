@@ -9,20 +9,22 @@ A named dimension passes through untouched: it is not cut, padded or concatenate
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
-from ..loops.build import Context, ScalarBuilder, index_range
-from ..loops.ir import Scalar
 from ..types import Extent, Shape, TensorType, bool_, static_shape
 from .broadcast import sum_
 from .definition import NO_FLAGS, RECOMPUTABLE, VIEW, Indexed, OpDef, per_element
 from .elementwise import where
 from .form import Kind
 from .source import constant, zeros_like
+
+if TYPE_CHECKING:
+    from ..loops.build import Context, ScalarBuilder
+    from ..loops.ir import Scalar
 
 Numbers = tuple[int, ...]
 
@@ -38,7 +40,7 @@ def clamped(k: ScalarBuilder, index: Scalar, extent: int | Scalar) -> Scalar:
         extent = int(extent.payload)
     if extent == 1:
         return k.index(0)
-    low, high = index_range(index)
+    low, high = index.form.range
     if high is None or high > extent - 1:
         index = k.min(index, k.index(extent - 1))
     if low is None or low < 0:

@@ -21,20 +21,22 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.ir import Node, apply
-from ..loops.build import Context, ScalarBuilder
-from ..loops.ir import Scalar
 from ..reference import rounding_once
 from ..types import Shape, TensorType, uint8
 from .arithmetic import number_type
 from .definition import NO_FLAGS, RECOMPUTABLE, ZERO_DERIVATIVE, Indexed, OpDef, per_element
 from .form import Kind
 from .slicing import clamped
+
+if TYPE_CHECKING:
+    from ..loops.build import Context, ScalarBuilder
+    from ..loops.ir import Scalar
 
 Numbers = tuple[int, ...]
 Places = tuple[int, ...]

@@ -30,8 +30,6 @@ from gradc.compiler.errors import DTypeError
 from ..arena import Array, numpy_dtype
 from .device import Device
 
-CUDA, CUDA_MANAGED = 2, 13
-"""DLDeviceType: memory of a device, and memory that a device and the host share."""
 _CODES = MappingProxyType({0: "int", 1: "uint", 2: "float", 4: "bfloat", 6: "bool"})
 _CAPSULE = b"dltensor"
 
@@ -51,13 +49,6 @@ class _Tensor(ctypes.Structure):
         ("strides", POINTER(c_int64)),
         ("byte_offset", c_uint64),
     ]
-
-
-def lies_on_device(value: Any) -> bool:
-    """Whether a value says of itself that its memory is a device's."""
-    if not hasattr(value, "__dlpack__") or not hasattr(value, "__dlpack_device__"):
-        return False
-    return value.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED)
 
 
 def copied_from_device(value: Any, what: str) -> Array:
