@@ -65,7 +65,8 @@ def test_a_list_of_passes_runs_each_once() -> None:
                     "touch_rows, "
                     "keep_values, pad_in_place, "
                     "split_residues, narrow_buffers, split_reductions, "
-                    "turn_captures, block_chains, order_kernels, plan_memory, "
+                    "join_maps, rows_in_loops, turn_captures, "
+                    "block_chains, order_kernels, plan_memory, "
                     "make_resident, choose_schedule\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),

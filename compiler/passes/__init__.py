@@ -21,6 +21,7 @@ from .fold_constants import fold_constants
 from .fuse import fuse
 from .gather_minibatches import gather_minibatches
 from .inline_functions import inline_functions
+from .join_maps import join_maps
 from .keep_values import keep_values
 from .make_resident import make_resident
 from .merge_regions import merge_regions
@@ -41,6 +42,7 @@ from .properties import (
 from .prune_regions import prune_regions
 from .recompute import recompute
 from .round_operands import round_operands
+from .rows_in_loops import rows_in_loops
 from .runner import (
     GRAPH_TO_GRAPH,
     GRAPH_TO_PROGRAM,
@@ -155,8 +157,17 @@ PIPELINE = check_pipeline(
             inexact="terms are added in another order",
         ),
         Pass(
+            "join_maps", PROGRAM_TO_PROGRAM, lambda program, s: join_maps(program, s.machine),
+            after=("split_reductions",), reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES),
+        ),
+        Pass(
+            "rows_in_loops", PROGRAM_TO_PROGRAM,
+            lambda program, s: rows_in_loops(program, s.machine), after=("join_maps",),
+            reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES),
+        ),
+        Pass(
             "turn_captures", PROGRAM_TO_PROGRAM,
-            lambda program, s: turn_captures(program, s.machine), after=("split_reductions",),
+            lambda program, s: turn_captures(program, s.machine), after=("rows_in_loops",),
             reads=("machine",), needs=(NOT_PLANNED, NO_SCHEDULES),
         ),
         Pass(
