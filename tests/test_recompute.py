@@ -18,6 +18,7 @@ from gradc.compiler.driver import CompiledProgram
 from gradc.compiler.graph.ir import Graph, Node, apply
 from gradc.compiler.graph.min_cut import values_to_keep
 from gradc.compiler.graph.verify import verify_graph
+from gradc.compiler.loops.ir import Kernel
 from gradc.compiler.ops.again import AGAIN, again
 from gradc.compiler.ops.elementwise import EXP
 from gradc.compiler.ops.minibatch import ORDER
@@ -181,6 +182,42 @@ def test_a_residual_net_keeps_what_its_convolutions_make(
     assert one.keys() == other.keys()
     for name in one:
         assert np.array_equal(one[name], other[name]), name
+
+
+def net_of_large_images() -> Any:
+    """The first convolution makes 2 MB of 27 terms each, of images of an eighth of that."""
+    x, label = gc.input("x", ("batch", 3, 16, 16)), gc.input("label", ("batch",), gc.int32)
+    layers = [nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
+    for _ in range(2):
+        layers += [nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    return gc.training(gc.cross_entropy(net(x), label), optimizer=optim.SGD(lr=0.1, momentum=0.9))
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_a_first_convolution_of_few_terms_is_done_again(
+    monkeypatch: pytest.MonkeyPatch, bounded: bool
+) -> None:
+    """Once, for all that its gradient reads of it, of images that are gathered again; the bits are
+    the same."""
+    made, batch = net_of_large_images(), 128
+    less = lowered(made, batch, bounded)
+    first = [k for k in less.kernels() if "conv_general" in k.description and reads_3(k)]
+    gathers = [k for k in less.kernels() if any(b.name == "x" for b in k.reads)]
+    assert len(first) == 2 and len(gathers) == 3
+    monkeypatch.setattr(PASS, "PAID_TERMS", 0)
+    once = lowered(made, batch, bounded)
+    assert sum("conv_general" in k.description and reads_3(k) for k in once.kernels()) == 1
+    assert once.arena_bytes - less.arena_bytes >= 2 << 20
+    one, other = (trained(p, made, 100 if bounded else batch) for p in (less, once))
+    for name in one:
+        assert np.array_equal(one[name], other[name]), name
+
+
+def reads_3(kernel: Kernel) -> bool:
+    """Whether it reads images of three channels."""
+    images = (b.type for b in kernel.reads if b.space == "arena" and b.type.rank == 4)
+    return any(type.shape[1] == 3 for type in images)
 
 
 @pytest.mark.usefixtures("nothing_is_small")

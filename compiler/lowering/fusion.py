@@ -469,7 +469,7 @@ class _Fuser:
         """The groups of what `node` reads, and products that it waits for to be computed again,
         beside which it is read."""
         g = self.grouping
-        found = {g.group_of[p] for p in g.producers(node) if p in g.group_of}
+        found = {g.group_of[p] for p in g.read_now(node) if p in g.group_of}
         return found | {group for group in g.awaited(node) if group.is_plain_product}
 
     def _indices(self, walked: tuple[Axis, ...], group: Group) -> list[Index]:

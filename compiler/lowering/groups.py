@@ -387,11 +387,19 @@ class Grouping:
             self._producers[node] = tuple(self._found_producers(node))
         return self._producers[node]
 
-    def _found_producers(self, node: Node) -> Iterator[Node]:
-        stack = list(read_by(node))
+    def read_now(self, node: Node) -> Iterator[Node]:
+        """The producers that it reads when they are made, and not once more (ops/again.py)."""
+        return self._found_producers(node, is_late=lambda operand: operand.op is AGAIN)
+
+    def _found_producers(
+        self, node: Node, is_late: Callable[[Node], bool] = lambda operand: False
+    ) -> Iterator[Node]:
+        stack = [] if is_late(node) else list(read_by(node))
         seen = set(stack)
         while stack:
             operand = stack.pop()
+            if is_late(operand):
+                continue
             if self.is_transparent(operand):
                 fresh = [i for i in read_by(operand) if i not in seen]
                 seen.update(fresh)

@@ -7,7 +7,8 @@ In: a program whose kernels may run in any order that keeps `order_edges`. Out: 
 a chosen order. Greedy list scheduling: of the kernels that are ready, the one after which the
 fewest bytes are live runs next; ties keep the given order. The peak that matters is that of the
 plan (plan_memory.py), which is made from this order; both the given and the greedy order are
-tried, and the one with the lower peak is kept.
+tried, and the one with the lower peak is kept. Where it is large, kernels near the peak trade
+places as long as that lowers it (memory/lower_peak.py).
 
 Every body of the tree is put in order for itself. A loop or choice in it is one item: it reads and
 writes what is read and written in it, but for what nothing beside it touches, and has the edges of
@@ -25,9 +26,14 @@ from dataclasses import dataclass
 
 from ..errors import VerifyError
 from ..loops.ir import Buffer, Kernel
+from ..memory.heirs import Heirs
+from ..memory.lower_peak import Step, lower_peak
 from ..program.ir import Body, Instruction, Program, instructions_in, kernels_in, tests_of
 
 Edges = frozenset[tuple[str, str]]
+
+LARGE_PEAK = 1 << 20
+"""Below so many bytes the core's own cache holds them, and a lower peak is worth no search."""
 
 
 def order_kernels(program: Program) -> Program:
@@ -48,8 +54,30 @@ def _ordered(body: Body, edges: Edges, touching: Counter[Buffer]) -> Body:
     edges |= _edges_of_tests(items)
     given = topological_order(items, edges)
     greedy = greedy_order(given, edges)
-    chosen = greedy if peak_bytes(greedy) < peak_bytes(given) else given
-    return tuple(item.instruction for item in chosen)
+    least, chosen = min((peak_bytes(order), n) for n, order in enumerate((given, greedy)))
+    return tuple(item.instruction for item in _lowered((given, greedy)[chosen], edges, least))
+
+
+def _lowered(items: list[Item], edges: Edges, peak: int) -> list[Item]:
+    """The items in an order with a lower peak, where that is worth the search."""
+    if peak < LARGE_PEAK:
+        return items
+    number_of = {name: number for number, item in enumerate(items) for name in item.names}
+    before: list[set[int]] = [set() for _ in items]
+    for a, b in edges:
+        if a in number_of and b in number_of and number_of[a] != number_of[b]:
+            before[number_of[b]].add(number_of[a])
+    return [items[number] for number in lower_peak(list(map(_step, items)), before)]
+
+
+def _step(item: Item) -> Step:
+    """What an item does with memory that lives between items."""
+    reads, writes = _arena_reads(item), [b for b in item.writes if b.space == "arena"]
+    heirs: dict[Buffer, list[Buffer]] = {}
+    if isinstance(item.instruction, Kernel):
+        kernel = Heirs(item.instruction, [b for b in reads if b not in writes])
+        heirs = {b: found for b in writes if (found := kernel.operands_for(b))}
+    return Step(tuple(reads), tuple(writes), heirs)
 
 
 @dataclass(frozen=True, eq=False)

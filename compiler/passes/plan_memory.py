@@ -5,10 +5,9 @@ In: a program whose kernels are in order. Out: the same program, each arena buff
 
 A buffer lives from the kernel that writes it to the last that reads it, and all through the loops
 that carry it (program/liveness.py). A result takes over the memory of an operand that dies in its
-kernel where that is legal: same size, read only at the element that is written, in the same loop or
-an earlier one. What shares memory is planned as one
-piece; place.py gives every piece its offset. Peak memory is that of the given order: this pass
-does not reorder (see order_kernels.py). State, inputs, outputs and constants are outside the arena.
+kernel where that is legal (memory/heirs.py). What shares memory is planned as one piece;
+memory/place.py gives every piece its offset. Peak memory is that of the given order: this pass does
+not reorder (see order_kernels.py). State, inputs, outputs and constants are outside the arena.
 
 Every kernel's expressions are walked once, and the work grows with the number of buffers, not with
 their size. The runner checks every plan by arithmetic of its own (memory/verify_plan.py).
@@ -16,12 +15,12 @@ their size. The runner checks every plan by arithmetic of its own (memory/verify
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
 from ..artifact import LINE_BYTES
-from ..loops.ir import Buffer, Kernel, Scalar, Store
+from ..loops.ir import Buffer, Kernel
+from ..memory.heirs import Heirs
 from ..memory.place import Piece, place
 from ..program.ir import Program
 from ..program.liveness import find_liveness
@@ -70,50 +69,10 @@ def _clusters(position_of: Mapping[Kernel, int], lives: Lives) -> list[list[Buff
         ]
         if not results or not dying:
             continue
-        heirs = _Heirs(kernel, dying)
+        heirs = Heirs(kernel, dying)
         for result in results:
             operand = heirs.operand_for(result)
             if operand is not None:
                 cluster_of[operand].append(result)
                 cluster_of[result] = cluster_of[operand]
     return list({id(c): c for c in cluster_of.values()}.values())
-
-
-class _Heirs:
-    """Which operands that die in a kernel may be written over, and by what; each by one result."""
-
-    def __init__(self, kernel: Kernel, dying: list[Buffer]) -> None:
-        self.kernel = kernel
-        self.writing: dict[Buffer, list[tuple[int, Store]]] = defaultdict(list)
-        loads: dict[Buffer, set[tuple[Scalar, ...]]] = defaultdict(set)
-        self.last_reading: dict[Buffer, int] = {}
-        for number, loop in enumerate(kernel.loops):
-            for store in loop.stores:
-                self.writing[store.buffer].append((number, store))
-            for scalar in kernel.loads_by_loop[number]:
-                loads[scalar.payload].add(scalar.args)
-                self.last_reading[scalar.payload] = number
-        self.waiting: dict[tuple[object, ...], list[Buffer]] = defaultdict(list)
-        for operand in dying:
-            if len(loads[operand]) == 1:  # else it is read at several elements, or added to
-                (index,) = loads[operand]
-                self.waiting[_form(operand, index)].append(operand)
-
-    def operand_for(self, result: Buffer) -> Buffer | None:
-        """The first dying operand that `result` may be written over, taken out; None if none."""
-        if len(self.writing[result]) != 1 or not result.size_bytes:  # no bytes, nothing to share
-            return None
-        ((number, store),) = self.writing[result]
-        if store.takes_turns or self.kernel.loops[number].running:
-            return None
-        candidates = self.waiting[_form(result, store.index)]
-        for position, operand in enumerate(candidates):
-            if self.last_reading[operand] <= number:
-                return candidates.pop(position)
-        return None
-
-
-def _form(buffer: Buffer, index: tuple[Scalar, ...]) -> tuple[object, ...]:
-    """Equal for two buffers that have their elements at the same places, at the same index."""
-    size = buffer.type.dtype.size_bytes
-    return buffer.size_bytes, size, buffer.layout.strides, index

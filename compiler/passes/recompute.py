@@ -27,7 +27,7 @@ fusion aware (2023).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,7 +37,9 @@ from ..lowering.groups import is_free, is_leaf, is_pointwise, is_recomputable
 from ..ops.again import again
 from ..ops.comparison import LE, WHERE
 from ..ops.definition import Contract, Cumulate, Reduce
-from ..ops.source import CONSTANT, STATE
+from ..ops.minibatch import SAMPLE
+from ..ops.slicing import PAD
+from ..ops.source import CONSTANT, INPUT, STATE
 from ..types import TensorType, TupleType, factors
 from .settings import Settings
 
@@ -65,7 +67,8 @@ MOST_TERMS = 64
 
 PAID_TERMS, PAID_SHARE = 128, 20
 """Products with so many terms take longer, but not much: the first of them are made again, whose
-results would be kept longest, while all of that takes no more than this part of all products."""
+results would be kept longest, while all of that takes no more than this part of all products. So is
+a convolution, if what it reads is no larger than its result: the first one of images is."""
 
 
 def recompute(graph: Graph, settings: Settings) -> Graph:
@@ -254,8 +257,8 @@ class _Border:
         done: dict[Node, frozenset[Node]] = {}
         for node in self.values:
             inner = [o for o in node.inputs if o in self.values]
-            again = [o for o in inner if o not in fixed]
-            reads = frozenset(o for o in inner if o in fixed).union(*(read[o] for o in again))
+            again = [o for o in inner if not (o in fixed or o in self._paid)]
+            reads = frozenset(inner).difference(again).union(*(read[o] for o in again))
             work = frozenset({node}).union(*(done[o] for o in again))
             traffic = sum(min(1.0, self.values[r] / self.values[node]) for r in reads)
             products = sum(map(_is_product, work))
@@ -272,7 +275,7 @@ class _Border:
     def _may_be_again(self, node: Node) -> bool:
         """Whether its operation may be done again; see recompute."""
         lowering = node.op.lowering
-        if _is_cheap(node) or self._is_short(node) or node in self._paid:
+        if _is_cheap(node) or self._is_short(node) or node in self._paid or self._is_copied(node):
             return True
         if is_pointwise(node) and (self.effort >= 1 or self._is_quicker_than_memory(node)):
             return True
@@ -281,19 +284,28 @@ class _Border:
         return self.effort >= 3 and _is_product(node)
 
     def _is_quicker_than_memory(self, node: Node) -> bool:
-        """Whether it is made again in the time that it takes to write it and to read it."""
-        elements = self.elements(node)
-        return self.bytes(node) >= LARGE_BYTES and self._flops(node) <= MOST_FLOPS * elements
+        """Whether it is made again in the time that it takes to write it and to read it; to gather
+        it is to write it."""
+        is_large = self.bytes(node) >= LARGE_BYTES and node.op is not SAMPLE
+        return is_large and self._flops(node) <= MOST_FLOPS * self.elements(node)
 
     def _is_short(self, node: Node) -> bool:
         """Whether it is a product that is made again in about that time."""
-        return self.bytes(node) >= LARGE_BYTES and self._terms(node) <= MOST_TERMS
+        is_large = self.bytes(node) >= LARGE_BYTES and not _is_in_windows(node)
+        return is_large and self._terms(node) <= MOST_TERMS
+
+    def _is_copied(self, node: Node) -> bool:
+        """Whether it gathers what is only read to be padded: that gathers as fast as it copies."""
+        return node.op is SAMPLE and all(reader.op is PAD for reader in self._readers[node])
+
+    @cached_property
+    def _readers(self) -> Mapping[Node, Sequence[Node]]:
+        return self.graph.readers()
 
     def _terms(self, node: Node) -> float:
-        """Of each sum of a product; no end of them for others, and for one of windows, which takes
-        longer than its terms."""
+        """Of each sum of a product; no end of them for others."""
         lowering = node.op.lowering
-        if not isinstance(lowering, Contract) or lowering.orders is not None:
+        if not isinstance(lowering, Contract):
             return math.inf
         terms = lowering.terms(*(operand.type for operand in node.inputs), **node.attributes)
         return math.prod(map(self._extent, terms))
@@ -312,12 +324,32 @@ class _Border:
         left = sum(self._flops(n) for n in self.graph.nodes() if _is_product(n)) / PAID_SHARE
         found: set[Node] = set()
         for node in self.values:
-            if self.bytes(node) >= LARGE_BYTES and MOST_TERMS < self._terms(node) <= PAID_TERMS:
-                flops = self._flops(node)
-                if flops <= left:
-                    found.add(node)
-                    left -= flops
+            if self.bytes(node) < LARGE_BYTES or not self._may_be_paid(node):
+                continue
+            flops = self._flops(node)
+            if _is_in_windows(node):  # of few terms: written and read in about as long
+                flops += MOST_FLOPS * self.elements(node)
+            if flops <= left:
+                found.add(node)
+                left -= flops
         return frozenset(found)
+
+    def _may_be_paid(self, node: Node) -> bool:
+        """Whether it is a product that takes a little longer; of windows, one for which less is
+        read than it is: what is kept for it instead is not to be larger."""
+        if _is_in_windows(node):
+            return self._terms(node) <= PAID_TERMS and self._source_bytes(node) <= self.bytes(node)
+        return MOST_TERMS < self._terms(node) <= PAID_TERMS
+
+    def _source_bytes(self, node: Node) -> int:
+        """Of what it is made of by cheap operations, but for what is at hand."""
+        stack, seen, total = [node], {node}, 0
+        while stack:
+            fresh = {o for o in stack.pop().inputs if o in self.values} - seen
+            seen |= fresh
+            total += sum(self.bytes(o) for o in fresh if not _is_cheap(o))
+            stack += filter(_is_cheap, fresh)
+        return total
 
     def _reads_large_state(self, node: Node) -> bool:
         """Whether it is made of a state at about its own size: of a parameter, that is, which the
@@ -330,6 +362,12 @@ class _Border:
 
 def _is_product(node: Node) -> bool:
     return isinstance(node.op.lowering, Contract)
+
+
+def _is_in_windows(node: Node) -> bool:
+    """Whether it is a product of what it reads in windows, which takes longer than its terms."""
+    lowering = node.op.lowering
+    return isinstance(lowering, Contract) and lowering.orders is not None
 
 
 def _is_cheap(node: Node) -> bool:
@@ -354,6 +392,7 @@ class _Rewriting:
         self.border, self.kept = border, kept
         self._copies: dict[Node, Node] = {}
         self._products: dict[Node, Node] = {}  # what each waits for, and all that is made of it
+        self._times: dict[Node, set[Node]] = {}  # what all that is made of a product waits for
         self._new: dict[Node, Node] = {}
         self._after = {node: after for node, after in border.wanted.items() if self._is_lost(node)}
 
@@ -419,6 +458,7 @@ class _Rewriting:
         for node, after in self._after.items():
             for current in filter(_is_product, self._made_of(node)):
                 first = self._products.setdefault(current, after)
+                self._times.setdefault(current, set()).add(after)
                 if ranks[after] < ranks[first]:
                     self._products[current] = after
 
@@ -427,8 +467,14 @@ class _Rewriting:
         if node not in self._copies:
             after = self._new[self._products[node]]
             inputs = tuple(self._copy(operand, after) for operand in node.inputs)
-            self._copies[node] = node.with_inputs(inputs)
+            self._copies[node] = _apart(node, inputs, after)
         return self._copies[node]
+
+    def _read_product(self, node: Node, after: Node) -> Node:
+        """The one copy, as it is read once `after` is there: where it is read at several times,
+        all but itself is computed then, and not beside it."""
+        copy = self._product(node)
+        return again(copy, after) if len(self._times[node]) > 1 else copy
 
     def _copy(self, node: Node, after: Node) -> Node:
         """The node computed of what is there, read once `after` is there too."""
@@ -440,13 +486,21 @@ class _Rewriting:
         while stack:
             current = stack[-1]
             if current in self._products:
-                copies[stack.pop()] = self._product(current)
+                copies[stack.pop()] = self._read_product(current, after)
                 continue
             missing = [o for o in current.inputs if not self._is_there(o) and o not in copies]
             stack += missing
             if not missing:
                 stack.pop()
-                copies[current] = current.with_inputs(
-                    tuple(copies.get(o) or self._copy(o, after) for o in current.inputs)
-                )
+                inputs = tuple(copies.get(o) or self._copy(o, after) for o in current.inputs)
+                copies[current] = _apart(current, inputs, after)
         return copies[node]
+
+
+def _apart(node: Node, inputs: tuple[Node, ...], after: Node) -> Node:
+    """The node on these inputs; where they are its own, leaves that is, it waits by one of them."""
+    if inputs == node.inputs:
+        first = next((n for n, one in enumerate(inputs) if one.op is INPUT), None)
+        if first is not None:
+            inputs = (*inputs[:first], again(inputs[first], after), *inputs[first + 1 :])
+    return node.with_inputs(inputs)
