@@ -116,7 +116,7 @@ test-triton: $(TRITONS:%=test-triton-%)
 
 test-triton-%: .venv-triton/%/.installed
 	$(TRITON_PYTEST) tests/gpu/test_training.py </dev/null
-	$(TRITON_PYTEST) tests/gpu/test_interpreted.py </dev/null
+	$(TRITON_PYTEST) tests/gpu/test_interpreted.py tests/gpu/test_persistent.py </dev/null
 	$(TRITON_PYTEST) tests/gpu/test_cubins.py </dev/null
 
 # What fits into continuous integration: every operation by the highest version, the examples for one
@@ -135,7 +135,7 @@ part-of-triton-$(LOWEST): part-of-triton-%:
 
 part-of-triton-$(HIGHEST): part-of-triton-%:
 	$(TRITON_PYTEST) tests/gpu/test_training.py --part 2/2 </dev/null
-	$(TRITON_PYTEST) tests/gpu/test_interpreted.py </dev/null
+	$(TRITON_PYTEST) tests/gpu/test_interpreted.py tests/gpu/test_persistent.py </dev/null
 
 $(VENV)/.installed-gpu: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet -e '.[dev,gpu]'

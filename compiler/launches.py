@@ -20,6 +20,10 @@ device's memory, so that a captured graph of launches can be replayed without a 
 Before the first step the host writes slots 0 to 2; after each it adds one to slot 0 and, unless all
 steps read the same, rows_maximum to slot 1.
 
+Where the table has a `steps_slot`, one launch does many steps: the host writes the slots 0 to 2 of
+the first of them, how many there are to that slot, and to the slot behind it what to add to slot 1
+from step to step. It runs `step` once for all of them.
+
 A compiled entry point is one string of bytes, `pack(table, modules)`: a line of MAGIC, the length
 of a header as 8 bytes (little-endian), the header (JSON: `table`, and `lengths` of the blobs), then
 the blobs, each at the next multiple of BLOB_BYTES from the start: the table's `constants`, then the
@@ -39,8 +43,17 @@ ORDER_SLOT = 1
 ROWS_SLOT = 2
 FIRST_COUNTER_SLOT = 3
 
+STEPS_SLOTS = 2
+"""The steps' slot, and the one behind it."""
+
+ZERO_SLOTS = 1
+"""Behind these: of programs with persistent loops, one that nobody writes."""
+
+MOST_STEPS = 65_536
+"""Of one launch: tens of milliseconds, behind which whoever waits for the device has a turn."""
+
 ALIGNMENT_BYTES = 16
-MAGIC = b"gradc launches 1\n"
+MAGIC = b"gradc launches 2\n"
 _LENGTH_BYTES = 8
 BLOB_BYTES = 64
 
@@ -143,6 +156,7 @@ class LaunchTable:
     """One entry point.
 
     before, step, after   the step is what the host does `count` times
+    steps_slot            see the module docstring; None: each step is run by itself
     output_bytes          by output: from a step's value to the next one's
     frame_slots           length of the frame
     constants             what kernels read that is part of the code; the host copies it once
@@ -157,6 +171,7 @@ class LaunchTable:
     rows_maximum: int
     frame_slots: int
     arena_bytes: int
+    steps_slot: int | None
     constants: bytes
 
 

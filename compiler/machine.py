@@ -90,6 +90,9 @@ class Machine:
     holds_loops       whether a loop over tiny steps may be one function that holds all in registers
     shared_work       work of all kernels together (loops/work.py) below which one thread does them
                       faster than several, which wait for each other between them
+    launch_work       work that one block of threads does in the time that a launch takes; 0: there
+                      are no launches
+    block_bytes       memory that is next to one block of threads; 0: there are none
     """
 
     name: str
@@ -102,3 +105,5 @@ class Machine:
     runs_grids: bool
     holds_loops: bool
     shared_work: int
+    launch_work: int
+    block_bytes: int

@@ -98,6 +98,28 @@ KERNEL(update) {
     return 0;
 }
 
+/* sums, frame, order, x, y, w, loss, rate, step: as many steps as the frame says in slot 4, whose
+ * sample numbers lie as far apart as slot 5 says */
+KERNEL(steps) {
+    UNUSED;
+    const int64_t *given = place(p, 1);
+    for (int64_t n = 0; n < given[4]; n++) {
+        int64_t frame[4] = {given[0] + n, given[1] + n * given[5], given[2], 0};
+        uint64_t here = (uint64_t)(uintptr_t)frame;
+        int32_t trains = 1;
+        void *const begun[] = {p[0], &here, &trains}, *const told[] = {p[0], &here, p[6]};
+        void *const row[] = {p[0], &here, p[2], p[3], p[4], p[5]};
+        void *const updated[] = {p[0], &here, p[5], p[7], p[8]};
+        kernel_begin(name, begun, sizes, count, grid, block);
+        for (frame[3] = 0; frame[3] < frame[2]; frame[3]++) {
+            kernel_row(name, row, sizes, count, grid, block);
+        }
+        kernel_tell(name, told, sizes, count, grid, block);
+        kernel_update(name, updated, sizes, count, grid, block);
+    }
+    return 0;
+}
+
 /* frame, order, x, w, constant, z: all rows */
 KERNEL(predict) {
     UNUSED;

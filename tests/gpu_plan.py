@@ -14,7 +14,8 @@ from gradc.compiler.triton.architecture import find_architecture
 
 PASSES = (
     "copy_roots,fuse,touch_rows,keep_values,pad_in_place,split_residues,"
-    "narrow_buffers,split_reductions,order_kernels,plan_memory,make_resident,choose_schedule"
+    "narrow_buffers,split_reductions,order_kernels,plan_memory,make_resident,make_persistent,"
+    "choose_schedule"
 )
 
 

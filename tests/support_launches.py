@@ -54,7 +54,9 @@ def table_of(step: Sequence[Instruction], **facts: Any) -> LaunchTable:
     launches = {launch.kernel: launch for launch in _launches(step)}
     functions = tuple(replace(function_of(launch), name=n) for n, launch in launches.items())
     numbers = {name: n for n, name in enumerate(launches)}
-    table = LaunchTable("sm_90", functions, (), _numbered(step, numbers), (), (), 4, 8, 256, b"")
+    table = LaunchTable(
+        "sm_90", functions, (), _numbered(step, numbers), (), (), 4, 8, 256, None, b""
+    )
     return replace(table, **facts)
 
 

@@ -21,6 +21,8 @@ NO_MACHINE = Machine(
     runs_grids=False,
     holds_loops=False,
     shared_work=0,
+    launch_work=0,
+    block_bytes=0,
 )
 """For passes over graphs alone, which ask for none: nothing may be taken for granted of it."""
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from gradc.compiler.launches import (
     Repeat,
     While,
     pack,
+    unpack,
 )
 from gradc.optim import schedule
 from gradc.runtime.checkpoint import read_checkpoint
@@ -100,10 +102,29 @@ class _OnDevice(CompiledProgram):
         }
         bytes_of_step = {"init": (), "epoch": (), "predict": (4 * BATCH,)}.get(kind, (4,))
         steps |= self._more(steps)
-        return _packed(steps[kind], bytes_of_step, self.architecture)
+        packed = _packed(steps[kind], bytes_of_step, self.architecture)
+        return self._told(kind, packed)
 
     def _more(self, steps: Mapping[str, Instructions]) -> dict[str, Instructions]:
         return {}
+
+    def _told(self, kind: str, packed: bytes) -> bytes:
+        return packed
+
+
+class _AtOnce(_OnDevice):
+    """The same, where one launch does many steps of a training."""
+
+    def _more(self, steps: Mapping[str, Instructions]) -> dict[str, Instructions]:
+        w, rate, step = map(self._place, ("w", "optimizer.lr", "gradc.step"))
+        given = (ARENA, FRAME, ORDER, X, Y, w, Pointer("output"), rate, step)
+        return {"run": (_launch("steps", *given),)}
+
+    def _told(self, kind: str, packed: bytes) -> bytes:
+        if kind != "run":
+            return packed
+        table, modules = unpack(packed)
+        return pack(replace(table, steps_slot=COUNTER + 1, frame_slots=COUNTER + 3), modules)
 
 
 class _Falling(_OnDevice):
@@ -144,7 +165,7 @@ def _packed(step: tuple[Instruction, ...], outputs: tuple[int, ...], architectur
     numbered = number(step)
     functions = tuple(function_of(launch, n) for n, launch in enumerate(found))
     table = LaunchTable(
-        f"sm_{architecture}", functions, (), numbered, (), outputs, BATCH, 4, 64,
+        f"sm_{architecture}", functions, (), numbered, (), outputs, BATCH, 4, 64, None,
         bytes(16) + np.float32(1).tobytes(),
     )  # fmt: skip
     modules = [module_text({n.kernel: sizes_of(n.arguments)}, architecture) for n in found]
@@ -169,6 +190,7 @@ class _Binaries:
         self.folder = folder
         self.host = _build(folder / "host", CompiledProgram)
         self.device = _build(folder / "device", _OnDevice)
+        self.at_once = _build(folder / "at_once", _AtOnce)
         self.both = _build(folder / "both", _Older, _OnDevice)
         kernels = folder / "kernels.so"
         source = Path(__file__).parent / "gpu_kernels.c"
@@ -239,6 +261,22 @@ def test_it_trains_as_the_host_does(binaries: _Binaries, words: str, tmp_path: P
     assert int(report["graph_launches"]) > int(report["captures"]) > 0
     kinds = ("faults", "blocks", "pinned", "modules", "streams", "graphs", "execs", "contexts")
     assert {kind: report[kind] for kind in kinds} == dict.fromkeys(kinds, "0"), report["fault"]
+
+
+@pytest.mark.parametrize("words", ["", "--no-shuffle --lr=0.02"])
+def test_many_steps_at_once_are_those_of_one_by_one(
+    binaries: _Binaries, words: str, tmp_path: Path
+) -> None:
+    """Also of the last batch, which has fewer rows."""
+    ended, launches = [], []
+    for binary in (binaries.device, binaries.at_once):
+        file = tmp_path / binary.name
+        binaries.run(binary, "--epochs=20", f"--checkpoint={file}", *words.split())
+        ended.append(file.read_bytes())
+        launches.append(int(binaries.report()["launches"]))
+        assert binaries.report()["faults"] == "0", binaries.report()["fault"]
+    assert ended[0] == ended[1]
+    assert launches[1] < launches[0] / 10
 
 
 def test_a_rate_falls_as_on_the_host(binaries: _Binaries, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from gradc.compiler.launches import (
     Repeat,
     While,
 )
+from gradc.runtime.cuda import replay
 
 __all__ = ["stand_in", "stand_in_library"]
 
@@ -55,6 +56,27 @@ def test_the_frame_tells_each_step_its_numbers(stand_in: StandIn) -> None:
     call.run(0, 2, 4)
     assert seen == [[0, 0, 4], [1, 0, 4]]
     assert stand_in["captures"] == 1 and stand_in["graph_launches"] == 4
+    assert not stand_in.errors
+
+
+def test_a_launch_does_many_steps(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frame says how many, and how far apart their sample numbers lie; no launch has more than
+    MOST_STEPS."""
+    seen: list[list[int]] = []
+    stand_in.kernels["all"] = lambda frame, scratch, grid: seen.append(frame_of(frame)[:6])
+    table = table_of([launch_of("all", FRAME)], steps_slot=COUNTER + 1)
+    executor, entry = executor_of(table)
+    call = prepared(executor, entry, order=np.arange(100, dtype=np.int64))
+    call.run(5, 9, 2)
+    assert seen == [[0, 0, 2, 0, 9, 4]]
+    seen.clear()
+    monkeypatch.setattr(replay, "MOST_STEPS", 4)
+    call.run(0, 9, 4)
+    assert seen == [[0, 0, 4, 0, 4, 4], [4, 16, 4, 0, 4, 4], [8, 32, 4, 0, 1, 4]]
+    seen.clear()
+    call.set_same_rows()
+    call.run(0, 5, 4)
+    assert seen == [[0, 0, 4, 0, 4, 0], [4, 0, 4, 0, 1, 0]]
     assert not stand_in.errors
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,11 +16,20 @@ from gradc import nn, optim
 from gradc.compiled import driver_program
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.opt import optimize_text
+from gradc.compiler.program.ir import Kernel
 from gradc.compiler.program.text import parse_program
 from gradc.compiler.triton.architecture import NAMES
 from gradc.compiler.triton.cost_table import cost_text, headline, tune_first
 from gradc.compiler.triton.costs import StepCost, step_cost
-from gradc.compiler.triton.peaks import HOST_ROUND_US, HOST_STEP_US, LAUNCH_US, PEAKS, Peaks
+from gradc.compiler.triton.peaks import (
+    HOST_ROUND_US,
+    HOST_STEP_US,
+    LAUNCH_US,
+    NEAR_LATENCY_CYCLES,
+    PEAKS,
+    TURN_CYCLES,
+    Peaks,
+)
 from gradc.compiler.triton.program import emit_program
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -174,11 +184,53 @@ def test_loops_of_the_host_cost_rounds() -> None:
     halved = gc.while_loop(lambda s: gc.sum(s) > 1.0, lambda s: s * 0.5, x)
     graph = parse_graph(str(gc.graph({"y": halved})), "test.ir")
     compiled = driver_program({"call": graph}, None, "cuda", "float32", "sm_90")
-    planned = compiled.lowered("call", {}, False)
+    found = compiled.lowered("call", {}, False)
+    planned = found.with_body(
+        tuple(i if isinstance(i, Kernel) else replace(i, persistent=False) for i in found.body)
+    )
+    assert step_cost(found, emit_program(found, "sm_90"), PEAKS["sm_90"]).rounds == 0
     cost = step_cost(planned, emit_program(planned, "sm_90"), PEAKS["sm_90"])
     assert cost.rounds == 1
     assert cost.time_us == pytest.approx(max(cost.device_us, HOST_STEP_US) + HOST_ROUND_US)
     assert "1 rounds of the host" in headline(cost, "sm_90")
+
+
+TINY = """
+program run rows 1 arena 0 {
+  output %y : f32[]
+  buffer %w : f32[32] in state at 0
+  buffer %h : f32[32] in arena at 0
+  buffer %y : f32[] in output slot 0
+  run k1 after k0
+  repeat {
+    kernel k0 { parallel i in 32 loop { %h[i] = mul(%w[i], 2.0 : f32) } }
+    kernel k1 { loop i in 32 { %s = sum(%h[i]) : f32 } loop { %y[] = %s } }
+  }
+}
+"""
+
+
+def test_a_kernel_of_a_persistent_loop_waits_at_a_barrier() -> None:
+    """One program of one warp on one multiprocessor: 32 elements of 128 lanes in float32."""
+    cost = cost_of(TINY, passes="plan_memory,make_persistent(cpu=sm_90),choose_schedule(cpu=sm_90)")
+    begin, near = TURN_CYCLES * 1e-3, NEAR_LATENCY_CYCLES * 1e-3
+    assert [k.kernel for k in cost.kernels] == ["k0", "k1"] and cost.launches == 0
+    assert [k.bound for k in cost.kernels] == ["barrier", "barrier"]
+    assert cost.kernels[0].times_us["latency"] == pytest.approx(2 * near)
+    assert cost.kernels[1].times_us["latency"] == pytest.approx(2 * near)
+    assert cost.time_us == cost.device_us == pytest.approx(2 * begin + 4 * near)
+    assert cost.shares_us == pytest.approx({"barriers": 2 * begin, "latency": 4 * near})
+    assert "0.36 us a step, one launch for many of them" in headline(cost, "sm_90")
+    apart = cost_of(TINY)
+    assert apart.launches == 2 and apart.device_us > 2 * LAUNCH_US
+
+
+def test_a_persistent_loop_in_a_step_is_a_launch() -> None:
+    text = TINY.replace("  repeat {", "  repeat { repeat persistent t in 7 {")
+    text = text.replace("%y[] = %s } }", "%y[] = %s } } }")
+    cost = cost_of(text)
+    assert cost.launches == 1 and [k.runs for k in cost.kernels] == [7, 7]
+    assert "1 launches" in headline(cost, "sm_90")
 
 
 def test_peaks_are_those_of_datasheets() -> None:

@@ -33,6 +33,7 @@ TABLE = LaunchTable(
     64,
     4,
     1024,
+    None,
     b"\1\2\3",
 )
 

@@ -67,7 +67,7 @@ def test_a_list_of_passes_runs_each_once() -> None:
                     "split_residues, narrow_buffers, split_reductions, "
                     "join_maps, rows_in_loops, turn_captures, "
                     "block_chains, order_kernels, plan_memory, "
-                    "make_resident, choose_schedule\n"
+                    "make_resident, make_persistent, choose_schedule\n"
                     "  hint: near: simplify"),
         ("cse(1)", "pass cse takes no arguments, not (1)"),
         ("pipeline(batch=4)", "pass pipeline takes no arguments, not (batch=4)"),
@@ -226,6 +226,8 @@ def test_a_list_names_its_machine_or_is_given_one() -> None:
         "runs_grids": False,
         "holds_loops": True,
         "shared_work": v3.shared_work,
+        "launch_work": 0,
+        "block_bytes": 0,
     }
     assert v3 == Machine("x86-64-v3", "the CPU", 32, 16, keeps_values=True, **rest)
     for name, width, registers in (("x86-64-v4", 64, 32), ("aarch64", 16, 32)):

@@ -143,7 +143,8 @@ _ENTRY_MACRO = """\
     name##_output_bytes, name##_constants, BODY(name##_before), BODY(name##_step), \\
     BODY(name##_after), LENGTH(name##_constants), name##_ROWS_MAXIMUM, name##_FRAME_SLOTS, \\
     name##_ARENA_BYTES, name##_SCRATCH_BYTES, LENGTH(name##_functions), LENGTH(name##_launches), \\
-    LENGTH(name##_arguments), LENGTH(name##_output_bytes), name##_GRAPHS, its_kind}"""
+    LENGTH(name##_arguments), LENGTH(name##_output_bytes), name##_GRAPHS, its_kind, \\
+    name##_STEPS_SLOT}"""
 
 
 class _EntryText:
@@ -163,6 +164,7 @@ class _EntryText:
         """The text; flags and counts come behind the arguments, so bodies are written first."""
         table = self._table
         bodies = [list(self._words(body)) for body in self._bodies]
+        steps_slot = -1 if table.steps_slot is None else table.steps_slot
         return [
             *self._array("struct gradc_cuda_function", "functions", self._function_rows()),
             *self._array("struct gradc_cuda_launch", "launches", self._launch_rows()),
@@ -178,7 +180,8 @@ class _EntryText:
             ),
             f"enum {{ {self._prefix}_ROWS_MAXIMUM = {table.rows_maximum}, "
             f"{self._prefix}_FRAME_SLOTS = {table.frame_slots}, "
-            f"{self._prefix}_GRAPHS = {self._graphs} }};",
+            f"{self._prefix}_GRAPHS = {self._graphs}, "
+            f"{self._prefix}_STEPS_SLOT = {steps_slot} }};",
             f"#define {self._prefix}_ARENA_BYTES INT64_C({table.arena_bytes})",
             f"#define {self._prefix}_SCRATCH_BYTES INT64_C({self._scratch_bytes()})",
         ]

@@ -78,6 +78,8 @@ class Target:
             runs_grids=False,
             holds_loops=True,
             shared_work=_SHARED_WORK,
+            launch_work=0,
+            block_bytes=0,
         )
 
     @property

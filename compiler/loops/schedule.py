@@ -23,6 +23,9 @@ On a machine that runs thousands of threads, programs share a kernel:
       warps 4                      warps 4   stages 3
     }                            }
 
+    In a persistent loop (passes/make_persistent.py) one block takes a kernel's programs one after
+    the other: the warps of all its kernels are those of the block, and products have one stage.
+
     Rows of tiles may be those of several banks: `rows i1 over i0`. Columns may be those of several
     groups, with what they share inside a group spread over its lanes: `columns i2 * i3 spread k1`.
 

@@ -23,6 +23,7 @@ from .gather_minibatches import gather_minibatches
 from .inline_functions import inline_functions
 from .join_maps import join_maps
 from .keep_values import keep_values
+from .make_persistent import make_persistent
 from .make_resident import make_resident
 from .merge_regions import merge_regions
 from .move_invariants import move_invariants
@@ -190,9 +191,15 @@ PIPELINE = check_pipeline(
             needs=(NO_SCHEDULES, IN_ORDER, PLANNED),
         ),
         Pass(
+            "make_persistent", PROGRAM_TO_PROGRAM,
+            lambda program, s: make_persistent(program, s.machine, s.precision),
+            after=("make_resident",), reads=("machine", "precision"),
+            needs=(NO_SCHEDULES, IN_ORDER, PLANNED),
+        ),
+        Pass(
             "choose_schedule", PROGRAM_TO_PROGRAM,
             lambda program, s: choose_schedule(program, s.machine, s.precision),
-            after=("make_resident",), reads=("machine", "precision"),
+            after=("make_persistent",), reads=("machine", "precision"),
             needs=(NO_SCHEDULES, IN_ORDER, PLANNED), once=True,
         ),
     )

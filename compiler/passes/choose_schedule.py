@@ -17,6 +17,8 @@ summed from first to last; else the generic nest says whether sums have lanes (s
 in a resident loop they have none. The schedules are for speed, and follow from `machine` too.
 A machine that runs grids of programs has orders of its own, with as many lanes as a program has
 terms side by side (scheduling/grid.py).
+The kernels of a persistent loop are shared by one block of threads: they have one number of warps,
+and as many points side by side as that block can hold.
 Kernels of one structure and cost are scheduled once: a deep model has hundreds of each. A program
 so small that its threads would wait most of the time is done by one of them.
 """
@@ -34,9 +36,9 @@ from ..loops.runs import Runs, find_runs
 from ..loops.schedule import LANES, Products, Unrolled, on_one_thread
 from ..loops.work import work
 from ..machine import Machine
-from ..program.ir import Decision, Program, kernels_in
+from ..program.ir import Decision, Program, instructions_in, kernels_in
 from ..scheduling.chosen import Chosen
-from ..scheduling.grid import choose_grid
+from ..scheduling.grid import choose_grid, in_one_block, warps_of
 from ..scheduling.nest import NestChooser
 from ..scheduling.tiles import choose_tiles
 from .settings import Precision
@@ -63,12 +65,39 @@ def choose_schedule(
         return kernel.run_as(model)
 
     result = program.map_kernels(scheduled)
+    if machine.runs_grids:
+        return _in_blocks(replace(result, decisions=program.decisions + tuple(decisions)))
     found = sum(map(work, result.kernels()))
     if found < machine.shared_work:
         why = f"work of {found} in all kernels; threads are worth {machine.shared_work}"
         result = result.map_kernels(_alone)
         decisions = [_without_threads(decision, why) for decision in decisions]
     return replace(result, decisions=program.decisions + tuple(decisions))
+
+
+def _in_blocks(program: Program) -> Program:
+    """The program whose persistent loops have one block of threads each."""
+    blocks: dict[str, int] = {}
+    for instruction in instructions_in(program.body):
+        if not isinstance(instruction, Kernel) and instruction.persistent:
+            inside = list(kernels_in((instruction,)))
+            warps = max(warps_of(kernel) for kernel in inside)
+            blocks.update((kernel.name, warps) for kernel in inside)
+    if not blocks:
+        return program
+    made = {d.subject: d for d in program.decisions}
+
+    def shared(kernel: Kernel) -> Kernel:
+        if kernel.name not in blocks:
+            return kernel
+        subject = f"schedule {kernel.name}"
+        schedule, reasons = in_one_block(kernel, blocks[kernel.name])
+        chosen = Chosen(schedule, made[subject].reason, reasons)
+        made[subject] = replace(made[subject], details=chosen.explained_lines())
+        return replace(kernel, schedule=schedule)
+
+    result = program.map_kernels(shared)
+    return replace(result, decisions=tuple(made[d.subject] for d in program.decisions))
 
 
 def _alone(kernel: Kernel) -> Kernel:

@@ -6,10 +6,10 @@
     output      ::= "output" "%" name ":" type
     edge        ::= "run" kernel name "after" kernel name { "," kernel name }
     instruction ::= kernel | repeat | while | if
-    repeat      ::= "repeat" [ "resident" ] body
-                  | "repeat" axis [ "count" "%" name ] body
-    while       ::= "while" "%" name [ "," axis ] body
-    if          ::= "if" "%" name body [ "else" body ]
+    repeat      ::= "repeat" [ "resident" | "persistent" ] body
+                  | "repeat" [ "persistent" ] axis [ "count" "%" name ] body
+    while       ::= "while" [ "persistent" ] "%" name [ "," axis ] body
+    if          ::= "if" [ "persistent" ] "%" name body [ "else" body ]
     body        ::= "{" { instruction } "}"
 
 `buffer`, `axis` and `kernel` are in loops/ir.py; see text.py. Decisions are comments.
@@ -31,6 +31,10 @@ of them have: `bodies_of`, `tests_of`.
 A kernel's name is its identity: passes replace kernels, and an edge is a pair of names. No two
 kernels of a program have one name, every edge names two of them, and a kernel that a pass renames
 is renamed in the edges too.
+
+What is `persistent` is one kernel of a GPU (passes/make_persistent.py): one block of threads runs
+all that is inside it, kernel after kernel, and the host launches it once. Nothing in it is marked
+so again.
 
 Every intermediate buffer lives in one arena, whose size is known at compile time; inside the loop
 over steps it lives for one step. State is updated in place, in the kernel that computes the new
@@ -58,12 +62,14 @@ class Repeat:
     count      an integer in memory, read when the loop begins: as many iterations, but no fewer
                than none and no more than `axis.extent`
     resident   state and arena are held in registers over all steps (make_resident.py)
+    persistent one block of threads runs all of it: see the module docstring
     """
 
     body: Body
     axis: Axis | None = None
     count: Buffer | None = None
     resident: bool = False
+    persistent: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +82,7 @@ class While:
     flag: Buffer
     body: Body
     axis: Axis | None = None
+    persistent: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +92,7 @@ class If:
     flag: Buffer
     then: Body
     otherwise: Body = ()
+    persistent: bool = False
 
 
 Instruction = Kernel | Repeat | While | If
@@ -157,8 +165,8 @@ def kernels_in(body: Body) -> Iterator[Kernel]:
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice of fuse (where a state is updated), make_resident (whether the loop is) or
-    choose_schedule (how a kernel is run), for people: what was (not) done, and why.
+    """One choice of fuse (where a state is updated), make_resident and make_persistent (whether a
+    loop is) or choose_schedule (how a kernel is run), for people: what was (not) done, and why.
 
     details   (line, why) of the lines of a schedule that had a choice; not part of the text
     """

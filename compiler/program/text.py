@@ -88,17 +88,18 @@ def _inner_lines(body: Sequence[Instruction], names: Names) -> list[str]:
 
 def _head(instruction: Repeat | While | If, names: Names) -> str:
     """What stands before the body of a loop or choice."""
+    how = " persistent" if instruction.persistent else ""
     match instruction:
         case Repeat(axis=Axis() as axis, count=count):
             counted = "" if count is None else f" count %{quoted(names[count])}"
-            return f"repeat {axis_text(axis, axis.name)}{counted}"
+            return f"repeat{how} {axis_text(axis, axis.name)}{counted}"
         case Repeat(resident=resident):
-            return "repeat resident" if resident else "repeat"
+            return "repeat resident" if resident else f"repeat{how}"
         case While(flag=flag, axis=axis):
             counted = "" if axis is None else f", {axis_text(axis, axis.name)}"
-            return f"while %{quoted(names[flag])}{counted}"
+            return f"while{how} %{quoted(names[flag])}{counted}"
         case If(flag=flag):
-            return f"if %{quoted(names[flag])}"
+            return f"if{how} %{quoted(names[flag])}"
         case _:
             assert_never(instruction)
 
@@ -154,14 +155,16 @@ def _instructions(cursor: Cursor, buffers: dict[str, Buffer], counters: Counters
         elif cursor.accept("repeat"):
             found.append(_repeat(cursor, buffers, counters))
         elif cursor.accept("while"):
+            persistent = cursor.accept("persistent")
             flag = _buffer(cursor, buffers)
             axis = _counting_axis(cursor, counters) if cursor.accept(",") else None
-            found.append(While(flag, _body(cursor, buffers, counters, axis), axis))
+            found.append(While(flag, _body(cursor, buffers, counters, axis), axis, persistent))
         elif cursor.accept("if"):
+            persistent = cursor.accept("persistent")
             flag = _buffer(cursor, buffers)
             then = _body(cursor, buffers, counters)
             otherwise = _body(cursor, buffers, counters) if cursor.accept("else") else ()
-            found.append(If(flag, then, otherwise))
+            found.append(If(flag, then, otherwise, persistent))
         else:
             wanted = "a kernel, 'repeat', 'while' or 'if'"
             raise cursor.error(f"expected {wanted}, not {cursor.found()}")
@@ -169,12 +172,14 @@ def _instructions(cursor: Cursor, buffers: dict[str, Buffer], counters: Counters
 
 
 def _repeat(cursor: Cursor, buffers: dict[str, Buffer], counters: Counters) -> Repeat:
-    if cursor.at("{") or cursor.at("resident"):
-        resident = cursor.accept("resident")
-        return Repeat(_body(cursor, buffers, counters), resident=resident)
+    resident = cursor.accept("resident")
+    persistent = not resident and cursor.accept("persistent")
+    if resident or cursor.at("{"):
+        body = _body(cursor, buffers, counters)
+        return Repeat(body, resident=resident, persistent=persistent)
     axis = _counting_axis(cursor, counters)
     count = _buffer(cursor, buffers) if cursor.accept("count") else None
-    return Repeat(_body(cursor, buffers, counters, axis), axis, count)
+    return Repeat(_body(cursor, buffers, counters, axis), axis, count, persistent=persistent)
 
 
 def _body(

@@ -9,6 +9,8 @@ In: a program. Out: nothing, or a VerifyError.
 * A flag is one bool, a count one integer, in memory that the program can read.
 * Kernels are unrolled in a resident loop, and nowhere else; one there may be unrolled, and so may
   the loops in it: how often they run is known.
+* What is persistent is in nothing else that is; its kernels are grids and products of one number of
+  warps, those of the one block that runs them, and load their terms in one stage.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from .ir import (
     Repeat,
     While,
     bodies_of,
+    instructions_in,
     kernels_in,
     tests_of,
 )
@@ -48,6 +51,7 @@ def verify_tree(program: Program) -> None:
         for body in bodies_of(instruction) if inside else ((instruction,),):
             _verify_body(program, body, {})
     _verify_unrolled(program.body, False)
+    _verify_persistent(program.body)
 
 
 def _refusal(program: Program, problem: str) -> VerifyError:
@@ -135,3 +139,38 @@ def _verify_unrolled(body: Body, resident: bool) -> None:
                     _verify_unrolled(part, resident)
             case _:
                 assert_never(instruction)
+
+
+def _verify_persistent(body: Body) -> None:
+    for instruction in body:
+        if not isinstance(instruction, Kernel) and instruction.persistent:
+            _verify_block(instruction)
+            continue
+        for inner in bodies_of(instruction):
+            _verify_persistent(inner)
+
+
+def _verify_block(instruction: Repeat | While | If) -> None:
+    """That one block of threads can run all of an instruction."""
+    if isinstance(instruction, Repeat) and instruction.resident:
+        raise VerifyError("a repeat is resident and persistent")
+    warps: dict[int, str] = {}
+    for inner in instructions_in(bodies_of(instruction)[0] + bodies_of(instruction)[-1]):
+        match inner:
+            case Kernel(schedule=None):
+                pass
+            case Kernel(name=name, schedule=Grid() | Products() as schedule):
+                warps.setdefault(schedule.warps, name)
+                if isinstance(schedule, Products) and schedule.stages != 1:
+                    what = f"kernel {name} is in a persistent loop, in {schedule.stages} stages"
+                    raise VerifyError(what)
+            case Kernel(name=name):
+                raise VerifyError(f"kernel {name} is in a persistent loop, but has no grid")
+            case Repeat() | While() | If():
+                if inner.persistent:
+                    raise VerifyError("a persistent loop is in another")
+            case _:
+                assert_never(inner)
+    if len(warps) > 1:
+        facts = [f"kernel {name}: {count} warps" for count, name in warps.items()]
+        raise VerifyError("kernels of a persistent loop differ in their warps", facts=facts)

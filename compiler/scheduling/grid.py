@@ -45,6 +45,8 @@ FEWEST_POINTS = 32
 MOST_TAKING_TURNS = 128
 ELEMENTS_OF_WARP = 256
 MOST_CHOSEN_WARPS = 8
+MOST_ELEMENTS_OF_WARP = 256
+"""Side by side in a block of a persistent loop: 8 of each thread."""
 
 FEWEST_SIDE = 16
 """Rows and columns of a product from which on tiles are worth their padding."""
@@ -104,7 +106,12 @@ def choose_grid(kernel: Kernel, runs: Runs, precision: str = "float32") -> tuple
 def programs_of(kernel: Kernel) -> int:
     """How many programs would run a kernel that has no schedule yet."""
     _, chosen = choose_grid(kernel, find_runs(kernel))
-    match chosen.schedule:
+    return scheduled_programs(replace(kernel, schedule=chosen.schedule))
+
+
+def scheduled_programs(kernel: Kernel) -> int:
+    """How many programs run a kernel with a schedule."""
+    match kernel.schedule:
         case Grid(points=points):
             return -(-points_of(kernel.axes) // points)
         case Products() as products:
@@ -116,6 +123,35 @@ def programs_of(kernel: Kernel) -> int:
             return outer * -(-rows // products.tile[0]) * -(-columns // products.tile[1])
         case _:
             raise AssertionError("a grid, or products")
+
+
+def warps_of(kernel: Kernel) -> int:
+    """How many warps a scheduled kernel is shared by."""
+    assert isinstance(kernel.schedule, Grid | Products), kernel.name
+    return kernel.schedule.warps
+
+
+def in_one_block(kernel: Kernel, warps: int) -> tuple[Grid | Products, dict[str, str]]:
+    """A kernel's schedule in a persistent loop, and the reasons for its lines.
+
+    The one block that runs it takes its programs one after the other: so as many points as it can
+    have side by side are one program. Sums keep their lanes.
+    """
+    schedule = kernel.schedule
+    reasons = {"warps": "those of the block that runs the loop"}
+    if isinstance(schedule, Products):
+        return replace(schedule, warps=warps, stages=1), reasons
+    assert isinstance(schedule, Grid), kernel.name
+    taking_turns = any(s.takes_turns or s.counting for loop in kernel.loops for s in loop.stores)
+    most = (
+        schedule.points
+        if taking_turns or kernel.ends
+        else max(schedule.points, warps * MOST_ELEMENTS_OF_WARP // schedule.terms)
+    )
+    points = max(schedule.points, min(most, power_of_two(points_of(kernel.axes))))
+    programs = -(-points_of(kernel.axes) // points)
+    shown = f"{counted(points_of(kernel.axes), 'point')} in {counted(programs, 'turn')}"
+    return replace(schedule, points=points, warps=warps), {"block": shown, **reasons}
 
 
 def _ordered(kernel: Kernel, runs: Runs, lanes: Sequence[int]) -> Kernel:

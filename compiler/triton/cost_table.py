@@ -39,13 +39,20 @@ def headline(cost: StepCost, architecture: str) -> str:
     article = "an" if cost.peaks.name[0] in "AH" else "a"
     rounds = f", {cost.rounds} rounds of the host" if cost.rounds else ""
     found = sorted(cost.shares_us.items(), key=lambda share: -share[1])
-    shares = [f"{name} {time:,.1f} us" for name, time in found]
+    shares = [f"{name} {_us(time)} us" for name, time in found]
+    many = "one launch for many of them"
+    launches = many if cost.blocks is None else f"{cost.launches:,} launches"
     held = "in its cache" if cost.in_cache else "in memory"
     return (
         f"predicted for {article} {cost.peaks.name} ({architecture}), not measured: "
-        f"{cost.time_us:,.1f} us a step, {cost.launches:,} launches{rounds}, all held {held}; "
-        f"at peaks {cost.floor_us:,.1f} us\n{', '.join(shares)}"
+        f"{_us(cost.time_us)} us a step, {launches}{rounds}, all held {held}; "
+        f"at peaks {_us(cost.floor_us)} us\n{', '.join(shares)}"
     )
+
+
+def _us(time: float) -> str:
+    """A time; of less than ten microseconds with two digits behind the point."""
+    return f"{time:,.1f}" if time >= 10 else f"{time:.2f}"
 
 
 def _kernel_table(kernels: Sequence[KernelCost]) -> str:

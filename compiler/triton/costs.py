@@ -14,6 +14,10 @@ A kernel takes the time of a launch and, after it, the longest of four times:
   the last round of programs may be a short one
 * latency: loads that wait for each other: rounds of a loop, one step of it after the other
 
+A kernel of a persistent loop is not launched: it begins behind a barrier. One multiprocessor does
+its programs one after the other, and what they read is in the cache next to it. A loop over steps
+that is persistent needs nothing of the host but a launch for thousands of them.
+
 A floor is beside it: the launch, and the bytes or the operations at their peaks, on all of the GPU.
 Loops run as often as they may at most; one that a flag alone ends, once.
 """
@@ -30,8 +34,8 @@ from ..loops.combiners import DOT
 from ..loops.ir import Axis, Buffer, Kernel, Scalar, points_of, walk
 from ..loops.ir import Loop as KernelLoop
 from ..loops.schedule import Grid, Products, Run
-from ..program.ir import Program
-from ..scheduling.grid import lanes_of, short_dtype, takes_lanes
+from ..program.ir import Body, Instruction, Program, axis_of, bodies_of, kernels_in
+from ..scheduling.grid import lanes_of, scheduled_programs, short_dtype, takes_lanes
 from ..types import float64
 from .peaks import (
     CACHE_LATENCY_CYCLES,
@@ -42,6 +46,8 @@ from .peaks import (
     LAUNCH_US,
     MEMORY_LATENCY_CYCLES,
     MEMORY_PART,
+    NEAR_LATENCY_CYCLES,
+    TURN_CYCLES,
     Peaks,
 )
 from .program import ProgramText
@@ -63,7 +69,8 @@ of one that is written out in blocks, no more than a block has."""
 class KernelCost:
     """One kernel.
 
-    runs           launches of it in a step
+    runs           of it in a step
+    begin_us       what passes before it does anything: a launch, or a barrier
     programs       of its grid
     memory_bytes   that it reads or writes, each counted once
     cache_bytes    that its programs read, all of them together, or write
@@ -75,6 +82,7 @@ class KernelCost:
     kernel: str
     description: str
     runs: int
+    begin_us: float
     programs: int
     memory_bytes: int
     cache_bytes: int
@@ -92,13 +100,19 @@ class KernelCost:
     @property
     def time_us(self) -> float:
         """Of one run."""
-        return LAUNCH_US + self.longest[1]
+        return self.begin_us + self.longest[1]
 
     @property
     def bound(self) -> str:
-        """What takes longest, the launch among it."""
+        """What takes longest, the launch or barrier among it."""
         name, time = self.longest
-        return name if time > LAUNCH_US else "launch"
+        first = "launch" if self.is_launched else "barrier"
+        return name if time > self.begin_us else first
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether it is a launch, and not a part of one."""
+        return self.begin_us == LAUNCH_US
 
     @property
     def gain_us(self) -> float:
@@ -111,36 +125,42 @@ class StepCost:
     """A step.
 
     rounds   of loops and choices that the host runs: it reads something back for each
+    blocks   launches of persistent loops; None: the loop over the steps is one
     in_cache whether all that the program holds fits the second-level cache
     """
 
     peaks: Peaks
     kernels: tuple[KernelCost, ...]
     rounds: int
+    blocks: int | None
     in_cache: bool
 
     @property
     def launches(self) -> int:
-        return sum(k.runs for k in self.kernels)
+        return sum(k.runs for k in self.kernels if k.is_launched) + (self.blocks or 0)
 
     @property
     def device_us(self) -> float:
-        return sum(k.runs * k.time_us for k in self.kernels)
+        return sum(k.runs * k.time_us for k in self.kernels) + LAUNCH_US * (self.blocks or 0)
 
     @property
     def time_us(self) -> float:
         """The host prepares a step while the device is at the one before it; where it has to read
         something back, each waits for the other."""
+        if self.blocks is None:
+            return self.device_us
         return max(self.device_us, HOST_STEP_US) + self.rounds * HOST_ROUND_US
 
     @property
     def floor_us(self) -> float:
-        return sum(k.runs * k.floor_us for k in self.kernels)
+        return sum(k.runs * k.floor_us for k in self.kernels) + LAUNCH_US * (self.blocks or 0)
 
     @property
     def shares_us(self) -> dict[str, float]:
         """Of the device's time: what launches take, and what follows them by what is longest."""
-        shares = {"launches": LAUNCH_US * self.launches}
+        waits = sum(k.runs * k.begin_us for k in self.kernels if not k.is_launched)
+        found = {"launches": LAUNCH_US * self.launches, "barriers": waits}
+        shares = {name: time for name, time in found.items() if time}
         for k in self.kernels:
             name, time = k.longest
             shares[name] = shares.get(name, 0.0) + k.runs * time
@@ -155,14 +175,35 @@ class StepCost:
 def step_cost(program: Program, text: ProgramText, peaks: Peaks) -> StepCost:
     """What a step of a scheduled program costs; `text` is what emit_program made of it."""
     trips = {kernel.name: (kernel, count) for kernel, count in program.trips().items()}
+    inside = {k.name for i in _blocks(program.body, 1) for k in kernels_in((i[0],))}
     in_cache = _held_bytes(program) <= peaks.cache_bytes
     parts = parts_of(text.table.step)
     found = []
     for launch in _launches(parts):
-        kernel, runs = trips[launch.kernel]
-        frame = text.kernels[launch.function].frame
-        found.append(_KernelCoster(kernel, launch, frame, peaks, in_cache).cost(runs))
-    return StepCost(peaks, tuple(found), _rounds(parts), in_cache)
+        if launch.kernel in trips.keys() - inside:
+            kernel, runs = trips[launch.kernel]
+            frame = text.kernels[launch.function].frame
+            programs = math.prod(launch.grid)
+            found.append(_KernelCoster(kernel, programs, frame, peaks, in_cache).cost(runs))
+    for name in (name for name in trips if name in inside):
+        kernel, runs = trips[name]
+        found.append(_TurnCoster(kernel, scheduled_programs(kernel), False, peaks, True).cost(runs))
+    steps = program.steps
+    blocks = None if steps is not None and steps.persistent else 0
+    if blocks is not None:
+        blocks = sum(count for _, count in _blocks(program.body, 1))
+    return StepCost(peaks, tuple(found), _rounds(parts), blocks, in_cache)
+
+
+def _blocks(body: Body, around: int) -> Iterator[tuple[Instruction, int]]:
+    """What is persistent, and how often it is launched in a step at most."""
+    for instruction in body:
+        if not isinstance(instruction, Kernel) and instruction.persistent:
+            yield instruction, around
+            continue
+        axis = axis_of(instruction)
+        for inner in bodies_of(instruction):
+            yield from _blocks(inner, around if axis is None else around * axis.extent)
 
 
 def _held_bytes(program: Program) -> int:
@@ -205,16 +246,29 @@ class _KernelCoster:
     """Counts for one launch of a kernel."""
 
     def __init__(
-        self, kernel: Kernel, launch: Launch, frame: bool, peaks: Peaks, in_cache: bool
+        self, kernel: Kernel, programs: int, frame: bool, peaks: Peaks, in_cache: bool
     ) -> None:
-        self.kernel, self.peaks, self.in_cache = kernel, peaks, in_cache
-        self.programs = math.prod(launch.grid)
+        self.kernel, self.programs = kernel, programs
+        self.peaks, self.in_cache = peaks, in_cache
         self.frame = frame
         self.axes = {axis.name: axis for axis in kernel.axes}
         self.axes |= {axis.name: axis for loop in kernel.loops for axis in loop.axes}
-        self.latency_us = peaks.latency_us(
-            CACHE_LATENCY_CYCLES if in_cache else MEMORY_LATENCY_CYCLES
-        )
+        self.latency_us = peaks.latency_us(self.latency_cycles)
+
+    @property
+    def latency_cycles(self) -> int:
+        """Of a load."""
+        return CACHE_LATENCY_CYCLES if self.in_cache else MEMORY_LATENCY_CYCLES
+
+    @property
+    def begin_us(self) -> float:
+        """What passes before the kernel begins."""
+        return LAUNCH_US
+
+    @property
+    def multiprocessors(self) -> int:
+        """That its programs are on, if there are enough of them."""
+        return self.peaks.multiprocessors
 
     def cost(self, runs: int) -> KernelCost:
         """Of the kernel, which a step runs so often."""
@@ -226,13 +280,13 @@ class _KernelCoster:
         part = FMA_PART if unit in ("fma", "f64") else CORES_PART
         times = {
             "memory": from_memory / MEMORY_PART,
-            "cache": cache / peaks.cache_rate(min(self.programs, peaks.multiprocessors)),
+            "cache": cache / peaks.cache_rate(min(self.programs, self.multiprocessors)),
             "arithmetic": self._flops_us(element, dots, part) * self._wasted() / self._busy(),
             "latency": self._latency_us(),
         }
         return KernelCost(
-            self.kernel.name, self.kernel.description, runs, self.programs, memory, cache,
-            element, dots, unit, times, LAUNCH_US + floor,
+            self.kernel.name, self.kernel.description, runs, self.begin_us, self.programs, memory,
+            cache, element, dots, unit, times, self.begin_us + floor,
         )  # fmt: skip
 
     # -- bytes ------------------------------------------------------------------------------
@@ -332,8 +386,14 @@ class _KernelCoster:
         """The part of the GPU that works: a multiprocessor issues for four warps at once."""
         schedule, count = self.kernel.schedule, self.peaks.multiprocessors
         assert isinstance(schedule, Grid | Products)
-        rounds = -(-self.programs // count)
-        return self.programs / (rounds * count) * min(1.0, rounds * schedule.warps / ISSUING_WARPS)
+        rounds = -(-self.programs // self.multiprocessors)
+        return self.programs / (rounds * count) * min(1.0, self._together() / ISSUING_WARPS)
+
+    def _together(self) -> int:
+        """Warps of a multiprocessor that have work."""
+        schedule = self.kernel.schedule
+        assert isinstance(schedule, Grid | Products)
+        return -(-self.programs // self.multiprocessors) * schedule.warps
 
     # -- latency ----------------------------------------------------------------------------
 
@@ -342,8 +402,7 @@ class _KernelCoster:
         stored is on its way as long as one load."""
         schedule = self.kernel.schedule
         assert isinstance(schedule, Grid | Products)
-        resident = WARPS_OF_MULTIPROCESSOR // max(1, schedule.warps)
-        rounds = -(-self.programs // (self.peaks.multiprocessors * max(1, resident)))
+        rounds = -(-self.programs // (self.multiprocessors * self._resident()))
         steps = 1.0 + self.frame
         for number, loop in enumerate(self.kernel.loops):
             chain = max((_chain(load) for load in self.kernel.loads_by_loop[number]), default=0)
@@ -354,6 +413,36 @@ class _KernelCoster:
                 lanes = schedule.terms if isinstance(schedule, Grid) else 1
                 steps += chain * _waits(loop, lanes)
         return rounds * steps * self.latency_us
+
+    def _resident(self) -> int:
+        """Programs that a multiprocessor has at once."""
+        schedule = self.kernel.schedule
+        assert isinstance(schedule, Grid | Products)
+        return max(1, WARPS_OF_MULTIPROCESSOR // max(1, schedule.warps))
+
+
+class _TurnCoster(_KernelCoster):
+    """Counts for a kernel of a persistent loop."""
+
+    @property
+    def latency_cycles(self) -> int:
+        return NEAR_LATENCY_CYCLES
+
+    @property
+    def begin_us(self) -> float:
+        return self.peaks.latency_us(TURN_CYCLES)
+
+    @property
+    def multiprocessors(self) -> int:
+        return 1
+
+    def _together(self) -> int:
+        schedule = self.kernel.schedule
+        assert isinstance(schedule, Grid | Products)
+        return schedule.warps
+
+    def _resident(self) -> int:
+        return 1
 
 
 def terms_of(loop: KernelLoop) -> int:

@@ -57,11 +57,23 @@ class Steps:
     block: int
 
 
-class GridEmitter:
-    """Writes one kernel. `e` has its parameters bound already."""
+@dataclass(frozen=True)
+class Inside:
+    """What a kernel in a persistent loop is given (kernels.py): which of several programs it is,
+    and a zero."""
 
-    def __init__(self, kernel: Kernel, grid: Grid, e: ExpressionEmitter) -> None:
+    program: Value
+    zero: Value
+
+
+class GridEmitter:
+    """Writes one kernel. `e` has its parameters bound already; `inside` is None for a grid."""
+
+    def __init__(
+        self, kernel: Kernel, grid: Grid, e: ExpressionEmitter, inside: Inside | None = None
+    ) -> None:
         self.kernel, self.grid, self.e, self.f = kernel, grid, e, e.f
+        self._inside = inside
         self.flat = flatten_kernel(kernel, ScalarBuilder())
         self.wide = any(lanes_of(loop, grid.terms) > 1 for loop in self.flat.loops)
         self._spread: dict[tuple[Axis, ...], str] = {}
@@ -87,7 +99,7 @@ class GridEmitter:
         total = points_of(axes)
         if total > 1 or size > 1:
             kind = "i32" if total + size < 2**31 else "i64"
-            number = f.emit(f"tl.program_id(0).to({tl_type(kind)})", kind)
+            number = self._number(kind)
             point = f.binary("mul", number, size)
             if size > 1:
                 text = f"{point.name} + {arange(size, 0, 2 if self.wide else 1)}"
@@ -98,6 +110,13 @@ class GridEmitter:
         if self.flat.when is not None:
             holds = e.value(self.flat.when)
             self.e.also(POINTS, holds, e.lanes(self.flat.when))
+
+    def _number(self, kind: str) -> Value:
+        """Which program this is."""
+        if self._inside is None:
+            return self.f.emit(f"tl.program_id(0).to({tl_type(kind)})", kind)
+        number = self._inside.program if self.programs[0] > 1 else self._inside.zero
+        return self.f.cast("sext", number, kind)
 
     def _shape(self, lanes: int) -> list[int]:
         """Of what a program has of so many terms."""
@@ -149,7 +168,8 @@ class GridEmitter:
             state = self._begun(loop, lanes, kept=False)
             key = tuple(loop.axes)
             if key not in self._spread:
-                self._spread[key] = self._bind_terms(loop, lanes, self.f.const("i32", 0))
+                zero = self.f.const("i32", 0) if self._inside is None else self._inside.zero
+                self._spread[key] = self._bind_terms(loop, lanes, zero)
             result = self._stepped(loop, state, self._spread[key])
             self._stores(loop, (self._spread[key],))
         else:

@@ -24,6 +24,14 @@ CACHE_LATENCY_CYCLES, MEMORY_LATENCY_CYCLES = 262, 479
 """Of a load from the second-level cache, and of one from memory, on an H100. Source: Luo et al.,
 "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture" (2024), arXiv 2402.13499."""
 
+NEAR_LATENCY_CYCLES = 41
+"""Of a load from the cache next to a multiprocessor, where all is that a persistent loop holds.
+Source: the same."""
+
+TURN_CYCLES = 100
+"""From one kernel of a persistent loop to the next: an assumption. A barrier of one block, the
+indices behind it and one instruction after the other of a tree over lanes."""
+
 LAUNCH_US = 1.3
 """From the end of one kernel to the begin of the next in a captured graph. Source: Spector et al.,
 "Look Ma, No Bubbles!" (2025): 1.3 us of an H100 (2.1 us without a graph)."""

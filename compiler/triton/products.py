@@ -26,6 +26,7 @@ from ..loops.ir import Axis, Kernel, Reduction, Scalar, points_of
 from ..loops.schedule import Products, Run
 from ..scheduling.grid import short_dtype, short_operand
 from .expressions import ExpressionEmitter, arange, full
+from .grid import Inside
 
 ROWS, COLUMNS, TERMS = "rows", "columns", "terms"
 _GROUP = 8
@@ -33,9 +34,13 @@ _GROUP = 8
 
 
 class ProductEmitter:
-    """Writes one kernel: `e` for what is made of the sums, twins of it for the operands."""
+    """Writes one kernel: `e` for what is made of the sums, twins of it for the operands; `inside`
+    is None for a grid."""
 
-    def __init__(self, kernel: Kernel, products: Products, e: ExpressionEmitter) -> None:
+    def __init__(
+        self, kernel: Kernel, products: Products, e: ExpressionEmitter, inside: Inside | None = None
+    ) -> None:
+        self._inside = inside
         self.kernel, self.products, self.e, self.f = kernel, products, e, e.f
         self.flat = flatten_kernel(kernel, ScalarBuilder())
         self.a, self.b = e.twin(), e.twin()
@@ -74,7 +79,7 @@ class ProductEmitter:
     def _bind_results(self) -> None:
         """The axes of the results, for the program's tile."""
         f, (rows, columns, _) = self.f, self.products.tile
-        number = f.emit("tl.program_id(0).to(tl.int32)", "i32")
+        number = self._number()
         tile, outer = number, f.const("i32", 0)
         if points_of(self.outer) > 1:
             many = self.tiles[0] * self.tiles[1]
@@ -88,6 +93,12 @@ class ProductEmitter:
             self._bind(each, self.rows, row, ROWS, self.sides[0], rows)
         for each in (self.e, self.b):
             self._bind(each, self.columns, column, COLUMNS, self.sides[1], columns)
+
+    def _number(self) -> Value:
+        """Which program this is."""
+        if self._inside is None:
+            return self.f.emit("tl.program_id(0).to(tl.int32)", "i32")
+        return self._inside.program if self.programs[0] > 1 else self._inside.zero
 
     def _tile_of(self, tile: Value) -> tuple[Value, Value]:
         """Which tile along rows and along columns: groups of a few rows, column after column."""
@@ -140,7 +151,8 @@ class ProductEmitter:
         if block >= depth:
             sums = zeros("float")
             if depth <= terms:
-                self._dots(loop.reductions, sums, f.const("i32", 0))
+                zero = f.const("i32", 0) if self._inside is None else self._inside.zero
+                self._dots(loop.reductions, sums, zero)
             else:
                 with self._counted(f"range(0, {depth}, {terms})") as first:
                     self._dots(loop.reductions, sums, first)

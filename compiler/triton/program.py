@@ -5,7 +5,8 @@ loops and choices with a launch for each kernel.
 
 Kernels are compared by their canonical text (loops/canonical.py): where its buffers lie, which
 stream of random bits it draws from and which loops are around it are arguments of a launch. Array
-constants that are part of the code lie in the table's `constants`.
+constants that are part of the code lie in the table's `constants`. What is persistent is one kernel
+(persistent.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from .. import launches
-from ..launches import ALIGNMENT_BYTES, FIRST_COUNTER_SLOT, LaunchTable, Pointer
+from ..launches import (
+    ALIGNMENT_BYTES,
+    FIRST_COUNTER_SLOT,
+    STEPS_SLOTS,
+    ZERO_SLOTS,
+    LaunchTable,
+    Pointer,
+)
 from ..loops.canonical import (
     canonical_kernel,
     canonical_text,
@@ -26,9 +34,20 @@ from ..loops.canonical import (
     structure,
 )
 from ..loops.ir import Axis, Buffer, Kernel
-from ..program.ir import Body, If, Instruction, Program, Repeat, While, axis_of, instructions_in
+from ..program.ir import (
+    Body,
+    If,
+    Instruction,
+    Program,
+    Repeat,
+    While,
+    axis_of,
+    instructions_in,
+    kernels_in,
+)
 from ..types import at_rows, static_shape
-from .kernels import KernelText, emit_kernel, listing_name
+from .kernels import InnerKernel, KernelText, emit_inner_kernel, emit_kernel, listing_name
+from .persistent import Called, emit_persistent
 
 FRAME_BYTES = 8
 NAME_DIGITS = 16
@@ -95,6 +114,9 @@ def emit_program(program: Program, architecture: str) -> ProgramText:
     """The text of a program's kernels and its launch table."""
     emitter = _ProgramEmitter(program)
     before, step, after = emitter.parts()
+    steps = program.steps
+    many = steps is not None and steps.persistent
+    inside = any(not isinstance(i, Kernel) and i.persistent for i in instructions_in(program.body))
     table = LaunchTable(
         architecture,
         (),
@@ -103,11 +125,17 @@ def emit_program(program: Program, architecture: str) -> ProgramText:
         after,
         emitter.output_bytes(),
         program.rows_maximum,
-        FIRST_COUNTER_SLOT + len(emitter.slots),
+        emitter.steps_slot + (STEPS_SLOTS + ZERO_SLOTS if inside else 0),
         program.arena_bytes,
+        emitter.steps_slot if many else None,
         bytes(emitter.constants),
     )
     return ProgramText(tuple(emitter.kernels), table)
+
+
+def _name(text: str) -> str:
+    """The name of the function of a kernel's canonical text."""
+    return f"gradc_{hashlib.sha256(text.encode()).hexdigest()[:NAME_DIGITS]}"
 
 
 @dataclass(eq=False)
@@ -124,7 +152,9 @@ class _ProgramEmitter:
         self.slots: Mapping[Axis, int] = {
             axis: FIRST_COUNTER_SLOT + number for number, axis in enumerate(counted)
         }
+        self.steps_slot = FIRST_COUNTER_SLOT + len(self.slots)
         self._functions: dict[str, int] = {}
+        self._inner: dict[str, InnerKernel] = {}
         self._texts: dict[Hashable, str] = {}
         self._places: dict[bytes, int] = {}
 
@@ -135,7 +165,8 @@ class _ProgramEmitter:
         if steps is None:
             return (), self._body(body), ()
         at = body.index(steps)
-        return self._body(body[:at]), self._body(steps.body), self._body(body[at + 1 :])
+        step = self._persistent(steps) if steps.persistent else self._body(steps.body)
+        return self._body(body[:at]), step, self._body(body[at + 1 :])
 
     def output_bytes(self) -> tuple[int, ...]:
         found = []
@@ -151,6 +182,8 @@ class _ProgramEmitter:
         match instruction:
             case Kernel():
                 return self._launches(instruction)
+            case Repeat() | While() | If() if instruction.persistent:
+                return self._persistent(instruction)
             case Repeat(axis=Axis() as axis, count=count, body=body):
                 pointer = None if count is None else self._pointer(count)
                 size = 8 if count is None else count.type.dtype.size_bytes
@@ -176,20 +209,45 @@ class _ProgramEmitter:
         """The launch of a kernel; none of one that has no points."""
         if any(axis.extent == 0 for axis in kernel.axes):
             return []
-        apart = counters_apart(streams_apart(kernel), self.slots)
-        key = structure(apart)
-        if key not in self._texts:
-            self._texts[key] = canonical_text(apart)
-        text = self._texts[key]
+        apart, text = self._canonical(kernel)
         if text not in self._functions:
             self._functions[text] = len(self.kernels)
-            name = f"gradc_{hashlib.sha256(text.encode()).hexdigest()[:NAME_DIGITS]}"
-            self.kernels.append(emit_kernel(canonical_kernel(text, kernel.name), name))
+            self.kernels.append(emit_kernel(canonical_kernel(text, kernel.name), _name(text)))
         number = self._functions[text]
         emitted = self.kernels[number]
         arguments = [self._argument(buffer) for buffer in apart.buffers]
         arguments += [Pointer("frame")] if emitted.frame else []
         return [launches.Launch(kernel.name, number, emitted.programs, tuple(arguments))]
+
+    def _persistent(self, instruction: Repeat | While | If) -> tuple[launches.Launch, ...]:
+        """The launch of all that is in a persistent instruction."""
+        found = emit_persistent(instruction, self._called, self._pointer, self.steps_slot)
+        name = found.kernel.name
+        if name not in self._functions:
+            self._functions[name] = len(self.kernels)
+            self.kernels.append(found.kernel)
+        kernels = [kernel.name for kernel in kernels_in((instruction,))]
+        shown = kernels[0] if len(kernels) == 1 else f"{kernels[0]} to {kernels[-1]}"
+        arguments = (*found.arguments, Pointer("frame"))
+        return (launches.Launch(shown, self._functions[name], found.kernel.programs, arguments),)
+
+    def _called(self, kernel: Kernel) -> Called | None:
+        """What a persistent loop calls for a kernel."""
+        if any(axis.extent == 0 for axis in kernel.axes):
+            return None
+        apart, text = self._canonical(kernel)
+        if text not in self._inner:
+            name = f"{_name(text)}_inner"
+            self._inner[text] = emit_inner_kernel(canonical_kernel(text, kernel.name), name)
+        return Called(self._inner[text], apart.buffers)
+
+    def _canonical(self, kernel: Kernel) -> tuple[Kernel, str]:
+        """The kernel with what comes with a call apart, and its canonical text."""
+        apart = counters_apart(streams_apart(kernel), self.slots)
+        key = structure(apart)
+        if key not in self._texts:
+            self._texts[key] = canonical_text(apart)
+        return apart, self._texts[key]
 
     def _argument(self, buffer: Buffer) -> Pointer | int:
         if buffer.space == "call":

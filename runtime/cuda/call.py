@@ -107,7 +107,9 @@ class DeviceCall:
         self._upload(first_step, count)
         if self._replay is None or self._arena_address != self._place.arena.address:
             self._replay = self._packed()
-        self._replay.run(self._lines.of(count, rows, self._same_rows), count, rows)
+        lines = self._lines.of(count, rows, self._same_rows)
+        apart = 0 if self._same_rows else self._program.table.rows_maximum
+        self._replay.run(lines, count, rows, apart)
         sizes = self._program.table.output_bytes
         for result, array, size in zip(self._results, self.outputs, sizes, strict=True):
             result.download(_bytes(array)[: count * size])

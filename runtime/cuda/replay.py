@@ -5,7 +5,9 @@ what it loads late, and from the second time on as one graph. Between the steps 
 takes the next step's numbers by a copy of 24 bytes out of a table in pinned memory. That is put on
 the stream like the graphs, so the host runs ahead and waits for nothing; a copy inside the graph
 would read the same line every time, a graph's parameters cost more to change than a copy does, and
-a kernel that counts would need code of the device in the runtime. What the host decides (loops with
+a kernel that counts would need code of the device in the runtime. Where a launch does many steps
+itself (`steps_slot` of launches.py), the frame takes the numbers of the first and how many there
+are. What the host decides (loops with
 a condition, counts in memory, choices) it reads back, and then it waits.
 """
 
@@ -15,7 +17,7 @@ import ctypes
 from collections.abc import Sequence
 
 from gradc.compiler.launch_parts import Choice, Loop, Part, SetCounter, Straight
-from gradc.compiler.launches import Launch, Pointer, Repeat, While
+from gradc.compiler.launches import MOST_STEPS, Launch, Pointer, Repeat, While
 
 from ..arena import Array
 from .device import Device, Handle, Pinned
@@ -45,15 +47,22 @@ class Replay:
         self._launch, self._copy = function("cuGraphLaunch"), function("cuMemcpyHtoDAsync_v2")
         self._set, self._issue = function("cuMemsetD32Async"), function("cuLaunchKernel")
 
-    def run(self, lines: Pinned, count: int, rows: int) -> None:
-        """Put `count` steps on the stream; line i of `lines` is what step i finds in the frame."""
+    def run(self, lines: Pinned, count: int, rows: int, apart: int) -> None:
+        """Put `count` steps on the stream; line i of `lines` is what step i finds in the frame.
+
+        apart   from one step's sample numbers to those of the next
+        """
         program, self._rows = self.program, rows
-        line_bytes = LINE_SLOTS * SLOT_BYTES
+        line_bytes, slot = LINE_SLOTS * SLOT_BYTES, program.table.steps_slot
+        at_once = 1 if slot is None else MOST_STEPS
         self._take_line(lines.address)
         self._run(program.before)
-        for n in range(count):
+        for n in range(0, count, at_once):
             if n:
                 self._take_line(lines.address + n * line_bytes)
+            if slot is not None:
+                self._set_counter(slot, min(at_once, count - n))
+                self._set_counter(slot + 1, apart)
             self._run(program.step)
         if program.after:
             self._take_line(lines.address + count * line_bytes)

@@ -75,6 +75,7 @@ struct gradc_cuda_entry {
     int64_t constants_bytes, rows_maximum, frame_slots, arena_bytes, scratch_bytes;
     int32_t function_count, launch_count, argument_count, output_count, graph_count;
     int32_t kind; /* enum gradc_kind: whose inputs it reads */
+    int32_t steps_slot; /* see compiler/launches.py; -1: each step is run by itself */
 };
 
 /* The tables for one architecture. `modules` are cubins. */

@@ -8,6 +8,7 @@
 #define SHARED_BYTES_FREE 49152
 #define FRAME_LINE 3 /* slots that the host writes before each step: see compiler/launches.py */
 #define FIRST_LINES 64
+#define MOST_STEPS 65536 /* of one launch: see compiler/launches.py */
 
 /* ---------------------------------------------------------------- parameters */
 
@@ -296,6 +297,22 @@ static void make_outputs(struct cuda_run *run, int64_t count) {
     }
 }
 
+/* All steps, as many at once as one launch does. */
+static void run_steps(const struct cuda_run *run, int64_t count, bool same_rows) {
+    const struct gradc_cuda_entry *entry = run->entry;
+    int64_t slot = entry->steps_slot, at_once = slot < 0 ? 1 : MOST_STEPS;
+    for (int64_t step = 0; step < count; step += at_once) {
+        if (step) {
+            take_line(run, step);
+        }
+        if (slot >= 0) {
+            set_counter(run, slot, count - step < at_once ? count - step : at_once);
+            set_counter(run, slot + 1, same_rows ? 0 : entry->rows_maximum);
+        }
+        run_words(run, entry->step.words, entry->step.length);
+    }
+}
+
 void gradc_cuda_run(struct gradc_cuda *cuda, int number, const struct gradc_arguments *arguments) {
     const struct gradc_cuda_entry *entry = &cuda->version->entries[number];
     struct gradc_cuda_call *call = &cuda->calls[number];
@@ -316,12 +333,7 @@ void gradc_cuda_run(struct gradc_cuda *cuda, int number, const struct gradc_argu
     }
     take_line(&run, 0);
     run_words(&run, entry->before.words, entry->before.length);
-    for (int64_t step = 0; step < arguments->count; step++) {
-        if (step) {
-            take_line(&run, step);
-        }
-        run_words(&run, entry->step.words, entry->step.length);
-    }
+    run_steps(&run, arguments->count, arguments->same_rows != 0);
     if (entry->after.length) {
         take_line(&run, arguments->count);
         run_words(&run, entry->after.words, entry->after.length);

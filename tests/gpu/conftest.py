@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-_TESTS = ["test_interpreted.py", "test_training.py", "test_cubins.py"]
+_TESTS = ["test_interpreted.py", "test_persistent.py", "test_training.py", "test_cubins.py"]
 collect_ignore = [] if find_spec("triton") else _TESTS
 
 

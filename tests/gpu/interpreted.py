@@ -103,10 +103,14 @@ class _Run:
     def run(self, count: int) -> None:
         self.frame[launches.ROWS_SLOT] = self.rows
         self._body(self.table.before)
-        for _ in range(count):
+        slot, length = self.table.steps_slot, self.table.rows_maximum
+        at_once = 1 if slot is None else count
+        for _ in range(0, count, at_once):
+            if slot is not None:
+                self.frame[slot : slot + launches.STEPS_SLOTS] = count, length
             self._body(self.table.step)
-            self.frame[launches.STEP_SLOT] += 1
-            self.frame[launches.ORDER_SLOT] += self.table.rows_maximum
+            self.frame[launches.STEP_SLOT] += at_once
+            self.frame[launches.ORDER_SLOT] += at_once * length
         self._body(self.table.after)
 
     def _address(self, pointer: Pointer) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import triton
+from gpu.tiny_programs import PROGRAMS, lowered
 from support_examples import EXAMPLES as FOLDER
 from support_examples import example_names
 from test_triton_text import emitted
@@ -94,6 +95,19 @@ def test_kernels_of_examples_compile_without_spills(
         assert read.registers < 255
     found = resources(cubin.code, tmp_path)
     assert found["STACK"] == found["LOCAL"] == 0 and found["REG"] == read.registers
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_trainings_in_one_launch_compile_without_spills(
+    name: str, bounded: bool, architecture: str, tmp_path: Path
+) -> None:
+    (kernel,) = emit_program(lowered(PROGRAMS[name](), 8, bounded), architecture).kernels
+    compiled = compile_with_triton(kernel, find_architecture(architecture))
+    found = resources(compiled.asm["cubin"], tmp_path)
+    assert found["STACK"] == found["LOCAL"] == 0, f"{found}\n{kernel.text}"
+    assert found["REG"] < 255
 
 
 @pytest.mark.parametrize("architecture", NAMES)
