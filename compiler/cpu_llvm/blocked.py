@@ -204,14 +204,16 @@ class _BlockedEmitter:
 
     def _upcoming(self, strip: Value, following: Value, first: Value, end: Value) -> Value:
         """The rows of B that are read next: those of the following block of the sum, or else of the
-        next strip's first. Without an ahead_step it is any address."""
+        next strip's first. Without an ahead_step it is any address. Rows may begin anywhere in a
+        line, whose first part tiles are reading: the last element of a line's length is wanted."""
         f, e = self.f, self.tables
         more = f.compare("slt", following, end)
         start, beyond = e.points(1, strip)
         piece = e.first_piece(f.select(more, following, first))
         offset = f.load("i64", e.offsets(self.b0, piece))
         at = e.at(self.b0, f.select(more, start, beyond))
-        return f.gep(at, offset, "i8", inbounds=False)
+        last = LINE_BYTES - e.size
+        return f.gep(f.gep(at, offset, "i8", inbounds=False), last, "i8", inbounds=False)
 
     def _spread(self, upcoming: Value, inner: Value, number: Value) -> _Ahead:
         """What tile `number` fetches of the rows to come: the first tile the first line of each,

@@ -56,7 +56,8 @@ def pack_rows_function(f: FunctionEmitter, kind: str) -> str:
 
 def _emit_pack_rows(name: str, kind: str) -> FunctionEmitter:
     """Rows of whole pairs of panels are copied in one pass: what lies in one page is read at once,
-    and some rows later is asked for meanwhile, because rows may lie a page apart."""
+    and some rows later is asked for meanwhile, because rows may lie a page apart. They may begin
+    anywhere in a line, whose first part has been read: the last elements are asked for."""
     g = FunctionEmitter(name, PACK_PARAMETERS, linkage="internal", attributes=AROUND_LOOPS)
     source, stride_k, _, valid, kc, target, width, *_ = _parameters(g)
     row_bytes, out_bytes = (g.binary("mul", n, SIZE_BYTES[kind]) for n in (stride_k, width))
@@ -67,7 +68,8 @@ def _emit_pack_rows(name: str, kind: str) -> FunctionEmitter:
         with g.loop(0, kc, carried=[from_, to], guard=False) as loop:
             row, out = loop.carried
             later = g.gep(row, ahead, "i8", inbounds=False)
-            for line in range(0, 2 * PANEL * SIZE_BYTES[kind], LINE_BYTES):
+            last = LINE_BYTES - SIZE_BYTES[kind]
+            for line in range(last, 2 * PANEL * SIZE_BYTES[kind], LINE_BYTES):
                 g.prefetch(g.gep(later, line, "i8", inbounds=False), locality=3)
             for part in (0, PANEL):
                 g.store(g.load(kind, g.gep(row, part, kind), PANEL), g.gep(out, part, kind))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from ..artifact import LINE_BYTES
@@ -18,10 +18,8 @@ from ..loops.ir import PAGE_BYTES, Scalar
 from ..loops.runs import WalkedRun
 from ..loops.schedule import (
     LANES,
-    MOST_ROWS,
     PACKED_COLUMNS,
     PACKED_ROWS,
-    STRIP,
     Order,
     Staging,
     Tiles,
@@ -29,8 +27,9 @@ from ..loops.schedule import (
 from ..machine import Machine
 from ..types import float32
 from .chosen import Choice, Chosen, counted
+from .operand_steps import FIRST_LEVEL, SECOND_LEVEL, Steps, steps_of
+from .tile_shape import FEW_ROWS, SPREAD_COLUMNS, choose_shape
 
-FEW_ROWS = 160
 SMALL_BYTES = 16_384
 """An operand b so large stays in the first-level cache, whichever is walked first."""
 WORKSPACE_BYTES = 262_144
@@ -40,27 +39,17 @@ is larger, so they need not stay in a cache; but it is memory that a program mus
 DEPTH_BLOCK = 1_024
 HALF_CACHE = 524_288
 """Half of a second-level cache of 1 MiB, in bytes: what is to stay there while it is used again."""
-ROWS_FOR_ONE = 14
-"""Of so many rows that a tile may have, it may do without one where M is divided better: that costs
-less than a fiftieth of its speed."""
 WAITING_BYTES = 131_072
 """Of the sums of the tiles of several banks, which wait in the second-level cache while a block of
 `b` stays in the first."""
-SPREAD_COLUMNS, SPREAD_ROWS = 16, 14
-"""Of a tile whose columns are groups: those of one vector, or of several narrow ones, and its rows
-times these."""
 TURNED = 4
 """Turning a result takes as long as packing so many elements by columns. Measured on Zen 3."""
 MANY_BLOCKS = 8
-FEWEST_SUMS = 8
-"""In a tile: so many FMAs are under way at once."""
-CALL_CYCLES, TILE_CYCLES = 100, 10
-"""About what a call of several tiles takes, with its epilogue, and a tile beside its terms."""
 MANY_PAGES = 48
 """Terms that each lie on a page of its own: more than the processor has addresses of at hand."""
 MANY_STRIPS = 4
-WAY_BYTES, WAYS = 4_096, 8
-"""Of a first-level cache: lines so far apart share a set, which has room for so many lines."""
+FETCHING_TILES = 2
+"""Of a strip: each fetches a line of every row of the next one, of two vectors."""
 FEW_REGISTERS = 16
 """With so many vector registers a tile has few FMAs to a term, and no time for slow loads."""
 PACK_CYCLES, CROSSING, CROWDED, OVERCROWDED, PAGED = 7.0, 0.5, 0.3, 0.7, 0.2
@@ -115,20 +104,6 @@ def _with_spread_columns(c: Contraction, spread: Spread) -> Contraction:
     return replace(c, batch=batch, m=m, n=(spread.columns,))
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """How an operand is read: elements from point to point, inside a strip if it lies in strips.
-
-    by_part   along its own run, within one part of it
-    by_term   along the last of the terms
-    is_even   whether all of them are so far apart, not just those of a strip
-    """
-
-    by_part: int
-    by_term: int
-    is_even: bool
-
-
 class _Chooser:
     """Chooses for one contraction."""
 
@@ -141,7 +116,7 @@ class _Chooser:
         if c.spread is not None and c.columns is c.spread.columns:
             self.spread = c.spread.elements
         self.over = self._over()
-        self.tile = self._tile()
+        self.tile = choose_shape(c, order, machine, self.spread, self.over)
         self.rows, self.columns = self.tile.what
         self.m_parts = -(-c.rows.extent // self.rows)
         self.tiles = self.m_parts * (1 if self.over is None else self.over.extent)
@@ -255,70 +230,6 @@ class _Chooser:
             return Choice("tile", "a is packed, once for all strips")
         return Choice("tile", f"a, {self.a_bytes} bytes, is read once")
 
-    def _tile(self) -> Choice[tuple[int, int]]:
-        """A tile about as large as can be without spilling, its rows chosen so that the last one
-        along M has the fewest rows to do again.
-
-        An element of `a` and each vector of `b` take a register besides the sums.
-        """
-        if self.spread is not None:
-            return self._spread_tile()
-        c, registers = self.c, self.machine.vector_registers
-        vectors = self._vectors()
-        most = min(MOST_ROWS, (registers - 1 - vectors) // vectors)
-        evenly = -(-c.rows.extent // -(-c.rows.extent // most))
-        near = range(most - most // ROWS_FOR_ONE, most + 1)
-        heights = [evenly, *(rows for rows in near if rows <= c.rows.extent)]
-        rows = min(heights, key=lambda rows: (-(-c.rows.extent // rows) * rows, -rows))
-        if self.over is not None:
-            rows = min(
-                range(1, min(most, c.rows.extent) + 1), key=lambda n: self._cycles(n, vectors)
-            )
-        parts = -(-c.rows.extent // rows)
-        even = "even " if rows == evenly else ""
-        split = f"{c.rows.extent} rows in {parts} {even}parts" if parts > 1 else "all rows at once"
-        fit = f"{most} rows of {vectors} vectors fit {registers} registers"
-        tile = rows, vectors * self.lanes
-        return Choice(
-            tile, f"{split}; {fit}" if vectors > 1 else f"{split}, all columns in a vector"
-        )
-
-    def _spread_tile(self) -> Choice[tuple[int, int]]:
-        """Each row's own vectors are spread in registers, beside its sums."""
-        c, vectors = self.c, SPREAD_COLUMNS // self.lanes
-        if self.spread is c.columns:
-            return self._tile_of_groups_of_one()
-        size = c.columns.axes[-1].extent
-        if self.spread is c.rows:
-            return Choice((size, SPREAD_COLUMNS), f"{size} elements of each group are its rows")
-        most = min(c.rows.extent, SPREAD_ROWS // vectors)
-        rows = min(range(1, most + 1), key=lambda n: (-(-c.rows.extent // n) * n, -n))
-        return Choice((rows, SPREAD_COLUMNS), f"groups of {size} share vectors; {rows} rows divide")
-
-    def _tile_of_groups_of_one(self) -> Choice[tuple[int, int]]:
-        """As many sums as two thirds of the registers hold, in rows that divide; of as many the
-        ones with more columns, which lie in cache lines that follow each other."""
-        c, most = self.c, self.machine.vector_registers * 5 // 8 * self.lanes
-        wide = [max(SPREAD_COLUMNS, self.lanes) * 2**n for n in range(3)]
-        tiles = [
-            (rows, columns)
-            for columns in wide
-            for rows in range(1, c.rows.extent + 1)
-            if rows <= MOST_ROWS and rows * columns <= most
-            if c.rows.extent % rows == 0 and c.columns.extent % columns == 0
-        ]
-        tile = max(tiles, key=lambda tile: (tile[0] * tile[1], tile[1]))
-        return Choice(tile, f"every column has elements of its own; {tile[0]} rows divide")
-
-    def _cycles(self, rows: int, vectors: int) -> float:
-        """About how many cycles a bank takes in tiles of so many rows, whose last one does again
-        what the one before has done, and is a call of its own: a term is FMAs or loads, two of
-        either in a cycle."""
-        extent, terms = self.c.rows.extent, min(self.block_terms, self.c.depth)
-        busy = max(rows * vectors, rows + vectors, FEWEST_SUMS) / 2
-        calls = 2 if extent % rows else 1
-        return -(-extent // rows) * (busy * terms + TILE_CYCLES) + calls * CALL_CYCLES
-
     def _all_sums_wait(self) -> bool:
         """Whether the sums of all tiles are to wait while all of them take a block of terms: of so
         long sums over several runs, as of an image and its places, nothing else stays cached."""
@@ -331,18 +242,6 @@ class _Chooser:
         """Bytes of one sum between two blocks."""
         return 8 if -(-self.c.depth // self.block_terms) > 2 else self.size
 
-    def _vectors(self) -> int:
-        """Vectors of a tile's columns: two, or where registers hold other tiles too, as many as
-        leave the fewest lanes without a column. One costs more than half of two: each
-        element of `a` is read for a single vector then."""
-        wide, columns = self.machine.vector_bytes == 64, self.c.columns.extent
-        if not wide or self.lanes != LANES:
-            return max(2, 16 // self.lanes)
-        if columns % (2 * LANES) == 0:  # an array in strips has whole ones
-            return 2
-        cost = {1: 1.3, 2: 2.0, 3: 3.0}
-        return min((2, 3, 1), key=lambda v: -(-columns // (v * LANES)) * cost[v])
-
     def _common(self, found: Sequence[Choice[Staging]]) -> Choice[Staging]:
         """What serves several operands: an expression can be evaluated for any of them."""
         if len({choice.what for choice in found}) == 1:
@@ -350,35 +249,8 @@ class _Chooser:
         kinds = " or ".join(dict.fromkeys(choice.what.kind for choice in found))
         return Choice(Staging("computed"), f"one way for all sums, which alone would have {kinds}")
 
-    def _steps(self, operand: Scalar, run: WalkedRun, width: int) -> _Steps | str:
-        """How an operand is read in parts so wide; or why it is not read in steps."""
-        if operand.dtype is not self.c.dtype:
-            return f"it is {operand.dtype}, its sums are {self.c.dtype}"
-        steps = steps_in_memory(operand, (run, *self.c.terms))
-        if isinstance(steps, str):
-            return steps
-        own, *inner, last = steps
-        if isinstance(own, StripStep):
-            if STRIP % width or run.extent % width or own.across % STRIP:
-                return f"parts of {width} leave strips"
-            own = own.inside
-        if any(isinstance(step, StripStep) for step in inner):
-            return "it lies in strips along terms that are not the last"
-        if isinstance(last, StripStep):
-            if last.across % STRIP or self._cuts_strips():
-                return "blocks of its sums end within strips"
-            return _Steps(own, last.inside, is_even=False)
-        return _Steps(own, last, is_even=True)
-
-    def _cuts_strips(self) -> bool:
-        """Whether blocks of the sum end within strips along the last of the terms."""
-        block = self.order.block
-        if block is None or block.position < len(self.order.runs) - 1:
-            return False
-        return block.points % STRIP != 0
-
     def _staging_of_a(self, operand: Scalar) -> Choice[Staging]:
-        steps = self._steps(operand, self.c.rows, self.rows)
+        steps = steps_of(self.c, self.order, operand, self.c.rows, self.rows)
         if isinstance(steps, str):
             return Choice(Staging("computed"), steps)
         apart = self._apart("row", steps)
@@ -388,6 +260,8 @@ class _Chooser:
             why = f"{apart}, in strips"
         elif self.spread is not None:
             return Choice(Staging("in place"), f"{apart}, vectors of its own beside the columns'")
+        elif steps.by_term == 1 and self.rows <= FIRST_LEVEL.lines_at(steps.by_part * self.size):
+            return Choice(Staging("in place"), apart)
         elif max(steps.by_part, steps.by_term) * self.size % PAGE_BYTES == 0:
             why = f"{apart}: whole pages"
         elif 1 not in (steps.by_part, steps.by_term):
@@ -400,6 +274,15 @@ class _Chooser:
             return Choice(Staging("copied"), why)
         return Choice(self._packed(steps, PACKED_ROWS), why)
 
+    def _is_fetched_ahead(self, steps: Steps) -> bool:
+        """Whether rows of `b` that lie whole pages apart are in the second-level cache when tiles
+        read them: those of a strip find room there, and the tiles of the one before fetch them."""
+        few = self.machine.vector_registers <= FEW_REGISTERS or self.columns <= self.lanes
+        if few or self.each.what == "tile" or self.tiles < FETCHING_TILES:
+            return False
+        fit = SECOND_LEVEL.lines_at(steps.by_term * self.size)
+        return min(self.block_terms, self.c.depth) <= fit
+
     def _pays_packing(self) -> bool:
         """Whether pages are that many, and read for several strips."""
         return self.c.depth >= MANY_PAGES and self.n_parts >= MANY_STRIPS
@@ -410,7 +293,7 @@ class _Chooser:
         return operand.payload.space in ("arena", "state")
 
     def _staging_of_b(self, operand: Scalar) -> Choice[Staging]:
-        steps = self._steps(operand, self.c.columns, self.columns)
+        steps = steps_of(self.c, self.order, operand, self.c.columns, self.columns)
         if isinstance(steps, str):
             return Choice(Staging("computed"), steps)
         apart = self._apart("column", steps)
@@ -424,7 +307,7 @@ class _Chooser:
             return Choice(Staging("in place"), apart)
         elif self.c.columns.extent < self.columns and operand.payload.space != "arena":
             why = f"{self.c.columns.extent} columns do not fill a tile"
-        elif steps.by_term * self.size % PAGE_BYTES == 0:
+        elif steps.by_term * self.size % PAGE_BYTES == 0 and not self._is_fetched_ahead(steps):
             why = f"{apart}: whole pages"
         elif steps.by_term == self.columns:
             return Choice(Staging("in place"), f"{apart}: as if it were packed")
@@ -436,13 +319,13 @@ class _Chooser:
             return Choice(Staging("in place"), apart)
         return Choice(self._packed(steps, self.columns), why)
 
-    def _hindrances(self, operand: Scalar, steps: _Steps) -> dict[str, float]:
+    def _hindrances(self, operand: Scalar, steps: Steps) -> dict[str, float]:
         """What makes rows of `b` slow to read in place, and the cycles that a tile loses with each
         (see PACK_CYCLES)."""
         if self.machine.vector_registers > FEW_REGISTERS:
             return {}
         apart, terms = steps.by_term * self.size, min(self.block_terms, self.c.depth)
-        fit = WAYS * WAY_BYTES // max(LINE_BYTES, math.gcd(apart, WAY_BYTES))
+        fit = FIRST_LEVEL.lines_at(apart)
         ours = operand.payload.space in ("arena", "state")
         found = {
             # A user's array may begin anywhere.
@@ -452,11 +335,11 @@ class _Chooser:
         }
         return {fact: cycles for fact, cycles in found.items() if cycles}
 
-    def _apart(self, part: str, steps: _Steps) -> str:
+    def _apart(self, part: str, steps: Steps) -> str:
         by_part, by_term = steps.by_part * self.size, steps.by_term * self.size
         return f"{by_part} bytes from {part} to {part}, {by_term} from term to term"
 
-    def _packed(self, steps: _Steps, width: int) -> Staging:
+    def _packed(self, steps: Steps, width: int) -> Staging:
         if steps.by_part == 1 and width % PACKED_ROWS == 0:
             return Staging("packed rows")
         if steps.by_term == 1 and width % PACKED_COLUMNS == 0:
@@ -466,7 +349,10 @@ class _Chooser:
     def _blocks(self) -> Choice[tuple[int, int, int]]:
         """Tiles, strips and terms that are worked on between two rounds of packing."""
         tile_bytes = self.rows * self.columns * self._kept() * len(self.c.dots)
-        depth = self._whole_blocks(DEPTH_BLOCK)
+        in_place = self.a.what.kind == "in place"
+        # What is copied for one block of strips after the other had better be for many strips.
+        terms = HALF_CACHE // (self.columns * self.size) if in_place else DEPTH_BLOCK
+        depth = self._whole_blocks(terms)
         if self._all_sums_wait():
             why = f"the {self.tiles * self.n_parts * tile_bytes} bytes of all sums wait"
             return Choice((self.tiles, self.n_parts, self.block_terms), why)
