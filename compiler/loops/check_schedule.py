@@ -31,7 +31,18 @@ from typing import assert_never
 from ..errors import VerifyError
 from .ir import Axis, Kernel, Loop
 from .runs import Address, addresses_of, counted_axes
-from .schedule import FEWEST_LANES, LANES, Grid, Nest, Order, Products, Run, Tiles, Unrolled
+from .schedule import (
+    FEWEST_LANES,
+    LANES,
+    PACKED_COLUMNS,
+    Grid,
+    Nest,
+    Order,
+    Products,
+    Run,
+    Tiles,
+    Unrolled,
+)
 from .schedule_text import order_text, run_text, runs_text
 
 MOST_LANES = 256
@@ -296,10 +307,11 @@ class _ScheduleChecker:
             problem = f"{run_text(tiles.spread)} are neither rows nor columns nor last of its terms"
             raise self._refuse(place, problem)
         rows, columns = tiles.tile
-        whole = tiles.lanes > 0 and columns % LANES == 0 and columns % tiles.lanes == 0
+        whole = tiles.lanes > 0 and columns % PACKED_COLUMNS == columns % tiles.lanes == 0
         if rows < 1 or columns < 1 or not whole:
             problem = f"no tile is {rows} x {columns} by {tiles.lanes}"
-            raise self._refuse(place, problem, f"columns are multiples of {LANES} and of its lanes")
+            wanted = f"columns are multiples of {PACKED_COLUMNS} and of its lanes"
+            raise self._refuse(place, problem, wanted)
         if max(rows, columns) > MOST_LANES:
             raise self._refuse(place, f"a tile of {rows} x {columns} has no registers")
         walked = [*tiles.parallel_runs(), *tiles.terms]

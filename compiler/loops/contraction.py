@@ -33,8 +33,8 @@ FEWEST_PRODUCTS = 4_096
 """Multiply-adds, of all results that no batch takes apart, below which the generic nest is at least
 as fast."""
 
-FEW_COLUMNS = 8
-"""With fewer results side by side, most of a vector is empty."""
+FEW_COLUMNS = 5
+"""With fewer results side by side, most of half a vector is empty."""
 
 FEWEST_ROWS = 4
 """With fewer rows, getting at an operand costs more than reading it once per row."""

@@ -61,7 +61,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 LANES = 16
-"""Of an order that has any; the widths of register tiles are multiples of it."""
+"""Of an order that has any."""
 
 FEWEST_LANES = 4
 """Of a vector along parallel axes, whose lanes do not meet: any power of two from here on."""
@@ -167,7 +167,8 @@ MOST_ROWS = 16
 registers."""
 
 PACKED_ROWS, PACKED_COLUMNS = 16, 8
-"""What is packed by rows or by columns is a multiple of these wide along the tile."""
+"""What is packed by rows or by columns is a multiple of these wide along the tile. Every register
+tile has a multiple of PACKED_COLUMNS."""
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def schedule_kernel(
         order = in_order.loops[0].order
         assert order is not None, "the loop of a contraction has axes"
         return _scheduled(in_order, "tiles", choose_tiles(found, order, machine))
-    chooser = NestChooser(kernel, joined)
+    chooser = NestChooser(kernel, joined, machine)
     ordered = _ordered(kernel, joined, LANES) if chooser.inner_has_lanes else in_order
     return _scheduled(ordered, "nest", chooser.chosen(ordered, found))
 

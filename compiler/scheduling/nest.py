@@ -29,7 +29,8 @@ from ..loops.primitives import PRIMITIVES, Weight
 from ..loops.runs import Address, Runs, WalkedRun, addresses_of
 from ..loops.schedule import FEWEST_LANES, LANES, SHORT_STEPS, Ahead, Nest, Run
 from ..loops.work import work
-from ..types import int64
+from ..machine import Machine
+from ..types import float32, int64
 from .chosen import Choice, Chosen
 
 WIDE_LANES, WIDEST_LANES = 64, 256
@@ -38,6 +39,8 @@ LIGHT_SCALARS = 12
 ROW_SCALARS = 40
 """Values at each point of a sum that is to walk whole rows: with as many they begin to leave the
 registers, which the first-level cache makes up for."""
+FEWEST_ROWS_HELD = 8
+"""Of float32, in registers, for that."""
 THREADING_FLOOR = 32_768
 """Work (points times loads, stores and reductions) below which one thread does all of it."""
 
@@ -61,8 +64,8 @@ MOST_SHARES = 64
 class NestChooser:
     """Chooses for one kernel; `runs` are those of its axes."""
 
-    def __init__(self, kernel: Kernel, runs: Runs) -> None:
-        self.kernel, self.runs = kernel, runs
+    def __init__(self, kernel: Kernel, runs: Runs, machine: Machine) -> None:
+        self.kernel, self.runs, self.machine = kernel, runs, machine
         self.addresses = addresses_of(kernel)
         self.inner = self._common_inner_run()
         chosen = self._vector_run()
@@ -231,13 +234,14 @@ class NestChooser:
     def _row_lanes(self, run: WalkedRun) -> int:
         """As many lanes as make rows of a sum one piece of memory, or long pieces: of some lanes of
         each row, a line of a cache here and there, the other lines are long gone when their turn
-        comes. 0 if nothing is summed so, or if there would be too few blocks for threads."""
+        comes. 0 if nothing is summed so, if there would be too few blocks for threads, or if
+        registers hold few such rows: then the code is as many times as long."""
         summed = any(loop.reductions and loop.axes for loop in self.kernel.loops)
         alone = all(other is run or other.extent == 1 for other in self.runs.parallel)
-        widths = [width for width in (WIDE_LANES, 2 * LANES) if run.extent % width == 0]
-        if not summed or alone or run.bounded or not widths:
-            return 0
-        return widths[0]
+        most = self.machine.vector_registers * self.machine.vector_bytes // FEWEST_ROWS_HELD
+        widths = (WIDE_LANES, 2 * LANES)
+        fit = [n for n in widths if run.extent % n == 0 and n * float32.size_bytes <= most]
+        return fit[0] if summed and fit and not alone and not run.bounded else 0
 
     def _abreast(self, walk: Sequence[WalkedRun]) -> Choice[Run | None]:
         """The innermost run, if its sums are so short that the trees of their lanes are a good part

@@ -28,7 +28,7 @@ from ..machine import Machine
 from ..types import float32
 from .chosen import Choice, Chosen, counted
 from .operand_steps import FIRST_LEVEL, SECOND_LEVEL, Steps, steps_of
-from .tile_shape import FEW_ROWS, SPREAD_COLUMNS, choose_shape
+from .tile_shape import FEW_ROWS, SPREAD_COLUMNS, choose_shape, lanes_of
 
 SMALL_BYTES = 16_384
 """An operand b so large stays in the first-level cache, whichever is walked first."""
@@ -111,10 +111,10 @@ class _Chooser:
         self.c, self.order, self.machine = c, order, machine
         self.long, self.block_terms = order.block is not None, c.block_terms(order)
         self.size = c.dtype.size_bytes
-        self.lanes = machine.vector_bytes // self.size
         self.spread = None
         if c.spread is not None and c.columns is c.spread.columns:
             self.spread = c.spread.elements
+        self.lanes = lanes_of(c, machine, self.spread)
         self.over = self._over()
         self.tile = choose_shape(c, order, machine, self.spread, self.over)
         self.rows, self.columns = self.tile.what
