@@ -1,8 +1,11 @@
-"""Training steps of stacks of convolutions: which part of the FMA peak their kernels reach.
+"""Convolutions, single ones and steps of stacks: which part of the FMA peak their kernels reach.
 
     python benchmarks/bench_convolutions.py [--rounds 5] [--seconds 0.5] [--only WORD]
 
-Whole steps: gathering of the batch, forward pass, both gradients, SGD with momentum. FLOPs are
+First single convolutions in their three directions (directions.py), beside PyTorch's of images with
+channels last.
+
+Then whole steps: gathering of the batch, forward pass, both gradients, SGD with momentum. FLOPs are
 those of the convolutions and linear layers alone (forward, both gradients; none for the gradient of
 the data), so that what padding, activations and updates take shows as lost. PyTorch runs eager, in
 its default layout of channels. Networks that people train, and all rivals: bench_training.py.
@@ -16,6 +19,8 @@ from typing import Any
 
 import candidates
 import common
+import directions
+from directions import Direction
 from workloads import CONVOLUTIONS, Workload
 
 LIBRARIES = ("gradc", "torch")
@@ -24,6 +29,7 @@ LIBRARIES = ("gradc", "torch")
 def worker(library: str, threads: int) -> None:
     common.limit_threads(threads)
     runners: dict[str, candidates.Runner] = {}
+    singles: dict[str, Any] = {}
 
     def answer(question: dict[str, Any]) -> dict[str, Any]:
         if question["ask"] == "limits":
@@ -31,6 +37,12 @@ def worker(library: str, threads: int) -> None:
 
             loop = limits.FmaLoop()
             return {"gflops": max(loop.gflops(threads) for _ in range(5))}
+        if question["case"] in directions.CASES:
+            single = directions.CASES[question["case"]]
+            if single.name not in singles:
+                make = directions.gradc_call if library == "gradc" else directions.torch_call
+                singles[single.name] = make(single, threads)
+            return {"seconds": common.seconds_per_call(singles[single.name], question["seconds"])}
         case = CONVOLUTIONS[question["case"]]
         if case.name not in runners:
             module = candidates.load(library)
@@ -42,7 +54,10 @@ def worker(library: str, threads: int) -> None:
 
 
 def measure(
-    workers: list[common.Worker], case: Workload, peak: float, options: argparse.Namespace
+    workers: list[common.Worker],
+    case: Workload | Direction,
+    peak: float,
+    options: argparse.Namespace,
 ) -> tuple[dict[str, Any], list[str]]:
     """The row of one case, and its line in the table."""
     question = {"ask": "time", "case": case.name, "seconds": options.seconds}
@@ -74,7 +89,10 @@ def main() -> None:
     options = parser.parse_args()
     facts = common.show_machine()
     libraries = common.present(LIBRARIES)
-    cases = [case for case in CONVOLUTIONS.values() if options.only in case.name]
+    tables: list[tuple[str, list[Workload | Direction]]] = [
+        ("convolution", [case for case in directions.CASES.values() if options.only in case.name]),
+        ("step", [case for case in CONVOLUTIONS.values() if options.only in case.name]),
+    ]
     rows: list[dict[str, Any]] = []
     for threads in options.threads:
         if threads > common.usable_cpus():
@@ -85,12 +103,14 @@ def main() -> None:
         if "error" in peak:
             sys.exit(f"the machine's limits: {peak['error']}")
         print(f"\nthreads {threads}; FMA peak {peak['gflops']:.1f} GFLOP/s")
-        header = ["step", "MFLOP"]
-        for library in libraries:
-            header += [f"{library} us best / median", "GFLOP/s", "of peak"]
-        measured = [measure(workers, case, peak["gflops"], options) for case in cases]
-        rows += [row for row, _ in measured]
-        print(common.table(header, [line for _, line in measured]))
+        for name, cases in tables:
+            header = [name, "MFLOP"]
+            for library in libraries:
+                header += [f"{library} us best / median", "GFLOP/s", "of peak"]
+            measured = [measure(workers, case, peak["gflops"], options) for case in cases]
+            rows += [row for row, _ in measured]
+            if cases:
+                print("\n" + common.table(header, [line for _, line in measured]))
         for process in workers:
             process.close()
         rows.append({"peak": peak, "threads": threads})

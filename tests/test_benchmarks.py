@@ -280,3 +280,37 @@ def test_a_row_is_measured_and_written(tmp_path: Path) -> None:
     assert row["gradc / best rival"] is None and "gradc / best rival: none" in done.stdout
     resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120)
     assert resumed.returncode == 0 and json.loads(path.read_text())["rows"] == [row]
+
+
+@pytest.mark.parametrize("direction", ["forward", "input", "weights"])
+@pytest.mark.parametrize(("stride", "groups"), [(1, 1), (2, 1), (1, 4)])
+def test_single_convolutions_compute_what_they_are_called(
+    direction: str, stride: int, groups: int
+) -> None:
+    directions = loaded("directions")
+    outputs = 4 if groups > 1 else 6
+    case = directions.Direction(
+        "small", direction, 4, outputs, stride, groups, batch=2, size=8, window=3
+    )
+    given = directions.values(case)
+    executor, call = directions.gradc_executor(case, 1)
+    call(1)
+    x, w, y = (given[name].astype(np.float64) for name in ("x", "w", "y"))
+    if groups == 1:
+        x, w, y = x[:, None], w[None], y[:, None]
+    dy = given["dy"][:, None] if groups == 1 else given["dy"]
+    dy = dy[..., 1:-1, 1:-1] if stride == 1 else dy
+    found = {"y": np.zeros_like(y), "dx": np.zeros_like(x), "w": w.copy()}
+    for i, j in np.ndindex(3, 3):
+        last_i, last_j = (start + (case.places - 1) * stride + 1 for start in (i, j))
+        window = (..., slice(i, last_i, stride), slice(j, last_j, stride))
+        found["y"] += np.einsum("ngchw,goc->ngohw", x[window], w[..., i, j])
+        found["dx"][window] += np.einsum("ngohw,goc->ngchw", dy, w[..., i, j])
+        gradient = np.einsum("ngchw,ngohw->goc", x[window], y)
+        found["w"][..., i, j] -= directions.RATE * gradient
+    if stride == 1:
+        found["dx"] = found["dx"][..., 1:-1, 1:-1]
+    name = {"forward": "y", "input": "dx", "weights": "w"}[direction]
+    ours = executor.state[name]
+    assert np.allclose(ours, found[name].reshape(ours.shape), atol=1e-5)
+    assert case.flops_per_step == 2 * 2 * case.places**2 * 9 * 4 * outputs / groups
