@@ -134,6 +134,18 @@ def test_bias_and_activation_are_the_epilogue_of_a_contraction() -> None:
     assert [store.buffer.space for store in kernel.stores] == ["output"]
 
 
+def test_what_ends_a_reduction_is_made_where_rows_are_reduced_and_not_in_a_product() -> None:
+    """Softmax's division, whose sums a gradient needs too: the product has nothing to pack."""
+    x, v = input_("x", (64, 128), float32), input_("v", (128, 32), float32)
+    shifted = exp(sub(x, broadcast(max_(x, (1,)), (64, 128), (0,))))
+    total = sum_(shifted, (1,))
+    weights = div(shifted, broadcast(total, (64, 128), (0,)))
+    rows, product = check(graph_of({"y": matmul(weights, v), "total": total})).kernels()
+    assert "div" in rows.description
+    (dot,) = product.loops[0].reductions
+    assert [factor.op for factor in dot.value.args] == ["load", "load"]
+
+
 def test_a_cheap_operand_is_the_prologue_of_its_only_reader() -> None:
     x, w = input_("x", (16, 24), float32), input_("w", (24, 20), float32)
     assert len(check(graph_of({"y": matmul(mul(x, x), w)})).kernels()) == 1

@@ -16,8 +16,8 @@ if it can get that value from a register, or starts a group of its own:
 * what reads a reduction or contraction at its own index is its epilogue, optimizer updates
   included (an update is an elementwise node whose last operand is a gradient);
 * a cheap node with one reader that has a prologue (a contraction, a cumulation, a scatter) is
-  written out there; but what windows of a convolution read, again and again, is in memory, and so
-  is what a view makes of an image in another order than it lies in;
+  written out there, but not softmax's division, which ends a reduction. What windows of a
+  convolution read, again and again, is in memory, and so is a view of an image that is turned;
 * a loop or choice is a group of its own, with its results; its regions are grouped likewise, and
   what they read is in memory, or a view of it, or a number;
 * a few cheap operations on what is in memory anyway are computed again by every reader, where
@@ -166,6 +166,9 @@ class _Fuser:
             return False
         reader = self._only_reader(node)
         if reader is None or not grouping_rule(reader.op.lowering).has_prologue:
+            return False
+        multiplied = isinstance(reader.op.lowering, Contract) and self.limits.part_bytes
+        if multiplied and self.grouping.ends_a_reduction(node):
             return False
         producers = self.grouping.producers(node)
         return all(is_leaf(p) or self._only_reader(p) is None for p in producers)

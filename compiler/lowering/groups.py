@@ -378,6 +378,14 @@ class Grouping:
             stack += [operand for operand in fresh if VIEW in operand.op.flags]
         return frozenset(found)
 
+    def ends_a_reduction(self, node: Node) -> bool:
+        """Whether the kernel that reduces rows can make it of them: it has them in its cache, and
+        who multiplies it has nothing to compute, but reads it where it lies."""
+        producers = [p for p in self.producers(node) if p in self.group_of]
+        groups = {self.group_of[p] for p in producers}
+        reduced = any(isinstance(p.op.lowering, Reduce) for p in producers)
+        return reduced and len(groups) == 1 and groups.pop().kind is Kind.REDUCE
+
     def producers(self, node: Node) -> tuple[Node, ...]:
         """Grouped nodes and leaves that `node` reads, looking through transparent nodes.
 
