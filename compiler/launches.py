@@ -24,6 +24,11 @@ Where the table has a `steps_slot`, one launch does many steps: the host writes 
 the first of them, how many there are to that slot, and to the slot behind it what to add to slot 1
 from step to step. It runs `step` once for all of them.
 
+Trainings of one program may then run side by side, each in a block of its own: member m of a launch
+finds its frame m * frame_slots behind the first one's, and in it, from `own_slot` on, how far what
+it has of its own (`own`) lies behind the places that the launch names, in units of ALIGNMENT_BYTES.
+Of a launch of one training these are 0.
+
 A compiled entry point is one string of bytes, `pack(table, modules)`: a line of MAGIC, the length
 of a header as 8 bytes (little-endian), the header (JSON: `table`, and `lengths` of the blobs), then
 the blobs, each at the next multiple of BLOB_BYTES from the start: the table's `constants`, then the
@@ -157,6 +162,7 @@ class LaunchTable:
 
     before, step, after   the step is what the host does `count` times
     steps_slot            see the module docstring; None: each step is run by itself
+    own                   memories of which each of several members has its own
     output_bytes          by output: from a step's value to the next one's
     frame_slots           length of the frame
     constants             what kernels read that is part of the code; the host copies it once
@@ -172,7 +178,13 @@ class LaunchTable:
     frame_slots: int
     arena_bytes: int
     steps_slot: int | None
+    own: tuple[Pointer, ...]
     constants: bytes
+
+    @property
+    def own_slot(self) -> int:
+        """Where what `own` says of begins in the frame."""
+        return self.frame_slots - len(self.own)
 
 
 def pack(table: LaunchTable, modules: Sequence[bytes]) -> bytes:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gradc.compiler.errors import ArgumentError, described
+from gradc.runtime.cuda.together import Together
 from gradc.runtime.finite import level_outside
 from gradc.runtime.history import History
 from gradc.runtime.host import usable_cpus
@@ -159,6 +160,7 @@ def sweep(
     seeds: Iterable[int] = (0,),
     parallel: int = 1,
     threads: int | None = None,
+    target: str = "cpu",
     monitor: str | None = None,
     mode: str = "min",
     **fit: Any,
@@ -174,7 +176,9 @@ def sweep(
                   checkpoint= or metrics_file=, has "{number}" in its name, which becomes that of
                   the run, from 0 on; with resume=True a sweep that was stopped goes on
     parallel      how many runs go on at once, each on `threads` threads (by default an equal part
-                  of the CPUs). It changes no bit. Only for data of arrays
+                  of the CPUs). It changes no bit. Only for data of arrays. On a GPU, tiny programs
+                  that go on at once are one launch: a hundred take as long as one
+    target        that programs are compiled for, as in compile
     monitor       the column that is compared: the validation loss where there is validation, else
                   the loss
     mode          "min": the lower the better; "max", for accuracies
@@ -202,7 +206,7 @@ def sweep(
     if parallel > 1:
         _check_arrays(data, fit)
         threads = threads or max(1, usable_cpus() // parallel)
-    work = _Work(make_program, data, fit, threads, column, mode)
+    work = _Work(make_program, data, fit, {"threads": threads, "target": target}, column, mode)
     runs = work.one_by_one(planned) if parallel == 1 else work.side_by_side(planned, parallel)
     return _told(Sweep(runs, column, mode))
 
@@ -263,11 +267,13 @@ class _Work:
         make_program: Callable[..., Any],
         data: Any,
         fit: Mapping[str, Any],
-        threads: int | None,
+        compiling: Mapping[str, Any],
         column: str,
         mode: str,
     ) -> None:
-        self._make, self._data, self._fit, self._threads = make_program, data, fit, threads
+        """compiling: options of compile"""
+        self._make, self._data, self._fit, self._options = make_program, data, fit, compiling
+        self._together = Together()
         self._column, self._mode = column, mode
         self._stopped = threading.Event()
         self._compiling: dict[str, threading.Lock] = {}
@@ -281,7 +287,7 @@ class _Work:
     ) -> list[SweepRun]:
         with ThreadPoolExecutor(parallel, "gradc-sweep") as pool:
             waiting = [
-                pool.submit(self._run, number, *choice, True)
+                pool.submit(self._run_beside, number, *choice)
                 for number, choice in enumerate(planned)
             ]
             try:
@@ -291,12 +297,18 @@ class _Work:
                 pool.shutdown(cancel_futures=True)
                 raise
 
+    def _run_beside(self, number: int, options: dict[str, Any], seed: int) -> SweepRun:
+        """A run in a thread of its own. It is a member from its begin on, so that those that are
+        ready sooner wait for it."""
+        with self._together.member():
+            return self._run(number, options, seed, True)
+
     def _run(self, number: int, options: dict[str, Any], seed: int, beside: bool) -> SweepRun:
         run = SweepRun(options, seed, History({}), None, math.nan)
         trainer = None
         try:
             with self._tracing:
-                trainer = self._program(options).compile(seed=seed, threads=self._threads)
+                trainer = self._program(options).compile(seed=seed, **self._options)
             given = {n: _numbered(n, v, number) for n, v in self._fit.items()}
             if beside:
                 self._fit_beside(trainer, given)
@@ -324,9 +336,10 @@ class _Work:
         epochs = trainer.epochs(self._data, **{"progress": False, **fit})
         with lock:
             next(epochs, None)
-        for _ in epochs:
-            if self._stopped.is_set():
-                raise _Stopped
+        with trainer.executor.beside(self._together):
+            for _ in epochs:
+                if self._stopped.is_set():
+                    raise _Stopped
         if self._stopped.is_set():
             raise _Stopped
 

@@ -10,6 +10,7 @@ share its state and exclude each other.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +29,7 @@ from gradc.compiler.errors import ArgumentError
 from .arena import Array, uninitialized_array
 from .arena import numpy_dtype as dtype_named
 from .cuda.place import Cuda
+from .cuda.together import Together
 from .host import Host
 from .index_ranges import check_index_ranges
 from .inputs import Expected, bound_shape, check_inputs, expect, fits_exactly
@@ -154,6 +156,11 @@ class Executor:
             self._plans[key] = plan
         plan.set_inputs(arrays)
         return plan
+
+    def beside(self, together: Together) -> AbstractContextManager[None]:
+        """Around what a member of these runs: on a device, in the same launches as theirs."""
+        place = self.place
+        return together.launching(place) if isinstance(place, Cuda) else nullcontext()
 
 
 def _place_of(artifact: Artifact, threads: int) -> Place:

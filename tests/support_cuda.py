@@ -162,7 +162,7 @@ class _OnDevice:
         table = LaunchTable(
             "sm_90", (function_of(launch),), (), (launch,), (),
             tuple(_bytes(o.dtype, o.shape) for o in entry.outputs),
-            entry.rows_maximum, 3, entry.arena_bytes, None, b"",
+            entry.rows_maximum, 3, entry.arena_bytes, None, (), b"",
         )  # fmt: skip
         self.stand_in.kernels[name] = self._kernel(entry, len(constants), body)
         return pack(table, [module_text({name: sizes_of(launch.arguments)})])

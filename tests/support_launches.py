@@ -55,7 +55,7 @@ def table_of(step: Sequence[Instruction], **facts: Any) -> LaunchTable:
     functions = tuple(replace(function_of(launch), name=n) for n, launch in launches.items())
     numbers = {name: n for n, name in enumerate(launches)}
     table = LaunchTable(
-        "sm_90", functions, (), _numbered(step, numbers), (), (), 4, 8, 256, None, b""
+        "sm_90", functions, (), _numbered(step, numbers), (), (), 4, 8, 256, None, (), b""
     )
     return replace(table, **facts)
 

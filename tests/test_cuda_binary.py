@@ -165,7 +165,7 @@ def _packed(step: tuple[Instruction, ...], outputs: tuple[int, ...], architectur
     numbered = number(step)
     functions = tuple(function_of(launch, n) for n, launch in enumerate(found))
     table = LaunchTable(
-        f"sm_{architecture}", functions, (), numbered, (), outputs, BATCH, 4, 64, None,
+        f"sm_{architecture}", functions, (), numbered, (), outputs, BATCH, 4, 64, None, (),
         bytes(16) + np.float32(1).tobytes(),
     )  # fmt: skip
     modules = [module_text({n.kernel: sizes_of(n.arguments)}, architecture) for n in found]

@@ -34,6 +34,7 @@ TABLE = LaunchTable(
     4,
     1024,
     None,
+    (),
     b"\1\2\3",
 )
 

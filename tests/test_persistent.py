@@ -110,7 +110,13 @@ def test_all_steps_of_a_tiny_training_are_one_launch() -> None:
     (launch,) = table.step
     assert isinstance(launch, Launch) and launch.grid == (1, 1, 1)
     assert launch.arguments[-1] == Pointer("frame")
-    assert table.steps_slot == FIRST_COUNTER_SLOT and table.frame_slots == FIRST_COUNTER_SLOT + 3
+    own = [(pointer.memory, pointer.number) for pointer in table.own]
+    assert sorted(own) == [
+        ("arena", 0), ("input", 0), ("input", 1), ("order", 0), ("output", 0), ("state", 0),
+    ]  # fmt: skip
+    assert table.steps_slot == FIRST_COUNTER_SLOT
+    assert table.own_slot == FIRST_COUNTER_SLOT + 3
+    assert table.frame_slots == table.own_slot + len(own)
     assert len(set(launch.arguments)) == len(launch.arguments)
     assert "repeat: persistent (work of" in explain(program)
 

@@ -1,14 +1,16 @@
 """A persistent loop as one kernel: a block of threads runs all that is in it.
 
     def gradc_9b1d5a0c7e3f2468(p0, p1, p2, frame):
+        frame = frame + tl.program_id(0) * 8
         step0 = tl.load(frame + 0)
         ...
         for n in range(0, tl.load(frame + 3).to(tl.int32)):
             step = step0 + n
             zero = tl.multiple_of(tl.load(frame + 5).to(tl.int32), 1024)
-            gradc_3f2a9c01d4b85e67_inner(p0, p2, step, zero)
+            own0 = tl.load(frame + 6)
+            gradc_3f2a9c01d4b85e67_inner(p0 + own0 * 4, p2, step, zero)
             tl.debug_barrier()
-            gradc_77c1f20e9ab3d645_inner(p1, p0, zero)
+            gradc_77c1f20e9ab3d645_inner(p1, p0 + own0 * 4, zero)
             tl.debug_barrier()
 
 In: an instruction of a program that is persistent. Out: its text, and the places that it is given.
@@ -18,7 +20,8 @@ several programs is called for one after the other. Threads wait where one kerne
 another has written (cpu_llvm/barriers.py): there is one block, so a barrier is all that they need.
 Places are parameters, each once; numbers of the step come out of the frame when the kernel begins,
 and where loops stand is known to the text. Of a loop over the steps, the frame says how many there
-are, and how far apart their sample numbers lie (launches.py).
+are, and how far apart their sample numbers lie; and each of several blocks has a frame, which says
+how far its own memory lies from that of the first (launches.py).
 """
 
 from __future__ import annotations
@@ -29,7 +32,15 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from ..cpu_llvm.barriers import barriers_before
-from ..launches import ORDER_SLOT, ROWS_SLOT, STEP_SLOT, STEPS_SLOTS, Pointer
+from ..launches import (
+    ALIGNMENT_BYTES,
+    ORDER_SLOT,
+    ROWS_SLOT,
+    STEP_SLOT,
+    STEPS_SLOTS,
+    ZERO_SLOTS,
+    Pointer,
+)
 from ..loops.ir import Axis, Buffer, Kernel
 from ..program.ir import Body, If, Instruction, Repeat, While
 from .kernels import (
@@ -47,6 +58,9 @@ from .kernels import (
 _INDENT = "    "
 _BARRIER = "tl.debug_barrier()"
 _NAME = "gradc_persistent"
+_LOADED = "# what is loaded"
+_OWN = ("state", "arena", "order", "input", "output")
+"""Memories that each of several trainings has of its own."""
 NAME_DIGITS = 16
 _MULTIPLE = 1_024
 """What Triton is told of the zero, which is a multiple of all: addresses are as aligned as they are
@@ -63,10 +77,12 @@ class Called:
 
 @dataclass(frozen=True)
 class PersistentText:
-    """The kernel of a loop, and its arguments before the frame."""
+    """The kernel of a loop, its arguments before the frame, and the memories that each of several
+    blocks has of its own."""
 
     kernel: KernelText
     arguments: tuple[Pointer, ...]
+    own: tuple[Pointer, ...]
 
 
 def emit_persistent(
@@ -81,7 +97,8 @@ def emit_persistent(
     pointer     where a buffer is
     steps_slot  the slot of the frame that says how many steps there are
     """
-    emitter = _Emitter(called, pointer, steps_slot)
+    shared = not (isinstance(instruction, Repeat) and instruction.axis is None)
+    emitter = _Emitter(called, pointer, steps_slot, shared)
     emitter.waits = barriers_before((instruction,), lambda kernel: True)
     body = emitter.instruction(instruction)
     head = [
@@ -91,11 +108,14 @@ def emit_persistent(
         f"{STEP} = {STEP}0",
         f"{FIRST} = {FIRST}0",
         "begin = tl.full((), 0, tl.int64)",
-        emitter.zero,
+        _LOADED,
     ]
+    if not shared:
+        slots = emitter.frame_slots
+        head.insert(0, f"{FRAME} = {FRAME} + tl.program_id(0) * {slots}")
     names = [name for name, _ in emitter.parameters.values()]
     lines = ["@triton.jit", f"def {_NAME}({', '.join([*names, FRAME])}):"]
-    lines += [_INDENT + line for line in (*head, *body)]
+    lines += [_INDENT + line for written in (*head, *body) for line in emitter.loaded(written)]
     text = "\n\n".join([*emitter.functions.values(), "\n".join([*lines, ""])])
     digest = hashlib.sha256(f"{emitter.warps} {text}".encode()).hexdigest()[:NAME_DIGITS]
     name = f"gradc_{digest}"
@@ -104,20 +124,25 @@ def emit_persistent(
         name, text.replace(f"def {_NAME}(", f"def {name}("), signature, tuple(names), True,
         (1, 1, 1), emitter.warps, 1,
     )  # fmt: skip
-    return PersistentText(kernel, tuple(place for place, _ in emitter.parameters))
+    arguments = tuple(place for place, _ in emitter.parameters)
+    return PersistentText(kernel, arguments, tuple(emitter.own))
 
 
 @dataclass(eq=False)
 class _Emitter:
     """Walks one instruction.
 
+    shared      whether there is one block alone
     parameters  name and type of each, by place and type
+    own         what each of several blocks has of its own, and the name of how far it lies
     waits       what threads wait for each other before
     """
 
     called: Callable[[Kernel], Called | None]
     pointer: Callable[[Buffer], Pointer]
     steps_slot: int
+    shared: bool
+    own: dict[Pointer, str] = field(default_factory=dict)
     parameters: dict[tuple[Pointer, str], tuple[str, str]] = field(default_factory=dict)
     functions: dict[str, str] = field(default_factory=dict)
     waits: frozenset[Instruction] = frozenset()
@@ -126,15 +151,27 @@ class _Emitter:
     numbered: int = 0
 
     @property
-    def zero(self) -> str:
-        """The line that loads it: the slot behind those of the steps is 0."""
-        slot = f"{FRAME} + {self.steps_slot + STEPS_SLOTS}"
-        return f"{ZERO} = tl.multiple_of(tl.load({slot}).to(tl.int32), {_MULTIPLE})"
+    def frame_slots(self) -> int:
+        """Of each block."""
+        return self.steps_slot + STEPS_SLOTS + ZERO_SLOTS + len(self.own)
+
+    def loaded(self, line: str) -> list[str]:
+        """A line, or what it stands for: the zero, whose slot is behind those of the steps, and how
+        far a block's own memory lies, which is in the slots behind it."""
+        indent, _, rest = line.partition(_LOADED)
+        if rest or not line.endswith(_LOADED):
+            return [line]
+        slot = self.steps_slot + STEPS_SLOTS
+        zero = f"tl.load({FRAME} + {slot}).to(tl.int32)"
+        found = [f"{indent}{ZERO} = tl.multiple_of({zero}, {_MULTIPLE})"]
+        for number, name in enumerate(self.own.values()):
+            found.append(f"{indent}{name} = tl.load({FRAME} + {slot + ZERO_SLOTS + number})")
+        return found
 
     def looped(self, body: Body) -> list[str]:
         """A body that is repeated."""
         lines = self.body(body)
-        return [self.zero, *lines] if any(isinstance(i, Kernel) for i in body) else lines
+        return [_LOADED, *lines] if any(isinstance(i, Kernel) for i in body) else lines
 
     def body(self, body: Body) -> list[str]:
         lines = [line for instruction in body for line in self.instruction(instruction)]
@@ -193,7 +230,11 @@ class _Emitter:
         key = self.pointer(buffer), pointer_type(buffer)
         if key not in self.parameters:
             self.parameters[key] = f"p{len(self.parameters)}", key[1]
-        return self.parameters[key][0]
+        name, place = self.parameters[key][0], key[0]
+        if self.shared or place.memory not in _OWN:
+            return name
+        of = self.own.setdefault(Pointer(place.memory, place.number), f"own{len(self.own)}")
+        return f"{name} + {of} * {ALIGNMENT_BYTES // buffer.type.dtype.size_bytes}"
 
     def _fresh(self, hint: str) -> str:
         self.numbered += 1

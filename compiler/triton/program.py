@@ -125,9 +125,10 @@ def emit_program(program: Program, architecture: str) -> ProgramText:
         after,
         emitter.output_bytes(),
         program.rows_maximum,
-        emitter.steps_slot + (STEPS_SLOTS + ZERO_SLOTS if inside else 0),
+        emitter.steps_slot + (STEPS_SLOTS + ZERO_SLOTS if inside else 0) + len(emitter.own),
         program.arena_bytes,
         emitter.steps_slot if many else None,
+        emitter.own,
         bytes(emitter.constants),
     )
     return ProgramText(tuple(emitter.kernels), table)
@@ -155,6 +156,7 @@ class _ProgramEmitter:
         self.steps_slot = FIRST_COUNTER_SLOT + len(self.slots)
         self._functions: dict[str, int] = {}
         self._inner: dict[str, InnerKernel] = {}
+        self.own: tuple[Pointer, ...] = ()
         self._texts: dict[Hashable, str] = {}
         self._places: dict[bytes, int] = {}
 
@@ -222,6 +224,7 @@ class _ProgramEmitter:
     def _persistent(self, instruction: Repeat | While | If) -> tuple[launches.Launch, ...]:
         """The launch of all that is in a persistent instruction."""
         found = emit_persistent(instruction, self._called, self._pointer, self.steps_slot)
+        self.own = self.own or found.own
         name = found.kernel.name
         if name not in self._functions:
             self._functions[name] = len(self.kernels)

@@ -27,6 +27,7 @@ from .replay import LINE_SLOTS, SLOT_BYTES, Replay
 
 if TYPE_CHECKING:
     from .place import Cuda
+    from .together import Together
 
 _LINES_MINIMUM = 64
 
@@ -47,7 +48,7 @@ class DeviceCall:
         """shares: whether inputs that other calls have too are on the device once."""
         self.entry = entry
         self.inputs, self.order, self.outputs = list(inputs), order, list(outputs)
-        self._place, self._program = place, program
+        self._place, self.program = place, program
         device = self.device = place.device
         names = [f"input {field.name!r}" for field in entry.inputs]
         hold = place.hold if shares else place.block_for
@@ -94,10 +95,27 @@ class DeviceCall:
     def run(self, first_step: int, count: int, rows: int) -> None:
         with self._place.lock, self.device as device:
             try:
-                self.start(first_step, count, rows)
+                together = self._place.together
+                if together is not None and count and self.program.is_one_launch:
+                    self._run_beside(together, first_step, count, rows)
+                else:
+                    self.start(first_step, count, rows)
             finally:
                 # Also where it was interrupted: the device reads what this call owns.
                 device.synchronize()
+
+    def _run_beside(self, together: Together, first_step: int, count: int, rows: int) -> None:
+        """A run in a launch of several trainings."""
+        self._place.state.version += 1
+        self._upload(first_step, count)
+        self.device.synchronize()  # another stream may launch
+        together.run(self, count, rows, self._apart)
+        self._take_results(count)
+
+    @property
+    def _apart(self) -> int:
+        """From one step's sample numbers to the next one's."""
+        return 0 if self._same_rows else self.program.table.rows_maximum
 
     def start(self, first_step: int, count: int, rows: int) -> None:
         """Put a run on the stream, with the device current; outputs are there when it is done."""
@@ -108,9 +126,12 @@ class DeviceCall:
         if self._replay is None or self._arena_address != self._place.arena.address:
             self._replay = self._packed()
         lines = self._lines.of(count, rows, self._same_rows)
-        apart = 0 if self._same_rows else self._program.table.rows_maximum
-        self._replay.run(lines, count, rows, apart)
-        sizes = self._program.table.output_bytes
+        self._replay.run(lines, count, rows, self._apart)
+        self._take_results(count)
+
+    def _take_results(self, count: int) -> None:
+        """Put copies of what so many steps made on the stream."""
+        sizes = self.program.table.output_bytes
         for result, array, size in zip(self._results, self.outputs, sizes, strict=True):
             result.download(_bytes(array)[: count * size])
 
@@ -129,7 +150,7 @@ class DeviceCall:
         self._unread.clear()
         if self.order is None:
             return
-        length = self._program.table.rows_maximum
+        length = self.program.table.rows_maximum
         begin, end = (
             (0, length) if self._same_rows else (first_step * length, (first_step + count) * length)
         )
@@ -143,11 +164,18 @@ class DeviceCall:
 
     def _packed(self) -> Replay:
         """Parameters for the addresses of now."""
-        program, place = self._program, self._place
-        self._arena_address = arena = place.arena.address
+        program = self.program
+        self._arena_address = arena = self._place.arena.address
+        launches = launches_of(program.before, program.step, program.after)
+        packed = Packed(program, launches, self.places(), arena + program.scratch_offset)
+        return Replay(program, packed, self._frame.address, self._flags)
+
+    def places(self) -> dict[tuple[str, int], int]:
+        """The address of each memory and number that launches name, as it is now."""
+        program, place = self.program, self._place
         places = {
             ("state", 0): place.state.on_device.address,
-            ("arena", 0): arena,
+            ("arena", 0): place.arena.address,
             ("table", 0): program.constants.address,
             ("frame", 0): self._frame.address,
             ("order", 0): 0 if self._order_block is None else self._order_block.address,
@@ -160,9 +188,7 @@ class DeviceCall:
             places["output", number] = block.address
         for number, address in enumerate(self._constants.addresses):
             places["constant", number] = address
-        launches = launches_of(program.before, program.step, program.after)
-        packed = Packed(program, launches, places, arena + program.scratch_offset)
-        return Replay(program, packed, self._frame.address, self._flags)
+        return places
 
 
 class _Lines:

@@ -22,6 +22,7 @@ from .device import Block, Device
 from .program import DeviceProgram, Modules
 from .state import DeviceState
 from .streamed import StreamedCall
+from .together import Together
 
 DATA_PART = 0.9
 """Of the memory that is free, how much data may take: the order of the samples needs some too."""
@@ -34,6 +35,7 @@ class Cuda:
         self.artifact = artifact
         self.device = device or Device()
         self.lock = threading.RLock()
+        self.together: Together | None = None
         self.state = DeviceState(artifact.state, artifact.state_bytes, self.device, self.lock)
         self.arena = DeviceArena(self.device)
         self._modules = Modules(self.device)

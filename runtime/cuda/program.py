@@ -89,6 +89,12 @@ class DeviceProgram:
         self._kept = loaded
 
     @property
+    def is_one_launch(self) -> bool:
+        """Whether all steps of a run are one launch, which several trainings may share."""
+        alone = not (self.before or self.after or self.scratch_bytes)
+        return alone and self.table.steps_slot is not None and bool(self.table.own)
+
+    @property
     def arena_bytes(self) -> int:
         """The arena and, behind it, the scratch memory of one launch."""
         return self.scratch_offset + self.scratch_bytes

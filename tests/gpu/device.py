@@ -12,6 +12,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ from gradc.compiler.triton.kernels import KernelText
 from gradc.runtime.cuda.driver import LIBRARY_VARIABLE
 
 TARGET = "cuda:sm_90"
+_ONE_AT_ONCE = threading.RLock()
+"""Threads may compile and launch; the other process and the interpreter serve one of them."""
 
 _COMPILING = """
 import pickle, sys
@@ -60,9 +63,10 @@ class Compiling:
 
     def compile(self, kernels: Sequence[KernelText], architecture: Architecture) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
-        pickle.dump((list(kernels), architecture), self._process.stdin)
-        self._process.stdin.flush()
-        told = pickle.load(self._process.stdout)
+        with _ONE_AT_ONCE:
+            pickle.dump((list(kernels), architecture), self._process.stdin)
+            self._process.stdin.flush()
+            told = pickle.load(self._process.stdout)
         assert not told, told
 
     def close(self) -> None:
@@ -95,7 +99,7 @@ class _Kernels(dict[str, Callable[..., None]]):
                 Place(value, kind) if kind.startswith("*") else value
                 for value, (_, kind) in zip(values, text.signature, strict=False)
             ]
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), _ONE_AT_ONCE:
                 function[grid](*given)
 
         self[name] = kernel

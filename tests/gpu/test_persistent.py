@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from gpu.device import TARGET, interpreted_device
 from gpu.interpreted import run_interpreted
 from gpu.test_interpreted import SAMPLES, leaves_of
 from gpu.tiny_programs import PROGRAMS, lowered
 
 import gradc as gc
+from gradc import nn, optim
 from gradc.compiler.driver import CompiledProgram, CompileOptions
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.ops.minibatch import ORDER
@@ -112,3 +115,29 @@ def test_loops_of_a_function_have_the_bits_of_launches(
     for name, array in one.items():
         assert array.tobytes() == many[name].tobytes(), name
         np.testing.assert_allclose(array, wanted[name], rtol=1e-4, atol=1e-5)
+
+
+def test_runs_of_a_sweep_are_blocks_of_one_launch(tmp_path: Path) -> None:
+    """Side by side they have the bits that each has by itself, batches of fewer rows too."""
+    x, y = gc.input("x", ("batch", 3)), gc.input("y", ("batch", 1))
+
+    def make(lr: float) -> Any:
+        net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+        return gc.training(gc.mse_loss(net(x), y), optim.Adam(lr=lr))
+
+    rng = np.random.default_rng(0)
+    data = {"x": rng.normal(size=(22, 3)), "y": rng.normal(size=(22, 1))}
+    fit = {"batch_size": 8, "epochs": 3, "validation": data, "target": TARGET, "seeds": (0, 1)}
+    launches, tables = [], []
+    for parallel in (1, 4):
+        with interpreted_device(tmp_path / str(parallel)) as device:
+            table = gc.sweep(make, {"lr": [0.01, 0.1]}, data, parallel=parallel, **fit)
+            tables.append([(run.history, dict(run.trainer.parameters)) for run in table])
+            assert not device.errors and device["faults"] == 0, device.fault
+            launches.append(device["launches"])
+    for (history, parameters), (beside, others) in zip(*tables, strict=True):
+        assert history["loss"] == beside["loss"]
+        assert history["validation_loss"] == beside["validation_loss"]
+        for name, array in parameters.items():
+            assert array.tobytes() == others[name].tobytes(), name
+    assert launches[1] < launches[0]
