@@ -107,9 +107,8 @@ TRITON_PYTEST = .venv-triton/$*/bin/python -m pytest -n 2 --dist worksteal
 .PRECIOUS: .venv-triton/%/.installed
 .venv-triton/%/.installed: pyproject.toml
 	rm -rf $(@D)
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-cache-dir --retries 2 -e '.[kernels]' triton==$* \
-	    || { rm -rf $(@D); false; }
+	{ $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --no-cache-dir --retries 2 \
+	    -e '.[kernels]' triton==$*; } || { rm -rf $(@D); false; }
 	touch $@
 
 test-triton: $(TRITONS:%=test-triton-%)

@@ -314,3 +314,17 @@ def test_programs_of_a_product_have_a_tile_each(rows: int) -> None:
         found.add((int(down[0, 0]), int(across[0, 0])))
     assert len(found) == kernel.programs[0] == -(-rows // 32) * 7
     assert found == {(32 * m, 32 * n) for m in range(-(-rows // 32)) for n in range(7)}
+
+
+def test_an_update_of_many_numbers_is_made_on_parts_of_a_tile() -> None:
+    """Adam's reads three for each of 64 sums: on two halves of the columns, one after the other."""
+    x, y = gc.input("x", ("batch", 2048)), gc.input("y", ("batch", 2048))
+    options = CompileOptions(target="cuda:sm_90", precision="bf16")
+    counts = []
+    for optimizer in (optim.SGD(lr=0.1), optim.AdamW(lr=0.1)):
+        program = gc.training(gc.mse_loss(nn.Linear(2048, 2048)(x), y), optimizer)
+        driver = CompiledProgram(program.graphs, program.batch_dimension, options)
+        text = emit_program(driver.lowered("run", {"batch": 2048}, False), "sm_90").kernels
+        (update,) = (k.text for k in text if "tl.dot(" in k.text and k.text.count("tl.load(") > 3)
+        counts.append((update.count("tl.split("), update.count("tl.store(")))
+    assert counts == [(0, 1), (1, 6)]

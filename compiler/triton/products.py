@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ..cpu_llvm.reductions import settled
 from ..cpu_llvm.values import Value
@@ -27,10 +28,22 @@ from ..loops.schedule import Products, Run
 from ..scheduling.grid import short_dtype, short_operand
 from .expressions import ExpressionEmitter, arange, full
 from .grid import Inside
+from .tile_parts import parts_of, split
 
+WARP = 32
 ROWS, COLUMNS, TERMS = "rows", "columns", "terms"
 _GROUP = 8
 """Tiles of rows whose programs follow each other, for each tile of columns."""
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Where a program stands: outer point, rows, columns, and the first of these."""
+
+    outer: Value
+    row: Value
+    column: Value
+    first_column: Value
 
 
 class ProductEmitter:
@@ -66,18 +79,26 @@ class ProductEmitter:
         return self.tiles[0] * self.tiles[1] * points_of(self.outer), 1, 1
 
     def emit(self) -> None:
-        self._bind_results()
-        sums = self._sums()
-        for reduction, value in zip(self.flat.loops[0].reductions, sums, strict=True):
-            value = settled(self.f, reduction, [value])
-            self.e.bind_reduced(reduction.name, value, frozenset((ROWS, COLUMNS)))
-        for loop in self.flat.loops[1:]:
-            self._store(loop.stores)
+        tile = self._bind_operands()
+        reductions, (rows, columns, _) = self.flat.loops[0].reductions, self.products.tile
+        sums = zip(reductions, self._sums(), strict=True)
+        tiles = [settled(self.f, reduction, [value]) for reduction, value in sums]
+        each = rows * columns // (WARP * self.products.warps)
+        sides = self.rows, self.columns
+        parts = parts_of(self.flat.loops[1:], sides, len(reductions), each)
+        split_tiles = [split(self.f, value, (rows, columns), parts) for value in tiles]
+        for number, values in enumerate(zip(*split_tiles, strict=True)):
+            e = self.e if parts == 1 else self.e.twin()
+            self._bind_results(e, tile, number, parts)
+            for reduction, value in zip(reductions, values, strict=True):
+                e.bind_reduced(reduction.name, value, frozenset((ROWS, COLUMNS)))
+            for loop in self.flat.loops[1:]:
+                self._store(e, loop.stores)
 
     # -- which tile -------------------------------------------------------------------------
 
-    def _bind_results(self) -> None:
-        """The axes of the results, for the program's tile."""
+    def _bind_operands(self) -> _Tile:
+        """The axes of rows and columns, for the program's tile, which is returned."""
         f, (rows, columns, _) = self.f, self.products.tile
         number = self._number()
         tile, outer = number, f.const("i32", 0)
@@ -87,12 +108,23 @@ class ProductEmitter:
         down, across = self._tile_of(tile)
         row = f.emit(f"{f.binary('mul', down, rows).name} + {arange(rows, 0, 2)}", "i32")
         column = f.emit(f"{f.binary('mul', across, columns).name} + {arange(columns, 1, 2)}", "i32")
-        for each in (self.e, self.a, self.b):
+        for each in (self.a, self.b):
             each.bind_axes(self.outer, outer, frozenset(), "outer")
-        for each in (self.e, self.a):
-            self._bind(each, self.rows, row, ROWS, self.sides[0], rows)
-        for each in (self.e, self.b):
-            self._bind(each, self.columns, column, COLUMNS, self.sides[1], columns)
+        self._bind(self.a, self.rows, row, ROWS, self.sides[0], rows)
+        self._bind(self.b, self.columns, column, COLUMNS, self.sides[1], columns)
+        return _Tile(outer, row, column, f.binary("mul", across, columns))
+
+    def _bind_results(self, e: ExpressionEmitter, tile: _Tile, number: int, parts: int) -> None:
+        """The axes of the results, for a part of the columns of the tile."""
+        f, (rows, columns, _) = self.f, self.products.tile
+        column = tile.column
+        if parts > 1:
+            size = columns // parts
+            first = f.binary("add", tile.first_column, number * size)
+            column = f.emit(f"{first.name} + {arange(size, 1, 2)}", "i32")
+        e.bind_axes(self.outer, tile.outer, frozenset(), "outer")
+        self._bind(e, self.rows, tile.row, ROWS, self.sides[0], rows)
+        self._bind(e, self.columns, column, COLUMNS, self.sides[1], columns)
 
     def _number(self) -> Value:
         """Which program this is."""
@@ -212,8 +244,7 @@ class ProductEmitter:
 
     # -- results ----------------------------------------------------------------------------
 
-    def _store(self, stores: Sequence[object]) -> None:
-        e = self.e
+    def _store(self, e: ExpressionEmitter, stores: Sequence[object]) -> None:
         ready = []
         for store in self.flat.stores:
             if store in stores:

@@ -21,6 +21,7 @@ from support_examples import example_names
 from test_triton_text import emitted
 
 import gradc as gc
+from gradc import nn, optim
 from gradc.compiler.driver import CompiledProgram, CompileOptions, options_from_environment
 from gradc.compiler.graph.text_parse import parse_graph
 from gradc.compiler.launches import unpack
@@ -119,6 +120,32 @@ def test_products_fit_every_architecture(precision: str, architecture: str) -> N
     for kernel in emit_program(driver.lowered("call", {}, False), architecture).kernels:
         cubin = compile_kernel(kernel, gpu, ObjectCache(None))
         assert 0 <= cubin.shared_bytes <= gpu.shared_bytes and cubin.threads >= 32
+
+
+OPTIMIZERS = {
+    "AdamW": lambda: optim.AdamW(lr=1e-3),
+    "AMSGrad": lambda: optim.Adam(lr=1e-3, amsgrad=True),
+    "RMSprop": lambda: optim.RMSprop(lr=1e-3, momentum=0.9, centered=True),
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_updates_in_the_products_of_wide_layers_compile_without_spills(
+    optimizer: str, architecture: str
+) -> None:
+    """Whose tiles have 64 sums for a thread, and several numbers for each."""
+    x, y = gc.input("x", ("batch", 2048)), gc.input("y", ("batch", 2048))
+    net = nn.Sequential(nn.Linear(2048, 2048), nn.GELU(), nn.Linear(2048, 2048))
+    program = gc.training(gc.mse_loss(net(x), y), OPTIMIZERS[optimizer]())
+    options = CompileOptions(target=f"cuda:{architecture}", precision="bf16")
+    driver = CompiledProgram(program.graphs, program.batch_dimension, options)
+    kernels = emit_program(driver.lowered("run", {"batch": 2048}, False), architecture).kernels
+    products = [kernel for kernel in kernels if "tl.dot(" in kernel.text]
+    assert sum("tl.split(" in kernel.text for kernel in products) >= 2
+    for kernel in products:
+        compiled = compile_kernel(kernel, find_architecture(architecture), ObjectCache(None))
+        assert resources_of(compiled.code).stack_bytes == 0, kernel.text
 
 
 HELD = """

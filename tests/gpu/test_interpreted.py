@@ -35,6 +35,8 @@ from gradc.compiler.program.evaluate import run_program
 from gradc.compiler.program.ir import Program
 from gradc.compiler.testing.random_graphs import seeded_graph
 from gradc.compiler.testing.values import random_leaves, same_values
+from gradc.compiler.triton import tile_parts
+from gradc.compiler.triton.program import emit_program
 
 Array = np.ndarray[Any, Any]
 MOST_EXAMPLES = 8
@@ -137,6 +139,21 @@ def leaves_of(program: Program) -> tuple[dict[str, Array], dict[str, Array]]:
 @pytest.mark.parametrize("bounded", [False, True])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_training_step_gives_the_losses_of_the_evaluator(model: str, bounded: bool) -> None:
+    check_steps(model, bounded)
+
+
+@pytest.mark.parametrize("model", ["mlp", "convolutional"])
+def test_tiles_in_parts_give_the_losses_of_the_evaluator(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tiles of wide layers are, where an update needs many numbers for each sum."""
+    monkeypatch.setattr(tile_parts, "MOST_HELD", 0)
+    kernels = emit_program(step_of(model, False), "sm_90").kernels
+    assert any(kernel.text.count("tl.split(") == 3 for kernel in kernels)
+    check_steps(model, False)
+
+
+def check_steps(model: str, bounded: bool) -> None:
     program = step_of(model, bounded)
     inputs, state = leaves_of(program)
     order = np.random.default_rng(1).permutation(SAMPLES)[: STEPS * BATCH]
