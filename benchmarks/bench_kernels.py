@@ -1,36 +1,47 @@
-"""Single kernels: part of the measured peak or of copy bandwidth, and against PyTorch.
+"""Single kernels: part of the measured peak or of copy bandwidth, against PyTorch and NumPy.
 
     python benchmarks/bench_kernels.py [--rounds 7] [--seconds 0.1] [--only WORD]
 
-Both libraries write into memory that is there already (`out=` in PyTorch, where it has that).
+All libraries write into memory that is there already (`out=` in PyTorch, where it has that). NumPy
+takes part in matrix products alone, whose operands are plain row-major inputs; "TN" is x^T y.
 "Of limit" is GFLOP/s over the FMA peak for matrix products, and bytes (each array read or written
 once) over copy bandwidth of arrays of that size for the others; values above 100 % are arrays that
-stay in a cache, where a copy is not the limit.
+stay in a cache, where a copy is not the limit. Below the table: geometric means over the products
+of float32 with at least 128^3 multiply-adds, and the product that another library is best at.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import common
 import numpy as np
 
-LIBRARIES = ("gradc", "torch")
+LIBRARIES = ("gradc", "torch", "numpy")
+LARGE_FLOPS = 2 * 128.0**3
 SOFTMAX, ROWS = (4096, 1024), (4096, 1024)
 
 
 @dataclass(frozen=True)
 class Case:
-    """kind, and the shapes of the float32 operands."""
+    """kind, and the shapes of the operands, of one dtype."""
 
     name: str
     kind: str
     shapes: tuple[tuple[int, ...], ...]
     flops: float = 0.0
+    dtype: str = "float32"
+
+    @property
+    def peak_part(self) -> float:
+        """Of the float32 peak that elements of this size have."""
+        return 4 / np.dtype(self.dtype).itemsize
 
     @property
     def result_elements(self) -> int:
@@ -43,8 +54,23 @@ class Case:
         return 4 * (sum(int(np.prod(s)) for s in self.shapes) + self.result_elements)
 
 
-def _product(m: int, n: int, k: int) -> Case:
-    return Case(f"matmul {m} x {n} x {k}", "matmul", ((m, k), (k, n)), 2.0 * m * n * k)
+def _product(op: str, m: int, n: int, k: int, dtype: str = "float32") -> Case:
+    """op: of each operand, whether it is read as it lies, N, or transposed, T."""
+    name = f"matmul {op} {m} x {n} x {k}" + ("" if dtype == "float32" else f" {dtype}")
+    shapes = ((m, k) if op[0] == "N" else (k, m)), ((k, n) if op[1] == "N" else (n, k))
+    return Case(name, f"matmul {op}", shapes, 2.0 * m * n * k, dtype)
+
+
+PRODUCTS = (
+    ("NN", 64, 64, 64), ("NN", 128, 128, 128), ("NN", 256, 256, 256), ("NN", 512, 512, 512),
+    ("NN", 1024, 1024, 1024), ("NN", 2048, 2048, 2048),
+    ("NN", 64, 1024, 3072), ("TN", 3072, 1024, 64), ("NT", 64, 3072, 1024),
+    ("NN", 64, 512, 1024), ("TN", 1024, 512, 64), ("NT", 64, 1024, 512),
+    ("NN", 64, 128, 512), ("TN", 512, 128, 64), ("NT", 64, 512, 128),
+    ("NN", 256, 256, 784), ("TN", 784, 256, 256), ("NT", 256, 784, 256),
+    ("NN", 64, 10, 128), ("TN", 128, 10, 64), ("NN", 32, 100, 300),
+)  # fmt: skip
+"""Squares; forward pass and both gradients of layers, by weights from large to small; tails."""
 
 
 CASES = {
@@ -65,8 +91,9 @@ CASES = {
             Case(f"greatest 10 of rows {rows} x {count}", "topk", ((rows, count),))
             for rows, count in ((64, 32_000), (4096, 256))
         ),
-        _product(64, 64, 64), _product(256, 256, 256), _product(512, 512, 512),
-        _product(1024, 1024, 1024), _product(64, 1024, 3072), _product(64, 10, 128),
+        *(_product(*sizes) for sizes in PRODUCTS),
+        *(_product("NN", n, n, n, "float64") for n in (64, 256, 1024)),
+        _product("NN", 64, 1024, 3072, "float64"), _product("TN", 1024, 512, 64, "float64"),
     )
 }  # fmt: skip
 
@@ -77,7 +104,8 @@ def gradc_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], N
     from gradc.compiler.driver import CompiledProgram
     from gradc.runtime.executor import Executor, allocate_outputs
 
-    inputs = [gc.input(f"x{n}", shape) for n, shape in enumerate(case.shapes)]
+    dtype = getattr(gc, case.dtype)
+    inputs = [gc.input(f"x{n}", shape, dtype) for n, shape in enumerate(case.shapes)]
     bodies: dict[str, Callable[..., Any]] = {
         "add": lambda x, y: x + y,
         "tanh": gc.tanh,
@@ -88,7 +116,9 @@ def gradc_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], N
         "sum_all": gc.sum,
         "sort": gc.sort,
         "topk": lambda x: gc.topk(x, 10).values,
-        "matmul": gc.matmul,
+        "matmul NN": gc.matmul,
+        "matmul TN": lambda x, y: gc.transpose(x) @ y,
+        "matmul NT": lambda x, y: x @ gc.transpose(y),
     }
     graph = gc.compile({"y": bodies[case.kind](*inputs)}, threads=threads).graph
     program = CompiledProgram({"call": graph})
@@ -121,9 +151,11 @@ def torch_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], N
         "sum_all": lambda o: torch.sum(x[0]),
         "sort": lambda o: torch.sort(x[0], dim=-1, stable=True, out=(o, places)),
         "topk": lambda o: torch.topk(x[0], 10, out=(o, places)),
-        "matmul": lambda o: torch.mm(x[0], x[1], out=o),
+        "matmul NN": lambda o: torch.mm(x[0], x[1], out=o),
+        "matmul TN": lambda o: torch.mm(x[0].T, x[1], out=o),
+        "matmul NT": lambda o: torch.mm(x[0], x[1].T, out=o),
     }[case.kind]
-    result = torch.empty(0)
+    result = torch.empty(0, dtype=getattr(torch, case.dtype))
     out(result)  # gives `result` its shape
 
     def call(count: int) -> None:
@@ -132,6 +164,22 @@ def torch_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], N
                 out(result)
 
     return call
+
+
+def numpy_call(case: Case, arrays: list[Any], threads: int) -> Callable[[int], None]:
+    """Of a product; its threads are those that worker() has announced."""
+    op = case.kind.split()[1]
+    x, y = (a if o == "N" else a.T for a, o in zip(arrays, op, strict=True))
+    result = np.matmul(x, y)
+
+    def call(count: int) -> None:
+        for _ in range(count):
+            np.matmul(x, y, out=result)
+
+    return call
+
+
+CALLS = {"gradc": gradc_call, "torch": torch_call, "numpy": numpy_call}
 
 
 def worker(library: str, threads: int) -> None:
@@ -150,9 +198,8 @@ def worker(library: str, threads: int) -> None:
         case = CASES[question["case"]]
         if case.name not in calls:
             rng = np.random.default_rng(0)
-            arrays = [rng.standard_normal(s).astype(np.float32) for s in case.shapes]
-            make = gradc_call if library == "gradc" else torch_call
-            calls[case.name] = make(case, arrays, threads)
+            arrays = [rng.standard_normal(s).astype(case.dtype) for s in case.shapes]
+            calls[case.name] = CALLS[library](case, arrays, threads)
         return {"seconds": common.seconds_per_call(calls[case.name], question["seconds"])}
 
     common.serve(answer)
@@ -167,17 +214,19 @@ def measure(
 ) -> tuple[dict[str, Any], list[str]]:
     """The row of one case, and its line in the table; costs of a barrier as in bench_training."""
     question = {"ask": "time", "case": case.name, "seconds": options.seconds}
-    common.alternate(workers, question, 1)
-    found, errors = common.alternate(workers, question, options.rounds)
+    asked = [w for w in workers if w.library != "numpy" or case.flops]
+    common.alternate(asked, question, 1)
+    found, errors = common.alternate(asked, question, options.rounds)
     row: dict[str, Any] = {"case": case.name, "threads": workers[0].threads, **found, **errors}
     line = [case.name]
     for library in (worker.library for worker in workers):
         if library not in found:
-            line += [errors[library][:40], "", ""]
+            line += [errors.get(library, "")[:40], "", ""]
             continue
         seconds = found[library]
         if case.flops:
-            rate, limit = case.flops / seconds.median / 1e9, peak["gflops"]
+            rate = case.flops / seconds.median / 1e9
+            limit = peak["gflops"] * case.peak_part
             shown = f"{rate:.1f} GFLOP/s"
         else:
             rate = case.bytes_moved / seconds.median / 1e9
@@ -186,12 +235,39 @@ def measure(
         row[f"{library} part of limit"] = rate / limit
         spread = f"{common.number(seconds.best * 1e6)} / {common.number(seconds.median * 1e6)}"
         line += [f"{spread} / {common.number(seconds.worst * 1e6)}", shown, f"{rate / limit:.0%}"]
-    if len(found) == 2 and not common.are_comparable(costs["torch"], costs["gradc"]):
-        line.append(common.OTHER_CLASS)
-    elif len(found) == 2:
-        row["torch over gradc"] = found["torch"].median / found["gradc"].median
-        line.append(f"{row['torch over gradc']:.2f}")
+    for other in (w.library for w in workers if w.library != "gradc"):
+        if "gradc" not in found or other not in found:
+            line.append("")
+        elif not common.are_comparable(costs[other], costs["gradc"]):
+            line.append(common.OTHER_CLASS)
+        else:
+            row[f"{other} over gradc"] = found[other].median / found["gradc"].median
+            line.append(f"{row[f'{other} over gradc']:.2f}")
     return row, line
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Of the large products of float32 among the rows of one number of threads: geometric means of
+    the part of the peak that each library reaches, and the least lead over each other one."""
+    large = [
+        row
+        for row in rows
+        if CASES[row["case"]].flops >= LARGE_FLOPS and CASES[row["case"]].dtype == "float32"
+    ]
+    lines = []
+    for library in LIBRARIES:
+        parts = [row[key] for row in large if (key := f"{library} part of limit") in row]
+        if parts:
+            mean = math.exp(statistics.fmean(map(math.log, parts)))
+            lines.append(f"{library}: {mean:.1%} of the peak, geometric mean of {len(parts)}")
+        over = f"{library} over gradc"
+        leads = [
+            (row[over], row["case"]) for row in rows if over in row and "matmul" in row["case"]
+        ]
+        if leads:
+            least, case = min(leads)
+            lines.append(f"{library} takes {least:.2f} of the time of gradc or more: {case}")
+    return lines
 
 
 def main() -> None:
@@ -224,13 +300,15 @@ def main() -> None:
         header = ["kernel"]
         for library in libraries:
             header += [f"{library} us best / median / worst", "rate", "of limit"]
-        header += ["torch / gradc"] if len(libraries) == 2 else []
-        lines = []
+        header += [f"{library} / gradc" for library in libraries if library != "gradc"]
+        lines, measured = [], []
         for case in cases:
             row, line = measure(workers, case, peak, costs, options)
-            rows.append(row)
+            measured.append(row)
             lines.append(line + [""] * (len(header) - len(line)))
         print(common.table(header, lines))
+        print("\n".join(summary(measured)))
+        rows += measured
         if any(common.OTHER_CLASS in line for line in lines):
             print(common.REFUSAL)
         for process in workers:

@@ -314,3 +314,45 @@ def test_single_convolutions_compute_what_they_are_called(
     ours = executor.state[name]
     assert np.allclose(ours, found[name].reshape(ours.shape), atol=1e-5)
     assert case.flops_per_step == 2 * 2 * case.places**2 * 9 * 4 * outputs / groups
+
+
+def test_products_are_summed_up(benchmarks: None) -> None:
+    """The mean is over large products of float32; the least lead is looked for among all."""
+    kernels = loaded("bench_kernels")
+    large = [
+        case
+        for case in kernels.CASES.values()
+        if case.flops >= kernels.LARGE_FLOPS and case.dtype == "float32"
+    ]
+    assert len(large) == 17 and {case.kind for case in large} == {
+        "matmul NN",
+        "matmul TN",
+        "matmul NT",
+    }
+    rows = [
+        {"case": case.name, "gradc part of limit": part, "numpy over gradc": over}
+        for case, part, over in (
+            (large[0], 0.9, 1.5),
+            (large[1], 0.4, 1.25),
+            (kernels.CASES["matmul NN 64 x 10 x 128"], 0.1, 1.75),
+            (kernels.CASES["matmul NN 1024 x 1024 x 1024 float64"], 0.2, 1.125),
+        )
+    ]
+    assert kernels.summary(rows) == [
+        "gradc: 60.0% of the peak, geometric mean of 2",
+        "numpy takes 1.12 of the time of gradc or more: matmul NN 1024 x 1024 x 1024 float64",
+    ]
+
+
+@pytest.mark.parametrize("op", ["NN", "TN", "NT"])
+def test_products_are_those_that_their_names_say(op: str, benchmarks: None) -> None:
+    """What gradc and NumPy are given to multiply, and in which dtype."""
+    kernels = loaded("bench_kernels")
+    case = kernels._product(op, 5, 7, 3, "float64")
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(case.dtype) for shape in case.shapes]
+    x, y = (a if o == "N" else a.T for a, o in zip(arrays, op, strict=True))
+    assert (x @ y).shape == (5, 7)
+    assert case.name == f"matmul {op} 5 x 7 x 3 float64" and case.peak_part == 0.5
+    for library in ("gradc", "numpy"):
+        kernels.CALLS[library](case, arrays, 1)(1)
