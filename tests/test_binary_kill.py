@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support_binary import Binary, binary, classifier_data, files, needs_compiler, record_of
+from support_examples import example_names
 
 import gradc as gc
 from gradc import nn, optim
@@ -24,6 +25,7 @@ from gradc import nn, optim
 pytestmark = needs_compiler
 
 KILLS = 50
+KILLS_OF_EXAMPLES = 12
 EPOCHS = 8
 SLOWEST = 0.4  # seconds
 
@@ -43,20 +45,35 @@ def _arguments(folder: Path) -> list[str]:
 
 def test_killed_at_any_moment(classifier: Binary, tmp_path: Path) -> None:
     """Every run that was killed, once or often, ends with the bytes of one that was not."""
-    given = _arguments(tmp_path)
+    run_killed_often([str(classifier.path), *_arguments(tmp_path)], tmp_path, KILLS, every=3)
+
+
+@pytest.mark.parametrize("name", ["char_transformer", "char_lstm"])
+def test_sequence_models_killed_at_any_moment(name: str, tmp_path: Path) -> None:
+    """The examples that learn from text: attention, and a loop over time with its gradient."""
+    names = example_names(name)
+    (path,) = names["program"].build(tmp_path / name, batch=4)
+    data = {n: np.ascontiguousarray(a[:10]) for n, a in names["data"]()["train"].items()}
+    given = [*files(tmp_path, data), "--epochs", "4", "--every", "2", "--resume", "--quiet"]
+    run_killed_often([str(path), *given], tmp_path, KILLS_OF_EXAMPLES, every=2)
+
+
+def run_killed_often(given: list[str], folder: Path, most: int, every: int) -> None:
+    """Runs with a checkpoint after so many steps, killed at random moments until there are enough
+    kills: each ends with the checkpoint and the log of one that was left alone."""
 
     def command(name: str) -> list[str]:
-        outputs = ["--checkpoint", f"{tmp_path}/{name}", "--metrics", f"{tmp_path}/{name}.csv"]
-        return [str(classifier.path), "--threads", "1", *given, *outputs]
+        outputs = ["--checkpoint", f"{folder}/{name}", "--metrics", f"{folder}/{name}.csv"]
+        return [*given, "--threads", "1", *outputs]
 
     begun = time.monotonic()
     subprocess.run(command("whole"), check=True, capture_output=True)
     seconds = min(time.monotonic() - begun, SLOWEST)
-    whole, log = (tmp_path / "whole").read_bytes(), (tmp_path / "whole.csv").read_bytes()
+    whole, log = (folder / "whole").read_bytes(), (folder / "whole.csv").read_bytes()
     choose = random.Random(1)
     kills = 0
-    while kills < KILLS:
-        path = tmp_path / f"run{kills}"
+    while kills < most:
+        path = folder / f"run{kills}"
         while True:  # until a run comes to its end by itself
             with subprocess.Popen(
                 command(path.name), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -70,13 +87,13 @@ def test_killed_at_any_moment(classifier: Binary, tmp_path: Path) -> None:
             kills += 1
             if path.exists():
                 record = record_of(path)
-                assert record.finished or record.step % 3 == 0
+                assert record.finished or record.step % every == 0
             if choose.random() < 0.5:
                 continue
             subprocess.run(command(path.name), check=True, capture_output=True)
             break
         assert path.read_bytes() == whole
-        assert (tmp_path / f"{path.name}.csv").read_bytes() == log
+        assert (folder / f"{path.name}.csv").read_bytes() == log
         assert not path.with_name(path.name + ".partial").exists()
 
 

@@ -40,6 +40,7 @@ EXAMPLE_CASES = {
     "cifar_cnn": ("cifar_cnn", 8, 1, 20),
     "cifar2": ("cifar2", 64, 2, 150),
     "char_transformer": ("char_transformer", 8, 1, 20),
+    "char_lstm": ("char_lstm", 8, 1, 20),
     "plane_fit": ("plane_fit", 32, 5, 200),
     "xor": ("xor", 4, 50, 4),
 }
