@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -289,6 +290,24 @@ def test_a_tile_fetches_what_the_next_one_updates() -> None:
         (epilogue,) = [b for b in bodies if f"@epilogue.{update}(" in b.split("\n")[0]]
         fetched.append(epilogue.count("call void @llvm.prefetch"))
     assert fetched == [2, 1]
+
+
+@pytest.mark.parametrize("layout", [JOINED, IN_STRIPS], ids=["joined", "in strips"])
+def test_no_thread_fetches_what_another_updates(layout: StateLayout) -> None:
+    """Rows below, which are its own like those that it has, and to be written: not the next strip,
+    which may be another thread's."""
+    program = scheduled(step_program(320, 256, 64, layout), "x86-64-v4")
+    (update,) = [k for k in program.kernels() if any(b.space == "state" for b in k.writes)]
+    assert isinstance(update.schedule, Tiles) and update.schedule.threads == update.schedule.columns
+    text = emit_program(program, "f").text
+    (epilogue,) = [b for b in text.split("\ndefine ") if f"@epilogue.{update.name}(" in b[:80]]
+    fetched = re.findall(r"@llvm\.prefetch\.p0\(ptr (%[\w.]+), i32 (\d)", epilogue)
+    row = 320 if layout is JOINED else 32
+    assert fetched
+    for address, write in fetched:
+        (place,) = re.findall(rf"{address} = getelementptr .*, i64 (%[\w.]+)", epilogue)
+        (ahead,) = re.findall(rf"{place} = add .*, (\d+)$", epilogue, re.MULTILINE)
+        assert int(ahead) % (update.schedule.tile[0] * row) == 0 and write == "1"
 
 
 # ---------------------------------------------------------------- what is seen from outside

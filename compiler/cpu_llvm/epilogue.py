@@ -226,19 +226,25 @@ def _upcoming(k: TiledKernel, at_once: int) -> list[_Upcoming]:
     """What an epilogue reads and writes for the tiles after so many.
 
     Of each load and store that has an element of its own for every sum, side by side, and that no
-    tile fetches. Stores only where tiles follow each other down the rows: a strip's part of them is
-    no long piece of memory that the machine would know to come.
+    tile fetches. What is written too is fetched to be written: of a weight that other threads have
+    multiplied with, leave to write takes as long to get as the weight. Rows below are this thread's
+    own; where threads share strips, the one beyond its last is another's, which works on it.
+    Stores only where tiles follow each other down the rows: a strip's part of them is no long piece
+    of memory that the machine would know to come.
     """
     by_strip = k.tiles.each == "strip"
     by_row = (k.rows, k.shape.rows * at_once)
-    axis, size = by_row if by_strip else (k.columns, k.shape.columns)
-    places = [(s.payload, s.args[0], False) for s in k.epilogue_loads if s is not k.wanted]
+    below = by_strip or k.threads is k.columns
+    axis, size = by_row if below else (k.columns, k.shape.columns)
+    stores = [store for loop in k.kernel.loops[1:] for store in loop.stores]
+    written = {store.buffer for store in stores}
+    places = [(s.payload, s.args[0]) for s in k.epilogue_loads if s is not k.wanted]
     if by_strip:
-        loaded = {buffer for buffer, _, _ in places}
-        stores = [store for loop in k.kernel.loops[1:] for store in loop.stores]
-        places += [(s.buffer, s.index[0], True) for s in stores if s.buffer not in loaded]
+        loaded = {buffer for buffer, _ in places}
+        places += [(s.buffer, s.index[0]) for s in stores if s.buffer not in loaded]
     found = []
-    for buffer, address, write in places:
+    for buffer, address in places:
+        write = buffer in written
         along, step = (step_along(address, a) for a in (k.columns, axis))
         if k.rows not in address.axes or along is None or in_strips(along).inside != 1:
             continue
