@@ -6,9 +6,9 @@ driver.py); see docs/adding_a_backend.md for what its code must promise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from .artifact import Device
 from .machine import Machine
@@ -69,6 +69,13 @@ class Backend(Protocol):
     def load(self, payload: bytes, symbol: str) -> int | bytes:
         """What runs the entry point in this process, `EntryPoint.code`: an address, valid while
         this back end lives, or a launch table."""
+
+    def tuned(self, program: Program, device: str, timer: Callable[[], Any]) -> Program:
+        """The program with the schedules that are fastest on a device of this name.
+
+        timer   gives who measures there, where something is to be measured. Raises ArgumentError
+                where there is nothing to choose
+        """
 
     def predicted(self, program: Program) -> str:
         """What a step should cost, kernel by kernel, for people; "" of a machine whose cost nobody

@@ -20,7 +20,7 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +87,7 @@ class CompileOptions:
     precision  "float32": as written; "tf32", "bf16", "fp16": contractions multiply shorter numbers
                (passes/round_operands.py)
     memory_budget  most bytes of the arena of a training step or a function; None: any number
+    tuned_for  the device for which schedules are chosen by measuring; "": rules choose them
     verify     check every level between passes (debug switch GRADC_VERIFY=1)
     dump       a directory for every pass's result, numbered and parseable, one folder per variant,
                and for texts that line tables name; switches reading the cache off (debug switch
@@ -97,6 +98,7 @@ class CompileOptions:
     cpu: str = "native"
     precision: Precision = "float32"
     memory_budget: int | None = None
+    tuned_for: str = ""
     verify: bool = False
     dump: str = ""
 
@@ -126,6 +128,7 @@ class CompiledProgram:
     graphs           by kind; "run" trains; "evaluate", "predict" and "init" as in artifact.py;
                      "call" is a function of gc.compile
     batch_dimension  the named dimension along which data sets are cut into batches
+    timer            gives who measures kernels, where the options say for which device
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class CompiledProgram:
         batch_dimension: str | None = None,
         options: CompileOptions | None = None,
         cache: ObjectCache | None = None,
+        timer: Callable[[], Any] | None = None,
     ) -> None:
         first = [kind for kind in graphs if kind != "init"]  # so that no other depends on it
         self.graphs = {kind: graphs[kind] for kind in (*first, *(graphs.keys() - set(first)))}
@@ -142,6 +146,7 @@ class CompiledProgram:
         self.programs: dict[tuple[Key, str], Program] = {}
         self.seconds: dict[Key, dict[str, float]] = {}
         self._cache = default_cache() if cache is None else cache
+        self._timer = timer
         self._backend = back_end(self.options.target, self.options.cpu)
         self._entries: dict[Key, EntryPoint] = {}
         self._passed: dict[tuple[str, tuple[tuple[str, int], ...]], Graph] = {}
@@ -304,6 +309,9 @@ class CompiledProgram:
         budget = self.options.memory_budget if kind in BUDGETED_KINDS else None
         program = planned(0) if budget is None else within_budget(planned, budget)
         marks.update({record.name: record.time_us / 1e6 for record in report.records})
+        if self.options.tuned_for and kind != "init":  # which runs once
+            assert self._timer is not None
+            program = self._backend.tuned(program, self.options.tuned_for, self._timer)
         self.programs[key, machine.name] = program
         return program
 

@@ -115,6 +115,7 @@ class TrainingProgram(Attributes):
         batch: int | None = None,
         memory_budget: int | str | None = None,
         state: Any = None,
+        tune: bool | str = False,
     ) -> Trainer:
         """A trainer with initial parameters made from the seed. See gc.compile for arguments.
 
@@ -131,6 +132,8 @@ class TrainingProgram(Attributes):
                       parameters above all, is one state, which either trains. None: state of its
                       own, made from the seed; a warning names parameters that the trainer of
                       another program has trained
+        tune          True: kernels for a GPU by the schedules that are fastest on the one here; the
+                      name of one: those that were found on it before
         """
         with located("compile"):
             owner = owner_of(state)
@@ -138,7 +141,7 @@ class TrainingProgram(Attributes):
             self._warn_of_trained()
         with collector_paused():
             program, fixed = self._in(precision).bound(dims, batch, "compile")
-            artifact = program._driver(target, precision, memory_budget)
+            artifact = program._driver(target, precision, memory_budget, tune)
             trainer = Trainer(
                 artifact,
                 program.inputs,
@@ -166,10 +169,12 @@ class TrainingProgram(Attributes):
         this one's are, by whoever compiles it again."""
         warn_of_trained(self.cells, "program.compile(state=trainer) to go on with", self)
 
-    def _driver(self, target: str, precision: str, memory_budget: int | str | None) -> Any:
+    def _driver(
+        self, target: str, precision: str, memory_budget: int | str | None, tune: bool | str
+    ) -> Any:
         """The compiler's program; see driver_program."""
         given = self.graphs, self.batch_dimension, target, precision
-        return driver_program(*given, memory_budget=memory_budget)
+        return driver_program(*given, memory_budget=memory_budget, tune=tune)
 
     def _in(self, precision: str) -> TrainingProgram:
         """This program as it is trained in a precision: in "fp16" its loss is scaled."""
@@ -215,6 +220,7 @@ class TrainingProgram(Attributes):
         precision: str = "float32",
         dims: Mapping[str, int] | None = None,
         memory_budget: int | str | None = None,
+        tune: bool | str = False,
     ) -> list[Path]:
         """Build a program that trains without Python; returns the files made.
 
@@ -230,7 +236,7 @@ class TrainingProgram(Attributes):
                    "x86_64-linux-gnu", "aarch64-linux-gnu"
         precision  "float32", as in `compile`
         dims       values of other named dimensions; that of the batch dimension is `batch`
-        memory_budget  as in `compile`
+        memory_budget, tune  as in `compile`
 
         The same seed and data give the same bits as `compile` and `fit` with this batch size.
         Needs a C compiler, or the ziglang package. Raises ArgumentError, CompileError with what
@@ -258,7 +264,7 @@ class TrainingProgram(Attributes):
         try:
             options = BuildOptions(kind, cpu, platform)
             targets = targets_of(target)
-            compiled = [program._driver(one, precision, memory_budget) for one in targets]
+            compiled = [program._driver(one, precision, memory_budget, tune) for one in targets]
             return build(compiled[0], declaration, path, options, native, compiled[1:])
         except ArgumentError as error:
             raise error.located("build", place) from None

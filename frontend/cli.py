@@ -58,6 +58,9 @@ _target = click.option(
 _cpu = click.option(
     "--cpu", default="native", help="the machine: native, x86-64-v3, x86-64-v4 or aarch64"
 )
+_tune = click.option(
+    "--tune", is_flag=True, help="kernels by the schedules that are fastest on the GPU here"
+)
 _dim = click.option(
     "--dim", multiple=True, metavar="NAME=N", help="the value of another named dimension"
 )
@@ -84,6 +87,7 @@ def app() -> None:
 @click.option("--epochs", type=_POSITIVE, default=10, help="in all, resumed runs included")
 @click.option("--batch-size", type=_POSITIVE, help="samples of a batch; 32, if not given")
 @_target
+@_tune
 @click.option("--threads", type=_POSITIVE, help="every CPU, if not given")
 @click.option("--seed", type=int, default=0, help="for parameters, order, random numbers")
 @click.option("--lr", type=click.FloatRange(min=0), help="replaces the program's learning rate")
@@ -145,6 +149,7 @@ def train(context: click.Context, /, file: Path, **values: Any) -> None:
 @click.option("--batch", type=_POSITIVE, help="samples of a batch; 32, if not given")
 @click.option("--cpu", type=click.Choice(CPUS), default="native", help="CPUs that it runs on")
 @_target
+@_tune
 @click.option(
     "--platform",
     type=click.Choice(PLATFORMS),
@@ -159,6 +164,7 @@ def build(
     batch: int | None,
     cpu: str,
     target: str,
+    tune: bool,
     platform: str,
     dim: tuple[str, ...],
 ) -> None:
@@ -169,7 +175,7 @@ def build(
     def run() -> None:
         dims = _dimensions(dim)
         _keep_program(output, file)
-        made = program.build(output, kind, batch, cpu, target, platform, dims=dims)
+        made = program.build(output, kind, batch, cpu, target, platform, dims=dims, tune=tune)
         for path in made:
             click.echo(f"{path}  {path.stat().st_size:,} bytes")
 
@@ -194,6 +200,7 @@ def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
 @click.option("--batch", type=_POSITIVE, default=INSPECTED_ROWS, help="rows of a batch")
 @click.option("--entry", type=click.Choice(ENTRIES), default="run", help="the entry point")
 @_target
+@_tune
 @_dim
 @_cpu
 @click.option("--precision", type=click.Choice(PRECISIONS), default="float32", help="of products")
@@ -203,6 +210,7 @@ def inspect(
     batch: int,
     entry: str,
     target: str,
+    tune: bool,
     precision: Precision,
     dim: tuple[str, ...],
     cpu: str,
@@ -219,7 +227,8 @@ def inspect(
         if entry not in bound.graphs:
             problem = f"this program has no entry point {entry!r}"
             raise ArgumentError(problem, facts=[f"it has {', '.join(bound.graphs)}"])
-        compiled = driver_program(bound.graphs, bound.batch_dimension, target, precision, cpu)
+        given = bound.graphs, bound.batch_dimension, target, precision, cpu
+        compiled = driver_program(*given, tune=tune)
         name = bound.batch_dimension
         dims = {} if name is None else {name: batch if fixed is None else fixed}
         planned = compiled.lowered(entry, dims, compiled.is_bounded(entry, False))

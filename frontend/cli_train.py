@@ -42,6 +42,7 @@ class TrainOptions:
     epochs: int
     batch_size: int | None
     target: str
+    tune: bool
     threads: int | None
     seed: int
     lr: float | None
@@ -175,7 +176,9 @@ def predict(program: TrainingProgram, data: Mapping[str, Any], options: TrainOpt
 
 
 def _trainer(program: TrainingProgram, options: TrainOptions) -> Trainer:
-    return program.compile(target=options.target, threads=options.threads, seed=options.seed)
+    return program.compile(
+        target=options.target, threads=options.threads, seed=options.seed, tune=options.tune
+    )
 
 
 def _finds_checkpoint(options: TrainOptions, notes: Say) -> bool:

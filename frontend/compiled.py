@@ -15,10 +15,11 @@ import numpy as np
 from gradc.compiler.artifact import SEED_STATE, TensorField
 from gradc.compiler.attributes import Attributes
 from gradc.compiler.driver import CompiledProgram, options_from_environment
-from gradc.compiler.errors import ArgumentError, ShapeError, described
+from gradc.compiler.errors import ArgumentError, DeviceError, ShapeError, described
 from gradc.compiler.graph.ir import Graph
 from gradc.compiler.passes.specialize import specialize
 from gradc.runtime.cuda.device import Device
+from gradc.runtime.cuda.timing import KernelTimer
 from gradc.runtime.executor import Executor
 from gradc.runtime.finite import level_outside
 from gradc.runtime.host import usable_cpus
@@ -99,6 +100,7 @@ def compile(
     batch: int | None = None,
     state: Any = None,
     memory_budget: int | str | None = None,
+    tune: bool | str = False,
 ) -> Function:
     """Compile tensors in any structure of lists, tuples and dicts, or a graph from gc.parse.
 
@@ -111,6 +113,8 @@ def compile(
                move on. In evaluation a call with equal inputs gives equal results
     dims       values of named dimensions, fixed now; batch=64 is short for dims={"batch": 64}
     memory_budget  most bytes of the arena, or a text: "512 MB"; less than it needs is refused
+    tune       True: of several schedules of a kernel the one that is fastest on the GPU here, which
+               is looked for once and kept; the name of a GPU: what was found on one. Same bits
     state      a trainer, or another compiled function, with which it has in common all state that
                both know by name: what one learns or updates, the other computes with. None: state
                of its own, made from the seed; a warning names parameters that a trainer has trained
@@ -128,7 +132,9 @@ def compile(
     graph = specialize(graph, bound_dimensions([graph], dims, batch, "compile"), training=training)
     graphs = {"call": graph} if initial is None else {"call": graph, "init": initial}
     with located("compile"):
-        program = driver_program(graphs, None, target, precision, memory_budget=memory_budget)
+        program = driver_program(
+            graphs, None, target, precision, memory_budget=memory_budget, tune=tune
+        )
     executor = Executor(program, thread_count(threads, "compile"))
     seed = check_seed(seed, "compile")
     if initial is not None:
@@ -199,19 +205,43 @@ def driver_program(
     precision: str,
     cpu: str = "native",
     memory_budget: int | str | None = None,
+    tune: bool | str = False,
 ) -> Any:
     """The compiler's program over these graphs; loads the back end, and not before.
 
     Raises DeviceError for the target "cuda", without the name of an architecture, where no device
-    is found that could say which it is.
+    is found that could say which it is; and to tune, where there is none.
     """
     if target == "cuda" and cpu == "native":
         cpu = Device().architecture
     budget = None if memory_budget is None else bytes_of(memory_budget, "memory_budget", "compile")
+    device = _tuned_for(tune, target)
     options = options_from_environment(
-        target=target, precision=precision, cpu=cpu, memory_budget=budget
+        target=target, precision=precision, cpu=cpu, memory_budget=budget, tuned_for=device
     )
-    return CompiledProgram(graphs, batch_dimension=batch_dimension, options=options)
+    return CompiledProgram(
+        graphs,
+        batch_dimension=batch_dimension,
+        options=options,
+        timer=lambda: KernelTimer(device, options.cpu),
+    )
+
+
+def _tuned_for(tune: bool | str, target: str) -> str:
+    """The name of the device that schedules are chosen for by measuring; "": of none."""
+    wanted = tune if isinstance(tune, str) else flag("tune", tune)
+    if wanted and target.partition(":")[0] == "cpu":
+        fail(
+            ArgumentError, "compile", "tune is for GPUs: a CPU's schedules follow from rules alone"
+        )
+    if wanted is not True:
+        return wanted or ""
+    try:
+        return Device().name
+    except DeviceError as error:
+        problem = "tune measures on a GPU, and there is none here"
+        hint = 'tune="NVIDIA H200" takes what was found on such a one, from the cache'
+        raise DeviceError(problem, facts=[str(error)], hint=hint) from None
 
 
 def fields_of(graph: Graph) -> tuple[TensorField, ...]:

@@ -9,13 +9,14 @@ program whose code is in the cache does without.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..artifact import Device
 from ..backend import Backend as BackendProtocol
 from ..backend import EmittedProgram
+from ..errors import ArgumentError
 from ..machine import Machine
 from ..object_cache import default_cache
 from ..program.ir import Program
@@ -119,6 +120,9 @@ class Backend(BackendProtocol):
         imports = {name: self.pool_address(name) for name in POOL_SYMBOLS[2:]}
         self._loaded.append(process_engine().load(payload, [symbol], imports))
         return self._loaded[-1].address(symbol)
+
+    def tuned(self, program: Program, device: str, timer: Callable[[], Any]) -> Program:
+        raise ArgumentError("schedules for a CPU follow from rules alone: tune is for GPUs")
 
     def predicted(self, program: Program) -> str:
         return ""

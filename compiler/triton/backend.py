@@ -7,9 +7,9 @@ is not in the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..artifact import Device
 from ..backend import Backend as BackendProtocol
@@ -80,6 +80,11 @@ class Backend(BackendProtocol):
     def load(self, payload: bytes, symbol: str) -> int | bytes:
         """The launch table, which the runtime's driver layer loads."""
         return payload
+
+    def tuned(self, program: Program, device: str, timer: Callable[[], Any]) -> Program:
+        from .tune import tune
+
+        return tune(program, self.architecture, device, timer, default_cache())
 
     def predicted(self, program: Program) -> str:
         from .cost_table import cost_text

@@ -7,7 +7,7 @@
 
 #include "work.h"
 
-struct settings settings = {90, 1, 12080, 1LL << 30, 232448};
+struct settings settings = {90, 1, 12080, 1LL << 30, 232448, 0};
 struct counts counts;
 
 #define CONTEXTS_MAXIMUM 64
@@ -40,8 +40,9 @@ struct named {
 #define COUNT(name) {#name, &counts.name}
 static const struct named numbers[] = {
     SETTING(architecture), SETTING(devices), SETTING(version), SETTING(memory_bytes),
-    SETTING(shared_bytes), COUNT(blocks), COUNT(block_bytes), COUNT(pinned), COUNT(modules),
-    COUNT(streams), COUNT(graphs), COUNT(execs), COUNT(events), COUNT(contexts), COUNT(launches),
+    SETTING(shared_bytes), SETTING(clock_ns),
+    COUNT(blocks), COUNT(block_bytes), COUNT(pinned), COUNT(modules), COUNT(streams),
+    COUNT(graphs), COUNT(execs), COUNT(events), COUNT(contexts), COUNT(launches),
     COUNT(graph_launches), COUNT(captures), COUNT(faults), COUNT(copied_to), COUNT(copied_from),
 };
 #define NUMBERS (sizeof numbers / sizeof *numbers)
@@ -581,6 +582,12 @@ int cuEventSynchronize(void *handle) {
 }
 
 int cuEventElapsedTime(float *milliseconds, void *begin, void *end) {
-    *milliseconds = 1.0f;
-    return begin && end ? ready() : INVALID_HANDLE;
+    const struct event *first = begin, *last = end;
+    if (!first || !last || !first->stream || !last->stream) {
+        return INVALID_HANDLE;
+    }
+    *milliseconds = (float)(clock_after(last->stream, last->after) -
+                            clock_after(first->stream, first->after)) *
+                    1e-6f;
+    return ready();
 }

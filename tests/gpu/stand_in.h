@@ -41,6 +41,7 @@ enum {
 struct settings {
     long long architecture; /* 90: sm_90 */
     long long devices, version, memory_bytes, shared_bytes;
+    long long clock_ns; /* what events read; a test's kernels move it on */
 };
 extern struct settings settings;
 

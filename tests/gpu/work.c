@@ -169,6 +169,7 @@ int stream_flush(struct stream *stream, size_t count) {
     for (size_t n = 0; n < count; n++) {
         status = status ? status : run(&waiting->work[n]);
         work_free(&waiting->work[n]);
+        stream->clocks_ns[(stream->done + n + 1) % CLOCKS] = settings.clock_ns;
     }
     waiting->count -= count;
     if (waiting->count) {
@@ -176,4 +177,8 @@ int stream_flush(struct stream *stream, size_t count) {
     }
     stream->done += count;
     return status;
+}
+
+long long clock_after(const struct stream *stream, size_t count) {
+    return stream->clocks_ns[count % CLOCKS];
 }
