@@ -138,6 +138,16 @@ def test_a_rule_stays_unless_another_is_faster_by_a_margin(compiling: Compiling)
     assert [k.schedule for k in tuned.kernels()] == [k.schedule for k in by_rule.kernels()]
 
 
+def test_kernels_of_persistent_loops_share_threads_and_are_left_alone(
+    compiling: Compiling,
+) -> None:
+    x = gc.input("x", ("batch", 2))
+    program = gc.training(gc.mean(nn.Linear(2, 2)(x) ** 2), optimizer=optim.SGD(lr=0.1))
+    compiled = driver_program(program.graphs, "batch", TARGET, "float32", tune=True)
+    tuned = compiled.lowered("run", {"batch": 4}, False)
+    assert tuned.steps is not None and tuned.steps.persistent and not compiling.texts
+
+
 def test_what_triton_refuses_is_no_candidate(compiling: Compiling) -> None:
     compiling.cost = lambda kernel: (
         None if kernel.stages == 2 else 5_000 - 1_000 * (kernel.stages == 4)

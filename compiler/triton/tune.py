@@ -35,7 +35,7 @@ from ..loops.ir import Axis, Kernel
 from ..loops.schedule import Grid, Products, Schedule
 from ..loops.schedule_text import schedule_lines
 from ..object_cache import ObjectCache
-from ..program.ir import Decision, Program, axis_of, instructions_in
+from ..program.ir import Decision, Program, axis_of, instructions_in, kernels_in
 from ..scheduling.candidates import candidates, rounds_of
 from .architecture import Architecture
 from .cubin import compile_kernels, triton_version
@@ -94,8 +94,16 @@ class _Tuner:
         counted = dict.fromkeys(axis for axis in axes if axis is not None)
         slots: dict[Axis, int] = {a: FIRST_COUNTER_SLOT + n for n, a in enumerate(counted)}
 
+        together = {  # whose threads are those of a persistent loop
+            kernel
+            for i in instructions_in(self.program.body)
+            if not isinstance(i, Kernel) and i.persistent
+            for kernel in kernels_in((i,))
+        }
+
         def faster(kernel: Kernel) -> Kernel:
-            if not rounds_of(kernel) or any(axis.extent == 0 for axis in kernel.axes):
+            has_points = all(axis.extent for axis in kernel.axes)
+            if kernel in together or not has_points or not rounds_of(kernel):
                 return kernel
             text = canonical_text(counters_apart(streams_apart(kernel), slots))
             if text not in self.found:
@@ -190,7 +198,7 @@ def launch_of(
     arguments += [Pointer("frame")] if text.frame else []
     launch = Launch(kernel.name, 0, text.programs, tuple(arguments))
     slots = FIRST_COUNTER_SLOT + counters
-    return LaunchTable(name, (function,), (), (launch,), (), (), rows, slots, offset, b"")
+    return LaunchTable(name, (function,), (), (launch,), (), (), rows, slots, offset, None, b"")
 
 
 def _data_bytes(buffer: Any, rows: int) -> int:
