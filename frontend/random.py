@@ -25,6 +25,7 @@ from gradc.compiler.types import DType, bool_, dtype_of, float32, float64, int64
 
 from . import nodes
 from .arguments import checked
+from .fixed_numbers import check_weights
 from .loops import while_loop
 from .missing import namespace
 from .open_regions import current_region
@@ -574,6 +575,7 @@ def multinomial(
     if weights.ndim == 0 or extent == 0 or isinstance(extent, str) or count < 0:
         facts = [f"input is {weights.node.type}, num_samples {count}"]
         fail(ShapeError, "random.multinomial", "places along a known last axis are drawn", facts)
+    check_weights(weights.node, "random.multinomial")
     odds = weights.log()
     if replacement:
         shape = (*weights.node.type.shape[:-1], count, extent)

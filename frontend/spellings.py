@@ -155,6 +155,18 @@ _FUNCTIONS = {
     "rollaxis": "write gc.moveaxis(x, source, destination)",
     "t": "write x.T",
     "average": "write gc.mean(x, axis)",
+    "nanmax": "write gc.max(gc.where(gc.isnan(x), -np.inf, x), axis)",
+    "nanmin": "write gc.min(gc.where(gc.isnan(x), np.inf, x), axis)",
+    "nanvar": "write gc.nanmean((x - gc.nanmean(x, axis, keepdims=True)) ** 2, axis)",
+    "nanstd": "write gc.nanmean((x - gc.nanmean(x, axis, keepdims=True)) ** 2, axis) ** 0.5",
+    "cbrt": "write gc.sign(x) * gc.abs(x) ** (1 / 3)",
+    "geomspace": "write gc.exp(gc.linspace(gc.log(start), gc.log(stop), num))",
+    "polyval": "write (coefficients * x[..., None] ** np.arange(n)[::-1]).sum(-1) for n of them",
+    "partition": "write gc.sort(x), or gc.topk(x, k) for few",
+    "argpartition": "write gc.argsort(x), or gc.topk(x, k).indices for few",
+    "upsample": "write gc.interpolate(x, size, scale_factor, mode)",
+    "upsample_nearest": 'write gc.interpolate(x, size, scale_factor, mode="nearest")',
+    "upsample_bilinear": 'gc.interpolate(x, size, mode="bilinear", align_corners=True)',
     "mod": "write gc.remainder(x, y)",
     "fabs": "write gc.abs(x)",
     "swish": "write gc.silu(x)",
@@ -428,6 +440,7 @@ ARGUMENTS_OF: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
         "randint", "uniform", "zeros",
     ): {"shape": ("size",)},
     ("std", "std_mean", "var", "var_mean"): {"correction": ("ddof", "unbiased")},
+    ("histogram",): {"weight": ("weights",)},
     ("tile",): {"repetitions": ("reps", "dims")},
     ("roll",): {"shift": ("shifts",)},
     ("split",): {"sizes": ("split_size_or_sections", "split_size")},
@@ -491,6 +504,13 @@ _TABLES_OF: dict[str, list[dict[str, tuple[str, ...]]]] = {}
 for _functions, _table in ARGUMENTS_OF.items():
     for _function in _functions:
         _TABLES_OF.setdefault(_function, []).append(_table)
+
+
+REFUSED_ARGUMENTS_OF = {
+    ("scatter", "reduce"): 'write gc.scatter_reduce(x, axis, index, src, reduce="sum"), or "prod"; '
+    "gc.scatter_add adds",
+}
+"""Of one function, where its name of an argument means something else than elsewhere."""
 
 
 def names_of_argument(function: str, own: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from gradc.compiler.errors import CallError, GradcError
 from gradc.runtime.plain_number import as_flag, as_whole
 
 from .parameters_of import parameters_of
-from .spellings import REFUSED_ARGUMENTS, names_of_argument
+from .spellings import REFUSED_ARGUMENTS, REFUSED_ARGUMENTS_OF, names_of_argument
 from .tracing import here
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -113,7 +113,9 @@ class _Callee:
 
 def unknown_argument(operation: str, name: str, known: Sequence[str], text: str = "") -> CallError:
     """The error for an argument name that a function does not have."""
-    hint = hint_for(name, REFUSED_ARGUMENTS, known)
+    hint = REFUSED_ARGUMENTS_OF.get((operation, name), "") or hint_for(
+        name, REFUSED_ARGUMENTS, known
+    )
     facts = [text or f"arguments: {', '.join(known)}"]
     problem = f"there is no argument {name!r}"
     return CallError(problem, operation=operation, facts=facts, source=here(), hint=hint)

@@ -69,7 +69,25 @@ class FitOptions:
             )
 
 
-def check_files_stay(options: FitOptions, data: Any) -> None:
+def check_data(options: FitOptions, data: Any) -> None:
+    """Refuse options that do not go with this data. Raises ArgumentError."""
+    _check_files_stay(options, data)
+    if data is None or isinstance(data, Mapping):
+        return
+    given = []
+    if options.batch_size is not None and not isinstance(options.validation, Mapping):
+        given.append("batch_size")
+    if options.drop_last:
+        given.append("drop_last")
+    if given:
+        raise ArgumentError(
+            f"{' and '.join(given)} say nothing of an iterable: its batches are taken as they come",
+            operation="fit",
+            hint="give arrays, or make such batches where the iterable is made",
+        )
+
+
+def _check_files_stay(options: FitOptions, data: Any) -> None:
     """Whether the checkpoint and the log are two files, and no array is mapped from one of them, or
     from one beside the checkpoint. Raises ArgumentError."""
     uses = []

@@ -55,7 +55,7 @@ from .executor import Executor
 from .file_names import exists, previous_of
 from .file_write import locked
 from .finite import state_not_finite
-from .fit_options import FitOptions, check_files_stay, fit_options
+from .fit_options import FitOptions, check_data, fit_options
 from .given_data import iterable_of, merged
 from .history import History
 from .metrics_file import MetricsFile
@@ -228,7 +228,9 @@ class Trainer(Attributes):
         data              {input: array}, or an iterable of such batches; nothing for a program
                           without inputs. Inputs that the loss and metrics do not read may lack
         batch_size        samples of a batch (default 32); without a batch dimension the arrays
-                          are one batch. The last batch may be smaller, unless `drop_last`
+                          are one batch. The last batch may be smaller, unless `drop_last`. An
+                          iterable's batches are taken as they come, in its order: then it is that
+                          of `validation`
         epochs            that many more; with `resume`, in all, those of the checkpoint included
         validation        evaluated after every epoch
         early_stopping    ends the run; then the trainer has the best state, while the run itself
@@ -294,7 +296,7 @@ class Trainer(Attributes):
 
     def _open_run(self, data: Data | None, wanted: FitOptions, each_epoch: bool) -> Run:
         """A run that is about to begin; everything is checked, the state is that of its start."""
-        check_files_stay(wanted, data)
+        check_data(wanted, data)
         source, fresh = self._open_source(data, wanted.batch_size, wanted.shuffle, wanted.drop_last)
         validation, held_out = wanted.validation, None
         if validation is not None:

@@ -173,8 +173,10 @@ def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> T
         fail(ArgumentError, "softplus", "beta is not 0: the logarithm is divided by it")
     scaled = x * beta
     linear = scaled > threshold
-    smooth = -logsigmoid(-each.where(linear, threshold, scaled)) / beta
-    return each.where(linear, x, smooth)
+    bent = each.where(linear, threshold, scaled)
+    above = bent > 0  # -logsigmoid(-bent), whose zero far below would be -0
+    tail = each.log1p(each.exp(each.where(above, -bent, bent)))
+    return each.where(linear, x, (each.where(above, bent, 0) + tail) / beta)
 
 
 def softsign(input: TensorLike) -> Tensor:

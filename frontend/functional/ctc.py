@@ -81,7 +81,7 @@ def ctc_loss(
     last = take_along_axis(ends, written[:, None] * 2, axis=1)
     before = take_along_axis(ends, (written[:, None] * 2 - 1).clip(0), axis=1)
     nothing = each.where(written[:, None] > 0, before, -math.inf)
-    loss = -_log_of_sum(last, nothing)[:, 0]
+    loss = 0 - _log_of_sum(last, nothing)[:, 0]  # of what is certain 0, and not -0
     if zero_infinity:
         loss = each.where(each.isinf(loss), 0, loss)
     if reduction == "mean":

@@ -10,6 +10,7 @@ from gradc.compiler.types import Extent, float32, int64
 
 from .. import nodes
 from ..dimensions import refuse_named
+from ..fixed_numbers import check_ascending
 from ..functions import custom_gradient
 from ..index_ranges import from_zero
 from ..tensor import Tensor, TensorLike, as_tensor, derive
@@ -157,6 +158,10 @@ def _begins(offsets: TensorLike, index: Tensor, include_last: bool) -> Tensor:
         facts = [f"input is {index.node.type}, offsets {begins.node.type}"]
         problem = "with offsets the input is [numbers], and offsets are integers [bags]"
         fail(ShapeError, "embedding_bag", problem, facts)
+    numbers: Any = index.shape[0]
+    if not isinstance(numbers, str):  # a bag may be empty, and then begin behind the last number
+        begins = derive(from_zero(begins.node, numbers + 1, "embedding_bag"), begins)
+    check_ascending(begins.node, "embedding_bag", "offsets")
     if not include_last:
         return begins
     extent: Any = begins.shape[0]

@@ -220,12 +220,14 @@ def cov(
     correction: float = 1,
     fweights: TensorLike | None = None,
     aweights: TensorLike | None = None,
+    rowvar: bool = True,
 ) -> Tensor:
     """Covariances of the rows of a matrix, whose columns are observations; a vector's variance.
 
     correction   what the number of observations is less by as a divisor: 1 as NumPy and PyTorch
     fweights     how often each observation was made: integers
     aweights     how much each counts
+    rowvar       False: columns are variables, and rows observations, as NumPy has it
 
     >>> gc.compile(gc.cov([[1.0, 2.0, 3.0], [6.0, 4.0, 2.0]]))()
     array([[ 1., -2.],
@@ -234,7 +236,7 @@ def cov(
     value = floating(x)
     if value.ndim > 2:
         fail(ShapeError, "cov", f"x has two axes or less, not {value.node.type}")
-    rows = value.reshape((1, -1)) if value.ndim < 2 else value
+    rows = value.reshape((1, -1)) if value.ndim < 2 else value if rowvar else value.mT
     count = rows.shape[1]
     weights: Tensor | None = None
     total: Any = _columns(rows)

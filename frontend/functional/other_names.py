@@ -6,6 +6,7 @@ Each takes the arguments in the same order; names of arguments are those of spel
 from __future__ import annotations
 
 from .activation import sigmoid
+from .arithmetic import deg2rad, rad2deg
 from .comparison import (
     bitwise_invert,
     equal,
@@ -75,6 +76,7 @@ __all__ = [
     "cat",
     "clamp",
     "clone",
+    "degrees",
     "detach",
     "div",
     "eq",
@@ -97,6 +99,7 @@ __all__ = [
     "permute",
     "power",
     "psi",
+    "radians",
     "ravel",
     "repeat_interleave",
     "rint",
@@ -117,6 +120,7 @@ array = from_numpy = tensor = constant
 as_tensor = asarray
 bitwise_not = bitwise_invert
 bmm = mm = mv = matmul
+degrees, radians = rad2deg, deg2rad
 broadcast_tensors = broadcast_arrays
 cat = concat
 clamp = clip
