@@ -198,7 +198,11 @@ def launch_of(
     arguments += [Pointer("frame")] if text.frame else []
     launch = Launch(kernel.name, 0, text.programs, tuple(arguments))
     slots = FIRST_COUNTER_SLOT + counters
-    return LaunchTable(name, (function,), (), (launch,), (), (), rows, slots, offset, None, b"")
+    return LaunchTable(
+        architecture=name, functions=(function,), before=(), step=(launch,), after=(),
+        output_bytes=(), rows_maximum=rows, frame_slots=slots, arena_bytes=offset,
+        steps_slot=None, own=(), constants=b"",
+    )  # fmt: skip
 
 
 def _data_bytes(buffer: Any, rows: int) -> int:
