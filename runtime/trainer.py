@@ -227,10 +227,8 @@ class Trainer(Attributes):
 
         data              {input: array}, or an iterable of such batches; nothing for a program
                           without inputs. Inputs that the loss and metrics do not read may lack
-        batch_size        samples of a batch (default 32); without a batch dimension the arrays
-                          are one batch. The last batch may be smaller, unless `drop_last`. An
-                          iterable's batches are taken as they come, in its order: then it is that
-                          of `validation`
+        batch_size        samples of a batch (default 32; without a batch dimension all); the last
+                          may have fewer, unless `drop_last`. An iterable's come as they are
         epochs            that many more; with `resume`, in all, those of the checkpoint included
         validation        evaluated after every epoch
         early_stopping    ends the run; then the trainer has the best state, while the run itself
