@@ -1,4 +1,4 @@
-"""What needs Triton is run where it is installed: by `make test-triton`, parts by `make test`.
+"""What needs Triton is run where it is: by `make test-triton`, a part by `make test-kernels`.
 
 `--part 2/3` runs every third test from the second on: one machine's, or one version's, share.
 """
