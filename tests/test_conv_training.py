@@ -189,3 +189,26 @@ def test_an_executable_that_is_killed_ends_with_the_bytes_of_one_that_is_not(
             assert process.returncode in (0, -signal.SIGKILL)
         whole.run(*given, "--checkpoint", kept)
         assert kept.read_bytes() == wanted
+
+
+def test_a_batch_of_images_that_is_gathered_again_is_gathered_of_all_samples() -> None:
+    """A data set lies as the user has it, also where a step reads it once more; see recompute.py.
+    It has as many samples as there are when it runs, so no array of the step can hold it."""
+    x, label = gc.input("x", ("batch", 8, 32, 32)), gc.input("label", ("batch",), gc.int32)
+    model = nn.Sequential(
+        nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(8 * 32 * 32, 4),
+    )  # fmt: skip
+    training = gc.training(gc.cross_entropy(model(x), label), optimizer=optim.SGD(lr=0.01))
+    rng = np.random.default_rng(0)
+    data = {
+        "x": rng.standard_normal((64, 8, 32, 32)).astype(np.float32),
+        "label": rng.integers(0, 4, 64).astype(np.int32),
+    }
+    trainer, single = training.compile(seed=0), training.compile(seed=0)
+    lowered = trainer.artifact.lowered("run", {"batch": 64}, False)
+    arena = [buffer for buffer in lowered.buffers if buffer.space == "arena"]
+    assert arena and all(buffer.size_bytes for buffer in arena)
+    history = trainer.fit(data, batch_size=64, epochs=3, shuffle=False, progress=False)
+    losses = [single.step(**data)["loss"] for _ in range(3)]
+    assert np.allclose(history["loss"], losses, rtol=1e-5)

@@ -22,8 +22,10 @@ from ..graph.ir import Graph, Node
 from ..loops.build import Context, ScalarBuilder
 from ..loops.contraction import FEW_COLUMNS, FEWEST_ROWS
 from ..loops.ir import Axis, Scalar
+from ..ops.again import AGAIN
 from ..ops.definition import Contract, Elementwise, Indexed
 from ..ops.movement import RESHAPE, reshape_groups
+from ..ops.source import INPUT
 from ..types import Shape, TensorType
 from .groups import is_free, read_by
 from .leaves import Order
@@ -55,7 +57,12 @@ def suiting_orders(graph: Graph) -> Mapping[Node, Order]:
             if other not in found and _is_wide(other.type, order):
                 found[other] = order
                 pending.append(other)
-    return {node: order for node, order in found.items() if not _is_row_major(order)}
+    return {n: o for n, o in found.items() if not (_is_row_major(o) or _is_given(n))}
+
+
+def _is_given(node: Node) -> bool:
+    """Whether it is an input that is read again, which lies as the user has it."""
+    return node.op is AGAIN and node.inputs[0].op is INPUT
 
 
 def _alike(node: Node, order: Order, readers: Iterable[Node]) -> Iterator[tuple[Node, Order]]:
