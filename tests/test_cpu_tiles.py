@@ -491,6 +491,17 @@ def test_the_tile_follows_the_machine(cpu: str, columns: int, tile: str) -> None
     assert f"tile {tile}" in "\n".join(schedule_lines(chosen))
 
 
+@pytest.mark.parametrize(("dtype", "columns"), [(float32, 64), (float64, 32)], ids=str)
+def test_rows_that_share_sets_are_few(dtype: DType, columns: int) -> None:
+    """Of rows 4 KiB apart a first-level cache has eight lines: six rows, four vectors, in place."""
+    terms = 4096 // dtype.size_bytes
+    x, w = input_("x", (512, terms), dtype), input_("w", (terms, 128), dtype)
+    program = plan(graph_of({"y": dot_general(x, w, (), (), (1,), (0,))}))
+    chosen = scheduled(program, "x86-64-v4").kernels()[0].schedule
+    assert isinstance(chosen, Tiles)
+    assert (chosen.tile, chosen.a) == ((6, columns), Staging("in place"))
+
+
 @pytest.mark.parametrize(("m", "rows"), [(10, 10), (16, 8), (64, 13), (256, 13), (784, 14)])
 def test_the_last_tile_has_few_rows_to_do_again(m: int, rows: int) -> None:
     assert tiles_of(product(m, 64), "x86-64-v4").tile[0] == rows

@@ -29,7 +29,7 @@ FEWEST_SUMS = 8
 CALL_CYCLES, TILE_CYCLES = 100, 10
 """About what a call of several tiles takes, with its epilogue, and a tile beside its terms."""
 WIDE_BYTES = 64
-CROWDED_TILE = 6, 64
+CROWDED_ROWS, CROWDED_VECTORS = 6, 4
 """Where rows of `a` share sets of the first-level cache: few rows, about as many sums as else."""
 NEAR_VECTOR, FAR_VECTOR = 1.04, 1.3
 """What a sum costs in a tile of one vector: strips are twice as many; and where `a` or `b` come
@@ -68,13 +68,14 @@ class _ShapeChooser:
         self.c, self.order, self.spread, self.over = c, order, spread, over
         self.registers = machine.vector_registers
         self.lanes = lanes_of(c, machine, spread)
-        self.is_wide = machine.vector_bytes == WIDE_BYTES and self.lanes == LANES
+        self.is_wide = machine.vector_bytes == WIDE_BYTES
 
     def chosen(self) -> Shape:
         if self.spread is not None:
             return self._spread_tile()
         if self._rows_crowd():
-            return Choice(CROWDED_TILE, "more rows would share few sets of the first-level cache")
+            tile = CROWDED_ROWS, CROWDED_VECTORS * self.lanes
+            return Choice(tile, "more rows would share few sets of the first-level cache")
         vectors = self._vectors()
         rows = self._rows(vectors)
         extent = self.c.rows.extent
@@ -123,7 +124,7 @@ class _ShapeChooser:
         """Whether lines of the rows of a usual tile would hardly fit the sets that they share, and
         a tile of few rows and four vectors can read `a` where it lies instead: of many rows, where
         copying them has to be done for one block of `b` after the other."""
-        c, (rows, columns) = self.c, CROWDED_TILE
+        c, rows, columns = self.c, CROWDED_ROWS, CROWDED_VECTORS * self.lanes
         if not self.is_wide or self.over is not None or len(c.dots) > 1:
             return False
         if c.rows.bounded or c.columns.bounded or c.columns.extent % columns:
@@ -141,7 +142,7 @@ class _ShapeChooser:
     def _vectors(self) -> int:
         """Vectors of a tile's columns: two, or where registers hold other tiles too, as many as
         leave the fewest lanes and rows without a sum of their own."""
-        if not self.is_wide:
+        if not self.is_wide or self.lanes != LANES:
             filled = -(-self.c.columns.extent // PACKED_COLUMNS) * PACKED_COLUMNS
             return min(max(2, LANES // self.lanes), max(1, filled // self.lanes))
         near = self._stays_near()
