@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="workloads whose name contains this")
     options = parser.parse_args()
     facts = common.show_machine()
-    workers = [common.Worker(__file__, library, 1) for library in common.present(LIBRARIES)]
+    libraries = common.present(LIBRARIES)
     rows: list[dict[str, Any]] = []
     lines = []
     for workload in WORKLOADS.values():
@@ -104,19 +104,19 @@ def main() -> None:
             continue
         row: dict[str, Any] = {"workload": workload.name, "batch": workload.batch}
         row["parameter bytes"] = sum(v.nbytes for v in workload.parameters().values())
-        for process in workers:
+        for library in libraries:
+            process = common.Worker(__file__, library, 1)  # a second profile may lose allocations
             answer = process.ask({"workload": workload.name})
-            row[process.library] = answer.get("bytes", answer.get("error"))
+            row[library] = answer.get("bytes", answer.get("error"))
+            process.close()
         rows.append(row)
-        shown = [row["parameter bytes"], *(row[process.library] for process in workers)]
+        shown = [row["parameter bytes"], *(row[library] for library in libraries)]
         lines.append([workload.name, *(f"{v:,}" if isinstance(v, int) else v for v in shown)])
         if isinstance(row.get("torch"), int):
             lines[-1].append(f"{row['gradc'] / row['torch']:.2f}")
-    header = ["bytes", "parameters", *(f"{process.library} step" for process in workers)]
+    header = ["bytes", "parameters", *(f"{library} step" for library in libraries)]
     header += ["gradc / torch"] if common.version_of("torch") else []
     print("\n" + common.table(header, [line + [""] * (len(header) - len(line)) for line in lines]))
-    for process in workers:
-        process.close()
     common.write_results("memory", facts, rows)
 
 

@@ -67,6 +67,18 @@ def test_a_ragged_batch_begins_at_its_own_last_row(rows: int) -> None:
     np.testing.assert_allclose(found["again"], wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_running_sum_begins_at_zero(reverse: bool) -> None:
+    """So it is never -0, as a sum never is, whichever evaluator or compiled code adds."""
+    x = gc.input("x", (3,), gc.float64)
+    y = {"sum": gc.cumsum(x, axis=0, reverse=reverse), "product": gc.cumprod(x, axis=0)}
+    zeros = np.full(3, -0.0)
+    found, wanted = gc.compile(y)(x=zeros), evaluate(parse_graph(str(gc.graph(y))), {"x": zeros})[0]
+    for name in y:
+        np.testing.assert_array_equal(np.signbit(found[name]), np.signbit(wanted[name]))
+    assert not np.signbit(found["sum"]).any() and np.signbit(found["product"][0])
+
+
 def test_public_functions_take_the_direction() -> None:
     array = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
     x = gc.input("x", (4, 5))

@@ -253,6 +253,8 @@ def cumulation(name: str, combiner: Combiner, reference: np.ufunc, gradient: Any
     def evaluate(x: Any, *, axis: int, reverse: bool = False) -> Any:
         ordered = np.flip(x, axis) if reverse else x
         found = reference.accumulate(ordered, axis=axis, dtype=wide_dtype(x))
+        if reference.identity is not None:  # it begins there: 0 + -0 is 0
+            found = reference(found, reference.identity)
         return np.flip(found, axis) if reverse else found
 
     return OpDef(
