@@ -19,10 +19,21 @@ from gradc.compiler.loops.ir import Buffer, dense_layout
 from gradc.compiler.program.ir import Program
 from gradc.compiler.types import TensorType, float32
 
+IMAGE = (8, 9, 9)
+
 
 def training_step(width: int) -> Program:
-    x, y = gc.input("x", ("batch", 24)), gc.input("y", ("batch", 3))
     model = nn.Sequential(nn.Linear(24, width), nn.Tanh(), nn.Linear(width, 3))
+    return step_of(model, (24,))
+
+
+def image_step() -> Program:
+    convolutions = nn.Sequential(nn.Conv2d(8, 32, 3, padding=1), nn.Tanh(), nn.Conv2d(32, 16, 3))
+    return step_of(nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(16 * 7 * 7, 3)), IMAGE)
+
+
+def step_of(model: nn.Module, shape: tuple[int, ...]) -> Program:
+    x, y = gc.input("x", ("batch", *shape)), gc.input("y", ("batch", 3))
     loss = gc.mean((model(x) - y) ** 2)
     trainer = gc.training(loss, optimizer=optim.SGD(lr=0.1, momentum=0.9)).compile(seed=0)
     program = trainer.artifact.lowered("run", {"batch": 48}, False)
@@ -30,10 +41,12 @@ def training_step(width: int) -> Program:
     return program
 
 
-def results(program: Program, threads: int) -> list[bytes]:
+def results(
+    program: Program, threads: int, shape: tuple[int, ...] = (24,), rows: int = 48
+) -> list[bytes]:
     rng = np.random.default_rng(0)
     given: dict[str, Any] = {
-        "x": rng.standard_normal((96, 24)).astype(np.float32),
+        "x": rng.standard_normal((96, *shape)).astype(np.float32),
         "y": rng.standard_normal((96, 3)).astype(np.float32),
         "gradc.order": np.zeros(48, np.int64),
     }
@@ -43,7 +56,7 @@ def results(program: Program, threads: int) -> list[bytes]:
         for b in states
     }
     order = rng.permutation(96).astype(np.int64)
-    found = run_compiled(program, given, state, rows=48, count=2, order=order, threads=threads)
+    found = run_compiled(program, given, state, rows=rows, count=2, order=order, threads=threads)
     return [array.tobytes() for part in found for array in part.values()]
 
 
@@ -78,6 +91,24 @@ def codes(text: str) -> list[list[int]]:
     return [[int(word.split()[1]) for word in numbers.split(", ")] for numbers in listed]
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_images_walk_an_axis_outside_by_their_record(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by code of the kernel's own, and so for a part of a batch."""
+    program = image_step()
+    text = emit_program(program, "f").text
+    with_an_axis = r"^@record\.\w+ = .*constant { \[6 x i32\], \[5 x i16\], \[6 x i32\] }"
+    assert len(re.findall(with_an_axis, text, re.MULTILINE)) >= 2 and "plain_outside" in text
+    expected = [results(program, threads, IMAGE, rows) for rows in (48, 31)]
+    with_axes = contraction.find_plain
+    monkeypatch.setattr(
+        contraction, "find_plain", lambda *given: None if given[2] else with_axes(*given)
+    )
+    assert "plain_outside" not in emit_program(program, "f").text
+    assert [results(program, threads, IMAGE, rows) for rows in (48, 31)] == expected
+
+
 @pytest.mark.parametrize("width", [8, 512])
 def test_threads_that_share_nothing_leave_it_to_the_first(width: int) -> None:
     program = training_step(width)
@@ -93,8 +124,8 @@ def test_short_numbers_have_room_where_they_are_made_long(operands: tuple[int, i
         form = BlockedForm("float", *operands, axes, 0, "i32")
         names = form.number_names
         record = records.Record(
-            "t", "r", "e", [None] * sum(operands), False, 0, [0] * sum(operands),
-            dict.fromkeys(names, 65534),
+            "t", "r", "e", [None] * sum(operands), False,
+            records.Plain([0] * (1 + sum(operands)), None), dict.fromkeys(names, 65534),
         )  # fmt: skip
         f = FunctionEmitter("k", ())
         records.record_table(f, "record.k", form, record)

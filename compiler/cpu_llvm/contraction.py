@@ -17,7 +17,6 @@ workspace.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -46,7 +45,7 @@ from .packing import (
     pack_columns_function,
     pack_rows_function,
 )
-from .records import Record, Recorded, code_of, plain_function, prepare, record_table
+from .records import Plain, Record, Recorded, find_plain, plain_function, prepare, record_table
 from .shares import own_share
 from .terms import TermShape, limit_numbers, table_columns, terms_function
 from .tiles import TileShape, tile_function
@@ -62,11 +61,6 @@ SUMS_AT_ONCE_BYTES = 8_192
 LARGE_BYTES = 524_288
 """An operand of more comes from beyond the second-level cache when it is packed."""
 
-_INDEX_ARITHMETIC = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul,
-    "floor_div": operator.floordiv, "mod": operator.mod,
-}  # fmt: skip
-
 _ANYWHERE = -1
 """Where the last tile begins at the latest, if it may begin anywhere."""
 
@@ -79,8 +73,8 @@ def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter | Recorded
     f = new_kernel_function(kernel.name, AROUND_LOOPS)
     emitter = _ContractionEmitter(TiledKernel(kernel, tiles), f)
     if emitter.plain is not None:
-        function = plain_function(f, emitter.form)
-        return Recorded(function, emitter.record(*emitter.plain), f)
+        function = plain_function(f, emitter.form, emitter.plain.outside is not None)
+        return Recorded(function, emitter.record(emitter.plain), f)
     if tiles.is_shared:
         emitter.emit()
     else:
@@ -369,21 +363,15 @@ class _ContractionEmitter:
         return max(1, min(self.tiles, SUMS_AT_ONCE_BYTES // self.shape.size_bytes))
 
     @cached_property
-    def plain(self) -> tuple[int, list[int]] | None:
-        """Codes (records.py) of what the epilogue wants fetched and of the operands, if there is
-        nothing to compute before the loops begin."""
+    def plain(self) -> Plain | None:
+        """Where all lies, if there is nothing to compute before the loops begin."""
         k = self.k
-        loads = [operand.scalar for operand in self.operands]
-        loads += [] if k.wanted is None else [k.wanted]
-        if k.outer or any(operand.kind == "computed" for operand in self.operands):
+        if len(k.outer) > 1 or any(operand.kind == "computed" for operand in self.operands):
             return None
-        codes = [code_of(load.payload, k.buffers) for load in loads]
-        if None in codes or any(_at_origin(load.args[0]) != 0 for load in loads):
-            return None
-        found = [code for code in codes if code is not None]
-        return (0 if k.wanted is None else found.pop()), found
+        loads = [k.wanted, *(operand.scalar for operand in self.operands)]
+        return find_plain(loads, k.buffers, k.outer[0] if k.outer else None, k.threads)
 
-    def record(self, wanted: int = 0, sources: Sequence[int] = ()) -> str:
+    def record(self, plain: Plain | None = None) -> str:
         """The name of the kernel's record."""
         f, k, form = self.f, self.k, self.form
         names = [operand.name for operand in self.operands]
@@ -391,10 +379,10 @@ class _ContractionEmitter:
         room = self.context.room("i64", turning_elements(k))
         epilogue = _helper(f, emit_epilogue(k, self.at_once, room))
         packs = [self._packing(operand) for operand in self.operands]
-        codes = sources or [0] * len(packs)
+        plain = plain or Plain([0] * (1 + len(packs)), None)
         alone = not k.tiles.is_shared
         tile = tile_function(f, self.shape)
-        record = Record(terms, tile, epilogue, packs, alone, wanted, codes, self.numbers)
+        record = Record(terms, tile, epilogue, packs, alone, plain, self.numbers)
         return record_table(f, kernel_symbol("record", k.name), form, record)
 
     def emit(self) -> None:
@@ -521,20 +509,6 @@ class _ContractionEmitter:
                 return _helper(f, _emit_pack(self.k, operand))
             case _:
                 assert_never(operand.kind)
-
-
-def _at_origin(address: Scalar) -> int | None:
-    """What an address is with every axis at 0, if it is made of axes and constants alone."""
-    found: dict[Scalar, int] = {}
-    for scalar in walk(address, set()):
-        if scalar.op in ("axis", "constant"):
-            found[scalar] = 0 if scalar.op == "axis" else int(scalar.payload)
-        elif scalar.op in _INDEX_ARITHMETIC:
-            a, b = (found[arg] for arg in scalar.args)
-            found[scalar] = _INDEX_ARITHMETIC[scalar.op](a, b)
-        else:
-            return None
-    return found[address]
 
 
 def _helper(f: FunctionEmitter, function: FunctionEmitter) -> str:
