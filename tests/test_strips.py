@@ -252,9 +252,14 @@ def test_strips_compute_what_the_evaluator_does(target: str, dtype: object) -> N
 
 @pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4", "aarch64"])
 def test_tiles_read_strips_in_place(cpu: str) -> None:
-    """That is what strips are for: a row of so wide a weight is a page, and would be packed."""
-    for layout, kind in ((JOINED, "packed rows"), (IN_STRIPS, "in place")):
-        program = scheduled(step_program(1024, 512, 64, layout), cpu)
+    """That is what strips are for: a row of so wide a weight is two pages, of which a cache holds
+    few at a time, and would be packed. Rows of one page would be where few registers are."""
+    one_page = "packed rows" if cpu == "x86-64-v3" else "in place"
+    for columns, layout, kind in (
+        (2048, JOINED, "packed rows"), (2048, IN_STRIPS, "in place"),
+        (1024, JOINED, one_page), (1024, IN_STRIPS, "in place"),
+    ):  # fmt: skip
+        program = scheduled(step_program(columns, 512, 64, layout), cpu)
         first = next(k for k in program.kernels() if isinstance(k.schedule, Tiles))
         assert isinstance(first.schedule, Tiles) and first.schedule.b.kind == kind
 
