@@ -44,25 +44,13 @@ def _joined_once(program: Program) -> Program | None:
     touching = Counter(b for k in program.kernels() for b in {*k.reads, *k.writes})
     for instruction in instructions_in(program.body):
         touching.update(tests_of(instruction))
-    for body in _bodies(program):
+    for body in program.bodies():
         for last in (i for i in body if isinstance(i, Kernel) and _joins_ranges(i)):
             for first in (i for i in body if isinstance(i, Kernel) and i is not last):
                 made = _one_kernel(first, last, touching)
                 if made is not None and _may_meet(first, last, program, body):
                     return _with(program, first, last, made)
     return None
-
-
-def _bodies(program: Program) -> list[Body]:
-    """Every body of the tree."""
-    found: list[Body] = []
-
-    def note(body: Body) -> Body:
-        found.append(body)
-        return body
-
-    program.map_bodies(note)
-    return found
 
 
 def _is_map(kernel: Kernel) -> bool:

@@ -131,15 +131,12 @@ def _chosen(program: Program) -> Mapping[Kernel, _Widened]:
 
 def _bodies(program: Program) -> Mapping[Kernel, int]:
     """A number for each kernel, equal for those that run one after the other."""
-    found: dict[Kernel, int] = {}
-
-    def note(body: Body) -> Body:
-        number = len(found)
-        found.update({i: number for i in body if isinstance(i, Kernel)})
-        return body
-
-    program.map_bodies(note)
-    return found
+    return {
+        kernel: number
+        for number, body in enumerate(program.bodies())
+        for kernel in body
+        if isinstance(kernel, Kernel)
+    }
 
 
 def _pad_of(kernel: Kernel) -> _Pad | None:

@@ -50,22 +50,10 @@ def rows_in_loops(program: Program, machine: Machine) -> Program:
     """The program with such products in their loops; see the module docstring."""
     if machine.runs_grids or not program.is_tree:
         return program
-    found = [moving for body in _bodies(program) for moving in _movings(program, body)]
+    found = [moving for body in program.bodies() for moving in _movings(program, body)]
     for moving in found:
         program = _with(program, moving)
     return program
-
-
-def _bodies(program: Program) -> list[Body]:
-    """Every body of the tree."""
-    found: list[Body] = []
-
-    def note(body: Body) -> Body:
-        found.append(body)
-        return body
-
-    program.map_bodies(note)
-    return found
 
 
 def _movings(program: Program, body: Body) -> Iterator[_Moving]:

@@ -240,6 +240,11 @@ class Program:
                 found.update(dict.fromkeys(instruction.reads + instruction.writes))
         return tuple(found)
 
+    def bodies(self) -> tuple[Body, ...]:
+        """Every body of the tree, what holds others before them."""
+        inner = (bodies_of(instruction) for instruction in instructions_in(self.body))
+        return (self.body, *(body for bodies in inner for body in bodies))
+
     def with_body(self, body: Body) -> Program:
         return replace(self, body=body)
 
