@@ -119,7 +119,7 @@ test-triton-%: .venv-triton/%/.installed
 	$(TRITON_PYTEST) tests/gpu/test_cubins.py </dev/null
 
 # What fits into continuous integration: every operation by the highest version, the examples for one
-# architecture by the lowest, half of the training runs by each.
+# architecture by the lowest, a quarter of the training runs by each.
 test-kernels: $(TRITONS:%=test-kernels-%)
 
 test-kernels-%:
@@ -129,11 +129,11 @@ test-kernels-%:
 	fi
 
 part-of-triton-$(LOWEST): part-of-triton-%:
-	$(TRITON_PYTEST) tests/gpu/test_training.py --part 1/2 </dev/null
+	$(TRITON_PYTEST) tests/gpu/test_training.py --part 1/4 </dev/null
 	$(TRITON_PYTEST) tests/gpu/test_cubins.py --part 2/2 </dev/null
 
 part-of-triton-$(HIGHEST): part-of-triton-%:
-	$(TRITON_PYTEST) tests/gpu/test_training.py --part 2/2 </dev/null
+	$(TRITON_PYTEST) tests/gpu/test_training.py --part 3/4 </dev/null
 	$(TRITON_PYTEST) tests/gpu/test_interpreted.py tests/gpu/test_persistent.py </dev/null
 
 $(VENV)/.installed-gpu: pyproject.toml | $(VENV)/pyvenv.cfg
