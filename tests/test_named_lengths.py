@@ -32,14 +32,19 @@ def weights(*shapes: tuple[int, ...]) -> dict[str, gc.Tensor]:
     }
 
 
-def recurrent(layer: Any, both: bool) -> Callable[[], tuple[Model, dict[str, gc.Tensor]]]:
-    """All outputs and the last state."""
+def recurrent(
+    layer: Any, both: bool, begun: bool = False
+) -> Callable[[], tuple[Model, dict[str, gc.Tensor]]]:
+    """All outputs and the last state; from zeros, or begun from a state that is given."""
 
     def made() -> tuple[Model, dict[str, gc.Tensor]]:
         net = layer(WIDE, HIDDEN, batch_first=True, bidirectional=both, dtype=gc.float64)
 
         def run(x: gc.Tensor, lengths: gc.Tensor, w: Mapping[str, gc.Tensor]) -> gc.Tensor:
-            y, end = net(x, lengths=lengths)
+            at = 0.1 * gc.arange(HIDDEN, dtype=gc.float64)
+            state = gc.broadcast_to(at, (1 + both, BATCH, HIDDEN))
+            pair = (state, gc.cos(state)) if layer is nn.LSTM else state
+            y, end = net(x, pair if begun else None, lengths=lengths)
             ends = end if isinstance(end, tuple) else (end,)
             return gc.sum(gc.sin(y)) + sum(gc.sum(one * one) for one in ends)
 
@@ -115,6 +120,8 @@ MODELS = {
     "LSTM both ways": recurrent(nn.LSTM, True),
     "GRU": recurrent(nn.GRU, False),
     "GRU both ways": recurrent(nn.GRU, True),
+    "LSTM from a state": recurrent(nn.LSTM, False, begun=True),
+    "GRU both ways from a state": recurrent(nn.GRU, True, begun=True),
     "attention": attention,
     "scan": scan(False),
     "scan from the end": scan(True),

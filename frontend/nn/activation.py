@@ -233,7 +233,7 @@ class Softplus(_Activation):
     """log(1 + exp(beta * x)) / beta.
 
     >>> gc.compile(nn.Softplus()([-1000.0, 0.0, 1000.0]))()
-    array([-0.000000e+00,  6.931472e-01,  1.000000e+03], dtype=float32)
+    array([0.000000e+00, 6.931472e-01, 1.000000e+03], dtype=float32)
     """
 
     function = staticmethod(functional.softplus)

@@ -336,7 +336,7 @@ class _Layers(_Recurrent):
         shape = (cells, *x.node.type.shape[1:-1], self.hidden_size)
         before: list[Hidden] | None = None
         if hx is not None:
-            given = self._given(hx, shape, linear(x[0], self._weights("_l0").ih))
+            given = self._given(hx, shape, linear(x, self._weights("_l0").ih))
             before = [tuple(part[n] for part in given) for n in range(cells)]
         after: list[Hidden] = []
         for layer in range(self.num_layers):
