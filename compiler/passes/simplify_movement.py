@@ -255,8 +255,11 @@ def _summed_from_zero(x: Node) -> Node:
 
 
 def _cumulate_nothing(node: Node, uses: Uses) -> Node | None:
-    """cumsum or cumprod along an axis of extent 1 -> its operand"""
+    """cumprod along an axis of extent 1 -> its operand; cumsum too, but of floats: it begins at 0,
+    and 0.0 + -0.0 is 0.0"""
     x = node.inputs[0]
+    if node.op.name == "cumsum" and x.type.dtype.is_float:
+        return None
     return x if x.type.shape[_attribute(node, "axis")] == 1 else None
 
 
