@@ -5,10 +5,11 @@ a driver follows it: addresses in blocks of bytes, a frame of numbers, loops and
 
 TRITON_INTERPRET=1 has to be set before Triton is imported. What the interpreter does not do as a
 GPU does is mended here: a fused multiply-add rounds once, a float32 is rounded to bfloat16 to
-nearest, and a bfloat16 multiplied as a number; a bound of a loop may be a tensor, a bool that is
-broadcast stays one, and a reduction with a function of its own is made as a tree of halves, on
-whole arrays. Its programs run one after the other, so races and missing barriers are not seen; nor
-are layouts, nor the precision of tensor cores.
+nearest, a bfloat16 is multiplied as a number, and there are constants of it (version 3.6 has none);
+a bound of a loop may be a tensor, a bool that is broadcast stays one, and a reduction with a
+function of its own is made as a tree of halves, on whole arrays. Its programs run one after the
+other, so races and missing barriers are not seen; nor are layouts, nor the precision of tensor
+cores.
 """
 
 from __future__ import annotations
@@ -177,6 +178,9 @@ def _mend() -> None:
             return handle(bits.reshape(source.data.shape), tl.bfloat16)
         return convert(self, source, target)
 
+    def get_bf16(self: Any, value: float) -> Any:
+        return cast_impl(self, self.get_fp32(value), tl.bfloat16)
+
     def reduced(self: Any, given: Any) -> Any:
         axis, kinds = self.axis, [x.dtype for x in given]
         parts = [np.moveaxis(x.handle.data, axis, 0) for x in given]
@@ -196,7 +200,7 @@ def _mend() -> None:
 
     interpreter._patch_lang_tensor = patched
     builder.create_fma, builder.create_splat = create_fma, create_splat
-    builder.cast_impl, builder.create_dot = cast_impl, create_dot
+    builder.cast_impl, builder.create_dot, builder.get_bf16 = cast_impl, create_dot, get_bf16
     interpreter.ReduceOps.generic_reduce = reduced
 
 
