@@ -105,8 +105,8 @@ def test_trainings_in_one_launch_compile_without_spills(
     name: str, bounded: bool, architecture: str, tmp_path: Path
 ) -> None:
     (kernel,) = emit_program(lowered(PROGRAMS[name](), 8, bounded), architecture).kernels
-    compiled = compile_with_triton(kernel, find_architecture(architecture))
-    found = resources(compiled.asm["cubin"], tmp_path)
+    compiled = compile_kernel(kernel, find_architecture(architecture), ObjectCache(None))
+    found = resources(compiled.code, tmp_path)
     assert found["STACK"] == found["LOCAL"] == 0, f"{found}\n{kernel.text}"
     assert found["REG"] < 255
 
