@@ -41,7 +41,7 @@ def test_a_long_run_goes_on_with_the_log_that_is_there(tmp_path: Path, log_befor
             made.run(*run, "--metrics", log)
         results.append((path.read_bytes(), log.read_bytes()))
     assert results[0] == results[1]
-    epochs = [int(row["epoch"]) - 1 for row in csv.DictReader(log.open())]
+    epochs = [int(row["epoch"]) - 1 for row in csv.DictReader(log.read_text().splitlines())]
     every = list(range(LONG + 5))
     assert epochs == (every if log_before else kept_epochs(LONG) + every[LONG:])
 
