@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PAUSE_SECONDS = 0.02  # between two workers: lets an idle team stop spinning
+PAUSE_SECONDS = 0.15  # between two workers: an idle team of OpenBLAS spins for 2^28 cycles
 WORKER = "--worker"
 
 
@@ -84,8 +84,14 @@ def limit_threads(threads: int) -> None:
 
 def announce_threads(threads: int) -> None:
     """Tell libraries that are imported later how many threads they may have."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"):
-        os.environ[name] = str(threads)
+    os.environ.update(thread_variables(threads))
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """The variables by which libraries learn, when they are imported, how many threads they may
+    have."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")
+    return dict.fromkeys(names, str(threads))
 
 
 def confine(threads: int) -> None:
@@ -107,7 +113,11 @@ def plain_environment() -> dict[str, str]:
 
 
 class Worker:
-    """A process of its own for one library; answers one JSON line per question."""
+    """A process of its own for one library; answers one JSON line per question.
+
+    It learns from its environment how many threads libraries may have: its script imports NumPy,
+    and with it a BLAS, before it knows what it is asked for.
+    """
 
     def __init__(
         self,
@@ -122,7 +132,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=plain_environment() | (environment or {}),
+            env=plain_environment() | thread_variables(threads) | (environment or {}),
         )
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:

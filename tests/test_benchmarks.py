@@ -356,3 +356,18 @@ def test_products_are_those_that_their_names_say(op: str, benchmarks: None) -> N
     assert case.name == f"matmul {op} 5 x 7 x 3 float64" and case.peak_part == 0.5
     for library in ("gradc", "numpy"):
         kernels.CALLS[library](case, arrays, 1)(1)
+
+
+def test_a_worker_knows_its_threads_before_it_imports_anything(tmp_path: Path) -> None:
+    """NumPy's BLAS makes its threads when it is imported, which the worker's script does first."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\n"
+        "found = os.environ['OPENBLAS_NUM_THREADS']\n"
+        "import json\n"
+        "input()\n"
+        "print(json.dumps({'threads': found}))\n"
+    )
+    worker = loaded("common").Worker(str(script), "numpy", 3)
+    assert worker.ask({}) == {"threads": "3"}
+    worker.close()
