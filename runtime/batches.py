@@ -9,7 +9,7 @@ bounded form alone; the artefact gives it for both.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from gradc.compiler.errors import ArgumentError, ShapeError
 from .arena import Array
 from .executor import Executor, allocate_outputs
 from .index_ranges import check_index_ranges
-from .inputs import Expected, check_inputs, expect, fits_exactly
+from .inputs import Expected, Taking, check_inputs, expect, fits_exactly
 from .mapping import advise
 from .place import Call
 from .plain_array import plain_array
@@ -45,11 +45,13 @@ class Declared:
 
     reads   by kind of entry point, what it reads; kinds left out are taken to read all, but for
             "predict", of which it is seen when it is compiled
+    taking  by kind, how inputs are taken that lie on a device already (executor.py)
     """
 
     inputs: tuple[TensorField, ...]
     batch_dimension: str | None
     reads: Mapping[str, Reads]
+    taking: Callable[[str], Taking]
 
     def check(
         self, kind: str, values: Mapping[str, Any], operation: str
@@ -60,7 +62,7 @@ class Declared:
         needed: Collection[str] | None = None if reads is None else reads.inputs
         if reads is None and kind == "predict":
             needed = ()
-        arrays, dims = check_inputs(self.inputs, values, operation, needed)
+        arrays, dims = check_inputs(self.inputs, values, operation, needed, self.taking(kind))
         if batch is not None and batch not in dims:
             if reads is None or reads.has_rows:
                 listed = [f"{f.name!r}" for f in self.inputs if batch in f.shape]

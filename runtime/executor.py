@@ -32,7 +32,7 @@ from .cuda.place import Cuda
 from .cuda.together import Together
 from .host import Host
 from .index_ranges import check_index_ranges
-from .inputs import Expected, bound_shape, check_inputs, expect, fits_exactly
+from .inputs import Expected, Taking, bound_shape, check_inputs, expect, fits_exactly
 from .linked_state import LinkedCall, LinkedState
 from .place import Call, Place
 from .shared_state import OWN_PREFIX, NamedState, SharedState
@@ -122,28 +122,31 @@ class Executor:
         fields: Sequence[TensorField],
         values: Mapping[str, Any],
         dims: Mapping[str, int] = NO_DIMS,
-    ) -> list[Array]:
+        on_device: bool = False,
+    ) -> list[Any]:
         """One evaluation of a compiled function: its outputs, as fresh arrays.
 
         fields   every declared input, those included that the compiled code does not read; give
                  the same object each time, since checks are skipped by its identity
         dims     named dimensions that no input binds
+        on_device  where the program runs on a device: arrays there, that go to no host
         """
         with self.lock:
             plan = self._last_plan
             if plan is None or plan.fields is not fields or not plan.takes(values, dims):
                 plan = self._last_plan = self._plan_for(fields, values, dims)
+            run = plan.run_on_device if on_device and self.on_device else plan.run
             if self.shared is None:
-                return plan.run()
+                return run()
             self.shared.fetch()
-            results = plan.run()
+            results = run()
             self.shared.give()
             return results
 
     def _plan_for(
         self, fields: Sequence[TensorField], values: Mapping[str, Any], dims: Mapping[str, int]
     ) -> _CallPlan:
-        arrays, bound = check_inputs(fields, values, "call")
+        arrays, bound = check_inputs(fields, values, "call", None, self.taking("call"))
         bound = {**dims, **bound}
         key = tuple(sorted(bound.items()))
         plan = self._plans.get(key)
@@ -156,6 +159,23 @@ class Executor:
             self._plans[key] = plan
         plan.set_inputs(arrays)
         return plan
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the program runs on a device with memory of its own."""
+        return isinstance(self.place, Cuda)
+
+    def taking(self, kind: str) -> Taking:
+        """How inputs that lie on the program's device already get into a kind of entry point: as
+        they are, but for those that hold indices, which the host looks at."""
+
+        def take(fields: Sequence[TensorField], values: Mapping[str, Any]) -> Mapping[str, Any]:
+            if not self.on_device:
+                return {}
+            checked = {found.input for found in self.artifact.index_ranges(kind)}
+            return self.place.taken([f for f in fields if f.name not in checked], values)
+
+        return take
 
     def beside(self, together: Together) -> AbstractContextManager[None]:
         """Around what a member of these runs: on a device, in the same launches as theirs."""
@@ -205,6 +225,15 @@ class _CallPlan:
             call.set_output(position, result)
         call.run(0, 1, call.entry.rows_maximum)
         return results
+
+    def run_on_device(self) -> list[Any]:
+        """Run once; the results stay where they are made."""
+        call: Any = self._call
+        for position in range(len(self._results)):
+            call.set_output(position, None)
+        call.run(0, 1, call.entry.rows_maximum)
+        made: list[Any] = call.results([shape for shape, _ in self._results])
+        return made
 
 
 def allocate_outputs(

@@ -11,12 +11,12 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import LINE_BYTES, Arguments, Artifact, EntryPoint
+from gradc.compiler.artifact import LINE_BYTES, Arguments, Artifact, EntryPoint, TensorField
 
 from .arena import Arena, Array, address_of, aligned_bytes
 from .state import State
@@ -62,6 +62,9 @@ class Host:
         if len(self.artifact.constants) != len(self._constants):
             self._constants = _Constants(self.artifact.constants)
         return HostCall(self, entry, self._constants, inputs, order, outputs)
+
+    def taken(self, fields: Sequence[TensorField], values: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {}  # what lies in the host's memory is an array anyway
 
 
 class HostCall:

@@ -12,7 +12,7 @@ and lists have no dtype of their own, so integers among them may be given for fl
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,21 +23,28 @@ from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from .arena import Array, numpy_dtype
 from .plain_array import plain_array
 
+Taking = Callable[[Sequence[TensorField], Mapping[str, Any]], Mapping[str, Any]]
+
 
 def check_inputs(
     fields: Sequence[TensorField],
     values: Mapping[str, Any],
     operation: str,
     needed: Collection[str] | None = None,
+    taken: Taking | None = None,
 ) -> tuple[dict[str, Array], dict[str, int]]:
     """The arrays as the compiled code reads them, and the named dimensions they bind.
 
     needed   names that must be given, None: all of them
+    taken    gives those that can be read where they lie, on a device
     Raises ArgumentError for names, DTypeError for dtypes, ShapeError for shapes.
     """
     check_names([field.name for field in fields], values, operation, needed)
     fields = [field for field in fields if field.name in values]
-    arrays = {field.name: cast(field, values[field.name], operation) for field in fields}
+    arrays = {} if taken is None else dict(taken(fields, values))
+    for field in fields:
+        if field.name not in arrays:
+            arrays[field.name] = cast(field, values[field.name], operation)
     return arrays, bind_dimensions(fields, arrays, operation)
 
 

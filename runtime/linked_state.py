@@ -33,6 +33,12 @@ class LinkedState(State):
     def __getitem__(self, name: str) -> Array:
         return self._shared[name]
 
+    def on_device(self, name: str) -> Any:
+        return self._shared.on_device(name)
+
+    def lying(self, name: str) -> Any:
+        return self._shared.on_device(name)
+
     def __setitem__(self, name: str, value: Any) -> None:
         self._shared[name] = value
 

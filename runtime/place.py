@@ -7,10 +7,10 @@ or saves sees arrays of the host's memory in either case.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from gradc.compiler.artifact import EntryPoint
+from gradc.compiler.artifact import EntryPoint, TensorField
 
 from .arena import Array
 from .state import State
@@ -67,3 +67,7 @@ class Place(Protocol):
         outputs: Sequence[Array],
     ) -> Call:
         """See `Executor.prepare`."""
+
+    def taken(self, fields: Sequence[TensorField], values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Those of the values that lie in the place's own memory as the fields say: calls take
+        them as they take arrays of the host."""

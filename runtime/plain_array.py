@@ -45,7 +45,7 @@ def plain_array(value: Any, what: str) -> Array:
     """
     if type(value) is not np.ndarray:
         check_type(value, what)
-        if _lies_on_device(value):
+        if lies_on_device(value):
             from .cuda.dlpack import copied_from_device
 
             return copied_from_device(value, what)
@@ -65,7 +65,7 @@ def plain_array(value: Any, what: str) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _lies_on_device(value: Any) -> bool:
+def lies_on_device(value: Any) -> bool:
     """Whether a value says of itself that its memory is a device's."""
     if not hasattr(value, "__dlpack__") or not hasattr(value, "__dlpack_device__"):
         return False

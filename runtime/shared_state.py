@@ -30,6 +30,7 @@ class NamedState(Protocol):
     @property
     def fields(self) -> Mapping[str, StateField]: ...
     def __getitem__(self, name: str) -> Array: ...
+    def on_device(self, name: str) -> Any: ...
     def __setitem__(self, name: str, value: Any) -> None: ...
 
 
@@ -95,7 +96,7 @@ class SharedState:
         with owner.lock:
             if owner.state.version != self._seen:
                 for name in self.names:
-                    self._own[name] = owner.state[name]
+                    self._own[name] = owner.state.lying(name)
                 self._seen = owner.state.version
 
     def give(self, changed: Sequence[str] | None = None) -> None:
@@ -106,11 +107,15 @@ class SharedState:
         owner = self._owner
         with owner.lock:
             for name in names:
-                owner.visible_state[name] = self._own[name]
+                owner.visible_state[name] = self._own.lying(name)
             self._seen = owner.state.version
 
     def __getitem__(self, name: str) -> Array:
         return self._owner.visible_state[name] if name in self.names else self._own[name]
+
+    def on_device(self, name: str) -> Any:
+        here = name not in self.names
+        return self._own.on_device(name) if here else self._owner.visible_state.on_device(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name in self.names:

@@ -34,6 +34,14 @@ class State(Mapping[str, Array]):
         view = self._view(name)
         return np.array(view, order="C", copy=True).reshape(self.fields[name].shape)
 
+    def on_device(self, name: str) -> Any:
+        """A copy of one state where the program runs; here that is the host."""
+        return self[name]
+
+    def lying(self, name: str) -> Any:
+        """One state for whoever copies it at once: where it lies, if that is a device."""
+        return self[name]
+
     def __setitem__(self, name: str, value: Any) -> None:
         view, field = self._view(name), self.fields[name]
         array = cast(TensorField(name, field.dtype, field.shape), value, "state")

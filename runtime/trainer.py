@@ -125,7 +125,7 @@ class Trainer(Attributes):
         self.artifact = artifact
         self.executor = Executor(artifact, threads)
         self.executor.initialize(seed)
-        self._declared = Declared(inputs, batch_dimension, reads)
+        self._declared = Declared(inputs, batch_dimension, reads, self.executor.taking)
         self._columns = Columns(("loss", *metrics), ratios)
         self._outputs = outputs
         self._rates = LearningRates(self.executor, rates)

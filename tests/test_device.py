@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,24 @@ def test_memory_comes_back_as_it_went(device: Device) -> None:
 def test_what_has_no_room_is_refused(device: Device) -> None:
     with device, pytest.raises(gc.DeviceMemoryError, match="the device has no room for a test"):
         Block(device, 1 << 46, "a test")
+
+
+def test_results_and_inputs_stay_on_the_device(device: Device) -> None:
+    x = gc.input("x", (300, 50))
+    function = gc.compile({"y": x * 2 + 1}, target="cuda")
+    given = np.random.default_rng(0).normal(size=(300, 50)).astype(np.float32)
+    found = function.on_device(x=given)["y"]
+    again = function.on_device(x=found)["y"]
+    expected = (given * 2 + 1) * 2 + 1
+    np.testing.assert_allclose(np.asarray(again), expected, rtol=1e-5)
+    if find_spec("torch") is not None:
+        torch = importlib.import_module("torch")
+        tensor = torch.from_dlpack(again)
+        del again
+        assert tensor.is_cuda and torch.equal(
+            tensor.cpu(), torch.from_numpy(function(x=found)["y"])
+        )
+        np.testing.assert_allclose(function(x=tensor - 1)["y"], (expected - 1) * 2 + 1, rtol=1e-5)
 
 
 def test_a_function_gives_the_values_of_the_host(device: Device) -> None:

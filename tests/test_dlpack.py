@@ -12,8 +12,8 @@ from support_cuda import StandIn, stand_in, stand_in_library
 
 import gradc as gc
 from gradc.compiler.errors import DTypeError
+from gradc.runtime.cuda.capsules import Tensor
 from gradc.runtime.cuda.device import Block, Device
-from gradc.runtime.cuda.dlpack import _Tensor
 from gradc.runtime.plain_array import CUDA
 
 __all__ = ["stand_in", "stand_in_library"]
@@ -36,7 +36,7 @@ class OnDevice:
         self._strides = (ctypes.c_int64 * values.ndim)(
             *(s // values.itemsize for s in values.strides)
         )
-        self._tensor = _Tensor(
+        self._tensor = Tensor(
             data=self._block.address, device_type=CUDA, device_id=0, rank=values.ndim,
             code=CODES[values.dtype.kind], bits=8 * values.itemsize, lanes=lanes,
             shape=self._shape, strides=None if values.flags.c_contiguous else self._strides,

@@ -12,7 +12,7 @@ anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from gradc.compiler.artifact import EntryPoint
 from gradc.compiler.launch_parts import launches_of
 from gradc.compiler.launches import ALIGNMENT_BYTES, ORDER_SLOT, ROWS_SLOT, STEP_SLOT
 
-from ..arena import Array
+from ..arena import Array, numpy_dtype
+from .array import DeviceArray, array_in, put
 from .device import Block, Device, Pinned
 from .program import DeviceProgram, Packed
 from .replay import LINE_SLOTS, SLOT_BYTES, Replay
@@ -47,7 +48,8 @@ class DeviceCall:
     ) -> None:
         """shares: whether inputs that other calls have too are on the device once."""
         self.entry = entry
-        self.inputs, self.order, self.outputs = list(inputs), order, list(outputs)
+        self.inputs, self.order = list(inputs), order
+        self.outputs: list[Any] = list(outputs)
         self._place, self.program = place, program
         device = self.device = place.device
         names = [f"input {field.name!r}" for field in entry.inputs]
@@ -58,7 +60,7 @@ class DeviceCall:
         self._unread = set(range(len(self.inputs)))
         self._results = [
             Block(device, array.nbytes, f"output {field.name!r}")
-            for array, field in zip(self.outputs, entry.outputs, strict=True)
+            for array, field in zip(outputs, entry.outputs, strict=True)
         ]
         self._constants = place.constants()
         self._frame = Block(device, program.table.frame_slots * SLOT_BYTES, "the frame")
@@ -83,8 +85,22 @@ class DeviceCall:
             self._first_rows[position] = first_row
             self._replay = None
 
-    def set_output(self, position: int, array: Array) -> None:
+    def set_output(self, position: int, array: Array | None) -> None:
+        """None: what is made stays on the device, for `results`."""
         self.outputs[position] = array
+
+    def results(self, shapes: Sequence[tuple[int, ...]]) -> list[DeviceArray]:
+        """What the first step of the last run made, as arrays on the device with memory of their
+        own: graphs go on writing where they wrote."""
+        made = []
+        with self._place.lock, self.device as device:
+            for n, (field, shape) in enumerate(zip(self.entry.outputs, shapes, strict=True)):
+                size_bytes = self.program.table.output_bytes[n]
+                block = Block(device, size_bytes, f"output {field.name!r}")
+                block.take(self._results[n].address, size_bytes)
+                made.append(array_in(block, shape, numpy_dtype(field.dtype)))
+            device.synchronize()
+        return made
 
     def set_order(self, order: Array) -> None:
         self.order = order
@@ -133,7 +149,8 @@ class DeviceCall:
         """Put copies of what so many steps made on the stream."""
         sizes = self.program.table.output_bytes
         for result, array, size in zip(self._results, self.outputs, sizes, strict=True):
-            result.download(_bytes(array)[: count * size])
+            if array is not None:
+                result.download(_bytes(array)[: count * size])
 
     def _take_own(self, position: int, array: Array) -> None:
         """A block of this call's alone: what is there may belong to other calls too."""
@@ -146,7 +163,7 @@ class DeviceCall:
     def _upload(self, first_step: int, count: int) -> None:
         """Inputs that were given since the last run, and the sample numbers of this one."""
         for position in sorted(self._unread):
-            self._held[position].upload(_bytes(self.inputs[position]), self._starts[position])
+            put(self._held[position], self.inputs[position], self._starts[position])
         self._unread.clear()
         if self.order is None:
             return
@@ -174,7 +191,7 @@ class DeviceCall:
         """The address of each memory and number that launches name, as it is now."""
         program, place = self.program, self._place
         places = {
-            ("state", 0): place.state.on_device.address,
+            ("state", 0): place.state.memory.address,
             ("arena", 0): place.arena.address,
             ("table", 0): program.constants.address,
             ("frame", 0): self._frame.address,

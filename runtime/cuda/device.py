@@ -37,6 +37,7 @@ _FIRST_OF_EXACT_BINARIES = 9
 class Device:
     """A device, with its context kept and a stream made.
 
+    number         among the devices that the driver finds
     architecture   "sm_90"
     stream         handle of the stream that all work is put on
     Raises DeviceError if there is no device of this number.
@@ -44,6 +45,7 @@ class Device:
 
     def __init__(self, driver: Driver | None = None, number: int = 0) -> None:
         self.driver = driver = driver or Driver()
+        self.number = number
         count = driver.integer("cuDeviceGetCount")
         if number >= count:
             raise DeviceError(f"there is no CUDA device {number}: the driver finds {count}")
@@ -200,6 +202,15 @@ class Block(Handle):
                 self.address + offset,
                 array.nbytes,
                 device.stream,
+            )
+
+    def take(self, address: int, size_bytes: int, offset: int = 0) -> None:
+        """Copy bytes there from another place in the device's memory."""
+        assert offset + size_bytes <= self.size_bytes
+        if size_bytes:
+            device = self.device
+            device.driver(
+                "cuMemcpyDtoDAsync_v2", self.address + offset, address, size_bytes, device.stream
             )
 
     def clear(self) -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from gradc.compiler.artifact import Artifact, EntryPoint
+from gradc.compiler.artifact import Artifact, EntryPoint, TensorField
 from gradc.compiler.errors import DeviceError
 from gradc.compiler.launches import ALIGNMENT_BYTES
 
-from ..arena import Array
+from ..arena import Array, numpy_dtype
+from .array import DeviceArray
 from .call import DeviceCall
 from .device import Block, Device
+from .dlpack import taken_from_device
 from .program import DeviceProgram, Modules
 from .state import DeviceState
 from .streamed import StreamedCall
@@ -55,6 +58,22 @@ class Cuda:
             self.arena.reserve(program.arena_bytes)
             kind = DeviceCall if self._fits(entry, inputs, outputs) else StreamedCall
             return kind(self, entry, program, inputs, order, outputs)
+
+    def taken(
+        self, fields: Sequence[TensorField], values: Mapping[str, Any]
+    ) -> dict[str, DeviceArray]:
+        with self.lock:
+            found = {
+                field.name: taken_from_device(
+                    values[field.name],
+                    self.device,
+                    numpy_dtype(field.dtype),
+                    f"input {field.name!r}",
+                )
+                for field in fields
+                if field.name in values
+            }
+        return {name: array for name, array in found.items() if array is not None}
 
     def _fits(self, entry: EntryPoint, inputs: Sequence[Array], outputs: Sequence[Array]) -> bool:
         """Whether the data sets of a call, and what it makes of them, have room as a whole."""

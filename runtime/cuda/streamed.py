@@ -45,7 +45,8 @@ class StreamedCall:
         outputs: Sequence[Array],
     ) -> None:
         self.entry = entry
-        self.inputs, self.order, self.outputs = list(inputs), order, list(outputs)
+        self.inputs = [np.asarray(array) for array in inputs]  # on the device there is no room
+        self.order, self.outputs = order, list(outputs)
         self._place, self._program = place, program
         self._same_rows = False
         self._gathered = [n for n, f in enumerate(entry.inputs) if f.gathered_axis is not None]
@@ -71,7 +72,7 @@ class StreamedCall:
         return _Turn(call, rooms, order)
 
     def set_input(self, position: int, array: Array, first_row: int = 0) -> None:
-        self.inputs[position] = array
+        array = self.inputs[position] = np.asarray(array)
         for turn in self._turns:
             if position not in turn.rooms:
                 turn.call.set_input(position, array, first_row)
