@@ -84,14 +84,14 @@ def candidate_answers(name: str, module: Any, threads: int) -> Any:
     return answer
 
 
-def agreeing(losses: Mapping[str, Sequence[float]]) -> dict[str, str]:
+def agreeing(losses: Mapping[str, Sequence[float]], tolerance: float = TOLERANCE) -> dict[str, str]:
     """Of candidates' first losses: who differs, and how. PyTorch eager is the measure, or whoever
     comes first."""
     reference = losses.get("torch") or next(iter(losses.values()), [])
     found = {}
     for name, own in losses.items():
         gaps = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(own, reference, strict=True)]
-        if not all(gap <= TOLERANCE for gap in gaps):  # "not": NaN differs too
+        if not all(gap <= tolerance for gap in gaps):  # "not": NaN differs too
             found[name] = f"its losses differ by {max(gaps):.1e}: {own} against {reference}"
     return found
 

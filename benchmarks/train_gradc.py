@@ -15,9 +15,17 @@ from gradc import nn, optim
 class Runner:
     """`epochs(n)` trains n epochs; `losses(n)` gives the first n losses, unshuffled."""
 
-    def __init__(self, workload: Workload, threads: int, target: str = "cpu") -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        threads: int,
+        target: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
         self.workload, self.data = workload, workload.data()
-        self.trainer = build(workload).compile(target=target, threads=threads, seed=0)
+        self.trainer = build(workload).compile(
+            target=target, threads=threads, seed=0, precision=precision
+        )
         for name, value in workload.parameters().items():
             self.trainer.parameters[name] = value
 
@@ -28,6 +36,11 @@ class Runner:
             fed = {name: np.ascontiguousarray(array[rows]) for name, array in self.data.items()}
             found.append(self.trainer.step(**fed)["loss"])
         return found
+
+    def device_bytes(self) -> int:
+        """Of a device's memory: state and arena, which are all that a step writes."""
+        place: Any = self.trainer.executor.place
+        return int(place.arena.size_bytes + place.state.memory.size_bytes)
 
     def epochs(self, count: int) -> None:
         w = self.workload

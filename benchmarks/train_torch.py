@@ -15,6 +15,7 @@ class Runner:
     channels_last  images and weights with the channel as the innermost axis
     compiled       model, loss and update through torch.compile, in its default mode
     device         where it runs; on a device torch.compile's code is replayed as CUDA graphs
+    autocast       products and convolutions in bfloat16, as torch.autocast chooses
     """
 
     def __init__(
@@ -25,7 +26,10 @@ class Runner:
         channels_last: bool = False,
         compiled: bool = False,
         device: str = "cpu",
+        autocast: bool = False,
     ) -> None:
+        torch.backends.cudnn.allow_tf32 = False  # float32 is float32, as it is elsewhere
+        self.autocast = autocast
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         self.workload = workload
@@ -48,12 +52,18 @@ class Runner:
             self.update = torch.compile(lambda: self.optimizer.step(), mode=mode)
 
     def loss_of(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        found = self.model(x)
-        if self.workload.loss == "cross_entropy":
-            found = found.flatten(0, -2)
-            y = y.flatten()
-        loss: torch.Tensor = self.loss(found, y)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.autocast):
+            found = self.model(x)
+            if self.workload.loss == "cross_entropy":
+                found = found.flatten(0, -2)
+                y = y.flatten()
+            loss: torch.Tensor = self.loss(found, y)
         return loss
+
+    def device_bytes(self) -> int:
+        """The most of a device's memory that tensors had, but for the data set."""
+        data = sum(tensor.nbytes for tensor in self.data.values())
+        return int(torch.cuda.max_memory_allocated()) - data
 
     def step(self, rows: torch.Tensor | None) -> torch.Tensor:
         """One step on these rows, or on all."""

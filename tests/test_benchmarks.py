@@ -51,13 +51,31 @@ def test_an_unknown_benchmark_is_refused() -> None:
     assert done.returncode == 2 and "no benchmark 'speed'; there are aot, compile" in done.stderr
 
 
-def test_a_benchmark_of_gpus_says_that_there_is_none() -> None:
+@pytest.mark.parametrize("script", ["gpu.py", "gpu_kernels.py"])
+def test_a_benchmark_of_gpus_says_that_there_is_none(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, FOLDER / "gpu.py"], capture_output=True, text=True, timeout=60,
+        [sys.executable, FOLDER / script], capture_output=True, text=True, timeout=60,
         env={**os.environ, "GRADC_CUDA_DRIVER": "/nowhere/libcuda.so.1"},
     )  # fmt: skip
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr.startswith("gpu.py measures on an NVIDIA GPU, and there is none: ")
+    assert done.stderr.startswith(f"{script} measures on an NVIDIA GPU, and there is none: ")
+
+
+def test_kernels_for_gpus_are_tried_without_one() -> None:
+    words = ["--target", "cpu", "--products", "32", "--rows", "8", "--members", "2"]
+    words += ["--rounds", "1", "--seconds", "0.001"]
+    done = subprocess.run(
+        [sys.executable, FOLDER / "gpu_kernels.py", *words], capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line and not line.startswith("note: ")]
+    heads = ("products of bf", "32 x 32", "memory", "copy", "scale", "softmax", "layer", "column")
+    expected = (*heads, "trainings", "1 ", "2 ")
+    found = [line for line in lines if not line.startswith("--")]
+    assert len(found) == len(expected)
+    assert all(map(str.startswith, found, expected)), done.stdout
+    assert "nan" not in done.stdout
 
 
 def test_figures_of_one_class_are_compared() -> None:
