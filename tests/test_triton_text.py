@@ -29,7 +29,9 @@ from gradc.compiler.passes.inline_functions import inline_functions
 from gradc.compiler.passes.specialize import specialize
 from gradc.compiler.program.ir import Program
 from gradc.compiler.program.text import parse_program
-from gradc.compiler.triton.kernels import emit_kernel
+from gradc.compiler.triton import cubin
+from gradc.compiler.triton.architecture import find_architecture
+from gradc.compiler.triton.kernels import KernelText, emit_kernel
 from gradc.compiler.triton.program import ProgramText, emit_program
 
 SCHEDULED = "plan_memory,choose_schedule(cpu=sm_90)"
@@ -328,3 +330,42 @@ def test_an_update_of_many_numbers_is_made_on_parts_of_a_tile() -> None:
         (update,) = (k.text for k in text if "tl.dot(" in k.text and k.text.count("tl.load(") > 3)
         counts.append((update.count("tl.split("), update.count("tl.store(")))
     assert counts == [(0, 1), (1, 6)]
+
+
+def test_stores_that_triton_refuses_are_turned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that follow each other, and write to different arrays, change places."""
+    text = """def k(b0, b1, b2):
+    tl.store(b0 + v1, v2)
+    tl.store(b1 + v1, v3, mask=v4)
+    tl.store(b2 + v1, v5)
+    for i in range(3):
+        tl.store(b0 + i, v6)
+        tl.store(b0 + v7, v8)
+    tl.store(b1, v9)
+"""
+    turned = """def k(b0, b1, b2):
+    tl.store(b2 + v1, v5)
+    tl.store(b1 + v1, v3, mask=v4)
+    tl.store(b0 + v1, v2)
+    for i in range(3):
+        tl.store(b0 + i, v6)
+        tl.store(b0 + v7, v8)
+    tl.store(b1, v9)
+"""
+    assert cubin.with_stores_turned(text) == turned
+    tried: list[str] = []
+
+    def compile_with_triton(kernel: KernelText, *_: Any) -> str:
+        tried.append(kernel.text)
+        if kernel.text == text:
+            raise CompileError("Triton refuses the text of a kernel")
+        return "compiled"
+
+    monkeypatch.setattr(cubin, "compile_with_triton", compile_with_triton)
+    kernel = KernelText("k", text, (), (), False, (1, 1, 1), 1, 1)
+    taken = cubin._taken(kernel, find_architecture("sm_90"))
+    assert taken == (replace(kernel, text=turned), "compiled") and tried == [text, turned]
+    alone = replace(kernel, text="def k():\n    tl.store(b0, v1)\n")
+    text = alone.text
+    with pytest.raises(CompileError, match="refuses the text"):
+        cubin._taken(alone, find_architecture("sm_90"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import linecache
 import os
@@ -114,8 +115,10 @@ def _unpacked(stored: bytes) -> Cubin | None:
 
 def _compiled(kernel: KernelText, architecture: Architecture) -> Cubin:
     """With fewer stages than the schedule has, where they do not fit the shared memory."""
+    kernel, compiled = _taken(kernel, architecture)
     for stages in range(kernel.stages, 0, -1):
-        compiled = compile_with_triton(replace(kernel, stages=stages), architecture)
+        if stages < kernel.stages:
+            compiled = compile_with_triton(replace(kernel, stages=stages), architecture)
         if compiled.metadata.shared <= architecture.shared_bytes:
             break
     else:
@@ -137,6 +140,43 @@ def _compiled(kernel: KernelText, architecture: Architecture) -> Cubin:
         metadata.global_scratch_size,
         (*sizes, POINTER_BYTES, POINTER_BYTES),
     )
+
+
+def _taken(kernel: KernelText, architecture: Architecture) -> tuple[KernelText, Any]:
+    """A kernel as Triton takes it, and what it makes of it.
+
+    Version 3.6 fails at some texts where it chooses which threads have a value that is both stored
+    and computed with ("operand does not dominate this use"). It visits stores in their order, so
+    with another order it finds another choice.
+    """
+    try:
+        return kernel, compile_with_triton(kernel, architecture)
+    except CompileError:
+        turned = replace(kernel, text=with_stores_turned(kernel.text))
+        if turned == kernel:
+            raise
+        try:
+            return turned, compile_with_triton(turned, architecture)
+        except CompileError:
+            pass
+        raise
+
+
+def with_stores_turned(text: str) -> str:
+    """The text with the last of several stores first, wherever such follow each other, each to an
+    array of its own: the same values at the same places."""
+    lines: list[str] = []
+    for indent, run in itertools.groupby(text.split("\n"), key=_indent_of_store):
+        found = list(run)
+        arrays = {line.partition("tl.store(")[2].split()[0] for line in found if indent is not None}
+        lines += found[::-1] if len(arrays) == len(found) else found
+    return "\n".join(lines)
+
+
+def _indent_of_store(line: str) -> int | None:
+    """How far a store is indented; None for other lines."""
+    bare = line.lstrip(" ")
+    return len(line) - len(bare) if bare.startswith("tl.store(") else None
 
 
 def with_fewest_spills(compiled: Any, kernel: KernelText, architecture: Architecture) -> Any:
@@ -190,7 +230,7 @@ def compile_with_triton(
             return triton.compiler.compile(source, target=target, options=options)
     except Exception as error:  # Triton's own errors have no class in common
         raise CompileError(
-            "Triton refuses the text of a kernel",
+            f"Triton {triton_version()} refuses the text of a kernel",
             facts=[f"{type(error).__name__}: {str(error).strip()[-400:]}"],
         ) from error
 

@@ -290,6 +290,31 @@ def of_16_bits() -> Case:
     return Case("of_16_bits", program, data, 16, 2, 17)
 
 
+def numbers_of_all_kinds() -> Case:
+    """Bytes, bools, quantiles and places of sorted numbers. Version 3.6 of Triton takes the kernel
+    of its steps with stores in another order alone."""
+    x, bit = gc.input("x", ("batch", 5)), gc.input("bit", ("batch", 5), gc.bool)
+    short, byte = gc.input("short", ("batch", 5), gc.int8), gc.input("byte", ("batch", 5), gc.uint8)
+    w = gc.parameter("w", (5, 5), init=gc.init.normal(std=0.3))
+    made = gc.where(bit, x @ w, x) * (byte.astype(gc.float32) / 255)
+    made = made + short.astype(gc.float32) * 0.01
+    ranked = gc.take_along_axis(made, gc.argsort(made, axis=1), axis=1)
+    steps = gc.constant(np.array([-1, 0, 1], np.float32))
+    place = gc.searchsorted(steps, gc.stop_gradient(made)).astype(gc.float32)
+    middle = gc.quantile(made, 0.3, axis=1) + gc.nanmean(made, axis=1) + gc.std(made, axis=1)
+    loss = gc.mean((ranked - place) ** 2) + gc.mean(middle**2)
+    loss = loss + 0.1 * ((byte ^ 5) & 7).astype(gc.float32).mean()
+    thirds = gc.floor_divide(short, gc.constant(np.int8(3)))
+    loss = loss + gc.mean(thirds.astype(gc.float32)) * 0.01
+    loss = loss + gc.mean(gc.cumsum(made * made, axis=0)) * 0.01
+    rng = np.random.default_rng(10)
+    data = {
+        "x": _floats(rng, 9, 5), "short": rng.integers(-128, 128, (9, 5)).astype(np.int8),
+        "byte": rng.integers(0, 256, (9, 5)).astype(np.uint8), "bit": rng.random((9, 5)) < 0.5,
+    }  # fmt: skip
+    return Case("numbers_of_all_kinds", gc.training(loss, optim.SGD(lr=0.05)), data, 4, 2, 10)
+
+
 PROGRAMS: Mapping[str, Callable[[], Case]] = {
     "several_losses": losses_case,
     "rates_that_fall": plateau_case,
@@ -299,5 +324,6 @@ PROGRAMS: Mapping[str, Callable[[], Case]] = {
         convolutional, pictures_changed, reader_of_characters, gated_of_named_length, transformer,
         looked_up, touched_rows, alignments, ordered, likelihood, counts, loops, segments, curve,
         fitted, rounded_to_bf16, rounded_to_fp16, rounded_to_tf32, of_16_bits,
+        numbers_of_all_kinds,
     )
 }  # fmt: skip
