@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -10,11 +12,11 @@ import numpy as np
 import pytest
 from fake_artifact import INPUTS, FakeArtifact, X, made_data
 
-from gradc.compiler.artifact import StateField, TensorField
+from gradc.compiler.artifact import Arguments, StateField, TensorField
 from gradc.compiler.errors import ArgumentError, DTypeError, ShapeError
 from gradc.runtime import Executor
 from gradc.runtime.arena import Arena, address_of, aligned_array
-from gradc.runtime.host import usable_cpus
+from gradc.runtime.host import Host, usable_cpus
 from gradc.runtime.inputs import check_inputs
 from gradc.runtime.state import State
 
@@ -89,6 +91,33 @@ def test_execute_runs_an_entry_point() -> None:
     difference = data["x"] @ executor.state["layer.weight"].T - data["y"]
     expected = (difference**2).reshape(2, -1).mean(1)
     np.testing.assert_allclose(outputs[0], expected, rtol=1e-6)
+
+
+def test_a_prepared_call_tells_what_has_changed_since_it_ran_last() -> None:
+    """It writes its arguments anew only where they are others; an arena that grows moves."""
+    artifact, found = FakeArtifact(), []
+
+    def entry(address: int) -> None:
+        a = Arguments.from_address(address)
+        found.append((a.arena, a.first_step, a.count, a.rows))
+
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(entry)
+    code = ctypes.cast(function, ctypes.c_void_p).value
+    executor = Executor(artifact)
+    known = artifact.variant("evaluate", {"batch": 4}, bounded=False)
+    call = executor.prepare(replace(known, code=code), [], None, [])
+    place = executor.place
+    assert isinstance(place, Host)
+    small = place.arena.address
+    for given in ((0, 1, 4), (0, 1, 4), (1, 1, 4), (1, 2, 4), (1, 2, 3)):
+        call.run(*given)
+    place.arena.reserve(1 << 20)
+    call.run(1, 2, 3)
+    assert [numbers for _, *numbers in found] == [
+        [0, 1, 4], [0, 1, 4], [1, 1, 4], [1, 2, 4], [1, 2, 3], [1, 2, 3],
+    ]  # fmt: skip
+    assert [arena for arena, *_ in found] == [small] * 5 + [place.arena.address]
+    assert small != place.arena.address
 
 
 def test_call_binds_dimensions_and_returns_fresh_arrays() -> None:
