@@ -17,7 +17,8 @@ import gradc as gc
 from gradc import nn, optim
 from gradc._training import TrainingProgram
 from gradc.compiler.artifact import StateField
-from gradc.compiler.cpu_llvm.contraction import TiledKernel, wanted_numbers
+from gradc.compiler.cpu_llvm.contraction import ContractionEmitter, TiledKernel, wanted_numbers
+from gradc.compiler.cpu_llvm.emit import FunctionEmitter
 from gradc.compiler.cpu_llvm.entry import emit_program
 from gradc.compiler.errors import VerifyError
 from gradc.compiler.inspect import state_table
@@ -201,7 +202,7 @@ def test_the_next_tile_is_fetched_from_where_it_lies() -> None:
         if isinstance(kernel.schedule, Tiles):
             tiled = TiledKernel(kernel, kernel.schedule)
             if tiled.wanted is not None:
-                updates[kernel.name] = wanted_numbers(tiled)
+                updates[kernel.name] = wanted_numbers(tiled, 1)
     (numbers,) = updates.values()
     place = np.arange(columns * depth).reshape(columns // STRIP, depth, STRIP)
     for column in range(0, columns, STRIP):
@@ -209,6 +210,40 @@ def test_the_next_tile_is_fetched_from_where_it_lies() -> None:
         found = 4 * column + column // STRIP * numbers["wanted_beyond"]
         assert found == first
         assert 4 * place[column // STRIP, 5, 0] - first == 5 * numbers["wanted_row"]
+
+
+LARGE = (160, 1100, 64)
+"""What the slope is made of is computed where it is packed, tile by tile."""
+
+
+def test_packed_tiles_of_one_call_fetch_all_that_those_of_the_next_one_update() -> None:
+    program = scheduled(step_program(*LARGE, IN_STRIPS, momentum=False), "x86-64-v4")
+    (update,) = [k for k in program.kernels() if any(b.space == "state" for b in k.writes)]
+    assert isinstance(update.schedule, Tiles) and update.schedule.a.kind == "computed"
+    emitter = ContractionEmitter(TiledKernel(update, update.schedule), FunctionEmitter("f", ()))
+    assert emitter.at_once == 4 and emitter.numbers["m_places"] == 3
+    part_bytes = emitter.at_once * update.schedule.tile[0] * emitter.numbers["wanted_row"]
+    terms, step = LARGE[2], emitter.numbers["wanted_step"]
+    fetched = {(64 * tile + term * step) // 64 for tile in range(2) for term in range(terms)}
+    assert set(range(part_bytes // 64)) <= fetched
+
+
+@pytest.mark.parametrize("target", ["native", "x86-64-v3"])
+@pytest.mark.parametrize("rows", [64, 63], ids=["even", "odd"])
+def test_no_bit_depends_on_how_many_packed_tiles_are_one_call(target: str, rows: int) -> None:
+    """In rows that no thread updates with what it fetches, each tile is a call of its own."""
+    columns, depth, _ = LARGE
+    rng = np.random.default_rng(rows)
+    x = rng.standard_normal((rows, depth)).astype(np.float32)
+    w = rng.standard_normal((columns, depth)).astype(np.float32) / 8
+    found = [
+        run_compiled(program, {"x": x}, {"w": w}, rows=rows, threads=threads, target=target)
+        for layout in (JOINED, IN_STRIPS)
+        for program in (step_program(columns, depth, rows, layout, momentum=False),)
+        for threads in (1, 2)
+    ]
+    same = [[{n: a.tobytes() for n, a in part.items()} for part in run] for run in found]
+    assert all(one == same[0] for one in same)
 
 
 SIZES = st.tuples(

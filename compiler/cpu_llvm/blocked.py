@@ -115,9 +115,11 @@ class _BlockedEmitter:
             self._stage(inner, loop.index, first, end)
         with self._parts(outer) as part, self._in_steps(first, end, "group") as group:
             group_end = self.tables.clipped(group, given["group"], end)
-            with f.if_(self._has_staged(outer)):
-                self._stage(outer, part, group, group_end)
             self._find(outer, part, group)
+            with f.if_(self._has_staged(outer)):
+                following = f.binary("add", part, kept.get("together", outer))
+                with f.loop(part, following, guard=False) as loop:
+                    self._stage(outer, loop.index, group, group_end)
             ahead = self._upcoming(part, group_end, first, end)
             with self._parts(inner) as other:
                 self._find(inner, other, first)
@@ -252,7 +254,7 @@ class _BlockedEmitter:
             more = f.compare("slt", following, kept.get("end", 1))
             next_strip = f.select(more, following, kept.get("first", 1))
             column = f.binary("mul", next_strip, given["columns"])
-            rows = f.binary("add", tile, f.select(more, f.const("i64", 0), 1))
+            rows = f.binary("add", tile, f.select(more, f.const("i64", 0), kept.get("together")))
             down = f.binary("mul", f.binary("mul", rows, given["rows"]), given["wanted_row"])
             along = f.binary("mul", column, self.tables.size)
             along = self.tables.bytes_in_strips(along, column, given["wanted_beyond"])

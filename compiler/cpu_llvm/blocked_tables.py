@@ -34,7 +34,7 @@ m_banks         how many banks of rows; n_banks: 1
 m_at_once       tiles of one call at most; n_at_once: 1
 m_shared        -1: threads share the tiles, 0: each does all of them; n_shared: the strips
 m_staged        whether an operand with rows is not in place; n_staged: with columns
-m_places        -1: each tile of a block is packed at a place of its own, 0: all at one; n_places
+m_places        which bits of a tile's number in its block say at which place it is packed; n_places
 sums            where in the workspace; an element takes kept_size bytes, the sums of a tile are
                 sums_tile bytes from those of the next call's first tile for each tile between them,
                 sums_strip from those of the next strip
@@ -118,17 +118,18 @@ class BlockedForm:
 
 
 def order_numbers(
-    each: Literal["strip", "tile"], depth: int, b_by_part: int, b_term_bytes: int
+    each: Literal["strip", "tile"], depth: int, b_by_part: int, b_term_bytes: int, at_once: int
 ) -> dict[str, int]:
     """The numbers that say which of the two orders is taken (see the module's text).
 
     Rows of b are fetched early only where its columns lie together, which is where rows lie far
-    apart, and where a strip has many tiles in whose time that can be done.
+    apart, and where a strip has many tiles in whose time that can be done. at_once: tiles of one
+    call that are packed just before it, a power of two.
     """
     by_strips = each == "strip"
     return {
         "outer": int(by_strips), "group": 1 if by_strips else depth,
-        "m_places": -int(by_strips), "n_places": int(by_strips) - 1,
+        "m_places": -1 if by_strips else at_once - 1, "n_places": int(by_strips) - 1,
         "ahead_step": b_term_bytes if by_strips and b_by_part == 1 else 0,
     }  # fmt: skip
 

@@ -23,6 +23,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import assert_never
 
+from ..artifact import LINE_BYTES
 from ..errors import CompileError
 from ..loops.build import ScalarBuilder, step_along
 from ..loops.contraction import why_no_products
@@ -58,6 +59,13 @@ FEW_BLOCKS = 2
 SUMS_AT_ONCE_BYTES = 8_192
 """Of the sums of several tiles that one call computes."""
 
+PACKED_AT_ONCE_BYTES = 16_384
+"""Of the rows of those tiles, where they are packed: half of the first-level cache."""
+
+WANTED_BYTES = 2 * LINE_BYTES
+"""From term to term: two tiles that follow each other fetch every line, the second one those
+behind what the first fetches (tiles.py)."""
+
 LARGE_BYTES = 524_288
 """An operand of more comes from beyond the second-level cache when it is packed."""
 
@@ -71,7 +79,7 @@ def emit_contraction(kernel: Kernel, tiles: Tiles) -> FunctionEmitter | Recorded
     Raises CompileError if the tiles do not fit the kernel.
     """
     f = new_kernel_function(kernel.name, AROUND_LOOPS)
-    emitter = _ContractionEmitter(TiledKernel(kernel, tiles), f)
+    emitter = ContractionEmitter(TiledKernel(kernel, tiles), f)
     if emitter.plain is not None:
         function = plain_function(f, emitter.form, emitter.plain.outside is not None)
         return Recorded(function, emitter.record(emitter.plain), f)
@@ -192,13 +200,13 @@ class TiledKernel:
         return None if None in found else [in_strips(step) for step in found if step is not None]
 
 
-def wanted_numbers(k: TiledKernel) -> dict[str, int]:
-    """Where in what the epilogue wants fetched (blocked.py) the part of a tile is."""
+def wanted_numbers(k: TiledKernel, at_once: int) -> dict[str, int]:
+    """Where in what the epilogue wants fetched (blocked.py) the part of so many tiles is."""
     row = beyond = step = 0
     if k.wanted is not None:
         rows, columns = map(in_strips, k.steps(k.wanted, (k.rows, k.columns)) or ())
         row, beyond = rows.inside, columns.across - STRIP
-        step = -(-k.shape.rows * row // min(k.sum.block_terms, k.sum.terms))
+        step = -(-at_once * k.shape.rows * row // min(k.sum.block_terms, k.sum.terms))
     size = SIZE_BYTES[k.shape.scalar]
     numbers = {"wanted_row": row, "wanted_beyond": beyond, "wanted_step": step}
     return {name: size * found for name, found in numbers.items()}
@@ -318,7 +326,7 @@ def _row_apart(terms: int, size: int) -> int:
     return row + PANEL if row * size % PAGE_BYTES == 0 else row
 
 
-class _ContractionEmitter:
+class ContractionEmitter:
     """Emits one contraction."""
 
     def __init__(self, k: TiledKernel, f: FunctionEmitter) -> None:
@@ -341,7 +349,8 @@ class _ContractionEmitter:
         )  # fmt: skip
         self.at_once = self._tiles_at_once()
         # Rooms in the workspace are taken in this order.
-        self.numbers = self._sizes() | self._memory() | k.sum.numbers() | wanted_numbers(k)
+        self.numbers = self._sizes() | self._memory() | k.sum.numbers()
+        self.numbers |= wanted_numbers(k, self.at_once)
         self.form = BlockedForm(
             self.shape.scalar, len(k.a), len(k.b), len(k.sum.axes), k.sum.cut.position,
             number_type(self.numbers),
@@ -354,13 +363,24 @@ class _ContractionEmitter:
     def _tiles_at_once(self) -> int:
         """How many tiles one call computes: so many that their sums stay in the first-level cache.
 
-        One of several dots, whose sums lie beside each other; and where a tile's rows are packed
-        just before, or lie in strips, or what its epilogue reads is fetched by the tile before."""
-        packs = not self.by_strips and any(operand.is_staged for operand in self.a)
+        One of several dots, whose sums lie beside each other; and where a tile's rows are copied
+        just before, or lie in strips. Rows that are packed just before stay there too; then what is
+        stored has to be fetched by tiles, else the stores of several would wait for it."""
+        k = self.k
         apart = any(operand.beyond and not operand.is_staged for operand in self.a)
-        if len(self.k.dots) > 1 or packs or apart or self.k.wanted is not None:
+        if len(k.dots) > 1 or apart:
             return 1
-        return max(1, min(self.tiles, SUMS_AT_ONCE_BYTES // self.shape.size_bytes))
+        most = max(1, min(self.tiles, SUMS_AT_ONCE_BYTES // self.shape.size_bytes))
+        if k.wanted is not None:
+            one = wanted_numbers(k, 1)["wanted_step"]
+            most = max(1, min(most, WANTED_BYTES // max(1, one)))
+        if self.by_strips or not self.a[0].is_staged:
+            return most
+        if self.a[0].kind == "copied" or k.bank is not None or k.wanted is None:
+            return 1
+        part = self.a[0].packed_elements(self.shape.rows, self._packed_terms(self.a[0]))
+        fit = min(most, PACKED_AT_ONCE_BYTES // (part * SIZE_BYTES[self.shape.scalar]))
+        return 1 << max(1, fit).bit_length() - 1
 
     @cached_property
     def plain(self) -> Plain | None:
@@ -425,7 +445,8 @@ class _ContractionEmitter:
             "rows_step": self._rows_step(),
             **limit_numbers("m", k.rows), **limit_numbers("n", k.columns),
             **order_numbers(
-                k.tiles.each, self.depth, self.b[0].by_part, self.b[0].by_term * self.b[0].size
+                k.tiles.each, self.depth, self.b[0].by_part, self.b[0].by_term * self.b[0].size,
+                self.at_once if self.a[0].is_staged else 1,
             ),
         }  # fmt: skip
 
@@ -473,7 +494,7 @@ class _ContractionEmitter:
     def _packed_parts(self, operand: _Operand) -> int:
         """How many parts of it are packed at a time."""
         if operand.name.startswith("a"):
-            return self.tiles if self.by_strips else 1
+            return self.tiles if self.by_strips else self.at_once
         return 1 if self.by_strips else self.strips
 
     def _source(self, operand: _Operand) -> Value:
